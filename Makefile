@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a person types. The module's own build is in Kbuild; the kernel's make
+# never reads this file.
+
+KDIR ?=
+export DESTDIR KERNELRELEASE
+
+.DEFAULT_GOAL := module
+.PHONY: module debug setup run test test-debug loaded-later kselftest shell \
+	symbols install uninstall lint format clean help
+
+module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
+	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
+
+debug: ## rust_ct.ko for the debug kernel
+	@scripts/build-module debug
+
+setup: ## toolchain, kernel source and the two kernels, into the cache
+	@scripts/setup
+
+run: module ## see it at work: a machine with the module loaded
+	@scripts/demo
+
+test: module ## every test: on the host and in virtual machines
+	@scripts/test
+
+test-debug: module debug ## the same, each virtual machine on the debug kernel
+	@scripts/test --debug
+
+loaded-later: module ## connections older than the tracker: ours and the C one, side by side
+	@scripts/vm --tracker none -- selftests/compare_loaded_later.sh
+
+kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
+	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)
+
+shell: module ## a shell in a machine with the module loaded
+	@scripts/vm -i
+
+symbols: module ## what it exports against what the test kernel's modules import
+	@scripts/symbols
+
+install: module ## module, depmod entry and modprobe.d file, for the kernel in KDIR=; DESTDIR=
+	@scripts/install $(if $(KDIR),rust_ct.ko,build/fast/rust_ct.ko)
+
+uninstall: ## take them away again
+	@scripts/install --uninstall
+
+lint: ## format, clippy, unsafe code, panics, scripts
+	@scripts/lint
+
+format: ## the kernel's format for every Rust file
+	@scripts/lint --fix-format
+
+clean: ## what was built from this checkout (kernels and tools stay)
+	@scripts/build-module --clean
+
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  KDIR=FOLDER builds for another kernel's build folder (7.3, clang, Rust)."

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Entries: references, numbers, counts.
+
+use core::{
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
+
+use crate::{
+    ct::{
+        delete,
+        entry,
+        kernel_hook::RustCt,
+        netns::NetState,
+        walk, //
+    },
+    nf::{
+        bindings,
+        conn::{
+            Conn,
+            Dir,
+            Doomed, //
+        },
+        ecache::Requester,
+        ext,
+        net::Net,
+        skb::CtInfo,
+        tracker::Tracker, //
+    },
+};
+
+c_export! {
+    /// The last reference to an entry is gone.
+    fn nf_ct_destroy(nfct: *mut bindings::nf_conntrack) {
+        // SAFETY: The count just became zero; `ct_general` is the entry's first field.
+        RustCt::destroy(unsafe { Doomed::from_raw(NonNull::new_unchecked(nfct.cast())) });
+    }
+}
+
+c_export! {
+    /// How many entries a namespace has.
+    fn nf_conntrack_count(net: *const bindings::net) -> u32 {
+        // SAFETY: The caller hands over a namespace.
+        unsafe { Net::from_raw(net.cast_mut()) }.state::<NetState>().entries()
+    }
+}
+
+c_export! {
+    /// A number for user space that stays the same over the entry's life.
+    fn nf_ct_get_id(ct: *const bindings::nf_conn) -> u32 {
+        // SAFETY: The caller holds a reference.
+        RustCt::id(unsafe { Conn::from_raw(ct.cast_mut()) })
+    }
+}
+
+c_export! {
+    /// Takes an entry out of the table. Says whether this call did it.
+    fn nf_ct_delete(ct: *mut bindings::nf_conn, pid: u32, report: c_int) -> bool {
+        let by = Requester { portid: pid, report: report != 0 };
+        // SAFETY: The caller holds a reference.
+        delete::delete_for(unsafe { Conn::from_raw(ct) }, by)
+    }
+}
+
+c_export! {
+    /// Counts packets of a direction that somebody else forwarded.
+    fn nf_ct_acct_add(ct: *mut bindings::nf_conn, dir: u32, packets: c_uint, bytes: c_uint) {
+        // SAFETY: The caller holds a reference.
+        let conn = unsafe { Conn::from_raw(ct) };
+        entry::account_many(conn, way(dir), packets, bytes);
+    }
+}
+
+fn way(dir: u32) -> Dir {
+    if dir == 0 {
+        Dir::Original
+    } else {
+        Dir::Reply
+    }
+}
+
+c_export! {
+    /// Lets an entry live longer, and counts a packet of `bytes` bytes, if there are any.
+    fn __nf_ct_refresh_acct(
+        ct: *mut bindings::nf_conn,
+        ctinfo: bindings::ip_conntrack_info,
+        extra_jiffies: u32,
+        bytes: c_uint
+    ) {
+        // SAFETY: The caller holds a reference.
+        let conn = unsafe { Conn::from_raw(ct) };
+        entry::refresh(conn, extra_jiffies);
+        if bytes != 0 {
+            entry::account(conn, CtInfo::from_number(ctinfo).dir(), bytes);
+        }
+    }
+}
+
+c_export! {
+    /// Adds a part to an entry that is not confirmed, or to a template.
+    fn nf_ct_ext_add(
+        ct: *mut bindings::nf_conn,
+        id: bindings::nf_ct_ext_id,
+        gfp: bindings::gfp_t
+    ) -> *mut c_void {
+        // SAFETY: The caller holds the only reference, or that of a packet which it handles.
+        match unsafe { ext::add_by_number(ct, id, gfp) } {
+            Some(part) => part.as_ptr(),
+            None => null_mut(),
+        }
+    }
+}
+
+/// What an iteration is to do with an entry: remove it, if C code says so.
+///
+/// # Safety
+///
+/// `iter` may be called with a valid entry and `data`.
+unsafe fn remove_if(
+    iter: unsafe extern "C" fn(*mut bindings::nf_conn, *mut c_void) -> c_int,
+    data: *mut c_void,
+    by: Requester,
+) -> impl FnMut(&Conn) {
+    move |conn| {
+        // SAFETY: The caller's promise.
+        if unsafe { iter(conn.raw(), data) } != 0 {
+            delete::delete_for(conn, by);
+        }
+    }
+}
+
+c_export! {
+    /// Removes those entries of a namespace that `iter` says. May sleep.
+    fn nf_ct_iterate_cleanup_net(
+        iter: Option<
+            unsafe extern "C" fn(*mut bindings::nf_conn, *mut c_void) -> c_int
+        >,
+        iter_data: *const bindings::nf_ct_iter_data
+    ) {
+        let Some(iter) = iter else {
+            return;
+        };
+        // SAFETY: The caller hands over valid data, with a namespace in it.
+        let (data, net) = unsafe { (&*iter_data, Net::from_raw((*iter_data).net)) };
+        if net.state::<NetState>().entries() == 0 {
+            return;
+        }
+        let by = Requester { portid: data.portid, report: data.report != 0 };
+        // SAFETY: What the function expects is in the data.
+        walk::for_each(Some(net), unsafe { remove_if(iter, data.data, by) });
+    }
+}

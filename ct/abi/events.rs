@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Events: told to listeners, by consumers too.
+
+use core::ffi::{
+    c_int,
+    c_uint, //
+};
+
+use kernel::prelude::*;
+
+use crate::{
+    ct::events,
+    nf::{
+        bindings,
+        conn::Conn,
+        ecache::{
+            self,
+            Requester, //
+        },
+        ext,
+        mutex,
+        net::Net, //
+    },
+};
+
+c_export! {
+    /// Tells the events that wait in an entry.
+    fn nf_ct_deliver_cached_events(ct: *mut bindings::nf_conn) {
+        // SAFETY: The caller holds a reference.
+        events::deliver(unsafe { Conn::from_raw(ct) });
+    }
+}
+
+c_export! {
+    /// Tells events at once. `ENOBUFS`: the listener's buffer is full.
+    fn nf_conntrack_eventmask_report(
+        eventmask: c_uint,
+        ct: *mut bindings::nf_conn,
+        portid: u32,
+        report: c_int
+    ) -> c_int {
+        // SAFETY: The caller holds a reference.
+        let conn = unsafe { Conn::from_raw(ct) };
+        match events::report(conn, eventmask, Requester { portid, report: report != 0 }) {
+            Ok(()) => 0,
+            Err(_) => ENOBUFS.to_errno(),
+        }
+    }
+}
+
+c_export! {
+    /// Gives an entry or a template the place for its events, where it needs one.
+    fn nf_ct_ecache_ext_add(
+        ct: *mut bindings::nf_conn,
+        ctmask: u16,
+        expmask: u16,
+        gfp: bindings::gfp_t
+    ) -> bool {
+        // SAFETY: The caller holds the only reference.
+        let conn = unsafe { Conn::from_raw(ct) };
+        let Some((ct_mask, expect_mask)) = events::masks_for(conn.net(), ctmask, expmask) else {
+            return true;
+        };
+        let id = bindings::nf_ct_ext_id_NF_CT_EXT_ECACHE;
+        // SAFETY: As above; the entry is not confirmed.
+        if unsafe { ext::add_by_number(ct, id, gfp) }.is_none() {
+            return false;
+        }
+        events::set_up(conn, ct_mask, expect_mask);
+        true
+    }
+}
+
+c_export! {
+    /// A namespace gets a listener.
+    fn nf_conntrack_register_notifier(
+        net: *mut bindings::net,
+        nb: *const bindings::nf_ct_event_notifier
+    ) {
+        let _guard = mutex::hooks();
+        // SAFETY: The caller keeps the listener until a grace period after unregistering it.
+        unsafe { ecache::set_listener(Net::from_raw(net), nb) };
+    }
+}
+
+c_export! {
+    /// A namespace's listener goes.
+    fn nf_conntrack_unregister_notifier(net: *mut bindings::net) {
+        let _guard = mutex::hooks();
+        // SAFETY: As above.
+        unsafe { ecache::set_listener(Net::from_raw(net), core::ptr::null()) };
+    }
+}

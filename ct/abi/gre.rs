@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! GRE keys, for the PPTP helper.
+
+use crate::{
+    ct::gre_keymap,
+    nf::{
+        bindings,
+        conn::Conn,
+        gre_keymap::Control, //
+    },
+    proto::tuple::Tuple, //
+};
+
+c_export! {
+    /// Makes the maps of GRE keys that a PPTP control connection agreed on.
+    fn nf_ct_gre_keymap_add(
+        ct: *mut bindings::nf_conn,
+        orig: *const bindings::nf_conntrack_tuple,
+        repl: *const bindings::nf_conntrack_tuple
+    ) -> bool {
+        // SAFETY: The caller holds a reference, and is the helper of this connection.
+        let conn = unsafe { Conn::from_raw(ct) };
+        // SAFETY: As above.
+        let Some(control) = (unsafe { Control::of(conn) }) else {
+            return false;
+        };
+        // SAFETY: The caller hands over two tuples, which have the same bytes as ours.
+        let (original, reply) = unsafe { (&*orig.cast::<Tuple>(), &*repl.cast::<Tuple>()) };
+        gre_keymap::add(conn, control, original, reply)
+    }
+}
+
+c_export! {
+    /// Takes the maps of a PPTP control connection away.
+    fn nf_ct_gre_keymap_destroy(ct: *mut bindings::nf_conn) {
+        // SAFETY: The caller holds a reference, and is the helper of this connection.
+        if let Some(control) = unsafe { Control::of(Conn::from_raw(ct)) } {
+            gre_keymap::remove(control);
+        }
+    }
+}
+
+#[cfg(CONFIG_NF_CONNTRACK_PPTP)]
+c_export! {
+    /// Ends the calls of a PPTP control connection.
+    fn gre_pptp_destroy_siblings(ct: *mut bindings::nf_conn) {
+        // SAFETY: The caller holds a reference, and is the helper of this connection.
+        let conn = unsafe { Conn::from_raw(ct) };
+        // SAFETY: As above.
+        if let Some(control) = unsafe { Control::of(conn) } {
+            gre_keymap::end_calls(conn, control);
+        }
+    }
+}

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Helpers: their coming and going, and the connections that they get.
+
+use core::{
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
+
+use kernel::{
+    pr_warn_once,
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use crate::{
+    ct::{
+        expect,
+        helper, //
+    },
+    nf::{
+        bindings,
+        conn::Conn,
+        ecache::Requester,
+        expect::ExpectGuard,
+        helper::{
+            self as nf_helper,
+            Candidate,
+            Help,
+            Helper,
+            Name,
+            Unregistered,
+            CLASSES, //
+        },
+        helper_table,
+        mutex,
+        rcu::Rcu, //
+    },
+};
+
+/// A helper's function.
+type Function = Option<
+    unsafe extern "C" fn(
+        *mut bindings::sk_buff,
+        c_uint,
+        *mut bindings::nf_conn,
+        bindings::ip_conntrack_info,
+    ) -> c_int,
+>;
+
+/// A helper's function for what netlink says of its connections.
+type FromNetlink =
+    Option<unsafe extern "C" fn(*mut bindings::nlattr, *mut bindings::nf_conn) -> c_int>;
+
+fn number(result: Result) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(error) => error.to_errno(),
+    }
+}
+
+fn raw(helper: ARef<Helper>) -> *mut bindings::nf_conntrack_helper {
+    ARef::into_raw(helper).as_ptr().cast()
+}
+
+/// # Safety
+///
+/// The caller gives up a reference to `helper`.
+unsafe fn reference(helper: *mut bindings::nf_conntrack_helper) -> ARef<Helper> {
+    // SAFETY: The caller's promise.
+    unsafe { ARef::from_raw(NonNull::new_unchecked(helper).cast()) }
+}
+
+/// Registers a copy of a helper. Returns the copy, which is the registered one.
+///
+/// # Safety
+///
+/// `original` points to an initialised helper.
+unsafe fn register_copy(
+    original: *const bindings::nf_conntrack_helper,
+) -> Result<*mut bindings::nf_conntrack_helper> {
+    // SAFETY: The caller's promise.
+    let copy = unsafe { Unregistered::copy_of(original) }?;
+    match helper::register(&copy) {
+        Ok(()) => Ok(copy.raw()),
+        Err(error) => {
+            // SAFETY: A copy, as made above.
+            unsafe { copy.discard() };
+            Err(error)
+        }
+    }
+}
+
+/// # Safety
+///
+/// `helper` is registered, and the caller gives it up.
+unsafe fn unregister(helper: *mut bindings::nf_conntrack_helper) {
+    // SAFETY: The caller's promise.
+    let helper = unsafe { reference(helper) };
+    {
+        let guard = mutex::helpers();
+        // SAFETY: The caller's promise.
+        unsafe { helper_table::remove(&helper, &guard) };
+    }
+    helper::retire(helper);
+}
+
+c_export! {
+    /// Registers a helper that the caller allocated.
+    fn __nf_conntrack_helper_register(me: *mut bindings::nf_conntrack_helper) -> c_int {
+        // SAFETY: The caller hands over a helper that nobody else knows yet.
+        number(helper::register(&unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) }))
+    }
+}
+
+c_export! {
+    /// Registers a copy of a helper.
+    fn nf_conntrack_helper_register(
+        me: *mut bindings::nf_conntrack_helper,
+        helper_ptr: *mut *mut bindings::nf_conntrack_helper
+    ) -> c_int {
+        // SAFETY: The caller hands over a helper, and a place for the pointer to the copy.
+        unsafe {
+            let result = register_copy(me);
+            *helper_ptr = *result.as_ref().unwrap_or(&null_mut());
+            number(result.map(|_| ()))
+        }
+    }
+}
+
+c_export! {
+    /// Registers copies of helpers: of all, or of none.
+    fn nf_conntrack_helpers_register(
+        helper: *mut bindings::nf_conntrack_helper,
+        n: c_uint,
+        helper_ptr: *mut *mut bindings::nf_conntrack_helper
+    ) -> c_int {
+        for index in 0..n as usize {
+            // SAFETY: The caller hands over `n` helpers, and as many places.
+            match unsafe { register_copy(helper.add(index)) } {
+                // SAFETY: As above.
+                Ok(copy) => unsafe { *helper_ptr.add(index) = copy },
+                Err(error) => {
+                    // SAFETY: As above; the first `index` are registered.
+                    unsafe {
+                        *helper_ptr.add(index) = null_mut();
+                        // CAST: less than `n`.
+                        nf_conntrack_helpers_unregister(helper_ptr, index as c_uint);
+                    }
+                    return error.to_errno();
+                }
+            }
+        }
+        0
+    }
+}
+
+c_export! {
+    /// Unregisters a helper. Nobody is in its function any more when this returns.
+    fn nf_conntrack_helper_unregister(me: *mut bindings::nf_conntrack_helper) {
+        // SAFETY: The caller registered it.
+        unsafe { unregister(me) };
+    }
+}
+
+c_export! {
+    /// Unregisters helpers.
+    fn nf_conntrack_helpers_unregister(
+        helper: *mut *mut bindings::nf_conntrack_helper,
+        n: c_uint
+    ) {
+        for index in (0..n as usize).rev() {
+            // SAFETY: The caller registered `n` helpers, and put the pointers there.
+            unsafe {
+                unregister(*helper.add(index));
+                *helper.add(index) = null_mut();
+            }
+        }
+    }
+}
+
+c_export! {
+    /// Gives up a helper that was never registered, or no longer is.
+    fn nf_conntrack_helper_release(me: *mut bindings::nf_conntrack_helper) {
+        // SAFETY: The caller has the first reference.
+        helper::release(unsafe { reference(me) });
+    }
+}
+
+c_export! {
+    /// Makes a helper out of its description.
+    fn nf_ct_helper_init(
+        helper: *mut bindings::nf_conntrack_helper,
+        l3num: u8,
+        protonum: u16,
+        name: *const c_char,
+        exp_pol: *const bindings::nf_conntrack_expect_policy,
+        expect_class_max: u32,
+        help: Function,
+        from_nlattr: FromNetlink,
+        module: *mut bindings::module
+    ) {
+        // SAFETY: The caller hands over room for a helper, text, and as many policies as it
+        // says; a module's address is that of its functions.
+        unsafe {
+            // CAST: protocol numbers are a byte.
+            nf_helper::initialise(helper, l3num, protonum as u8, name);
+            (*helper).help = help;
+            (*helper).from_nlattr = from_nlattr;
+            (*helper).me = module;
+            if expect_class_max as usize >= CLASSES {
+                pr_warn_once!("a helper has more classes than there may be\n");
+                return;
+            }
+            core::ptr::copy_nonoverlapping(
+                exp_pol,
+                core::ptr::addr_of_mut!((*helper).expect_policy).cast(),
+                expect_class_max as usize + 1,
+            );
+            (*helper).expect_class_max = expect_class_max;
+        }
+    }
+}
+
+c_export! {
+    /// The helper of that name, with a reference; its module stays, and is loaded if need be.
+    fn nf_conntrack_helper_try_module_get(
+        name: *const c_char,
+        l3num: u16,
+        protonum: u8
+    ) -> *mut bindings::nf_conntrack_helper {
+        // SAFETY: The caller hands over text.
+        unsafe { Name::of_text(name) }
+            .and_then(|name| helper::get(&name, l3num, protonum))
+            .map_or(null_mut(), raw)
+    }
+}
+
+c_export! {
+    /// Gives it back.
+    fn nf_conntrack_helper_put(helper: *mut bindings::nf_conntrack_helper) {
+        // SAFETY: The caller gives up what it got.
+        helper::put(unsafe { reference(helper) });
+    }
+}
+
+c_export! {
+    /// The helper of that name; without a reference, so under RCU.
+    fn __nf_conntrack_helper_find(
+        name: *const c_char,
+        l3num: u16,
+        protonum: u8
+    ) -> *mut bindings::nf_conntrack_helper {
+        // SAFETY: The caller hands over text, under `rcu_read_lock()`.
+        let (name, rcu) = unsafe { (Name::of_text(name), Rcu::assume_held()) };
+        name.and_then(|name| helper::find(&name, l3num, protonum, rcu))
+            .map_or(null_mut(), Helper::raw)
+    }
+}
+
+c_export! {
+    /// Gives an unconfirmed entry, or a template, the part that names its helper.
+    fn nf_ct_helper_ext_add(
+        ct: *mut bindings::nf_conn,
+        gfp: bindings::gfp_t
+    ) -> *mut bindings::nf_conn_help {
+        // SAFETY: The caller hands over an entry that only its packet knows.
+        unsafe { Candidate::from_raw(ct, gfp) }
+            .add_help()
+            .map_or(null_mut(), Help::raw)
+    }
+}
+
+c_export! {
+    /// Gives an unconfirmed entry the helper that a template asks for.
+    fn __nf_ct_try_assign_helper(
+        ct: *mut bindings::nf_conn,
+        tmpl: *mut bindings::nf_conn,
+        flags: bindings::gfp_t
+    ) -> c_int {
+        if tmpl.is_null() {
+            return 0;
+        }
+        // SAFETY: The caller hands over an entry that only its packet knows, and a template,
+        // under `rcu_read_lock()`.
+        let (entry, template, rcu) = unsafe {
+            (Candidate::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
+        };
+        number(helper::assign(entry, template, rcu))
+    }
+}
+
+c_export! {
+    /// Registers a function that expectations call.
+    fn nf_ct_helper_expectfn_register(n: *mut bindings::nf_ct_helper_expectfn) {
+        let guard = ExpectGuard::new();
+        // SAFETY: The caller keeps it until a grace period after it takes it back.
+        unsafe { helper_table::insert_function(n, guard.locked()) };
+    }
+}
+
+c_export! {
+    /// Takes it back.
+    fn nf_ct_helper_expectfn_unregister(n: *mut bindings::nf_ct_helper_expectfn) {
+        let guard = ExpectGuard::new();
+        // SAFETY: The caller registered it.
+        unsafe { helper_table::remove_function(n, guard.locked()) };
+    }
+}
+
+c_export! {
+    /// Takes away the expectations that would call it.
+    fn nf_ct_helper_expectfn_destroy(n: *const bindings::nf_ct_helper_expectfn) {
+        // SAFETY: The caller hands over a valid one.
+        let function = unsafe { (*n).expectfn }.map(|function| function as usize);
+        expect::remove_where(None, Requester::default(), |expectation| {
+            expectation.function() == function
+        });
+    }
+}
+
+c_export! {
+    /// The registered function of that name; under RCU.
+    fn nf_ct_helper_expectfn_find_by_name(
+        name: *const c_char
+    ) -> *mut bindings::nf_ct_helper_expectfn {
+        // SAFETY: The caller is under `rcu_read_lock()`.
+        let rcu = unsafe { Rcu::assume_held() };
+        helper_table::functions(rcu)
+            // SAFETY: The caller hands over text.
+            .find(|function| unsafe { function.is_named(name) })
+            .map_or(null_mut(), |function| function.raw())
+    }
+}
+
+c_export! {
+    /// The registered function of that address; under RCU.
+    fn nf_ct_helper_expectfn_find_by_symbol(
+        symbol: *const c_void
+    ) -> *mut bindings::nf_ct_helper_expectfn {
+        // SAFETY: The caller is under `rcu_read_lock()`.
+        let rcu = unsafe { Rcu::assume_held() };
+        helper_table::functions(rcu)
+            .find(|function| function.address() == Some(symbol as usize))
+            .map_or(null_mut(), |function| function.raw())
+    }
+}
+
+c_export! {
+    /// Registers somebody who translates addresses in what a helper reads.
+    fn nf_nat_helper_register(nat: *mut bindings::nf_conntrack_nat_helper) {
+        // SAFETY: The caller keeps it until a grace period after it takes it back.
+        unsafe { helper_table::insert_nat(nat, &mutex::helpers()) };
+    }
+}
+
+c_export! {
+    /// Takes it back.
+    fn nf_nat_helper_unregister(nat: *mut bindings::nf_conntrack_nat_helper) {
+        // SAFETY: The caller registered it.
+        unsafe { helper_table::remove_nat(nat, &mutex::helpers()) };
+    }
+}
+
+c_export! {
+    /// Keeps the module that translates addresses for a helper, and loads it if need be.
+    fn nf_nat_helper_try_module_get(
+        name: *const c_char,
+        l3num: u16,
+        protonum: u8
+    ) -> c_int {
+        // SAFETY: The caller hands over text.
+        let name = unsafe { Name::of_text(name) }.ok_or(ENOENT);
+        number(name.and_then(|name| helper::get_nat(&name, l3num, protonum)))
+    }
+}
+
+c_export! {
+    /// Gives it back.
+    fn nf_nat_helper_put(helper: *mut bindings::nf_conntrack_helper) {
+        // SAFETY: The caller has a reference.
+        helper::put_nat(unsafe { Helper::from_raw(helper) });
+    }
+}
+
+c_export! {
+    /// The message of `nf_ct_helper_log()`, in one piece.
+    fn rct_helper_log(
+        skb: *mut bindings::sk_buff,
+        ct: *const bindings::nf_conn,
+        message: *const c_void
+    ) {
+        // SAFETY: The caller, in `exports.c`, passes on what it got, and a `struct va_format`.
+        unsafe { nf_helper::log(skb, Conn::from_raw(ct.cast_mut()), message) };
+    }
+}

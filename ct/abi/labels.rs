@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Labels.
+
+use core::ffi::{
+    c_int,
+    c_uint, //
+};
+
+use kernel::prelude::*;
+
+use crate::{
+    ct::labels,
+    nf::{
+        bindings,
+        conn::Conn,
+        ext::Labels,
+        net::Net, //
+    },
+};
+
+c_export! {
+    /// Replaces an entry's labels.
+    fn nf_connlabels_replace(
+        ct: *mut bindings::nf_conn,
+        data: *const u32,
+        mask: *const u32,
+        words32: c_uint
+    ) -> c_int {
+        // SAFETY: The caller holds a reference.
+        let conn = unsafe { Conn::from_raw(ct) };
+        // SAFETY: The caller hands over that many words.
+        let data = |index| unsafe { *data.add(index) };
+        let mask = |index| {
+            if mask.is_null() {
+                return u32::MAX;
+            }
+            // SAFETY: As many words as there is data.
+            unsafe { *mask.add(index) }
+        };
+        match labels::replace(conn, data, mask, words32 as usize) {
+            Ok(()) => 0,
+            Err(error) => error.to_errno(),
+        }
+    }
+}
+
+c_export! {
+    /// A rule uses labels up to `bit`.
+    fn nf_connlabels_get(net: *mut bindings::net, bit: c_uint) -> c_int {
+        if bit as usize / 32 >= Labels::WORDS {
+            return ERANGE.to_errno();
+        }
+        // SAFETY: The caller hands over a namespace.
+        unsafe { Net::from_raw(net) }.use_labels(1);
+        0
+    }
+}
+
+c_export! {
+    /// The rule is gone.
+    fn nf_connlabels_put(net: *mut bindings::net) {
+        // SAFETY: The caller hands over a namespace.
+        unsafe { Net::from_raw(net) }.use_labels(-1);
+    }
+}

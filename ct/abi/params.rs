@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Module parameters that are more than a variable.
+
+use core::ffi::{
+    c_int,
+    c_uint, //
+};
+
+use crate::{
+    ct::resize,
+    nf::bindings, //
+};
+
+c_export! {
+    /// Parameter `hashsize`: the table gets another size.
+    fn rct_table_resize(buckets: c_uint) -> c_int {
+        match resize::resize(buckets) {
+            Ok(()) => 0,
+            Err(error) => error.to_errno(),
+        }
+    }
+}
+
+c_export! {
+    /// Parameter `hashsize`: the size of the table.
+    fn rct_table_buckets() -> c_uint {
+        resize::buckets()
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shifted sequence numbers.
+
+use core::ffi::{
+    c_int,
+    c_uint, //
+};
+
+use crate::{
+    ct::{
+        entry,
+        parse::Packet,
+        seqadj, //
+    },
+    nf::{
+        bindings,
+        conn::{
+            Conn,
+            Dir, //
+        },
+        hook::Family,
+        skb::{
+            CtInfo,
+            Skb, //
+        },
+    },
+    proto::{
+        tcp::SeqNum,
+        tuple::protocol, //
+    },
+};
+
+fn way(info: bindings::ip_conntrack_info) -> Dir {
+    CtInfo::from_number(info).dir()
+}
+
+c_export! {
+    /// All octets of a direction are moved.
+    fn nf_ct_seqadj_init(
+        ct: *mut bindings::nf_conn,
+        ctinfo: bindings::ip_conntrack_info,
+        off: i32
+    ) -> c_int {
+        // SAFETY: The caller holds a reference.
+        seqadj::init(unsafe { Conn::from_raw(ct) }, way(ctinfo), off);
+        0
+    }
+}
+
+c_export! {
+    /// The octets of a direction behind `seq` are moved.
+    fn nf_ct_seqadj_set(
+        ct: *mut bindings::nf_conn,
+        ctinfo: bindings::ip_conntrack_info,
+        seq: bindings::__be32,
+        off: i32
+    ) -> c_int {
+        // SAFETY: The caller holds a reference.
+        let conn = unsafe { Conn::from_raw(ct) };
+        seqadj::add(conn, way(ctinfo), SeqNum(u32::from_be(seq)), off);
+        0
+    }
+}
+
+c_export! {
+    /// The octets behind this IPv4 segment's first one are moved.
+    fn nf_ct_tcp_seqadj_set(
+        skb: *mut bindings::sk_buff,
+        ct: *mut bindings::nf_conn,
+        ctinfo: bindings::ip_conntrack_info,
+        off: i32
+    ) {
+        // SAFETY: The caller holds a reference, and hands over a packet that is its own.
+        let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
+        if entry::protocol(conn) != protocol::TCP {
+            return;
+        }
+        let seq = skb
+            .network_offset()
+            .and_then(|offset| Packet::parse(skb, Family::Ipv4, offset))
+            .and_then(|packet| skb.read(packet.transport.wrapping_add(4)));
+        if let Some(seq) = seq {
+            seqadj::add(conn, way(ctinfo), SeqNum(u32::from_be_bytes(seq)), off);
+        }
+    }
+}
+
+c_export! {
+    /// Shifts a segment's numbers. 0: the packet has to be dropped.
+    fn nf_ct_seq_adjust(
+        skb: *mut bindings::sk_buff,
+        ct: *mut bindings::nf_conn,
+        ctinfo: bindings::ip_conntrack_info,
+        protoff: c_uint
+    ) -> c_int {
+        // SAFETY: The caller holds a reference, and hands over a packet that is its own.
+        let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
+        seqadj::adjust(skb, conn, way(ctinfo), protoff).is_some().into()
+    }
+}
+
+c_export! {
+    /// How far an octet is moved.
+    fn nf_ct_seq_offset(
+        ct: *const bindings::nf_conn,
+        dir: bindings::ip_conntrack_dir,
+        seq: u32
+    ) -> i32 {
+        // SAFETY: The caller holds a reference.
+        let conn = unsafe { Conn::from_raw(ct.cast_mut()) };
+        let dir = if dir == 0 { Dir::Original } else { Dir::Reply };
+        seqadj::offset(conn, dir, SeqNum(seq))
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Templates: attributes that rules want of the connection that a packet may begin.
+
+use core::ptr::{
+    null_mut,
+    NonNull, //
+};
+
+use crate::nf::{
+    bindings,
+    net::Net,
+    template, //
+};
+
+c_export! {
+    /// Makes a template.
+    fn nf_ct_tmpl_alloc(
+        net: *mut bindings::net,
+        zone: *const bindings::nf_conntrack_zone,
+        flags: bindings::gfp_t
+    ) -> *mut bindings::nf_conn {
+        // SAFETY: The caller hands over a namespace and a zone.
+        match template::allocate(unsafe { Net::from_raw(net) }, unsafe { *zone }, flags) {
+            Some(template) => template.as_ptr(),
+            None => null_mut(),
+        }
+    }
+}
+
+c_export! {
+    /// Frees a template that was never attached to a packet.
+    fn nf_ct_tmpl_free(tmpl: *mut bindings::nf_conn) {
+        if let Some(tmpl) = NonNull::new(tmpl) {
+            // SAFETY: The caller made it, and gives it up.
+            unsafe { template::free(tmpl) };
+        }
+    }
+}

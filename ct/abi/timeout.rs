@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Timeout policies.
+
+use core::ffi::c_int;
+
+use kernel::ffi::c_char;
+
+use crate::{
+    ct::timeout,
+    nf::{
+        bindings,
+        conn::Conn,
+        net::Net,
+        timeout::{
+            Name,
+            Policy,
+            Template, //
+        },
+    },
+};
+
+c_export! {
+    /// Gives a template the timeout policy of that name.
+    fn nf_ct_set_timeout(
+        net: *mut bindings::net,
+        ct: *mut bindings::nf_conn,
+        l3num: u8,
+        l4num: u8,
+        timeout_name: *const c_char
+    ) -> c_int {
+        // SAFETY: The caller hands over a namespace and a template that is its own.
+        let (net, mut template) = unsafe { (Net::from_raw(net), Template::from_raw(ct)) };
+        // SAFETY: The caller hands over text that ends.
+        let name = unsafe { Name::from_raw(timeout_name) };
+        match timeout::assign(net, &mut template, l3num, l4num, name) {
+            Ok(()) => 0,
+            Err(error) => error.to_errno(),
+        }
+    }
+}
+
+c_export! {
+    /// Takes a template's timeout policy back.
+    fn nf_ct_destroy_timeout(ct: *mut bindings::nf_conn) {
+        // SAFETY: The caller holds a reference to the template.
+        timeout::take_back(unsafe { Conn::from_raw(ct) });
+    }
+}
+
+c_export! {
+    /// Has all entries of a namespace forget a timeout policy, or any.
+    fn nf_ct_untimeout(net: *mut bindings::net, timeout: *mut bindings::nf_ct_timeout) {
+        // SAFETY: The caller hands over a namespace, and null or a policy of its own.
+        let (net, policy) = unsafe { (Net::from_raw(net), Policy::from_raw(timeout)) };
+        timeout::forget(net, policy);
+    }
+}

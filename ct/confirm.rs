@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Confirmation: a packet has passed every check, so the connection that it began counts
+//! and goes into the table.
+//!
+//! Two packets of one new connection, on two CPUs, each made an entry, and one comes
+//! second. What becomes of it then is told at [`settle_clash`].
+
+use kernel::sync::aref::ARef;
+
+use crate::{
+    nf::{
+        conn::{
+            Conn,
+            Dir,
+            StatusBit, //
+        },
+        ecache::{
+            self,
+            Event, //
+        },
+        hook::Verdict,
+        lock::BhDisabled,
+        net::Stat,
+        pair::LockedPair,
+        random,
+        rcu::Rcu,
+        skb::{
+            CtInfo,
+            Skb,
+            Tracked, //
+        },
+        time, //
+    },
+    proto::tuple::protocol, //
+};
+
+use super::{
+    entry,
+    events,
+    helper,
+    resize,
+    table::{
+        self,
+        TupleHash, //
+    }, //
+};
+
+/// Chains longer than this, plus a random number below [`CHAIN_SPREAD`], take no more
+/// entries. Chance alone does not make them so long.
+const CHAIN_LIMIT: u32 = 50;
+const CHAIN_SPREAD: u32 = 30;
+
+/// What came of an attempt to put an entry into the table.
+enum Outcome {
+    /// It is in.
+    In,
+    /// Its packet belongs to this entry instead.
+    Joined(ARef<Conn>),
+    /// It cannot be in.
+    Refused,
+}
+
+/// Puts the packet's entry into the table, if it is not in yet, and tells listeners what
+/// happened to it.
+#[inline]
+pub(super) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    let verdict = put_in(skb, rcu);
+    if verdict == Verdict::Accept {
+        if let Tracked::Yes(conn, _) = skb.tracked() {
+            events::deliver(conn);
+        }
+    }
+    verdict
+}
+
+/// Puts the packet's entry into the table, if it is not in yet.
+#[inline]
+pub(super) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    let (conn, info) = match skb.tracked() {
+        // An answer of ours to a packet that was refused carries the entry that the packet
+        // made, in the other direction; it confirms nothing.
+        Tracked::Yes(conn, info) if !conn.is_confirmed() && info.dir() == Dir::Original => {
+            (ARef::from(conn), info)
+        }
+        _ => return Verdict::Accept,
+    };
+    match insert(conn, rcu) {
+        Outcome::In => Verdict::Accept,
+        Outcome::Joined(winner) => {
+            join(skb, winner, info);
+            Verdict::Accept
+        }
+        Outcome::Refused => Verdict::Drop,
+    }
+}
+
+/// Puts an entry into the table; the reference becomes the table's.
+fn insert(conn: ARef<Conn>, rcu: Rcu<'_>) -> Outcome {
+    let bh = BhDisabled::new();
+    let hash = TupleHash::unpack(conn.saved());
+    let Some(mut pair) = table::lock_pair(&conn, Some(hash), &bh, rcu) else {
+        return Outcome::Refused;
+    };
+    // A clone of the packet may have been faster, on another CPU: a bridge floods clones.
+    if conn.is_confirmed() {
+        return Outcome::In;
+    }
+    // Killed before it was born, by user space or by a namespace's end.
+    if conn.has(StatusBit::Dying) {
+        conn.net().count_one(Stat::InsertFailed);
+        return Outcome::Refused;
+    }
+
+    let limit = CHAIN_LIMIT.wrapping_add(random::below(CHAIN_SPREAD));
+    for dir in [Dir::Original, Dir::Reply] {
+        let (rival, length) = table::rival(&pair, &conn, dir);
+        if let Some(rival) = rival.map(ARef::from) {
+            return settle_clash(&mut pair, conn, &rival);
+        }
+        if length > limit {
+            resize::request_reseed();
+            conn.net().count_one(Stat::ChainTooLong);
+            conn.net().count_one(Stat::InsertFailed);
+            return Outcome::Refused;
+        }
+    }
+
+    // Its time runs from now on.
+    conn.set_timeout(conn.timeout().wrapping_add(time::jiffies32()));
+    entry::note_start(&conn);
+    let event = if conn.has(StatusBit::Expected) {
+        Event::Related
+    } else {
+        Event::New
+    };
+    if helper::of(&conn, rcu).is_some() {
+        ecache::keep(&conn, Event::Helper);
+    }
+    ecache::keep(&conn, event);
+    match pair.insert(conn) {
+        Ok(()) => Outcome::In,
+        Err(_) => Outcome::Refused,
+    }
+}
+
+/// Whether an entry that came second may be resolved: the protocol has no state that the
+/// two packets would see differently.
+fn may_clash(protocol: u8) -> bool {
+    !matches!(protocol, protocol::TCP | protocol::SCTP)
+}
+
+/// An entry of the same tuple, `rival`, was there first.
+///
+/// 1. If both are the same connection, or the same one seen from its two ends, the packet
+///    joins the first entry.
+/// 2. If the reply tuple is free (the two were translated differently), the second entry
+///    goes in by that alone, for a second: packets of the original direction go on finding
+///    the first, and the answer to this packet finds its way back.
+/// 3. Else the packet is dropped.
+#[cold]
+fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>) -> Outcome {
+    let net = conn.net();
+    if may_clash(entry::protocol(&conn)) {
+        if same_connection(&conn, rival) {
+            net.count_one(Stat::ClashResolve);
+            return Outcome::Joined(rival.clone());
+        }
+        match table::rival(pair, &conn, Dir::Reply).0 {
+            Some(other) if same_connection(&conn, other) => {
+                net.count_one(Stat::ClashResolve);
+                return Outcome::Joined(ARef::from(other));
+            }
+            Some(_) => {}
+            None => {
+                conn.set_timeout(time::jiffies32().wrapping_add(time::HZ));
+                conn.set(StatusBit::FixedTimeout);
+                conn.set(StatusBit::NatClash);
+                net.count_one(Stat::ClashResolve);
+                entry::note_start(&conn);
+                return match pair.insert_reply_only(conn) {
+                    Ok(()) => Outcome::In,
+                    Err(_) => Outcome::Refused,
+                };
+            }
+        }
+    }
+    net.count_one(Stat::Drop);
+    net.count_one(Stat::InsertFailed);
+    Outcome::Refused
+}
+
+/// Whether two entries stand for one connection, seen from the same end or from the two.
+fn same_connection(a: &Conn, b: &Conn) -> bool {
+    let equal = |a_dir: Dir, b_dir: Dir| {
+        entry::tuple(a, a_dir) == entry::tuple(b, b_dir)
+            && entry::zone(a).id_for(entry::direction(a_dir))
+                == entry::zone(b).id_for(entry::direction(b_dir))
+    };
+    let same_end = equal(Dir::Original, Dir::Original) && equal(Dir::Reply, Dir::Reply);
+    let other_end = equal(Dir::Original, Dir::Reply) && equal(Dir::Reply, Dir::Original);
+    same_end || other_end
+}
+
+/// Has the packet continue with `winner`, which takes over what was counted.
+fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
+    if let Tracked::Yes(loser, _) = skb.tracked() {
+        if let Some((_, bytes)) = entry::counted(loser, info.dir()) {
+            // One packet made the loser, so this is its length.
+            entry::account(
+                &winner,
+                info.dir(),
+                u32::try_from(bytes).unwrap_or(u32::MAX),
+            );
+        }
+    }
+    skb.attach(winner, info);
+}

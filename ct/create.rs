@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The beginning of an entry: made for a packet whose tuple is not in the table.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::Relaxed, //
+    },
+};
+
+use crate::{
+    nf::{
+        conn::{
+            Conn,
+            Fresh, //
+        },
+        ext::{
+            self,
+            Counters,
+            Labels,
+            SeqAdjust,
+            SynProxy,
+            Timestamps, //
+        },
+        helper::Candidate,
+        log,
+        net::{
+            Net,
+            Stat, //
+        },
+        params,
+        rcu::Rcu,
+        timeout::{
+            self,
+            PolicySlot, //
+        },
+    },
+    proto::{
+        tuple::Tuple,
+        zone::Zone, //
+    },
+};
+
+use super::{
+    early_drop,
+    events,
+    expect,
+    gc,
+    helper,
+    netns::NetState,
+    table::TupleHash, //
+};
+
+/// The room that an entry takes in its namespace's count, until the entry owns it.
+struct Room<'n>(&'n NetState);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.release_entry();
+    }
+}
+
+/// Makes room for one more entry, if need be by dropping another one.
+#[inline]
+fn room<'n>(net: &'n Net, hash: TupleHash, rcu: Rcu<'_>) -> Result<Room<'n>> {
+    let room = Room(net.state::<NetState>());
+    if room.0.take_entry() > params::max_entries().load(Relaxed) {
+        if early_drop::drop_one(net, hash, rcu) {
+            net.count_one(Stat::EarlyDrop);
+        } else {
+            gc::hurry();
+            complain(net);
+            return Err(ENOMEM);
+        }
+    }
+    Ok(room)
+}
+
+#[cold]
+fn complain(net: &Net) {
+    if !log::may_speak() {
+        return;
+    }
+    if net.is_init() {
+        pr_warn!("nf_conntrack: table full, dropping packet\n");
+    } else {
+        pr_warn!(
+            "nf_conntrack: table full in netns {}, dropping packet\n",
+            net.inum()
+        );
+    }
+}
+
+/// Makes an entry for `tuple`, with one reference, not in the table yet. A template says
+/// what rules want of it.
+///
+/// `Ok(None)`: nothing can answer such a packet, so it begins no connection. `ENOMEM`: the
+/// table is full, or memory is.
+pub(super) fn create(
+    net: &Net,
+    template: Option<&Conn>,
+    zone: Zone,
+    tuple: &Tuple,
+    hash: TupleHash,
+    rcu: Rcu<'_>,
+) -> Result<Option<ARef<Conn>>> {
+    let Some(reply) = tuple.invert() else {
+        return Ok(None);
+    };
+    let room = room(net, hash, rcu)?;
+    let mut fresh =
+        Fresh::new(net, zone, words(tuple), words(&reply), hash.pack()).ok_or(ENOMEM)?;
+
+    if template.is_some_and(|template| template.extensions().find::<SynProxy>().is_some()) {
+        ext::add::<SeqAdjust>(&mut fresh)?;
+        ext::add::<SynProxy>(&mut fresh)?;
+    }
+    // Without memory for them the connection goes on uncounted.
+    if net.acct() != 0 {
+        let _ = ext::add::<Counters>(&mut fresh);
+    }
+    if net.tstamp() != 0 {
+        let _ = ext::add::<Timestamps>(&mut fresh);
+    }
+
+    if net.labels_used() {
+        let _ = ext::add::<Labels>(&mut fresh);
+    }
+    let slot = template.and_then(|template| template.extensions().find::<PolicySlot>());
+    if let Some(policy) = slot.and_then(|slot| slot.policy(rcu)) {
+        timeout::give(&mut fresh, policy);
+    }
+    events::prepare(&mut fresh, net, template)?;
+
+    // A template that is no commitment yet (Open vSwitch) leaves the expectation to one that is.
+    let keep = template.is_some_and(|template| !template.is_confirmed());
+    let met = expect::meet(&mut fresh, net, zone, tuple, keep);
+    if let (None, Some(template)) = (&met, template) {
+        // Without memory for it the connection goes on without help.
+        let _ = helper::assign(Candidate::of(&mut fresh), template, rcu);
+    }
+
+    // The entry gives the room back when it is destroyed.
+    core::mem::forget(room);
+    let conn = fresh.publish();
+    if let Some(met) = met {
+        met.announce(&conn, rcu);
+    }
+    Ok(Some(conn))
+}
+
+/// A tuple in memory order, direction included.
+fn words(tuple: &Tuple) -> [u64; 5] {
+    let mut words = *tuple.key().words();
+    // The direction is the last byte in memory, which the key leaves out.
+    let mut last = words[4].to_ne_bytes();
+    last[7] = tuple.dir;
+    words[4] = u64::from_ne_bytes(last);
+    words
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of an entry: out of the table first, out of memory with its last reference.
+
+use crate::{
+    nf::{
+        conn::{
+            Conn,
+            Doomed,
+            Get,
+            Stale,
+            StatusBit, //
+        },
+        ecache::{
+            Event,
+            Requester, //
+        },
+        lock::BhDisabled,
+        rcu::RcuGuard, //
+    },
+    proto::tuple::protocol, //
+};
+
+use super::{
+    entry,
+    events,
+    expect,
+    gre_keymap,
+    helper,
+    netns::NetState,
+    table, //
+};
+
+/// Takes an entry out of the table. Says whether this call did it: of several that try at
+/// the same time, one does.
+///
+/// Packets that hold a reference go on using the entry; no new packet finds it.
+pub(crate) fn delete(conn: &Conn) -> bool {
+    delete_for(conn, Requester::default())
+}
+
+/// [`delete`], on somebody's behalf, who is told of it.
+pub(super) fn delete_for(conn: &Conn, by: Requester) -> bool {
+    if conn.test_and_set(StatusBit::Dying) {
+        return false;
+    }
+    entry::note_stop(conn);
+    let told = events::report(conn, Event::Destroy.mask(), by);
+
+    let table_reference = {
+        let rcu = RcuGuard::new();
+        helper::clean_up(conn, rcu.token());
+        let bh = BhDisabled::new();
+        // An unconfirmed entry is in no bucket; DYING keeps it from getting into one.
+        let removed =
+            table::lock_pair(conn, None, &bh, rcu.token()).and_then(|mut pair| pair.remove(conn));
+        removed
+    };
+    expect::remove_all(conn);
+    // Without the locks: this may be the last reference, and freeing runs other code.
+    match (told, table_reference) {
+        (Err(_), Some(reference)) => events::tell_later(reference),
+        (_, reference) => {
+            drop(reference);
+            events::listener_has_room();
+        }
+    }
+    true
+}
+
+/// Whether an entry on which the caller has a reference is due for removal.
+pub(super) fn is_due(conn: &Conn) -> bool {
+    let status = conn.status();
+    status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying) && conn.is_expired()
+}
+
+/// Removes an expired entry that was met on the way, unless it is another one by now.
+#[cold]
+pub(super) fn reap(stale: Stale<'_>) -> bool {
+    match stale.get_if(|_| true) {
+        // Asked again with the reference held: the memory may have been used anew.
+        Get::Hit(conn) => is_due(&conn) && delete(&conn),
+        Get::Recycled | Get::Dead => false,
+    }
+}
+
+/// Frees an entry without references, and gives back what it held.
+pub(super) fn destroy(mut doomed: Doomed) {
+    if doomed.is_template() {
+        // Never counted, and no connection.
+        drop(doomed);
+        return;
+    }
+    // Its first packet may have announced something, and then was dropped.
+    expect::remove_all(doomed.conn());
+    let is_gre = entry::protocol(doomed.conn()) == protocol::GRE;
+    let master = doomed.take_master();
+    if let Some(master) = master.as_ref().filter(|_| is_gre) {
+        gre_keymap::remove_of_parent(master);
+    }
+    doomed.free(|net| net.state::<NetState>().release_entry());
+    // Last, because it may end another entry, and so on up a chain of expectations.
+    drop(master);
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Room for a new connection when the table is full: the least valuable entry near the
+//! new one's place has to go.
+
+use kernel::sync::aref::ARef;
+
+use crate::nf::{
+    conn::{
+        Conn,
+        Get,
+        Stale,
+        StatusBit, //
+    },
+    net::Net,
+    rcu::Rcu, //
+};
+
+use super::{
+    delete,
+    table::TupleHash,
+    walk, //
+};
+
+/// How many buckets are looked at: enough to find a victim where there are some, few enough
+/// for a packet's time.
+const BUCKETS: u32 = 8;
+
+/// How much an entry that may be dropped is worth; the smaller goes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// Nobody answered.
+    Unreplied,
+    /// Answered, but not proven to be a connection.
+    Replied,
+}
+
+fn worth(status: crate::nf::conn::Status) -> Option<Worth> {
+    if !status.has(StatusBit::Confirmed)
+        || status.has(StatusBit::Dying)
+        || status.has(StatusBit::Assured)
+    {
+        None
+    } else if status.has(StatusBit::SeenReply) {
+        Some(Worth::Replied)
+    } else {
+        Some(Worth::Unreplied)
+    }
+}
+
+/// The worth and the time left: what victims are chosen by.
+type Rank = (Worth, u32);
+
+/// Looks at one entry; keeps it if it is a better victim than the one so far.
+fn consider(stale: Stale<'_>, net: &Net, best: &mut Option<(Rank, ARef<Conn>)>) {
+    if stale.is_expired() {
+        delete::reap(stale);
+        return;
+    }
+    let Some(worth_now) = worth(stale.status()) else {
+        return;
+    };
+    let rank = (worth_now, stale.remaining());
+    let better = match best {
+        Some((so_far, _)) => rank < *so_far,
+        None => true,
+    };
+    if !better || !stale.is_in(net) {
+        return;
+    }
+    // It may have become another namespace's meanwhile, or assured.
+    let same = |stale: &Stale<'_>| stale.is_in(net) && worth(stale.status()).is_some();
+    if let Get::Hit(conn) = stale.get_if(same) {
+        *best = Some((rank, conn));
+    }
+}
+
+/// Drops one entry of `net`. Says whether there was one to drop.
+#[cold]
+pub(super) fn drop_one(net: &Net, hash: TupleHash, rcu: Rcu<'_>) -> bool {
+    let mut best = None;
+    let mut at = walk::Spot::of(hash.hash);
+    for _ in 0..BUCKETS {
+        // By either of its tuples: the two stand in different places, and it is near if one is.
+        at = walk::visit(at, rcu, |stale| consider(stale, net, &mut best))
+            .unwrap_or(walk::Spot::START);
+    }
+    // Someone may have been faster: then there is room all the same, but not for us.
+    best.is_some_and(|(_, conn)| delete::delete(&conn))
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How an expectation comes into the table: if nothing stands in its way, and within the
+//! limits of its class and of its namespace.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use crate::{
+    nf::{
+        ecache::Requester,
+        expect::{
+            Draft,
+            Event,
+            ExpectGuard,
+            Flag,
+            Locked, //
+        },
+        expect_table,
+        helper::{
+            Help,
+            Policy,
+            CLASSES,
+            MAX_EXPECTED, //
+        },
+        log,
+        net::{
+            Net,
+            Stat, //
+        },
+        params,
+        time::HZ, //
+    },
+    proto::expect::Pattern, //
+};
+
+use super::{
+    super::netns::NetState,
+    bucket,
+    help_of,
+    pattern,
+    remove,
+    remove_expired, //
+};
+
+/// Adds an expectation.
+///
+/// `any_master`: a master's expectation may be the same as another master's, who then keeps
+/// the first.
+///
+/// `EALREADY`: there is the same one already, of another class or master. `EBUSY`: there is
+/// another one, for some of the same tuples. `EMFILE`: the namespace has as many as it may.
+/// `ESHUTDOWN`: the master can have none. `EINVAL`: it was added or withdrawn before.
+pub(crate) fn relate(draft: &Draft<'_>, any_master: bool, by: Requester) -> Result {
+    let guard = ExpectGuard::new();
+    let locked = guard.locked();
+    let help = help_of(draft.master()).ok_or(ESHUTDOWN)?;
+    let wanted = Wanted::new(draft, help, any_master, locked)?;
+    wanted.make_room()?;
+    wanted.insert(by)
+}
+
+/// Adds two expectations of one master, or none: as [`relate`].
+pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
+    let guard = ExpectGuard::new();
+    let locked = guard.locked();
+    let [first, second] = drafts;
+    let help = help_of(first.master()).ok_or(EINVAL)?;
+    if !first.expectation().has_master_of(second.expectation()) {
+        return Err(EINVAL);
+    }
+    let first = Wanted::new(first, help, any_master, locked)?;
+    let second = Wanted::new(second, help, any_master, locked)?;
+    first.make_room()?;
+    // The second one must not be given the room of the first.
+    first.count(u8::saturating_add);
+    let room = second.make_room();
+    first.count(u8::saturating_sub);
+    room?;
+    first.insert(Requester::default())?;
+    second.insert(Requester::default())
+}
+
+/// An expectation that is to be added.
+struct Wanted<'d, 'l> {
+    draft: &'d Draft<'l>,
+    help: &'d Help,
+    net: &'d Net,
+    pattern: Pattern,
+    bucket: u32,
+    any_master: bool,
+    locked: Locked<'d>,
+}
+
+impl<'d, 'l> Wanted<'d, 'l> {
+    fn new(
+        draft: &'d Draft<'l>,
+        help: &'d Help,
+        any_master: bool,
+        locked: Locked<'d>,
+    ) -> Result<Self> {
+        let expectation = draft.expectation();
+        let class = expectation.class() as usize;
+        if expectation.flags().has(Flag::Dead) || class >= CLASSES {
+            return Err(EINVAL);
+        }
+        let net = draft.master().net();
+        let pattern = pattern(expectation);
+        Ok(Self {
+            draft,
+            help,
+            net,
+            pattern,
+            bucket: bucket(net, &pattern.tuple),
+            any_master,
+            locked,
+        })
+    }
+
+    fn class(&self) -> u32 {
+        self.draft.expectation().class()
+    }
+
+    /// What its class may be.
+    fn policy(&self) -> Policy {
+        self.help
+            .helper(self.locked.rcu())
+            .and_then(|helper| helper.policy(self.class()))
+            .unwrap_or(Policy {
+                max_expected: MAX_EXPECTED,
+                timeout: 0,
+            })
+    }
+
+    /// Changes how many of its class there are.
+    fn count(&self, change: fn(u8, u8) -> u8) {
+        let now = self.help.expecting(self.class(), self.locked);
+        self.help
+            .set_expecting(self.class(), change(now, 1), self.locked);
+    }
+
+    /// Sees to it that nothing stands in its way, and that it is not one too many.
+    fn make_room(&self) -> Result {
+        let own = self.draft.expectation();
+        for other in expect_table::walk_locked(self.bucket, self.locked) {
+            if remove_expired(&other, self.locked) || !other.is_in(self.net) {
+                continue;
+            }
+            let others = pattern(&other);
+            let of_interest = self.any_master || other.has_master_of(own);
+            if of_interest && others.equals(&self.pattern) {
+                if other.class() != own.class() || !other.has_master_of(own) {
+                    return Err(EALREADY);
+                }
+                // The same again: it begins anew.
+                remove(&other, Requester::default(), self.locked);
+                break;
+            }
+            if others.clashes(&self.pattern) {
+                return Err(EBUSY);
+            }
+        }
+        if self.is_class_full() {
+            self.evict();
+        }
+        let max = params::max_expectations().load(Relaxed);
+        if self.net.state::<NetState>().expectations.load(Relaxed) >= max {
+            if log::may_speak() {
+                pr_warn!("nf_conntrack: expectation table full\n");
+            }
+            return Err(EMFILE);
+        }
+        Ok(())
+    }
+
+    fn is_class_full(&self) -> bool {
+        let expecting = self.help.expecting(self.class(), self.locked);
+        u32::from(expecting) >= self.policy().max_expected
+    }
+
+    /// Takes away the master's expired ones, and then, if need be, the oldest of the class.
+    fn evict(&self) {
+        let mut oldest = None;
+        for own in self.help.expectations(self.locked) {
+            if !remove_expired(&own, self.locked) && own.class() == self.class() {
+                oldest = Some(own);
+            }
+        }
+        if let Some(oldest) = oldest {
+            if self.is_class_full() {
+                remove(&oldest, Requester::default(), self.locked);
+            }
+        }
+    }
+
+    /// Adds it. Its class's time counts from when it was made.
+    fn insert(&self, by: Requester) -> Result {
+        let more = self.policy().timeout.wrapping_mul(HZ);
+        let linked = expect_table::insert(self.draft, self.bucket, self.help, more, self.locked)
+            .ok_or(EINVAL)?;
+        self.count(u8::saturating_add);
+        self.net
+            .state::<NetState>()
+            .expectations
+            .fetch_add(1, Relaxed);
+        self.net.count_one(Stat::ExpectCreate);
+        linked.tell(Event::New, by);
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the tracker meets packets, and who asked for it.
+//!
+//! In each namespace and family four hooks: two where connections are looked up, as early
+//! as possible, and two where they are confirmed, behind everything that could still drop
+//! the packet. The users of a family are counted; the first one switches the hooks on.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use crate::{
+    nf::{
+        self,
+        bridge::BridgeHooks,
+        conn::Dir,
+        hook::{
+            self,
+            hook,
+            Family,
+            Hook,
+            HookState,
+            Hooks,
+            Point,
+            Priority,
+            Verdict, //
+        },
+        mutex,
+        net::{
+            Counter,
+            Net, //
+        },
+        rcu::Rcu,
+        skb::{
+            Skb,
+            Tracked, //
+        },
+    },
+    proto::{
+        tcp,
+        tuple::{
+            protocol,
+            IPV4,
+            IPV6, //
+        },
+    },
+};
+
+use super::{
+    entry,
+    helper,
+    netns::NetState,
+    packet,
+    parse,
+    walk, //
+};
+
+/// Looks up the connection of a packet that arrives, or, for IPv6, that is sent.
+struct LookUp;
+
+impl Hook for LookUp {
+    fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+        packet::track(skb, state, rcu)
+    }
+}
+
+/// Looks up the connection of a packet that this machine sends over IPv4.
+struct LookUpLocal;
+
+impl Hook for LookUpLocal {
+    fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+        // A raw socket with IP_NODEFRAG sends fragments that nobody puts together.
+        if parse::is_ipv4_fragment(skb) {
+            if matches!(skb.tracked(), Tracked::Template) {
+                drop(skb.detach());
+            }
+            return Verdict::Accept;
+        }
+        packet::track(skb, state, rcu)
+    }
+}
+
+/// Confirms the connection of a packet that has passed every check.
+pub(super) struct Confirm;
+
+impl Hook for Confirm {
+    fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+        if state.leaves_through_vrf() {
+            return Verdict::Accept;
+        }
+        helper::confirm(skb, rcu)
+    }
+}
+
+static IPV4_HOOKS: Hooks<4> = Hooks::new([
+    hook::<LookUp>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
+    hook::<LookUpLocal>(Family::Ipv4, Point::LocalOut, Priority::CONNTRACK),
+    hook::<Confirm>(Family::Ipv4, Point::PostRouting, Priority::LAST),
+    hook::<Confirm>(Family::Ipv4, Point::LocalIn, Priority::LAST),
+]);
+
+static IPV6_HOOKS: Hooks<4> = Hooks::new([
+    hook::<LookUp>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
+    hook::<LookUp>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
+    hook::<Confirm>(Family::Ipv6, Point::PostRouting, Priority::LAST),
+    hook::<Confirm>(Family::Ipv6, Point::LocalIn, Priority::BEFORE_LAST),
+]);
+
+/// What a user asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// One family.
+    Family(Family),
+    /// Both.
+    Inet,
+    /// Those, and the bridge's.
+    Bridge,
+}
+
+fn hooks_of(family: Family) -> &'static Hooks<4> {
+    match family {
+        Family::Ipv4 => &IPV4_HOOKS,
+        Family::Ipv6 => &IPV6_HOOKS,
+    }
+}
+
+fn users_of(net: &Net, family: Family) -> &Counter {
+    let state = net.state::<NetState>();
+    match family {
+        Family::Ipv4 => &state.users_ipv4,
+        Family::Ipv6 => &state.users_ipv6,
+    }
+}
+
+/// Adds a user. The first one switches the family's hooks on. May sleep.
+pub(super) fn get(net: &Net, wish: Wish) -> Result {
+    match wish {
+        Wish::Family(family) => get_family(net, family),
+        Wish::Inet => {
+            get_family(net, Family::Ipv4)?;
+            get_family(net, Family::Ipv6).inspect_err(|_| put_family(net, Family::Ipv4))
+        }
+        Wish::Bridge => {
+            get_bridge(net)?;
+            get(net, Wish::Inet).inspect_err(|_| put_bridge(net))
+        }
+    }
+}
+
+/// Removes a user. With the last one the hooks go. May sleep.
+pub(super) fn put(net: &Net, wish: Wish) {
+    match wish {
+        Wish::Family(family) => put_family(net, family),
+        Wish::Inet => {
+            put_family(net, Family::Ipv4);
+            put_family(net, Family::Ipv6);
+        }
+        Wish::Bridge => {
+            put_bridge(net);
+            put(net, Wish::Inet);
+        }
+    }
+}
+
+/// The bridge's module brings its hooks, or takes them away.
+pub(super) fn set_bridge(hooks: Option<BridgeHooks>) {
+    *mutex::hooks().bridge() = hooks;
+}
+
+/// Adds a user of the bridge's hooks. `EPROTO`: their module is not there.
+fn get_bridge(net: &Net) -> Result {
+    let mut guard = mutex::hooks();
+    if guard.bridge().is_none() {
+        // The module registers its hooks, for which it needs the mutex.
+        drop(guard);
+        nf::bridge::request_module();
+        guard = mutex::hooks();
+    }
+    let bridge = (*guard.bridge()).ok_or(EPROTO)?;
+    bridge.hold()?;
+    let users = &net.state::<NetState>().users_bridge;
+    if users.load(Relaxed) == 0 {
+        bridge.register(net).inspect_err(|_| bridge.release())?;
+    }
+    users.store(users.load(Relaxed).saturating_add(1), Relaxed);
+    Ok(())
+}
+
+/// Removes a user of the bridge's hooks.
+fn put_bridge(net: &Net) {
+    let mut guard = mutex::hooks();
+    let Some(bridge) = *guard.bridge() else {
+        return;
+    };
+    let users = &net.state::<NetState>().users_bridge;
+    match users.load(Relaxed) {
+        0 => {}
+        1 => {
+            users.store(0, Relaxed);
+            bridge.unregister(net);
+        }
+        more => users.store(more.saturating_sub(1), Relaxed),
+    }
+    bridge.release();
+}
+
+fn get_family(net: &Net, family: Family) -> Result {
+    let guard = mutex::hooks();
+    let users = users_of(net, family);
+    if users.load(Relaxed) == 0 {
+        hook::defragment(family, net)?;
+        hooks_of(family)
+            .register(net)
+            .inspect_err(|_| hook::stop_defragmenting(family, net))?;
+    }
+    users.store(users.load(Relaxed).saturating_add(1), Relaxed);
+    let first = users.load(Relaxed) == 1;
+    drop(guard);
+    if first {
+        forget_windows(net, family);
+    }
+    Ok(())
+}
+
+fn put_family(net: &Net, family: Family) {
+    let _guard = mutex::hooks();
+    let users = users_of(net, family);
+    match users.load(Relaxed) {
+        // More puts than gets: a user that came before a failed get counted for it.
+        0 => {}
+        1 => {
+            users.store(0, Relaxed);
+            hooks_of(family).unregister(net);
+            hook::stop_defragmenting(family, net);
+        }
+        more => users.store(more.saturating_sub(1), Relaxed),
+    }
+}
+
+/// Packets have passed unseen while there were no hooks, so the windows that established
+/// connections had then say nothing about those that they have now.
+fn forget_windows(net: &Net, family: Family) {
+    if net.state::<NetState>().entries() == 0 {
+        return;
+    }
+    let l3num = match family {
+        Family::Ipv4 => IPV4,
+        Family::Ipv6 => IPV6,
+    };
+    walk::for_each(Some(net), |conn| {
+        let tuple = entry::tuple(conn, Dir::Original);
+        if tuple.l3num == l3num && tuple.protonum == protocol::TCP {
+            conn.with_proto(|track: &mut tcp::Track| {
+                if track.state() == tcp::State::Established {
+                    track.forget_windows();
+                }
+            });
+        }
+    });
+}

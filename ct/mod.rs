@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tracker: the table, an entry's life from first packet to last reference, the views.
+//!
+//! # A packet's way
+//!
+//! [`hooks`] → [`packet`] parses it ([`parse`]), looks its tuple up ([`table`]), makes an
+//! entry if there is none ([`create`], [`early_drop`]), and shows it to the protocol's
+//! tracker ([`track`]). When it has passed every rule, [`confirm`] puts a new entry into the
+//! table. [`delete`] takes it out: when its time is over ([`gc`], or a lookup that comes by),
+//! when its connection ends, or when room is needed.
+//!
+//! # Locks
+//!
+//! Taken in this order, never the other way round:
+//!
+//! 1. the mutex of resizing, that of hooks, that of helpers (process context; one at a time);
+//! 2. an RCU read-side section, bottom halves off;
+//! 3. bucket locks: of the older table first, then by index ([`crate::nf::pair`]);
+//! 4. leaves, under which nothing else is taken: the lock of an entry, and that of
+//!    expectations (under which C code, when it is told of one, takes locks of its own).
+//!
+//! Readers of the table take none of them. No leaf is held together with a bucket lock. The
+//! last reference to an entry is given back without any of them.
+//!
+//! # Unloading
+//!
+//! No module that uses our symbols is loaded any more, so the hooks are our own. Each
+//! namespace: hooks and files go, a grace period passes, entries are removed until none is
+//! left, which includes those that packets in queues hold ([`netns`]). Only then is the
+//! kernel's hook taken back, the collector stopped, the table freed, and, last, the slab:
+//! see the order of fields in `rust_ct.rs`.
+
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+pub(crate) mod abi;
+mod confirm;
+mod create;
+pub(crate) mod delete;
+mod early_drop;
+pub(crate) mod entry;
+mod events;
+pub(crate) mod expect;
+mod gc;
+mod gre_keymap;
+mod helper;
+mod hooks;
+mod icmp_error;
+mod kernel_hook;
+mod l4proto;
+mod labels;
+mod netns;
+mod packet;
+pub(crate) mod parse;
+mod procfs;
+mod resize;
+pub(crate) mod seqadj;
+mod sysctl;
+pub(crate) mod table;
+mod timeout;
+mod track;
+pub(crate) mod walk;
+
+use kernel::prelude::*;
+
+use crate::nf::{
+    ecache,
+    expect_table::ExpectTable,
+    helper_table::HelperTable,
+    mutex,
+    net::PernetRegistration,
+    slab::ConnCache,
+    time::HZ,
+    tracker::TrackerRegistration,
+    work::WorkRegistration, //
+};
+
+/// Everything that is switched on, in the order in which it is switched off: fields are
+/// dropped from first to last.
+pub(crate) struct Conntrack {
+    /// The namespaces: no packet comes in any more, and no entry is left, when this is gone.
+    _namespaces: PernetRegistration,
+    /// The machine's sysctl.
+    _sysctl: sysctl::Global,
+    /// Kept until here: the last packet's entry comes back through it.
+    _tracker: TrackerRegistration,
+    /// Nothing is untold any more: an untold entry would be left.
+    _redelivery: WorkRegistration,
+    /// Its rounds find an empty table by now.
+    _collector: WorkRegistration,
+    /// Empty by now: every expectation went with its master, every helper with its module.
+    _expectations: ExpectTable,
+    _helpers: HelperTable,
+    _table: resize::TableOwner,
+    /// Complains if an entry is missing.
+    _cache: ConnCache,
+}
+
+impl Conntrack {
+    /// Switches everything on, in the opposite order. May sleep.
+    pub(crate) fn new() -> Result<Self> {
+        mutex::init();
+        let cache = ConnCache::create()?;
+        let table = resize::TableOwner::new()?;
+        let helpers = helper::create_table()?;
+        let expectations = expect::create_table()?;
+        let collector = WorkRegistration::start::<gc::Collector>(Some(HZ));
+        ecache::UNTOLD.init();
+        let redelivery = WorkRegistration::start::<events::Redelivery>(None);
+        let tracker = TrackerRegistration::new::<kernel_hook::RustCt>()?;
+        let sysctl = sysctl::Global::new()?;
+        let namespaces = PernetRegistration::new::<netns::NetState>()?;
+        Ok(Self {
+            _namespaces: namespaces,
+            _sysctl: sysctl,
+            _tracker: tracker,
+            _redelivery: redelivery,
+            _collector: collector,
+            _expectations: expectations,
+            _helpers: helpers,
+            _table: table,
+            _cache: cache,
+        })
+    }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A namespace's own: its count of entries, its users of hooks, its settings and views.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Full,
+        Relaxed, //
+    },
+    types::ScopeGuard, //
+};
+
+use crate::{
+    nf::{
+        net::{
+            Counter,
+            ExitingNets,
+            Net,
+            Pernet,
+            PernetPlace, //
+        },
+        params,
+        rcu,
+        settings::Defaults,
+        time::HZ,
+        work, //
+    },
+    proto::{
+        gre,
+        sctp,
+        tcp,
+        udp, //
+    },
+};
+
+use super::{
+    delete,
+    events,
+    hooks::{
+        self,
+        Wish, //
+    },
+    procfs,
+    sysctl,
+    walk, //
+};
+
+/// Seconds that an ICMP or ICMPv6 query lives without another packet.
+const ICMP_SECONDS: u32 = 30;
+/// Seconds that a connection of an unknown protocol lives without another packet.
+const GENERIC_SECONDS: u32 = 600;
+/// Seconds that a connection which a flow table forwards lives without another packet.
+const OFFLOAD_SECONDS: u32 = 30;
+/// Retransmissions of a TCP segment until the timeout is cut.
+const TCP_MAX_RETRANS: u8 = 3;
+
+/// What the tracker keeps for a namespace. Zeroed at first.
+#[derive(pin_init::Zeroable)]
+pub(super) struct NetState {
+    /// Entries, those included that no longer are, or not yet are, in the table.
+    entries: Counter,
+    /// Expectations in the table; changed under their lock.
+    pub(super) expectations: Counter,
+    /// Users of the IPv4 hooks.
+    pub(super) users_ipv4: Counter,
+    /// Users of the IPv6 hooks.
+    pub(super) users_ipv6: Counter,
+    /// Users of the bridge's hooks.
+    pub(super) users_bridge: Counter,
+    /// The sysctls, once registered.
+    pub(super) sysctls: sysctl::Slot,
+}
+
+impl NetState {
+    /// Counts an entry that is about to be made. Returns the count with it.
+    #[inline]
+    pub(super) fn take_entry(&self) -> u32 {
+        self.entries.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// Counts an entry off, whose memory has been freed.
+    #[inline]
+    pub(super) fn release_entry(&self) {
+        // Full order: who sees zero may free what freeing the entry used.
+        self.entries.fetch_sub(1, Full);
+    }
+
+    /// How many entries there are.
+    #[inline]
+    pub(super) fn entries(&self) -> u32 {
+        self.entries.load(Relaxed)
+    }
+
+    /// The count, for a sysctl to show.
+    pub(super) fn entries_counter(&self) -> &Counter {
+        &self.entries
+    }
+}
+
+fn jiffies<const N: usize>(seconds: [u32; N]) -> [u32; N] {
+    seconds.map(|seconds| seconds.saturating_mul(HZ))
+}
+
+impl Pernet for NetState {
+    fn init(net: &'static Net) -> Result {
+        net.set_defaults(&Defaults {
+            tcp: jiffies(tcp::timeout::DEFAULT_SECONDS),
+            udp: jiffies(udp::DEFAULT_SECONDS),
+            sctp: jiffies(sctp::DEFAULT_SECONDS),
+            gre: jiffies(gre::DEFAULT_SECONDS),
+            offload: OFFLOAD_SECONDS * HZ,
+            icmp: ICMP_SECONDS * HZ,
+            icmpv6: ICMP_SECONDS * HZ,
+            generic: GENERIC_SECONDS * HZ,
+            tcp_max_retrans: TCP_MAX_RETRANS,
+            acct: params::acct(),
+            tstamp: params::tstamp(),
+        });
+        net.allocate_stats()?;
+        let stats = ScopeGuard::new(|| net.free_stats());
+        sysctl::register(net)?;
+        let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
+        procfs::register(net)?;
+        let files = ScopeGuard::new(|| procfs::unregister(net));
+        if params::enable_hooks() {
+            hooks::get(net, Wish::Inet)?;
+        }
+        files.dismiss();
+        sysctls.dismiss();
+        stats.dismiss();
+        Ok(())
+    }
+
+    fn exit(nets: &ExitingNets) {
+        for net in nets.iter() {
+            if params::enable_hooks() {
+                hooks::put(net, Wish::Inet);
+            }
+            procfs::unregister(net);
+            sysctl::unregister(net);
+        }
+        // Packets that are in our hooks now have left them then; no new ones come in.
+        rcu::synchronize_expedited();
+        for net in nets.iter() {
+            empty(net);
+            net.free_stats();
+        }
+    }
+
+    fn place() -> &'static PernetPlace {
+        static PLACE: PernetPlace = PernetPlace::new();
+        &PLACE
+    }
+}
+
+/// Removes a namespace's entries, and waits until the last one is freed: some are held by
+/// packets in queues, which are delivered or dropped in their own time.
+fn empty(net: &Net) {
+    while net.state::<NetState>().entries() != 0 {
+        walk::for_each(Some(net), |conn| {
+            delete::delete(conn);
+        });
+        // Ends that are still untold are forgotten: the listener is gone with the namespace.
+        events::listener_has_room();
+        work::give_way();
+    }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An entry as a line of text.
+//!
+//! [`Classic`] is what `/proc/net/nf_conntrack` has shown since long before us (here in two
+//! lines; `?`: only for some entries; `|`: one of them):
+//!
+//! ```text
+//! family 2|10 protocol number seconds-left? memory? original-tuple zone-orig=? counters?
+//!   [UNREPLIED]? reply-tuple zone-reply=? counters? [flag]? mark= secctx=? zone=? delta-time=? use=
+//! ```
+//!
+//! where memory is the TCP or SCTP state, or a GRE connection's own timeouts (`timeout=,
+//! stream_timeout=`), a tuple is `src= dst=` and `sport= dport=` or `type= code= id=`, counters are
+//! `packets= bytes=`, and the flag is `HW_OFFLOAD`, `OFFLOAD` or `ASSURED`. An entry that a
+//! flow table keeps alive has neither seconds nor a TCP state. `use=` counts the reader.
+//!
+//! [`Extended`], for `/proc/net/rust_conntrack`, goes on behind that:
+//!
+//! - `state=`: the TCP or SCTP state, or whether there was an answer (`UNREPLIED`, `REPLIED`), or a
+//!   conversation (UDP only: `STREAM`);
+//! - `expires=`: how long the entry stays without another packet, in seconds with their
+//!   unit (`119s`), or `offloaded`;
+//! - `id=`: the entry's number, the same as in `conntrack -L -o id`. A tuple that comes back
+//!   later is another entry, and has another number.
+
+use kernel::sync::atomic::Relaxed;
+
+use crate::{
+    nf::{
+        conn::{
+            Conn,
+            Dir,
+            Status,
+            StatusBit, //
+        },
+        ext::Timestamps,
+        l4proto::Shown,
+        seq_file::Out,
+        time,
+        tracker::Tracker, //
+    },
+    proto::{
+        tuple::{
+            self,
+            protocol,
+            Tuple, //
+        },
+        zone::Zone, //
+    },
+};
+
+use super::super::{
+    entry,
+    kernel_hook::RustCt,
+    l4proto, //
+};
+
+/// How to write an entry.
+pub(super) trait Format: 'static {
+    /// Writes a line.
+    fn write(conn: &Conn, out: &mut Out<'_>);
+}
+
+/// As the C tracker writes it.
+pub(super) struct Classic;
+
+impl Format for Classic {
+    fn write(conn: &Conn, out: &mut Out<'_>) {
+        Line::of(conn).classic(out);
+        out.text("\n");
+    }
+}
+
+/// With our additions.
+pub(super) struct Extended;
+
+impl Format for Extended {
+    fn write(conn: &Conn, out: &mut Out<'_>) {
+        let line = Line::of(conn);
+        line.classic(out);
+        line.additions(out);
+        out.text("\n");
+    }
+}
+
+/// An entry, and what may not change within its line.
+struct Line<'a> {
+    conn: &'a Conn,
+    status: Status,
+    original: Tuple,
+    zone: Zone,
+    /// Seconds.
+    left: u64,
+}
+
+impl<'a> Line<'a> {
+    fn of(conn: &'a Conn) -> Self {
+        Self {
+            conn,
+            status: conn.status(),
+            original: entry::tuple(conn, Dir::Original),
+            zone: entry::zone(conn),
+            left: (conn.remaining() / time::HZ).into(),
+        }
+    }
+
+    fn is_offloaded(&self) -> bool {
+        self.status.has(StatusBit::Offload)
+    }
+
+    /// The name of the state, of protocols that have states.
+    fn state(&self) -> Option<&'static str> {
+        match self.original.protonum {
+            protocol::TCP => Some(l4proto::tcp_state(self.conn).name()),
+            protocol::SCTP => Some(l4proto::sctp_state(self.conn).name()),
+            _ => None,
+        }
+    }
+
+    fn classic(&self, out: &mut Out<'_>) {
+        let family = match self.original.l3num {
+            tuple::IPV4 => "ipv4",
+            tuple::IPV6 => "ipv6",
+            _ => "unknown",
+        };
+        out.padded(family, 8);
+        field(out, " ", self.original.l3num);
+        out.text(" ");
+        out.padded(protocol_name(self.original.protonum), 8);
+        field(out, " ", self.original.protonum);
+        out.text(" ");
+
+        if !self.is_offloaded() {
+            out.number(self.left);
+            out.text(" ");
+        }
+        match self.original.protonum {
+            protocol::TCP if self.is_offloaded() => {}
+            protocol::TCP => l4proto::Tcp::show(self.conn, out),
+            protocol::SCTP => l4proto::Sctp::show(self.conn, out),
+            protocol::GRE => l4proto::Gre::show(self.conn, out),
+            _ => {}
+        }
+
+        self.direction(Dir::Original, out);
+        if !self.status.has(StatusBit::SeenReply) {
+            out.text("[UNREPLIED] ");
+        }
+        self.direction(Dir::Reply, out);
+
+        if self.status.has(StatusBit::HwOffload) {
+            out.text("[HW_OFFLOAD] ");
+        } else if self.is_offloaded() {
+            out.text("[OFFLOAD] ");
+        } else if self.status.has(StatusBit::Assured) {
+            out.text("[ASSURED] ");
+        }
+
+        #[cfg(CONFIG_NF_CONNTRACK_MARK)]
+        field_then_blank(out, "mark=", self.conn.mark());
+        self.security_label(out);
+        self.zone(out, Zone::BOTH, "zone=");
+        if let Some(timestamps) = self.conn.extensions().find::<Timestamps>() {
+            let age = time::real_ns().saturating_sub(timestamps.start().load(Relaxed));
+            field_then_blank(out, "delta-time=", age / 1_000_000_000);
+        }
+        field(out, "use=", self.conn.use_count());
+    }
+
+    /// One of the tuples, and what goes with it.
+    fn direction(&self, dir: Dir, out: &mut Out<'_>) {
+        write_tuple(&entry::tuple(self.conn, dir), out);
+        match dir {
+            Dir::Original => self.zone(out, Zone::ORIGINAL, "zone-orig="),
+            Dir::Reply => self.zone(out, Zone::REPLY, "zone-reply="),
+        }
+        if let Some((packets, bytes)) = entry::counted(self.conn, dir) {
+            field_then_blank(out, "packets=", packets);
+            field_then_blank(out, "bytes=", bytes);
+        }
+    }
+
+    /// The zone, in the place that belongs to the directions that it covers.
+    fn zone(&self, out: &mut Out<'_>, directions: u8, name: &str) {
+        if cfg!(CONFIG_NF_CONNTRACK_ZONES) && self.zone.dir == directions {
+            field_then_blank(out, name, self.zone.id);
+        }
+    }
+
+    #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+    fn security_label(&self, out: &mut Out<'_>) {
+        if let Ok(label) = kernel::security::SecurityCtx::from_secid(self.conn.secmark()) {
+            // Some security modules count the byte that ends the text.
+            let text = label.as_bytes().split(|&byte| byte == 0).next();
+            out.text("secctx=");
+            out.bytes(text.unwrap_or_default());
+            out.text(" ");
+        }
+    }
+
+    #[cfg(not(CONFIG_NF_CONNTRACK_SECMARK))]
+    fn security_label(&self, _out: &mut Out<'_>) {}
+
+    fn additions(&self, out: &mut Out<'_>) {
+        out.text(" state=");
+        out.text(match self.state() {
+            Some(state) => state,
+            None if !self.status.has(StatusBit::SeenReply) => "UNREPLIED",
+            None if self.is_stream() => "STREAM",
+            None => "REPLIED",
+        });
+        if self.is_offloaded() {
+            out.text(" expires=offloaded");
+        } else {
+            field(out, " expires=", self.left);
+            out.text("s");
+        }
+        field(out, " id=", RustCt::id(self.conn));
+    }
+
+    fn is_stream(&self) -> bool {
+        self.original.protonum == protocol::UDP && self.status.has(StatusBit::Assured)
+    }
+}
+
+fn protocol_name(protonum: u8) -> &'static str {
+    match protonum {
+        protocol::ICMP => "icmp",
+        protocol::TCP => "tcp",
+        protocol::UDP => "udp",
+        protocol::GRE => "gre",
+        protocol::ICMPV6 => "icmpv6",
+        protocol::SCTP => "sctp",
+        _ => "unknown",
+    }
+}
+
+/// A number behind its name.
+fn field(out: &mut Out<'_>, name: &str, number: impl Into<u64>) {
+    out.text(name);
+    out.number(number.into());
+}
+
+fn field_then_blank(out: &mut Out<'_>, name: &str, number: impl Into<u64>) {
+    field(out, name, number);
+    out.text(" ");
+}
+
+/// Addresses and what the protocol has in the place of ports.
+pub(super) fn write_tuple(tuple: &Tuple, out: &mut Out<'_>) {
+    match tuple.l3num {
+        tuple::IPV4 => {
+            out.text("src=");
+            out.ipv4(&tuple.src_ipv4());
+            out.text(" dst=");
+            out.ipv4(&tuple.dst_ipv4());
+            out.text(" ");
+        }
+        tuple::IPV6 => {
+            out.text("src=");
+            out.ipv6(&tuple.src);
+            out.text(" dst=");
+            out.ipv6(&tuple.dst);
+            out.text(" ");
+        }
+        _ => {}
+    }
+    match tuple.protonum {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            field_then_blank(out, "sport=", tuple.src_port());
+            field_then_blank(out, "dport=", tuple.dst_port());
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            field_then_blank(out, "type=", tuple.icmp_type());
+            field_then_blank(out, "code=", tuple.icmp_code());
+            field_then_blank(out, "id=", tuple.icmp_id());
+        }
+        protocol::GRE => {
+            out.text("srckey=0x");
+            out.hex(tuple.src_port());
+            out.text(" dstkey=0x");
+            out.hex(tuple.dst_port());
+            out.text(" ");
+        }
+        _ => {}
+    }
+}

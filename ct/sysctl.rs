@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The sysctls `net.netfilter.nf_conntrack_*`, and `net.nf_conntrack_max`.
+//!
+//! Names, ranges and units are those of the C tracker. What counts for the whole machine can
+//! be written in the first namespace only.
+
+use kernel::prelude::*;
+
+use crate::{
+    nf::{
+        log,
+        net::{
+            Counter,
+            Net, //
+        },
+        params,
+        sysctl::{
+            Byte,
+            Computed,
+            Registration,
+            Setting,
+            Timeout,
+            Watcher, //
+        },
+    },
+    proto::{
+        gre,
+        sctp,
+        tcp::{
+            timeout,
+            State, //
+        },
+        udp, //
+    },
+};
+
+use super::{
+    netns::NetState,
+    resize, //
+};
+
+pub(super) use crate::nf::sysctl::Slot;
+
+/// `net.netfilter.*`, for every namespace.
+const SETTINGS: &[Setting] = &[
+    MAX,
+    Setting::count(c"nf_conntrack_count", |net| entries(net)),
+    Setting::computed::<Buckets>(c"nf_conntrack_buckets"),
+    Setting::switch(c"nf_conntrack_checksum", Byte::CHECKSUM),
+    Setting::watched::<LogInvalid>(c"nf_conntrack_log_invalid", Byte::LOG_INVALID),
+    Setting::limit(c"nf_conntrack_expect_max", params::max_expectations),
+    Setting::switch(c"nf_conntrack_acct", Byte::ACCT),
+    #[cfg(CONFIG_NF_CONNTRACK_EVENTS)]
+    Setting::three(c"nf_conntrack_events", Byte::EVENTS),
+    #[cfg(CONFIG_NF_CONNTRACK_TIMESTAMP)]
+    Setting::switch(c"nf_conntrack_timestamp", Byte::TSTAMP),
+    Setting::seconds(c"nf_conntrack_generic_timeout", Timeout::GENERIC),
+    tcp_state(c"nf_conntrack_tcp_timeout_syn_sent", State::SynSent),
+    tcp_state(c"nf_conntrack_tcp_timeout_syn_recv", State::SynRecv),
+    tcp_state(c"nf_conntrack_tcp_timeout_established", State::Established),
+    tcp_state(c"nf_conntrack_tcp_timeout_fin_wait", State::FinWait),
+    tcp_state(c"nf_conntrack_tcp_timeout_close_wait", State::CloseWait),
+    tcp_state(c"nf_conntrack_tcp_timeout_last_ack", State::LastAck),
+    tcp_state(c"nf_conntrack_tcp_timeout_time_wait", State::TimeWait),
+    tcp_state(c"nf_conntrack_tcp_timeout_close", State::Close),
+    Setting::seconds(
+        c"nf_conntrack_tcp_timeout_max_retrans",
+        Timeout::tcp(timeout::RETRANS),
+    ),
+    Setting::seconds(
+        c"nf_conntrack_tcp_timeout_unacknowledged",
+        Timeout::tcp(timeout::UNACK),
+    ),
+    Setting::switch(c"nf_conntrack_tcp_loose", Byte::TCP_LOOSE),
+    Setting::switch(c"nf_conntrack_tcp_be_liberal", Byte::TCP_BE_LIBERAL),
+    Setting::switch(
+        c"nf_conntrack_tcp_ignore_invalid_rst",
+        Byte::TCP_IGNORE_INVALID_RST,
+    ),
+    Setting::byte(c"nf_conntrack_tcp_max_retrans", Byte::TCP_MAX_RETRANS),
+    Setting::seconds(c"nf_conntrack_udp_timeout", Timeout::udp(udp::UNREPLIED)),
+    Setting::seconds(
+        c"nf_conntrack_udp_timeout_stream",
+        Timeout::udp(udp::REPLIED),
+    ),
+    #[cfg(CONFIG_NF_FLOW_TABLE)]
+    Setting::seconds(c"nf_flowtable_tcp_timeout", Timeout::TCP_OFFLOAD),
+    #[cfg(CONFIG_NF_FLOW_TABLE)]
+    Setting::seconds(c"nf_flowtable_udp_timeout", Timeout::UDP_OFFLOAD),
+    Setting::seconds(c"nf_conntrack_icmp_timeout", Timeout::ICMP),
+    Setting::seconds(c"nf_conntrack_icmpv6_timeout", Timeout::ICMPV6),
+    sctp_state(c"nf_conntrack_sctp_timeout_closed", sctp::State::Closed),
+    sctp_state(
+        c"nf_conntrack_sctp_timeout_cookie_wait",
+        sctp::State::CookieWait,
+    ),
+    sctp_state(
+        c"nf_conntrack_sctp_timeout_cookie_echoed",
+        sctp::State::CookieEchoed,
+    ),
+    sctp_state(
+        c"nf_conntrack_sctp_timeout_established",
+        sctp::State::Established,
+    ),
+    sctp_state(
+        c"nf_conntrack_sctp_timeout_shutdown_sent",
+        sctp::State::ShutdownSent,
+    ),
+    sctp_state(
+        c"nf_conntrack_sctp_timeout_shutdown_recd",
+        sctp::State::ShutdownRecd,
+    ),
+    sctp_state(
+        c"nf_conntrack_sctp_timeout_shutdown_ack_sent",
+        sctp::State::ShutdownAckSent,
+    ),
+    sctp_state(
+        c"nf_conntrack_sctp_timeout_heartbeat_sent",
+        sctp::State::HeartbeatSent,
+    ),
+    Setting::seconds(c"nf_conntrack_gre_timeout", Timeout::gre(gre::UNREPLIED)),
+    Setting::seconds(
+        c"nf_conntrack_gre_timeout_stream",
+        Timeout::gre(gre::REPLIED),
+    ),
+];
+
+/// How many entries a namespace may have.
+const MAX: Setting = Setting::limit(c"nf_conntrack_max", params::max_entries);
+
+const fn tcp_state(name: &'static CStr, state: State) -> Setting {
+    // CAST: `From` is not const.
+    Setting::seconds(name, Timeout::tcp(state.to_u8() as usize))
+}
+
+const fn sctp_state(name: &'static CStr, state: sctp::State) -> Setting {
+    // CAST: `From` is not const.
+    Setting::seconds(name, Timeout::sctp(state.to_u32() as usize))
+}
+
+fn entries(net: &Net) -> &Counter {
+    net.state::<NetState>().entries_counter()
+}
+
+/// The size of the table. A number that is written is rounded up.
+struct Buckets;
+
+impl Computed for Buckets {
+    fn read() -> u32 {
+        resize::buckets()
+    }
+
+    fn write(value: i32) -> Result {
+        // The C tracker takes a negative number for a very large one.
+        resize::resize(u32::try_from(value).unwrap_or(u32::MAX))
+    }
+}
+
+/// Logging is of no use without somebody who logs.
+struct LogInvalid;
+
+impl Watcher for LogInvalid {
+    fn written(value: u8) {
+        if value != 0 {
+            log::request_backend();
+        }
+    }
+}
+
+/// Keeps `net.nf_conntrack_max`, the older name of the one in `net.netfilter`.
+pub(super) struct Global {
+    _registration: Registration,
+}
+
+impl Global {
+    /// Shows it, in the first namespace. May sleep.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            _registration: Registration::new(c"net", &[MAX])?,
+        })
+    }
+}
+
+/// Shows a namespace's sysctls. May sleep.
+pub(super) fn register(net: &'static Net) -> Result {
+    let slot = &net.state::<NetState>().sysctls;
+    slot.register(net, c"net/netfilter", SETTINGS)
+}
+
+/// Takes them away, and waits for those who use them now. May sleep.
+pub(super) fn unregister(net: &Net) {
+    net.state::<NetState>().sysctls.clear();
+}

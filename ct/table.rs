@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of connections: from a tuple to its entry, in one chain.
+//!
+//! # Resizing under traffic
+//!
+//! A resize ([`super::resize`]) makes a second table and moves the buckets of the first one
+//! over, in order, one after the other. The first table's sequence counter says how far it
+//! is: twice the number of buckets moved, plus one while a bucket is on its way. So for a
+//! tuple's bucket there is, at any time, one answer to the question where it is:
+//!
+//! - [`Phase::Before`]: in this table, entries and insertions alike;
+//! - [`Phase::Moving`]: on its way, for some hundred instructions;
+//! - [`Phase::Moved`]: in the next table (where the same question is asked again).
+//!
+//! A reader searches the one chain that the answer names and asks again afterwards. It
+//! trusts a hit, because a hit is verified by itself, and trusts a miss only if the answer
+//! was *before* both times and the chain ended in its own marker. It never waits for more
+//! than one bucket, and never misses an entry that is there.
+//!
+//! A writer locks the two buckets that the answers name, and asks again with the locks
+//! held. The mover holds a bucket's lock while it moves it, so that answer stands.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+use crate::{
+    nf::{
+        chain::ChainArray,
+        conn::{
+            Conn,
+            Dir,
+            Get,
+            Stale,
+            StatusBit, //
+        },
+        lock::BhDisabled,
+        net::{
+            Net,
+            Stat, //
+        },
+        pair::{
+            LockedPair,
+            Place, //
+        },
+        random,
+        rcu::{
+            Rcu,
+            RcuArc, //
+        },
+        seqcount::SeqCount, //
+    },
+    proto::{
+        hash::{
+            reciprocal_scale,
+            tuple_hash, //
+        },
+        tuple::{
+            Key,
+            Tuple, //
+        },
+        zone::Zone, //
+    },
+};
+
+use kernel::sync::aref::ARef;
+
+use super::{
+    delete,
+    entry::direction, //
+};
+
+/// The table that lookups begin with.
+pub(super) static CURRENT: RcuArc<Table> = RcuArc::empty();
+
+/// Tells the tables apart that exist at the same time.
+static GENERATIONS: Atomic<u32> = Atomic::new(0);
+
+/// Buckets, and what it takes to find one's way to them.
+pub(super) struct Table {
+    pub(super) chains: ChainArray,
+    /// The secret of the hash.
+    pub(super) seed: u32,
+    generation: u32,
+    /// How far the move to `next` is.
+    pub(super) migration: SeqCount,
+    /// The table that this one's buckets move to.
+    pub(super) next: RcuArc<Table>,
+}
+
+/// Where a bucket of a table is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Here.
+    Before,
+    /// On its way.
+    Moving,
+    /// In the next table.
+    Moved,
+}
+
+impl Table {
+    /// A table with `buckets` buckets and a new secret, or that of another table.
+    pub(super) fn new(buckets: u32, seed: Option<u32>) -> Result<Self> {
+        let generation = GENERATIONS.fetch_add(1, Relaxed);
+        Ok(Self {
+            chains: ChainArray::new(buckets, generation)?,
+            // The top bit stays clear, see `TupleHash::pack`.
+            seed: seed.unwrap_or_else(|| random::below(1 << 31)),
+            generation,
+            migration: SeqCount::new(),
+            next: RcuArc::empty(),
+        })
+    }
+
+    /// The bucket of a hash.
+    #[inline]
+    pub(super) fn bucket(&self, hash: u32) -> u32 {
+        reciprocal_scale(hash, self.chains.len())
+    }
+
+    #[inline]
+    fn phase_at(sequence: u32, bucket: u32) -> Phase {
+        let moved = sequence >> 1;
+        if bucket < moved {
+            Phase::Moved
+        } else if bucket == moved && sequence & 1 != 0 {
+            Phase::Moving
+        } else {
+            Phase::Before
+        }
+    }
+
+    /// Where `bucket` is, asked before it is looked into.
+    #[inline]
+    pub(super) fn phase(&self, bucket: u32) -> Phase {
+        Self::phase_at(self.migration.begin().0, bucket)
+    }
+
+    /// Where `bucket` is, asked after it was looked into.
+    #[inline]
+    pub(super) fn phase_after(&self, bucket: u32) -> Phase {
+        Self::phase_at(self.migration.end().0, bucket)
+    }
+
+    /// The table to go on with when a bucket has moved.
+    #[inline]
+    pub(super) fn following<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Table> {
+        self.next.load(rcu).or_else(|| CURRENT.load(rcu))
+    }
+}
+
+/// The number of buckets now.
+pub(crate) fn buckets(rcu: Rcu<'_>) -> u32 {
+    CURRENT.load(rcu).map_or(0, |table| table.chains.len())
+}
+
+/// What a lookup looks for.
+pub(crate) struct Wanted<'a> {
+    /// The tuple that the packet carries.
+    pub(crate) key: Key,
+    /// The zone that it came in by.
+    pub(crate) zone: Zone,
+    /// The namespace.
+    pub(crate) net: &'a Net,
+}
+
+/// The hash of a tuple, and the secret that it was made with.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TupleHash {
+    /// The hash.
+    pub(super) hash: u32,
+    /// The secret.
+    pub(super) seed: u32,
+}
+
+impl TupleHash {
+    /// In one word, to be kept in an entry until it is confirmed.
+    ///
+    /// It stands where a chain's pointer will stand. Who confirms the entry at the same time
+    /// as another CPU may read that pointer; its top bit is set, as no seed's is, so it is
+    /// taken for a hash of another seed and not used.
+    pub(super) fn pack(self) -> u64 {
+        u64::from(self.seed) << 32 | u64::from(self.hash)
+    }
+
+    /// Undoes [`TupleHash::pack`].
+    pub(super) fn unpack(word: u64) -> Self {
+        // CAST: the two halves.
+        Self {
+            hash: word as u32,
+            seed: (word >> 32) as u32,
+        }
+    }
+}
+
+impl Wanted<'_> {
+    #[inline]
+    fn hash(&self, zone_id: u16, seed: u32) -> u32 {
+        tuple_hash(&self.key, zone_id, self.net.hash_mix(), seed)
+    }
+
+    /// Whether `stale` is, at this moment, what is looked for.
+    #[inline]
+    fn is(&self, stale: &Stale<'_>) -> bool {
+        let direction = direction(stale.dir());
+        Key::from_words(stale.tuple_words()) == self.key
+            && stale.zone::<Zone>().id_for(direction) == self.zone.id_for(direction)
+            && stale.status().has(StatusBit::Confirmed)
+            && stale.is_in(self.net)
+    }
+
+    /// Looks for the entry, with the zone id `zone_id` in the hash.
+    ///
+    /// Expired entries on the way are removed. The hash is given back for whoever makes the
+    /// entry that was not found.
+    #[inline]
+    fn find_in_zone(&self, zone_id: u16, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
+        let Some(mut table) = CURRENT.load(rcu) else {
+            return (None, TupleHash::default());
+        };
+        let mut at = TupleHash {
+            hash: self.hash(zone_id, table.seed),
+            seed: table.seed,
+        };
+
+        loop {
+            let bucket = table.bucket(at.hash);
+            let phase = table.phase(bucket);
+            if phase == Phase::Moved {
+                let Some(next) = table.following(rcu) else {
+                    return (None, at);
+                };
+                table = next;
+                if table.seed != at.seed {
+                    at = TupleHash {
+                        hash: self.hash(zone_id, table.seed),
+                        seed: table.seed,
+                    };
+                }
+                continue;
+            }
+
+            let mut walk = table.chains.walk(bucket, rcu);
+            for stale in &mut walk {
+                if stale.is_expired() {
+                    delete::reap(stale);
+                    continue;
+                }
+                if !self.is(&stale) {
+                    continue;
+                }
+                // Dead or recycled: it left the chain, and the walk may have with it.
+                if let Get::Hit(conn) = stale.get_if(|stale| self.is(stale)) {
+                    return (Some((conn, stale.dir())), at);
+                }
+            }
+            if walk.ended_at_home()
+                && phase == Phase::Before
+                && table.phase_after(bucket) == Phase::Before
+            {
+                return (None, at);
+            }
+            self.net.count_one(Stat::SearchRestart);
+        }
+    }
+
+    /// Looks for the entry that a packet with this tuple belongs to, and which of its two
+    /// ways the packet goes.
+    ///
+    /// The tuple may stand in the table under either direction's zone id.
+    #[inline]
+    pub(crate) fn find(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
+        let original = self.zone.id_for(direction(Dir::Original));
+        let reply = self.zone.id_for(direction(Dir::Reply));
+        let (found, hash) = self.find_in_zone(original, rcu);
+        if found.is_some() || original == reply {
+            return (found, hash);
+        }
+        (self.find_in_zone(reply, rcu).0, hash)
+    }
+}
+
+/// Whether another connection than `conn` has the tuple already that `conn` is to get for its
+/// answers.
+///
+/// One that began with the same original tuple does not count: the two are one connection,
+/// of which two packets were on their way at once, and their clash is settled later.
+pub(crate) fn is_taken(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> bool {
+    let zone = conn.zone::<Zone>();
+    let wanted = Wanted {
+        key: tuple.key(),
+        zone,
+        net: conn.net(),
+    };
+    let found = wanted
+        .find_in_zone(zone.id_for(direction(Dir::Reply)), rcu)
+        .0;
+    let taken = found.is_some_and(|(other, _)| {
+        let way = direction(Dir::Original);
+        !core::ptr::eq(&*other, conn)
+            && (other.tuple::<Tuple>(Dir::Original) != conn.tuple::<Tuple>(Dir::Original)
+                || other.zone::<Zone>().id_for(way) != zone.id_for(way))
+    });
+    if taken {
+        conn.net().count_one(Stat::Found);
+    }
+    taken
+}
+
+/// The hash of one of an entry's tuples.
+#[inline]
+pub(super) fn hash_of(conn: &Conn, dir: Dir, seed: u32) -> u32 {
+    let zone_id = conn.zone::<Zone>().id_for(direction(dir));
+    tuple_hash(
+        &Key::from_words(conn.tuple_words(dir)),
+        zone_id,
+        conn.net().hash_mix(),
+        seed,
+    )
+}
+
+/// The place of a tuple whose hash under a seed is `hash`.
+#[inline]
+pub(super) fn place<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(&'r Table, u32)> {
+    let mut table = CURRENT.load(rcu)?;
+    loop {
+        let bucket = table.bucket(hash(table.seed));
+        match table.phase(bucket) {
+            Phase::Before => return Some((table, bucket)),
+            Phase::Moving => core::hint::spin_loop(),
+            Phase::Moved => table = table.following(rcu)?,
+        }
+    }
+}
+
+/// Locks the two buckets of an entry, wherever they are.
+///
+/// `original` is the hash of the original tuple, if it is known.
+#[inline]
+pub(super) fn lock_pair<'a>(
+    conn: &Conn,
+    original: Option<TupleHash>,
+    bh: &'a BhDisabled,
+    rcu: Rcu<'a>,
+) -> Option<LockedPair<'a>> {
+    let hash_original = |seed| match original {
+        Some(known) if known.seed == seed => known.hash,
+        _ => hash_of(conn, Dir::Original, seed),
+    };
+    let hash_reply = |seed| hash_of(conn, Dir::Reply, seed);
+
+    loop {
+        let (first, first_bucket) = place(hash_original, rcu)?;
+        let (second, second_bucket) = place(hash_reply, rcu)?;
+        let place = |table: &'a Table, bucket| Place {
+            chains: &table.chains,
+            generation: table.generation,
+            bucket,
+        };
+        let pair = LockedPair::lock(place(first, first_bucket), place(second, second_bucket), bh);
+        if first.phase(first_bucket) == Phase::Before
+            && second.phase(second_bucket) == Phase::Before
+        {
+            return Some(pair);
+        }
+        // A resize took one of them away between the question and the lock.
+    }
+}
+
+/// The entry on a locked bucket that has tuple `dir` of `conn`, if there is one.
+///
+/// It is compared as a lookup would: by the zone id of the way that it stands there for.
+#[inline]
+pub(super) fn rival<'l>(
+    pair: &'l LockedPair<'_>,
+    conn: &Conn,
+    dir: Dir,
+) -> (Option<&'l Conn>, u32) {
+    let key = Key::from_words(conn.tuple_words(dir));
+    let zone = conn.zone::<Zone>();
+    let mut length = 0;
+    for (other, other_dir) in pair.chain(dir).entries() {
+        let other_way = direction(other_dir);
+        if Key::from_words(other.tuple_words(other_dir)) == key
+            && other.zone::<Zone>().id_for(other_way) == zone.id_for(other_way)
+            && core::ptr::eq(other.net(), conn.net())
+        {
+            return (Some(other), length);
+        }
+        length = length.wrapping_add(1);
+    }
+    (None, length)
+}
+
+/// The entry that has `tuple`, in the default zone.
+pub(super) fn find_tuple(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Dir)> {
+    Wanted {
+        key: tuple.key(),
+        zone: Zone::DEFAULT,
+        net,
+    }
+    .find(rcu)
+    .0
+}

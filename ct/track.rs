@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shows a packet to the tracker of its protocol, and does to the entry what that says.
+
+use kernel::sync::atomic::Relaxed;
+
+use crate::{
+    nf::{
+        conn::{
+            Conn,
+            StatusBit, //
+        },
+        ecache::{
+            self,
+            Event, //
+        },
+        hook::{
+            Family,
+            HookState,
+            Point, //
+        },
+        log,
+        rcu::Rcu,
+        skb::{
+            CtInfo,
+            Skb, //
+        },
+        time, //
+    },
+    proto::{
+        generic,
+        gre,
+        icmp,
+        icmpv6,
+        sctp,
+        step::{
+            Reason,
+            Step,
+            Update, //
+        },
+        tcp,
+        time::Jiffies32,
+        tuple::{
+            protocol,
+            Tuple,
+            IPV4,
+            IPV6, //
+        },
+        udp,
+        wire, //
+    },
+};
+
+use super::{
+    delete,
+    entry::{
+        self,
+        direction, //
+    },
+    parse::Packet,
+    seqadj,
+    timeout, //
+};
+
+/// What the packet is to its entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A part of the connection.
+    Belongs,
+    /// None of it: INVALID.
+    Invalid,
+    /// The beginning of another one, with the same tuple; the entry is out of the table.
+    BeginsAnew,
+    /// To be dropped: it begins another connection, but somebody else is still removing
+    /// this one.
+    Drop,
+}
+
+/// Octets of a TCP header at most, behind the fixed part.
+const TCP_OPTIONS: usize = 40;
+
+/// Everything that the packet's way tells.
+pub(super) struct Passage<'a> {
+    pub(super) packet: &'a Packet,
+    pub(super) state: HookState<'a>,
+    pub(super) family: Family,
+    pub(super) info: CtInfo,
+    pub(super) rcu: Rcu<'a>,
+}
+
+impl Passage<'_> {
+    /// Moves `conn` on by the packet.
+    #[inline]
+    pub(super) fn track(&self, conn: &Conn, skb: &mut Skb) -> Outcome {
+        let net = self.state.net();
+        let step = match self.packet.protocol {
+            protocol::TCP => self.tcp(conn, skb),
+            protocol::UDP => self.udp(conn, skb),
+            protocol::ICMP => icmp::packet(
+                self.l3(),
+                &self.original(conn),
+                timeout::icmp(conn, net, self.rcu),
+            ),
+            protocol::ICMPV6 => icmpv6::packet(
+                self.l3(),
+                &self.original(conn),
+                &entry::status(conn),
+                timeout::icmpv6(conn, net, self.rcu),
+            ),
+            protocol::SCTP => self.sctp(conn, skb),
+            protocol::GRE => self.gre(conn),
+            _ => generic::packet(timeout::generic(conn, net, self.rcu)),
+        };
+        self.apply(conn, skb, step)
+    }
+
+    fn l3(&self) -> u16 {
+        match self.family {
+            Family::Ipv4 => IPV4,
+            Family::Ipv6 => IPV6,
+        }
+    }
+
+    fn original(&self, conn: &Conn) -> Tuple {
+        entry::tuple(conn, crate::nf::conn::Dir::Original)
+    }
+
+    /// Whether the transport checksum is to be verified, and is wrong.
+    ///
+    /// Only what arrives is verified: what this machine sends is summed up later, or by the
+    /// device.
+    #[inline]
+    fn has_bad_checksum(&self, skb: &mut Skb) -> bool {
+        self.state.is_at(Point::PreRouting)
+            && self.state.net().checksum() != 0
+            && skb.checksum_is_bad(
+                self.state.point(),
+                self.packet.transport,
+                self.packet.protocol,
+                self.family as u8,
+            )
+    }
+
+    #[inline]
+    fn tcp(&self, conn: &Conn, skb: &mut Skb) -> Step {
+        let Some(bytes) = skb.read(self.packet.transport) else {
+            return Step::invalid(Reason::Malformed(wire::Error::Short));
+        };
+        let header = wire::tcp::Header::parse(&bytes);
+        let available = self.packet.transport_len(skb);
+        if let Err(reason) = tcp::check(&header, available) {
+            return Step::invalid(reason);
+        }
+        if self.has_bad_checksum(skb) {
+            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
+        }
+
+        let mut room = [0; TCP_OPTIONS];
+        let options = room
+            .get_mut(..header.options_len() as usize)
+            .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
+            .unwrap_or(&[]);
+        let segment = tcp::Segment {
+            header,
+            options,
+            payload_len: available.saturating_sub(header.header_len()),
+            ack_offset: self.ack_offset(conn, &header),
+        };
+        let net = self.state.net();
+        let policy = tcp::Policy {
+            timeouts: timeout::tcp(conn, net, self.rcu),
+            hz: time::HZ,
+            loose: net.tcp_loose() != 0,
+            liberal: net.tcp_be_liberal() != 0,
+            ignore_invalid_rst: net.tcp_ignore_invalid_rst() != 0,
+            max_retrans: net.tcp_max_retrans(),
+        };
+        let status = entry::status(conn);
+        let now = Jiffies32(time::jiffies32());
+        conn.with_proto(|track: &mut tcp::Track| {
+            if !status.confirmed {
+                if let Err(reason) = tcp::open(track, &segment, &policy) {
+                    return Step::invalid(reason);
+                }
+            }
+            tcp::packet(
+                track,
+                &segment,
+                direction(self.info.dir()),
+                &status,
+                &policy,
+                now,
+            )
+        })
+    }
+
+    /// How far the octet that a segment acknowledges was moved for a helper's sake.
+    #[inline]
+    fn ack_offset(&self, conn: &Conn, header: &wire::tcp::Header) -> i32 {
+        if !conn.has(StatusBit::SeqAdjust) {
+            return 0;
+        }
+        seqadj::offset(conn, self.info.dir().opposite(), header.ack().sub(1))
+    }
+
+    #[inline]
+    fn udp(&self, conn: &Conn, skb: &mut Skb) -> Step {
+        let Some(bytes) = skb.read(self.packet.transport) else {
+            return Step::invalid(Reason::Malformed(wire::Error::Short));
+        };
+        let header = wire::udp::Header::parse(&bytes);
+        if let Err(reason) = udp::check(&header, self.packet.transport_len(skb), skb.is_gso()) {
+            return Step::invalid(reason);
+        }
+        if header.has_checksum() && self.has_bad_checksum(skb) {
+            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
+        }
+        let status = entry::status(conn);
+        let timeouts = timeout::udp(conn, self.state.net(), self.rcu);
+        // One word, written while the entry belongs to its first packet: no lock.
+        let word = conn.proto_word();
+        let mut track = udp::Track {
+            stream_ts: word.load(Relaxed),
+        };
+        let before = track;
+        let step = udp::packet(
+            &mut track,
+            &status,
+            timeouts,
+            time::jiffies(),
+            time::HZ as usize,
+        );
+        if track != before {
+            word.store(track.stream_ts, Relaxed);
+        }
+        step
+    }
+
+    #[inline]
+    fn sctp(&self, conn: &Conn, skb: &mut Skb) -> Step {
+        let start = self.packet.transport;
+        let Some(bytes) = skb.read(start) else {
+            return Step::invalid(Reason::Malformed(wire::Error::Short));
+        };
+        let net = self.state.net();
+        if self.state.is_at(Point::PreRouting)
+            && net.checksum() != 0
+            && skb.sctp_checksum_is_bad(start)
+        {
+            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
+        }
+        let skb = &*skb;
+        let packet = sctp::parse(
+            wire::sctp::Header::parse(&bytes),
+            self.packet.transport_len(skb),
+            |at| skb.read(start.checked_add(at)?),
+        );
+        let packet = match packet {
+            Ok(packet) => packet,
+            Err(reason) => return Step::invalid(reason),
+        };
+        let status = entry::status(conn);
+        let timeouts = timeout::sctp(conn, net, self.rcu);
+        conn.with_proto(|track: &mut sctp::Track| {
+            if !status.confirmed {
+                if let Err(reason) = sctp::open(track, &packet) {
+                    return Step::invalid(reason);
+                }
+            }
+            let direction = direction(self.info.dir());
+            sctp::packet(track, &packet, direction, &status, timeouts)
+        })
+    }
+
+    #[inline]
+    fn gre(&self, conn: &Conn) -> Step {
+        let status = entry::status(conn);
+        // Two words, written while the entry belongs to its first packet, or by a helper.
+        let (stream_timeout, timeout) = (conn.proto_half::<0>(), conn.proto_half::<1>());
+        if !status.confirmed {
+            let track = gre::open(timeout::gre(conn, self.state.net(), self.rcu));
+            stream_timeout.store(track.stream_timeout, Relaxed);
+            timeout.store(track.timeout, Relaxed);
+        }
+        let track = gre::Track {
+            stream_timeout: stream_timeout.load(Relaxed),
+            timeout: timeout.load(Relaxed),
+        };
+        gre::packet(&track, &status)
+    }
+
+    /// Does what a tracker decided.
+    #[inline]
+    fn apply(&self, conn: &Conn, skb: &Skb, step: Step) -> Outcome {
+        match step {
+            Step::Accept(update) => {
+                self.update(conn, skb, update);
+                Outcome::Belongs
+            }
+            Step::Ignore(reason) => {
+                if let Some(reason) = reason {
+                    self.log(skb, reason);
+                }
+                Outcome::Belongs
+            }
+            Step::Invalid {
+                reason,
+                lower_timeout,
+            } => {
+                self.log(skb, reason);
+                if let Some(timeout) = lower_timeout {
+                    entry::refresh(conn, timeout);
+                    self.log(skb, Reason::TimeoutLowered);
+                }
+                Outcome::Invalid
+            }
+            Step::Reopen if delete::delete(conn) => Outcome::BeginsAnew,
+            Step::Reopen => Outcome::Drop,
+            Step::Kill => {
+                entry::account(conn, self.info.dir(), skb.len());
+                delete::delete(conn);
+                Outcome::Belongs
+            }
+        }
+    }
+
+    #[inline]
+    fn update(&self, conn: &Conn, skb: &Skb, update: Update) {
+        if let Some(timeout) = update.timeout {
+            entry::refresh(conn, timeout);
+            entry::account(conn, self.info.dir(), skb.len());
+        }
+        if update.assured && !conn.test_and_set(StatusBit::Assured) {
+            ecache::keep(conn, Event::Assured);
+        }
+        if update.protoinfo {
+            ecache::keep(conn, Event::ProtoInfo);
+        }
+    }
+
+    #[inline]
+    fn log(&self, skb: &Skb, reason: Reason) {
+        log_invalid(skb, self.state, self.packet.protocol, reason);
+    }
+}
+
+/// Logs why a packet is INVALID, if `nf_conntrack_log_invalid` asks for its protocol.
+#[inline]
+pub(super) fn log_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    const ANY: u8 = 255;
+    let wanted = state.net().log_invalid();
+    if (wanted == protocol || wanted == ANY) && reason.is_logged() {
+        log::invalid(skb, state, protocol, reason.message(), reason.value());
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! For rules that masquerade or redirect.
+
+use core::ffi::{
+    c_int,
+    c_uint, //
+};
+
+use crate::{
+    ct::abi::c_export,
+    nat::{
+        masquerade,
+        redirect, //
+    },
+    nf::{
+        bindings,
+        device::Device,
+        hook::{
+            Family,
+            Verdict, //
+        },
+        rcu::Rcu,
+        skb::Skb, //
+    },
+    proto::nat::range::Range, //
+};
+
+use super::{
+    number,
+    range, //
+};
+
+/// # Safety
+///
+/// As for [`nf_nat_masquerade_ipv4`].
+unsafe fn masquerade_with(
+    skb: *mut bindings::sk_buff,
+    allowed: *const bindings::nf_nat_range2,
+    out: *const bindings::net_device,
+    masquerade: impl FnOnce(&mut Skb, &Range, &Device, Rcu<'_>) -> Verdict,
+) -> c_uint {
+    // SAFETY: The caller is a rule at a hook: under `rcu_read_lock()`, with a packet of its own,
+    // a range, and the device.
+    let verdict = unsafe {
+        match (range(allowed), Device::from_raw(out)) {
+            (Some(range), Some(out)) => {
+                masquerade(Skb::from_raw(skb), range, out, Rcu::assume_held())
+            }
+            _ => Verdict::Drop,
+        }
+    };
+    verdict.as_raw()
+}
+
+c_export! {
+    /// Gives an IPv4 connection the address of the device through which it leaves.
+    fn nf_nat_masquerade_ipv4(
+        skb: *mut bindings::sk_buff,
+        _hooknum: c_uint,
+        allowed: *const bindings::nf_nat_range2,
+        out: *const bindings::net_device
+    ) -> c_uint {
+        // SAFETY: As the caller promises us.
+        unsafe { masquerade_with(skb, allowed, out, masquerade::ipv4) }
+    }
+}
+
+c_export! {
+    /// Gives an IPv6 connection the address of the device through which it leaves.
+    fn nf_nat_masquerade_ipv6(
+        skb: *mut bindings::sk_buff,
+        allowed: *const bindings::nf_nat_range2,
+        out: *const bindings::net_device
+    ) -> c_uint {
+        // SAFETY: As the caller promises us.
+        unsafe { masquerade_with(skb, allowed, out, masquerade::ipv6) }
+    }
+}
+
+c_export! {
+    /// Somebody begins to masquerade.
+    fn nf_nat_masquerade_inet_register_notifiers() -> c_int {
+        number(masquerade::begin())
+    }
+}
+
+c_export! {
+    /// Somebody ceases to masquerade.
+    fn nf_nat_masquerade_inet_unregister_notifiers() {
+        masquerade::cease();
+    }
+}
+
+/// # Safety
+///
+/// As for [`nf_nat_redirect_ipv4`].
+unsafe fn redirect_to_us(
+    skb: *mut bindings::sk_buff,
+    allowed: *const bindings::nf_nat_range2,
+    point: c_uint,
+    family: Family,
+) -> c_uint {
+    // SAFETY: The caller is a rule at a hook: under `rcu_read_lock()`, with a packet of its own
+    // and a range.
+    let verdict = unsafe {
+        match range(allowed) {
+            Some(range) => {
+                redirect::redirect(Skb::from_raw(skb), range, family, point, Rcu::assume_held())
+            }
+            None => Verdict::Drop,
+        }
+    };
+    verdict.as_raw()
+}
+
+c_export! {
+    /// Has an IPv4 connection go to this machine.
+    fn nf_nat_redirect_ipv4(
+        skb: *mut bindings::sk_buff,
+        allowed: *const bindings::nf_nat_range2,
+        hooknum: c_uint
+    ) -> c_uint {
+        // SAFETY: As the caller promises us.
+        unsafe { redirect_to_us(skb, allowed, hooknum, Family::Ipv4) }
+    }
+}
+
+c_export! {
+    /// Has an IPv6 connection go to this machine.
+    fn nf_nat_redirect_ipv6(
+        skb: *mut bindings::sk_buff,
+        allowed: *const bindings::nf_nat_range2,
+        hooknum: c_uint
+    ) -> c_uint {
+        // SAFETY: As the caller promises us.
+        unsafe { redirect_to_us(skb, allowed, hooknum, Family::Ipv6) }
+    }
+}

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where NAT meets packets, and whose chains are asked.
+
+use kernel::prelude::*;
+
+use crate::{
+    ct::{
+        delete,
+        entry, //
+    },
+    nf::{
+        bindings,
+        conn::Dir,
+        hook::{
+            Family,
+            HookState,
+            Point,
+            Verdict, //
+        },
+        mutex,
+        nat::NatPart,
+        nat_hook::{
+            Chain,
+            Chains,
+            NatHook,
+            Template,
+            POINTS, //
+        },
+        net::Net,
+        rcu::Rcu,
+        route,
+        skb::{
+            CtInfo,
+            Skb,
+            Tracked, //
+        },
+    },
+    proto::{
+        nat::Manip,
+        tuple::protocol, //
+    },
+};
+
+use kernel::sync::atomic::Relaxed;
+
+use super::{
+    icmp,
+    netns::NatState,
+    packet,
+    setup::{
+        self,
+        is_done,
+        manip_at, //
+    },
+};
+
+/// Translates a packet; before, if it is a connection's first one, asks the chains how.
+pub(super) fn translate(
+    skb: &mut Skb,
+    state: HookState<'_>,
+    chains: Option<Chains<'_>>,
+) -> Verdict {
+    let point = state.point();
+    let manip = manip_at(point);
+    let Tracked::Yes(conn, info) = skb.tracked() else {
+        // Not tracked: whoever minds that drops it by a rule.
+        return Verdict::Accept;
+    };
+    if state.leaves_through_vrf() {
+        return Verdict::Accept;
+    }
+    let may_decide = matches!(info, CtInfo::New | CtInfo::Related | CtInfo::RelatedReply);
+    if may_decide && !is_done(conn.status(), manip) {
+        let decided = |skb: &Skb| match skb.tracked() {
+            Tracked::Yes(conn, _) => is_done(conn.status(), manip),
+            _ => true,
+        };
+        match chains.and_then(|chains| chains.show(skb, state, decided)) {
+            Some(Verdict::Accept) => {}
+            Some(other) => return other,
+            None => {
+                if let Some(entry) = skb.unconfirmed() {
+                    let verdict = setup::leave(entry, manip);
+                    if verdict != Verdict::Accept {
+                        return verdict;
+                    }
+                }
+            }
+        }
+    } else if leaves_elsewhere(skb, state) {
+        return end(skb);
+    }
+    let plan = match skb.tracked() {
+        Tracked::Yes(conn, info) => packet::plan(conn, manip, info.dir()),
+        _ => None,
+    };
+    packet::translate(skb, plan, manip)
+}
+
+/// Whether a masqueraded connection's packet leaves through another device than its first one:
+/// with an address that is not of that device.
+#[inline]
+fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
+    if !state.is_at(Point::PostRouting) {
+        return false;
+    }
+    let Tracked::Yes(conn, info) = skb.tracked() else {
+        return false;
+    };
+    let Some(part) = conn.extensions().find::<NatPart>() else {
+        return false;
+    };
+    let masqueraded = part.masquerade_device().load(Relaxed);
+    masqueraded != 0
+        && info.dir() == Dir::Original
+        && state.out().is_some_and(|out| out.index() != masqueraded)
+}
+
+/// The connection cannot go on.
+#[cold]
+fn end(skb: &Skb) -> Verdict {
+    if let Tracked::Yes(conn, info) = skb.tracked() {
+        entry::account(conn, info.dir(), skb.len());
+        delete::delete(conn);
+    }
+    Verdict::Drop
+}
+
+/// [`translate`], and ICMP errors.
+#[inline]
+fn run(skb: &mut Skb, state: HookState<'_>, chains: Chains<'_>, family: Family) -> Verdict {
+    let related = match skb.tracked() {
+        Tracked::Yes(_, info) => matches!(info, CtInfo::Related | CtInfo::RelatedReply),
+        _ => return Verdict::Accept,
+    };
+    if related {
+        if let Some(offset) = icmp::message_of(skb, family) {
+            return translate_error(skb, state.point(), manip_at(state.point()), family, offset);
+        }
+    }
+    translate(skb, state, Some(chains))
+}
+
+/// Translates an ICMP error about a connection.
+#[cold]
+pub(super) fn translate_error(
+    skb: &mut Skb,
+    point: u32,
+    manip: Manip,
+    family: Family,
+    offset: u32,
+) -> Verdict {
+    let (conn, info) = match skb.tracked() {
+        Tracked::Yes(conn, info) => (kernel::sync::aref::ARef::from(conn), info),
+        _ => return Verdict::Accept,
+    };
+    match icmp::translate(skb, &conn, info.dir(), point, manip, family, offset) {
+        Some(()) => Verdict::Accept,
+        None => Verdict::Drop,
+    }
+}
+
+/// One of the two addresses of a packet; an IPv4 address ends in zeroes.
+#[inline]
+fn address(skb: &Skb, family: Family, source: bool) -> Option<[u8; 16]> {
+    match (family, source) {
+        (Family::Ipv4, true) => skb.read::<4>(12),
+        (Family::Ipv4, false) => skb.read::<4>(16),
+        (Family::Ipv6, true) => return skb.read(8),
+        (Family::Ipv6, false) => return skb.read(24),
+    }
+    .map(|[a, b, c, d]| [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// Drops a packet, and tells its sender why.
+fn drop_for(error: Error) -> Verdict {
+    let errno = error.to_errno().unsigned_abs();
+    Verdict::Other(errno << bindings::RCT_NF_DROP_ERR_SHIFT | bindings::NF_DROP)
+}
+
+/// Of a packet that arrives, the destination.
+struct PreRouting;
+
+impl NatHook for PreRouting {
+    fn run(skb: &mut Skb, state: HookState<'_>, chains: Chains<'_>, _rcu: Rcu<'_>) -> Verdict {
+        let Some(family) = state.family() else {
+            return Verdict::Accept;
+        };
+        let before = address(skb, family, false);
+        let verdict = run(skb, state, chains, family);
+        if verdict == Verdict::Accept && address(skb, family, false) != before {
+            skb.forget_route();
+        }
+        verdict
+    }
+}
+
+/// Of a packet that is for this machine, the source.
+struct LocalIn;
+
+impl NatHook for LocalIn {
+    fn run(skb: &mut Skb, state: HookState<'_>, chains: Chains<'_>, _rcu: Rcu<'_>) -> Verdict {
+        let Some(family) = state.family() else {
+            return Verdict::Accept;
+        };
+        let before = address(skb, family, true);
+        let verdict = run(skb, state, chains, family);
+        if verdict != Verdict::Accept {
+            return verdict;
+        }
+        // The socket was looked up for the source that the packet had then.
+        if let Some(peer_port) = skb.demuxed_peer_port() {
+            if address(skb, family, true) != before || has_another_port(skb, peer_port) {
+                skb.forget_socket();
+            }
+        }
+        verdict
+    }
+}
+
+/// Whether a packet comes from another port than `expected`, behind us.
+fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
+    let Tracked::Yes(conn, info) = skb.tracked() else {
+        return false;
+    };
+    matches!(entry::protocol(conn), protocol::TCP | protocol::UDP)
+        && info.dir() == Dir::Original
+        && entry::tuple(conn, Dir::Reply).dst_key != expected
+}
+
+/// What changed about a connection's packets.
+struct Differences {
+    source: bool,
+    source_port: bool,
+    destination: bool,
+    destination_port: bool,
+}
+
+fn differences(skb: &Skb) -> Option<Differences> {
+    let Tracked::Yes(conn, info) = skb.tracked() else {
+        return None;
+    };
+    let here = entry::tuple(conn, info.dir());
+    let back = entry::tuple(conn, info.dir().opposite());
+    // The identifiers of queries are no ports.
+    let has_ports = !matches!(here.protonum, protocol::ICMP | protocol::ICMPV6);
+    Some(Differences {
+        source: here.src != back.dst,
+        source_port: has_ports && here.src_key != back.dst_key,
+        destination: here.dst != back.src,
+        destination_port: has_ports && here.dst_key != back.src_key,
+    })
+}
+
+/// Of a packet that leaves, the source.
+struct PostRouting;
+
+impl NatHook for PostRouting {
+    fn run(skb: &mut Skb, state: HookState<'_>, chains: Chains<'_>, _rcu: Rcu<'_>) -> Verdict {
+        let Some(family) = state.family() else {
+            return Verdict::Accept;
+        };
+        let verdict = run(skb, state, chains, family);
+        if verdict == Verdict::Accept
+            && differences(skb).is_some_and(|what| what.source || what.source_port)
+        {
+            return match route::transform(skb, state, family) {
+                Ok(()) => verdict,
+                Err(error) => drop_for(error),
+            };
+        }
+        verdict
+    }
+}
+
+/// Of a packet that this machine sends, the destination.
+struct LocalOut;
+
+impl NatHook for LocalOut {
+    fn run(skb: &mut Skb, state: HookState<'_>, chains: Chains<'_>, _rcu: Rcu<'_>) -> Verdict {
+        let Some(family) = state.family() else {
+            return Verdict::Accept;
+        };
+        let verdict = run(skb, state, chains, family);
+        if verdict != Verdict::Accept {
+            return verdict;
+        }
+        let Some(what) = differences(skb) else {
+            return verdict;
+        };
+        let routed = if what.destination {
+            route::reroute(skb, state, family)
+        } else if what.destination_port {
+            route::transform(skb, state, family)
+        } else {
+            Ok(())
+        };
+        match routed {
+            Ok(()) => verdict,
+            Err(error) => drop_for(error),
+        }
+    }
+}
+
+/// The hooks of a family.
+const fn templates(family: Family) -> [Template; POINTS] {
+    let family = family as u8;
+    [
+        Template::new::<PreRouting>(family, Point::PreRouting as u32, false),
+        Template::new::<PostRouting>(family, Point::PostRouting as u32, true),
+        Template::new::<LocalOut>(family, Point::LocalOut as u32, false),
+        Template::new::<LocalIn>(family, Point::LocalIn as u32, true),
+    ]
+}
+
+static IPV4_HOOKS: [Template; POINTS] = templates(Family::Ipv4);
+static IPV6_HOOKS: [Template; POINTS] = templates(Family::Ipv6);
+
+/// Has a chain called for packets of a family. May sleep.
+pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
+    let state = net.state::<NatState>();
+    let guard = mutex::nat();
+    match family {
+        Family::Ipv4 => state.ipv4.add(net, chain, &IPV4_HOOKS, &guard),
+        Family::Ipv6 => state.ipv6.add(net, chain, &IPV6_HOOKS, &guard),
+    }
+}
+
+/// Has a chain called no longer. May sleep.
+pub(super) fn unregister(net: &Net, family: Family, chain: Chain<'_>) {
+    let state = net.state::<NatState>();
+    let guard = mutex::nat();
+    match family {
+        Family::Ipv4 => state.ipv4.remove(net, chain, &IPV4_HOOKS, &guard),
+        Family::Ipv6 => state.ipv6.remove(net, chain, &IPV6_HOOKS, &guard),
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ICMP errors about translated connections.
+//!
+//! An error quotes the packet that it is about, as that was on the side where the error was
+//! made: one of the ends of the quoted packet has to be changed, the way an answer's would be,
+//! and one of the error itself, so that it finds the one who sent the packet.
+
+use crate::{
+    ct::{
+        entry,
+        parse::Packet, //
+    },
+    nf::{
+        conn::{
+            Conn,
+            Dir,
+            StatusBit, //
+        },
+        hook::Family,
+        skb::Skb,
+        skb_change::Summed, //
+    },
+    proto::{
+        nat::{
+            checksum,
+            Manip, //
+        },
+        tuple::protocol,
+        wire::{
+            icmp,
+            icmpv6,
+            ipv6, //
+        },
+    },
+};
+
+use super::{
+    packet::{
+        is_changed,
+        rewrite,
+        target,
+        Place, //
+    },
+    setup::is_done, //
+};
+
+/// Offset of the checksum in a message of either family.
+const CHECKSUM: u32 = 2;
+
+/// The offset of the message, if the packet is one.
+pub(super) fn message_of(skb: &Skb, family: Family) -> Option<u32> {
+    let wanted = match family {
+        Family::Ipv4 => protocol::ICMP,
+        Family::Ipv6 => protocol::ICMPV6,
+    };
+    let packet = Packet::parse(skb, family, skb.network_offset()?)?;
+    (packet.protocol == wanted).then_some(packet.transport)
+}
+
+/// Translates an error about `conn`, in direction `dir`, the message of which is at `offset`.
+///
+/// [`None`]: it is damaged, or must not be passed on.
+pub(super) fn translate(
+    skb: &mut Skb,
+    conn: &Conn,
+    dir: Dir,
+    point: u32,
+    manip: Manip,
+    family: Family,
+    offset: u32,
+) -> Option<()> {
+    let (message_len, quoted_len, is_redirect, protocol) = match family {
+        Family::Ipv4 => (icmp::HEADER_LEN, 20, icmp::kind::REDIRECT, protocol::ICMP),
+        Family::Ipv6 => (
+            icmpv6::HEADER_LEN,
+            ipv6::HEADER_LEN,
+            icmpv6::kind::REDIRECT,
+            protocol::ICMPV6,
+        ),
+    };
+    // The quoted header has to be there.
+    skb.writable(offset, message_len.wrapping_add(quoted_len))?;
+    if skb.checksum_is_bad(point, offset, protocol, family as u8) {
+        return None;
+    }
+    let status = conn.status();
+    let [kind] = skb.read(offset)?;
+    if kind == is_redirect {
+        // It tells a way that holds on one side only.
+        let decided = is_done(status, Manip::Source) && is_done(status, Manip::Destination);
+        if !decided || status.has(StatusBit::SrcNat) || status.has(StatusBit::DstNat) {
+            return None;
+        }
+    }
+    if !is_changed(status, manip, dir) {
+        return Some(());
+    }
+
+    // The quoted packet went the other way: it gets the end that it had when it came to us.
+    let quoted = entry::tuple(conn, dir.opposite());
+    let quoted_at = offset.checked_add(u32::try_from(message_len).ok()?)?;
+    rewrite(skb, quoted_at, &quoted, manip.opposite(), Place::Quoted)?;
+    if skb.summed() != Summed::Device {
+        sum_up(skb, family, offset)?;
+    }
+
+    let mut outside = target(conn, dir)?;
+    outside.protonum = protocol;
+    rewrite(skb, 0, &outside, manip, Place::Outside)
+}
+
+/// Computes the message's checksum, for the addresses that the packet has.
+fn sum_up(skb: &mut Skb, family: Family, offset: u32) -> Option<()> {
+    let field = offset.checked_add(CHECKSUM)?;
+    *skb.writable(field, 2)?.first_chunk_mut()? = [0; 2];
+    let mut sum = skb.sum_from(offset)?;
+    if family == Family::Ipv6 {
+        let header = ipv6::Header::parse(&skb.read(0)?);
+        let len = skb.len().checked_sub(offset)?;
+        let pseudo =
+            checksum::pseudo_header(header.source(), header.destination(), protocol::ICMPV6, len);
+        sum = checksum::add(sum, u16::from_ne_bytes(pseudo));
+    }
+    *skb.writable(field, 2)?.first_chunk_mut()? = (!sum).to_ne_bytes();
+    Some(())
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the rest of the kernel asks of whoever does NAT (`nf_nat_hook`).
+
+use kernel::prelude::*;
+
+use crate::{
+    ct::entry,
+    nf::{
+        attr::Attribute,
+        conn::Conn,
+        hook::Family,
+        nat::{
+            Flow,
+            Translator,
+            Unconfirmed, //
+        },
+        skb::{
+            Skb,
+            Tracked, //
+        },
+    },
+    proto::{
+        nat::Manip,
+        tuple::protocol, //
+    },
+};
+
+use super::{
+    netlink,
+    packet,
+    sources, //
+};
+
+/// NAT, as the kernel sees it.
+pub(super) struct RustNat;
+
+impl Translator for RustNat {
+    fn parse(entry: Unconfirmed<'_>, source: bool, attribute: Option<Attribute<'_>>) -> Result {
+        let manip = if source {
+            Manip::Source
+        } else {
+            Manip::Destination
+        };
+        netlink::set_up(entry, manip, attribute)
+    }
+
+    fn decode_session(skb: &Skb, flow: &mut Flow) {
+        let Tracked::Yes(conn, info) = skb.tracked() else {
+            return;
+        };
+        let tuple = entry::tuple(conn, info.dir());
+        let Some(family) = Family::from_number(tuple.l3num) else {
+            return;
+        };
+        let has_ports = matches!(
+            tuple.protonum,
+            protocol::TCP | protocol::UDP | protocol::SCTP
+        );
+        let (status, dir) = (conn.status(), info.dir());
+        if packet::is_changed(status, Manip::Destination, dir) {
+            flow.set_destination(family, tuple.dst, has_ports.then_some(tuple.dst_key));
+        }
+        if packet::is_changed(status, Manip::Source, dir) {
+            flow.set_source(family, tuple.src, has_ports.then_some(tuple.src_key));
+        }
+    }
+
+    fn forget(conn: &Conn) {
+        sources::forget(conn);
+    }
+}

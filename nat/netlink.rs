@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What user space says about the translation of an entry that it makes (CTA_NAT_SRC,
+//! CTA_NAT_DST).
+
+use kernel::prelude::*;
+
+use crate::{
+    ct::entry,
+    nf::{
+        attr::{
+            Attribute,
+            Attributes,
+            Policy, //
+        },
+        conn::Dir,
+        hook::Verdict,
+        nat::{
+            attribute as number,
+            Unconfirmed, //
+        },
+    },
+    proto::{
+        nat::{
+            range::{
+                flag,
+                Range, //
+            },
+            Manip, //
+        },
+        tuple::{
+            IPV4,
+            IPV6, //
+        },
+    },
+};
+
+use super::setup;
+
+static NAT_POLICY: [Policy; 6] = {
+    let mut policy = [Policy::ANY; 6];
+    policy[number::V4_MIN as usize] = Policy::U32;
+    policy[number::V4_MAX as usize] = Policy::U32;
+    policy[number::V6_MIN as usize] = Policy::octets(16);
+    policy[number::V6_MAX as usize] = Policy::octets(16);
+    policy[number::PROTO as usize] = Policy::NESTED;
+    policy
+};
+
+static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
+
+fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
+    let [a, b, c, d] = attribute.octets()?;
+    Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Result {
+    let (first, last) = match l3num {
+        IPV4 => (number::V4_MIN, number::V4_MAX),
+        IPV6 => (number::V6_MIN, number::V6_MAX),
+        _ => return Err(EPROTONOSUPPORT),
+    };
+    let read = |attribute: Attribute<'_>| match l3num {
+        IPV4 => ipv4(attribute),
+        _ => attribute.octets(),
+    };
+    if let Some(first) = attributes.get(first) {
+        range.min_addr = read(first)?;
+        range.flags |= flag::MAP_IPS;
+    }
+    range.max_addr = match attributes.get(last) {
+        Some(last) => read(last)?,
+        None => range.min_addr,
+    };
+    Ok(())
+}
+
+fn keys(range: &mut Range, attributes: &Attributes<'_>) -> Result {
+    if let Some(first) = attributes.get(number::PORT_MIN) {
+        range.min_key = first.octets()?;
+        range.max_key = range.min_key;
+        range.flags |= flag::PROTO_SPECIFIED;
+    }
+    if let Some(last) = attributes.get(number::PORT_MAX) {
+        range.max_key = last.octets()?;
+        range.flags |= flag::PROTO_SPECIFIED;
+    }
+    Ok(())
+}
+
+/// Decides about an end of an entry as user space says.
+pub(super) fn set_up(
+    entry: Unconfirmed<'_>,
+    manip: Manip,
+    attribute: Option<Attribute<'_>>,
+) -> Result {
+    if setup::is_done(entry.conn().status(), manip) {
+        return Err(EEXIST);
+    }
+    let verdict = match attribute {
+        None => setup::leave(entry, manip),
+        Some(attribute) => {
+            let mut range = Range::default();
+            let l3num = entry::tuple(entry.conn(), Dir::Original).l3num;
+            let nest = attribute.nest(&NAT_POLICY)?;
+            addresses(&mut range, &nest.attributes(), l3num)?;
+            if let Some(proto) = nest.attributes().get(number::PROTO) {
+                keys(&mut range, &proto.nest(&PROTO_POLICY)?.attributes())?;
+            }
+            setup::set_up(entry, &range, manip)
+        }
+    };
+    if verdict == Verdict::Drop {
+        return Err(ENOMEM);
+    }
+    Ok(())
+}

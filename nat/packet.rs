@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changes packets as it was decided about their connections.
+
+use crate::{
+    ct::entry,
+    nf::{
+        conn::{
+            Conn,
+            Dir,
+            Status, //
+        },
+        hook::Verdict,
+        skb::Skb,
+        skb_change::Summed, //
+    },
+    proto::{
+        nat::{
+            rewrite::{
+                Field,
+                Left,
+                Rewrite,
+                SCTP_CHECKSUM, //
+            },
+            Manip, //
+        },
+        tuple::{
+            L4Key,
+            Tuple,
+            IPV4,
+            IPV6, //
+        },
+        wire::{
+            ipv4,
+            ipv6, //
+        },
+    },
+};
+
+use super::setup::changed_bit;
+
+/// Whether packets of direction `dir` are changed at one end.
+#[inline]
+pub(super) fn is_changed(status: Status, manip: Manip, dir: Dir) -> bool {
+    // What is the source of a packet is the destination of its answer.
+    let original = match dir {
+        Dir::Original => manip,
+        Dir::Reply => manip.opposite(),
+    };
+    status.has(changed_bit(original))
+}
+
+/// What packets of direction `dir` look like behind us: as the other side expects.
+#[inline]
+pub(super) fn target(conn: &Conn, dir: Dir) -> Option<Tuple> {
+    entry::tuple(conn, dir.opposite()).invert()
+}
+
+/// Changes one end of a packet of `conn`, if it was decided so.
+#[inline]
+pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Verdict {
+    match plan {
+        None => Verdict::Accept,
+        Some(target) => match rewrite(skb, 0, &target, manip, Place::Outside) {
+            Some(()) => Verdict::Accept,
+            None => Verdict::Drop,
+        },
+    }
+}
+
+/// What a packet of `conn` is to look like at one end; [`None`]: as it does.
+#[inline]
+pub(super) fn plan(conn: &Conn, manip: Manip, dir: Dir) -> Option<Tuple> {
+    is_changed(conn.status(), manip, dir)
+        .then(|| target(conn, dir))
+        .flatten()
+}
+
+/// Where the headers are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The packet's own.
+    Outside,
+    /// Those that an ICMP error quotes. Their checksums are what they were when the packet was
+    /// seen, whatever is to be done about that of the error.
+    Quoted,
+}
+
+/// Gives the packet whose network header is at `offset` the source, or destination, of
+/// `target`. [`None`]: that cannot be done, and some of it may have been.
+#[inline]
+pub(super) fn rewrite(
+    skb: &mut Skb,
+    offset: u32,
+    target: &Tuple,
+    manip: Manip,
+    place: Place,
+) -> Option<()> {
+    match target.l3num {
+        IPV4 => {
+            let header = ipv4::Header::parse(&skb.read(offset)?);
+            let ends = Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0);
+            let rewrite = Rewrite::new(target, manip, &ends.src, &ends.dst);
+            let transport = offset.checked_add(header.header_len())?;
+            rewrite_transport(skb, transport, target.protonum, &rewrite, place)?;
+            let network = skb.writable(offset, ipv4::HEADER_LEN)?;
+            rewrite.ipv4(network).ok()
+        }
+        IPV6 => {
+            let header = ipv6::Header::parse(&skb.read(offset)?);
+            let rewrite = Rewrite::new(target, manip, header.source(), header.destination());
+            let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
+            let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at));
+            // Of a fragment without a transport header the address is all there is.
+            if let Ok(end) = end {
+                rewrite_transport(skb, end.offset, target.protonum, &rewrite, place)?;
+            }
+            let network = skb.writable(offset, ipv6::HEADER_LEN)?;
+            rewrite.ipv6(network).ok()
+        }
+        _ => None,
+    }
+}
+
+#[inline]
+fn rewrite_transport(
+    skb: &mut Skb,
+    offset: u32,
+    protocol: u8,
+    rewrite: &Rewrite,
+    place: Place,
+) -> Option<()> {
+    let available = skb.len().checked_sub(offset)?;
+    let len = rewrite.transport_len(protocol, available);
+    if len == 0 {
+        return Some(());
+    }
+    let field = if place == Place::Outside && skb.summed() == Summed::Device {
+        Field::PseudoHeader
+    } else {
+        Field::Whole
+    };
+    let header = skb.writable(offset, len)?;
+    match rewrite.transport(protocol, header, field).ok()? {
+        Left::Nothing => {}
+        // The sum over an ICMP error stays what it is: its own checksum is mended.
+        Left::SumShrank(_) if place == Place::Quoted => {}
+        Left::SumShrank(change) => skb.shrink_sum(change.fold()),
+        // Either the device computes it, or we.
+        Left::Crc if skb.summed() == Summed::Device => {}
+        Left::Crc => {
+            let crc = skb.sctp_checksum(offset)?;
+            let at = offset.checked_add(SCTP_CHECKSUM as u32)?;
+            *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;
+            skb.forget_sum();
+        }
+    }
+    Some(())
+}

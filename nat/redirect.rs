@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Redirection: a connection goes to this machine itself.
+
+use crate::{
+    nf::{
+        device::Ipv6Kind,
+        hook::{
+            Family,
+            Point,
+            Verdict, //
+        },
+        rcu::Rcu,
+        skb::Skb, //
+    },
+    proto::{
+        nat::{
+            range::Range,
+            Manip, //
+        },
+        wire::ipv6, //
+    },
+};
+
+use super::setup;
+
+const LOOPBACK_IPV4: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const LOOPBACK_IPV6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// Where a packet goes instead: what this machine sends, to the loopback address; what arrives,
+/// to the first address of the device by which it does.
+fn destination(skb: &Skb, family: Family, point: u32, rcu: Rcu<'_>) -> Option<[u8; 16]> {
+    let local = point == Point::LocalOut as u32;
+    match family {
+        Family::Ipv4 if local => Some(LOOPBACK_IPV4),
+        Family::Ipv4 => {
+            let [a, b, c, d] = skb.device()?.first_ipv4(rcu)?;
+            Some([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        }
+        Family::Ipv6 if local => Some(LOOPBACK_IPV6),
+        Family::Ipv6 => {
+            // One that the sender can reach as it reached for the one that it wanted.
+            let header = ipv6::Header::parse(&skb.read(skb.network_offset()?)?);
+            let scope = Ipv6Kind::of(header.destination()).scope();
+            skb.device()?.first_ipv6(scope, rcu)
+        }
+    }
+}
+
+/// Redirects a connection to this machine.
+pub(super) fn redirect(
+    skb: &mut Skb,
+    range: &Range,
+    family: Family,
+    point: u32,
+    rcu: Rcu<'_>,
+) -> Verdict {
+    let Some(destination) = destination(skb, family, point, rcu) else {
+        return Verdict::Drop;
+    };
+    match skb.unconfirmed() {
+        Some(entry) => setup::set_up(entry, &range.at(destination), Manip::Destination),
+        None => Verdict::Accept,
+    }
+}

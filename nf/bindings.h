@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bindgen reads: the kernel's own headers for every type that C code shares
+ * with us, so that no layout is written down twice, and our shims' prototypes.
+ */
+#include <linux/module.h>
+#include <linux/inetdevice.h>
+#include <linux/netdevice.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/netfilter_ipv6.h>
+#include <linux/netfilter/nf_conntrack_pptp.h>
+#include <linux/netfilter/nf_conntrack_proto_gre.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/seq_file_net.h>
+#include <linux/slab.h>
+#include <linux/sysctl.h>
+#include <linux/kmod.h>
+#include <linux/workqueue.h>
+#include <linux/random.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <net/addrconf.h>
+#include <net/flow.h>
+#include <net/ipv6.h>
+#include <net/net_namespace.h>
+#include <net/netlink.h>
+#include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_acct.h>
+#include <net/netfilter/nf_conntrack_act_ct.h>
+#include <net/netfilter/nf_conntrack_bridge.h>
+#include <net/netfilter/nf_conntrack_core.h>
+#include <net/netfilter/nf_conntrack_ecache.h>
+#include <net/netfilter/nf_conntrack_expect.h>
+#include <net/netfilter/nf_conntrack_extend.h>
+#include <net/netfilter/nf_conntrack_helper.h>
+#include <net/netfilter/nf_conntrack_l4proto.h>
+#include <net/netfilter/nf_conntrack_labels.h>
+#include <net/netfilter/nf_conntrack_seqadj.h>
+#include <net/netfilter/nf_conntrack_synproxy.h>
+#include <net/netfilter/nf_conntrack_timeout.h>
+#include <net/netfilter/nf_conntrack_timestamp.h>
+#include <net/netfilter/nf_conntrack_zones.h>
+#include <net/netfilter/nf_log.h>
+#include <net/netfilter/nf_nat.h>
+#include <net/netfilter/nf_nat_helper.h>
+#include <net/netfilter/nf_nat_masquerade.h>
+#include <net/netfilter/nf_nat_redirect.h>
+#include <net/netfilter/nf_queue.h>
+#include <net/netfilter/ipv4/nf_defrag_ipv4.h>
+#include <net/netfilter/ipv6/nf_defrag_ipv6.h>
+
+#include "helpers.h"
+
+#if !IS_ENABLED(CONFIG_NF_CT_PROTO_SCTP) || !IS_ENABLED(CONFIG_NF_CT_PROTO_GRE) || \
+	!IS_ENABLED(CONFIG_NF_CONNTRACK_TIMEOUT)
+#error "the kernel has no room for SCTP, GRE or timeout policies (NF_CT_PROTO_SCTP, NF_CT_PROTO_GRE, NF_CONNTRACK_TIMEOUT)"
+#endif
+
+#if !IS_ENABLED(CONFIG_NF_NAT) || !IS_ENABLED(CONFIG_NF_NAT_MASQUERADE) || \
+	!IS_ENABLED(CONFIG_IPV6)
+#error "the kernel has no room for NAT (NF_NAT, NF_NAT_MASQUERADE, IPV6)"
+#endif
+
+/* Macros that bindgen cannot evaluate. */
+#define RCT_CONST(name, value) static const unsigned long RCT_##name = (value)
+
+RCT_CONST(HZ, HZ);
+RCT_CONST(GFP_ATOMIC, (__force unsigned long)GFP_ATOMIC);
+RCT_CONST(GFP_KERNEL, (__force unsigned long)GFP_KERNEL);
+RCT_CONST(NFCT_INFOMASK, NFCT_INFOMASK);
+RCT_CONST(NFCT_PTRMASK, NFCT_PTRMASK);
+RCT_CONST(CONN_INIT_OFFSET, offsetof(struct nf_conn, __nfct_init_offset));
+RCT_CONST(KMALLOC_MINALIGN, ARCH_KMALLOC_MINALIGN);
+RCT_CONST(EXT_SIZE_HELPER, sizeof(struct nf_conn_help));
+RCT_CONST(EXT_SIZE_NAT, sizeof(struct nf_conn_nat));
+RCT_CONST(EXT_SIZE_SEQADJ, sizeof(struct nf_conn_seqadj));
+RCT_CONST(EXT_SIZE_ACCT, sizeof(struct nf_conn_acct));
+RCT_CONST(EXT_SIZE_ECACHE, sizeof(struct nf_conntrack_ecache));
+RCT_CONST(EXT_SIZE_TSTAMP, sizeof(struct nf_conn_tstamp));
+RCT_CONST(EXT_SIZE_TIMEOUT, sizeof(struct nf_conn_timeout));
+RCT_CONST(EXT_SIZE_LABELS, sizeof(struct nf_conn_labels));
+RCT_CONST(EXT_SIZE_SYNPROXY, sizeof(struct nf_conn_synproxy));
+RCT_CONST(EXT_SIZE_ACT_CT, sizeof(struct nf_conn_act_ct_ext));
+RCT_CONST(GFP_KERNEL_ACCOUNT, (__force unsigned long)GFP_KERNEL_ACCOUNT);
+RCT_CONST(PAGE_SIZE, PAGE_SIZE);
+RCT_CONST(CHECKSUM_COMPLETE, CHECKSUM_COMPLETE);
+RCT_CONST(CHECKSUM_PARTIAL, CHECKSUM_PARTIAL);
+RCT_CONST(NETDEV_DOWN, NETDEV_DOWN);
+RCT_CONST(NF_DROP_ERR_SHIFT, 16);
+RCT_CONST(ETH_P_IP, ETH_P_IP);
+RCT_CONST(ETH_P_IPV6, ETH_P_IPV6);
+RCT_CONST(IPV6_ADDR_MAPPED, IPV6_ADDR_MAPPED);
+RCT_CONST(IPV6_ADDR_SCOPE_MASK, IPV6_ADDR_SCOPE_MASK);
+RCT_CONST(IFA_F_TENTATIVE, IFA_F_TENTATIVE);
+RCT_CONST(IFA_F_OPTIMISTIC, IFA_F_OPTIMISTIC);
+RCT_CONST(IFNAMSIZ, IFNAMSIZ);
+RCT_CONST(AF_INET, AF_INET);
+RCT_CONST(AF_INET6, AF_INET6);

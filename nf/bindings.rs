@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Declarations that bindgen makes of `nf/bindings.h`.
+//!
+//! Only `nf` and the C-callable doors look in here; everybody else uses the types
+//! that wrap them.
+
+#![allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::ptr_as_ptr,
+    clippy::ref_as_ptr,
+    clippy::cast_lossless,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    improper_ctypes,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn,
+    unused_imports,
+    dead_code
+)]
+
+use kernel::ffi;
+use pin_init::MaybeZeroable;
+
+type __kernel_size_t = usize;
+type __kernel_ssize_t = isize;
+type __kernel_ptrdiff_t = isize;
+
+include!("bindings_generated.rs");

@@ -1,0 +1,750 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct nf_conn`: one tracked connection, in the layout that C code reads.
+//!
+//! An entry lives through stages, and each is a type:
+//!
+//! - [`Fresh`]: just allocated; its maker alone may use it.
+//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that made it and to
+//!   that packet's clones (unconfirmed), then also found through the table (confirmed).
+//! - [`Doomed`]: the last reference is gone; memory is returned when it is dropped.
+//!
+//! The memory is type-stable under RCU (`SLAB_TYPESAFE_BY_RCU`): after it was freed it
+//! may become another connection at once, but it stays a `struct nf_conn` until a grace
+//! period has passed. Whoever walks a chain therefore holds a [`Stale`], not a `&Conn`.
+//!
+//! C header: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h)
+
+use core::{
+    mem::{
+        offset_of,
+        size_of, //
+    },
+    ptr::{
+        addr_of,
+        addr_of_mut,
+        null_mut,
+        NonNull, //
+    },
+};
+
+use kernel::{
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+    },
+    types::Opaque, //
+};
+
+use super::{
+    bindings,
+    ext::ExtSet,
+    helper,
+    net::Net,
+    rcu::Rcu,
+    slab,
+    template,
+    time::jiffies32,
+    timeout, //
+};
+
+/// A type of ours that has the same bytes as a C type.
+///
+/// # Safety
+///
+/// `Self` has the size of `Self::C`, an alignment that is not larger, and every sequence
+/// of bytes is a valid `Self`.
+pub(crate) unsafe trait LayoutTwin: Copy {
+    /// The C type.
+    type C;
+}
+
+/// A protocol's private part of an entry: a type that lives in `nf_conn.proto`.
+///
+/// # Safety
+///
+/// As for [`LayoutTwin`], `Self::C` being a member of `union nf_conntrack_proto`.
+pub(crate) unsafe trait ProtoState: LayoutTwin {}
+
+/// One of an entry's two tuples, by the way its packets go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dir {
+    /// The way of the first packet.
+    Original = 0,
+    /// The way of its answer.
+    Reply = 1,
+}
+
+impl Dir {
+    /// The other one.
+    pub(crate) const fn opposite(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
+/// The bits of `nf_conn.status` that we set or look at.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum StatusBit {
+    /// An expectation foresaw the connection.
+    Expected = bindings::ip_conntrack_status_IPS_EXPECTED_BIT,
+    /// A packet came back.
+    SeenReply = bindings::ip_conntrack_status_IPS_SEEN_REPLY_BIT,
+    /// Sequence numbers are shifted for a helper's sake.
+    SeqAdjust = bindings::ip_conntrack_status_IPS_SEQ_ADJUST_BIT,
+    /// Not to be dropped early.
+    Assured = bindings::ip_conntrack_status_IPS_ASSURED_BIT,
+    /// Is, or has been, in the table.
+    Confirmed = bindings::ip_conntrack_status_IPS_CONFIRMED_BIT,
+    /// Left, or is leaving, the table for good.
+    Dying = bindings::ip_conntrack_status_IPS_DYING_BIT,
+    /// Packets do not refresh the timeout.
+    FixedTimeout = bindings::ip_conntrack_status_IPS_FIXED_TIMEOUT_BIT,
+    /// Not a connection: attributes for the one that a packet will make.
+    Template = bindings::ip_conntrack_status_IPS_TEMPLATE_BIT,
+    /// Its source is translated.
+    SrcNat = bindings::ip_conntrack_status_IPS_SRC_NAT_BIT,
+    /// Its destination is translated.
+    DstNat = bindings::ip_conntrack_status_IPS_DST_NAT_BIT,
+    /// NAT has decided about its destination.
+    DstNatDone = bindings::ip_conntrack_status_IPS_DST_NAT_DONE_BIT,
+    /// NAT has a source address for it, and keeps it in a table of its own.
+    SrcNatDone = bindings::ip_conntrack_status_IPS_SRC_NAT_DONE_BIT,
+    /// Only its reply tuple is in the table, beside the entry that won the original one.
+    NatClash = bindings::ip_conntrack_status_IPS_NAT_CLASH_BIT,
+    /// Has a part for a helper.
+    Helper = bindings::ip_conntrack_status_IPS_HELPER_BIT,
+    /// A flow table forwards the packets.
+    Offload = bindings::ip_conntrack_status_IPS_OFFLOAD_BIT,
+    /// Hardware forwards the packets.
+    HwOffload = bindings::ip_conntrack_status_IPS_HW_OFFLOAD_BIT,
+}
+
+/// A snapshot of `nf_conn.status`.
+#[derive(Clone, Copy)]
+pub(crate) struct Status(usize);
+
+impl Status {
+    /// Whether `bit` was set.
+    #[inline]
+    pub(crate) fn has(self, bit: StatusBit) -> bool {
+        self.0 & (1 << bit as u32) != 0
+    }
+}
+
+/// A connection entry.
+///
+/// Tuples, zone and namespace do not change once the entry is shared, except that NAT
+/// sets the reply tuple of an unconfirmed one (and then holds the only packet). All the
+/// rest is atomic, or guarded by the entry's lock.
+///
+/// # Invariants
+///
+/// Initialised by [`Fresh::new`] or by the kernel; its namespace outlives it, because a
+/// namespace's teardown waits until its entries are gone.
+#[repr(transparent)]
+pub(crate) struct Conn(Opaque<bindings::nf_conn>);
+
+// SAFETY: References to an entry travel with packets from CPU to CPU.
+unsafe impl Send for Conn {}
+// SAFETY: Shared access is atomic or locked, see the type.
+unsafe impl Sync for Conn {}
+
+// SAFETY: The reference count is `ct_general.use`.
+unsafe impl AlwaysRefCounted for Conn {
+    #[inline]
+    fn inc_ref(&self) {
+        // SAFETY: A `&Conn` exists, so the count is not zero.
+        unsafe { bindings::rct_ct_get(self.raw()) };
+    }
+
+    #[inline]
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference. At zero the C inline function calls
+        // `nf_ct_destroy`, which our `ct` defines.
+        unsafe { bindings::rct_ct_put(obj.as_ptr().cast()) };
+    }
+}
+
+impl Conn {
+    /// Looks at an entry that C code handed over.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` points to an initialised entry on which somebody holds a reference for all
+    /// of `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conn) -> &'a Self {
+        // SAFETY: The caller's promise; the type is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    #[inline]
+    pub(crate) fn raw(&self) -> *mut bindings::nf_conn {
+        self.0.get()
+    }
+
+    /// The entry's address, an identity while it lives.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.raw() as usize
+    }
+
+    #[inline]
+    fn status_word(&self) -> &Atomic<usize> {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).status).cast()) }
+    }
+
+    /// All status bits.
+    #[inline]
+    pub(crate) fn status(&self) -> Status {
+        Status(self.status_word().load(Relaxed))
+    }
+
+    /// One status bit.
+    #[inline]
+    pub(crate) fn has(&self, bit: StatusBit) -> bool {
+        self.status().has(bit)
+    }
+
+    /// Sets a status bit.
+    #[inline]
+    pub(crate) fn set(&self, bit: StatusBit) {
+        // SAFETY: The word is valid.
+        unsafe { bindings::rct_set_bit(bit as u32, self.status_word().as_ptr().cast()) };
+    }
+
+    /// Sets a status bit and says whether it was set before.
+    #[inline]
+    pub(crate) fn test_and_set(&self, bit: StatusBit) -> bool {
+        // SAFETY: The word is valid.
+        unsafe { bindings::rct_test_and_set_bit(bit as u32, self.status_word().as_ptr().cast()) }
+    }
+
+    /// Whether the entry is, or has been, in the table.
+    #[inline]
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.has(StatusBit::Confirmed)
+    }
+
+    #[inline]
+    fn timeout_word(&self) -> &Atomic<u32> {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).timeout)) }
+    }
+
+    /// In jiffies: of the entry's end when confirmed, of its length before.
+    #[inline]
+    pub(crate) fn timeout(&self) -> u32 {
+        self.timeout_word().load(Relaxed)
+    }
+
+    /// Sets [`Conn::timeout`], but dirties the cache line only for a change.
+    #[inline]
+    pub(crate) fn set_timeout(&self, timeout: u32) {
+        if self.timeout() != timeout {
+            self.timeout_word().store(timeout, Relaxed);
+        }
+    }
+
+    /// Whether a confirmed entry's time is over.
+    #[inline]
+    pub(crate) fn is_expired(&self) -> bool {
+        expired(self.timeout())
+    }
+
+    /// The jiffies left to a confirmed entry, 0 if its time is over.
+    pub(crate) fn remaining(&self) -> u32 {
+        let left = self.timeout().wrapping_sub(jiffies32());
+        // CAST: the sign bit tells past from future.
+        if (left as i32) < 0 {
+            0
+        } else {
+            left
+        }
+    }
+
+    /// The tuple that packets in direction `dir` carry.
+    #[inline]
+    pub(crate) fn tuple<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(&self, dir: Dir) -> T {
+        let words = self.tuple_words(dir);
+        // SAFETY: By the trait's contract any 40 bytes are a `T`.
+        unsafe { core::mem::transmute_copy(&words) }
+    }
+
+    /// The tuple as five native words, in memory order.
+    #[inline]
+    pub(crate) fn tuple_words(&self, dir: Dir) -> [u64; 5] {
+        // SAFETY: The entry is valid.
+        unsafe { load_tuple(self.raw(), dir) }
+    }
+
+    /// The zone.
+    #[inline]
+    pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
+        // SAFETY: The entry is valid.
+        unsafe { load_zone(self.raw()) }
+    }
+
+    /// The namespace.
+    #[inline]
+    pub(crate) fn net(&self) -> &Net {
+        // SAFETY: By the type invariants the namespace outlives the entry.
+        unsafe { Net::from_raw(bindings::rct_ct_net(self.raw())) }
+    }
+
+    /// Packet mark that rules gave to the connection.
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).mark)) }.load(Relaxed)
+    }
+
+    /// The security module's number for the connection.
+    #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+    pub(crate) fn secmark(&self) -> u32 {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).secmark)) }.load(Relaxed)
+    }
+
+    /// How many references there are, this one included.
+    pub(crate) fn use_count(&self) -> u32 {
+        // SAFETY: The entry is valid.
+        unsafe { bindings::rct_ct_use(self.raw()) }
+    }
+
+    /// Runs `f` with the entry's lock held.
+    #[inline]
+    pub(crate) fn locked<R>(&self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: The lock was initialised with the entry.
+        unsafe { bindings::rct_spin_lock_bh(addr_of_mut!((*self.raw()).lock)) };
+        let result = f();
+        // SAFETY: Taken above.
+        unsafe { bindings::rct_spin_unlock_bh(addr_of_mut!((*self.raw()).lock)) };
+        result
+    }
+
+    /// Runs `f` on the protocol's private part, under the entry's lock.
+    ///
+    /// C code that reads single bytes of it without the lock (the TCP state, say) may
+    /// see them before or after a change; a byte cannot be torn.
+    #[inline]
+    pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        // SAFETY: The lock makes access exclusive; by the trait's contract the bytes are a `T`.
+        self.locked(|| f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() }))
+    }
+
+    /// One byte of the protocol's private part, read without the lock.
+    pub(crate) fn proto_byte(&self, offset: usize) -> u8 {
+        if offset >= size_of::<bindings::nf_conntrack_proto>() {
+            return 0;
+        }
+        // SAFETY: In bounds, as just checked.
+        unsafe {
+            bindings::rct_read_once_u8(addr_of!((*self.raw()).proto).cast::<u8>().add(offset))
+        }
+    }
+
+    /// The extensions that the entry got when it was made.
+    #[inline]
+    pub(crate) fn extensions(&self) -> ExtSet<'_> {
+        // SAFETY: The blob is set before the entry is shared and lives as long.
+        unsafe { ExtSet::from_raw((*self.raw()).ext) }
+    }
+
+    /// The first word of the protocol's private part, for a protocol that needs no lock
+    /// because it keeps nothing else.
+    #[inline]
+    pub(crate) fn proto_word(&self) -> &Atomic<usize> {
+        // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast()) }
+    }
+
+    /// A half of [`Conn::proto_word`], or what follows; for a protocol that keeps two numbers.
+    #[inline]
+    pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
+        const { assert!((INDEX + 1) * size_of::<u32>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        // SAFETY: In bounds, aligned, and only accessed atomically by such a protocol.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
+    }
+
+    /// What [`Fresh::new`] was given to keep until the entry is confirmed. Of a confirmed
+    /// entry: a pointer.
+    #[inline]
+    pub(crate) fn saved(&self) -> u64 {
+        // SAFETY: Valid and aligned. Another CPU may be linking the node, hence atomically.
+        unsafe {
+            let pprev = addr_of_mut!((*self.raw()).tuplehash[Dir::Reply as usize].hnnode.pprev);
+            Atomic::<u64>::from_ptr(pprev.cast()).load(Relaxed)
+        }
+    }
+}
+
+#[inline]
+fn expired(timeout: u32) -> bool {
+    // CAST: the sign bit tells past from future.
+    timeout.wrapping_sub(jiffies32()) as i32 <= 0
+}
+
+/// # Safety
+///
+/// `conn` points to memory that is, or was, an entry.
+#[inline]
+unsafe fn tuple_word<'a>(conn: *mut bindings::nf_conn, dir: Dir, index: usize) -> &'a Atomic<u64> {
+    const TUPLES: usize = offset_of!(bindings::nf_conn, tuplehash)
+        + offset_of!(bindings::nf_conntrack_tuple_hash, tuple);
+    const { assert!(TUPLES % 8 == 0) };
+    const { assert!(size_of::<bindings::nf_conntrack_tuple_hash>() % 8 == 0) };
+    const { assert!(size_of::<bindings::nf_conntrack_tuple>() == 40) };
+    let offset = TUPLES
+        .wrapping_add((dir as usize).wrapping_mul(size_of::<bindings::nf_conntrack_tuple_hash>()))
+        .wrapping_add(index.wrapping_mul(8));
+    // SAFETY: In bounds for `index < 5`, aligned as asserted, and accessed atomically.
+    unsafe { Atomic::from_ptr(conn.byte_add(offset).cast()) }
+}
+
+/// Reads a tuple that may be overwritten meanwhile: every word is one that was there at
+/// some time, the whole may be a mix.
+///
+/// # Safety
+///
+/// `conn` points to memory that is, or was, an entry, and that is type-stable.
+#[inline]
+unsafe fn load_tuple(conn: *mut bindings::nf_conn, dir: Dir) -> [u64; 5] {
+    // SAFETY: The caller's promise.
+    core::array::from_fn(|index| unsafe { tuple_word(conn, dir, index) }.load(Relaxed))
+}
+
+/// Replaces the reply tuple, word by word.
+///
+/// # Safety
+///
+/// `conn` points to an entry that is not confirmed; nobody else writes to its tuples.
+pub(super) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5]) {
+    for (index, word) in words.into_iter().enumerate() {
+        // SAFETY: The caller's promise.
+        unsafe { tuple_word(conn, Dir::Reply, index) }.store(word, Relaxed);
+    }
+}
+
+/// # Safety
+///
+/// As for [`load_tuple`].
+#[inline]
+unsafe fn load_zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
+    conn: *mut bindings::nf_conn,
+) -> Z {
+    const { assert!(offset_of!(bindings::nf_conn, zone) % 4 == 0) };
+    const { assert!(size_of::<bindings::nf_conntrack_zone>() == 4) };
+    // SAFETY: Valid, aligned as asserted, and accessed atomically.
+    let word = unsafe { Atomic::<u32>::from_ptr(addr_of_mut!((*conn).zone).cast()) }.load(Relaxed);
+    // SAFETY: By the trait's contract any four bytes are a `Z`.
+    unsafe { core::mem::transmute_copy(&word) }
+}
+
+/// Something found on a chain: certainly an entry's memory, possibly no longer the entry
+/// that was looked for.
+///
+/// It gives out only what may be read in passing. The one way to a `&Conn` is
+/// [`Stale::get_if`], which takes a reference and then asks again.
+///
+/// # Invariants
+///
+/// `conn` points into the entries' slab; the memory stays type-stable for `'r`.
+#[derive(Clone, Copy)]
+pub(crate) struct Stale<'r> {
+    conn: NonNull<bindings::nf_conn>,
+    dir: Dir,
+    _rcu: Rcu<'r>,
+}
+
+/// What came of [`Stale::get_if`].
+pub(crate) enum Get {
+    /// A reference to the entry that was looked for.
+    Hit(ARef<Conn>),
+    /// The memory became another entry meanwhile; the reference to that was given back.
+    Recycled,
+    /// The entry is being freed.
+    Dead,
+}
+
+impl<'r> Stale<'r> {
+    /// # Safety
+    ///
+    /// `conn` was linked to a chain of entries during the section `rcu`.
+    #[inline]
+    pub(super) unsafe fn new(conn: NonNull<bindings::nf_conn>, dir: Dir, rcu: Rcu<'r>) -> Self {
+        // INVARIANT: the caller's promise; the slab is type-stable under RCU.
+        Self {
+            conn,
+            dir,
+            _rcu: rcu,
+        }
+    }
+
+    /// Which of its tuples stands on the chain.
+    #[inline]
+    pub(crate) fn dir(&self) -> Dir {
+        self.dir
+    }
+
+    /// The words of the tuple that stands on the chain.
+    #[inline]
+    pub(crate) fn tuple_words(&self) -> [u64; 5] {
+        // SAFETY: By the type invariants.
+        unsafe { load_tuple(self.conn.as_ptr(), self.dir) }
+    }
+
+    /// The zone.
+    #[inline]
+    pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
+        // SAFETY: By the type invariants.
+        unsafe { load_zone(self.conn.as_ptr()) }
+    }
+
+    #[inline]
+    fn peek(&self) -> &Conn {
+        // SAFETY: The memory is an entry's; the callers below read atomic fields only, and
+        // expect that they may belong to another entry by now.
+        unsafe { Conn::from_raw(self.conn.as_ptr()) }
+    }
+
+    /// The status bits.
+    #[inline]
+    pub(crate) fn status(&self) -> Status {
+        self.peek().status()
+    }
+
+    /// Whether its time is over.
+    #[inline]
+    pub(crate) fn is_expired(&self) -> bool {
+        self.peek().is_expired()
+    }
+
+    /// The jiffies left.
+    pub(crate) fn remaining(&self) -> u32 {
+        self.peek().remaining()
+    }
+
+    /// Whether it belongs to `net`.
+    #[inline]
+    pub(crate) fn is_in(&self, net: &Net) -> bool {
+        // SAFETY: Reads the pointer, does not follow it.
+        let its = unsafe { bindings::rct_ct_net(self.conn.as_ptr()) };
+        core::ptr::eq(its, net.raw())
+    }
+
+    /// Takes a reference, if the entry still is what `same` says it has to be.
+    #[inline]
+    pub(crate) fn get_if(self, same: impl FnOnce(&Self) -> bool) -> Get {
+        // SAFETY: By the type invariants the count is one of an entry. It cannot come back
+        // from zero, because only `Fresh::publish` sets it anew.
+        if !unsafe { bindings::rct_ct_get_not_zero(self.conn.as_ptr()) } {
+            return Get::Dead;
+        }
+        // SAFETY: A barrier: what `same` reads is read after the count was raised. With the
+        // reference held the entry cannot turn into another one any more.
+        unsafe { bindings::rct_smp_acquire_after_ctrl_dep() };
+        // SAFETY: The reference was just taken; the type is transparent.
+        let entry = unsafe { ARef::from_raw(self.conn.cast::<Conn>()) };
+        if same(&self) {
+            Get::Hit(entry)
+        } else {
+            Get::Recycled
+        }
+    }
+}
+
+/// An entry that only its maker knows.
+///
+/// # Invariants
+///
+/// `0` points to an initialised entry whose reference count is zero, so that nobody who
+/// still finds the memory's former entry can take a reference.
+#[must_use = "the entry is freed when this is dropped"]
+pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
+
+impl Fresh {
+    /// Allocates an entry, in atomic context. `saved` is kept until it is confirmed.
+    ///
+    /// [`None`]: no memory.
+    pub(crate) fn new<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
+        net: &Net,
+        zone: Z,
+        original: [u64; 5],
+        reply: [u64; 5],
+        saved: u64,
+    ) -> Option<Self> {
+        let conn = slab::allocate()?;
+        let raw = conn.as_ptr();
+
+        // SAFETY: The memory is ours. Readers that still walk over its former entry may look
+        // at it, which is why what they look at is written atomically.
+        unsafe {
+            bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
+            for (dir, words) in [(Dir::Original, original), (Dir::Reply, reply)] {
+                for (index, word) in words.into_iter().enumerate() {
+                    tuple_word(raw, dir, index).store(word, Relaxed);
+                }
+            }
+            let pprev = |dir: Dir| addr_of_mut!((*raw).tuplehash[dir as usize].hnnode.pprev);
+            pprev(Dir::Original).write(null_mut());
+            pprev(Dir::Reply).write(saved as *mut _);
+            Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(0, Relaxed);
+            Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
+            Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
+                .store(core::mem::transmute_copy(&zone), Relaxed);
+            bindings::rct_ct_set_net(raw, net.raw());
+            let tail = bindings::RCT_CONN_INIT_OFFSET;
+            raw.cast::<u8>()
+                .add(tail)
+                .write_bytes(0, size_of::<bindings::nf_conn>() - tail);
+            bindings::rct_ct_set_use(raw, 0);
+        }
+        // INVARIANT: initialised, count zero.
+        Some(Self(conn))
+    }
+
+    #[inline]
+    pub(super) fn raw(&mut self) -> *mut bindings::nf_conn {
+        self.0.as_ptr()
+    }
+
+    /// The entry, to look at.
+    pub(crate) fn conn(&self) -> &Conn {
+        // SAFETY: By the type invariants.
+        unsafe { Conn::from_raw(self.0.as_ptr()) }
+    }
+
+    /// The connection was expected by `master`, whose marks it takes over.
+    pub(crate) fn set_master(&mut self, master: ARef<Conn>) {
+        self.conn().set(StatusBit::Expected);
+        // SAFETY: By the type invariants nobody else uses the fields. The master's marks may
+        // change at any time, and are single words.
+        unsafe {
+            let raw = self.0.as_ptr();
+            #[cfg(CONFIG_NF_CONNTRACK_MARK)]
+            {
+                (*raw).mark = master.mark();
+            }
+            #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+            {
+                (*raw).secmark = master.secmark();
+            }
+            (*raw).master = ARef::into_raw(master).as_ptr().cast();
+        }
+    }
+
+    /// Makes the entry shareable, with one reference.
+    pub(crate) fn publish(self) -> ARef<Conn> {
+        let conn = self.0;
+        core::mem::forget(self);
+        // SAFETY: Whoever meets the raised count sees a cleared status (in particular no
+        // CONFIRMED of the memory's former entry) and the right namespace.
+        unsafe {
+            bindings::rct_smp_wmb();
+            bindings::rct_ct_set_use(conn.as_ptr(), 1);
+        }
+        // SAFETY: This is the one reference.
+        unsafe { ARef::from_raw(conn.cast()) }
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the entry is ours and was never shared.
+        unsafe { free(self.0) };
+    }
+}
+
+/// An entry whose last reference is gone. Dropping it frees the memory.
+///
+/// # Invariants
+///
+/// `0` points to an entry with reference count zero that is on no chain.
+pub(crate) struct Doomed(NonNull<bindings::nf_conn>);
+
+impl Doomed {
+    /// # Safety
+    ///
+    /// The last reference to `conn` was just given back, to the caller.
+    pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
+        // INVARIANT: the caller's promise; an entry on a chain has a reference for that.
+        Self(conn)
+    }
+
+    /// Whether it is a template, which was never counted and has no master.
+    pub(crate) fn is_template(&self) -> bool {
+        // SAFETY: By the type invariants; initialised.
+        unsafe { Conn::from_raw(self.0.as_ptr()) }.has(StatusBit::Template)
+    }
+
+    /// The entry, to look at. Nobody takes a reference to it any more.
+    pub(crate) fn conn(&self) -> &Conn {
+        // SAFETY: By the type invariants.
+        unsafe { Conn::from_raw(self.0.as_ptr()) }
+    }
+
+    /// Takes the reference that the entry holds on its master.
+    pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
+        // SAFETY: By the type invariants nobody else uses the field.
+        let master = unsafe { addr_of_mut!((*self.0.as_ptr()).master).replace(null_mut()) };
+        // SAFETY: The pointer owned a reference, which passes to the caller.
+        NonNull::new(master).map(|master| unsafe { ARef::from_raw(master.cast()) })
+    }
+}
+
+impl Doomed {
+    /// Frees the entry, then tells `after` for which namespace.
+    pub(crate) fn free(self, after: impl FnOnce(&Net)) {
+        let conn = self.0;
+        core::mem::forget(self);
+        // SAFETY: By the type invariants.
+        let net = unsafe { bindings::rct_ct_net(conn.as_ptr()) };
+        // SAFETY: By the type invariants.
+        unsafe { free(conn) };
+        // SAFETY: The namespace's teardown waits for what `after` does.
+        after(unsafe { Net::from_raw(net) });
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { free(self.0) };
+    }
+}
+
+/// # Safety
+///
+/// The entry has no reference, is on no chain, and belongs to the caller.
+unsafe fn free(conn: NonNull<bindings::nf_conn>) {
+    // SAFETY: Initialised.
+    if unsafe { Conn::from_raw(conn.as_ptr()) }.has(StatusBit::Template) {
+        // SAFETY: The caller's promise.
+        return unsafe { template::free(conn) };
+    }
+    // SAFETY: Initialised.
+    helper::release(unsafe { Conn::from_raw(conn.as_ptr()) });
+    // SAFETY: Initialised.
+    timeout::release(unsafe { Conn::from_raw(conn.as_ptr()) });
+    // SAFETY: Initialised.
+    if unsafe { Conn::from_raw(conn.as_ptr()) }.has(StatusBit::SrcNatDone) {
+        // SAFETY: The entry is still whole.
+        unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
+    }
+    // SAFETY: The blob came from `kmalloc` and belongs to the entry alone; null is fine.
+    unsafe { bindings::kfree((*conn.as_ptr()).ext.cast()) };
+    // SAFETY: The caller's promise.
+    unsafe { slab::release(conn) };
+}

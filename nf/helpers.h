@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Shims around inline functions and macros of the kernel: one C expression each,
+ * no decision of ours. They are linked into the Rust object as bitcode and vanish
+ * there (see Kbuild). Sorted by what they touch.
+ */
+#ifndef _RUST_CT_HELPERS_H
+#define _RUST_CT_HELPERS_H
+
+#include <linux/types.h>
+#include <linux/gfp.h>
+#include <linux/list_nulls.h>
+#include <linux/refcount.h>
+#include <linux/seqlock.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+struct dst_entry;
+struct flowi;
+struct in6_addr;
+struct in_ifaddr;
+struct inet6_dev;
+struct inet6_ifaddr;
+struct kmem_cache;
+struct list_head;
+struct module;
+struct net;
+struct net_device;
+struct netns_ct;
+struct nf_conn;
+struct nf_conntrack_expect;
+struct nf_conntrack_helper;
+struct nf_ct_hook;
+struct nf_exp_event;
+struct nf_hook_entries;
+struct nf_hook_ops;
+struct nf_hook_state;
+struct nf_nat_hook;
+struct nf_nat_lookup_hook_priv;
+struct proc_dir_entry;
+struct seq_file;
+struct sk_buff;
+
+/* packet buffers */
+unsigned long rct_skb_nfct(const struct sk_buff *skb);
+void rct_skb_set_nfct(struct sk_buff *skb, unsigned long nfct);
+void rct_skb_clear_nfct(struct sk_buff *skb);
+unsigned int rct_skb_len(const struct sk_buff *skb);
+unsigned int rct_skb_headlen(const struct sk_buff *skb);
+const unsigned char *rct_skb_data(const struct sk_buff *skb);
+int rct_skb_network_offset(const struct sk_buff *skb);
+u32 rct_skb_mark(const struct sk_buff *skb);
+struct net *rct_skb_dev_net(const struct sk_buff *skb);
+bool rct_skb_is_loopback(const struct sk_buff *skb);
+bool rct_skb_is_gso(const struct sk_buff *skb);
+
+/* connection entries */
+struct net *rct_ct_net(const struct nf_conn *ct);
+void rct_ct_set_net(struct nf_conn *ct, struct net *net);
+bool rct_ct_get_not_zero(struct nf_conn *ct);
+void rct_ct_get(struct nf_conn *ct);
+void rct_ct_put(struct nf_conn *ct);
+void rct_ct_set_use(struct nf_conn *ct, unsigned int n);
+unsigned int rct_ct_use(const struct nf_conn *ct);
+
+/* namespaces */
+struct netns_ct *rct_net_ct(struct net *net);
+void *rct_net_generic(const struct net *net, unsigned int id);
+u32 rct_net_hash_mix(const struct net *net);
+bool rct_net_is_init(const struct net *net);
+unsigned int rct_net_inum(const struct net *net);
+struct net *rct_init_net(void);
+struct proc_dir_entry *rct_proc_net(struct net *net);
+struct proc_dir_entry *rct_proc_net_stat(struct net *net);
+void rct_proc_own_by_netns_root(struct proc_dir_entry *entry, struct net *net);
+struct net *rct_exit_list_next(struct list_head *list, struct net *net);
+struct net *rct_seq_file_net(struct seq_file *seq);
+void *rct_seq_private(struct seq_file *seq);
+struct proc_dir_entry *rct_proc_create_net(const char *name, umode_t mode,
+					   struct proc_dir_entry *parent,
+					   const struct seq_operations *ops,
+					   unsigned int state_size);
+
+/* per-CPU statistics of a namespace, addressed by the field's offset */
+bool rct_stat_alloc(struct net *net);
+void rct_stat_free(struct net *net);
+void rct_stat_add(struct net *net, unsigned long offset, u32 n);
+u32 rct_stat_read(struct net *net, unsigned int cpu, unsigned long offset);
+unsigned int rct_next_possible_cpu(unsigned int from);
+unsigned int rct_nr_cpu_ids(void);
+
+/* devices */
+bool rct_netif_is_l3_master(struct net_device *dev);
+
+/* hash chains */
+void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value);
+void rct_nulls_add_head_rcu(struct hlist_nulls_node *node, struct hlist_nulls_head *head);
+void rct_nulls_del_rcu(struct hlist_nulls_node *node);
+void rct_nulls_add_fake(struct hlist_nulls_node *node);
+struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head);
+struct hlist_nulls_node *rct_nulls_next_rcu(struct hlist_nulls_node *node);
+bool rct_nulls_unhashed(const struct hlist_nulls_node *node);
+
+/* timeout policies, GRE keys, netlink attributes, SCTP checksums */
+const struct nf_ct_timeout_hooks *rct_timeout_hooks(void);
+void rct_timeout_kfree_rcu(struct nf_ct_timeout *policy);
+extern spinlock_t rct_keymap_lock;
+void rct_list_add_tail_rcu(struct list_head *entry, struct list_head *list);
+void rct_keymap_kfree_rcu(struct nf_ct_gre_keymap *map);
+int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *nest,
+			 const struct nla_policy *policy);
+struct nlattr *rct_nla_nest_start(struct sk_buff *skb, int number);
+void rct_nla_nest_end(struct sk_buff *skb, struct nlattr *nest);
+bool rct_skb_checksum_none(const struct sk_buff *skb);
+void rct_skb_set_checksum_unnecessary(struct sk_buff *skb);
+bool rct_sctp_checksum_is_right(const struct sk_buff *skb, unsigned int offset);
+
+/* expectations and helpers */
+struct hlist_node *rct_hlist_first_rcu(struct hlist_head *head);
+struct hlist_node *rct_hlist_next_rcu(struct hlist_node *node);
+void rct_hlist_add_head_rcu(struct hlist_node *node, struct hlist_head *head);
+void rct_hlist_del_init_rcu(struct hlist_node *node);
+void rct_list_init(struct list_head *list);
+void rct_list_add_rcu(struct list_head *entry, struct list_head *list);
+void rct_list_del_rcu(struct list_head *entry);
+struct list_head *rct_list_next_rcu(struct list_head *entry);
+struct kmem_cache *rct_expect_cache_create(void);
+struct net *rct_expect_net(struct nf_conntrack_expect *expect);
+void rct_expect_set_net(struct nf_conntrack_expect *expect, struct net *net);
+void rct_expect_event_tell(unsigned int events, const struct nf_exp_event *item);
+void rct_helper_kfree_rcu(struct nf_conntrack_helper *helper);
+bool rct_try_module_get(struct module *module);
+void rct_module_put(struct module *module);
+bool rct_refcount_inc_not_zero(refcount_t *count);
+void rct_refcount_inc(refcount_t *count);
+bool rct_refcount_dec_and_test(refcount_t *count);
+void rct_refcount_set(refcount_t *count, unsigned int n);
+
+/* locks, counters, barriers */
+void rct_local_bh_disable(void);
+void rct_local_bh_enable(void);
+void rct_spin_lock_init_entry(spinlock_t *lock);
+void rct_spin_lock_init_bucket(spinlock_t *lock);
+void rct_spin_lock(spinlock_t *lock);
+void rct_spin_lock_nested(spinlock_t *lock);
+void rct_spin_unlock(spinlock_t *lock);
+void rct_spin_lock_bh(spinlock_t *lock);
+void rct_spin_unlock_bh(spinlock_t *lock);
+void rct_seqcount_init(seqcount_t *count);
+unsigned int rct_seqcount_read(const seqcount_t *count);
+void rct_seqcount_write_begin(seqcount_t *count);
+void rct_seqcount_write_end(seqcount_t *count);
+void rct_smp_rmb(void);
+void rct_smp_wmb(void);
+void rct_smp_acquire_after_ctrl_dep(void);
+void rct_smp_mb_before_atomic(void);
+void rct_set_bit(unsigned int bit, unsigned long *word);
+void rct_clear_bit(unsigned int bit, unsigned long *word);
+bool rct_test_and_set_bit(unsigned int bit, unsigned long *word);
+u8 rct_read_once_u8(const u8 *p);
+void rct_rcu_read_lock(void);
+void rct_rcu_read_unlock(void);
+void rct_atomic64_add(s64 n, atomic64_t *v);
+s64 rct_atomic64_read(const atomic64_t *v);
+
+/* memory */
+struct kmem_cache *rct_conn_cache_create(void);
+void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
+void *rct_kzalloc(size_t size, gfp_t flags);
+void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t flags);
+void *rct_kvzalloc(size_t size);
+unsigned long rct_totalram_bytes(void);
+
+/* time, work, log, the tracker's hook */
+unsigned long rct_jiffies(void);
+u64 rct_ktime_real_ns(void);
+u64 rct_jiffies_to_nsecs(unsigned long jiffies);
+void rct_delayed_work_init(struct delayed_work *work, work_func_t run);
+void rct_delayed_work_queue(struct delayed_work *work, unsigned long delay);
+void rct_delayed_work_hasten(struct delayed_work *work);
+bool rct_cond_resched(void);
+bool rct_net_ratelimit(void);
+bool rct_ct_hook_present(void);
+void rct_ct_hook_set(const struct nf_ct_hook *hook);
+bool rct_nf_checksum_bad(struct sk_buff *skb, unsigned int hook, unsigned int offset,
+			 u8 protocol, u8 family);
+void rct_request_log_backend(void);
+
+/* NAT */
+void rct_nat_forget_source(struct nf_conn *ct);
+void rct_nat_hook_set(const struct nf_nat_hook *hook);
+void rct_spin_lock_init_source(spinlock_t *lock);
+struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv *place);
+unsigned int rct_nat_chain_count(const struct nf_hook_entries *entries);
+unsigned int rct_nat_chain_run(const struct nf_hook_entries *entries, unsigned int index,
+			       struct sk_buff *skb, const struct nf_hook_state *state);
+int rct_nat_chains_add(struct nf_nat_lookup_hook_priv *place, const struct nf_hook_ops *ops);
+void rct_nat_chains_remove(struct nf_nat_lookup_hook_priv *place, const struct nf_hook_ops *ops);
+
+/* changing packets */
+u8 rct_skb_ip_summed(const struct sk_buff *skb);
+void rct_skb_set_checksum_none(struct sk_buff *skb);
+void rct_skb_set_checksum_partial(struct sk_buff *skb, unsigned int start, unsigned int field);
+void rct_skb_sum_sub(struct sk_buff *skb, u32 less);
+u16 rct_skb_sum(const struct sk_buff *skb, unsigned int offset, unsigned int len);
+u32 rct_sctp_checksum(const struct sk_buff *skb, unsigned int offset);
+int rct_skb_tailroom(const struct sk_buff *skb);
+int rct_skb_expand_tail(struct sk_buff *skb, unsigned int more);
+void rct_skb_put(struct sk_buff *skb, unsigned int more);
+void rct_skb_trim(struct sk_buff *skb, unsigned int len);
+void rct_skb_dst_drop(struct sk_buff *skb);
+void rct_skb_orphan(struct sk_buff *skb);
+bool rct_skb_has_demuxed_socket(const struct sk_buff *skb);
+u16 rct_skb_socket_peer_port(const struct sk_buff *skb);
+u16 rct_skb_protocol(const struct sk_buff *skb);
+struct net_device *rct_skb_dev(const struct sk_buff *skb);
+
+/* devices and their addresses */
+int rct_dev_ifindex(const struct net_device *dev);
+const char *rct_dev_name(const struct net_device *dev);
+struct net *rct_dev_net(const struct net_device *dev);
+u64 rct_net_cookie(const struct net *net);
+bool rct_net_is_alive(const struct net *net);
+__be32 rct_dev_first_ipv4(const struct net_device *dev);
+__be32 rct_ipv4_source_for(struct sk_buff *skb, const struct net_device *out);
+struct inet6_dev *rct_dev_ipv6(const struct net_device *dev);
+void rct_ipv6_addresses_lock(struct inet6_dev *dev);
+void rct_ipv6_addresses_unlock(struct inet6_dev *dev);
+struct inet6_ifaddr *rct_ipv6_next_address(struct inet6_dev *dev, struct inet6_ifaddr *last);
+const struct in6_addr *rct_ipv6_address(const struct inet6_ifaddr *ifa);
+u32 rct_ipv6_address_flags(const struct inet6_ifaddr *ifa);
+struct net_device *rct_ipv6_address_dev(const struct inet6_ifaddr *ifa);
+u32 rct_ipv6_address_type(const struct in6_addr *address);
+struct net_device *rct_netdev_of_event(void *info);
+struct net_device *rct_ipv4_address_dev(const struct in_ifaddr *ifa);
+__be32 rct_ipv4_address(const struct in_ifaddr *ifa);
+
+/* routes */
+bool rct_ipv4_is_transformed(const struct sk_buff *skb);
+bool rct_ipv6_is_transformed(const struct sk_buff *skb);
+int rct_reroute_ipv4(const struct nf_hook_state *state, struct sk_buff *skb);
+int rct_reroute_ipv6(const struct nf_hook_state *state, struct sk_buff *skb);
+int rct_xfrm_decode_session(struct net *net, struct sk_buff *skb, struct flowi *flow, u8 family);
+struct dst_entry *rct_skb_get_plain_dst(const struct sk_buff *skb);
+struct dst_entry *rct_xfrm_lookup(struct net *net, struct dst_entry *dst,
+				  const struct flowi *flow, const struct sk_buff *skb);
+bool rct_is_err(const void *pointer);
+void rct_skb_replace_dst(struct sk_buff *skb, struct dst_entry *dst);
+int rct_skb_room_for_link(struct sk_buff *skb);
+
+/* events */
+struct nf_ct_event;
+struct nf_ct_event_notifier;
+void rct_ct_event_cache(unsigned int event, struct nf_conn *ct);
+int rct_ct_event_tell(unsigned int events, const struct nf_ct_event *item);
+void rct_ct_event_listener_set(struct net *net, const struct nf_ct_event_notifier *notifier);
+bool rct_ctnetlink_has_listener(void);
+void rct_labels_used_add(struct net *net, int n);
+bool rct_labels_used(struct net *net);
+
+/* what comes from below the IP layer, and the bridge's module */
+unsigned int rct_ipv4_total_len(const struct sk_buff *skb);
+int rct_ipv6_total_len(struct sk_buff *skb, unsigned int *len);
+int rct_pskb_trim(struct sk_buff *skb, unsigned int len);
+int rct_ipv4_gather(struct net *net, struct sk_buff *skb, u16 zone, u16 *mru);
+int rct_ipv6_gather(struct net *net, struct sk_buff *skb, u16 zone, u8 *protocol, u16 *mru);
+void rct_skb_now_whole(struct sk_buff *skb);
+void rct_kfree_skb(struct sk_buff *skb);
+void rct_request_bridge_module(void);
+
+/* module parameters, defined in exports.c; the table's doors for them, in ct/abi.rs */
+extern bool rct_param_enable_hooks;
+extern bool rct_param_acct;
+extern bool rct_param_tstamp;
+int rct_table_resize(unsigned int buckets);
+unsigned int rct_table_buckets(void);
+void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);
+
+#endif /* _RUST_CT_HELPERS_H */

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The netfilter layer that the `kernel` crate lacks: safe types around what the network
+//! stack and C code share with a connection tracker.
+//!
+//! It knows no policy, and nothing of protocols. All unsafe code of the module is here
+//! and in the C-callable doors (`ct/abi.rs`).
+
+pub(crate) mod attr;
+pub(crate) mod bindings;
+pub(crate) mod bridge;
+pub(crate) mod by_source;
+pub(crate) mod chain;
+pub(crate) mod conn;
+pub(crate) mod device;
+pub(crate) mod ecache;
+pub(crate) mod expect;
+pub(crate) mod expect_table;
+pub(crate) mod ext;
+pub(crate) mod fragments;
+pub(crate) mod gre_keymap;
+pub(crate) mod helper;
+pub(crate) mod helper_table;
+mod hlist;
+pub(crate) mod hook;
+pub(crate) mod l4proto;
+pub(crate) mod lock;
+pub(crate) mod log;
+pub(crate) mod mutex;
+pub(crate) mod nat;
+pub(crate) mod nat_hook;
+pub(crate) mod net;
+pub(crate) mod notify;
+pub(crate) mod pair;
+pub(crate) mod params;
+pub(crate) mod procfs;
+pub(crate) mod random;
+pub(crate) mod rcu;
+pub(crate) mod route;
+pub(crate) mod seq_file;
+pub(crate) mod seqcount;
+pub(crate) mod settings;
+pub(crate) mod skb;
+pub(crate) mod skb_change;
+pub(crate) mod slab;
+pub(crate) mod sysctl;
+pub(crate) mod template;
+pub(crate) mod time;
+pub(crate) mod timeout;
+pub(crate) mod tracker;
+pub(crate) mod work;

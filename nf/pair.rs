@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two buckets of an entry, locked together.
+//!
+//! Everything that puts an entry into a table or takes it out goes through
+//! [`LockedPair`], so "confirmed, therefore findable" is the duty of one function.
+
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+
+use kernel::sync::aref::ARef;
+
+use super::{
+    bindings,
+    chain::{
+        ChainArray,
+        LockedChain, //
+    },
+    conn::{
+        Conn,
+        Dir,
+        StatusBit, //
+    },
+    lock::BhDisabled, //
+};
+
+/// Where a tuple belongs.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The array of chains.
+    pub(crate) chains: &'a ChainArray,
+    /// Grows with every array that is made; locks of older arrays are taken first.
+    pub(crate) generation: u32,
+    /// The chain.
+    pub(crate) bucket: u32,
+}
+
+impl Place<'_> {
+    #[inline]
+    fn order(&self) -> (u32, u32) {
+        (self.generation, self.chains.lock_index(self.bucket))
+    }
+}
+
+/// Both buckets of an entry, locked.
+///
+/// # Invariants
+///
+/// Bottom halves are off. The locks were taken by age of the array, then by index; where
+/// both buckets share a lock, it was taken once.
+#[must_use = "the buckets are unlocked when this is dropped"]
+pub(crate) struct LockedPair<'bh> {
+    original: LockedChain<'bh>,
+    reply: LockedChain<'bh>,
+}
+
+impl<'bh> LockedPair<'bh> {
+    /// Locks the buckets of the original and the reply tuple.
+    #[inline]
+    pub(crate) fn lock(original: Place<'bh>, reply: Place<'bh>, bh: &'bh BhDisabled) -> Self {
+        // INVARIANT: the order is the one stated above.
+        if original.order() == reply.order() {
+            let first = original.chains.lock(original.bucket, bh);
+            let second = first.same_lock(reply.bucket);
+            Self {
+                original: first,
+                reply: second,
+            }
+        } else if original.order() < reply.order() {
+            let first = original.chains.lock(original.bucket, bh);
+            let second = reply.chains.lock_second(reply.bucket, bh);
+            Self {
+                original: first,
+                reply: second,
+            }
+        } else {
+            let first = reply.chains.lock(reply.bucket, bh);
+            let second = original.chains.lock_second(original.bucket, bh);
+            Self {
+                original: second,
+                reply: first,
+            }
+        }
+    }
+
+    /// The bucket of the tuple in direction `dir`.
+    #[inline]
+    pub(crate) fn chain(&self, dir: Dir) -> &LockedChain<'bh> {
+        match dir {
+            Dir::Original => &self.original,
+            Dir::Reply => &self.reply,
+        }
+    }
+
+    /// Puts both tuples in, together with the table's reference, and confirms the entry.
+    ///
+    /// The buckets are those of this very entry. Gives the entry back if it is in already.
+    #[inline]
+    pub(crate) fn insert(&mut self, conn: ARef<Conn>) -> Result<(), ARef<Conn>> {
+        if conn.is_confirmed() {
+            return Err(conn);
+        }
+        self.original.push(&conn, Dir::Original);
+        self.reply.push(&conn, Dir::Reply);
+        Self::confirm(conn);
+        Ok(())
+    }
+
+    /// As [`LockedPair::insert`], but packets in the original direction go on finding the
+    /// entry that was there first.
+    pub(crate) fn insert_reply_only(&mut self, conn: ARef<Conn>) -> Result<(), ARef<Conn>> {
+        if conn.is_confirmed() {
+            return Err(conn);
+        }
+        // SAFETY: The node is on no chain. A node that looks linked, but is not, is what C
+        // code expects of such an entry.
+        unsafe {
+            bindings::rct_nulls_add_fake(core::ptr::addr_of_mut!(
+                (*conn.raw()).tuplehash[Dir::Original as usize].hnnode
+            ));
+        }
+        self.reply.push(&conn, Dir::Reply);
+        Self::confirm(conn);
+        Ok(())
+    }
+
+    #[inline]
+    fn confirm(conn: ARef<Conn>) {
+        // The bit comes last: a lookup that meets the memory's former entry on its way must
+        // not take this one for linked before it is.
+        // SAFETY: A barrier.
+        unsafe { bindings::rct_smp_mb_before_atomic() };
+        conn.set(StatusBit::Confirmed);
+        // The reference is the table's from now on; `remove` takes it back.
+        let _ = ManuallyDrop::new(conn);
+    }
+
+    /// Takes both tuples out and gives back the table's reference.
+    ///
+    /// [`None`] if the entry was not in these buckets.
+    #[inline]
+    pub(crate) fn remove(&mut self, conn: &Conn) -> Option<ARef<Conn>> {
+        // An entry that came in by `insert_reply_only` has no tuple in the original bucket.
+        self.original.remove(conn, Dir::Original);
+        if !self.reply.remove(conn, Dir::Reply) {
+            return None;
+        }
+        // SAFETY: The reply tuple was in, so the table held this reference since `confirm`.
+        Some(unsafe { ARef::from_raw(NonNull::from(conn)) })
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Expectations: which tuples one of them stands for, and when two are in each other's way.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use super::{
+    hash::{jhash2_array, reciprocal_scale},
+    tuple::Tuple,
+};
+
+/// The bits of a tuple's source that count.
+///
+/// Layout twin of `struct nf_conntrack_tuple_mask`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub struct Mask {
+    /// Bits of the source address.
+    pub src: [u8; 16],
+    /// Bits of the source port, or of what stands in its place.
+    pub src_key: [u8; 2],
+    /// Nothing; what the C type is filled up with.
+    pub unused: [u8; 2],
+}
+
+const _: () = {
+    assert!(size_of::<Mask>() == 20);
+    assert!(align_of::<Mask>() == 4);
+    assert!(offset_of!(Mask, src_key) == 16);
+};
+
+impl Mask {
+    /// The bits that count in both masks.
+    #[must_use]
+    pub const fn and(&self, other: &Self) -> Self {
+        let src = u128::from_ne_bytes(self.src) & u128::from_ne_bytes(other.src);
+        let key = u16::from_ne_bytes(self.src_key) & u16::from_ne_bytes(other.src_key);
+        Self {
+            src: src.to_ne_bytes(),
+            src_key: key.to_ne_bytes(),
+            unused: [0; 2],
+        }
+    }
+
+    /// Whether the sources of two tuples agree in the bits that count.
+    #[inline]
+    const fn agrees(&self, a: &Tuple, b: &Tuple) -> bool {
+        let address = (u128::from_ne_bytes(a.src) ^ u128::from_ne_bytes(b.src))
+            & u128::from_ne_bytes(self.src);
+        let key = (u16::from_ne_bytes(a.src_key) ^ u16::from_ne_bytes(b.src_key))
+            & u16::from_ne_bytes(self.src_key);
+        address == 0 && key == 0
+    }
+
+    const fn counts_same(&self, other: &Self) -> bool {
+        u128::from_ne_bytes(self.src) == u128::from_ne_bytes(other.src)
+            && u16::from_ne_bytes(self.src_key) == u16::from_ne_bytes(other.src_key)
+    }
+}
+
+/// What is expected: tuples with a destination, from a source that may be known in part.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern {
+    /// The destination, the protocol, and the known part of the source.
+    pub tuple: Tuple,
+    /// Which part that is.
+    pub mask: Mask,
+    /// The zone's number.
+    pub zone_id: u16,
+}
+
+impl Pattern {
+    /// Whether `tuple`, in zone `zone_id`, is one of those expected.
+    #[inline]
+    pub fn matches(&self, tuple: &Tuple, zone_id: u16) -> bool {
+        same_destination(&self.tuple, tuple)
+            && self.mask.agrees(&self.tuple, tuple)
+            && self.zone_id == zone_id
+    }
+
+    /// Whether some tuple could be expected by both.
+    pub fn clashes(&self, other: &Self) -> bool {
+        same_destination(&self.tuple, &other.tuple)
+            && self.mask.and(&other.mask).agrees(&self.tuple, &other.tuple)
+            && self.zone_id == other.zone_id
+    }
+
+    /// Whether both expect the very same.
+    pub fn equals(&self, other: &Self) -> bool {
+        self.tuple == other.tuple
+            && self.mask.counts_same(&other.mask)
+            && self.zone_id == other.zone_id
+    }
+}
+
+/// Whether family, protocol, destination address and destination port are the same.
+#[inline]
+fn same_destination(a: &Tuple, b: &Tuple) -> bool {
+    a.dst == b.dst && a.dst_key == b.dst_key && a.protonum == b.protonum && a.l3num == b.l3num
+}
+
+/// The bucket, of `buckets`, of everything that is expected at the destination of `tuple`.
+///
+/// The source does not count, as it may be unknown. `net_mix` is the namespace's
+/// `net_hash_mix()`, `seed` a secret.
+#[inline]
+pub fn bucket(tuple: &Tuple, net_mix: u32, seed: u32, buckets: u32) -> u32 {
+    let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = tuple.dst;
+    let [k0, k1] = tuple.dst_key;
+    let [l0, _] = tuple.l3num.to_le_bytes();
+    let words = [
+        u32::from_ne_bytes([a0, a1, a2, a3]),
+        u32::from_ne_bytes([b0, b1, b2, b3]),
+        u32::from_ne_bytes([c0, c1, c2, c3]),
+        u32::from_ne_bytes([d0, d1, d2, d3]),
+        u32::from_ne_bytes([k0, k1, tuple.protonum, l0]),
+        net_mix,
+    ];
+    reciprocal_scale(jhash2_array(&words, seed), buckets)
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bob Jenkins's lookup3 as the kernel has it (`jhash2`), and the hash of a tuple.
+//!
+//! C header: [`include/linux/jhash.h`](srctree/include/linux/jhash.h); the algorithm is described
+//! at <https://burtleburtle.net/bob/hash/doobs.html>.
+
+use super::tuple::Key;
+
+/// The constant that `jhash2` starts from.
+const INITVAL: u32 = 0xdead_beef;
+
+/// The three words of state that absorb the key, three words at a time.
+#[derive(Clone, Copy)]
+struct Lanes {
+    a: u32,
+    b: u32,
+    c: u32,
+}
+
+impl Lanes {
+    /// `words` is the key's length in 32-bit words; it counts as octets in the start value.
+    #[inline]
+    const fn new(words: u32, initval: u32) -> Self {
+        let start = INITVAL
+            .wrapping_add(words.wrapping_shl(2))
+            .wrapping_add(initval);
+        Self {
+            a: start,
+            b: start,
+            c: start,
+        }
+    }
+
+    #[inline]
+    const fn absorb(self, a: u32, b: u32, c: u32) -> Self {
+        Self {
+            a: self.a.wrapping_add(a),
+            b: self.b.wrapping_add(b),
+            c: self.c.wrapping_add(c),
+        }
+    }
+
+    /// Reversible mixing between two blocks of the key.
+    #[inline]
+    const fn mix(self) -> Self {
+        let Self {
+            mut a,
+            mut b,
+            mut c,
+        } = self;
+        (a, c) = subtract_rotated(a, c, 4, b);
+        (b, a) = subtract_rotated(b, a, 6, c);
+        (c, b) = subtract_rotated(c, b, 8, a);
+        (a, c) = subtract_rotated(a, c, 16, b);
+        (b, a) = subtract_rotated(b, a, 19, c);
+        (c, b) = subtract_rotated(c, b, 4, a);
+        Self { a, b, c }
+    }
+
+    /// Mixing after the last block, where only one word is wanted.
+    #[inline]
+    const fn finish(self) -> u32 {
+        let Self {
+            mut a,
+            mut b,
+            mut c,
+        } = self;
+        c = fold(c, b, 14);
+        a = fold(a, c, 11);
+        b = fold(b, a, 25);
+        c = fold(c, b, 16);
+        a = fold(a, c, 4);
+        b = fold(b, a, 14);
+        fold(c, b, 24)
+    }
+}
+
+/// One line of the mixing: `x` loses `y` and takes its rotation, `y` gains `z`.
+#[inline]
+const fn subtract_rotated(x: u32, y: u32, by: u32, z: u32) -> (u32, u32) {
+    (x.wrapping_sub(y) ^ y.rotate_left(by), y.wrapping_add(z))
+}
+
+/// One line of the final mixing.
+#[inline]
+const fn fold(x: u32, y: u32, by: u32) -> u32 {
+    (x ^ y).wrapping_sub(y.rotate_left(by))
+}
+
+/// `jhash2`: the hash of any number of words.
+///
+/// The word order of the key is the caller's (native endian), as in C.
+#[inline]
+pub fn jhash2(key: &[u32], initval: u32) -> u32 {
+    // A key of 4 Gi words cannot exist; the truncation is what C's parameter type does.
+    #[allow(clippy::cast_possible_truncation)]
+    let mut lanes = Lanes::new(key.len() as u32, initval);
+    let mut rest = key;
+    loop {
+        match *rest {
+            [] => return lanes.c,
+            [a] => return lanes.absorb(a, 0, 0).finish(),
+            [a, b] => return lanes.absorb(a, b, 0).finish(),
+            [a, b, c] => return lanes.absorb(a, b, c).finish(),
+            [a, b, c, ref tail @ ..] => {
+                lanes = lanes.absorb(a, b, c).mix();
+                rest = tail;
+            }
+        }
+    }
+}
+
+/// `jhash2` of a key whose length is known: unrolled, without a loop.
+#[inline(always)]
+pub fn jhash2_array<const N: usize>(key: &[u32; N], initval: u32) -> u32 {
+    jhash2(key, initval)
+}
+
+/// `jhash_3words`: `jhash2` of exactly three words.
+#[inline]
+pub const fn jhash_3words(a: u32, b: u32, c: u32, initval: u32) -> u32 {
+    Lanes::new(3, initval).absorb(a, b, c).finish()
+}
+
+/// Maps a hash to `0..n` by multiplication; a power of two is not needed. 0 if `n` is 0.
+#[inline]
+pub const fn reciprocal_scale(hash: u32, n: u32) -> u32 {
+    let [_, _, _, _, a, b, c, d] = widening_product(hash, n).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// The full product of two 32-bit numbers; it cannot overflow 64 bits.
+#[inline]
+const fn widening_product(a: u32, b: u32) -> u64 {
+    #[allow(clippy::cast_lossless)] // `u64::from` is not const.
+    (a as u64).wrapping_mul(b as u64)
+}
+
+/// The hash of a tuple in a zone of a namespace.
+///
+/// `net_mix` is the namespace's `net_hash_mix()`, `seed` the table's secret: whoever learns it can
+/// aim at one chain, so the table draws a new one when a chain grows too long.
+#[inline]
+pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
+    // Zone ids are small and near each other; the odd multiplier spreads them over the word.
+    let zone = u32::from(zone_id).wrapping_mul(0x9e37_79b9);
+    jhash2_array(&key.halves(), seed ^ net_mix ^ zone)
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changes one end of a connection in a packet's headers, checksums included.
+//!
+//! Transport headers come first: their checksums cover the addresses (RFC 9293, section 3.1),
+//! the old ones of which are still in the network header then.
+
+use super::{
+    super::{
+        tuple::{protocol, Tuple, IPV6},
+        wire::{icmp, icmpv6},
+    },
+    checksum::Change,
+    Manip,
+};
+
+/// How much of a transport header a quoting ICMP error has at least (RFC 792).
+const QUOTED_LEN: usize = 8;
+
+/// What the checksum field of a TCP, UDP or ICMPv6 header holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The checksum.
+    Whole,
+    /// The sum of the pseudo-header; the device does the rest.
+    PseudoHeader,
+}
+
+/// What is left to do for a packet whose transport header was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// The sum of all octets, where the device reported it, is smaller by this.
+    SumShrank(Change),
+    /// The CRC32c of SCTP (RFC 9260, section 6.8) covers the whole packet: it has to be
+    /// computed, and put at [`SCTP_CHECKSUM`].
+    Crc,
+}
+
+/// Offset of the checksum in an SCTP header.
+pub const SCTP_CHECKSUM: usize = 8;
+
+/// The header cannot be changed: it is cut off, or unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// One end of a connection, as it is and as it is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Rewrite {
+    manip: Manip,
+    l3num: u16,
+    old: [u8; 16],
+    new: [u8; 16],
+    key: [u8; 2],
+}
+
+impl Rewrite {
+    /// The packet is to have the source, or destination, of `target`. `source` and
+    /// `destination` are the addresses that it has.
+    #[inline]
+    pub const fn new(
+        target: &Tuple,
+        manip: Manip,
+        source: &[u8; 16],
+        destination: &[u8; 16],
+    ) -> Self {
+        let is_icmp = matches!(target.protonum, protocol::ICMP | protocol::ICMPV6);
+        let (old, new, key) = match manip {
+            Manip::Source => (source, &target.src, target.src_key),
+            // A query has one identifier, which a tuple keeps on the source's side.
+            Manip::Destination if is_icmp => (destination, &target.dst, target.src_key),
+            Manip::Destination => (destination, &target.dst, target.dst_key),
+        };
+        Self {
+            manip,
+            l3num: target.l3num,
+            old: *old,
+            new: *new,
+            key,
+        }
+    }
+
+    /// How many octets of the transport header [`Rewrite::transport`] wants; `available` are
+    /// there. 0: it is not looked at.
+    #[inline]
+    pub const fn transport_len(&self, protocol: u8, available: u32) -> usize {
+        let whole = match protocol {
+            protocol::TCP => 20,
+            protocol::SCTP => 12,
+            protocol::UDP | protocol::ICMP | protocol::ICMPV6 => 8,
+            // Nothing of the source is in such a packet.
+            protocol::GRE => match self.manip {
+                Manip::Source => 0,
+                Manip::Destination => 8,
+            },
+            _ => 0,
+        };
+        if whole > QUOTED_LEN && (available as usize) < whole {
+            QUOTED_LEN
+        } else {
+            whole
+        }
+    }
+
+    /// Changes a transport header; `header` has [`Rewrite::transport_len`] octets.
+    #[inline]
+    pub fn transport(
+        &self,
+        protocol: u8,
+        header: &mut [u8],
+        field: Field,
+    ) -> Result<Left, Refused> {
+        match protocol {
+            protocol::TCP => self.tcp(header, field),
+            protocol::UDP => self.udp(header, field),
+            protocol::SCTP => self.sctp(header),
+            protocol::ICMP => icmp_query(self.key, header),
+            protocol::ICMPV6 => self.icmpv6(header, field),
+            protocol::GRE => self.gre(header),
+            // Addresses are all there is.
+            _ => Ok(Left::Nothing),
+        }
+    }
+
+    fn addresses(&self) -> Change {
+        Change::NONE.replace_address(&self.old, &self.new)
+    }
+
+    /// Puts the port in, and returns by how much the sum over ports grew.
+    fn port(&self, header: &mut [u8]) -> Result<Change, Refused> {
+        let at = match self.manip {
+            Manip::Source => 0,
+            Manip::Destination => 2,
+        };
+        put(header, at, self.key)
+    }
+
+    /// Mends a checksum that covers the pseudo-header.
+    fn mend(&self, old: [u8; 2], field: Field, ports: Change) -> ([u8; 2], Left) {
+        let addresses = self.addresses();
+        match field {
+            Field::Whole => {
+                let new = addresses.and(ports).mend(old);
+                // With a port, the field changes as the port does, and the sum stays. The
+                // address is no part of what was summed up, or, in IPv6, changes as well.
+                let left = if self.l3num == IPV6 {
+                    Left::Nothing
+                } else {
+                    Left::SumShrank(addresses)
+                };
+                (new, left)
+            }
+            Field::PseudoHeader => (addresses.mend_partial(old), Left::Nothing),
+        }
+    }
+
+    fn tcp(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
+        const CHECKSUM: usize = 16;
+        let ports = self.port(header)?;
+        let Some(old) = get(header, CHECKSUM) else {
+            return Ok(Left::Nothing);
+        };
+        let (new, left) = self.mend(old, field, ports);
+        put(header, CHECKSUM, new)?;
+        Ok(left)
+    }
+
+    fn udp(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
+        const CHECKSUM: usize = 6;
+        let old = get(header, CHECKSUM).ok_or(Refused)?;
+        let ports = self.port(header)?;
+        // Zero: the sender computed none (RFC 768).
+        if old == [0; 2] {
+            return Ok(Left::Nothing);
+        }
+        let (new, left) = self.mend(old, field, ports);
+        put(
+            header,
+            CHECKSUM,
+            if new == [0; 2] { [0xff; 2] } else { new },
+        )?;
+        Ok(left)
+    }
+
+    fn sctp(&self, header: &mut [u8]) -> Result<Left, Refused> {
+        self.port(header)?;
+        // A quoted header ends before the checksum, which nobody verifies there.
+        Ok(if header.len() < SCTP_CHECKSUM + 4 {
+            Left::Nothing
+        } else {
+            Left::Crc
+        })
+    }
+
+    fn icmpv6(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
+        const CHECKSUM: usize = 2;
+        let kind = *header.first().ok_or(Refused)?;
+        let old = get(header, CHECKSUM).ok_or(Refused)?;
+        let id = if matches!(kind, icmpv6::kind::ECHO_REQUEST | icmpv6::kind::ECHO_REPLY) {
+            put(header, 4, self.key)?
+        } else {
+            Change::NONE
+        };
+        let (new, left) = self.mend(old, field, id);
+        put(header, CHECKSUM, new)?;
+        Ok(left)
+    }
+
+    /// The call ID of a PPTP call (RFC 2637, section 4.1); there is no checksum.
+    fn gre(&self, header: &mut [u8]) -> Result<Left, Refused> {
+        const VERSION: u8 = 0x07;
+        if self.manip == Manip::Source {
+            return Ok(Left::Nothing);
+        }
+        let &[_, flags, ..] = &*header else {
+            return Err(Refused);
+        };
+        match flags & VERSION {
+            0 => {}
+            1 => {
+                put(header, 6, self.key)?;
+            }
+            _ => return Err(Refused),
+        }
+        Ok(Left::Nothing)
+    }
+
+    /// Changes an IPv4 header, without its options.
+    #[inline]
+    pub fn ipv4(&self, header: &mut [u8]) -> Result<(), Refused> {
+        const CHECKSUM: usize = 10;
+        let at = match self.manip {
+            Manip::Source => 12,
+            Manip::Destination => 16,
+        };
+        let [a, b, c, d, ..] = self.new;
+        let place: &mut [u8; 4] = header
+            .get_mut(at..)
+            .ok_or(Refused)?
+            .first_chunk_mut()
+            .ok_or(Refused)?;
+        let [e, f, g, h] = *place;
+        *place = [a, b, c, d];
+        let change = Change::NONE.replace([e, f], [a, b]).replace([g, h], [c, d]);
+        let old = get(header, CHECKSUM).ok_or(Refused)?;
+        put(header, CHECKSUM, change.mend(old))?;
+        Ok(())
+    }
+
+    /// Changes an IPv6 header, without its extensions.
+    #[inline]
+    pub fn ipv6(&self, header: &mut [u8]) -> Result<(), Refused> {
+        let at = match self.manip {
+            Manip::Source => 8,
+            Manip::Destination => 24,
+        };
+        let place = header.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
+        *place.ok_or(Refused)? = self.new;
+        Ok(())
+    }
+}
+
+/// The identifier of a query; other messages have none.
+fn icmp_query(id: [u8; 2], header: &mut [u8]) -> Result<Left, Refused> {
+    const CHECKSUM: usize = 2;
+    let kind = *header.first().ok_or(Refused)?;
+    if !matches!(
+        icmp::classify(kind),
+        icmp::Class::Request | icmp::Class::Reply
+    ) {
+        return Ok(Left::Nothing);
+    }
+    let change = put(header, 4, id)?;
+    let old = get(header, CHECKSUM).ok_or(Refused)?;
+    put(header, CHECKSUM, change.mend(old))?;
+    Ok(Left::Nothing)
+}
+
+/// Sets the total length of an IPv4 header.
+pub fn set_ipv4_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
+    let change = put(header, 2, len.to_be_bytes())?;
+    let old = get(header, 10).ok_or(Refused)?;
+    put(header, 10, change.mend(old))?;
+    Ok(())
+}
+
+/// Sets the payload length of an IPv6 header.
+pub fn set_ipv6_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
+    put(header, 4, len.to_be_bytes()).map(|_| ())
+}
+
+#[inline]
+fn get(header: &[u8], at: usize) -> Option<[u8; 2]> {
+    header.get(at..)?.first_chunk().copied()
+}
+
+/// Puts two octets in and returns by how much the sum grew.
+#[inline]
+fn put(header: &mut [u8], at: usize, new: [u8; 2]) -> Result<Change, Refused> {
+    let place = header
+        .get_mut(at..)
+        .and_then(|rest| rest.first_chunk_mut::<2>());
+    let place = place.ok_or(Refused)?;
+    let change = Change::NONE.replace(*place, new);
+    *place = new;
+    Ok(change)
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the options of a segment tell about its sender.
+
+use super::super::wire::tcp::{is_timestamp_only, Options, TcpOption};
+use super::{flag, Seen, SeqNum};
+
+/// The largest shift count of a window (RFC 7323, section 2.3).
+const MAX_SCALE: u8 = 14;
+
+/// Learns window scale and SACK from the options of a SYN.
+///
+/// A SYN without any option changes nothing: it may be the repetition of one that had them.
+pub(super) fn learn(sender: &mut Seen, options: &[u8]) {
+    if options.is_empty() {
+        return;
+    }
+    sender.scale = 0;
+    sender.flags &= flag::BE_LIBERAL;
+    for option in Options::new(options) {
+        match option {
+            TcpOption::WindowScale(shift) => {
+                sender.scale = if shift > MAX_SCALE { MAX_SCALE } else { shift };
+                sender.flags |= flag::WINDOW_SCALE;
+            }
+            TcpOption::SackPermitted => sender.flags |= flag::SACK_PERMITTED,
+            TcpOption::Sack(_) | TcpOption::Other(_) => {}
+        }
+    }
+}
+
+/// The highest octet that a segment acknowledges, selectively or not (RFC 2018).
+///
+/// Only the first SACK option counts; a sender sends one.
+#[inline]
+pub(super) fn highest_acknowledged(ack: SeqNum, options: &[u8]) -> SeqNum {
+    if options.is_empty() || is_timestamp_only(options) {
+        return ack;
+    }
+    let blocks = Options::new(options).find_map(|option| match option {
+        TcpOption::Sack(blocks) => Some(blocks),
+        _ => None,
+    });
+    let mut highest = ack;
+    let mut rest = blocks.unwrap_or_default();
+    while let [_, _, _, _, r0, r1, r2, r3, ref tail @ ..] = *rest {
+        highest = highest.max(SeqNum(u32::from_be_bytes([r0, r1, r2, r3])));
+        rest = tail;
+    }
+    highest
+}

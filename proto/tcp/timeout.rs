@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long an entry lives after a segment.
+
+use super::{flag, Kind, Policy, State, Track};
+
+/// The timeouts of the TCP tracker in jiffies, indexed as `enum tcp_conntrack` is: by state, then
+/// [`RETRANS`] and [`UNACK`]. Index 0 repeats that of [`State::SynSent`]; 10 and 11 are unused.
+pub type Timeouts = [u32; COUNT];
+
+/// Entries of [`Timeouts`].
+pub const COUNT: usize = 14;
+/// Index of the timeout after too many repetitions, or while a window is closed.
+pub const RETRANS: usize = 12;
+/// Index of the timeout while data is not acknowledged.
+pub const UNACK: usize = 13;
+
+/// Defaults in seconds, in the order of [`Timeouts`].
+pub const DEFAULT_SECONDS: Timeouts = [
+    120,     // NONE: as SYN_SENT
+    120,     // SYN_SENT
+    60,      // SYN_RECV
+    432_000, // ESTABLISHED
+    120,     // FIN_WAIT
+    60,      // CLOSE_WAIT
+    30,      // LAST_ACK
+    120,     // TIME_WAIT
+    10,      // CLOSE
+    120,     // SYN_SENT2
+    0, 0, 300, // RETRANS
+    300, // UNACK
+];
+
+/// The timeout of a state.
+#[inline]
+pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
+    timeouts
+        .get(usize::from(state.to_u8()))
+        .copied()
+        .unwrap_or(0)
+}
+
+/// The timeout while data is not acknowledged.
+#[inline]
+pub(super) const fn unacknowledged(timeouts: &Timeouts) -> u32 {
+    timeouts[UNACK]
+}
+
+/// Chooses the timeout after a segment of `kind` led to `state`.
+///
+/// The state's own timeout is the longest that may apply. The first of these signs of trouble
+/// replaces it by a shorter one: repetitions without an answer, a RST that was not believed, data
+/// not acknowledged, a closed window.
+#[inline]
+pub(super) fn choose(track: &Track, kind: Kind, state: State, policy: &Policy<'_>) -> u32 {
+    let timeouts = policy.timeouts;
+    let own = of_state(timeouts, state);
+    let (retrans, unack) = (timeouts[RETRANS], timeouts[UNACK]);
+    let [original, reply] = &track.seen;
+
+    // A sign counts only if its timeout is the shorter one; otherwise the next sign is asked.
+    let signs = [
+        (track.retrans >= policy.max_retrans, retrans),
+        (
+            matches!((kind, state), (Kind::Rst, State::Established)),
+            unack,
+        ),
+        (
+            (original.flags | reply.flags) & flag::DATA_UNACKNOWLEDGED != 0,
+            unack,
+        ),
+        (track.last_win == 0, retrans),
+    ];
+    signs
+        .into_iter()
+        .find(|&(present, limit)| present && limit < own)
+        .map_or(own, |(_, limit)| limit)
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Window tracking: is this segment one that its receiver could accept?
+//!
+//! After Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (SANE 2000), with the
+//! bounds of RFC 9293 (a segment need only *overlap* the window), window scaling (RFC 7323) and
+//! selective acknowledgments (RFC 2018).
+//!
+//! For each sender, these quantities are maintained ([`Seen`]), where `seq`, `len`, `ack`, `win`
+//! describe a segment, `win` is scaled, and `sack` is the highest octet acknowledged,
+//! selectively or not:
+//!
+//! - `end`: the maximum of `seq + len` over the segments sent;
+//! - `max_end`: the maximum of `sack + max(win, 1)` over the segments *received*;
+//! - `max_window`: the maximum of `max(win, 1) + (sack - ack)` over the segments sent, increased
+//!   by whatever the other peer was seen to send beyond `max_end`.
+//!
+//! A segment is acceptable if
+//!
+//! - I: its data does not start beyond what the receiver allows:
+//!   `seq <= sender.max_end`
+//! - II: its data does not end before what the receiver may still lack:
+//!   `seq + len >= sender.end - receiver.max_window`
+//! - III: it acknowledges nothing that was not sent:
+//!   `sack <= receiver.end`
+//! - IV: it does not acknowledge what was acknowledged long ago:
+//!   `sack >= receiver.end - max(sender.max_window, 66000)`
+//!
+//! A segment that violates II or IV alone is old but harmless, so it is let through unseen; one
+//! that violates I or III is INVALID. A segment that violates I by no more than one window, and
+//! nothing else, is let through too: some senders overrun windows.
+
+use super::super::{direction::Direction, step::Reason};
+use super::{flag, options, Kind, Policy, Seen, Segment, SeqNum, State, Track};
+
+/// The least distance that inequality IV grants to a late acknowledgment, in octets.
+const MIN_ACK_DISTANCE: u32 = 66_000;
+
+/// How a segment fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It is acceptable.
+    Inside,
+    /// Let it through, but learn nothing from it.
+    Ignored(Reason),
+    /// It is INVALID.
+    Outside(Reason),
+}
+
+/// A segment's numbers, in the terms of the inequalities.
+#[derive(Clone, Copy)]
+struct Numbers {
+    seq: SeqNum,
+    /// `seq + len`
+    end: SeqNum,
+    ack: SeqNum,
+    sack: SeqNum,
+}
+
+/// Judges a segment, and learns from it if it is acceptable.
+pub(super) fn admit(
+    track: &mut Track,
+    segment: &Segment<'_>,
+    direction: Direction,
+    kind: Kind,
+    policy: &Policy<'_>,
+) -> Fit {
+    let state = track.state();
+    let header = &segment.header;
+    let (sender, receiver) = track.peers(direction);
+
+    let mut sack = header.ack();
+    if receiver.has(flag::SACK_PERMITTED) {
+        sack = options::highest_acknowledged(sack, segment.options);
+    }
+    let mut numbers = Numbers {
+        seq: header.seq(),
+        end: segment.end(),
+        // Back into the receiver's own space, if a NAT helper changed the length of its data.
+        ack: header.ack().unadjusted(segment.ack_offset),
+        sack: sack.unadjusted(segment.ack_offset),
+    };
+
+    let crossing_syn = introduce(sender, receiver, segment, &numbers, direction, state);
+    if crossing_syn {
+        // Simultaneous open: a SYN acknowledges nothing that could be judged.
+        return Fit::Inside;
+    }
+    assume(&mut numbers, sender, receiver, segment, state);
+
+    if let Err(fit) = judge(&numbers, sender, receiver) {
+        let liberal = policy.liberal || sender.has(flag::BE_LIBERAL);
+        if let Fit::Ignored(Reason::TcpOvershot(_)) = fit {
+            // The receiver may take the excess after all. If it does, its ACK must not fail III.
+            sender.end = numbers.end;
+            sender.flags |= flag::DATA_UNACKNOWLEDGED;
+        }
+        return if liberal { Fit::Inside } else { fit };
+    }
+    learn(&numbers, sender, receiver, segment);
+    if matches!(kind, Kind::Ack) {
+        count_repetition(track, segment, &numbers, direction);
+    }
+    Fit::Inside
+}
+
+/// Starts a sender's record with its first segment, or starts it anew with another SYN.
+///
+/// Returns whether the segment is a SYN that crosses the other peer's.
+#[inline]
+fn introduce(
+    sender: &mut Seen,
+    receiver: &mut Seen,
+    segment: &Segment<'_>,
+    numbers: &Numbers,
+    direction: Direction,
+    state: State,
+) -> bool {
+    let flags = segment.header.flags();
+    let unknown = sender.max_window == 0;
+
+    if unknown && !flags.syn() {
+        // The history is lost on us; take the segment's word.
+        sender.end = numbers.end;
+        sender.max_window = at_least_one(sender.scaled(segment.header.window()));
+        sender.max_end = numbers.end.add(sender.max_window);
+        if receiver.max_window == 0 {
+            // Nothing seen of the other peer either: make III and IV hold for now.
+            receiver.end = numbers.sack;
+            receiver.max_end = numbers.sack;
+        } else if numbers.sack == receiver.end.add(1) {
+            // Answers a keep-alive, which repeats the octet before the first new one: III.
+            receiver.end = receiver.end.add(1);
+        }
+        return false;
+    }
+
+    // RFC 9293, section 3.4.3: a peer that starts over may do so at once, with numbers beyond
+    // those that it used before.
+    let anew = flags.syn()
+        && numbers.end.after(sender.end)
+        && matches!(state, State::SynSent | State::SynRecv);
+    if !(unknown || anew) {
+        return false;
+    }
+
+    sender.end = numbers.end;
+    sender.max_end = numbers.end;
+    sender.max_window = at_least_one(u32::from(segment.header.window()));
+    options::learn(sender, segment.options);
+    if matches!(direction, Direction::Reply)
+        && !(sender.has(flag::WINDOW_SCALE) && receiver.has(flag::WINDOW_SCALE))
+    {
+        // RFC 7323, section 1.3: scaling needs the offer of both.
+        sender.scale = 0;
+        receiver.scale = 0;
+    }
+    !flags.ack() && (unknown || matches!(direction, Direction::Reply))
+}
+
+/// Completes numbers that a segment leaves out.
+#[inline]
+fn assume(
+    numbers: &mut Numbers,
+    sender: &Seen,
+    receiver: &Seen,
+    segment: &Segment<'_>,
+    state: State,
+) {
+    let flags = segment.header.flags();
+    // Some stacks set ACK in a RST that acknowledges nothing.
+    if !flags.ack() || (flags.rst() && numbers.ack == SeqNum(0)) {
+        numbers.ack = receiver.end;
+        numbers.sack = receiver.end;
+    }
+    if flags.rst() && numbers.seq == SeqNum(0) && matches!(state, State::SynSent) {
+        // RFC 9293, section 3.5.2: a RST that refuses a SYN has sequence number zero.
+        numbers.seq = sender.end;
+        numbers.end = sender.end;
+    }
+}
+
+/// Applies the inequalities.
+#[inline]
+fn judge(numbers: &Numbers, sender: &Seen, receiver: &Seen) -> Result<(), Fit> {
+    let &Numbers { seq, end, sack, .. } = numbers;
+    let oldest_end = sender.end.sub(receiver.max_window);
+    let oldest_ack = receiver.end.sub(sender.max_window.max(MIN_ACK_DISTANCE));
+    let one = seq.at_or_before(sender.max_end);
+    let two = end.at_or_after(oldest_end);
+    let three = sack.at_or_before(receiver.end);
+    let four = sack.at_or_after(oldest_ack);
+
+    if !one {
+        let overshot = end.since(sender.max_end).wrapping_add(1);
+        let window = receiver.max_window;
+        return Err(
+            if window != 0 && two && three && four && overshot <= window {
+                Fit::Ignored(Reason::TcpOvershot(overshot))
+            } else {
+                Fit::Outside(Reason::TcpSeqOver(sender.max_end.add(1).0))
+            },
+        );
+    }
+    if !three {
+        return Err(Fit::Outside(Reason::TcpAckOver(receiver.end.add(1).0)));
+    }
+    // II needs a window; before the receiver has offered one there is none to violate.
+    if !two && receiver.max_window != 0 {
+        return Err(Fit::Ignored(Reason::TcpSeqUnder(oldest_end.sub(1).0)));
+    }
+    if !four {
+        return Err(Fit::Ignored(Reason::TcpAckUnder(oldest_ack.sub(1).0)));
+    }
+    Ok(())
+}
+
+/// Updates both records with an acceptable segment.
+#[inline]
+fn learn(numbers: &Numbers, sender: &mut Seen, receiver: &mut Seen, segment: &Segment<'_>) {
+    let &Numbers { end, ack, sack, .. } = numbers;
+    let flags = segment.header.flags();
+    // RFC 7323, section 2.2: the window of a SYN is never scaled.
+    let window = if flags.syn() {
+        u32::from(segment.header.window())
+    } else {
+        sender.scaled(segment.header.window())
+    };
+
+    sender.max_window = sender.max_window.max(window.wrapping_add(sack.since(ack)));
+    if end.after(sender.end) {
+        sender.end = end;
+        sender.flags |= flag::DATA_UNACKNOWLEDGED;
+    }
+    if flags.ack() && (!sender.has(flag::MAX_ACK_SET) || ack.after(sender.max_ack)) {
+        sender.max_ack = ack;
+        sender.flags |= flag::MAX_ACK_SET;
+    }
+
+    if receiver.max_window != 0 && end.after(sender.max_end) {
+        let excess = end.since(sender.max_end);
+        receiver.max_window = receiver.max_window.wrapping_add(excess);
+    }
+    let allowed = sack.add(window);
+    if allowed.at_or_after(receiver.max_end) {
+        // A closed window still admits a probe of one octet.
+        receiver.max_end = sack.add(at_least_one(window));
+    }
+    if ack == receiver.end {
+        receiver.flags &= !flag::DATA_UNACKNOWLEDGED;
+    }
+}
+
+/// Counts how often a segment is repeated in a row; any other starts the count anew.
+#[inline]
+fn count_repetition(
+    track: &mut Track,
+    segment: &Segment<'_>,
+    numbers: &Numbers,
+    direction: Direction,
+) {
+    let window = segment.header.window();
+    if track.last_went(direction)
+        && track.last_seq == numbers.seq
+        && track.last_ack == numbers.ack
+        && track.last_end == numbers.end
+        && track.last_win == window
+    {
+        track.retrans = track.retrans.saturating_add(1);
+    } else {
+        track.last_dir = direction.to_u8();
+        track.last_seq = numbers.seq;
+        track.last_ack = numbers.ack;
+        track.last_end = numbers.end;
+        track.last_win = window;
+        track.retrans = 0;
+    }
+}
+
+/// A window of nothing still counts as one octet.
+#[inline]
+pub(super) const fn at_least_one(window: u32) -> u32 {
+    if window == 0 {
+        1
+    } else {
+        window
+    }
+}

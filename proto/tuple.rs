@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tuples: the addresses and keys that name one direction of a connection.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use super::{direction::Direction, icmp, icmpv6};
+
+/// `AF_INET`, `NFPROTO_IPV4`: the value of `l3num` for IPv4.
+pub const IPV4: u16 = 2;
+/// `AF_INET6`, `NFPROTO_IPV6`: the value of `l3num` for IPv6.
+pub const IPV6: u16 = 10;
+
+/// Protocol numbers (IANA) that the trackers know.
+pub mod protocol {
+    /// ICMP for IPv4 (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// TCP (RFC 9293).
+    pub const TCP: u8 = 6;
+    /// UDP (RFC 768).
+    pub const UDP: u8 = 17;
+    /// GRE (RFC 2784, RFC 2637).
+    pub const GRE: u8 = 47;
+    /// ICMPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
+    /// SCTP (RFC 9260).
+    pub const SCTP: u8 = 132;
+}
+
+/// The transport protocol's part of a tuple: two bytes on either side, in network byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct L4Key {
+    /// Source port, ICMP identifier or GRE key.
+    pub src: [u8; 2],
+    /// Destination port, ICMP type and code, or GRE key.
+    pub dst: [u8; 2],
+}
+
+impl L4Key {
+    /// The key of a protocol without ports.
+    pub const NONE: Self = Self {
+        src: [0; 2],
+        dst: [0; 2],
+    };
+
+    /// Two ports, given in host byte order.
+    #[inline]
+    pub const fn ports(src: u16, dst: u16) -> Self {
+        Self {
+            src: src.to_be_bytes(),
+            dst: dst.to_be_bytes(),
+        }
+    }
+
+    /// Two ports as the first four bytes of a TCP, UDP or SCTP header hold them.
+    #[inline]
+    pub const fn from_wire(header: &[u8; 4]) -> Self {
+        let [s0, s1, d0, d1] = *header;
+        Self {
+            src: [s0, s1],
+            dst: [d0, d1],
+        }
+    }
+
+    /// An ICMP query: identifier in network byte order, type and code.
+    #[inline]
+    pub const fn icmp(id: [u8; 2], kind: u8, code: u8) -> Self {
+        Self {
+            src: id,
+            dst: [kind, code],
+        }
+    }
+}
+
+/// What names one direction of a connection.
+///
+/// Layout twin of `struct nf_conntrack_tuple`: 40 bytes, of which all but the last (the
+/// direction) make up the [`Key`]. IPv4 addresses fill the first four bytes of an address, the
+/// rest is zero.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(4))]
+pub struct Tuple {
+    /// Source address, network byte order.
+    pub src: [u8; 16],
+    /// Source port, ICMP identifier or GRE key, network byte order.
+    pub src_key: [u8; 2],
+    /// Address family ([`IPV4`], [`IPV6`]), host byte order.
+    pub l3num: u16,
+    /// Destination address, network byte order.
+    pub dst: [u8; 16],
+    /// Destination port, ICMP type and code, or GRE key, network byte order.
+    pub dst_key: [u8; 2],
+    /// IP protocol number.
+    pub protonum: u8,
+    /// The direction's number; not part of the tuple's identity.
+    pub dir: u8,
+}
+
+// Consumers written in C read tuples in place.
+const _: () = {
+    assert!(size_of::<Tuple>() == 40);
+    assert!(align_of::<Tuple>() == 4);
+    assert!(offset_of!(Tuple, src_key) == 16);
+    assert!(offset_of!(Tuple, l3num) == 18);
+    assert!(offset_of!(Tuple, dst) == 20);
+    assert!(offset_of!(Tuple, dst_key) == 36);
+    assert!(offset_of!(Tuple, protonum) == 38);
+    assert!(offset_of!(Tuple, dir) == 39);
+};
+
+impl Tuple {
+    /// An IPv4 tuple in the original direction.
+    #[inline]
+    pub const fn ipv4(src: [u8; 4], dst: [u8; 4], key: L4Key, protonum: u8) -> Self {
+        Self::new(IPV4, widen(src), widen(dst), key, protonum)
+    }
+
+    /// An IPv6 tuple in the original direction.
+    #[inline]
+    pub const fn ipv6(src: [u8; 16], dst: [u8; 16], key: L4Key, protonum: u8) -> Self {
+        Self::new(IPV6, src, dst, key, protonum)
+    }
+
+    /// A tuple of any family in the original direction.
+    #[inline]
+    pub const fn new(l3num: u16, src: [u8; 16], dst: [u8; 16], key: L4Key, protonum: u8) -> Self {
+        Self {
+            src,
+            src_key: key.src,
+            l3num,
+            dst,
+            dst_key: key.dst,
+            protonum,
+            dir: Direction::Original.to_u8(),
+        }
+    }
+
+    /// The direction that the tuple belongs to.
+    #[inline]
+    pub const fn direction(&self) -> Direction {
+        if self.dir == 0 {
+            Direction::Original
+        } else {
+            Direction::Reply
+        }
+    }
+
+    /// The same tuple, belonging to `direction`.
+    #[inline]
+    #[must_use]
+    pub const fn with_direction(mut self, direction: Direction) -> Self {
+        self.dir = direction.to_u8();
+        self
+    }
+
+    /// The transport protocol's part.
+    #[inline]
+    pub const fn l4(&self) -> L4Key {
+        L4Key {
+            src: self.src_key,
+            dst: self.dst_key,
+        }
+    }
+
+    /// Source port in host byte order.
+    #[inline]
+    pub const fn src_port(&self) -> u16 {
+        u16::from_be_bytes(self.src_key)
+    }
+
+    /// Destination port in host byte order.
+    #[inline]
+    pub const fn dst_port(&self) -> u16 {
+        u16::from_be_bytes(self.dst_key)
+    }
+
+    /// ICMP identifier in host byte order.
+    #[inline]
+    pub const fn icmp_id(&self) -> u16 {
+        u16::from_be_bytes(self.src_key)
+    }
+
+    /// ICMP type.
+    #[inline]
+    pub const fn icmp_type(&self) -> u8 {
+        self.dst_key[0]
+    }
+
+    /// ICMP code.
+    #[inline]
+    pub const fn icmp_code(&self) -> u8 {
+        self.dst_key[1]
+    }
+
+    /// Source address as IPv4.
+    #[inline]
+    pub const fn src_ipv4(&self) -> [u8; 4] {
+        narrow(&self.src)
+    }
+
+    /// Destination address as IPv4.
+    #[inline]
+    pub const fn dst_ipv4(&self) -> [u8; 4] {
+        narrow(&self.dst)
+    }
+
+    /// The tuple that an answer to this one carries, in the opposite direction.
+    ///
+    /// [`None`] for an ICMP or ICMPv6 type that has no answer; no connection can be made of it.
+    #[inline]
+    pub const fn invert(&self) -> Option<Self> {
+        let key = match self.protonum {
+            protocol::ICMP => match icmp::answer(self.icmp_type()) {
+                Some(kind) => L4Key::icmp(self.src_key, kind, self.icmp_code()),
+                None => return None,
+            },
+            protocol::ICMPV6 => match icmpv6::answer(self.icmp_type()) {
+                Some(kind) => L4Key::icmp(self.src_key, kind, self.icmp_code()),
+                None => return None,
+            },
+            _ => L4Key {
+                src: self.dst_key,
+                dst: self.src_key,
+            },
+        };
+        let answer = Self::new(self.l3num, self.dst, self.src, key, self.protonum);
+        Some(answer.with_direction(self.direction().opposite()))
+    }
+
+    /// The tuple's identity, for hashing and comparing.
+    #[inline]
+    pub const fn key(&self) -> Key {
+        let s = &self.src;
+        let d = &self.dst;
+        let [sk0, sk1] = self.src_key;
+        let [dk0, dk1] = self.dst_key;
+        let [l0, l1] = self.l3num.to_ne_bytes();
+        let last = join(
+            u32::from_ne_bytes([d[12], d[13], d[14], d[15]]),
+            u32::from_ne_bytes([dk0, dk1, self.protonum, 0]),
+        );
+        Key([
+            u64::from_ne_bytes([s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]]),
+            u64::from_ne_bytes([s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15]]),
+            u64::from_ne_bytes([sk0, sk1, l0, l1, d[0], d[1], d[2], d[3]]),
+            u64::from_ne_bytes([d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11]]),
+            last,
+        ])
+    }
+}
+
+impl PartialEq for Tuple {
+    /// Equality of what names the connection; the direction is ignored.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Tuple {}
+
+/// The 39 bytes of a tuple that identify it, as the five machine words that hold them.
+///
+/// A reader of a recycled entry loads the tuple as five relaxed atomic words
+/// ([`Key::from_words`]): what it sees may be torn, but comparing it is defined, and the caller
+/// repeats the comparison after taking a reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Key([u64; 5]);
+
+impl Key {
+    /// All of a tuple's last word but the byte with the direction.
+    const LAST: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+
+    /// The key in five native-endian words, as loaded from a tuple in memory.
+    #[inline]
+    pub const fn from_words(words: [u64; 5]) -> Self {
+        let [a, b, c, d, e] = words;
+        Self([a, b, c, d, e & Self::LAST])
+    }
+
+    /// The five words, the direction's byte zero.
+    #[inline]
+    pub const fn words(&self) -> &[u64; 5] {
+        &self.0
+    }
+
+    /// The ten 32-bit words in memory order, the direction's byte zero.
+    #[inline]
+    pub const fn halves(&self) -> [u32; 10] {
+        let [a, b, c, d, e] = self.0;
+        let ([a0, a1], [b0, b1], [c0, c1], [d0, d1], [e0, e1]) =
+            (split(a), split(b), split(c), split(d), split(e));
+        [a0, a1, b0, b1, c0, c1, d0, d1, e0, e1]
+    }
+}
+
+impl PartialEq for Key {
+    /// Compares without branches: most candidates in a chain differ in one word only.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let [a, b, c, d, e] = self.0;
+        let [v, w, x, y, z] = other.0;
+        ((a ^ v) | (b ^ w) | (c ^ x) | (d ^ y) | (e ^ z)) == 0
+    }
+}
+
+impl Eq for Key {}
+
+/// The two halves of a word, in the order in which memory holds them.
+#[inline]
+const fn split(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+    [
+        u32::from_ne_bytes([a, b, c, d]),
+        u32::from_ne_bytes([e, f, g, h]),
+    ]
+}
+
+/// The word that memory holds as these two halves, in this order. (Written so that the compiler
+/// loads the halves whole; from eight bytes it would not.)
+#[inline]
+const fn join(first: u32, second: u32) -> u64 {
+    #[allow(clippy::cast_lossless)] // `u64::from` is not const.
+    let (first, second) = (first as u64, second as u64);
+    if cfg!(target_endian = "little") {
+        first | second << 32
+    } else {
+        first << 32 | second
+    }
+}
+
+/// An IPv4 address as `union nf_inet_addr` holds it.
+#[inline]
+const fn widen(address: [u8; 4]) -> [u8; 16] {
+    let [a, b, c, d] = address;
+    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+#[inline]
+const fn narrow(address: &[u8; 16]) -> [u8; 4] {
+    [address[0], address[1], address[2], address[3]]
+}

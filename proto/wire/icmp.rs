@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ICMP header for IPv4 (RFC 792).
+
+use super::super::tuple::L4Key;
+
+/// Octets of the header.
+pub const HEADER_LEN: usize = 8;
+
+/// Where the packet that an error quotes starts, in octets from this header.
+pub const QUOTED_OFFSET: u32 = 8;
+
+/// Numbers of the types that matter to connection tracking.
+pub mod kind {
+    /// Echo Reply (RFC 792).
+    pub const ECHO_REPLY: u8 = 0;
+    /// Destination Unreachable (RFC 792).
+    pub const DESTINATION_UNREACHABLE: u8 = 3;
+    /// Source Quench (RFC 792, deprecated by RFC 6633).
+    pub const SOURCE_QUENCH: u8 = 4;
+    /// Redirect (RFC 792).
+    pub const REDIRECT: u8 = 5;
+    /// Echo (RFC 792).
+    pub const ECHO: u8 = 8;
+    /// Time Exceeded (RFC 792).
+    pub const TIME_EXCEEDED: u8 = 11;
+    /// Parameter Problem (RFC 792).
+    pub const PARAMETER_PROBLEM: u8 = 12;
+    /// Timestamp (RFC 792).
+    pub const TIMESTAMP: u8 = 13;
+    /// Timestamp Reply (RFC 792).
+    pub const TIMESTAMP_REPLY: u8 = 14;
+    /// Information Request (RFC 792, deprecated by RFC 6918).
+    pub const INFORMATION_REQUEST: u8 = 15;
+    /// Information Reply (RFC 792, deprecated by RFC 6918).
+    pub const INFORMATION_REPLY: u8 = 16;
+    /// Address Mask Request (RFC 950).
+    pub const ADDRESS_MASK_REQUEST: u8 = 17;
+    /// Address Mask Reply (RFC 950); the highest type that is known.
+    pub const ADDRESS_MASK_REPLY: u8 = 18;
+}
+
+/// What a type means to connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A query; it may open a connection.
+    Request,
+    /// The answer to a query.
+    Reply,
+    /// An error that quotes the packet which caused it.
+    Error,
+    /// A known type that is neither: no connection can be made of it.
+    Other,
+    /// A type to discard (RFC 1122, section 3.2.2).
+    Unknown,
+}
+
+/// Says what a type means.
+#[inline]
+pub const fn classify(kind: u8) -> Class {
+    match kind {
+        kind::ECHO | kind::TIMESTAMP | kind::INFORMATION_REQUEST | kind::ADDRESS_MASK_REQUEST => {
+            Class::Request
+        }
+        kind::ECHO_REPLY
+        | kind::TIMESTAMP_REPLY
+        | kind::INFORMATION_REPLY
+        | kind::ADDRESS_MASK_REPLY => Class::Reply,
+        kind::DESTINATION_UNREACHABLE
+        | kind::SOURCE_QUENCH
+        | kind::REDIRECT
+        | kind::TIME_EXCEEDED
+        | kind::PARAMETER_PROBLEM => Class::Error,
+        0..=kind::ADDRESS_MASK_REPLY => Class::Other,
+        _ => Class::Unknown,
+    }
+}
+
+/// An ICMP header, its last four octets read as those of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    kind: u8,
+    code: u8,
+    id: [u8; 2],
+}
+
+impl Header {
+    /// Splits the bytes into fields, without judging them.
+    #[inline]
+    pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [kind, code, _, _, i0, i1, _, _] = *bytes;
+        Self {
+            kind,
+            code,
+            id: [i0, i1],
+        }
+    }
+
+    /// The type.
+    #[inline]
+    pub const fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// The code.
+    #[inline]
+    pub const fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// The identifier of a query, network byte order.
+    #[inline]
+    pub const fn id(&self) -> [u8; 2] {
+        self.id
+    }
+
+    /// What the type means.
+    #[inline]
+    pub const fn class(&self) -> Class {
+        classify(self.kind)
+    }
+
+    /// The transport's part of the packet's tuple.
+    #[inline]
+    pub const fn key(&self) -> L4Key {
+        L4Key::icmp(self.id, self.kind, self.code)
+    }
+}

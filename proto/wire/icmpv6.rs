@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ICMPv6 header (RFC 4443) and the Redirect message (RFC 4861, section 4.5).
+
+use super::super::{step::Reason, tuple::L4Key};
+use super::{ipv6::is_link_local, Error};
+
+/// Octets of the header.
+pub const HEADER_LEN: usize = 8;
+
+/// Where the packet that an error quotes starts, in octets from this header.
+pub const QUOTED_OFFSET: u32 = 8;
+
+/// Numbers of the types that matter to connection tracking.
+pub mod kind {
+    /// The first type that is not an error (RFC 4443, section 2.1).
+    pub const FIRST_INFORMATIONAL: u8 = 128;
+    /// Echo Request (RFC 4443).
+    pub const ECHO_REQUEST: u8 = 128;
+    /// Echo Reply (RFC 4443).
+    pub const ECHO_REPLY: u8 = 129;
+    /// Multicast Listener Query (RFC 2710).
+    pub const LISTENER_QUERY: u8 = 130;
+    /// Multicast Listener Report (RFC 2710).
+    pub const LISTENER_REPORT: u8 = 131;
+    /// Multicast Listener Done (RFC 2710).
+    pub const LISTENER_DONE: u8 = 132;
+    /// Router Solicitation (RFC 4861).
+    pub const ROUTER_SOLICITATION: u8 = 133;
+    /// Router Advertisement (RFC 4861).
+    pub const ROUTER_ADVERTISEMENT: u8 = 134;
+    /// Neighbour Solicitation (RFC 4861).
+    pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+    /// Neighbour Advertisement (RFC 4861).
+    pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    /// Redirect (RFC 4861).
+    pub const REDIRECT: u8 = 137;
+    /// Node Information Query (RFC 4620).
+    pub const NODE_INFORMATION_QUERY: u8 = 139;
+    /// Node Information Response (RFC 4620).
+    pub const NODE_INFORMATION_REPLY: u8 = 140;
+    /// Multicast Listener Report, version 2 (RFC 3810).
+    pub const LISTENER_REPORT_V2: u8 = 143;
+    /// Multicast Router Advertisement (RFC 4286).
+    pub const MULTICAST_ROUTER_ADVERTISEMENT: u8 = 151;
+    /// Multicast Router Solicitation (RFC 4286).
+    pub const MULTICAST_ROUTER_SOLICITATION: u8 = 152;
+}
+
+/// What a type means to connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A query; it may open a connection.
+    Request,
+    /// The answer to a query.
+    Reply,
+    /// An error that quotes the packet which caused it. All types below 128, known or not.
+    Error,
+    /// A Redirect: it quotes a packet inside an option; see [`redirected`].
+    Redirect,
+    /// Neighbour discovery and multicast listeners: left alone, UNTRACKED.
+    Untracked,
+    /// Anything else: no connection can be made of it.
+    Other,
+}
+
+/// Says what a type means.
+#[inline]
+pub const fn classify(kind: u8) -> Class {
+    match kind {
+        0..=127 => Class::Error,
+        kind::ECHO_REQUEST | kind::NODE_INFORMATION_QUERY => Class::Request,
+        kind::ECHO_REPLY | kind::NODE_INFORMATION_REPLY => Class::Reply,
+        kind::REDIRECT => Class::Redirect,
+        kind::LISTENER_QUERY..=kind::NEIGHBOUR_ADVERTISEMENT
+        | kind::LISTENER_REPORT_V2
+        | kind::MULTICAST_ROUTER_ADVERTISEMENT
+        | kind::MULTICAST_ROUTER_SOLICITATION => Class::Untracked,
+        _ => Class::Other,
+    }
+}
+
+/// An ICMPv6 header, its last four octets read as those of an echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    kind: u8,
+    code: u8,
+    id: [u8; 2],
+}
+
+impl Header {
+    /// Splits the bytes into fields, without judging them.
+    #[inline]
+    pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [kind, code, _, _, i0, i1, _, _] = *bytes;
+        Self {
+            kind,
+            code,
+            id: [i0, i1],
+        }
+    }
+
+    /// The type.
+    #[inline]
+    pub const fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// The code.
+    #[inline]
+    pub const fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// The identifier of an echo, network byte order.
+    #[inline]
+    pub const fn id(&self) -> [u8; 2] {
+        self.id
+    }
+
+    /// What the type means.
+    #[inline]
+    pub const fn class(&self) -> Class {
+        classify(self.kind)
+    }
+
+    /// The transport's part of the packet's tuple.
+    #[inline]
+    pub const fn key(&self) -> L4Key {
+        L4Key::icmp(self.id, self.kind, self.code)
+    }
+}
+
+/// Octets of a Redirect before its options: header, target and destination address.
+pub const REDIRECT_LEN: usize = 40;
+
+/// Octets of a Redirect up to and including the type and length of its first option: as many of
+/// them as the packet has is what [`redirected`] wants.
+pub const REDIRECT_WINDOW: usize = REDIRECT_LEN + 2;
+
+/// The option that quotes the redirected packet (RFC 4861, section 4.6.3).
+const REDIRECTED_HEADER: u8 = 4;
+
+/// Finds the packet that a Redirect quotes.
+///
+/// `message` is the start of the ICMPv6 message, [`REDIRECT_WINDOW`] octets or what there is.
+/// Returns where the quoted IPv6 header starts, in octets from the start of the message; [`None`]
+/// if the message is to be treated like any other informational one, because its code is unknown
+/// or its first option is not the quotation.
+///
+/// A Redirect speaks for a router on the link, so it must come from a link-local address and must
+/// not have been forwarded (RFC 4861, section 8.1): otherwise it is INVALID.
+#[inline]
+pub fn redirected(hop_limit: u8, source: &[u8; 16], message: &[u8]) -> Result<Option<u32>, Reason> {
+    let (Some(_), Some(&code)) = (message.get(..REDIRECT_LEN), message.get(1)) else {
+        return Err(Reason::Malformed(Error::Short));
+    };
+    if code != 0 {
+        return Ok(None);
+    }
+    if hop_limit != 255 || !is_link_local(source) {
+        return Err(Reason::RedirectSource);
+    }
+    match message.get(REDIRECT_LEN..) {
+        None | Some([] | [_] | [_, 0, ..]) => Err(Reason::RedirectOptions),
+        // The quotation follows type, length and six reserved octets.
+        Some([REDIRECTED_HEADER, ..]) => Ok(Some(48)),
+        Some(_) => Ok(None),
+    }
+}

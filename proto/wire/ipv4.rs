@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The IPv4 header (RFC 791, section 3.1).
+
+use super::Error;
+
+/// Octets of a header without options.
+pub const HEADER_LEN: usize = 20;
+
+/// The fixed part of an IPv4 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    version_ihl: u8,
+    total_len: u16,
+    fragment: u16,
+    ttl: u8,
+    protocol: u8,
+    source: [u8; 4],
+    destination: [u8; 4],
+}
+
+impl Header {
+    /// Splits the bytes into fields, without judging them.
+    #[inline]
+    pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [version_ihl, _, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+            *bytes;
+        Self {
+            version_ihl,
+            total_len: u16::from_be_bytes([l0, l1]),
+            fragment: u16::from_be_bytes([f0, f1]),
+            ttl,
+            protocol,
+            source: [s0, s1, s2, s3],
+            destination: [d0, d1, d2, d3],
+        }
+    }
+
+    /// Checks version, header length and total length against the `available` octets of the packet
+    /// from this header on.
+    #[inline]
+    pub const fn check(&self, available: u32) -> Result<(), Error> {
+        if self.version() != 4 {
+            return Err(Error::Version);
+        }
+        let header_len = self.header_len();
+        if header_len < 20 || available < header_len {
+            return Err(Error::Truncated);
+        }
+        // A total length of zero stands for "more than 16 bits" (BIG TCP).
+        let total_len = self.total_len();
+        if total_len != 0 && (total_len < header_len || available < total_len) {
+            return Err(Error::Truncated);
+        }
+        Ok(())
+    }
+
+    /// Where the transport header starts, in octets from this header, for a packet of which
+    /// `available` octets from this header on exist.
+    ///
+    /// This is the tracker's view, which is laxer than [`Header::check`]: it looks into the packets
+    /// that ICMP errors quote, and those are cut.
+    #[inline]
+    pub const fn transport_offset(&self, available: u32) -> Result<u32, Error> {
+        if self.fragment_offset() != 0 {
+            return Err(Error::Fragment);
+        }
+        let offset = self.header_len();
+        if offset > available {
+            return Err(Error::Truncated);
+        }
+        Ok(offset)
+    }
+
+    /// IP version; 4 in a valid header.
+    #[inline]
+    pub const fn version(&self) -> u8 {
+        self.version_ihl >> 4
+    }
+
+    /// Octets of the header including options: 0 to 60, at least 20 in a valid header.
+    #[inline]
+    pub const fn header_len(&self) -> u32 {
+        u32::from_be_bytes([0, 0, 0, (self.version_ihl & 0x0f) << 2])
+    }
+
+    /// Octets of the packet including this header; 0 in a packet of more than 64 KiB.
+    #[inline]
+    pub const fn total_len(&self) -> u32 {
+        let [high, low] = self.total_len.to_be_bytes();
+        u32::from_be_bytes([0, 0, high, low])
+    }
+
+    /// Position of the fragment's data, in units of eight octets.
+    #[inline]
+    pub const fn fragment_offset(&self) -> u16 {
+        self.fragment & 0x1fff
+    }
+
+    /// Whether fragments follow this one.
+    #[inline]
+    pub const fn more_fragments(&self) -> bool {
+        self.fragment & 0x2000 != 0
+    }
+
+    /// Time to live.
+    #[inline]
+    pub const fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
+    /// Number of the protocol that follows.
+    #[inline]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// Source address.
+    #[inline]
+    pub const fn source(&self) -> [u8; 4] {
+        self.source
+    }
+
+    /// Destination address.
+    #[inline]
+    pub const fn destination(&self) -> [u8; 4] {
+        self.destination
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The IPv6 header and the walk over its extension headers (RFC 8200).
+
+use super::Error;
+
+/// Octets of the fixed header.
+pub const HEADER_LEN: usize = 40;
+
+/// How many extension headers a walk passes (`IP6_MAX_EXT_HDRS_CNT`).
+pub const MAX_EXTENSIONS: u32 = 12;
+
+/// Numbers of the headers that may stand between the IPv6 header and the transport's.
+mod extension {
+    pub(super) const HOP_BY_HOP: u8 = 0;
+    pub(super) const ROUTING: u8 = 43;
+    pub(super) const FRAGMENT: u8 = 44;
+    pub(super) const AUTHENTICATION: u8 = 51;
+    pub(super) const NONE: u8 = 59;
+    pub(super) const DESTINATION: u8 = 60;
+}
+
+/// The fixed IPv6 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    version: u8,
+    payload_len: u16,
+    next_header: u8,
+    hop_limit: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+impl Header {
+    /// Splits the bytes into fields, without judging them.
+    #[inline]
+    pub fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [v, _, _, _, l0, l1, next_header, hop_limit, addresses @ ..] = *bytes;
+        let mut source = [0; 16];
+        let mut destination = [0; 16];
+        let mut rest = addresses.iter();
+        for (to, from) in source.iter_mut().zip(&mut rest) {
+            *to = *from;
+        }
+        for (to, from) in destination.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        Self {
+            version: v >> 4,
+            payload_len: u16::from_be_bytes([l0, l1]),
+            next_header,
+            hop_limit,
+            source,
+            destination,
+        }
+    }
+
+    /// Checks the version and the payload length against the `available` octets of the packet
+    /// from this header on.
+    #[inline]
+    pub fn check(&self, available: u32) -> Result<(), Error> {
+        if self.version != 6 {
+            return Err(Error::Version);
+        }
+        // A length of zero is a jumbogram or BIG TCP; the packet's own length counts then.
+        match available.checked_sub(40) {
+            Some(payload) if payload >= u32::from(self.payload_len) => Ok(()),
+            _ => Err(Error::Truncated),
+        }
+    }
+
+    /// IP version; 6 in a valid header.
+    #[inline]
+    pub const fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Octets after this header.
+    #[inline]
+    pub const fn payload_len(&self) -> u16 {
+        self.payload_len
+    }
+
+    /// Number of the header that follows.
+    #[inline]
+    pub const fn next_header(&self) -> u8 {
+        self.next_header
+    }
+
+    /// Hop limit.
+    #[inline]
+    pub const fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+
+    /// Source address.
+    #[inline]
+    pub const fn source(&self) -> &[u8; 16] {
+        &self.source
+    }
+
+    /// Destination address.
+    #[inline]
+    pub const fn destination(&self) -> &[u8; 16] {
+        &self.destination
+    }
+}
+
+/// Whether an address is link-local unicast (RFC 4291, section 2.5.6).
+#[inline]
+pub const fn is_link_local(address: &[u8; 16]) -> bool {
+    address[0] == 0xfe && address[1] & 0xc0 == 0x80
+}
+
+/// The transport header that a walk arrived at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// Its protocol number.
+    pub protocol: u8,
+    /// Its position in octets, counted as `start` was.
+    pub offset: u32,
+}
+
+/// Walks over extension headers, from the one numbered `first` at `start`.
+///
+/// `read` copies two octets at a position out of the packet. The walk ends at the first header
+/// that is no extension, which may lie at the very end of the packet: an empty transport is
+/// tracked too. A first fragment is passed, a later one is [`Error::Fragment`], as no transport
+/// header follows it.
+#[inline]
+pub fn skip_extensions(
+    first: u8,
+    start: u32,
+    mut read: impl FnMut(u32) -> Option<[u8; 2]>,
+) -> Result<Transport, Error> {
+    let mut protocol = first;
+    let mut offset = start;
+    for _ in 0..=MAX_EXTENSIONS {
+        let unit = match protocol {
+            extension::NONE => return Err(Error::Extensions),
+            extension::AUTHENTICATION => Unit::Words,
+            extension::FRAGMENT => Unit::Fixed,
+            extension::HOP_BY_HOP | extension::ROUTING | extension::DESTINATION => Unit::Octuples,
+            _ => return Ok(Transport { protocol, offset }),
+        };
+        let [next, len] = read(offset).ok_or(Error::Extensions)?;
+        let len = u32::from(len);
+        let octets = match unit {
+            // RFC 4302: in 32-bit words, minus two.
+            Unit::Words => (len << 2).wrapping_add(8),
+            // RFC 8200: in 64-bit words, not counting the first.
+            Unit::Octuples => (len << 3).wrapping_add(8),
+            Unit::Fixed => {
+                let position = offset.checked_add(2).and_then(&mut read);
+                let position = u16::from_be_bytes(position.ok_or(Error::Extensions)?);
+                // RFC 8200, section 4.5: the low three bits are not part of the position.
+                if position & !7 != 0 {
+                    return Err(Error::Fragment);
+                }
+                8
+            }
+        };
+        offset = offset.checked_add(octets).ok_or(Error::Extensions)?;
+        protocol = next;
+    }
+    Err(Error::Extensions)
+}
+
+/// What the length field of an extension header counts.
+enum Unit {
+    Words,
+    Octuples,
+    Fixed,
+}

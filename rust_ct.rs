@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Connection tracking for Linux, in Rust.
+//!
+//! The module takes the place of `nf_conntrack`: its entries are `struct nf_conn` objects
+//! that the kernel's C code reads as before. See `README.md` for use, `ct` for how it works.
+
+pub(crate) mod ct;
+pub(crate) mod nat;
+pub(crate) mod nf;
+pub mod proto;
+
+use kernel::prelude::*;
+
+module! {
+    type: RustCt,
+    name: "rust_ct",
+    authors: ["The rust_ct developers"],
+    description: "Connection tracking in Rust",
+    license: "GPL",
+    alias: ["nf_conntrack", "ip_conntrack", "nf_conntrack-2", "nf_conntrack-10", "nf_nat"],
+}
+
+/// Fields are dropped from first to last: the tracker goes with its last entry, and freeing an
+/// entry asks NAT to forget it.
+struct RustCt {
+    _conntrack: ct::Conntrack,
+    _nat: nat::Nat,
+}
+
+impl kernel::Module for RustCt {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let complain = |error: &Error| {
+            pr_err!("cannot start: errno {}\n", error.to_errno().wrapping_neg());
+        };
+        let conntrack = ct::Conntrack::new().inspect_err(complain)?;
+        let nat = nat::Nat::new().inspect_err(complain)?;
+        pr_info!("tracking connections\n");
+        Ok(Self {
+            _conntrack: conntrack,
+            _nat: nat,
+        })
+    }
+}

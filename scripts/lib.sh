@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+#
+# What the scripts share: pinned versions, where things lie in the cache, and
+# the environment a build of the kernel or of the module needs. To be sourced.
+
+RCT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+RCT_CACHE=${RUST_CT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rust_ct}
+
+# The pins. Another value can be tried from the environment without an edit.
+KERNEL_SERIES=7.3
+KERNEL_PACKAGE=linux-source-$KERNEL_SERIES
+KERNEL_VERSION=${RUST_CT_KERNEL_VERSION:-7.3.4-1~bpo13+1}
+LLVM_MAJOR=22
+BINDGEN_VERSION=0.73.2
+BINDGEN_MINIMUM=0.71.1
+VNG_VERSION=1.42
+NFT_VERSION=1.1.3
+NFT_MINIMUM=1.0.9
+
+KERNEL_SOURCE=$RCT_CACHE/src/linux-$KERNEL_VERSION
+SELFTESTS_DIR=$RCT_CACHE/selftests/$KERNEL_VERSION
+NFT_DIR=$RCT_CACHE/nft/$NFT_VERSION
+VNG_DIR=$RCT_CACHE/vng/$VNG_VERSION
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+	say "${0##*/}: $*"
+	exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Prints the version number of the rustc that is in use ("1.95.0").
+rustc_version() { rustc --version 2>/dev/null | awk '{ print $2 }'; }
+
+# Prints the library/ folder that belongs to the rustc in use, or fails.
+rust_library() {
+	local version candidate
+	version=$(rustc_version)
+	[[ -n $version ]] || return 1
+	for candidate in \
+		"${RUST_LIB_SRC:-}" \
+		"$(rustc --print sysroot)/lib/rustlib/src/rust/library" \
+		"/usr/src/rustc-$version/library" \
+		"$RCT_CACHE/rust-src/$version/usr/src/rustc-$version/library"; do
+		if [[ -n $candidate && -f $candidate/core/src/lib.rs ]]; then
+			printf '%s\n' "$candidate"
+			return
+		fi
+	done
+	return 1
+}
+
+# Puts the toolchain into the environment: the kernel's own make finds it there.
+use_toolchain() {
+	local library
+	[[ -d $RCT_CACHE/bindgen/$BINDGEN_VERSION/bin ]] &&
+		PATH=$RCT_CACHE/bindgen/$BINDGEN_VERSION/bin:$PATH
+	# A rustc without the source of its library cannot build a kernel; the
+	# distribution's, where setup installed one, can.
+	if ! library=$(rust_library) && [[ -x /usr/bin/rustc ]]; then
+		PATH=/usr/bin:$PATH
+		library=$(rust_library) || library=
+	fi
+	export PATH LLVM=-$LLVM_MAJOR LIBCLANG_PATH=/usr/lib/llvm-$LLVM_MAJOR/lib
+	export RUST_LIB_SRC=$library
+	# These would reach the kernel's make and mean something else there.
+	unset ARCH CROSS_COMPILE O KBUILD_OUTPUT
+}
+
+toolchain_text() {
+	rustc --version
+	"clang-$LLVM_MAJOR" --version | head -n 1
+	bindgen --version
+}
+
+# The kernel's selftests are of its day: they have rules that Debian 12's nft does not
+# take. Succeeds if the machine's own takes them, or setup has fetched one that does.
+has_recent_nft() {
+	local version
+	[[ ! -x $NFT_DIR/bin/nft ]] || return 0
+	version=$(nft --version 2>/dev/null | sed 's/^nftables v\([0-9.]*\).*/\1/')
+	[[ -n $version ]] && printf '%s\n' "$NFT_MINIMUM" "$version" | sort -CV
+}
+
+kernel_fragments() { # KIND
+	local folder=$RCT_ROOT/scripts/kernel
+	printf '%s\n' "$folder/base.config" "$folder/netfilter.config" "$folder/$1.config"
+}
+
+# Prints the build folder of a kernel: its name has everything that it was built
+# from, so that a changed option or compiler is another folder.
+kernel_dir() { # KIND
+	local key fragments
+	mapfile -t fragments < <(kernel_fragments "$1")
+	key=$({
+		echo "$KERNEL_VERSION"
+		grep -h '^CONFIG_' "${fragments[@]}"
+		toolchain_text
+	} 2>/dev/null | sha256sum | cut -c 1-12)
+	printf '%s\n' "$RCT_CACHE/kernel/$1-$key"
+}
+
+# The same, and it must be there.
+built_kernel_dir() { # KIND
+	local dir
+	dir=$(kernel_dir "$1")
+	[[ -e $dir/.rust_ct-complete ]] ||
+		die "the $1 kernel is not built yet: run 'scripts/setup kernel $1'"
+	printf '%s\n' "$dir"
+}
+
+is_kernel_kind() { [[ $1 == fast || $1 == debug ]]; }
+
+minutes() { # SECONDS -> 4m12s
+	printf '%dm%02ds' $(($1 / 60)) $(($1 % 60))
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The part of the tracker's core that TCP tests need: one entry and its life.
+
+use crate::proto::{
+    direction::Direction,
+    step::{Reason, Status, Step},
+    tcp::{self, timeout, Policy, Segment, SeqNum, Timeouts, Track},
+    time::Jiffies32,
+    wire::tcp::{Flags, Header},
+};
+
+/// Jiffies in a second, for tests.
+pub const HZ: u32 = 250;
+
+/// The default timeouts in jiffies of [`HZ`].
+pub fn timeouts() -> Timeouts {
+    timeout::DEFAULT_SECONDS.map(|seconds| seconds * HZ)
+}
+
+/// The default switches with these timeouts.
+pub fn policy(timeouts: &Timeouts) -> Policy<'_> {
+    Policy {
+        timeouts,
+        hz: HZ,
+        loose: true,
+        liberal: false,
+        ignore_invalid_rst: false,
+        max_retrans: 3,
+    }
+}
+
+/// A segment to be built.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its way.
+    pub direction: Direction,
+    /// Control bits.
+    pub flags: Flags,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgment number.
+    pub ack: u32,
+    /// Window, not scaled.
+    pub window: u16,
+    /// Options, at most 40 octets; padded to a multiple of four.
+    pub options: Vec<u8>,
+    /// Octets of data.
+    pub payload_len: u32,
+    /// What a NAT helper shifted the acknowledged octet by.
+    pub ack_offset: i32,
+}
+
+impl Draft {
+    /// The header with options, padded with zeros to 60 octets, and its true length.
+    pub fn bytes(&self) -> ([u8; 60], usize) {
+        let options = self.padded_options();
+        let len = 20 + options.len();
+        let mut bytes = [0; 60];
+        bytes[0..4].copy_from_slice(&[0x30, 0x39, 0, 80]);
+        bytes[4..8].copy_from_slice(&self.seq.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.ack.to_be_bytes());
+        bytes[12] = u8::try_from(len / 4 * 16).unwrap();
+        bytes[13] = self.flags.bits();
+        bytes[14..16].copy_from_slice(&self.window.to_be_bytes());
+        bytes[20..len].copy_from_slice(&options);
+        (bytes, len)
+    }
+
+    fn padded_options(&self) -> Vec<u8> {
+        let mut options = self.options.clone();
+        options.truncate(40);
+        options.resize(options.len().next_multiple_of(4), 0);
+        options
+    }
+}
+
+/// What became of a segment and its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Malformed, or not fit to open an entry.
+    Refused(Reason),
+    /// The tracker's word.
+    Step(Step),
+}
+
+/// An entry of a table that holds no other.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// The tracker's record.
+    pub track: Track,
+    /// The entry's status.
+    pub status: Status,
+}
+
+impl Entry {
+    /// Sends a segment through the tracker, and does what the core does after.
+    ///
+    /// The caller replaces the entry after [`Step::Reopen`] and [`Step::Kill`].
+    pub fn feed(&mut self, draft: &Draft, policy: &Policy<'_>, now: Jiffies32) -> Outcome {
+        let (bytes, len) = draft.bytes();
+        let header = Header::parse(bytes.first_chunk().unwrap());
+        let segment = Segment {
+            header,
+            options: &bytes[20..len],
+            payload_len: draft.payload_len,
+            ack_offset: draft.ack_offset,
+        };
+        let available = draft.payload_len.wrapping_add(u32::try_from(len).unwrap());
+        if let Err(reason) = tcp::check(&header, available) {
+            return Outcome::Refused(reason);
+        }
+        if !self.status.confirmed {
+            if let Err(reason) = tcp::open(&mut self.track, &segment, policy) {
+                return Outcome::Refused(reason);
+            }
+        }
+        let step = tcp::packet(
+            &mut self.track,
+            &segment,
+            draft.direction,
+            &self.status,
+            policy,
+            now,
+        );
+        match step {
+            Step::Accept(update) => {
+                self.status.assured |= update.assured;
+                if let Some(timeout) = update.timeout {
+                    self.expire_in(timeout, now);
+                }
+                self.pass(draft.direction);
+            }
+            Step::Ignore(_) | Step::Kill => self.pass(draft.direction),
+            Step::Invalid {
+                lower_timeout: Some(timeout),
+                ..
+            } => {
+                self.status.expires = now.add(timeout);
+            }
+            Step::Invalid {
+                lower_timeout: None,
+                ..
+            }
+            | Step::Reopen => {}
+        }
+        Outcome::Step(step)
+    }
+
+    fn expire_in(&mut self, timeout: u32, now: Jiffies32) {
+        if !self.status.fixed_timeout {
+            self.status.expires = now.add(timeout);
+        }
+    }
+
+    fn pass(&mut self, direction: Direction) {
+        self.status.confirmed = true;
+        self.status.seen_reply |= direction == Direction::Reply;
+    }
+}
+
+/// The layout of `struct ip_ct_tcp`, byte by byte (padding as zero).
+pub fn track_bytes(track: &Track) -> [u8; 60] {
+    let mut bytes = [0; 60];
+    for (seen, at) in track.seen.iter().zip([0, 20]) {
+        let words = [seen.end.0, seen.max_end.0, seen.max_window, seen.max_ack.0];
+        for (word, to) in words.iter().zip(bytes[at..].chunks_exact_mut(4)) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes[at + 16] = seen.scale;
+        bytes[at + 17] = seen.flags;
+    }
+    bytes[40..44].copy_from_slice(&[track.state, track.last_dir, track.retrans, track.last_index]);
+    let words = [track.last_seq, track.last_ack, track.last_end];
+    for (SeqNum(word), to) in words.iter().zip(bytes[44..].chunks_exact_mut(4)) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes[56..58].copy_from_slice(&track.last_win.to_ne_bytes());
+    bytes[58] = track.last_wscale;
+    bytes[59] = track.last_flags;
+    bytes
+}

@@ -1,0 +1,628 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! NAT's arithmetic: headers and their checksums, ranges, the choice of a port.
+
+use std::collections::HashSet;
+
+use proptest::{array, collection::vec, prelude::*};
+
+use rust_ct_host::proto::{
+    nat::{
+        checksum::{self, Change},
+        choose::{choose, Choice, Occupancy, Request},
+        range::{flag, Range},
+        rewrite::{self, Field, Left, Rewrite},
+        window::Window,
+        Manip,
+    },
+    tuple::{protocol, L4Key, Tuple, IPV4, IPV6},
+};
+
+/// The one's complement sum of octets in wire order, the slow way.
+fn plain_sum(octets: &[u8]) -> u32 {
+    let mut sum = 0;
+    for word in octets.chunks(2) {
+        sum += u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum
+}
+
+fn full_checksum(octets: &[u8]) -> [u8; 2] {
+    let sum = plain_sum(octets);
+    (!(((sum & 0xffff) + (sum >> 16)) as u16)).to_be_bytes()
+}
+
+fn manips() -> impl Strategy<Value = Manip> {
+    prop_oneof![Just(Manip::Source), Just(Manip::Destination)]
+}
+
+fn protocols() -> impl Strategy<Value = u8> {
+    prop_oneof![
+        Just(protocol::TCP),
+        Just(protocol::UDP),
+        Just(protocol::SCTP),
+        Just(protocol::ICMP),
+        Just(protocol::ICMPV6),
+        Just(protocol::GRE),
+        Just(99),
+    ]
+}
+
+/// A packet: network header (with options or none) and what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Packet {
+    l3num: u16,
+    protocol: u8,
+    network: Vec<u8>,
+    transport: Vec<u8>,
+}
+
+const NO_CHECKSUM: usize = usize::MAX;
+
+impl Packet {
+    fn checksum_at(&self) -> usize {
+        match self.protocol {
+            protocol::TCP => 16,
+            protocol::UDP => 6,
+            protocol::ICMP | protocol::ICMPV6 => 2,
+            _ => NO_CHECKSUM,
+        }
+    }
+
+    fn address(&self, source: bool) -> [u8; 16] {
+        let mut address = [0; 16];
+        match (self.l3num, source) {
+            (IPV4, true) => address[..4].copy_from_slice(&self.network[12..16]),
+            (IPV4, false) => address[..4].copy_from_slice(&self.network[16..20]),
+            (_, true) => address.copy_from_slice(&self.network[8..24]),
+            (_, false) => address.copy_from_slice(&self.network[24..40]),
+        }
+        address
+    }
+
+    fn pseudo_header(&self) -> Vec<u8> {
+        if self.protocol == protocol::ICMP {
+            return Vec::new();
+        }
+        let len = if self.l3num == IPV4 { 4 } else { 16 };
+        let mut octets = self.address(true)[..len].to_vec();
+        octets.extend(&self.address(false)[..len]);
+        octets.extend([0, self.protocol]);
+        octets.extend((self.transport.len() as u32).to_be_bytes());
+        octets
+    }
+
+    /// Puts the checksums in that a sender would.
+    fn seal(&mut self) {
+        if self.l3num == IPV4 {
+            self.network[10..12].fill(0);
+            let sum = full_checksum(&self.network);
+            self.network[10..12].copy_from_slice(&sum);
+        }
+        let at = self.checksum_at();
+        if at != NO_CHECKSUM {
+            self.transport[at..at + 2].fill(0);
+            let mut all = self.pseudo_header();
+            all.extend(&self.transport);
+            let mut sum = full_checksum(&all);
+            if self.protocol == protocol::UDP && sum == [0; 2] {
+                sum = [0xff; 2];
+            }
+            self.transport[at..at + 2].copy_from_slice(&sum);
+        }
+    }
+
+    /// Leaves the transport checksum to a device.
+    fn seal_partly(&mut self) {
+        self.seal();
+        let at = self.checksum_at();
+        let sum = plain_sum(&self.pseudo_header()) as u16;
+        self.transport[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    fn rewrite(&mut self, target: &Tuple, manip: Manip, field: Field) -> Option<Left> {
+        let rewrite = Rewrite::new(target, manip, &self.address(true), &self.address(false));
+        let available = self.transport.len() as u32;
+        let len = rewrite.transport_len(self.protocol, available);
+        let left = if len == 0 {
+            Left::Nothing
+        } else {
+            rewrite
+                .transport(self.protocol, &mut self.transport[..len], field)
+                .ok()?
+        };
+        if self.l3num == IPV4 {
+            rewrite.ipv4(&mut self.network).unwrap();
+        } else {
+            rewrite.ipv6(&mut self.network).unwrap();
+        }
+        Some(left)
+    }
+
+    /// What the packet is: the tuple that translates it to itself.
+    fn tuple(&self) -> Tuple {
+        let port = |at: usize| [self.transport[at], self.transport[at + 1]];
+        let key = match self.protocol {
+            protocol::ICMP | protocol::ICMPV6 => L4Key::icmp(port(4), self.transport[0], 0),
+            protocol::GRE => L4Key {
+                src: [0; 2],
+                dst: port(6),
+            },
+            _ => L4Key {
+                src: port(0),
+                dst: port(2),
+            },
+        };
+        Tuple::new(
+            self.l3num,
+            self.address(true),
+            self.address(false),
+            key,
+            self.protocol,
+        )
+    }
+}
+
+prop_compose! {
+    fn packets()(
+        v6 in any::<bool>(),
+        protocol in protocols(),
+        options in 0..=10_usize,
+        noise in vec(any::<u8>(), 60),
+        transport in vec(any::<u8>(), 20..200),
+        query in prop_oneof![Just(8_u8), Just(0), Just(128), Just(129), any::<u8>()],
+    ) -> Packet {
+        let l3num = if v6 { IPV6 } else { IPV4 };
+        // The one of the family.
+        let protocol = match protocol {
+            protocol::ICMP if v6 => protocol::ICMPV6,
+            protocol::ICMPV6 if !v6 => protocol::ICMP,
+            other => other,
+        };
+        let mut network = noise[..if v6 { 40 } else { 20 + 4 * options }].to_vec();
+        if !v6 {
+            network[0] = 0x45 + options as u8;
+        }
+        let mut transport = transport;
+        match protocol {
+            protocol::ICMP | protocol::ICMPV6 => transport[0] = query,
+            protocol::GRE => transport[1] = transport[1] & 0xf8 | 1,
+            _ => {}
+        }
+        let mut packet = Packet { l3num, protocol, network, transport };
+        packet.seal();
+        packet
+    }
+}
+
+/// A tuple of the packet's family and protocol.
+fn target_for(packet: &Packet, source: [u8; 16], destination: [u8; 16], key: L4Key) -> Tuple {
+    let fit = |mut address: [u8; 16]| {
+        if packet.l3num == IPV4 {
+            address[4..].fill(0);
+        }
+        address
+    };
+    Tuple::new(
+        packet.l3num,
+        fit(source),
+        fit(destination),
+        key,
+        packet.protocol,
+    )
+}
+
+fn keys() -> impl Strategy<Value = L4Key> {
+    array::uniform4(any::<u8>()).prop_map(|bytes| L4Key::from_wire(&bytes))
+}
+
+proptest! {
+    #[test]
+    fn a_change_of_a_sum_is_the_sum_of_the_change(
+        mut octets in vec(any::<u8>(), 2..200),
+        at in any::<prop::sample::Index>(),
+        new in any::<[u8; 2]>(),
+    ) {
+        // A checksum over nothing but zeroes is one that no header has.
+        octets.push(1);
+        let words = octets.len() / 2;
+        let at = at.index(words) * 2;
+        let old = [octets[at], octets[at + 1]];
+        let before = full_checksum(&octets);
+        octets[at..at + 2].copy_from_slice(&new);
+        let change = Change::NONE.replace(old, new);
+        prop_assert_eq!(change.mend(before), full_checksum(&octets));
+        prop_assert_eq!(u16::from_be_bytes(checksum::sum(&octets).to_ne_bytes()) as u32 % 0xffff,
+            plain_sum(&octets) % 0xffff);
+    }
+
+    #[test]
+    fn a_rewritten_packet_has_the_checksums_of_a_new_one(
+        packet in packets(), source in any::<[u8; 16]>(), destination in any::<[u8; 16]>(),
+        key in keys(), manip in manips(),
+    ) {
+        let target = target_for(&packet, source, destination, key);
+        let mut changed = packet.clone();
+        let left = changed.rewrite(&target, manip, Field::Whole).unwrap();
+        prop_assert_eq!(left == Left::Crc, packet.protocol == protocol::SCTP);
+        let mut sealed = changed.clone();
+        sealed.seal();
+        prop_assert_eq!(&changed, &sealed);
+        // It has what was wanted, and nothing else.
+        let wanted = match manip { Manip::Source => target.src, Manip::Destination => target.dst };
+        prop_assert_eq!(changed.address(manip == Manip::Source), wanted);
+        prop_assert_eq!(changed.address(manip != Manip::Source), packet.address(manip != Manip::Source));
+    }
+
+    #[test]
+    fn what_a_device_is_to_finish_is_mended_likewise(
+        packet in packets(), source in any::<[u8; 16]>(), destination in any::<[u8; 16]>(),
+        key in keys(), manip in manips(),
+    ) {
+        prop_assume!(matches!(packet.protocol, protocol::TCP | protocol::UDP));
+        let target = target_for(&packet, source, destination, key);
+        let mut changed = packet.clone();
+        changed.seal_partly();
+        changed.rewrite(&target, manip, Field::PseudoHeader).unwrap();
+        let mut sealed = changed.clone();
+        sealed.seal_partly();
+        let at = packet.checksum_at();
+        let sum = |packet: &Packet| u16::from_be_bytes([packet.transport[at], packet.transport[at + 1]]);
+        // Zero has two forms.
+        prop_assert_eq!(sum(&changed) % 0xffff, sum(&sealed) % 0xffff);
+        let without = |mut packet: Packet| { packet.transport[at..at + 2].fill(0); packet };
+        prop_assert_eq!(without(changed), without(sealed));
+    }
+
+    #[test]
+    fn the_sum_that_a_device_reports_is_mended(
+        packet in packets(), source in any::<[u8; 16]>(), destination in any::<[u8; 16]>(),
+        key in keys(), manip in manips(),
+    ) {
+        // Of other protocols nobody asks for it.
+        prop_assume!(packet.checksum_at() != NO_CHECKSUM);
+        let target = target_for(&packet, source, destination, key);
+        let mut changed = packet.clone();
+        // Of IPv4 the transport part counts, as its header sums up to nothing; of IPv6 all.
+        let reported = |packet: &Packet| {
+            let mut all = if packet.l3num == IPV4 { Vec::new() } else { packet.network.clone() };
+            all.extend(&packet.transport);
+            plain_sum(&all) % 0xffff
+        };
+        let before = reported(&packet);
+        let less = match changed.rewrite(&target, manip, Field::Whole).unwrap() {
+            Left::SumShrank(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
+            _ => 0,
+        };
+        prop_assert_eq!((reported(&changed) + less) % 0xffff, before);
+    }
+
+    #[test]
+    fn back_and_forth_is_as_before(
+        packet in packets(), source in any::<[u8; 16]>(), destination in any::<[u8; 16]>(),
+        key in keys(), manip in manips(),
+    ) {
+        let target = target_for(&packet, source, destination, key);
+        let mut changed = packet.clone();
+        changed.rewrite(&target, manip, Field::Whole).unwrap();
+        changed.rewrite(&packet.tuple(), manip, Field::Whole).unwrap();
+        prop_assert_eq!(changed, packet);
+    }
+
+    #[test]
+    fn a_quoted_header_may_be_short(
+        packet in packets(), key in keys(), manip in manips(), len in 0..20_usize,
+    ) {
+        let target = target_for(&packet, [1; 16], [2; 16], key);
+        let rewrite = Rewrite::new(&target, manip, &packet.address(true), &packet.address(false));
+        let mut short = packet.transport[..len].to_vec();
+        let wanted = rewrite.transport_len(packet.protocol, len as u32);
+        if wanted != 0 && wanted <= len {
+            let before = short.clone();
+            rewrite.transport(packet.protocol, &mut short[..wanted], Field::Whole).unwrap();
+            if len < 12 && matches!(packet.protocol, protocol::TCP | protocol::SCTP) {
+                // Nothing but the port.
+                let other = if manip == Manip::Source { 2..8 } else { 4..8 };
+                prop_assert_eq!(&short[other.clone()], &before[other]);
+            }
+        } else if wanted > len {
+            let mut all = short.clone();
+            // Never a panic; it may refuse.
+            let _ = rewrite.transport(packet.protocol, &mut all, Field::Whole);
+        }
+    }
+
+    #[test]
+    fn lengths_are_set_with_the_checksum(packet in packets(), len in any::<u16>()) {
+        let mut changed = packet.clone();
+        if packet.l3num == IPV4 {
+            rewrite::set_ipv4_len(&mut changed.network, len).unwrap();
+            let mut sealed = changed.clone();
+            sealed.seal();
+            prop_assert_eq!(&changed.network, &sealed.network);
+            prop_assert_eq!(&changed.network[2..4], &len.to_be_bytes());
+        } else {
+            rewrite::set_ipv6_len(&mut changed.network, len).unwrap();
+            prop_assert_eq!(&changed.network[4..6], &len.to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn a_pseudo_header_is_summed_up(packet in packets(), len in 0..100_000_u32) {
+        prop_assume!(packet.protocol != protocol::ICMP);
+        let mut other = packet.clone();
+        other.transport = vec![0; len as usize];
+        let found = checksum::pseudo_header(
+            &packet.address(true), &packet.address(false), packet.protocol, len,
+        );
+        prop_assert_eq!(u32::from(u16::from_be_bytes(found)) % 0xffff,
+            plain_sum(&other.pseudo_header()) % 0xffff);
+    }
+
+    #[test]
+    fn an_address_of_a_range_is_in_it(
+        v6 in any::<bool>(), ends in any::<[[u8; 16]; 2]>(), tuple_ends in any::<[[u8; 16]; 2]>(),
+        keep in 0..=4_usize, persistent in any::<bool>(), manip in manips(), zone in any::<u16>(),
+    ) {
+        let [mut first, mut last] = ends;
+        // Ranges of words: those before the last word are the same, as rules have it.
+        let words = if v6 { 4 } else { 1 };
+        let same = keep.min(words - 1) * 4;
+        last[..same].copy_from_slice(&first[..same]);
+        if !v6 {
+            first[4..].fill(0);
+            last[4..].fill(0);
+        }
+        if first > last {
+            std::mem::swap(&mut first, &mut last);
+        }
+        // A word that is not the last of its range lets all of the rest in; so from the
+        // second word on the range has to begin with zeroes to be exact.
+        if v6 && same < 12 {
+            first[same + 4..].fill(0);
+        }
+        let mut range = Range { min_addr: first, max_addr: last, ..Range::address(first) };
+        range.max_addr = last;
+        if persistent {
+            range.flags |= flag::PERSISTENT;
+        }
+        let l3num = if v6 { IPV6 } else { IPV4 };
+        let fit = |mut address: [u8; 16]| { if !v6 { address[4..].fill(0); } address };
+        let tuple = Tuple::new(l3num, fit(tuple_ends[0]), fit(tuple_ends[1]), L4Key::NONE, 17);
+        let spread = range.spread(&tuple, manip, zone);
+        let address = match manip { Manip::Source => spread.src, Manip::Destination => spread.dst };
+        prop_assert!(first <= address && address <= last, "{:?} {:?} {:?}", first, address, last);
+        prop_assert_eq!(spread, range.spread(&tuple, manip, zone));
+        if persistent {
+            let mut elsewhere = tuple;
+            if manip == Manip::Source {
+                elsewhere.dst = fit(tuple_ends[0]);
+                prop_assert_eq!(range.spread(&elsewhere, manip, zone).src, spread.src);
+            }
+        }
+    }
+}
+
+/// A set of ports that are in use.
+struct Model {
+    taken: HashSet<[u8; 2]>,
+    over: HashSet<[u8; 2]>,
+    in_source: bool,
+    known: Option<Tuple>,
+    seed: u32,
+    asked: u32,
+}
+
+impl Model {
+    fn new(taken: impl IntoIterator<Item = u16>) -> Self {
+        Self {
+            taken: taken.into_iter().map(u16::to_be_bytes).collect(),
+            over: HashSet::new(),
+            in_source: true,
+            known: None,
+            seed: 1,
+            asked: 0,
+        }
+    }
+
+    fn key(&self, tuple: &Tuple) -> [u8; 2] {
+        if self.in_source {
+            tuple.src_key
+        } else {
+            tuple.dst_key
+        }
+    }
+}
+
+impl Occupancy for Model {
+    fn is_taken(&mut self, tuple: &Tuple) -> bool {
+        self.asked += 1;
+        self.taken.contains(&self.key(tuple))
+    }
+
+    fn is_taken_untranslated(&mut self, tuple: &Tuple) -> bool {
+        self.is_taken(tuple)
+    }
+
+    fn is_taken_for_good(&mut self, tuple: &Tuple) -> bool {
+        let key = self.key(tuple);
+        if self.over.remove(&key) {
+            self.taken.remove(&key);
+        }
+        self.is_taken(tuple)
+    }
+
+    fn mapping(&mut self, _: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
+        self.known.filter(suits)
+    }
+
+    fn random(&mut self) -> u32 {
+        self.seed = self
+            .seed
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
+        self.seed
+    }
+}
+
+const CLIENT: [u8; 4] = [10, 0, 0, 1];
+const SERVER: [u8; 4] = [10, 0, 0, 2];
+const OUTSIDE: [u8; 16] = [192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn tcp(port: u16) -> Tuple {
+    Tuple::ipv4(CLIENT, SERVER, L4Key::ports(port, 80), protocol::TCP)
+}
+
+fn ports(first: u16, last: u16) -> Range {
+    Range {
+        flags: flag::MAP_IPS | flag::PROTO_SPECIFIED,
+        min_key: first.to_be_bytes(),
+        max_key: last.to_be_bytes(),
+        ..Range::address(OUTSIDE)
+    }
+}
+
+fn source(tuple: Tuple, range: &Range, model: &mut Model) -> Choice {
+    let request = Request {
+        tuple,
+        range,
+        manip: Manip::Source,
+        zone_id: 0,
+        expected: false,
+    };
+    choose(&request, model)
+}
+
+#[test]
+fn a_port_stays_if_it_may() {
+    let found = source(tcp(5000), &Range::address(OUTSIDE), &mut Model::new([]));
+    assert_eq!(found.tuple().src, OUTSIDE);
+    assert_eq!(found.tuple().src_port(), 5000);
+    let found = source(tcp(5000), &ports(4000, 6000), &mut Model::new([]));
+    assert_eq!(found.tuple().src_port(), 5000);
+}
+
+#[test]
+fn a_taken_port_is_replaced_by_one_of_its_kind() {
+    for (port, kind) in [(80, 1..=511), (600, 600..=1023), (5000, 1024..=65535)] {
+        let found = source(tcp(port), &Range::address(OUTSIDE), &mut Model::new([port]));
+        let Choice::Found(tuple) = found else {
+            panic!("{found:?}");
+        };
+        assert_ne!(tuple.src_port(), port);
+        assert!(kind.contains(&tuple.src_port()), "{tuple:?}");
+    }
+}
+
+#[test]
+fn a_known_mapping_is_preferred() {
+    let mut model = Model::new([]);
+    let mut known = tcp(4711);
+    known.src = OUTSIDE;
+    model.known = Some(known);
+    let range = ports(4000, 5000);
+    assert_eq!(source(tcp(4500), &range, &mut model), Choice::Found(known));
+    // Not if it is asked for a random one, or if the mapping is no more allowed.
+    let random = Range {
+        flags: range.flags | flag::PROTO_RANDOM,
+        ..range
+    };
+    let mut differs = false;
+    for _ in 0..10 {
+        differs |= source(tcp(4500), &random, &mut model).tuple().src_port() != 4711;
+    }
+    assert!(differs);
+    let found = source(tcp(4500), &ports(4000, 4600), &mut model);
+    assert_eq!(found.tuple().src_port(), 4500);
+}
+
+#[test]
+fn the_last_port_of_a_small_range_is_found() {
+    for free in 7000..7100 {
+        let taken = (7000..7100).filter(|&port| port != free);
+        let found = source(tcp(1), &ports(7000, 7099), &mut Model::new(taken));
+        assert_eq!(found.tuple().src_port(), free);
+        assert!(matches!(found, Choice::Found(_)));
+    }
+}
+
+#[test]
+fn a_full_range_is_told() {
+    let mut model = Model::new(7000..7100);
+    assert!(matches!(
+        source(tcp(1), &ports(7000, 7099), &mut model),
+        Choice::Exhausted(_)
+    ));
+    let mut model = Model::new(1..=u16::MAX);
+    let full = source(tcp(5000), &Range::address(OUTSIDE), &mut model);
+    assert!(matches!(full, Choice::Exhausted(_)));
+    assert!(model.asked <= 250, "{} questions", model.asked);
+}
+
+#[test]
+fn who_is_over_gives_way() {
+    let mut model = Model::new(7000..7020);
+    model.over.insert(7007_u16.to_be_bytes());
+    let found = source(tcp(1), &ports(7000, 7019), &mut model);
+    assert_eq!(found.tuple().src_port(), 7007);
+}
+
+#[test]
+fn an_offset_is_kept() {
+    let range = Range {
+        flags: flag::MAP_IPS | flag::PROTO_SPECIFIED | flag::PROTO_OFFSET,
+        base_key: 5000_u16.to_be_bytes(),
+        ..ports(8000, 8099)
+    };
+    let request = |port| Request {
+        tuple: Tuple::ipv4(CLIENT, SERVER, L4Key::ports(1234, port), protocol::TCP),
+        range: &range,
+        manip: Manip::Destination,
+        zone_id: 0,
+        expected: false,
+    };
+    for (port, wanted) in [(5000, 8000), (5042, 8042), (5099, 8099), (5100, 8000)] {
+        let mut model = Model::new([]);
+        model.in_source = false;
+        assert_eq!(
+            choose(&request(port), &mut model).tuple().dst_port(),
+            wanted
+        );
+    }
+}
+
+#[test]
+fn a_destination_port_stays_without_a_range() {
+    let mut model = Model::new([80]);
+    model.in_source = false;
+    let range = Range::address(OUTSIDE);
+    let request = Request {
+        tuple: tcp(5000),
+        range: &range,
+        manip: Manip::Destination,
+        zone_id: 0,
+        expected: false,
+    };
+    let found = choose(&request, &mut model);
+    assert_eq!(found.tuple().dst, OUTSIDE);
+    assert_eq!(found.tuple().dst_port(), 80);
+}
+
+#[test]
+fn windows() {
+    let range = Range::address(OUTSIDE);
+    let query = Tuple::ipv4(CLIENT, SERVER, L4Key::icmp([0, 7], 8, 0), protocol::ICMP);
+    let window = Window::of(&query, &range, Manip::Source, false).unwrap();
+    assert_eq!((window.min, window.size), (0, 65536));
+    assert_eq!(window.key(65535), 65535);
+    assert_eq!(window.key(65536), 0);
+    let call = Tuple::ipv4(CLIENT, SERVER, L4Key::ports(1, 2), protocol::GRE);
+    assert!(Window::of(&call, &range, Manip::Source, false).is_none());
+    assert!(Window::of(&call, &range, Manip::Source, true).is_some());
+    let other = Tuple::ipv4(CLIENT, SERVER, L4Key::NONE, 99);
+    assert!(Window::of(&other, &range, Manip::Source, false).is_none());
+    // Ends in the wrong order are put right.
+    let window = Window::of(&tcp(1), &ports(20, 10), Manip::Source, false).unwrap();
+    assert_eq!((window.min, window.size), (10, 11));
+}

@@ -1,0 +1,612 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Zones: two tenants with the same addresses behind one router. By interface, by
+# direction, by packet mark; what is not tracked at all; helpers within a zone; and
+# packets that wait in a queue while they carry a zone and nothing else.
+
+# shellcheck source=selftests/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+tap_begin nft iptables-legacy ip6tables-legacy
+need_tracker
+setup_router
+set_ct "$R" acct 1
+
+# The second tenant: another client and server with the addresses of the first.
+readonly MAC_D=02:00:00:00:03:02 MAC_RD=02:00:00:00:03:01
+readonly MAC_T=02:00:00:00:04:02 MAC_RT=02:00:00:00:04:01
+ns_add D T
+join "$D" eth0 $MAC_D $C4/24 $C6/64 "$R" tod $MAC_RD $RC4/24 $RC6/64
+join "$T" eth0 $MAC_T $S4/24 $S6/64 "$R" tot $MAC_RT $RS4/24 $RS6/64
+ip -n "$D" route add default via $RC4
+ip -n "$D" -6 route add default via $RC6
+ip -n "$T" route add default via $RS4
+ip -n "$T" -6 route add default via $RS6
+for family in 4 6; do
+	for dev in tod tot; do
+		ip -n "$R" -$family rule add iif $dev lookup 2
+	done
+	use_family $family
+	net=24
+	[[ $family == 4 ]] || net=64
+	ip -n "$R" -$family route add "${X%9}0/$net" dev tod table 2 2>/dev/null ||
+		ip -n "$R" -$family route add "${X%9}/$net" dev tod table 2
+	ip -n "$R" -$family route add "${Y%9}0/$net" dev tot table 2 2>/dev/null ||
+		ip -n "$R" -$family route add "${Y%9}/$net" dev tot table 2
+	for addr in "$X" "$CA"; do
+		ip -n "$R" neigh replace "$addr" lladdr $MAC_D dev tod nud permanent
+	done
+	for addr in "$Y" "$SA"; do
+		ip -n "$R" neigh replace "$addr" lladdr $MAC_T dev tot nud permanent
+	done
+	ip -n "$D" neigh replace "$RX" lladdr $MAC_RD dev eth0 nud permanent
+	ip -n "$T" neigh replace "$RY" lladdr $MAC_RT dev eth0 nud permanent
+done
+t side d "$D" eth0 $MAC_D $MAC_RD $C4 $RC4
+t side t "$T" eth0 $MAC_T $MAC_RT $S4 $RS4
+
+# --- rules ------------------------------------------------------------------
+
+ipt() {
+	local command=iptables-legacy
+	[[ $FAMILY == ipv4 ]] || command=ip6tables-legacy
+	in_ns "$R" $command -w "$@"
+}
+
+# How rules see the packets, in either tool's groups.
+readonly SEEN="new established related invalid untracked"
+watch() {
+	local state
+	in_ns "$R" nft -f - <<-RULES
+		table inet watch {
+			$(for state in $SEEN zone2 zone3original zone3reply; do echo "counter $state { }"; done)
+			chain pre {
+				type filter hook prerouting priority 0
+				ip saddr != { $X4, $Y4 } accept
+				ip6 saddr != { $X6, $Y6 } accept
+				$(for state in $SEEN; do echo "ct state $state counter name $state"; done)
+				ct zone 2 counter name zone2
+				ct original zone 3 counter name zone3original
+				ct reply zone 3 counter name zone3reply
+			}
+		}
+	RULES
+}
+# What it counted since the last time, into WATCHED: "NAME=PACKETS ...".
+watched() {
+	WATCHED=$(in_ns "$R" nft reset counters table inet watch | awk '
+		$1 == "counter" { name = $2 }
+		$1 == "packets" && $2 { printf "%s%s=%s", sep, name, $2; sep = " " }')
+}
+
+clear_rules() {
+	local tool
+	in_ns "$R" nft flush ruleset
+	for tool in iptables-legacy ip6tables-legacy; do
+		in_ns "$R" $tool -w -t raw -F
+		in_ns "$R" $tool -w -P FORWARD ACCEPT
+		in_ns "$R" $tool -w -F
+	done
+}
+
+# Packets that come in by an interface belong to a zone. (ZONE original|reply|both DEV...)
+zone_of() {
+	local zone=$1 option=--zone word='' dev
+	case $2 in
+	original) option=--zone-orig word=original ;;
+	reply) option=--zone-reply word=reply ;;
+	esac
+	if [[ $TOOL == iptables ]]; then
+		for dev in "${@:3}"; do
+			ipt -t raw -A PREROUTING -i "$dev" -j CT $option "$zone" || return
+		done
+		return
+	fi
+	in_ns "$R" nft -f - <<-RULES
+		table inet zones {
+			chain pre {
+				type filter hook prerouting priority raw
+				$(for dev in "${@:3}"; do echo "iifname $dev ct $word zone set $zone"; done)
+			}
+		}
+	RULES
+}
+
+# Only clients open connections.
+stateful_firewall() {
+	if [[ $TOOL == iptables ]]; then
+		ipt -P FORWARD DROP && ipt -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT &&
+			ipt -A FORWARD -i toc -m conntrack --ctstate NEW -j ACCEPT &&
+			ipt -A FORWARD -i tod -m conntrack --ctstate NEW -j ACCEPT
+		return
+	fi
+	in_ns "$R" nft -f - <<-'RULES'
+		table inet firewall {
+			chain forward {
+				type filter hook forward priority filter; policy drop
+				ct state established,related accept
+				iifname { toc, tod } ct state new accept
+			}
+		}
+	RULES
+}
+
+# --- steps ------------------------------------------------------------------
+
+port=10000
+begin() { # GROUP
+	group="$TOOL $FAMILY $1" port=$((port + 1)) number=0
+}
+
+# One packet, and what came of it. (c|s|d|t PACKET...)
+step() {
+	local text="$1 ${*:2}"
+	number=$((number + 1))
+	t step "$1" "$R" "${@:2}" || ANSWER="error $ANSWER"
+	STEP=$ANSWER
+	text=${text/"$X"/X}
+	detail "$group / $number ${text/"$Y"/Y}" "$ANSWER"
+}
+ask() { step "$1" udp "$X,$port" "$Y,53" len=10 "${@:2}"; }   # c|d
+answer() { step "$1" udp "$Y,53" "$X,$port" len=20 "${@:2}"; } # s|t
+
+# The last step's verdict, with the entries of this group. (VERDICT NUMBER WORD...)
+went() {
+	[[ $STEP == "$1"* ]] || {
+		diag "$STEP"
+		return 1
+	}
+	count_entries "$R" "$FAMILY" "sport=$port" "${@:3}"
+	same "$COUNT entries" "$2 entries"
+}
+is() { check "$group: $1" went "${@:2}"; }
+
+seen() {
+	watched
+	result "$group / seen by rules" "${WATCHED:-nothing}"
+}
+
+tenants() {
+	begin "tenants of the same addresses"
+	zone_of 2 both tod tot && stateful_firewall && watch
+	local name
+	must listen l "$S" "$SA" 80 && must listen m "$T" "$SA" 80
+	check "$group: the first connects" must connected -- connect a "$C" "$SA" 80 "sport=$port"
+	check "$group: the second connects with the same ports" must connected -- connect b "$D" "$SA" 80 "sport=$port"
+	must accept as l && must accept bs m
+	must send a 100 && must recv as 100 && must send b 200 && must recv bs 200
+	check "$group: ... each to its own server" must silence as
+	check "$group: two entries, one without a zone" entry "$R" "$FAMILY" tcp "sport=$port" zone=0 ESTABLISHED
+	check "$group: ... and one in zone 2" entry "$R" "$FAMILY" tcp "sport=$port" zone=2 ESTABLISHED
+	must abort a && must reset as
+	check "$group: one ends" entry "$R" "$FAMILY" tcp "sport=$port" zone=0 CLOSE
+	check "$group: ... the other goes on" must send b 10
+	must recv bs 10
+	check "$group: ... and its entry" entry "$R" "$FAMILY" tcp "sport=$port" zone=2 ESTABLISHED
+	t summary "$R" "$FAMILY" tcp "sport=$port"
+	for name in 0 1; do
+		# How many bare ACKs two kernels send is their affair.
+		result "$group / entry $name" "$(sed -E 's| [0-9]+/[0-9]+||g' <<<"${LINES[name]:-none}")"
+	done
+	for name in as bs b l m; do
+		must close $name
+	done
+	watched
+
+	begin "answers do not cross"
+	ask c
+	is "the first asks" "passed to s" 1 zone=0 '[UNREPLIED]'
+	answer t
+	is "the second's server cannot answer" lost 1
+	answer s
+	is "its own can" "passed to c" 1 zone=0 '![UNREPLIED]'
+	ask d
+	is "the second asks the same" "passed to t" 1 zone=2 '[UNREPLIED]'
+	answer t
+	is "... and is answered" "passed to d" 1 zone=2 '![UNREPLIED]'
+	ask d
+	seen
+	clear_rules
+}
+
+five_tuple() {
+	local request=8 reply=0
+	[[ $FAMILY == ipv4 ]] || request=128 reply=129
+	begin "one five-tuple, two connections"
+	zone_of 2 both tod tot && watch
+	step c tcp "$X,$port" "$Y,80" S seq=1000 win=8000
+	step d tcp "$X,$port" "$Y,80" S seq=7000 win=8000
+	step s tcp "$Y,80" "$X,$port" SA seq=5000 ack=1001 win=8000
+	step t tcp "$Y,80" "$X,$port" SA seq=9000 ack=7001 win=8000
+	step c tcp "$X,$port" "$Y,80" A seq=1001 ack=5001 win=8000
+	step d tcp "$X,$port" "$Y,80" A seq=7001 ack=9001 win=8000
+	is "states of their own" "passed to t" 2 ESTABLISHED
+	step c tcp "$X,$port" "$Y,80" A seq=7001 ack=9001 win=8000
+	step s tcp "$Y,80" "$X,$port" R seq=9001 win=0
+	step s tcp "$Y,80" "$X,$port" R seq=5001 win=0
+	is "one is reset" "passed to c" 1 CLOSE zone=0
+	step c icmp "$X" "$Y" $request 0 word=$port,1
+	step d icmp "$X" "$Y" $request 0 word=$port,1
+	step t icmp "$Y" "$X" $reply 0 word=$port,1
+	seen
+	clear_rules
+
+	# An entry keeps the zone that it was made in; without the rule it is not found.
+	begin "the rule comes and goes"
+	ask d
+	zone_of 2 both tod tot
+	ask d
+	answer t
+	clear_rules
+	answer t
+	is "two entries" "passed to d" 2 '![UNREPLIED]'
+
+	# Errors find what they are about in their own zone.
+	begin "errors"
+	zone_of 2 both tod tot && watch
+	local unreachable='3 3'
+	[[ $FAMILY == ipv4 ]] || unreachable='1 4'
+	ask d
+	# shellcheck disable=SC2086 # words on purpose
+	for side in s t; do
+		step $side icmp "$Y" "$X" $unreachable inner udp "$X,$port" "$Y,53" len=10
+	done
+	seen
+	clear_rules
+}
+
+directions() { # DIRECTION DEV...
+	begin "$1 direction, ${*:2}"
+	zone_of 3 "$1" "${@:2}" && watch
+	ask d
+	is "new" "passed to t" 1
+	answer t
+	ask c
+	answer s
+	ask d
+	answer t
+	ask c
+	seen
+	clear_rules
+}
+
+by_mark() {
+	begin "zone from the mark"
+	watch
+	if [[ $TOOL == iptables ]]; then
+		ipt -t raw -A PREROUTING -i tod -j MARK --set-mark 0x10002
+		ipt -t raw -A PREROUTING -i tot -j MARK --set-mark 2
+		ipt -t raw -A PREROUTING -i tos -j MARK --set-mark 0x30000
+		ipt -t raw -A PREROUTING -p udp -j CT --zone mark
+		ipt -t raw -A PREROUTING -p tcp -j CT --zone-orig mark
+	else
+		in_ns "$R" nft -f - <<-'RULES'
+			table inet zones {
+				chain pre {
+					type filter hook prerouting priority raw
+					iifname tod meta mark set 0x10002
+					iifname tot meta mark set 2
+					iifname tos meta mark set 0x30000
+					meta l4proto udp ct zone set meta mark map { 2 : 2, 0x10002 : 2, 0x30000 : 0 }
+					meta l4proto tcp ct original zone set meta mark map { 2 : 2, 0x10002 : 2 }
+				}
+			}
+		RULES
+	fi
+	ask c
+	is "no mark, no zone" "passed to s" 1 zone=0
+	ask d
+	is "the lower half of the mark" "passed to t" 1 zone=2
+	answer t
+	answer s
+	is "of either side" "passed to c" 2 '![UNREPLIED]'
+	step d tcp "$X,$port" "$Y,80" S seq=7000 win=8000
+	is "in one direction" "passed to t" 1 tcp zone-orig=2
+	step t tcp "$Y,80" "$X,$port" SA seq=9000 ack=7001 win=8000
+	step c tcp "$X,$port" "$Y,81" S seq=7000 win=8000
+	seen
+	clear_rules
+}
+
+untracked() {
+	local request=8
+	[[ $FAMILY == ipv4 ]] || request=128
+	begin "not tracked"
+	watch
+	if [[ $TOOL == iptables ]]; then
+		ipt -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack
+		ipt -t raw -A PREROUTING -p tcp --dport 80 -j NOTRACK
+		ipt -t raw -A OUTPUT -p udp --dport 99 -j CT --notrack
+		ipt -A FORWARD -m conntrack --ctstate UNTRACKED
+	else
+		in_ns "$R" nft -f - <<-'RULES'
+			table inet zones {
+				chain pre {
+					type filter hook prerouting priority raw
+					udp dport 53 notrack
+					tcp dport 80 notrack
+				}
+				chain out {
+					type filter hook output priority raw
+					udp dport 99 notrack
+				}
+			}
+		RULES
+	fi
+	ask c
+	is "no entry" "passed to s" 0
+	answer s
+	is "its answer is new" "passed to c" 1 "src=$(proc_addr "$Y" && echo "$ADDR")" sport=53
+	step c tcp "$X,$port" "$Y,80" S seq=1000 win=8000
+	step c tcp "$X,$port" "$Y,80" R seq=1000
+	step s icmp "$Y" "$X" 3 1 inner udp "$X,$port" "$Y,53" len=10
+	step c icmp "$X" "$Y" $request 0 word=$port,1
+	# An entry that is there does not change that.
+	step c udp "$X,$port" "$Y,54" len=10
+	is "others are tracked" "passed to s" 1 '[UNREPLIED]' dport=54
+	must udp u "$R" "$port" "$RX"
+	must sendto u "$X" 99 10
+	check "$group: the router's own, too" no_entry "$R" "$FAMILY" dport=99
+	must sendto u "$X" 98 10
+	check "$group: ... but for these" entry "$R" "$FAMILY" dport=98
+	must close u
+	if [[ $TOOL == iptables ]]; then
+		result "$group / untracked in iptables" "$(ipt -nvxL FORWARD 1 | awk '{ print $1 }')"
+	fi
+	if [[ $FAMILY == ipv6 ]]; then
+		step c icmp "$X" "$RX" 135 0 ttl=255 data="$(printf 'fd000001%016x%08x' 0 1)"
+		step c icmp "$X" "$RX" 136 0 ttl=255 data="$(printf 'fd000001%016x%08x' 0 9)"
+	fi
+	seen
+	clear_rules
+}
+
+# --- helpers ----------------------------------------------------------------
+
+hex() { printf %b "$1" | od -An -v -tx1 | tr -d ' \n'; }
+
+# Zone 2 for the second tenant, and helpers for both.
+assign_helpers() {
+	local side zone
+	if [[ $TOOL == iptables ]]; then
+		for side in c d; do
+			zone=()
+			[[ $side == c ]] || zone=(--zone 2)
+			ipt -t raw -A PREROUTING -i to$side -p tcp --dport 21 -j CT "${zone[@]}" --helper ftp
+			ipt -t raw -A PREROUTING -i to$side -p udp --dport 69 -j CT "${zone[@]}" --helper tftp
+		done
+		zone_of 2 both tod tot
+		return
+	fi
+	zone_of 2 both tod tot
+	in_ns "$R" nft -f - <<-'RULES'
+		table inet zones {
+			ct helper ftp { type "ftp" protocol tcp; }
+			ct helper tftp { type "tftp" protocol udp; }
+			chain assign {
+				type filter hook prerouting priority filter
+				tcp dport 21 ct helper set "ftp"
+				udp dport 69 ct helper set "tftp"
+			}
+		}
+	RULES
+}
+
+expectations() { # ITEM
+	local line n=0
+	t cat "$R" /proc/net/nf_conntrack_expect
+	# They stand where their hash puts them.
+	while read -r line; do
+		n=$((n + 1))
+		result "$group / $1 $n" "${line:-none}"
+	done < <(printf '%s\n' "${LINES[@]#* }" | sort)
+}
+expected() { # NUMBER
+	t cat "$R" /proc/net/nf_conntrack_expect
+	same "${#LINES[@]} expectations" "$1 expectations"
+}
+
+# A connection to the FTP server, and the client's offer to be called at a port. (CLIENT SERVER)
+ftp_talk() {
+	local offer
+	data=$((port + 10000))
+	offer="PORT ${X//./,},$((data >> 8)),$((data & 255))\r\n"
+	[[ $FAMILY == ipv4 ]] || offer="EPRT |2|$X|$data|\r\n"
+	step "$1" tcp "$X,$port" "$Y,21" S seq=1000 mss=1460
+	step "$2" tcp "$Y,21" "$X,$port" SA seq=5000 ack=1001 mss=1460
+	step "$1" tcp "$X,$port" "$Y,21" A seq=1001 ack=5001
+	step "$1" tcp "$X,$port" "$Y,21" PA seq=1001 ack=5001 data="$(hex 'USER a\r\n')"
+	step "$1" tcp "$X,$port" "$Y,21" PA seq=1009 ack=5001 data="$(hex "$offer")"
+}
+
+helpers() {
+	begin "FTP in a zone"
+	assign_helpers && watch
+	ftp_talk d t
+	check "$group: the data connection is expected" expected 1
+	expectations "expected"
+	watched
+	step s tcp "$Y,20" "$X,$data" S seq=1
+	watched
+	check "$group: in the other zone it is new" same "$WATCHED" "new=1"
+	check "$group: ... and still expected" expected 1
+	step t tcp "$Y,20" "$X,$data" S seq=1
+	watched
+	check "$group: in its own it is related" same "$WATCHED" "related=1 zone2=1"
+	check "$group: ... and was expected once" expected 0
+
+	begin "FTP in both zones"
+	ftp_talk c s
+	ftp_talk d t
+	check "$group: the same is expected twice" expected 2
+	expectations "expected"
+	watched
+	step t tcp "$Y,1020" "$X,$data" S seq=1
+	step s tcp "$Y,1020" "$X,$data" S seq=1
+	watched
+	check "$group: each has its own" same "$WATCHED" "related=2 zone2=1"
+
+	begin "TFTP in a zone"
+	step d udp "$X,$port" "$Y,69" data="$(hex '\0\1name\0octet\0')"
+	expectations "expected"
+	watched
+	step s udp "$Y,1900" "$X,$port" len=10
+	step t udp "$Y,1901" "$X,$port" len=10
+	watched
+	check "$group: the answer is related in its zone" same "$WATCHED" "new=1 related=1 zone2=1"
+	step d udp "$X,$port" "$Y,1901" len=4
+	seen
+	clear_rules
+}
+
+# --- packets that wait --------------------------------------------------------
+
+# Packets of the second tenant wait in a queue, before tracking, with their zone.
+# (nft: port 53 has zone 2, others zone 3)
+queue_with_zone() {
+	if [[ $TOOL == iptables ]]; then
+		ipt -t raw -A PREROUTING -i tod -p udp --dport 53 -j CT --zone 2
+		ipt -t raw -A PREROUTING -i tod -p udp -j CT --zone 3
+		ipt -t raw -A PREROUTING -i tod -p udp -j NFQUEUE --queue-num 5
+		return
+	fi
+	in_ns "$R" nft -f - <<-'RULES'
+		table inet zones {
+			chain pre {
+				type filter hook prerouting priority raw
+				iifname tod udp dport 53 ct zone set 2
+				iifname tod udp dport != 53 ct zone set 3
+				iifname tod meta l4proto udp queue num 5
+			}
+		}
+	RULES
+}
+
+queues() {
+	begin "waiting with a zone"
+	queue_with_zone
+	must queue q "$R" 5
+	ask d
+	is "it waits, and makes no entry" lost 0
+	check "$group: it is in the queue" must hold q
+	step d udp "$X,$port" "$Y,54" len=10
+	must hold q
+	must verdict q accept
+	check "$group: it goes on in its zone" entry "$R" "$FAMILY" "sport=$port" dport=53 zone=2
+	must verdict q accept
+	check "$group: ... and so does the next" entry "$R" "$FAMILY" "sport=$port" dport=54 zone=3
+	t summary "$R" "$FAMILY" udp "sport=$port"
+	result "$group / entries" "${LINES[*]}"
+
+	begin "dropped while it waits"
+	ask d
+	must hold q
+	must verdict q drop
+	check "$group: no entry" no_entry "$R" "$FAMILY" udp "sport=$port"
+
+	begin "its rule goes while it waits"
+	ask d
+	step d udp "$X,$port" "$Y,54" len=10
+	must hold q && must hold q
+	clear_rules
+	# nft's hook goes with the rule, and what was queued there; iptables' stays.
+	t verdict q accept
+	result "$group / verdict" "${ANSWER:-taken}"
+	count_entries "$R" "$FAMILY" udp "sport=$port"
+	result "$group / entries" "$COUNT ${ENTRY##* mark=0}"
+	t verdict q drop
+	result "$group / another verdict" "${ANSWER:-taken}"
+
+	begin "the queue goes"
+	queue_with_zone
+	ask d
+	must hold q
+	must close q
+	ask d
+	is "nobody takes it" lost 0
+	clear_rules
+
+	# Behind tracking: the packet has an entry that is in no table yet.
+	begin "waiting with an entry"
+	zone_of 2 both tod tot
+	if [[ $TOOL == iptables ]]; then
+		ipt -A FORWARD -i tod -p udp -m length --length "$((HEADER + 18))" -j NFQUEUE --queue-num 6
+	else
+		in_ns "$R" nft -f - <<-'RULES'
+			table inet firewall {
+				chain forward {
+					type filter hook forward priority filter
+					iifname tod udp length 18 queue num 6
+				}
+			}
+		RULES
+	fi
+	must queue q "$R" 6
+	ask d
+	must hold q
+	step d udp "$X,$port" "$Y,53" len=11
+	is "another packet is faster" "passed to t" 1 zone=2
+	must verdict q accept
+	check "$group: one entry for both" entry "$R" "$FAMILY" udp "sport=$port" zone=2
+	t summary "$R" "$FAMILY" udp "sport=$port"
+	result "$group / entry" "${LINES[*]}"
+	ask d
+	must hold q
+	must verdict q accept
+	must close q
+	clear_rules
+}
+
+# The module goes while packets wait that hold a template, and nothing else does.
+unload_under_queue() {
+	TOOL=iptables
+	begin "unloading while packets wait"
+	queue_with_zone
+	must queue q "$R" 5
+	ask d
+	step d udp "$X,$port" "$Y,54" len=10
+	must hold q && must hold q
+	clear_rules
+	check "$group: the rules' modules go" unload_users $MODULE
+	check "$group: the tracker goes" unload_tracker "$TRACKER"
+	t verdict q accept
+	result "$group / verdict" "${ANSWER:-taken}"
+	check "$group: ... and comes back" load_tracker "$TRACKER"
+	must close q
+	ask d
+	is "a packet makes an entry" "passed to t" 1 '[UNREPLIED]'
+}
+
+# Where time is slow, each thing once.
+all=$(scaled 1 0)
+for TOOL in iptables nft; do
+	use_family 4
+	tenants
+	for direction in original reply; do
+		directions $direction tod tot
+		if [[ $TOOL == nft ]] && ((all)); then
+			directions $direction tod
+			directions $direction tot
+		fi
+	done
+	by_mark
+	untracked
+	((!all)) || helpers
+	queues
+done
+five_tuple
+use_family 6
+TOOL=nft
+helpers
+((!all)) || five_tuple
+TOOL=iptables
+by_mark
+((!all)) || untracked
+t stats "$R"
+for word in $ANSWER; do
+	result "statistics / ${word%=*}" "${word#*=}"
+done
+use_family 4
+unload_under_queue
+tap_finish
