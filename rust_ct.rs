@@ -18,7 +18,17 @@ module! {
     authors: ["The rust_ct developers"],
     description: "Connection tracking in Rust",
     license: "GPL",
-    alias: ["nf_conntrack", "ip_conntrack", "nf_conntrack-2", "nf_conntrack-10", "nf_nat"],
+    alias: [
+        "nf_conntrack",
+        "ip_conntrack",
+        "nf_conntrack-2",
+        "nf_conntrack-10",
+        "nf_nat",
+        "nf_conntrack_netlink",
+        "ip_conntrack_netlink",
+        "nfnetlink-subsys-1",
+        "nfnetlink-subsys-2",
+    ],
 }
 
 /// Fields are dropped from first to last: the tracker goes with its last entry, and freeing an

@@ -6,7 +6,10 @@
 //! Two packets of one new connection, on two CPUs, each made an entry, and one comes
 //! second. What becomes of it then is told at [`settle_clash`].
 
-use kernel::sync::aref::ARef;
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 use crate::{
     nf::{
@@ -142,6 +145,33 @@ fn insert(conn: ARef<Conn>, rcu: Rcu<'_>) -> Outcome {
         Ok(()) => Outcome::In,
         Err(_) => Outcome::Refused,
     }
+}
+
+/// Puts an entry into the table that user space made, and whose time runs already; the reference
+/// becomes the table's.
+///
+/// `EEXIST`: one of its tuples is there. `ENOSPC`: a chain is too long.
+pub(super) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
+    // After the lock is given back: this may be the last reference.
+    let kept = conn.clone();
+    let net = kept.net();
+    let bh = BhDisabled::new();
+    let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
+    let limit = CHAIN_LIMIT.wrapping_add(random::below(CHAIN_SPREAD));
+    for dir in [Dir::Original, Dir::Reply] {
+        let (rival, length) = table::rival(&pair, &conn, dir);
+        if rival.is_some() {
+            return Err(EEXIST);
+        }
+        if length > limit {
+            resize::request_reseed();
+            net.count_one(Stat::ChainTooLong);
+            return Err(ENOSPC);
+        }
+    }
+    pair.insert(conn).map_err(|_| EEXIST)?;
+    net.count_one(Stat::Insert);
+    Ok(())
 }
 
 /// Whether an entry that came second may be resolved: the protocol has no state that the

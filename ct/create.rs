@@ -151,6 +151,27 @@ pub(super) fn create(
     Ok(Some(conn))
 }
 
+/// Makes an entry of which user space knows both tuples, with one reference, not in the table
+/// yet. `set_up` says what it is like.
+///
+/// `ENOMEM`: the table is full, or memory is.
+pub(super) fn make(
+    net: &Net,
+    zone: Zone,
+    [original, reply]: [&Tuple; 2],
+    hash: TupleHash,
+    set_up: impl FnOnce(&mut Fresh) -> Result,
+    rcu: Rcu<'_>,
+) -> Result<ARef<Conn>> {
+    let room = room(net, hash, rcu)?;
+    let mut fresh =
+        Fresh::new(net, zone, words(original), words(reply), hash.pack()).ok_or(ENOMEM)?;
+    set_up(&mut fresh)?;
+    // The entry gives the room back when it is destroyed.
+    core::mem::forget(room);
+    Ok(fresh.publish())
+}
+
 /// A tuple in memory order, direction included.
 fn words(tuple: &Tuple) -> [u64; 5] {
     let mut words = *tuple.key().words();

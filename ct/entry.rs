@@ -116,7 +116,9 @@ pub(super) fn note_stop(conn: &Conn) {
         } else {
             0
         };
-        timestamps.set_stop(time::real_ns().saturating_sub(late));
+        timestamps
+            .stop()
+            .store(time::real_ns().saturating_sub(late), Relaxed);
     }
 }
 

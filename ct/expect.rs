@@ -263,11 +263,48 @@ fn remove_from(help: &Help, which: fn(&Linked<'_>) -> bool) {
     }
 }
 
+/// The expectation that is made for `tuple`, under the lock.
+fn find_locked<'l>(net: &Net, zone: Zone, tuple: &Tuple, locked: Locked<'l>) -> Option<Linked<'l>> {
+    expect_table::walk_locked(bucket(net, tuple), locked).find(|linked| {
+        !linked.is_expired() && linked.is_in(net) && pattern(linked).matches(tuple, zone.id)
+    })
+}
+
+/// Takes away the expectation that is made for `tuple`, if it is the one that is `meant`.
+/// `ENOENT`: it is not, or there is none.
+pub(super) fn remove_one(
+    net: &Net,
+    zone: Zone,
+    tuple: &Tuple,
+    by: Requester,
+    meant: impl FnOnce(&Expectation) -> Result<bool>,
+) -> Result {
+    let guard = ExpectGuard::new();
+    let linked = find_locked(net, zone, tuple, guard.locked()).ok_or(ENOENT)?;
+    if !meant(&linked)? {
+        return Err(ENOENT);
+    }
+    remove(&linked, by, guard.locked());
+    Ok(())
+}
+
+/// Has `change` change the expectation that is made for `tuple`, if there is one.
+pub(super) fn change_one<R>(
+    net: &Net,
+    zone: Zone,
+    tuple: &Tuple,
+    change: impl FnOnce(&Expectation, Locked<'_>) -> R,
+) -> Option<R> {
+    let guard = ExpectGuard::new();
+    let linked = find_locked(net, zone, tuple, guard.locked())?;
+    Some(change(&linked, guard.locked()))
+}
+
 /// Takes away all expectations that `which` chooses, in one namespace or everywhere.
 pub(super) fn remove_where(
     net: Option<&Net>,
     by: Requester,
-    mut which: impl FnMut(&Expectation) -> bool,
+    mut which: impl FnMut(&Linked<'_>) -> bool,
 ) {
     let guard = ExpectGuard::new();
     let locked = guard.locked();

@@ -32,6 +32,7 @@ use crate::{
         tcp,
         tuple::{
             protocol,
+            Key,
             Tuple, //
         },
     },
@@ -111,13 +112,17 @@ impl Tracker for RustCt {
     }
 
     fn id(conn: &Conn) -> u32 {
-        let tuple = entry::tuple(conn, Dir::Original);
-        // The address tells apart entries of the same tuple; hashed, it gives nothing away.
-        let address = conn.address() as u64;
-        // CAST: the two halves.
-        let (low, high) = (address as u32, (address >> 32) as u32);
-        tuple_hash(&tuple.key(), 0, low, id_seed() ^ high)
+        number_of(&entry::tuple(conn, Dir::Original).key(), conn.address())
     }
+}
+
+/// A number for something that has a tuple. The address tells apart those of the same tuple;
+/// hashed, it gives nothing away.
+pub(super) fn number_of(key: &Key, address: usize) -> u32 {
+    let address = address as u64;
+    // CAST: the two halves.
+    let (low, high) = (address as u32, (address >> 32) as u32);
+    tuple_hash(key, 0, low, id_seed() ^ high)
 }
 
 fn id_seed() -> u32 {

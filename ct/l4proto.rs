@@ -230,7 +230,7 @@ impl Query {
 }
 
 /// ICMP for IPv4.
-struct Icmp;
+pub(super) struct Icmp;
 
 impl Queries for Icmp {
     const QUERY: Query = Query {
@@ -252,7 +252,7 @@ impl Timeouts<1> for Icmp {
 }
 
 /// ICMPv6.
-struct Icmpv6;
+pub(super) struct Icmpv6;
 
 impl Queries for Icmpv6 {
     const QUERY: Query = Query {
@@ -291,7 +291,18 @@ impl Tcp {
     const MAX_SCALE: u8 = 14;
 }
 
+/// What a message says of a TCP connection.
+pub(super) struct TcpTold {
+    state: Option<u8>,
+    /// Of the opener, and of the other peer.
+    scales: (Option<u8>, Option<u8>),
+    /// Flags and a mask, of both.
+    flags: [Option<[u8; 2]>; 2],
+}
+
 impl Memory for Tcp {
+    type Told = TcpTold;
+
     // CAST: a handful. The two scales count for one, as user space is used to.
     const MESSAGE_SIZE: u16 = (2 * size_of_attribute(1) + 2 * size_of_attribute(2)) as u16;
 
@@ -315,9 +326,9 @@ impl Memory for Tcp {
         })
     }
 
-    fn get(conn: &Conn, attributes: &Attributes<'_>) -> Result {
+    fn get(attributes: &Attributes<'_>) -> Result<Option<TcpTold>> {
         let Some(nest) = attributes.get(ProtocolAttribute::Tcp as u16) else {
-            return Ok(());
+            return Ok(None);
         };
         let nest = nest.nest(const { &Self::POLICY })?;
         let attributes = nest.attributes();
@@ -338,22 +349,29 @@ impl Memory for Tcp {
             flags(TcpAttribute::OriginalFlags)?,
             flags(TcpAttribute::ReplyFlags)?,
         ];
+        Ok(Some(TcpTold {
+            state,
+            scales,
+            flags,
+        }))
+    }
+
+    fn set(conn: &Conn, told: &TcpTold) {
         conn.with_proto(|track: &mut tcp::Track| {
-            track.state = state.unwrap_or(track.state);
-            for (seen, flags) in track.seen.iter_mut().zip(flags) {
+            track.state = told.state.unwrap_or(track.state);
+            for (seen, flags) in track.seen.iter_mut().zip(told.flags) {
                 if let Some([flags, mask]) = flags {
                     seen.flags = (seen.flags & !mask) | (flags & mask);
                 }
             }
             let [original, reply] = &mut track.seen;
-            if let (Some(first), Some(second)) = scales {
+            if let (Some(first), Some(second)) = told.scales {
                 if original.has(tcp::flag::WINDOW_SCALE) && reply.has(tcp::flag::WINDOW_SCALE) {
                     original.scale = first;
                     reply.scale = second;
                 }
             }
         });
-        Ok(())
     }
 }
 
@@ -415,7 +433,16 @@ impl Sctp {
     };
 }
 
+/// What a message says of an SCTP association.
+pub(super) struct SctpTold {
+    state: sctp::State,
+    original: wire::sctp::Tag,
+    reply: wire::sctp::Tag,
+}
+
 impl Memory for Sctp {
+    type Told = SctpTold;
+
     // CAST: a handful.
     const MESSAGE_SIZE: u16 = (size_of_attribute(1) + 2 * size_of_attribute(4)) as u16;
 
@@ -437,9 +464,9 @@ impl Memory for Sctp {
         })
     }
 
-    fn get(conn: &Conn, attributes: &Attributes<'_>) -> Result {
+    fn get(attributes: &Attributes<'_>) -> Result<Option<SctpTold>> {
         let Some(nest) = attributes.get(ProtocolAttribute::Sctp as u16) else {
-            return Ok(());
+            return Ok(None);
         };
         let nest = nest.nest(const { &Self::POLICY })?;
         let attributes = nest.attributes();
@@ -447,12 +474,19 @@ impl Memory for Sctp {
         let state = sctp::State::from_u32(need(SctpAttribute::State)?.u8()?.into());
         let original = wire::sctp::Tag(need(SctpAttribute::OriginalTag)?.octets()?);
         let reply = wire::sctp::Tag(need(SctpAttribute::ReplyTag)?.octets()?);
+        Ok(Some(SctpTold {
+            state,
+            original,
+            reply,
+        }))
+    }
+
+    fn set(conn: &Conn, told: &SctpTold) {
         conn.with_proto(|track: &mut sctp::Track| {
-            track.set_state(state);
-            track.set_tag(Direction::Original, original);
-            track.set_tag(Direction::Reply, reply);
+            track.set_state(told.state);
+            track.set_tag(Direction::Original, told.original);
+            track.set_tag(Direction::Reply, told.reply);
         });
-        Ok(())
     }
 }
 

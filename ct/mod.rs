@@ -25,8 +25,8 @@
 //!
 //! # Unloading
 //!
-//! No module that uses our symbols is loaded any more, so the hooks are our own. Each
-//! namespace: hooks and files go, a grace period passes, entries are removed until none is
+//! No module that uses our symbols is loaded any more, so the hooks are our own. Requests of
+//! user space are no longer taken ([`netlink`]). Each namespace: hooks and files go, a grace period passes, entries are removed until none is
 //! left, which includes those that packets in queues hold ([`netns`]). Only then is the
 //! kernel's hook taken back, the collector stopped, the table freed, and, last, the slab:
 //! see the order of fields in `rust_ct.rs`.
@@ -50,6 +50,7 @@ mod icmp_error;
 mod kernel_hook;
 mod l4proto;
 mod labels;
+mod netlink;
 mod netns;
 mod packet;
 pub(crate) mod parse;
@@ -79,6 +80,8 @@ use crate::nf::{
 /// Everything that is switched on, in the order in which it is switched off: fields are
 /// dropped from first to last.
 pub(crate) struct Conntrack {
+    /// Nobody asks for anything any more.
+    _netlink: netlink::Netlink,
     /// The namespaces: no packet comes in any more, and no entry is left, when this is gone.
     _namespaces: PernetRegistration,
     /// The machine's sysctl.
@@ -111,7 +114,9 @@ impl Conntrack {
         let tracker = TrackerRegistration::new::<kernel_hook::RustCt>()?;
         let sysctl = sysctl::Global::new()?;
         let namespaces = PernetRegistration::new::<netns::NetState>()?;
+        let netlink = netlink::Netlink::new()?;
         Ok(Self {
+            _netlink: netlink,
             _namespaces: namespaces,
             _sysctl: sysctl,
             _tracker: tracker,

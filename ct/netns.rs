@@ -13,6 +13,7 @@ use kernel::{
 
 use crate::{
     nf::{
+        ecache,
         net::{
             Counter,
             ExitingNets,
@@ -41,6 +42,7 @@ use super::{
         self,
         Wish, //
     },
+    netlink,
     procfs,
     sysctl,
     walk, //
@@ -123,9 +125,12 @@ impl Pernet for NetState {
         let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
         procfs::register(net)?;
         let files = ScopeGuard::new(|| procfs::unregister(net));
+        ecache::listen::<netlink::Multicast>(net);
+        let listener = ScopeGuard::new(|| ecache::leave(net));
         if params::enable_hooks() {
             hooks::get(net, Wish::Inet)?;
         }
+        listener.dismiss();
         files.dismiss();
         sysctls.dismiss();
         stats.dismiss();
@@ -137,6 +142,7 @@ impl Pernet for NetState {
             if params::enable_hooks() {
                 hooks::put(net, Wish::Inet);
             }
+            ecache::leave(net);
             procfs::unregister(net);
             sysctl::unregister(net);
         }

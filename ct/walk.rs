@@ -142,6 +142,8 @@ pub(super) struct Listing {
     now: Reach,
     /// The latest first.
     earlier: [Reach; EARLIER],
+    /// An order was forgotten: what was listed in it may be listed again.
+    forgot: bool,
 }
 
 /// How many orders a [`Listing`] remembers beside the present one.
@@ -200,6 +202,11 @@ impl Listing {
     pub(super) fn advance(&mut self, net: &Net) -> Option<ARef<Conn>> {
         self.now.at.1 = self.now.at.1.saturating_add(1);
         self.current(net)
+    }
+
+    /// Whether an entry may have been listed twice.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.forgot
     }
 
     /// Looks for an entry in the part of the table where the listing is.
@@ -261,7 +268,8 @@ impl Listing {
             let next = table.next.load(rcu.token());
             if next.is_none_or(|next| next.seed == table.seed) {
                 if table.seed != self.now.seed {
-                    let [first, second, _] = self.earlier;
+                    let [first, second, forgotten] = self.earlier;
+                    self.forgot |= forgotten.at != (0, 0);
                     self.earlier = [self.now, first, second];
                     self.now = Reach {
                         seed: table.seed,

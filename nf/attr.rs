@@ -46,18 +46,54 @@ impl Policy {
         Self::of(bindings::NLA_UNSPEC, len)
     }
 
+    /// Nobody may send it.
+    pub(crate) const REJECTED: Self = Self::of(bindings::NLA_REJECT, 0);
+
+    /// At most `len` octets.
+    pub(crate) const fn octets_up_to(len: u16) -> Self {
+        Self::of(bindings::NLA_BINARY, len)
+    }
+
+    /// Text that ends with a zero, of at most `len` octets without it; 0: of any length.
+    pub(crate) const fn text_up_to(len: u16) -> Self {
+        Self::of(bindings::NLA_NUL_STRING, len)
+    }
+
     /// One octet, not above `max`.
     pub(crate) const fn u8_up_to(max: u8) -> Self {
-        let mut policy = Self::U8;
-        // CAST: one of a handful of numbers.
-        policy.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MAX as u8;
         // CAST: `From` is not const.
-        policy.0.__bindgen_anon_1.__bindgen_anon_1 =
-            bindings::nla_policy__bindgen_ty_1__bindgen_ty_1 {
-                min: 0,
-                max: max as i16,
-            };
-        policy
+        Self::U8.up_to(max as i16)
+    }
+
+    /// Four octets in network byte order, not above `max`.
+    pub(crate) const fn be32_up_to(max: u8) -> Self {
+        // CAST: `From` is not const.
+        Self::of(bindings::NLA_BE32, 0).up_to(max as i16)
+    }
+
+    /// Four octets in the machine's byte order, without other bits than those of `mask`.
+    pub(crate) const fn u32_within(mask: u32) -> Self {
+        Self::U32.within(mask)
+    }
+
+    /// Four octets in network byte order, without other bits than those of `mask`.
+    pub(crate) const fn be32_within(mask: u32) -> Self {
+        Self::of(bindings::NLA_BE32, 0).within(mask)
+    }
+
+    const fn up_to(mut self, max: i16) -> Self {
+        // CAST: one of a handful of numbers.
+        self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MAX as u8;
+        self.0.__bindgen_anon_1.__bindgen_anon_1 =
+            bindings::nla_policy__bindgen_ty_1__bindgen_ty_1 { min: 0, max };
+        self
+    }
+
+    const fn within(mut self, mask: u32) -> Self {
+        // CAST: one of a handful of numbers.
+        self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MASK as u8;
+        self.0.__bindgen_anon_1.mask = mask;
+        self
     }
 
     const fn of(kind: u32, len: u16) -> Self {
@@ -140,8 +176,13 @@ impl<'a> Attribute<'a> {
         Self(attribute, PhantomData)
     }
 
+    /// The attribute as C code takes it.
+    pub(super) fn raw(self) -> *mut bindings::nlattr {
+        self.0.as_ptr()
+    }
+
     /// What is behind the header.
-    fn payload(self) -> &'a [u8] {
+    pub(crate) fn payload(self) -> &'a [u8] {
         // SAFETY: By the type invariants.
         let len = usize::from(unsafe { (*self.0.as_ptr()).nla_len }).saturating_sub(HEADER_LEN);
         // SAFETY: By the type invariants.
@@ -158,13 +199,39 @@ impl<'a> Attribute<'a> {
         self.octets().map(|[octet]| octet)
     }
 
+    /// Two octets, which came in network byte order.
+    pub(crate) fn be16(self) -> Result<u16> {
+        self.octets().map(u16::from_be_bytes)
+    }
+
     /// Four octets, which came in network byte order.
     pub(crate) fn be32(self) -> Result<u32> {
         self.octets().map(u32::from_be_bytes)
     }
 
+    /// Four octets, which came in the machine's byte order.
+    pub(crate) fn u32(self) -> Result<u32> {
+        self.octets().map(u32::from_ne_bytes)
+    }
+
     /// Takes the attribute for a nest, and parses what is in it. `policy` has `N` places.
     pub(crate) fn nest<const N: usize>(self, policy: &'static [Policy; N]) -> Result<Nest<'a, N>> {
+        self.parse(policy, false)
+    }
+
+    /// [`Attribute::nest`], but what is in it must be known, and nothing may be left over.
+    pub(crate) fn nest_strictly<const N: usize>(
+        self,
+        policy: &'static [Policy; N],
+    ) -> Result<Nest<'a, N>> {
+        self.parse(policy, true)
+    }
+
+    fn parse<const N: usize>(
+        self,
+        policy: &'static [Policy; N],
+        strictly: bool,
+    ) -> Result<Nest<'a, N>> {
         let mut nest = Nest {
             table: [null_mut(); N],
             attributes: PhantomData,
@@ -181,6 +248,7 @@ impl<'a> Attribute<'a> {
                 last as core::ffi::c_int,
                 self.0.as_ptr(),
                 Policy::raw(policy),
+                strictly,
             )
         })?;
         Ok(nest)
@@ -197,7 +265,13 @@ pub(crate) struct Nest<'a, const N: usize> {
     attributes: PhantomData<&'a bindings::nlattr>,
 }
 
-impl<const N: usize> Nest<'_, N> {
+impl<'a, const N: usize> Nest<'a, N> {
+    /// The attribute with this number, if there is one.
+    pub(crate) fn get(&self, number: u16) -> Option<Attribute<'a>> {
+        let attribute = *self.table.get(usize::from(number))?;
+        NonNull::new(attribute).map(|attribute| Attribute(attribute, PhantomData))
+    }
+
     /// The attributes by number.
     pub(crate) fn attributes(&self) -> Attributes<'_> {
         // INVARIANT: By the type invariants.
@@ -226,6 +300,11 @@ impl<'a> Message<'a> {
         Self(skb, PhantomData)
     }
 
+    /// The message as C code takes it.
+    pub(super) fn raw(&mut self) -> *mut bindings::sk_buff {
+        self.0
+    }
+
     /// Adds an attribute.
     pub(crate) fn put(&mut self, number: u16, octets: &[u8]) -> Result {
         let len = i32::try_from(octets.len()).map_err(|_| EMSGSIZE)?;
@@ -240,9 +319,39 @@ impl<'a> Message<'a> {
         self.put(number, &[value])
     }
 
+    /// Adds an attribute of two octets, in network byte order.
+    pub(crate) fn put_be16(&mut self, number: u16, value: u16) -> Result {
+        self.put(number, &value.to_be_bytes())
+    }
+
     /// Adds an attribute of four octets, in network byte order.
     pub(crate) fn put_be32(&mut self, number: u16, value: u32) -> Result {
         self.put(number, &value.to_be_bytes())
+    }
+
+    /// Adds an attribute of eight octets, in network byte order; before it, where the machine
+    /// wants that aligned, an empty one with the number `pad`.
+    pub(crate) fn put_be64(&mut self, number: u16, value: u64, pad: u16) -> Result {
+        let octets = value.to_be_bytes();
+        // SAFETY: By the type invariants; reads eight octets.
+        kernel::error::to_result(unsafe {
+            bindings::nla_put_64bit(self.0, number.into(), 8, octets.as_ptr().cast(), pad.into())
+        })
+    }
+
+    /// Adds an attribute of text, with a zero behind it.
+    pub(crate) fn put_text(&mut self, number: u16, text: &[u8]) -> Result {
+        let len = text.len().checked_add(1).ok_or(EMSGSIZE)?;
+        let len = i32::try_from(len).map_err(|_| EMSGSIZE)?;
+        // SAFETY: By the type invariants.
+        let place = unsafe { bindings::rct_nla_reserve(self.0, number.into(), len) };
+        let place = NonNull::new(place).ok_or(EMSGSIZE)?.cast::<u8>();
+        // SAFETY: There is room for the text and a zero; nobody else looks at it yet.
+        unsafe {
+            core::ptr::copy_nonoverlapping(text.as_ptr(), place.as_ptr(), text.len());
+            place.add(text.len()).write(0);
+        }
+        Ok(())
     }
 
     /// Adds a nest, and into it what `fill` adds.

@@ -11,6 +11,7 @@
 #include <linux/netfilter_ipv6.h>
 #include <linux/netfilter/nf_conntrack_pptp.h>
 #include <linux/netfilter/nf_conntrack_proto_gre.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
@@ -86,6 +87,7 @@ RCT_CONST(EXT_SIZE_SYNPROXY, sizeof(struct nf_conn_synproxy));
 RCT_CONST(EXT_SIZE_ACT_CT, sizeof(struct nf_conn_act_ct_ext));
 RCT_CONST(GFP_KERNEL_ACCOUNT, (__force unsigned long)GFP_KERNEL_ACCOUNT);
 RCT_CONST(PAGE_SIZE, PAGE_SIZE);
+RCT_CONST(NLMSG_DEFAULT_SIZE, NLMSG_DEFAULT_SIZE);
 RCT_CONST(CHECKSUM_COMPLETE, CHECKSUM_COMPLETE);
 RCT_CONST(CHECKSUM_PARTIAL, CHECKSUM_PARTIAL);
 RCT_CONST(NETDEV_DOWN, NETDEV_DOWN);

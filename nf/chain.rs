@@ -424,6 +424,41 @@ impl DetachedList {
         })
     }
 
+    /// The `N` entries with the lowest addresses that are not below `from`, of those that
+    /// `which` chooses; in this order.
+    pub(crate) fn lowest_from<const N: usize>(
+        &self,
+        from: usize,
+        which: impl Fn(&Conn) -> bool,
+    ) -> [Option<ARef<Conn>>; N] {
+        self.locked(|| {
+            // SAFETY: The head is valid, and with the lock held the list stands still.
+            let mut node = unsafe { bindings::rct_nulls_first_rcu(self.head.get()) };
+            let mut found: [Option<&Conn>; N] = [None; N];
+            while node as usize & MARKED == 0 {
+                // SAFETY: The node is on the list, which has a reference to its entry.
+                let conn = unsafe { Conn::from_raw(entry_of(node).0.as_ptr()) };
+                if conn.address() >= from && which(conn) {
+                    // It takes the place of the first that is higher, and that the next one's.
+                    let mut moving = conn;
+                    for place in &mut found {
+                        match place {
+                            Some(other) if other.address() < moving.address() => {}
+                            Some(other) => core::mem::swap(other, &mut moving),
+                            None => {
+                                *place = Some(moving);
+                                break;
+                            }
+                        }
+                    }
+                }
+                // SAFETY: As above.
+                node = unsafe { bindings::rct_nulls_next_rcu(node) };
+            }
+            found.map(|conn| conn.map(ARef::from))
+        })
+    }
+
     /// Whether nothing is on it.
     pub(crate) fn is_empty(&self) -> bool {
         // SAFETY: The head is valid.

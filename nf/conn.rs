@@ -134,10 +134,21 @@ pub(crate) enum StatusBit {
 pub(crate) struct Status(usize);
 
 impl Status {
+    /// One bit alone.
+    pub(crate) const fn of(bit: StatusBit) -> Self {
+        Self(1 << bit as u32)
+    }
+
     /// Whether `bit` was set.
     #[inline]
     pub(crate) fn has(self, bit: StatusBit) -> bool {
         self.0 & (1 << bit as u32) != 0
+    }
+
+    /// All bits, as user space knows them (`IPS_*`).
+    pub(crate) fn bits(self) -> u32 {
+        // CAST: there are 16.
+        self.0 as u32
     }
 }
 
@@ -200,7 +211,7 @@ impl Conn {
     }
 
     #[inline]
-    fn status_word(&self) -> &Atomic<usize> {
+    pub(super) fn status_word(&self) -> &Atomic<usize> {
         // SAFETY: The field is valid, aligned, and only accessed atomically by all.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).status).cast()) }
     }
@@ -307,6 +318,14 @@ impl Conn {
     pub(crate) fn mark(&self) -> u32 {
         // SAFETY: The field is valid, aligned, and only accessed atomically by all.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).mark)) }.load(Relaxed)
+    }
+
+    /// The connection that announced this one.
+    pub(crate) fn master(&self) -> Option<&Self> {
+        // SAFETY: Set before the entry is shared, and not changed while it lives.
+        let master = NonNull::new(unsafe { (*self.raw()).master })?;
+        // SAFETY: The entry has a reference on it.
+        Some(unsafe { Self::from_raw(master.as_ptr()) })
     }
 
     /// The security module's number for the connection.
@@ -628,7 +647,6 @@ impl Fresh {
 
     /// The connection was expected by `master`, whose marks it takes over.
     pub(crate) fn set_master(&mut self, master: ARef<Conn>) {
-        self.conn().set(StatusBit::Expected);
         // SAFETY: By the type invariants nobody else uses the fields. The master's marks may
         // change at any time, and are single words.
         unsafe {
@@ -641,8 +659,18 @@ impl Fresh {
             {
                 (*raw).secmark = master.secmark();
             }
-            (*raw).master = ARef::into_raw(master).as_ptr().cast();
         }
+        self.set_master_only(master);
+    }
+
+    /// [`Fresh::set_master`], but the marks stay as they are.
+    pub(crate) fn set_master_only(&mut self, master: ARef<Conn>) {
+        self.conn().set(StatusBit::Expected);
+        // SAFETY: By the type invariants nobody else uses the field.
+        let place = unsafe { &mut *addr_of_mut!((*self.0.as_ptr()).master) };
+        let old = core::mem::replace(place, ARef::into_raw(master).as_ptr().cast());
+        // SAFETY: The pointer owned a reference.
+        drop(NonNull::new(old).map(|old| unsafe { ARef::<Conn>::from_raw(old.cast()) }));
     }
 
     /// Makes the entry shareable, with one reference.

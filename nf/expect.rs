@@ -162,6 +162,11 @@ impl Flags {
         self.0 & flag as u32 != 0
     }
 
+    /// All bits.
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
     /// Whether none is set.
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
@@ -338,6 +343,12 @@ impl Expectation {
         unsafe { core::ptr::eq((*self.raw()).master, (*other.raw()).master) }
     }
 
+    /// Whether `conn` is its master.
+    pub(crate) fn has_master(&self, conn: &Conn) -> bool {
+        // SAFETY: Valid, and not changed; compares the pointers, does not follow them.
+        core::ptr::eq(unsafe { (*self.raw()).master }, conn.raw())
+    }
+
     /// Tells its maker's function, if there is one, of the connection that was expected.
     ///
     /// The section keeps that function from being unloaded.
@@ -397,6 +408,15 @@ impl Deref for Seen<'_> {
 }
 
 impl<'r> Seen<'r> {
+    /// # Safety
+    ///
+    /// As the invariants say.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::nf_conntrack_expect, rcu: Rcu<'r>) -> Self {
+        // INVARIANT: the caller's promise.
+        // SAFETY: As above.
+        Self(unsafe { Expectation::from_raw(ptr) }, rcu)
+    }
+
     /// Takes a reference; [`None`] if the last one was given back meanwhile.
     pub(crate) fn get(&self) -> Option<ARef<Expectation>> {
         // SAFETY: Valid for `'r`; at zero the count stays there.
@@ -468,6 +488,12 @@ impl<'l> Linked<'l> {
     pub(crate) fn net(&self) -> &'l Net {
         // SAFETY: By the type invariants its master's namespace lives.
         unsafe { Net::from_raw(bindings::rct_expect_net(self.raw())) }
+    }
+
+    /// The helper that made it.
+    pub(crate) fn helper(&self) -> Option<&'l Helper> {
+        // SAFETY: By the type invariants.
+        unsafe { Expectation::helper_in(addr_of_mut!((*self.raw()).helper), self.1.rcu()) }
     }
 
     /// The helper that the expected connection gets.
@@ -619,6 +645,12 @@ impl<'a> Draft<'a> {
     pub(crate) fn master(&self) -> &'a Conn {
         // SAFETY: By the type invariants.
         unsafe { Conn::from_raw((*self.raw()).master) }
+    }
+
+    /// The reference that it was made with.
+    pub(crate) fn first_reference(&self) -> ARef<Expectation> {
+        // SAFETY: Its maker's, who takes it over here.
+        unsafe { ARef::from_raw(self.0.cast()) }
     }
 
     /// What it has become so far.

@@ -21,10 +21,7 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+    sync::atomic::Atomic,
     types::Opaque, //
 };
 
@@ -220,6 +217,22 @@ impl Counters {
         }
     }
 
+    /// Takes packets and bytes off.
+    pub(crate) fn take_off(&self, dir: Dir, packets: u64, bytes: u64) {
+        let counter = self.of(dir);
+        // SAFETY: The fields are valid `atomic64_t`. CAST: they wrap round.
+        unsafe {
+            bindings::rct_atomic64_add(
+                (packets as i64).wrapping_neg(),
+                addr_of_mut!((*counter).packets),
+            );
+            bindings::rct_atomic64_add(
+                (bytes as i64).wrapping_neg(),
+                addr_of_mut!((*counter).bytes),
+            );
+        }
+    }
+
     /// Packets and bytes so far.
     pub(crate) fn read(&self, dir: Dir) -> (u64, u64) {
         let counter = self.of(dir);
@@ -251,10 +264,10 @@ impl Timestamps {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).start)) }
     }
 
-    /// Notes the end, in nanoseconds since the epoch.
-    pub(crate) fn set_stop(&self, ns: u64) {
+    /// End, in nanoseconds since the epoch; 0 if it has not ended.
+    pub(crate) fn stop(&self) -> &Atomic<u64> {
         // SAFETY: A valid, aligned field.
-        unsafe { Atomic::<u64>::from_ptr(addr_of_mut!((*self.0.get()).stop)) }.store(ns, Relaxed);
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).stop)) }
     }
 }
 
@@ -298,15 +311,31 @@ impl SeqAdjust {
     }
 }
 
-/// What SYNPROXY keeps; only its own code reads it.
+/// What SYNPROXY keeps.
 #[repr(transparent)]
 pub(crate) struct SynProxy(Opaque<bindings::nf_conn_synproxy>);
 
-// SAFETY: Not accessed by us.
+// SAFETY: Single words, accessed atomically.
 unsafe impl Sync for SynProxy {}
 // SAFETY: `struct nf_conn_synproxy` is the part under this number.
 unsafe impl Extension for SynProxy {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_SYNPROXY;
+}
+
+impl SynProxy {
+    /// The sequence number that it opened the connection with, the time stamp that it did so
+    /// with, and how far time stamps are shifted.
+    pub(crate) fn words(&self) -> [&Atomic<u32>; 3] {
+        let raw = self.0.get();
+        // SAFETY: Valid, aligned fields.
+        unsafe {
+            [
+                Atomic::from_ptr(addr_of_mut!((*raw).isn)),
+                Atomic::from_ptr(addr_of_mut!((*raw).its)),
+                Atomic::from_ptr(addr_of_mut!((*raw).tsoff)),
+            ]
+        }
+    }
 }
 
 /// Bits that rules set and match.

@@ -42,6 +42,10 @@ use kernel::{
 };
 
 use super::{
+    attr::{
+        Attribute,
+        Message, //
+    },
     bindings,
     conn::{
         Conn,
@@ -70,7 +74,8 @@ pub(crate) const CLASSES: usize = bindings::NF_CT_MAX_EXPECT_CLASSES as usize;
 /// How many expectations a class may have at most, and has without a helper.
 pub(crate) const MAX_EXPECTED: u32 = bindings::NF_CT_EXPECT_MAX_CNT;
 
-const NAME_LEN: usize = bindings::NF_CT_HELPER_NAME_LEN as usize;
+/// Octets of a name, with the zero behind it.
+pub(crate) const NAME_LEN: usize = bindings::NF_CT_HELPER_NAME_LEN as usize;
 
 /// The name of a helper: text of up to fifteen bytes, filled up with zeroes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,19 @@ impl Name {
             }
         }
         None
+    }
+
+    /// Text that user space sent. [`None`]: it is too long to be a name.
+    pub(crate) fn of_attribute(attribute: Attribute<'_>) -> Option<Self> {
+        let text = attribute.payload().split(|byte| *byte == 0).next()?;
+        let mut name = [0; NAME_LEN];
+        if text.len() >= NAME_LEN {
+            return None;
+        }
+        for (place, byte) in name.iter_mut().zip(text) {
+            *place = *byte;
+        }
+        Some(Self(name))
     }
 
     /// `prefix` and text, as far as there is room.
@@ -269,6 +287,12 @@ impl Helper {
         flags.load(Relaxed) & USERSPACE != 0
     }
 
+    /// The last class.
+    pub(crate) fn last_class(&self) -> u32 {
+        // SAFETY: Valid, and not changed.
+        unsafe { (*self.raw()).expect_class_max }
+    }
+
     fn policy_at(&self, class: u32) -> Option<*mut bindings::nf_conntrack_expect_policy> {
         let class = class as usize;
         // SAFETY: In bounds, as just compared.
@@ -336,6 +360,33 @@ impl Helper {
         let verdict = unsafe { function(skb.raw(), transport, conn.raw(), info as u32) };
         // CAST: as C code does; queue numbers stand in the upper half.
         Verdict::from_raw(verdict as u32)
+    }
+
+    /// Adds to a message what it wants to tell of a connection that it helps. (What it cannot
+    /// tell is left out.)
+    pub(crate) fn tell(&self, conn: &Conn, message: &mut Message<'_>, _rcu: Rcu<'_>) {
+        if self.function().load(Acquire).is_null() {
+            return;
+        }
+        // SAFETY: Valid, and not changed.
+        if let Some(function) = unsafe { (*self.raw()).to_nlattr } {
+            // SAFETY: The entry is valid, the message ours; the section keeps the module.
+            unsafe { function(message.raw(), conn.raw()) };
+        }
+    }
+
+    /// Tells it what user space says of a connection that it helps.
+    pub(crate) fn hear(&self, conn: &Conn, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
+        if self.function().load(Acquire).is_null() {
+            return;
+        }
+        // SAFETY: Valid, and not changed.
+        if let Some(function) = unsafe { (*self.raw()).from_nlattr } {
+            let info = info.map_or(null_mut(), Attribute::raw);
+            // SAFETY: The entry is valid, the attribute too, or null; the section keeps the
+            // module.
+            unsafe { function(info, conn.raw()) };
+        }
     }
 
     /// Whether it wants to know when a connection that it helps ends.

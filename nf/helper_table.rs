@@ -283,6 +283,15 @@ impl Function {
         unsafe { bindings::strcmp((*self.0.as_ptr()).name, name) == 0 }
     }
 
+    /// Shows `f` its name.
+    pub(crate) fn with_name<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        // SAFETY: By the type invariants; the name is text, and as long-lived.
+        f(unsafe {
+            let name = (*self.0.as_ptr()).name;
+            core::slice::from_raw_parts(name.cast(), bindings::strlen(name))
+        })
+    }
+
     /// The function's address.
     pub(crate) fn address(&self) -> Option<usize> {
         // SAFETY: By the type invariants.

@@ -26,6 +26,7 @@ struct list_head;
 struct module;
 struct net;
 struct net_device;
+struct netlink_dump_control;
 struct netns_ct;
 struct nf_conn;
 struct nf_conntrack_expect;
@@ -37,9 +38,14 @@ struct nf_hook_ops;
 struct nf_hook_state;
 struct nf_nat_hook;
 struct nf_nat_lookup_hook_priv;
+struct nfnl_ct_hook;
+struct nla_policy;
+struct nlattr;
+struct nlmsghdr;
 struct proc_dir_entry;
 struct seq_file;
 struct sk_buff;
+struct sock;
 
 /* packet buffers */
 unsigned long rct_skb_nfct(const struct sk_buff *skb);
@@ -108,7 +114,8 @@ extern spinlock_t rct_keymap_lock;
 void rct_list_add_tail_rcu(struct list_head *entry, struct list_head *list);
 void rct_keymap_kfree_rcu(struct nf_ct_gre_keymap *map);
 int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *nest,
-			 const struct nla_policy *policy);
+			 const struct nla_policy *policy, bool strictly);
+void *rct_nla_reserve(struct sk_buff *skb, int number, int len);
 struct nlattr *rct_nla_nest_start(struct sk_buff *skb, int number);
 void rct_nla_nest_end(struct sk_buff *skb, struct nlattr *nest);
 bool rct_skb_checksum_none(const struct sk_buff *skb);
@@ -275,5 +282,17 @@ extern bool rct_param_tstamp;
 int rct_table_resize(unsigned int buckets);
 unsigned int rct_table_buckets(void);
 void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);
+
+/* netlink messages */
+u32 rct_netlink_portid(const struct sk_buff *skb);
+struct net *rct_netlink_net(const struct sk_buff *skb);
+struct sk_buff *rct_nlmsg_new(size_t payload, gfp_t flags);
+struct nlmsghdr *rct_nfnl_msg_put(struct sk_buff *skb, u32 portid, u32 seq, u16 type, u16 flags,
+				  u8 family, u16 resource);
+void rct_nlmsg_end(struct sk_buff *skb, struct nlmsghdr *head);
+int rct_netlink_dump_start(struct sock *kernel, struct sk_buff *skb,
+			   const struct nlmsghdr *head, struct netlink_dump_control *control);
+int rct_nat_parse(struct nf_conn *ct, unsigned int manip, const struct nlattr *attribute);
+void rct_nfnl_ct_hook_set(const struct nfnl_ct_hook *hook);
 
 #endif /* _RUST_CT_HELPERS_H */

@@ -70,7 +70,7 @@ pub(crate) enum TupleAttribute {
 pub(crate) const TUPLE_PLACES: usize = bindings::ctattr_l4proto___CTA_PROTO_MAX as usize;
 
 impl TupleAttribute {
-    /// The bit by which a request wants it (`CTA_FILTER_F_*` of `nf_internals.h`).
+    /// The bit of its [`Parts`].
     const fn bit(self) -> u32 {
         1 << match self {
             Self::SourcePort => 4,
@@ -85,10 +85,40 @@ impl TupleAttribute {
     }
 }
 
+/// Which parts of a tuple a request has to tell, or a filter compares (`CTA_FILTER_F_*` of
+/// `nf_internals.h`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parts(pub(crate) u32);
+
+impl Parts {
+    /// The source address.
+    pub(crate) const SOURCE: Self = Self(1);
+    /// The destination address.
+    pub(crate) const DESTINATION: Self = Self(1 << 1);
+    /// The zone, if it is told.
+    pub(crate) const ZONE: Self = Self(1 << 2);
+    /// The protocol's number.
+    pub(crate) const PROTOCOL: Self = Self(1 << 3);
+    /// All.
+    pub(crate) const ALL: Self = Self(0xfff);
+    /// What a protocol has in the place of ports.
+    pub(crate) const TRANSPORT: Self = Self(0xff0);
+
+    /// Whether some of `others` are among them.
+    pub(crate) const fn any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    /// Whether that of an attribute is among them.
+    pub(crate) const fn has(self, attribute: TupleAttribute) -> bool {
+        self.0 & attribute.bit() != 0
+    }
+}
+
 /// The attributes of a request, of which some have to be there.
 pub(crate) struct Request<'a> {
     attributes: Attributes<'a>,
-    wanted: u32,
+    wanted: Parts,
 }
 
 impl<'a> Request<'a> {
@@ -96,11 +126,14 @@ impl<'a> Request<'a> {
     ///
     /// `table` is as [`Attributes::from_raw`] wants it, with [`TUPLE_PLACES`] places.
     pub(crate) unsafe fn from_raw(table: *mut *mut bindings::nlattr, wanted: u32) -> Self {
-        Self {
-            // SAFETY: The caller's promise.
-            attributes: unsafe { Attributes::from_raw(table, TUPLE_PLACES) },
-            wanted,
-        }
+        // SAFETY: The caller's promise.
+        let attributes = unsafe { Attributes::from_raw(table, TUPLE_PLACES) };
+        Self::new(attributes, Parts(wanted))
+    }
+
+    /// A request with these attributes, of which those of `wanted` have to be there.
+    pub(crate) fn new(attributes: Attributes<'a>, wanted: Parts) -> Self {
+        Self { attributes, wanted }
     }
 
     /// The first `N` octets of an attribute; [`None`] if nobody wants to know. `EINVAL`: it is
@@ -109,7 +142,7 @@ impl<'a> Request<'a> {
         &self,
         attribute: TupleAttribute,
     ) -> Result<Option<[u8; N]>> {
-        if self.wanted & attribute.bit() == 0 {
+        if !self.wanted.has(attribute) {
             return Ok(None);
         }
         let attribute = self.attributes.get(attribute as u16).ok_or(EINVAL)?;
@@ -152,14 +185,21 @@ pub(crate) trait Memory: 'static {
     /// Octets that it takes in a message, without the nest's header.
     const MESSAGE_SIZE: u16;
 
+    /// What a message says of it.
+    type Told;
+
     /// Whether a full table may drop the entry, assured or not.
     fn may_be_dropped(conn: &Conn) -> bool;
 
     /// Writes it: of an entry that is going, the state only.
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result;
 
-    /// Reads it. `attributes` are those of [`ProtocolAttribute`]s.
-    fn get(conn: &Conn, attributes: &Attributes<'_>) -> Result;
+    /// Reads what a message says, if it does. `attributes` are those of
+    /// [`ProtocolAttribute`]s.
+    fn get(attributes: &Attributes<'_>) -> Result<Option<Self::Told>>;
+
+    /// Has the entry remember that.
+    fn set(conn: &Conn, told: &Self::Told);
 }
 
 /// What a protocol shows of an entry in `/proc/net/nf_conntrack`.
@@ -179,7 +219,7 @@ pub(crate) enum ProtocolAttribute {
 }
 
 /// Places in a table of [`ProtocolAttribute`]s.
-const PROTOCOL_PLACES: usize = bindings::ctattr_protoinfo___CTA_PROTOINFO_MAX as usize;
+pub(crate) const PROTOCOL_PLACES: usize = bindings::ctattr_protoinfo___CTA_PROTOINFO_MAX as usize;
 
 /// What the TCP tracker remembers (`CTA_PROTOINFO_TCP_*`).
 #[derive(Clone, Copy)]
@@ -375,7 +415,12 @@ unsafe extern "C" fn from_nlattr<M: Memory>(
     // SAFETY: The caller's promise; it has a place for each attribute of this kind.
     let attributes = unsafe { Attributes::from_raw(tb, PROTOCOL_PLACES) };
     // SAFETY: The caller's promise.
-    to_errno(M::get(unsafe { Conn::from_raw(ct) }, &attributes))
+    let conn = unsafe { Conn::from_raw(ct) };
+    to_errno(M::get(&attributes).map(|told| {
+        if let Some(told) = told {
+            M::set(conn, &told);
+        }
+    }))
 }
 
 /// [`Shown::show`].

@@ -25,6 +25,7 @@ use super::{
     conn::{
         self,
         Conn,
+        Fresh,
         LayoutTwin, //
     },
     ext::{
@@ -88,10 +89,7 @@ impl<'a> Unconfirmed<'a> {
 
     /// The connection that announced this one.
     pub(crate) fn master(&self) -> Option<&'a Conn> {
-        // SAFETY: Not changed while the entry lives, which has a reference on it.
-        let master = NonNull::new(unsafe { (*self.0.raw()).master })?;
-        // SAFETY: As above.
-        Some(unsafe { Conn::from_raw(master.as_ptr()) })
+        self.0.master()
     }
 
     /// The same, for a shorter time.
@@ -220,6 +218,23 @@ impl Flow {
             }
         }
     }
+}
+
+/// Has an entry that its maker alone knows translated as user space says; see
+/// [`Translator::parse`]. `EOPNOTSUPP`: nobody does NAT.
+pub(crate) fn set_up(
+    entry: &mut Fresh,
+    source: bool,
+    attribute: Option<Attribute<'_>>,
+) -> kernel::error::Result {
+    let manip = if source {
+        bindings::nf_nat_manip_type_NF_NAT_MANIP_SRC
+    } else {
+        bindings::nf_nat_manip_type_NF_NAT_MANIP_DST
+    };
+    let attribute = attribute.map_or(null(), |attribute| attribute.raw().cast_const());
+    // SAFETY: The entry is its maker's alone; the attribute is valid, or null.
+    kernel::error::to_result(unsafe { bindings::rct_nat_parse(entry.raw(), manip, attribute) })
 }
 
 /// Who does NAT on this machine (`nf_nat_hook`).

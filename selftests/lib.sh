@@ -198,6 +198,8 @@ load_tracker() {
 	stock) modprobe nf_conntrack enable_hooks=1 "$@" ;;
 	rust_ct)
 		module=$(rust_ct_module) || return
+		# Not a module in each kernel.
+		modprobe -q nfnetlink
 		modprobe -a nf_defrag_ipv4 nf_defrag_ipv6 && insmod "$module" "$@"
 		;;
 	esac

@@ -243,7 +243,7 @@ c_export! {
 /// # Safety
 ///
 /// `choice` may be called with an expectation, the lock held, and `data`.
-unsafe fn chosen(choice: Choice, data: *mut c_void) -> impl FnMut(&Expectation) -> bool {
+unsafe fn chosen(choice: Choice, data: *mut c_void) -> impl FnMut(&Linked<'_>) -> bool {
     move |expectation| {
         // SAFETY: The caller's promise.
         choice.is_some_and(|choice| unsafe { choice(expectation.raw(), data) })

@@ -216,7 +216,8 @@ impl<'a> Line<'a> {
             field(out, " expires=", self.left);
             out.text("s");
         }
-        field(out, " id=", RustCt::id(self.conn));
+        // Netlink hands out its octets as they lie in memory, for network byte order.
+        field(out, " id=", u32::from_be(RustCt::id(self.conn)));
     }
 
     fn is_stream(&self) -> bool {

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Entries that user space takes away: one, or all that pass a filter.
+
+use kernel::prelude::*;
+
+use crate::nf::{
+    attr::Policy,
+    ctattr::entry as number,
+    nfnetlink::{
+        Handler,
+        Request, //
+    },
+    tracker::Tracker, //
+};
+
+use super::{
+    super::{
+        delete,
+        kernel_hook::RustCt,
+        walk, //
+    },
+    filter::{
+        self,
+        Filter, //
+    },
+    get,
+    tuple,
+    POLICY, //
+};
+
+/// Takes entries away.
+pub(super) struct Delete;
+
+impl Handler for Delete {
+    const POLICY: &'static [Policy] = &POLICY;
+
+    fn handle(request: &Request<'_>) -> Result {
+        let names_one =
+            request.get(number::ORIGINAL).is_some() || request.get(number::REPLY).is_some();
+        if names_one && request.get(number::FILTER).is_none() {
+            one(request)
+        } else {
+            some(request)
+        }
+    }
+}
+
+/// The entry that the request names, unless it has another number by now.
+fn one(request: &Request<'_>) -> Result {
+    let conn = get::find_named(request)?;
+    if let Some(id) = request.get(number::ID) {
+        if id.octets()? != RustCt::id(&conn).to_ne_bytes() {
+            return Err(ENOENT);
+        }
+    }
+    delete::delete_for(&conn, request.requester());
+    Ok(())
+}
+
+/// All entries that pass the request's filter.
+fn some(request: &Request<'_>) -> Result {
+    tuple::get_zone(request.get(number::ZONE))?;
+    // Old clients leave something there that they do not mean.
+    let means_family = request.version() != 0 || request.get(number::FILTER).is_some();
+    let family = if means_family { request.family() } else { 0 };
+    let filter = Filter::of(&request.attributes(), family)?;
+    walk::for_each(Some(request.net()), |conn| {
+        if filter::passes(&filter, conn) {
+            delete::delete_for(conn, request.requester());
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which entries a request is about.
+
+use kernel::prelude::*;
+
+use crate::{
+    nf::{
+        attr::{
+            Attribute,
+            Attributes,
+            Policy, //
+        },
+        conn::{
+            Conn,
+            Dir, //
+        },
+        ctattr::{
+            entry as number,
+            filter, //
+        },
+        l4proto::{
+            Parts,
+            TupleAttribute, //
+        },
+    },
+    proto::{
+        direction::Direction,
+        tuple::{
+            protocol,
+            Tuple, //
+        },
+    },
+};
+
+use super::{
+    super::entry,
+    tuple, //
+};
+
+static POLICY: [Policy; filter::PLACES] = {
+    let mut policy = [const { Policy::ANY }; filter::PLACES];
+    policy[filter::ORIGINAL as usize] = Policy::u32_within(Parts::ALL.0);
+    policy[filter::REPLY as usize] = Policy::u32_within(Parts::ALL.0);
+    policy
+};
+
+/// Bits, and which of them count.
+#[derive(Clone, Copy, Default)]
+struct Bits {
+    value: u32,
+    mask: u32,
+}
+
+impl Bits {
+    fn matches(self, bits: u32) -> bool {
+        bits & self.mask == self.value
+    }
+}
+
+/// Some parts of one of an entry's tuples.
+struct Ends {
+    parts: Parts,
+    tuple: Tuple,
+}
+
+impl Ends {
+    fn matches(&self, other: &Tuple) -> bool {
+        use TupleAttribute as A;
+        let wants = |attribute| self.parts.has(attribute);
+        let own = &self.tuple;
+        let ports = |source, destination| {
+            (!wants(source) || own.src_key == other.src_key)
+                && (!wants(destination) || own.dst_key == other.dst_key)
+        };
+        let query = |id, kind, code| {
+            (!wants(kind) || own.icmp_type() == other.icmp_type())
+                && (!wants(code) || own.icmp_code() == other.icmp_code())
+                && (!wants(id) || own.src_key == other.src_key)
+        };
+        (!self.parts.any(Parts::SOURCE) || own.src == other.src)
+            && (!self.parts.any(Parts::DESTINATION) || own.dst == other.dst)
+            && (!self.parts.any(Parts::PROTOCOL) || own.protonum == other.protonum)
+            && match other.protonum {
+                protocol::TCP | protocol::UDP => ports(A::SourcePort, A::DestinationPort),
+                protocol::ICMP => query(A::IcmpId, A::IcmpType, A::IcmpCode),
+                protocol::ICMPV6 => query(A::Icmpv6Id, A::Icmpv6Type, A::Icmpv6Code),
+                // Ports of other protocols are not compared.
+                _ => true,
+            }
+    }
+}
+
+/// What entries have to be like. [`None`] of all: anything.
+pub(super) struct Filter {
+    /// 0: any.
+    family: u8,
+    /// Of either direction, or of both.
+    zone: Option<u16>,
+    original: Option<Ends>,
+    reply: Option<Ends>,
+    mark: Bits,
+    status: Bits,
+}
+
+impl Filter {
+    /// The filter of a request; [`None`]: it is about all entries.
+    pub(super) fn of(attributes: &Attributes<'_>, family: u8) -> Result<Option<Self>> {
+        let get = |place| attributes.get(place);
+        let filters = [number::MARK, number::FILTER, number::STATUS, number::ZONE];
+        if family == 0 && filters.into_iter().all(|place| get(place).is_none()) {
+            return Ok(None);
+        }
+        let mark = bits(get(number::MARK), get(number::MARK_MASK), |_| u32::MAX)?;
+        let status = bits(get(number::STATUS), get(number::STATUS_MASK), |value| value)?;
+        if get(number::STATUS).is_some() && status.mask == 0 {
+            return Err(EINVAL);
+        }
+        // A tuple's own zone takes the place of the default one, and then no more.
+        let by_zone = get(number::ZONE).is_some();
+        let mut zone = tuple::get_zone(get(number::ZONE))?;
+
+        let mut parts = (Parts(0), Parts(0));
+        if let Some(nest) = get(number::FILTER) {
+            let nest = nest.nest_strictly(&POLICY)?;
+            let flags = |place| match nest.attributes().get(place) {
+                Some(flags) => flags.u32().map(Parts),
+                None => Ok(Parts(0)),
+            };
+            parts = (flags(filter::ORIGINAL)?, flags(filter::REPLY)?);
+        }
+        let mut ends = |place, direction, parts| -> Result<Option<Ends>> {
+            if parts == Parts(0) {
+                return Ok(None);
+            }
+            let attribute: Attribute<'_> = get(place).ok_or(EINVAL)?;
+            let tuple = tuple::get(attribute, direction, family, Some(&mut zone), parts)?;
+            Ok(Some(Ends { parts, tuple }))
+        };
+        let original = ends(number::ORIGINAL, Direction::Original, parts.0)?;
+        let reply = ends(number::REPLY, Direction::Reply, parts.1)?;
+        Ok(Some(Self {
+            family,
+            zone: by_zone.then_some(zone.id),
+            original,
+            reply,
+            mark,
+            status,
+        }))
+    }
+
+    /// Whether it is about an entry.
+    pub(super) fn matches(&self, conn: &Conn) -> bool {
+        let original = entry::tuple(conn, Dir::Original);
+        let ends = |ends: &Option<Ends>, tuple: &Tuple| {
+            ends.as_ref().is_none_or(|ends| ends.matches(tuple))
+        };
+        (self.family == 0 || u16::from(self.family) == original.l3num)
+            && self.zone.is_none_or(|id| entry::zone(conn).id == id)
+            && ends(&self.original, &original)
+            && ends(&self.reply, &entry::tuple(conn, Dir::Reply))
+            && self.mark.matches(conn.mark())
+            && self.status.matches(conn.status().bits())
+    }
+}
+
+/// A value and its mask, which is nothing without a value.
+fn bits(
+    value: Option<Attribute<'_>>,
+    mask: Option<Attribute<'_>>,
+    default: impl FnOnce(u32) -> u32,
+) -> Result<Bits> {
+    match (value, mask) {
+        (None, None) => Ok(Bits::default()),
+        (None, Some(_)) => Err(EINVAL),
+        (Some(value), mask) => {
+            let value = value.be32()?;
+            Ok(Bits {
+                value,
+                mask: match mask {
+                    Some(mask) => mask.be32()?,
+                    None => default(value),
+                },
+            })
+        }
+    }
+}
+
+/// Whether a request is about an entry.
+pub(super) fn passes(filter: &Option<Filter>, conn: &Conn) -> bool {
+    filter.as_ref().is_none_or(|filter| filter.matches(conn))
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What user space wants to know of entries.
+//!
+//! A dump remembers how far it is as a [`Listing`] does. So an entry that is there all the time
+//! is told of once, whatever becomes of the table meanwhile; and neither a lock is held nor
+//! are bottom halves off while a message is written.
+
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use crate::{
+    nf::{
+        attr::Policy,
+        conn::{
+            Conn,
+            Dir, //
+        },
+        ctattr::{
+            entry as number,
+            message, //
+        },
+        ecache::UNTOLD,
+        l4proto::Parts,
+        net::Net,
+        nfnetlink::{
+            flag,
+            Dump,
+            Handler,
+            Head,
+            Messages,
+            Peer,
+            Progress,
+            Request,
+            CONNECTIONS, //
+        },
+        rcu::RcuGuard,
+        work, //
+    },
+    proto::{
+        direction::Direction,
+        tuple::Tuple,
+        zone::Zone, //
+    },
+};
+
+use super::{
+    super::{
+        delete,
+        entry,
+        table::Wanted,
+        walk::Listing, //
+    },
+    filter::{
+        self,
+        Filter, //
+    },
+    tuple,
+    write::Writer,
+    POLICY, //
+};
+
+/// The entry that has a tuple.
+pub(super) fn find(net: &Net, zone: Zone, tuple: &Tuple) -> Option<ARef<Conn>> {
+    let section = RcuGuard::new();
+    let wanted = Wanted {
+        key: tuple.key(),
+        zone,
+        net,
+    };
+    wanted.find(section.token()).0.map(|(conn, _)| conn)
+}
+
+/// The entry that a request names, by either of its tuples. `ENOENT`: there is none. `EINVAL`: it
+/// names none.
+pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
+    let mut zone = tuple::get_zone(request.get(number::ZONE))?;
+    let (attribute, direction) = match (request.get(number::ORIGINAL), request.get(number::REPLY)) {
+        (Some(original), _) => (original, Direction::Original),
+        (None, Some(reply)) => (reply, Direction::Reply),
+        (None, None) => return Err(EINVAL),
+    };
+    let tuple = tuple::get(
+        attribute,
+        direction,
+        request.family(),
+        Some(&mut zone),
+        Parts::ALL,
+    )?;
+    find(request.net(), zone, &tuple).ok_or(ENOENT)
+}
+
+/// Tells of an entry, and takes off its counters what it told of them, if that is wanted.
+/// `own` references to it are the reader's.
+fn tell(
+    conn: &Conn,
+    peer: Peer,
+    flags: u16,
+    zero: bool,
+    own: u32,
+    messages: &mut Messages<'_>,
+) -> Result {
+    let head = Head {
+        peer,
+        subsystem: CONNECTIONS,
+        message: message::NEW,
+        flags: flags | Head::multi(peer),
+        family: entry::tuple(conn, Dir::Original).l3num,
+        resource: 0,
+    };
+    let mut counted = Default::default();
+    messages.add(&head, |message| {
+        counted = Writer::new(conn, message).answer(own)?;
+        Ok(())
+    })?;
+    if zero {
+        counted.take_off(conn);
+    }
+    Ok(())
+}
+
+/// One entry, or all that pass a filter.
+pub(super) struct Get<const ZERO: bool>;
+
+impl<const ZERO: bool> Handler for Get<ZERO> {
+    const POLICY: &'static [Policy] = &POLICY;
+
+    fn handle(request: &Request<'_>) -> Result {
+        if request.is_dump() {
+            return request.dump(Entries {
+                peer: request.peer(),
+                filter: Filter::of(&request.attributes(), request.family())?,
+                zero: ZERO,
+                listing: pin_init::zeroed(),
+            });
+        }
+        let conn = find_named(request)?;
+        request.answer(|messages| tell(&conn, request.peer(), 0, ZERO, 0, messages))
+    }
+}
+
+/// All entries that pass a filter.
+struct Entries {
+    peer: Peer,
+    filter: Option<Filter>,
+    zero: bool,
+    listing: Listing,
+}
+
+impl Dump for Entries {
+    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+        let flags = if self.is_filtered() {
+            flag::FILTERED
+        } else {
+            0
+        };
+        let mut next = self.listing.current(net);
+        while let Some(conn) = next {
+            if delete::is_due(&conn) {
+                delete::delete(&conn);
+            } else if filter::passes(&self.filter, &conn)
+                && tell(&conn, self.peer, flags, self.zero, 1, messages).is_err()
+            {
+                return Progress::More;
+            }
+            drop(conn);
+            next = self.listing.advance(net);
+        }
+        Progress::End
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.listing.is_doubtful()
+    }
+}
+
+/// Entries that left the table, but whose end could not be told yet.
+pub(super) struct GetDying;
+
+impl Handler for GetDying {
+    const POLICY: &'static [Policy] = &[];
+
+    fn handle(request: &Request<'_>) -> Result {
+        if !request.is_dump() {
+            return Err(EOPNOTSUPP);
+        }
+        request.dump(Dying {
+            peer: request.peer(),
+            family: request.family().into(),
+            from: 0,
+        })
+    }
+}
+
+/// Those entries.
+struct Dying {
+    peer: Peer,
+    /// 0: any.
+    family: u16,
+    /// The address of the next one; they come in this order.
+    from: usize,
+}
+
+impl Dump for Dying {
+    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+        let wanted = |conn: &Conn| {
+            let family = entry::tuple(conn, Dir::Original).l3num;
+            core::ptr::eq(conn.net(), net) && (self.family == 0 || self.family == family)
+        };
+        let mut from = self.from;
+        loop {
+            let mut batch = UNTOLD
+                .lowest_from::<BATCH>(from, wanted)
+                .into_iter()
+                .flatten();
+            let Some(first) = batch.next() else {
+                break;
+            };
+            for conn in Iterator::chain(core::iter::once(first), batch) {
+                from = conn.address();
+                if tell(&conn, self.peer, 0, false, 1, messages).is_err() {
+                    self.from = from;
+                    return Progress::More;
+                }
+                from = from.saturating_add(1);
+            }
+            work::yield_if_needed();
+        }
+        self.from = usize::MAX;
+        Progress::End
+    }
+}
+
+/// How many entries are taken down at a time from the list, which is in another order.
+const BATCH: usize = 32;
+
+/// Entries that are in no table yet: nobody keeps a list of them.
+pub(super) struct GetUnconfirmed;
+
+impl Handler for GetUnconfirmed {
+    const POLICY: &'static [Policy] = &[];
+
+    fn handle(request: &Request<'_>) -> Result {
+        if !request.is_dump() {
+            return Err(EOPNOTSUPP);
+        }
+        request.dump(Nothing)
+    }
+}
+
+struct Nothing;
+
+impl Dump for Nothing {
+    fn go_on(&mut self, _net: &Net, _messages: &mut Messages<'_>) -> Progress {
+        Progress::End
+    }
+}

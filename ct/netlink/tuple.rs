@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tuples in messages.
+
+use kernel::prelude::*;
+
+use crate::{
+    nf::{
+        attr::{
+            Attribute,
+            Message,
+            Policy, //
+        },
+        ctattr::{
+            address,
+            transport,
+            tuple as part, //
+        },
+        l4proto::{
+            Parts,
+            TUPLE_PLACES, //
+        },
+    },
+    proto::{
+        direction::Direction,
+        tuple::{
+            L4Key,
+            Tuple,
+            IPV4,
+            IPV6, //
+        },
+        zone::Zone, //
+    },
+};
+
+use super::protocol;
+
+static POLICY: [Policy; part::PLACES] = {
+    let mut policy = [const { Policy::ANY }; part::PLACES];
+    policy[part::ADDRESSES as usize] = Policy::NESTED;
+    policy[part::TRANSPORT as usize] = Policy::NESTED;
+    policy[part::ZONE as usize] = Policy::U16;
+    policy
+};
+
+static ADDRESS_POLICY: [Policy; address::PLACES] = {
+    let mut policy = [const { Policy::ANY }; address::PLACES];
+    policy[address::V4_SOURCE as usize] = Policy::U32;
+    policy[address::V4_DESTINATION as usize] = Policy::U32;
+    policy[address::V6_SOURCE as usize] = Policy::octets(16);
+    policy[address::V6_DESTINATION as usize] = Policy::octets(16);
+    policy
+};
+
+static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = {
+    let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
+    policy[transport::PROTOCOL as usize] = Policy::U8;
+    policy
+};
+
+/// Octets that the addresses of a tuple count for in a message: those of both families, as if
+/// it could have both.
+pub(super) const ADDRESSES_SIZE: usize = {
+    use crate::nf::attr::size_of_attribute as size;
+    2 * size(4) + 2 * size(16)
+};
+
+/// Writes a tuple, without the nest that it stands in.
+pub(super) fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
+    message.nest(part::ADDRESSES, |message| match tuple.l3num {
+        IPV4 => {
+            message.put(address::V4_SOURCE, &tuple.src_ipv4())?;
+            message.put(address::V4_DESTINATION, &tuple.dst_ipv4())
+        }
+        IPV6 => {
+            message.put(address::V6_SOURCE, &tuple.src)?;
+            message.put(address::V6_DESTINATION, &tuple.dst)
+        }
+        _ => Ok(()),
+    })?;
+    message.nest(part::TRANSPORT, |message| {
+        message.put_u8(transport::PROTOCOL, tuple.protonum)?;
+        protocol::put_tuple(tuple, message)
+    })
+}
+
+/// Writes a tuple in a nest.
+pub(super) fn put_nest(number: u16, tuple: &Tuple, message: &mut Message<'_>) -> Result {
+    message.nest(number, |message| put(tuple, message))
+}
+
+/// A zone's number.
+pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
+    match attribute {
+        Some(attribute) => Ok(Zone::new(attribute.be16()?, Zone::BOTH)),
+        None => Ok(Zone::DEFAULT),
+    }
+}
+
+fn address(attribute: Option<Attribute<'_>>, family: u16) -> Result<[u8; 16]> {
+    let attribute = attribute.ok_or(EINVAL)?;
+    if family == IPV6 {
+        return attribute.octets();
+    }
+    let [a, b, c, d] = attribute.octets()?;
+    Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
+    let nest = attribute.nest(&ADDRESS_POLICY)?;
+    let attributes = nest.attributes();
+    let (source, destination) = if tuple.l3num == IPV4 {
+        (address::V4_SOURCE, address::V4_DESTINATION)
+    } else {
+        (address::V6_SOURCE, address::V6_DESTINATION)
+    };
+    if parts.any(Parts::SOURCE) {
+        tuple.src = address(attributes.get(source), tuple.l3num)?;
+    }
+    if parts.any(Parts::DESTINATION) {
+        tuple.dst = address(attributes.get(destination), tuple.l3num)?;
+    }
+    Ok(())
+}
+
+/// Reads those parts of a tuple that are wanted. A zone that it has of its own goes to `zone`.
+///
+/// `EINVAL`: a part is missing, or there is a zone where there must be none. `EOPNOTSUPP`: of
+/// another family than IPv4 or IPv6. `ERANGE`: an attribute is too short.
+pub(super) fn get(
+    attribute: Attribute<'_>,
+    direction: Direction,
+    family: u8,
+    zone: Option<&mut Zone>,
+    parts: Parts,
+) -> Result<Tuple> {
+    let nest = attribute.nest(&POLICY)?;
+    let attributes = nest.attributes();
+    let family = u16::from(family);
+    if family != IPV4 && family != IPV6 {
+        return Err(EOPNOTSUPP);
+    }
+    let mut tuple = Tuple::new(family, [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
+
+    if parts.any(Parts::SOURCE) || parts.any(Parts::DESTINATION) {
+        let addresses = attributes.get(part::ADDRESSES).ok_or(EINVAL)?;
+        get_addresses(addresses, &mut tuple, parts)?;
+    }
+    if parts.any(Parts::PROTOCOL) {
+        let transport = attributes.get(part::TRANSPORT).ok_or(EINVAL)?;
+        tuple.protonum = transport
+            .nest(&TRANSPORT_POLICY)?
+            .attributes()
+            .get(transport::PROTOCOL)
+            .ok_or(EINVAL)?
+            .u8()?;
+        protocol::get_tuple(transport, &mut tuple, parts)?;
+    } else if parts.any(Parts::TRANSPORT) {
+        // Nobody knows whose.
+        return Err(EINVAL);
+    }
+    if let Some(own) = attributes
+        .get(part::ZONE)
+        .filter(|_| parts.any(Parts::ZONE))
+    {
+        let zone = zone.ok_or(EINVAL)?;
+        if zone.id != Zone::DEFAULT_ID {
+            return Err(EINVAL);
+        }
+        let bit = match direction {
+            Direction::Original => Zone::ORIGINAL,
+            Direction::Reply => Zone::REPLY,
+        };
+        *zone = Zone::new(own.be16()?, bit);
+    }
+    Ok(tuple)
+}
