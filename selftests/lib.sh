@@ -128,14 +128,12 @@ log_is_clean() {
 
 finished=0
 cleanup() {
-	local status=$? ns
+	local status=$?
 	traffic_end
 	if declare -F at_end >/dev/null; then
 		at_end
 	fi
-	for ns in "${namespaces[@]}"; do
-		ip netns del "$ns" 2>/dev/null
-	done
+	((!${#namespaces[@]})) || printf 'netns del %s\n' "${namespaces[@]}" | ip -force -batch - 2>/dev/null
 	if ((!finished)); then
 		echo "Bail out! $0 ended early"
 		exit "$KSFT_FAIL"
@@ -232,18 +230,28 @@ try_to_unload_users() {
 
 namespaces=()
 
+# Several commands of "ip" in one program, each a line: where processors are emulated, a
+# start takes longer than what it does. (NS)
+ip_batch() { ip -n "$1" -batch -; }
+
 # Sets each named variable to a new namespace with a running loopback device.
 ns_add() { # VARIABLE...
-	local variable name
+	local variable name new=()
 	for variable; do
 		name=ct-${variable,,}-$$-$RANDOM
-		ip netns add "$name" || skip_all "cannot make a network namespace"
-		namespaces+=("$name")
+		new+=("$name")
+		printf -v "$variable" %s "$name"
+	done
+	printf 'netns add %s\n' "${new[@]}" | ip -batch - || skip_all "cannot make a network namespace"
+	namespaces+=("${new[@]}")
+	for name in "${new[@]}"; do
 		ip -n "$name" link set lo up
 		# What the kernel answers to a packet must not depend on when it came.
-		ip netns exec "$name" sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 \
-			net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 2>/dev/null
-		printf -v "$variable" %s "$name"
+		in_ns "$name" sh -c 'cd /proc/sys/net
+			echo 0 >ipv4/icmp_ratelimit
+			echo 0 >ipv6/icmp/ratelimit
+			echo 1000000 >ipv4/icmp_msgs_per_sec
+			echo 1000000 >ipv4/icmp_msgs_burst' 2>/dev/null
 	done
 }
 
@@ -265,14 +273,17 @@ in_ns() { # NS COMMAND...
 
 # Joins two namespaces: (NS DEV MAC V4/24 V6/64) twice.
 join() {
-	ip link add "$2" netns "$1" address "$3" type veth peer name "$7" netns "$6" address "$8"
-	local _
-	for _ in 1 2; do
-		ip -n "$1" link set "$2" up
-		ip -n "$1" addr add "$4" dev "$2"
-		ip -n "$1" -6 addr add "$5" dev "$2" nodad
-		shift 5
-	done
+	ip_batch "$1" <<-LINES
+		link add $2 address $3 type veth peer name $7 netns $6 address $8
+		link set $2 up
+		addr add $4 dev $2
+		addr add $5 dev $2 nodad
+	LINES
+	ip_batch "$6" <<-LINES
+		link set $7 up
+		addr add $9 dev $7
+		addr add ${10} dev $7 nodad
+	LINES
 }
 
 readonly MAC_C=02:00:00:00:01:02 MAC_RC=02:00:00:00:01:01
@@ -291,14 +302,20 @@ setup_router() {
 	join "$S" eth0 $MAC_S $S4/24 $S6/64 "$R" tos $MAC_RS $RS4/24 $RS6/64
 	in_ns "$R" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
-	ip -n "$C" route add default via $RC4
-	ip -n "$C" -6 route add default via $RC6
-	ip -n "$S" route add default via $RS4
-	ip -n "$S" -6 route add default via $RS6
-	ip -n "$R" neigh add $X4 lladdr $MAC_C dev toc nud permanent
-	ip -n "$R" neigh add $X6 lladdr $MAC_C dev toc nud permanent
-	ip -n "$R" neigh add $Y4 lladdr $MAC_S dev tos nud permanent
-	ip -n "$R" neigh add $Y6 lladdr $MAC_S dev tos nud permanent
+	ip_batch "$C" <<-LINES
+		route add default via $RC4
+		route add default via $RC6
+	LINES
+	ip_batch "$S" <<-LINES
+		route add default via $RS4
+		route add default via $RS6
+	LINES
+	ip_batch "$R" <<-LINES
+		neigh add $X4 lladdr $MAC_C dev toc nud permanent
+		neigh add $X6 lladdr $MAC_C dev toc nud permanent
+		neigh add $Y4 lladdr $MAC_S dev tos nud permanent
+		neigh add $Y6 lladdr $MAC_S dev tos nud permanent
+	LINES
 	traffic_start
 	local name
 	for name in C4 S4 X4 Y4 RC4 RS4 C6 S6 X6 Y6 RC6 RS6; do
