@@ -7,6 +7,8 @@
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/libsteps.sh
+source "$SELFTESTS/libsteps.sh"
 # shellcheck source=selftests/libconsumers.sh
 source "$SELFTESTS/libconsumers.sh"
 
@@ -18,8 +20,6 @@ setup_router
 use_family 4
 ip -n "$R" addr add 10.3.0.1/24 brd + dev toc
 
-hex() { printf %b "$1" | od -An -v -tx1 | tr -d ' \n'; }
-zeros() { printf '%0*d' "$((2 * $1))" 0; } # BYTES
 address() { printf '%02x%02x%02x%02x' ${1//./ }; }
 
 assigns() { # HELPER PROTOCOL PORT [CHAIN]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
 #
-# For scripts that load the kernel's own modules that live on a tracker, use each of
-# them once, and unload it again. To be sourced after lib.sh.
+# Rules of nft and iptables; and for scripts that load the kernel's own modules that
+# live on a tracker, use each of them once, and unload it again. To be sourced after
+# lib.sh.
 #
 # On an emulated processor a program takes half a second to start. So rules are set,
 # counted and cleared with one program each, and nothing is cleared that was not used.
@@ -15,11 +16,16 @@ remember_table() { # NS TABLE
 	[[ " ${used_tables[*]} " == *" $1/$2 "* ]] || used_tables+=("$1/$2")
 }
 
+# Rules from standard input.
+nft_load() {
+	[[ " ${used_nft[*]} " == *" $R "* ]] || used_nft+=("$R")
+	in_ns "$R" nft -f -
+}
+
 # A table with a counter "n", a chain before tracking is over and one in between.
 # (FORWARD-RULES [PREROUTING-RULES [MORE]])
 nft_rules() {
-	used_nft+=("$R")
-	in_ns "$R" nft -f - <<-RULES
+	nft_load <<-RULES
 		table ip t {
 			counter n { }
 			${3:-}
@@ -28,10 +34,30 @@ nft_rules() {
 		}
 	RULES
 }
+
+# A chain for both families. (HOOK-AND-PRIORITY RULE...)
+nft_chain() {
+	nft_load <<-RULES
+		table inet rules {
+			chain ${1// /_} {
+				type filter hook $1
+				$(printf '%s\n' "${@:2}")
+			}
+		}
+	RULES
+}
+
 nft_hits() { # NUMBER [NS FAMILY]
 	local found
 	found=$(in_ns "${2:-$R}" nft list counter "${3:-ip}" t n)
 	[[ $found =~ packets\ ([0-9]+) ]] && same "${BASH_REMATCH[1]}" "$1"
+}
+
+# The tool of the family at hand.
+ipt_command() { # NS save|restore ARGUMENT...
+	local tool=iptables
+	[[ $FAMILY == ipv4 ]] || tool=ip6tables
+	in_ns "$1" "$tool-legacy-$2" "${@:3}"
 }
 
 # Appends rules, each "TABLE CHAIN REST". (NS RULE...)
@@ -42,7 +68,7 @@ ipt_in() {
 		remember_table "$ns" "${rule%% *}"
 		text+="*${rule%% *}"$'\n'"-A ${rule#* }"$'\nCOMMIT\n'
 	done
-	in_ns "$ns" iptables-legacy-restore -w -n <<<"$text"
+	ipt_command "$ns" restore -w -n <<<"$text"
 }
 ipt() { ipt_in "$R" "$@"; }
 
@@ -51,7 +77,7 @@ ipt_hits_in() {
 	local found=() line
 	while IFS= read -r line; do
 		[[ ! $line =~ ^\[([0-9]+):[0-9]+\]\ -A ]] || found+=("${BASH_REMATCH[1]}")
-	done < <(in_ns "$1" iptables-legacy-save -c -t "$2")
+	done < <(ipt_command "$1" save -c -t "$2")
 	same "${found[*]}" "${*:3}"
 }
 ipt_hits() { ipt_hits_in "$R" "$@"; }
@@ -66,7 +92,7 @@ clear_rules() {
 		for table in "${used_tables[@]}"; do
 			[[ $table != "$ns"/* ]] || tables+="*${table#*/}"$'\nCOMMIT\n'
 		done
-		[[ -z $tables ]] || in_ns "$ns" iptables-legacy-restore -w <<<"$tables"
+		[[ -z $tables ]] || ipt_command "$ns" restore -w <<<"$tables"
 	done
 	used_nft=() used_tables=()
 }

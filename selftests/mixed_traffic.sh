@@ -8,39 +8,16 @@
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/libsteps.sh
+source "$SELFTESTS/libsteps.sh"
 
 tap_begin ping
 need_tracker
 setup_router
 set_ct "$R" acct 1
 
-group='' steps=0
-begin() { # GROUP PORT
-	group="$FAMILY $1" port=$2 number=0
-}
-
-# One packet of the flow at hand, and what came of it. (c|s PACKET...)
-step() {
-	number=$((number + 1))
-	t step "$1" "$R" "${@:2}" || ANSWER="error $ANSWER"
-	local text="$1 ${*:2}"
-	text=${text/"$X"/X}
-	text=${text/"$Y"/Y}
-	detail "$group / $number $text" "$ANSWER"
-	steps=$((steps + 1))
-}
 c() { step c tcp "$X,$port" "$Y,80" "$@"; }
 s() { step s tcp "$Y,80" "$X,$port" "$@"; }
-
-# What an entry is after something that two kernels did. (ITEM WORD...)
-shown() {
-	local item=$1 line n=
-	t summary "$R" "$FAMILY" "${@:2}"
-	for line in "${LINES[@]:-no entry}"; do
-		result "$group / $item$n" "$line"
-		n=$((n + 1))
-	done
-}
 
 opened() { # [OPTION...]
 	c S seq=1000 win=8000 mss=1460 "$@"
@@ -516,10 +493,7 @@ for line in "${LINES[@]}"; do
 done
 result "steps / packets" "$steps"
 result "table / lasting entries" "$n"
-t stats "$R"
-for word in $ANSWER; do
-	result "statistics / ${word%=*}" "${word#*=}"
-done
+show_statistics
 
 check "all of the traffic was sent" that "$steps > 500"
 tap_finish

@@ -7,36 +7,17 @@
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/libsteps.sh
+source "$SELFTESTS/libsteps.sh"
 
 tap_begin ping iptables-legacy
 need_tracker
 setup_router
 set_ct "$R" acct 1
 
-# Each state has a lifetime by which it can be told.
-life=1000
-for name in closed cookie_wait cookie_echoed established shutdown_sent shutdown_recd \
-	shutdown_ack_sent heartbeat_sent; do
-	set_ct "$R" sctp_timeout_$name $life
-	declare "life_$name=$life"
-	life=$((life + 300))
-done
-set_ct "$R" gre_timeout 3400
-set_ct "$R" gre_timeout_stream 3700
+set_lifetimes sctp_timeout_{closed,cookie_wait,cookie_echoed,established,shutdown_sent} \
+	sctp_timeout_{shutdown_recd,shutdown_ack_sent,heartbeat_sent} gre_timeout gre_timeout_stream
 
-group='' port=1 steps=0
-begin() { # GROUP
-	group="$FAMILY $1" port=$((port + 1)) number=0
-}
-
-# One packet, and what came of it. (c|s PACKET...)
-step() {
-	local text="$1 ${*:2}"
-	number=$((number + 1)) steps=$((steps + 1))
-	t step "$1" "$R" "${@:2}" || ANSWER="error $ANSWER"
-	text=${text/"$X"/X}
-	detail "$group / $number ${text/"$Y"/Y}" "$ANSWER"
-}
 # From the client and from the server. Unless told, with the other one's tag:
 # the client gave 0xc, the server 0x5. (CHUNK... [vtag=N])
 c() {
@@ -52,7 +33,7 @@ s() {
 
 # The state after the last step. (STATE NAME-OF-LIFETIME WORD...)
 is_now() {
-	local seconds=life_$2
+	local seconds=life_sctp_timeout_$2
 	lives "${!seconds}" "$R" "$FAMILY" sctp "sport=$port" "$1" "${@:3}"
 }
 is() { check "$group: $1" is_now "$@"; }
@@ -451,7 +432,6 @@ pptp() {
 	local cookie=1a2b3c4d start_reply
 	c_says() { step c tcp "$X,5000" "$Y,1723" PA seq="$1" ack="$2" data="$3"; }
 	s_says() { step s tcp "$Y,1723" "$X,5000" PA seq="$1" ack="$2" data="$3"; }
-	zeros() { printf '00%.0s' $(seq "$1"); }
 	step c tcp "$X,5000" "$Y,1723" S seq=1000 mss=1460
 	step s tcp "$Y,1723" "$X,5000" SA seq=5000 ack=1001 mss=1460
 	step c tcp "$X,5000" "$Y,1723" A seq=1001 ack=5001
@@ -461,14 +441,8 @@ pptp() {
 	s_says 5001 1157 "$start_reply"
 	c_says 1157 5157 "00a80001${cookie}0007000000110001$(zeros 152)"
 	s_says 5157 1325 "00200001${cookie}00080000002200110100$(zeros 14)"
-	t cat "$R" /proc/net/nf_conntrack_expect
-	local line n=0
-	# They stand where their hash puts them.
-	while read -r line; do
-		n=$((n + 1))
-		result "$group / expectation $n" "$line"
-	done < <(printf '%s\n' "${LINES[@]#* }" | sort)
-	check "$group: both directions are expected" that "$n == 2"
+	show_expectations expectation
+	check "$group: both directions are expected" expected 2
 	step c gre "$X" "$Y" call=0x22 seq=1 len=20
 	check "$group: the call belongs to its control connection" \
 		entry "$R" gre srckey=0x11 dstkey=0x22 '[UNREPLIED]'
@@ -480,8 +454,7 @@ pptp() {
 	c_says 1325 5189 "00100001${cookie}000c000000110000"
 	s_says 5189 1341 "00940001${cookie}000d000000220000$(zeros 132)"
 	check "$group: the call ends with it" no_entry "$R" gre srckey=0x11
-	t cat "$R" /proc/net/nf_conntrack_expect
-	result "$group / expectations left" "${#LINES[@]}"
+	show_expectations left
 	in_ns "$R" iptables-legacy -w -t raw -F
 }
 
@@ -505,10 +478,7 @@ done
 use_family 4
 pptp
 
-t stats "$R"
-for word in $ANSWER; do
-	result "statistics / ${word%=*}" "${word#*=}"
-done
+show_statistics
 result "steps / packets" "$steps"
 check "all of the traffic was sent" that "$steps > $(scaled 200 150)"
 tap_finish

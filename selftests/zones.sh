@@ -7,11 +7,16 @@
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/libconsumers.sh
+source "$SELFTESTS/libconsumers.sh"
+# shellcheck source=selftests/libsteps.sh
+source "$SELFTESTS/libsteps.sh"
 
 tap_begin nft iptables-legacy ip6tables-legacy
 need_tracker
 setup_router
 set_ct "$R" acct 1
+set_lifetimes {udp,icmp,icmpv6}_timeout udp_timeout_stream tcp_timeout_{syn_sent,syn_recv,close}
 
 # The second tenant: another client and server with the addresses of the first.
 readonly MAC_D=02:00:00:00:03:02 MAC_RD=02:00:00:00:03:01
@@ -19,48 +24,44 @@ readonly MAC_T=02:00:00:00:04:02 MAC_RT=02:00:00:00:04:01
 ns_add D T
 join "$D" eth0 $MAC_D $C4/24 $C6/64 "$R" tod $MAC_RD $RC4/24 $RC6/64
 join "$T" eth0 $MAC_T $S4/24 $S6/64 "$R" tot $MAC_RT $RS4/24 $RS6/64
-ip -n "$D" route add default via $RC4
-ip -n "$D" -6 route add default via $RC6
-ip -n "$T" route add default via $RS4
-ip -n "$T" -6 route add default via $RS6
 for family in 4 6; do
-	for dev in tod tot; do
-		ip -n "$R" -$family rule add iif $dev lookup 2
-	done
 	use_family $family
-	net=24
-	[[ $family == 4 ]] || net=64
-	ip -n "$R" -$family route add "${X%9}0/$net" dev tod table 2 2>/dev/null ||
-		ip -n "$R" -$family route add "${X%9}/$net" dev tod table 2
-	ip -n "$R" -$family route add "${Y%9}0/$net" dev tot table 2 2>/dev/null ||
-		ip -n "$R" -$family route add "${Y%9}/$net" dev tot table 2
-	for addr in "$X" "$CA"; do
-		ip -n "$R" neigh replace "$addr" lladdr $MAC_D dev tod nud permanent
-	done
-	for addr in "$Y" "$SA"; do
-		ip -n "$R" neigh replace "$addr" lladdr $MAC_T dev tot nud permanent
-	done
-	ip -n "$D" neigh replace "$RX" lladdr $MAC_RD dev eth0 nud permanent
-	ip -n "$T" neigh replace "$RY" lladdr $MAC_RT dev eth0 nud permanent
+	near=10.0.1.0/24 far=10.0.2.0/24
+	[[ $family == 4 ]] || near=fd00:1::/64 far=fd00:2::/64
+	ip -$family -n "$R" -batch - <<-LINES
+		rule add iif tod lookup 2
+		rule add iif tot lookup 2
+		route add $near dev tod table 2
+		route add $far dev tot table 2
+		neigh replace $X lladdr $MAC_D dev tod nud permanent
+		neigh replace $CA lladdr $MAC_D dev tod nud permanent
+		neigh replace $Y lladdr $MAC_T dev tot nud permanent
+		neigh replace $SA lladdr $MAC_T dev tot nud permanent
+	LINES
+	ip_batch "$D" <<-LINES
+		route add default via $RX
+		neigh replace $RX lladdr $MAC_RD dev eth0 nud permanent
+	LINES
+	ip_batch "$T" <<-LINES
+		route add default via $RY
+		neigh replace $RY lladdr $MAC_RT dev eth0 nud permanent
+	LINES
 done
 t side d "$D" eth0 $MAC_D $MAC_RD $C4 $RC4
 t side t "$T" eth0 $MAC_T $MAC_RT $S4 $RS4
 
 # --- rules ------------------------------------------------------------------
 
-ipt() {
-	local command=iptables-legacy
-	[[ $FAMILY == ipv4 ]] || command=ip6tables-legacy
-	in_ns "$R" $command -w "$@"
-}
+# Rules of nft, each an argument.
+before_tracking() { nft_chain "prerouting priority raw" "$@"; }
+forward() { nft_chain "forward priority filter" "$@"; }
 
 # How rules see the packets, in either tool's groups.
 readonly SEEN="new established related invalid untracked"
 watch() {
-	local state
-	in_ns "$R" nft -f - <<-RULES
+	nft_load <<-RULES
 		table inet watch {
-			$(for state in $SEEN zone2 zone3original zone3reply; do echo "counter $state { }"; done)
+			$(printf 'counter %s { }\n' $SEEN zone2 zone3original zone3reply)
 			chain pre {
 				type filter hook prerouting priority 0
 				ip saddr != { $X4, $Y4 } accept
@@ -75,92 +76,52 @@ watch() {
 }
 # What it counted since the last time, into WATCHED: "NAME=PACKETS ...".
 watched() {
-	WATCHED=$(in_ns "$R" nft reset counters table inet watch | awk '
-		$1 == "counter" { name = $2 }
-		$1 == "packets" && $2 { printf "%s%s=%s", sep, name, $2; sep = " " }')
-}
-
-clear_rules() {
-	local tool
-	in_ns "$R" nft flush ruleset
-	for tool in iptables-legacy ip6tables-legacy; do
-		in_ns "$R" $tool -w -t raw -F
-		in_ns "$R" $tool -w -P FORWARD ACCEPT
-		in_ns "$R" $tool -w -F
+	local word name='' before='' counters
+	counters=$(in_ns "$R" nft reset counters table inet watch)
+	WATCHED=
+	for word in $counters; do
+		[[ $before != counter ]] || name=$word
+		[[ $before != packets || $word == 0 ]] || WATCHED+=" $name=$word"
+		before=$word
 	done
+	WATCHED=${WATCHED# }
 }
 
 # Packets that come in by an interface belong to a zone. (ZONE original|reply|both DEV...)
 zone_of() {
-	local zone=$1 option=--zone word='' dev
-	case $2 in
-	original) option=--zone-orig word=original ;;
-	reply) option=--zone-reply word=reply ;;
-	esac
-	if [[ $TOOL == iptables ]]; then
-		for dev in "${@:3}"; do
-			ipt -t raw -A PREROUTING -i "$dev" -j CT $option "$zone" || return
-		done
-		return
-	fi
-	in_ns "$R" nft -f - <<-RULES
-		table inet zones {
-			chain pre {
-				type filter hook prerouting priority raw
-				$(for dev in "${@:3}"; do echo "iifname $dev ct $word zone set $zone"; done)
-			}
-		}
-	RULES
+	local -A option=([both]='' [original]=-orig [reply]=-reply)
+	local dev add=before_tracking rules=()
+	[[ $TOOL == nft ]] || add=ipt
+	for dev in "${@:3}"; do
+		[[ $TOOL == nft ]] && rules+=("iifname $dev ct ${2/both/} zone set $1") ||
+			rules+=("raw PREROUTING -i $dev -j CT --zone${option[$2]} $1")
+	done
+	$add "${rules[@]}"
 }
 
 # Only clients open connections.
 stateful_firewall() {
+	local opens="filter FORWARD -m conntrack --ctstate NEW -j ACCEPT"
 	if [[ $TOOL == iptables ]]; then
-		ipt -P FORWARD DROP && ipt -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT &&
-			ipt -A FORWARD -i toc -m conntrack --ctstate NEW -j ACCEPT &&
-			ipt -A FORWARD -i tod -m conntrack --ctstate NEW -j ACCEPT
-		return
+		ipt "filter FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT" \
+			"$opens -i toc" "$opens -i tod" "filter FORWARD -j DROP"
+	else
+		forward "ct state established,related accept" "iifname { toc, tod } ct state new accept" drop
 	fi
-	in_ns "$R" nft -f - <<-'RULES'
-		table inet firewall {
-			chain forward {
-				type filter hook forward priority filter; policy drop
-				ct state established,related accept
-				iifname { toc, tod } ct state new accept
-			}
-		}
-	RULES
 }
 
 # --- steps ------------------------------------------------------------------
 
 port=10000
-begin() { # GROUP
-	group="$TOOL $FAMILY $1" port=$((port + 1)) number=0
-}
-
-# One packet, and what came of it. (c|s|d|t PACKET...)
-step() {
-	local text="$1 ${*:2}"
-	number=$((number + 1))
-	t step "$1" "$R" "${@:2}" || ANSWER="error $ANSWER"
-	STEP=$ANSWER
-	text=${text/"$X"/X}
-	detail "$group / $number ${text/"$Y"/Y}" "$ANSWER"
-}
-ask() { step "$1" udp "$X,$port" "$Y,53" len=10 "${@:2}"; }   # c|d
-answer() { step "$1" udp "$Y,53" "$X,$port" len=20 "${@:2}"; } # s|t
+asks() { step "$1" udp "$X,$port" "$Y,53" len=10; }    # c|d
+answers() { step "$1" udp "$Y,53" "$X,$port" len=20; } # s|t
 
 # The last step's verdict, with the entries of this group. (VERDICT NUMBER WORD...)
-went() {
-	[[ $STEP == "$1"* ]] || {
-		diag "$STEP"
-		return 1
-	}
-	count_entries "$R" "$FAMILY" "sport=$port" "${@:3}"
-	same "$COUNT entries" "$2 entries"
+went_with() {
+	went "$1" && count_entries "$R" "$FAMILY" "sport=$port" "${@:3}" &&
+		same "$COUNT entries" "$2 entries"
 }
-is() { check "$group: $1" went "${@:2}"; }
+is() { check "$group: $1" went_with "${@:2}"; }
 
 seen() {
 	watched
@@ -168,9 +129,9 @@ seen() {
 }
 
 tenants() {
+	local name
 	begin "tenants of the same addresses"
 	zone_of 2 both tod tot && stateful_firewall && watch
-	local name
 	must listen l "$S" "$SA" 80 && must listen m "$T" "$SA" 80
 	check "$group: the first connects" must connected -- connect a "$C" "$SA" 80 "sport=$port"
 	check "$group: the second connects with the same ports" must connected -- connect b "$D" "$SA" 80 "sport=$port"
@@ -185,34 +146,32 @@ tenants() {
 	must recv bs 10
 	check "$group: ... and its entry" entry "$R" "$FAMILY" tcp "sport=$port" zone=2 ESTABLISHED
 	t summary "$R" "$FAMILY" tcp "sport=$port"
-	for name in 0 1; do
-		# How many bare ACKs two kernels send is their affair.
-		result "$group / entry $name" "$(sed -E 's| [0-9]+/[0-9]+||g' <<<"${LINES[name]:-none}")"
-	done
+	# How many bare ACKs two kernels send is their affair.
+	result "$group / entries" "$(sed -E 's| [0-9]+/[0-9]+||g' <<<"${LINES[*]}")"
 	for name in as bs b l m; do
 		must close $name
 	done
 	watched
 
 	begin "answers do not cross"
-	ask c
+	asks c
 	is "the first asks" "passed to s" 1 zone=0 '[UNREPLIED]'
-	answer t
+	answers t
 	is "the second's server cannot answer" lost 1
-	answer s
+	answers s
 	is "its own can" "passed to c" 1 zone=0 '![UNREPLIED]'
-	ask d
+	asks d
 	is "the second asks the same" "passed to t" 1 zone=2 '[UNREPLIED]'
-	answer t
+	answers t
 	is "... and is answered" "passed to d" 1 zone=2 '![UNREPLIED]'
-	ask d
+	asks d
 	seen
 	clear_rules
 }
 
 five_tuple() {
-	local request=8 reply=0
-	[[ $FAMILY == ipv4 ]] || request=128 reply=129
+	local request=8 reply=0 unreachable=3 code=3
+	[[ $FAMILY == ipv4 ]] || request=128 reply=129 unreachable=1 code=4
 	begin "one five-tuple, two connections"
 	zone_of 2 both tod tot && watch
 	step c tcp "$X,$port" "$Y,80" S seq=1000 win=8000
@@ -234,24 +193,20 @@ five_tuple() {
 
 	# An entry keeps the zone that it was made in; without the rule it is not found.
 	begin "the rule comes and goes"
-	ask d
+	asks d
 	zone_of 2 both tod tot
-	ask d
-	answer t
+	asks d
+	answers t
 	clear_rules
-	answer t
+	answers t
 	is "two entries" "passed to d" 2 '![UNREPLIED]'
 
 	# Errors find what they are about in their own zone.
 	begin "errors"
 	zone_of 2 both tod tot && watch
-	local unreachable='3 3'
-	[[ $FAMILY == ipv4 ]] || unreachable='1 4'
-	ask d
-	# shellcheck disable=SC2086 # words on purpose
-	for side in s t; do
-		step $side icmp "$Y" "$X" $unreachable inner udp "$X,$port" "$Y,53" len=10
-	done
+	asks d
+	step s icmp "$Y" "$X" "$unreachable" "$code" inner udp "$X,$port" "$Y,53" len=10
+	step t icmp "$Y" "$X" "$unreachable" "$code" inner udp "$X,$port" "$Y,53" len=10
 	seen
 	clear_rules
 }
@@ -259,14 +214,14 @@ five_tuple() {
 directions() { # DIRECTION DEV...
 	begin "$1 direction, ${*:2}"
 	zone_of 3 "$1" "${@:2}" && watch
-	ask d
+	asks d
 	is "new" "passed to t" 1
-	answer t
-	ask c
-	answer s
-	ask d
-	answer t
-	ask c
+	answers t
+	asks c
+	answers s
+	asks d
+	answers t
+	asks c
 	seen
 	clear_rules
 }
@@ -275,31 +230,24 @@ by_mark() {
 	begin "zone from the mark"
 	watch
 	if [[ $TOOL == iptables ]]; then
-		ipt -t raw -A PREROUTING -i tod -j MARK --set-mark 0x10002
-		ipt -t raw -A PREROUTING -i tot -j MARK --set-mark 2
-		ipt -t raw -A PREROUTING -i tos -j MARK --set-mark 0x30000
-		ipt -t raw -A PREROUTING -p udp -j CT --zone mark
-		ipt -t raw -A PREROUTING -p tcp -j CT --zone-orig mark
+		ipt "raw PREROUTING -i tod -j MARK --set-mark 0x10002" \
+			"raw PREROUTING -i tot -j MARK --set-mark 2" \
+			"raw PREROUTING -i tos -j MARK --set-mark 0x30000" \
+			"raw PREROUTING -p udp -j CT --zone mark" \
+			"raw PREROUTING -p tcp -j CT --zone-orig mark"
 	else
-		in_ns "$R" nft -f - <<-'RULES'
-			table inet zones {
-				chain pre {
-					type filter hook prerouting priority raw
-					iifname tod meta mark set 0x10002
-					iifname tot meta mark set 2
-					iifname tos meta mark set 0x30000
-					meta l4proto udp ct zone set meta mark map { 2 : 2, 0x10002 : 2, 0x30000 : 0 }
-					meta l4proto tcp ct original zone set meta mark map { 2 : 2, 0x10002 : 2 }
-				}
-			}
-		RULES
+		before_tracking "iifname tod meta mark set 0x10002" \
+			"iifname tot meta mark set 2" \
+			"iifname tos meta mark set 0x30000" \
+			"meta l4proto udp ct zone set meta mark map { 2 : 2, 0x10002 : 2, 0x30000 : 0 }" \
+			"meta l4proto tcp ct original zone set meta mark map { 2 : 2, 0x10002 : 2 }"
 	fi
-	ask c
+	asks c
 	is "no mark, no zone" "passed to s" 1 zone=0
-	ask d
+	asks d
 	is "the lower half of the mark" "passed to t" 1 zone=2
-	answer t
-	answer s
+	answers t
+	answers s
 	is "of either side" "passed to c" 2 '![UNREPLIED]'
 	step d tcp "$X,$port" "$Y,80" S seq=7000 win=8000
 	is "in one direction" "passed to t" 1 tcp zone-orig=2
@@ -315,28 +263,17 @@ untracked() {
 	begin "not tracked"
 	watch
 	if [[ $TOOL == iptables ]]; then
-		ipt -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack
-		ipt -t raw -A PREROUTING -p tcp --dport 80 -j NOTRACK
-		ipt -t raw -A OUTPUT -p udp --dport 99 -j CT --notrack
-		ipt -A FORWARD -m conntrack --ctstate UNTRACKED
+		ipt "raw PREROUTING -p udp --dport 53 -j CT --notrack" \
+			"raw PREROUTING -p tcp --dport 80 -j NOTRACK" \
+			"raw OUTPUT -p udp --dport 99 -j CT --notrack" \
+			"filter FORWARD -m conntrack --ctstate UNTRACKED"
 	else
-		in_ns "$R" nft -f - <<-'RULES'
-			table inet zones {
-				chain pre {
-					type filter hook prerouting priority raw
-					udp dport 53 notrack
-					tcp dport 80 notrack
-				}
-				chain out {
-					type filter hook output priority raw
-					udp dport 99 notrack
-				}
-			}
-		RULES
+		before_tracking "udp dport 53 notrack" "tcp dport 80 notrack"
+		nft_chain "output priority raw" "udp dport 99 notrack"
 	fi
-	ask c
+	asks c
 	is "no entry" "passed to s" 0
-	answer s
+	answers s
 	is "its answer is new" "passed to c" 1 "src=$(proc_addr "$Y" && echo "$ADDR")" sport=53
 	step c tcp "$X,$port" "$Y,80" S seq=1000 win=8000
 	step c tcp "$X,$port" "$Y,80" R seq=1000
@@ -349,11 +286,9 @@ untracked() {
 	must sendto u "$X" 99 10
 	check "$group: the router's own, too" no_entry "$R" "$FAMILY" dport=99
 	must sendto u "$X" 98 10
-	check "$group: ... but for these" entry "$R" "$FAMILY" dport=98
+	check "$group: ... but for these" entry "$R" "$FAMILY" "sport=$port" dport=98
 	must close u
-	if [[ $TOOL == iptables ]]; then
-		result "$group / untracked in iptables" "$(ipt -nvxL FORWARD 1 | awk '{ print $1 }')"
-	fi
+	[[ $TOOL != iptables ]] || check "$group: iptables has seen three" ipt_hits filter 3
 	if [[ $FAMILY == ipv6 ]]; then
 		step c icmp "$X" "$RX" 135 0 ttl=255 data="$(printf 'fd000001%016x%08x' 0 1)"
 		step c icmp "$X" "$RX" 136 0 ttl=255 data="$(printf 'fd000001%016x%08x' 0 9)"
@@ -364,24 +299,18 @@ untracked() {
 
 # --- helpers ----------------------------------------------------------------
 
-hex() { printf %b "$1" | od -An -v -tx1 | tr -d ' \n'; }
-
 # Zone 2 for the second tenant, and helpers for both.
 assign_helpers() {
-	local side zone
 	if [[ $TOOL == iptables ]]; then
-		for side in c d; do
-			zone=()
-			[[ $side == c ]] || zone=(--zone 2)
-			ipt -t raw -A PREROUTING -i to$side -p tcp --dport 21 -j CT "${zone[@]}" --helper ftp
-			ipt -t raw -A PREROUTING -i to$side -p udp --dport 69 -j CT "${zone[@]}" --helper tftp
-		done
-		zone_of 2 both tod tot
+		ipt "raw PREROUTING -i toc -p tcp --dport 21 -j CT --helper ftp" \
+			"raw PREROUTING -i tod -p tcp --dport 21 -j CT --zone 2 --helper ftp" \
+			"raw PREROUTING -i toc -p udp --dport 69 -j CT --helper tftp" \
+			"raw PREROUTING -i tod -p udp --dport 69 -j CT --zone 2 --helper tftp" &&
+			zone_of 2 both tod tot
 		return
 	fi
-	zone_of 2 both tod tot
-	in_ns "$R" nft -f - <<-'RULES'
-		table inet zones {
+	zone_of 2 both tod tot && nft_load <<-'RULES'
+		table inet rules {
 			ct helper ftp { type "ftp" protocol tcp; }
 			ct helper tftp { type "tftp" protocol udp; }
 			chain assign {
@@ -393,31 +322,11 @@ assign_helpers() {
 	RULES
 }
 
-expectations() { # ITEM
-	local line n=0
-	t cat "$R" /proc/net/nf_conntrack_expect
-	# They stand where their hash puts them.
-	while read -r line; do
-		n=$((n + 1))
-		result "$group / $1 $n" "${line:-none}"
-	done < <(printf '%s\n' "${LINES[@]#* }" | sort)
-}
-expected() { # NUMBER
-	t cat "$R" /proc/net/nf_conntrack_expect
-	same "${#LINES[@]} expectations" "$1 expectations"
-}
-
-# A connection to the FTP server, and the client's offer to be called at a port. (CLIENT SERVER)
+# A client's offer to be called at a port. (CLIENT SERVER)
 ftp_talk() {
-	local offer
 	data=$((port + 10000))
-	offer="PORT ${X//./,},$((data >> 8)),$((data & 255))\r\n"
-	[[ $FAMILY == ipv4 ]] || offer="EPRT |2|$X|$data|\r\n"
-	step "$1" tcp "$X,$port" "$Y,21" S seq=1000 mss=1460
-	step "$2" tcp "$Y,21" "$X,$port" SA seq=5000 ack=1001 mss=1460
-	step "$1" tcp "$X,$port" "$Y,21" A seq=1001 ack=5001
-	step "$1" tcp "$X,$port" "$Y,21" PA seq=1001 ack=5001 data="$(hex 'USER a\r\n')"
-	step "$1" tcp "$X,$port" "$Y,21" PA seq=1009 ack=5001 data="$(hex "$offer")"
+	ftp_opened "$@"
+	ftp_offers $data
 }
 
 helpers() {
@@ -425,7 +334,7 @@ helpers() {
 	assign_helpers && watch
 	ftp_talk d t
 	check "$group: the data connection is expected" expected 1
-	expectations "expected"
+	show_expectations "expected"
 	watched
 	step s tcp "$Y,20" "$X,$data" S seq=1
 	watched
@@ -440,7 +349,7 @@ helpers() {
 	ftp_talk c s
 	ftp_talk d t
 	check "$group: the same is expected twice" expected 2
-	expectations "expected"
+	show_expectations "expected"
 	watched
 	step t tcp "$Y,1020" "$X,$data" S seq=1
 	step s tcp "$Y,1020" "$X,$data" S seq=1
@@ -449,7 +358,7 @@ helpers() {
 
 	begin "TFTP in a zone"
 	step d udp "$X,$port" "$Y,69" data="$(hex '\0\1name\0octet\0')"
-	expectations "expected"
+	show_expectations "expected"
 	watched
 	step s udp "$Y,1900" "$X,$port" len=10
 	step t udp "$Y,1901" "$X,$port" len=10
@@ -466,28 +375,24 @@ helpers() {
 # (nft: port 53 has zone 2, others zone 3)
 queue_with_zone() {
 	if [[ $TOOL == iptables ]]; then
-		ipt -t raw -A PREROUTING -i tod -p udp --dport 53 -j CT --zone 2
-		ipt -t raw -A PREROUTING -i tod -p udp -j CT --zone 3
-		ipt -t raw -A PREROUTING -i tod -p udp -j NFQUEUE --queue-num 5
-		return
+		ipt "raw PREROUTING -i tod -p udp --dport 53 -j CT --zone 2" \
+			"raw PREROUTING -i tod -p udp -j CT --zone 3" \
+			"raw PREROUTING -i tod -p udp -j NFQUEUE --queue-num 5"
+	else
+		before_tracking "iifname tod udp dport 53 ct zone set 2" \
+			"iifname tod udp dport != 53 ct zone set 3" \
+			"iifname tod meta l4proto udp queue num 5"
 	fi
-	in_ns "$R" nft -f - <<-'RULES'
-		table inet zones {
-			chain pre {
-				type filter hook prerouting priority raw
-				iifname tod udp dport 53 ct zone set 2
-				iifname tod udp dport != 53 ct zone set 3
-				iifname tod meta l4proto udp queue num 5
-			}
-		}
-	RULES
 }
+
+# A packet that a rule queues.
+waits() { asks d && must hold q; }
 
 queues() {
 	begin "waiting with a zone"
 	queue_with_zone
 	must queue q "$R" 5
-	ask d
+	asks d
 	is "it waits, and makes no entry" lost 0
 	check "$group: it is in the queue" must hold q
 	step d udp "$X,$port" "$Y,54" len=10
@@ -496,19 +401,17 @@ queues() {
 	check "$group: it goes on in its zone" entry "$R" "$FAMILY" "sport=$port" dport=53 zone=2
 	must verdict q accept
 	check "$group: ... and so does the next" entry "$R" "$FAMILY" "sport=$port" dport=54 zone=3
-	t summary "$R" "$FAMILY" udp "sport=$port"
-	result "$group / entries" "${LINES[*]}"
+	shown "entry" udp "sport=$port"
 
 	begin "dropped while it waits"
-	ask d
-	must hold q
+	waits
 	must verdict q drop
 	check "$group: no entry" no_entry "$R" "$FAMILY" udp "sport=$port"
 
 	begin "its rule goes while it waits"
-	ask d
+	waits
 	step d udp "$X,$port" "$Y,54" len=10
-	must hold q && must hold q
+	must hold q
 	clear_rules
 	# nft's hook goes with the rule, and what was queued there; iptables' stays.
 	t verdict q accept
@@ -520,10 +423,9 @@ queues() {
 
 	begin "the queue goes"
 	queue_with_zone
-	ask d
-	must hold q
+	waits
 	must close q
-	ask d
+	asks d
 	is "nobody takes it" lost 0
 	clear_rules
 
@@ -531,28 +433,18 @@ queues() {
 	begin "waiting with an entry"
 	zone_of 2 both tod tot
 	if [[ $TOOL == iptables ]]; then
-		ipt -A FORWARD -i tod -p udp -m length --length "$((HEADER + 18))" -j NFQUEUE --queue-num 6
+		ipt "filter FORWARD -i tod -p udp -m length --length $((HEADER + 18)) -j NFQUEUE --queue-num 6"
 	else
-		in_ns "$R" nft -f - <<-'RULES'
-			table inet firewall {
-				chain forward {
-					type filter hook forward priority filter
-					iifname tod udp length 18 queue num 6
-				}
-			}
-		RULES
+		forward "iifname tod udp length 18 queue num 6"
 	fi
 	must queue q "$R" 6
-	ask d
-	must hold q
+	waits
 	step d udp "$X,$port" "$Y,53" len=11
 	is "another packet is faster" "passed to t" 1 zone=2
 	must verdict q accept
 	check "$group: one entry for both" entry "$R" "$FAMILY" udp "sport=$port" zone=2
-	t summary "$R" "$FAMILY" udp "sport=$port"
-	result "$group / entry" "${LINES[*]}"
-	ask d
-	must hold q
+	shown "entry" udp "sport=$port"
+	waits
 	must verdict q accept
 	must close q
 	clear_rules
@@ -560,13 +452,12 @@ queues() {
 
 # The module goes while packets wait that hold a template, and nothing else does.
 unload_under_queue() {
-	TOOL=iptables
 	begin "unloading while packets wait"
 	queue_with_zone
 	must queue q "$R" 5
-	ask d
+	waits
 	step d udp "$X,$port" "$Y,54" len=10
-	must hold q && must hold q
+	must hold q
 	clear_rules
 	check "$group: the rules' modules go" unload_users $MODULE
 	check "$group: the tracker goes" unload_tracker "$TRACKER"
@@ -574,7 +465,7 @@ unload_under_queue() {
 	result "$group / verdict" "${ANSWER:-taken}"
 	check "$group: ... and comes back" load_tracker "$TRACKER"
 	must close q
-	ask d
+	asks d
 	is "a packet makes an entry" "passed to t" 1 '[UNREPLIED]'
 }
 
@@ -597,16 +488,12 @@ for TOOL in iptables nft; do
 done
 five_tuple
 use_family 6
-TOOL=nft
 helpers
-((!all)) || five_tuple
 TOOL=iptables
 by_mark
 ((!all)) || untracked
-t stats "$R"
-for word in $ANSWER; do
-	result "statistics / ${word%=*}" "${word#*=}"
-done
+((!all)) || five_tuple
+show_statistics
 use_family 4
 unload_under_queue
 tap_finish
