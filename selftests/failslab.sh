@@ -23,10 +23,18 @@ fault() { # NAME=VALUE...
 		echo "${setting#*=}" >"$FAIL/${setting%%=*}"
 	done
 }
+# Only what is asked for in the course of a kernel function, by whomever.
+in_the_course_of() { # FUNCTION
+	local start end
+	read -r start end < <(awk -v name="$1" '
+		$3 == name { start = $1 }
+		start != "" && $1 != start { print start, $1; exit }' /proc/kallsyms)
+	fault "require-start=0x${start:?}" "require-end=0x${end:?}" stacktrace-depth=32
+}
 no_faults() { fault probability=0 cache-filter=N task-filter=N require-start=0 require-end=0xffffffffffffffff; }
 # Only what the tracker asks for, or somebody on its behalf.
 of_the_tracker() {
-	local start size
+	local start size end
 	start=$(<"/sys/module/$MODULE/sections/.text")
 	size=$(<"/sys/module/$MODULE/coresize")
 	printf -v end '0x%x' $((start + size))
@@ -113,11 +121,11 @@ for round in 1 2 3; do
 	ip netns add "ct-f-$$-$round" 2>/dev/null && ip netns del "ct-f-$$-$round" 2>/dev/null
 	rm -f "/run/netns/ct-f-$$-$round"
 done
-# Wherever: packets have no memory to be copied into, either.
-fault require-start=0 require-end=0xffffffffffffffff ignore-gfp-wait=Y probability=5
+# Whatever becomes of a packet that arrives: it has no memory to be copied into, either.
+in_the_course_of process_backlog
+fault probability=5
 must flood c "$few" $X4 $Y4 dport=6005
 no_faults
-fault ignore-gfp-wait=N
 check "a transfer is complete" must await x
 check "every entry is listed" listed
 get_ct "$R" count
@@ -156,10 +164,8 @@ if [[ $TRACKER == rust_ct ]] && module=$(rust_ct_module); then
 	rmmod rust_ct
 	check "unloaded" clean_slate
 	# What the module's start asks for, and not what its loading does.
-	read -r start _ < <(grep ' do_one_initcall$' /proc/kallsyms)
-	printf -v end '0x%x' $((0x$start + 512))
+	in_the_course_of do_one_initcall
 	many=1000000
-	fault "require-start=0x$start" "require-end=$end" stacktrace-depth=32
 	read -r result left < <(python3 "$SELFTESTS/faults.py" load "$module" $many)
 	allocations=$((many - left))
 	check "loaded, with $allocations allocations" same "$result" ok
