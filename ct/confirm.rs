@@ -42,6 +42,7 @@ use super::{
     entry,
     events,
     helper,
+    reservation,
     resize,
     table::{
         self,
@@ -102,6 +103,8 @@ pub(super) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 fn insert(conn: ARef<Conn>, rcu: Rcu<'_>) -> Outcome {
     let bh = BhDisabled::new();
     let hash = TupleHash::unpack(conn.saved());
+    // Until the entry is in.
+    let _promise = reservation::redeem(&conn, &bh, rcu);
     let Some(mut pair) = table::lock_pair(&conn, Some(hash), &bh, rcu) else {
         return Outcome::Refused;
     };
@@ -156,6 +159,8 @@ pub(super) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
     let kept = conn.clone();
     let net = kept.net();
     let bh = BhDisabled::new();
+    // What NAT promised it on the way.
+    let _promise = reservation::redeem(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
     let limit = CHAIN_LIMIT.wrapping_add(random::below(CHAIN_SPREAD));
     for dir in [Dir::Original, Dir::Reply] {

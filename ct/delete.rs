@@ -28,6 +28,7 @@ use super::{
     gre_keymap,
     helper,
     netns::NetState,
+    reservation,
     table, //
 };
 
@@ -90,6 +91,10 @@ pub(super) fn destroy(mut doomed: Doomed) {
         // Never counted, and no connection.
         drop(doomed);
         return;
+    }
+    if !doomed.conn().is_confirmed() {
+        // What NAT had chosen for it is free again.
+        reservation::release(doomed.conn(), RcuGuard::new().token());
     }
     // Its first packet may have announced something, and then was dropped.
     expect::remove_all(doomed.conn());

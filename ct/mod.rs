@@ -16,7 +16,8 @@
 //!
 //! 1. the mutex of resizing, that of hooks, that of helpers (process context; one at a time);
 //! 2. an RCU read-side section, bottom halves off;
-//! 3. bucket locks: of the older table first, then by index ([`crate::nf::pair`]);
+//! 3. the lock of a promised tuple ([`reservation`]), then bucket locks: of the older table
+//!    first, then by index ([`crate::nf::pair`]);
 //! 4. leaves, under which nothing else is taken: the lock of an entry, and that of
 //!    expectations (under which C code, when it is told of one, takes locks of its own).
 //!
@@ -55,6 +56,7 @@ mod netns;
 mod packet;
 pub(crate) mod parse;
 mod procfs;
+pub(crate) mod reservation;
 mod resize;
 pub(crate) mod seqadj;
 mod sysctl;
@@ -96,6 +98,7 @@ pub(crate) struct Conntrack {
     _expectations: ExpectTable,
     _helpers: HelperTable,
     _table: resize::TableOwner,
+    _reservations: reservation::Owner,
     /// Complains if an entry is missing.
     _cache: ConnCache,
 }
@@ -105,6 +108,7 @@ impl Conntrack {
     pub(crate) fn new() -> Result<Self> {
         mutex::init();
         let cache = ConnCache::create()?;
+        let reservations = reservation::Owner::new()?;
         let table = resize::TableOwner::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
@@ -125,6 +129,7 @@ impl Conntrack {
             _expectations: expectations,
             _helpers: helpers,
             _table: table,
+            _reservations: reservations,
             _cache: cache,
         })
     }

@@ -286,12 +286,11 @@ impl Wanted<'_> {
     }
 }
 
-/// Whether another connection than `conn` has the tuple already that `conn` is to get for its
-/// answers.
+/// The other connection that has the tuple already which `conn` is to get for its answers.
 ///
 /// One that began with the same original tuple does not count: the two are one connection,
 /// of which two packets were on their way at once, and their clash is settled later.
-pub(crate) fn is_taken(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> bool {
+pub(crate) fn holder(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let zone = conn.zone::<Zone>();
     let wanted = Wanted {
         key: tuple.key(),
@@ -301,16 +300,16 @@ pub(crate) fn is_taken(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> bool {
     let found = wanted
         .find_in_zone(zone.id_for(direction(Dir::Reply)), rcu)
         .0;
-    let taken = found.is_some_and(|(other, _)| {
+    let holder = found.map(|(other, _)| other).filter(|other| {
         let way = direction(Dir::Original);
-        !core::ptr::eq(&*other, conn)
+        !core::ptr::eq(&**other, conn)
             && (other.tuple::<Tuple>(Dir::Original) != conn.tuple::<Tuple>(Dir::Original)
                 || other.zone::<Zone>().id_for(way) != zone.id_for(way))
     });
-    if taken {
+    if holder.is_some() {
         conn.net().count_one(Stat::Found);
     }
-    taken
+    holder
 }
 
 /// The hash of one of an entry's tuples.

@@ -14,10 +14,12 @@ use crate::{
     nf::{
         conn::{
             Conn,
-            Dir, //
+            Dir,
+            StatusBit, //
         },
         ecache::Requester,
         expect::Draft,
+        hook::Verdict,
         nat::Unconfirmed,
         random,
         skb::Skb,
@@ -188,16 +190,19 @@ pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Dir, port:
         return;
     };
     let peer = entry::tuple(master, announced_in.opposite());
-    // If that is not to be had, the connection is not confirmed.
     let source = Range::address(peer.dst);
-    let _ = setup::set_up(entry.again(), &source, Manip::Source);
+    let from = setup::set_up(entry.again(), &source, Manip::Source);
     let target = Range {
         flags: flag::MAP_IPS | flag::PROTO_SPECIFIED,
         min_key: port,
         max_key: port,
         ..Range::address(peer.src)
     };
-    let _ = setup::set_up(entry, &target, Manip::Destination);
+    let to = setup::set_up(entry.again(), &target, Manip::Destination);
+    if from != Verdict::Accept || to != Verdict::Accept {
+        // That is not to be had, so the connection is not to be confirmed.
+        entry.conn().set(StatusBit::Dying);
+    }
 }
 
 /// Ports tried after the wanted one.

@@ -27,6 +27,7 @@ use crate::{
 };
 
 use super::{
+    choose,
     netlink,
     packet,
     sources, //
@@ -68,5 +69,6 @@ impl Translator for RustNat {
 
     fn forget(conn: &Conn) {
         sources::forget(conn);
+        choose::forget(conn);
     }
 }

@@ -8,12 +8,13 @@
 //! namespace and family come four hooks. At each the first packet of a connection is shown to
 //! the chains, which may ask for a translation ([`setup`], [`masquerade`], [`redirect`]); if
 //! none does, it is bound to stay what it is, unless that clashes with another connection. What
-//! was decided ([`choose`]) is the reply tuple of the entry, from then on: every packet is
+//! was decided ([`choose`], and [`pool`] where keys are scarce) is the reply tuple of the entry, from then on: every packet is
 //! changed so that it, inverted, is what the other side expects ([`packet`], [`icmp`]).
 //!
 //! # Locks
 //!
-//! [`sources`] has locks of its own, under which no other one is taken; all else is what
+//! [`sources`] and [`pool`] have locks of their own, under which no other one is taken; all
+//! else is what
 //! `ct` has. Of the two mutexes, that of chains is taken under nf_tables's, and that of who
 //! masquerades before the lock of all devices; none of `ct`'s is held with them.
 //!
@@ -36,6 +37,7 @@ mod masquerade;
 mod netlink;
 mod netns;
 mod packet;
+mod pool;
 mod redirect;
 mod setup;
 mod sources;
@@ -61,6 +63,8 @@ pub(crate) struct Nat {
     _hooks: HooksBarrier,
     /// Empty by now.
     _sources: sources::Owner,
+    /// Empty by now, too.
+    _pools: pool::Owner,
 }
 
 struct HooksBarrier;
@@ -74,6 +78,7 @@ impl Drop for HooksBarrier {
 impl Nat {
     /// Switches everything on, in the opposite order. The tracker is there. May sleep.
     pub(crate) fn new() -> Result<Self> {
+        let pools = pool::Owner::new();
         let sources = sources::Owner::new()?;
         let hooks = HooksBarrier;
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
@@ -85,6 +90,7 @@ impl Nat {
             _namespaces: namespaces,
             _hooks: hooks,
             _sources: sources,
+            _pools: pools,
         })
     }
 }

@@ -2,12 +2,18 @@
 
 //! Decides, once for each end of a connection, what it is to look like.
 
-use kernel::pr_warn_once;
+use kernel::{
+    fmt,
+    pr_warn_once,
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 
 use crate::{
     ct::entry,
     nf::{
         conn::{
+            Conn,
             Dir,
             Status,
             StatusBit, //
@@ -17,17 +23,30 @@ use crate::{
             Point,
             Verdict, //
         },
+        log,
         nat::Unconfirmed,
+        net::Stat,
         rcu::RcuGuard, //
     },
-    proto::nat::{
-        range::Range,
-        Manip, //
+    proto::{
+        nat::{
+            choose::Choice,
+            range::{
+                flag,
+                Range, //
+            },
+            Manip, //
+        },
+        tuple::{
+            Tuple,
+            IPV4, //
+        },
     },
 };
 
 use super::{
     choose,
+    netns::NatState,
     sources, //
 };
 
@@ -75,24 +94,101 @@ pub(super) fn set_up(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) ->
         return Verdict::Drop;
     };
     let rcu = RcuGuard::new();
-    let choice = choose::choose(conn, &current, range, manip, rcu.token());
-    let chosen = choice.tuple();
-    if *chosen != current {
-        let Some(reply) = chosen.invert() else {
-            return Verdict::Drop;
-        };
-        entry.set_reply(&reply);
-        conn.set(changed_bit(manip));
-        // A helper may make the stream longer, as it writes other addresses into it.
-        if conn.extensions().find::<Help>().is_some() && entry.ensure_seqadj().is_none() {
-            return Verdict::Drop;
+    let chosen = match choose::choose(&mut entry, &current, range, manip, rcu.token()) {
+        Choice::Found(chosen) => chosen,
+        Choice::Exhausted(tuple) => {
+            if manip == Manip::Source && conn.net().state::<NatState>().is_thorough() {
+                return refuse(conn, &tuple, range);
+            }
+            // Who has it is seen when the connection is confirmed.
+            tuple
         }
+    };
+    if apply(&mut entry, &current, &chosen, manip).is_none() {
+        choose::give_up(conn, rcu.token());
+        return Verdict::Drop;
     }
     if manip == Manip::Source {
         sources::remember(conn, rcu.token());
     }
     conn.set(done_bit(manip));
     Verdict::Accept
+}
+
+/// Has an entry look like `chosen` behind us. [`None`]: that cannot be done.
+fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Manip) -> Option<()> {
+    let conn = entry.conn();
+    let reply = chosen.invert()?;
+    // A choice that was not taken may have left another one.
+    if entry::tuple(conn, Dir::Reply) != reply {
+        entry.set_reply(&reply);
+    }
+    if chosen != current {
+        conn.set(changed_bit(manip));
+        // A helper may make the stream longer, as it writes other addresses into it.
+        if conn.extensions().find::<Help>().is_some() {
+            entry.ensure_seqadj()?;
+        }
+    }
+    Some(())
+}
+
+/// Everything that the range allows is taken.
+#[cold]
+fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
+    let net = conn.net();
+    net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
+    net.count_one(Stat::Drop);
+    if log::may_speak() {
+        let family = tuple.l3num;
+        pr_warn!(
+            "nf_nat: no port left at {} towards {} port {}, protocol {}{}: packet dropped\n",
+            Address(family, &tuple.src),
+            Address(family, &tuple.dst),
+            tuple.dst_port(),
+            tuple.protonum,
+            Ports(range),
+        );
+    }
+    Verdict::Drop
+}
+
+/// An address, to be shown.
+struct Address<'a>(u16, &'a [u8; 16]);
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(family, address) = *self;
+        if family == IPV4 {
+            let [a, b, c, d, ..] = *address;
+            return write!(f, "{a}.{b}.{c}.{d}");
+        }
+        let (groups, _) = address.as_chunks::<2>();
+        for (index, group) in groups.iter().enumerate() {
+            let colon = if index == 0 { "" } else { ":" };
+            write!(f, "{colon}{:x}", u16::from_be_bytes(*group))?;
+        }
+        Ok(())
+    }
+}
+
+/// The ports that a rule names, to be shown.
+struct Ports<'a>(&'a Range);
+
+impl fmt::Display for Ports<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(range) = self;
+        if !range.has(flag::PROTO_SPECIFIED) {
+            return Ok(());
+        }
+        let number = u16::from_be_bytes;
+        write!(
+            f,
+            ", ports {}-{}",
+            number(range.min_key),
+            number(range.max_key)
+        )
+    }
 }
 
 /// Decides that an end of a connection stays as it is, if nobody else looks so.

@@ -25,6 +25,7 @@
 #include <linux/sched.h>
 #include <net/addrconf.h>
 #include <net/flow.h>
+#include <net/inet_hashtables.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netlink.h>

@@ -65,6 +65,23 @@ impl ChainArray {
     /// Allocates `len` empty chains. `generation` tells this array's markers from those
     /// of arrays that live at the same time. May sleep.
     pub(crate) fn new(len: u32, generation: u32) -> Result<Self> {
+        // SAFETY: The caller of the function promises what it asks for.
+        Self::with_locks(len, generation, |lock| unsafe { BucketLock::init(lock) })
+    }
+
+    /// Allocates chains for entries that are in no table yet, by their original tuple's node.
+    /// Their locks are taken before those of a table. May sleep.
+    pub(crate) fn for_reservations(len: u32) -> Result<Self> {
+        // The last generation whose marker fits; tables will not get there.
+        const GENERATION: u32 = i32::MAX as u32;
+        // SAFETY: As above.
+        Self::with_locks(len, GENERATION, |lock| unsafe {
+            BucketLock::init_outer(lock)
+        })
+    }
+
+    /// `init` makes usable the lock that its argument points to.
+    fn with_locks(len: u32, generation: u32, init: impl Fn(*mut BucketLock)) -> Result<Self> {
         if len == 0 || len > i32::MAX as u32 / size_of::<bindings::hlist_nulls_head>() as u32 {
             return Err(ENOMEM);
         }
@@ -100,8 +117,8 @@ impl ChainArray {
             }
         }
         for index in 0..lock_count {
-            // SAFETY: In bounds, and not in use yet.
-            unsafe { BucketLock::init(array.locks.as_ptr().add(index as usize)) };
+            // SAFETY: In bounds.
+            init(unsafe { array.locks.as_ptr().add(index as usize) });
         }
         Ok(array)
     }
@@ -332,6 +349,24 @@ impl<'a> LockedChain<'a> {
             unsafe { bindings::rct_nulls_del_rcu(wanted) };
         }
         found
+    }
+
+    /// Puts an entry that is in no table on the chain, which keeps no reference: the entry
+    /// is [withdrawn](Self::withdraw) before it is freed, or gets into a table.
+    pub(crate) fn reserve(&mut self, conn: &Conn) {
+        let node = node_of(conn, Dir::Original);
+        // SAFETY: The node of an entry that is in no table, and on no chain of these: the
+        // caller comes once until it withdraws.
+        unsafe { bindings::rct_nulls_add_head_rcu(node, self.head()) };
+    }
+
+    /// Takes an entry off the chain, if it is there.
+    pub(crate) fn withdraw(&mut self, conn: &Conn) {
+        let wanted = node_of(conn, Dir::Original);
+        if self.nodes().any(|node| node == wanted) {
+            // SAFETY: The lock is held and the node is on this chain.
+            unsafe { bindings::rct_nulls_del_init_rcu(wanted) };
+        }
     }
 
     /// Moves the first tuple of this chain to another one.

@@ -397,6 +397,18 @@ impl Conn {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
 
+    /// Of an entry that is not confirmed: whether its reply tuple is promised to it (see
+    /// `ct::reservation`). Another CPU may be changing that.
+    #[inline]
+    pub(crate) fn is_reserved(&self) -> bool {
+        // SAFETY: A valid node.
+        !unsafe {
+            bindings::rct_nulls_unhashed(addr_of!(
+                (*self.raw()).tuplehash[Dir::Original as usize].hnnode
+            ))
+        }
+    }
+
     /// What [`Fresh::new`] was given to keep until the entry is confirmed. Of a confirmed
     /// entry: a pointer.
     #[inline]

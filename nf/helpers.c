@@ -15,6 +15,8 @@
 #include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/if_inet6.h>
+#include <net/inet6_hashtables.h>
+#include <net/inet_hashtables.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
 #include <net/ipv6_frag.h>
@@ -22,6 +24,8 @@
 #include <net/netns/hash.h>
 #include <net/route.h>
 #include <net/sctp/checksum.h>
+#include <net/tcp.h>
+#include <net/udp.h>
 #include <net/xfrm.h>
 
 #ifdef CONFIG_RUST_INLINE_HELPERS
@@ -264,6 +268,11 @@ RCT void rct_nulls_del_rcu(struct hlist_nulls_node *node)
 	hlist_nulls_del_rcu(node);
 }
 
+RCT void rct_nulls_del_init_rcu(struct hlist_nulls_node *node)
+{
+	hlist_nulls_del_init_rcu(node);
+}
+
 RCT void rct_nulls_add_fake(struct hlist_nulls_node *node)
 {
 	hlist_nulls_add_fake(node);
@@ -281,7 +290,7 @@ RCT struct hlist_nulls_node *rct_nulls_next_rcu(struct hlist_nulls_node *node)
 
 RCT bool rct_nulls_unhashed(const struct hlist_nulls_node *node)
 {
-	return hlist_nulls_unhashed(node);
+	return hlist_nulls_unhashed_lockless(node);
 }
 
 /* timeout policies, GRE keys, netlink attributes, SCTP checksums */
@@ -459,13 +468,23 @@ RCT void rct_local_bh_enable(void)
 	local_bh_enable();
 }
 
-/* Two initialisers, because a lock's class is the place that initialises it. */
+/* Several initialisers, because a lock's class is the place that initialises it. */
 RCT void rct_spin_lock_init_entry(spinlock_t *lock)
 {
 	spin_lock_init(lock);
 }
 
 RCT void rct_spin_lock_init_bucket(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+RCT void rct_spin_lock_init_outer(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+RCT void rct_spin_lock_init_data(spinlock_t *lock)
 {
 	spin_lock_init(lock);
 }
@@ -1143,4 +1162,105 @@ RCT int rct_nat_parse(struct nf_conn *ct, unsigned int manip, const struct nlatt
 RCT void rct_nfnl_ct_hook_set(const struct nfnl_ct_hook *hook)
 {
 	rcu_assign_pointer(nfnl_ct_hook, hook);
+}
+
+/* sockets */
+
+RCT bool rct_port_is_reserved(const struct net *net, u16 port)
+{
+	return inet_is_local_reserved_port(net, port);
+}
+
+RCT bool rct_ipv4_is_local(struct net *net, __be32 address)
+{
+	return inet_addr_type(net, address) == RTN_LOCAL;
+}
+
+RCT bool rct_ipv6_is_local(struct net *net, const struct in6_addr *address)
+{
+	return ipv6_chk_addr(net, address, NULL, 0);
+}
+
+RCT struct sock *rct_tcp4_connected(const struct net *net, __be32 remote, __be16 remote_port,
+				    __be32 local, u16 local_port)
+{
+	return __inet_lookup_established(net, remote, remote_port, local, local_port, 0, 0);
+}
+
+RCT struct sock *rct_tcp4_listener(const struct net *net, __be32 remote, __be16 remote_port,
+				   __be32 local, u16 local_port)
+{
+	return __inet_lookup_listener(net, NULL, 0, remote, remote_port, local, local_port, 0, 0);
+}
+
+RCT struct sock *rct_tcp6_connected(const struct net *net, const struct in6_addr *remote,
+				    __be16 remote_port, const struct in6_addr *local,
+				    u16 local_port)
+{
+	return __inet6_lookup_established(net, remote, remote_port, local, local_port, 0, 0);
+}
+
+RCT struct sock *rct_tcp6_listener(const struct net *net, const struct in6_addr *remote,
+				   __be16 remote_port, const struct in6_addr *local,
+				   u16 local_port)
+{
+	return inet6_lookup_listener(net, NULL, 0, remote, remote_port, local, local_port, 0, 0);
+}
+
+RCT struct sock *rct_udp4_receiver(const struct net *net, __be32 remote, __be16 remote_port,
+				   __be32 local, __be16 local_port)
+{
+	return __udp4_lib_lookup(net, remote, remote_port, local, local_port, 0, 0, NULL);
+}
+
+RCT struct sock *rct_udp6_receiver(const struct net *net, const struct in6_addr *remote,
+				   __be16 remote_port, const struct in6_addr *local,
+				   __be16 local_port)
+{
+	return __udp6_lib_lookup(net, remote, remote_port, local, local_port, 0, 0, NULL);
+}
+
+RCT u16 rct_sock_port(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_num);
+}
+
+RCT __be32 rct_sock_ipv4(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_rcv_saddr);
+}
+
+RCT struct in6_addr rct_sock_ipv6(const struct sock *sk)
+{
+	return sk->sk_v6_rcv_saddr;
+}
+
+/* Bound, neither connected nor listening, and takes packets of the family. */
+RCT bool rct_sock_is_idle(const struct sock *sk, u16 family)
+{
+	return READ_ONCE(sk->sk_state) == TCP_CLOSE &&
+	       (sk->sk_family == family || (sk->sk_family == AF_INET6 && !ipv6_only_sock(sk)));
+}
+
+RCT void rct_tcp_each_bound(const struct net *net, u16 port,
+			    bool (*visit)(struct sock *sk, void *context), void *context)
+{
+	struct inet_hashinfo *tables = net->ipv4.tcp_death_row.hashinfo;
+	struct inet_bind_hashbucket *head =
+		&tables->bhash[inet_bhashfn(net, port, tables->bhash_size)];
+	struct inet_bind2_bucket *place;
+	struct inet_bind_bucket *bucket;
+	struct sock *sk;
+
+	spin_lock_bh(&head->lock);
+	inet_bind_bucket_for_each(bucket, &head->chain) {
+		if (bucket->port != port || !net_eq(ib_net(bucket), net))
+			continue;
+		hlist_for_each_entry(place, &bucket->bhash2, bhash_node)
+			sk_for_each_bound(sk, &place->owners)
+				if (!visit(sk, context))
+					goto out;
+	}
+out:
+	spin_unlock_bh(&head->lock);
 }

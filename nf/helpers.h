@@ -102,6 +102,7 @@ bool rct_netif_is_l3_master(struct net_device *dev);
 void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value);
 void rct_nulls_add_head_rcu(struct hlist_nulls_node *node, struct hlist_nulls_head *head);
 void rct_nulls_del_rcu(struct hlist_nulls_node *node);
+void rct_nulls_del_init_rcu(struct hlist_nulls_node *node);
 void rct_nulls_add_fake(struct hlist_nulls_node *node);
 struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head);
 struct hlist_nulls_node *rct_nulls_next_rcu(struct hlist_nulls_node *node);
@@ -148,6 +149,8 @@ void rct_local_bh_disable(void);
 void rct_local_bh_enable(void);
 void rct_spin_lock_init_entry(spinlock_t *lock);
 void rct_spin_lock_init_bucket(spinlock_t *lock);
+void rct_spin_lock_init_outer(spinlock_t *lock);
+void rct_spin_lock_init_data(spinlock_t *lock);
 void rct_spin_lock(spinlock_t *lock);
 void rct_spin_lock_nested(spinlock_t *lock);
 void rct_spin_unlock(spinlock_t *lock);
@@ -294,5 +297,29 @@ int rct_netlink_dump_start(struct sock *kernel, struct sk_buff *skb,
 			   const struct nlmsghdr *head, struct netlink_dump_control *control);
 int rct_nat_parse(struct nf_conn *ct, unsigned int manip, const struct nlattr *attribute);
 void rct_nfnl_ct_hook_set(const struct nfnl_ct_hook *hook);
+
+/* sockets */
+bool rct_port_is_reserved(const struct net *net, u16 port);
+bool rct_ipv4_is_local(struct net *net, __be32 address);
+bool rct_ipv6_is_local(struct net *net, const struct in6_addr *address);
+struct sock *rct_tcp4_connected(const struct net *net, __be32 remote, __be16 remote_port,
+				__be32 local, u16 local_port);
+struct sock *rct_tcp4_listener(const struct net *net, __be32 remote, __be16 remote_port,
+			       __be32 local, u16 local_port);
+struct sock *rct_tcp6_connected(const struct net *net, const struct in6_addr *remote,
+				__be16 remote_port, const struct in6_addr *local, u16 local_port);
+struct sock *rct_tcp6_listener(const struct net *net, const struct in6_addr *remote,
+			       __be16 remote_port, const struct in6_addr *local, u16 local_port);
+struct sock *rct_udp4_receiver(const struct net *net, __be32 remote, __be16 remote_port,
+			       __be32 local, __be16 local_port);
+struct sock *rct_udp6_receiver(const struct net *net, const struct in6_addr *remote,
+			       __be16 remote_port, const struct in6_addr *local,
+			       __be16 local_port);
+u16 rct_sock_port(const struct sock *sk);
+__be32 rct_sock_ipv4(const struct sock *sk);
+struct in6_addr rct_sock_ipv6(const struct sock *sk);
+bool rct_sock_is_idle(const struct sock *sk, u16 family);
+void rct_tcp_each_bound(const struct net *net, u16 port,
+			bool (*visit)(struct sock *sk, void *context), void *context);
 
 #endif /* _RUST_CT_HELPERS_H */

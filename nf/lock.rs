@@ -60,6 +60,16 @@ impl BucketLock {
         unsafe { bindings::rct_spin_lock_init_bucket(this.cast()) };
     }
 
+    /// The same, of an array whose locks are taken before those of others.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BucketLock::init`].
+    pub(crate) unsafe fn init_outer(this: *mut Self) {
+        // SAFETY: The caller's promise; the type is transparent.
+        unsafe { bindings::rct_spin_lock_init_outer(this.cast()) };
+    }
+
     /// Takes the lock.
     #[inline]
     pub(crate) fn lock<'bh>(&'bh self, _bh: &'bh BhDisabled) -> BucketGuard<'bh> {

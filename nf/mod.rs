@@ -7,6 +7,7 @@
 //! and in the C-callable doors (`ct/abi.rs`).
 
 pub(crate) mod attr;
+pub(crate) mod bh_lock;
 pub(crate) mod bindings;
 pub(crate) mod bridge;
 pub(crate) mod by_source;
@@ -27,6 +28,7 @@ pub(crate) mod helper_table;
 mod hlist;
 pub(crate) mod hook;
 pub(crate) mod l4proto;
+pub(crate) mod local_ports;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod mutex;
@@ -37,6 +39,7 @@ pub(crate) mod nfnetlink;
 pub(crate) mod notify;
 pub(crate) mod pair;
 pub(crate) mod params;
+pub(crate) mod port_set;
 pub(crate) mod procfs;
 pub(crate) mod queue_hook;
 pub(crate) mod random;

@@ -36,6 +36,10 @@ use kernel::{
 use super::{
     bindings,
     net::Net,
+    port_set::{
+        PortSet,
+        PORTS, //
+    },
     settings::{
         GRE_TIMEOUTS,
         SCTP_TIMEOUTS,
@@ -196,6 +200,8 @@ enum Place {
     Field(usize),
     /// In what else belongs to the namespace.
     OfNet(fn(&Net) -> &Atomic<u32>),
+    /// The same, a set of ports.
+    Ports(fn(&Net) -> &PortSet),
     /// In the module.
     Global(fn() -> &'static Atomic<u32>),
     /// Its handler knows.
@@ -284,6 +290,33 @@ impl Setting {
         }
     }
 
+    /// A switch that root of the namespace may set: 0 or 1.
+    pub(crate) const fn option(name: &'static CStr, option: fn(&Net) -> &Atomic<u32>) -> Self {
+        // INVARIANT: an `int` for a `u32`; two `int` for a range.
+        Self {
+            name,
+            writers: Writers::Root,
+            place: Place::OfNet(option),
+            size: size_of::<c_int>(),
+            handler: bindings::proc_dointvec_minmax,
+            range: Some([&0, &1]),
+        }
+    }
+
+    /// Ports that root of the namespace may set, as numbers and ranges with commas in between.
+    pub(crate) const fn ports(name: &'static CStr, ports: fn(&Net) -> &PortSet) -> Self {
+        // INVARIANT: the handler takes a pointer to a pointer to as many bits as `size` says,
+        // and does nothing if that is null.
+        Self {
+            name,
+            writers: Writers::Root,
+            place: Place::Ports(ports),
+            size: PORTS,
+            handler: bindings::proc_do_large_bitmap,
+            range: None,
+        }
+    }
+
     /// A number above 0 that counts for all namespaces.
     pub(crate) const fn limit(name: &'static CStr, limit: fn() -> &'static Atomic<u32>) -> Self {
         // INVARIANT: an `int` for a `u32`.
@@ -316,6 +349,7 @@ impl Setting {
             // In bounds: the offset of a field.
             Place::Field(offset) => net.ct().cast::<u8>().wrapping_add(offset).cast(),
             Place::OfNet(counter) => counter(net).as_ptr().cast(),
+            Place::Ports(ports) => ports(net).place().cast(),
             Place::Global(number) => number().as_ptr().cast(),
             Place::Hidden => null_mut(),
         };
@@ -324,7 +358,7 @@ impl Setting {
         bindings::ctl_table {
             procname: self.name.as_char_ptr(),
             data,
-            // CAST: one or four.
+            // CAST: bytes of a number, or bits of a set.
             maxlen: self.size as c_int,
             mode: self.writers.mode(net),
             proc_handler: Some(self.handler),

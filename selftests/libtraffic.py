@@ -50,7 +50,8 @@ sleep. One process works in every network namespace; it opens sockets there.
   name ADDR LABEL                  a short name for an address in summaries
   summary NS [left>N] [WORD...]    the entries with all these words, in short
   stats NS                         the statistics that are not zero
-  flood SIDE COUNT SADDR DADDR [first=N] [dport=N]  one datagram a flow
+  flood SIDE COUNT SADDR DADDR [first=N] [dport=N] [sport=N] [ports=N]
+                                   one datagram a flow: to each port from so many
   bulk NAME FROM TO BYTES          transfer in the background
   await NAME                       for the end of that transfer
 
@@ -511,8 +512,8 @@ class MMsgHdr(ctypes.Structure):
     _fields_ = [("hdr", MsgHdr), ("len", ctypes.c_uint)]
 
 
-def flood(side, count, saddr, daddr, first=0, dport=7, data=8 * "00"):
-    """One datagram each from COUNT flows: ports go up first, then addresses."""
+def flood(side, count, saddr, daddr, first=0, dport=7, data=8 * "00", sport=1024, ports=60000):
+    """One datagram each from COUNT flows: to each port from PORTS ports, then to the next one."""
     batch = 256
     ether = ETH_P_IPV6 if ":" in saddr else ETH_P_IP
     template = side.router_mac + side.mac + struct.pack("!H", ether)
@@ -531,7 +532,8 @@ def flood(side, count, saddr, daddr, first=0, dport=7, data=8 * "00"):
         size = min(batch, count - sent)
         for i in range(size):
             flow = first + sent + i
-            struct.pack_into("!HH", frames[i], port_at, 1024 + flow % 60000, dport + flow // 60000)
+            pair = sport + flow % ports, dport + flow // ports
+            struct.pack_into("!HH", frames[i], port_at, *pair)
         done = libc.sendmmsg(side.socket.fileno(), headers, size, 0)
         if done < 0:
             failure = ctypes.get_errno()

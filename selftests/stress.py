@@ -7,6 +7,11 @@
       and PAUSE seconds between two batches. HEX is what they carry. Says "flooding"
       when it begins, and how many it sent at the end. Ends with the device as well.
 
+  stress.py together NS DEV MAC ROUTERMAC SADDR DADDR FIRST PORTS EACH
+      On every processor a sender: each sends EACH new flows to port FIRST of DADDR,
+      then to the next one, PORTS ports in all, from ports that no other one has. No
+      sender is more than 32 ports ahead. Ends by itself.
+
   stress.py watch NS FILE SIZE WORD...
       Lists the entries of a namespace again and again, in reads of SIZE bytes.
       Those with one of the WORDs in their original tuple are there all the time:
@@ -15,6 +20,7 @@
       at the end "listings N" and each problem in a line.
 """
 
+import multiprocessing
 import os
 import re
 import signal
@@ -47,6 +53,27 @@ def run_flood(ns, dev, mac, router_mac, saddr, daddr, dport, batch, pause, data=
             raise
         time.sleep(float(pause))
     print(sent, flush=True)
+
+
+def run_together(ns, dev, mac, router_mac, saddr, daddr, first, ports, each):
+    first, ports, each, step = int(first), int(ports), int(each), 32
+    processors = sorted(os.sched_getaffinity(0))
+    barrier = multiprocessing.Barrier(len(processors))
+
+    def send(index, processor):
+        os.sched_setaffinity(0, {processor})
+        side = Side(ns, dev, mac, router_mac, "0.0.0.0", "0.0.0.0")
+        for port in range(0, ports, step):
+            count = min(step, ports - port) * each
+            barrier.wait()
+            flood(side, count, saddr, daddr, dport=first + port, sport=1024 + index * each, ports=each)
+
+    senders = [multiprocessing.Process(target=send, args=pair) for pair in enumerate(processors)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    sys.exit(any(sender.exitcode for sender in senders))
 
 
 TUPLE = r"src=\S+ dst=\S+ (?:sport=\d+ dport=\d+ |type=\d+ code=\d+ id=\d+ |)"
@@ -107,7 +134,7 @@ def run_watch(ns, path, size, *words):
 def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    commands = {"flood": run_flood, "watch": run_watch}
+    commands = {"flood": run_flood, "together": run_together, "watch": run_watch}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])

@@ -4,13 +4,16 @@
 //! changes in its packets.
 //!
 //! - [`range`]: what a rule allows;
-//! - [`choose`]: one out of it that nobody else has;
+//! - [`choose`]: one out of it that nobody else has, found by [`search`], with what is known
+//!   about crowded [`pool`]s;
 //! - [`rewrite`]: the packet's headers, with their [`checksum`]s.
 
 pub mod checksum;
 pub mod choose;
+pub mod pool;
 pub mod range;
 pub mod rewrite;
+pub mod search;
 pub mod window;
 
 /// The end of a connection that is made to look like another one (`enum nf_nat_manip_type`).

@@ -208,6 +208,21 @@ impl Range {
         place(&mut spread, manip, octets(chosen));
         spread
     }
+
+    /// The address of the range that follows the source of `tuple`; behind the last one, the
+    /// first.
+    pub fn address_after(&self, tuple: &Tuple) -> [u8; 16] {
+        let used = if tuple.l3num == IPV4 { 32 } else { 128 };
+        // The rest of an IPv4 address is zero, but of the range only as a rule.
+        let number = |address: &[u8; 16]| u128::from_be_bytes(*address) >> (128 - used);
+        let own = number(&tuple.src);
+        let next = if own >= number(&self.max_addr) {
+            number(&self.min_addr)
+        } else {
+            own.wrapping_add(1)
+        };
+        (next << (128 - used)).to_be_bytes()
+    }
 }
 
 fn place(tuple: &mut Tuple, manip: Manip, address: [u8; 16]) {

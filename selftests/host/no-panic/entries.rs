@@ -9,12 +9,15 @@
 #[path = "../../../proto/mod.rs"]
 pub mod proto;
 
+use core::sync::atomic::AtomicU64;
+
 use proto::{
     direction::Direction,
     generic, gre, hash, icmp, icmpv6,
     nat::{
         checksum,
-        choose::{choose, Choice, Occupancy, Request},
+        choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+        pool::Keys,
         rewrite::{set_ipv4_len, set_ipv6_len, Field, Left, Refused, Rewrite},
         Manip,
     },
@@ -31,18 +34,31 @@ type Read = fn(u32) -> Option<[u8; 4]>;
 type Sctp = wire::sctp::Packet<Read>;
 
 /// Somebody who knows who has what.
-pub struct Others(fn(&Tuple) -> bool, fn(&Tuple) -> Option<Tuple>, fn() -> u32);
+pub struct Others(
+    fn(&Tuple) -> Claim,
+    fn(&Tuple) -> Option<Tuple>,
+    fn() -> u32,
+    fn() -> Option<Marks>,
+);
+
+/// What is known of a crowded pool.
+pub struct Marks(&'static [AtomicU64]);
+
+impl Pool for Marks {
+    fn next(&self, first: u16, last: u16) -> Option<u16> {
+        let keys = Keys::new(self.0);
+        keys.unmarked(first, last).filter(|&key| keys.mark(key))
+    }
+
+    fn forget(&self, key: u16) {
+        Keys::new(self.0).clear(key);
+    }
+}
 
 impl Occupancy for Others {
-    fn is_taken(&mut self, tuple: &Tuple) -> bool {
-        self.0(tuple)
-    }
+    type Pool = Marks;
 
-    fn is_taken_untranslated(&mut self, tuple: &Tuple) -> bool {
-        self.0(tuple)
-    }
-
-    fn is_taken_for_good(&mut self, tuple: &Tuple) -> bool {
+    fn claim(&mut self, tuple: &Tuple, _terms: Terms) -> Claim {
         self.0(tuple)
     }
 
@@ -52,6 +68,22 @@ impl Occupancy for Others {
 
     fn random(&mut self) -> u32 {
         self.2()
+    }
+
+    fn pool(&mut self, _tuple: &Tuple) -> Option<Marks> {
+        self.3()
+    }
+
+    fn crowded_pool(&mut self, _tuple: &Tuple) -> Option<Marks> {
+        self.3()
+    }
+
+    fn is_over(&mut self, _tuple: &Tuple) -> Option<u32> {
+        Some(self.2())
+    }
+
+    fn oldest_first(&self) -> bool {
+        self.2() != 0
     }
 }
 
