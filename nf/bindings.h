@@ -66,6 +66,10 @@
 #error "the kernel has no room for NAT (NF_NAT, NF_NAT_MASQUERADE, IPV6)"
 #endif
 
+#if !IS_ENABLED(CONFIG_NETFILTER_NETLINK)
+#error "the kernel has no netlink for netfilter (NETFILTER_NETLINK)"
+#endif
+
 /* Macros that bindgen cannot evaluate. */
 #define RCT_CONST(name, value) static const unsigned long RCT_##name = (value)
 

@@ -13,7 +13,7 @@ source "$(dirname "$0")/lib.sh"
 # shellcheck source=selftests/libconsumers.sh
 source "$SELFTESTS/libconsumers.sh"
 
-tap_begin nft iptables-legacy tc insmod
+tap_begin nft iptables-legacy tc insmod conntrack
 module=$(rust_ct_module) || skip_all "no rust_ct.ko (RUST_CT_KO says where)"
 [[ $(tracker_loaded) == none ]] || skip_all "a tracker is loaded: unload it first"
 modprobe -qn nf_conntrack || skip_all "no nf_conntrack module"
@@ -83,6 +83,15 @@ check "... rust_ct comes" only_rust_ct
 check "... and leaves" none_is_left
 check "the tracker of IPv4 is asked for" modprobe nf_conntrack-2
 check "... rust_ct comes" only_rust_ct
+check "... and leaves" none_is_left
+
+list_entries() { in_ns "$R" conntrack -L >/dev/null 2>&1; }
+check "conntrack asks by netlink" list_entries
+check "... and gets rust_ct" only_rust_ct
+check "... it leaves" none_is_left
+check "the C tracker's netlink view is asked for by name" modprobe nf_conntrack_netlink
+check "... rust_ct comes" only_rust_ct
+check "... without it" refused is_loaded nf_conntrack_netlink
 check "... and leaves" none_is_left
 
 # --- rust_ct cannot be loaded -----------------------------------------------

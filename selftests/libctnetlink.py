@@ -8,6 +8,8 @@
   queue      what is told of packets that wait for a verdict, and changed with it
   backlog    a listener that does not read, and gets all there is nevertheless
   dumps      thousands of entries, listed while others come and go
+  fuzz SECONDS [SEED]
+             messages made by chance, and octets of them changed
 
 Prints lines "~ KEY: VALUE" for compare.sh, and "ok" or "not ok" and a description for what
 is right or wrong by itself.
@@ -15,9 +17,9 @@ is right or wrong by itself.
 
 import errno
 import os
+import random
 import socket
 import struct
-import subprocess
 import sys
 import time
 
@@ -128,11 +130,6 @@ def name_of(error):
 
 
 ROUNDED = (0, 10, 30, 60, 100, 120, 180, 300, 432000, 1 << 24)
-
-
-def is_nest(data):
-    """Nests say so."""
-    return data & NESTED
 
 
 def render(data, subsystem=CT, path=()):
@@ -249,6 +246,9 @@ MADE = {
     "a very long time": entry(timeout=0xFFFFFFFF),
     "mark, masked": entry(more=[(MARK, be32(0xFF)), (MARK_MASK, be32(0xF0))]),
 }
+
+
+FTP_EXPECTED = (E_HELP, b"ftp\0")
 
 
 def expectation(master=None, more=(), timeout=60):
@@ -738,10 +738,35 @@ def dumps(count=3000):
     check("flushed", not client.dump(), f"{time.monotonic() - begin:.2f} s")
 
 
+def fuzz(seconds, seed="1"):
+    """What answers does not matter, but that the kernel does answer."""
+    chance = random.Random(int(seed))
+    client, end, sent, taken = Client(), time.monotonic() + float(seconds), 0, 0
+    bases = [(CT, tree if isinstance(tree, list) else tree[0]) for tree in MADE.values()]
+    bases += [(EXP, expectation(more=[(E_FLAGS, be32(1)), (E_CLASS, be32(0)), FTP_EXPECTED]))]
+    bases += [(CT, [(ORIG, tuple_("10.7.0.1", "10.7.0.2", UDP, 1, 2)), (FILTER, [(1, u32(63))])])]
+    while time.monotonic() < end:
+        subsystem, tree = chance.choice(bases)
+        for _ in range(chance.randrange(3)):
+            tree = chance.choice([mutant for _, mutant in mutations(tree)] or [tree])
+        body = bytearray(pack(tree))
+        for _ in range(chance.choice((0, 0, 1, 3)) if body else 0):
+            body[chance.randrange(len(body))] = chance.choice((0, 1, 4, 255, chance.randrange(256)))
+        message = chance.randrange(4 if subsystem == EXP else 8)
+        flags = chance.choice((0, CREATE, CREATE | EXCL, DUMP, ECHO, CREATE | ECHO))
+        error, _ = client.ask(subsystem, message, flags, bytes(body), chance.choice((0, 2, 2, 10)))
+        sent, taken = sent + 1, taken + (not error)
+        if chance.random() < 0.02:
+            client.flush()
+    client.flush()
+    check("nothing is left of them", not client.dump() and not client.dump(EXP, EXP_GET),
+          f"{sent} messages, {taken} taken")
+
+
 def main():
     what, *arguments = sys.argv[1:] or ["--help"]
     commands = {"answers": answers, "traffic": traffic, "refused": refused, "queue": queue,
-                "backlog": backlog, "dumps": dumps}
+                "backlog": backlog, "dumps": dumps, "fuzz": fuzz}
     if what not in commands:
         print(__doc__)
         return 0

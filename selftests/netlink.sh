@@ -141,6 +141,7 @@ raw answers
 raw refused "$TRACKER"
 raw queue
 raw backlog
+raw fuzz "$(scaled 3 10)"
 if [[ $TRACKER == rust_ct ]]; then
 	resize_on_and_on &
 	resizer=$!

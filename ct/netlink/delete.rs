@@ -18,6 +18,7 @@ use super::{
     super::{
         delete,
         kernel_hook::RustCt,
+        netns::NetState,
         walk, //
     },
     filter::{
@@ -65,6 +66,9 @@ fn some(request: &Request<'_>) -> Result {
     let means_family = request.version() != 0 || request.get(number::FILTER).is_some();
     let family = if means_family { request.family() } else { 0 };
     let filter = Filter::of(&request.attributes(), family)?;
+    if request.net().state::<NetState>().entries() == 0 {
+        return Ok(());
+    }
     walk::for_each(Some(request.net()), |conn| {
         if filter::passes(&filter, conn) {
             delete::delete_for(conn, request.requester());

@@ -50,6 +50,7 @@ use super::{
     super::{
         delete,
         entry,
+        netns::NetState,
         table::Wanted,
         walk::Listing, //
     },
@@ -151,6 +152,10 @@ struct Entries {
 
 impl Dump for Entries {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+        // Who has none need not wait until others' are gone through.
+        if net.state::<NetState>().entries() == 0 {
+            return Progress::End;
+        }
         let flags = if self.is_filtered() {
             flag::FILTERED
         } else {
