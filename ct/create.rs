@@ -50,6 +50,7 @@ use super::{
     gc,
     helper,
     netns::NetState,
+    reservation,
     table::TupleHash, //
 };
 
@@ -166,7 +167,11 @@ pub(super) fn make(
     let room = room(net, hash, rcu)?;
     let mut fresh =
         Fresh::new(net, zone, words(original), words(reply), hash.pack()).ok_or(ENOMEM)?;
-    set_up(&mut fresh)?;
+    if let Err(error) = set_up(&mut fresh) {
+        // What NAT had chosen for it is free again.
+        reservation::release(fresh.conn(), rcu);
+        return Err(error);
+    }
     // The entry gives the room back when it is destroyed.
     core::mem::forget(room);
     Ok(fresh.publish())

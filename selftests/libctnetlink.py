@@ -495,7 +495,7 @@ def refused(tracker):
     master = entry(TCP, "10.7.0.5", more=[STATE, REPLIED, FTP])
     update = full[:2] + everything + [FTP, (TIMEOUT, be32(300))]
     sctp = entry(SCTP, more=[SCTP_STATE])
-    nat = entry(more=[(NAT_DST, NAT), (NAT_SRC, NAT)])
+    nat = entry(more=[(NAT_DST, NAT), (NAT_SRC, NAT), REPLIED])
     ping = entry(ICMP)
     changed_by_error = []
 
