@@ -285,7 +285,7 @@ impl Occupancy for View<'_, '_> {
             Terms::Untranslated => self.holder_untranslated(tuple),
             Terms::Succeed => self.holder_for_good(tuple),
         };
-        let claim = match holder {
+        let claim = match &holder {
             Some(holder) if holder.has(StatusBit::SrcNatDone) => Claim::Taken,
             // It began before there was NAT, and nobody asks us to forget it.
             Some(_) => Claim::Barred,
@@ -293,8 +293,14 @@ impl Occupancy for View<'_, '_> {
             None => return Claim::Granted,
         };
         if reserves {
-            give_up(self.conn, self.rcu);
+            // Who met our promise meanwhile has marked the key as taken. That mark is the
+            // holder's to clear, which lives until we let go of it below; or it is ours.
+            match claim {
+                Claim::Taken => reservation::release(self.conn, self.rcu),
+                _ => give_up(self.conn, self.rcu),
+            }
         }
+        drop(holder);
         claim
     }
 
