@@ -7,7 +7,7 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: module debug setup run test test-debug loaded-later kselftest shell \
+.PHONY: module debug setup run test test-debug loaded-later bench-nat-ports kselftest shell \
 	symbols install uninstall lint format clean help
 
 module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
@@ -30,6 +30,10 @@ test-debug: module debug ## the same, each virtual machine on the debug kernel
 
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side
 	@scripts/vm --tracker none -- selftests/compare_loaded_later.sh
+	@scripts/vm --tracker none -- selftests/nat_loaded_later.sh
+
+bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
+	@scripts/bench-nat-ports
 
 kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)
@@ -56,6 +60,6 @@ clean: ## what was built from this checkout (kernels and tools stay)
 	@scripts/build-module --clean
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  KDIR=FOLDER builds for another kernel's build folder (7.3, clang, Rust)."
