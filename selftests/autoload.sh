@@ -18,6 +18,7 @@ module=$(rust_ct_module) || skip_all "no rust_ct.ko (RUST_CT_KO says where)"
 [[ $(tracker_loaded) == none ]] || skip_all "a tracker is loaded: unload it first"
 modprobe -qn nf_conntrack || skip_all "no nf_conntrack module"
 modprobe -a nf_defrag_ipv4 nf_defrag_ipv6 || skip_all "no nf_defrag modules"
+modprobe -q nfnetlink
 MODULE=rust_ct
 dir=$(mktemp -d)
 conf=/etc/modprobe.d/rust_ct.conf
