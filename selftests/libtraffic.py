@@ -480,10 +480,14 @@ class Entry:
             text += f" {t['type']}/{t['code']}"
         return text
 
-    def short(self, names):
+    def short(self, names, by_packet=False):
+        # A UDP flow that has been answered becomes a stream by a packet two seconds after
+        # its first one: which packet that is depends on the machine.
+        ageless = by_packet and self.proto == "udp" and "[UNREPLIED]" not in self.flags
         words = [self.proto if self.proto != "unknown" else "proto " + self.number]
         words += [self.state] if self.state else []
-        words += [self.life(), self.route(names, 0)] + self.flags + self.counters
+        words += [self.route(names, 0)] if ageless else [self.life(), self.route(names, 0)]
+        words += [f for f in self.flags if not ageless or f != "[ASSURED]"] + self.counters
         ignored = ("use=", "delta-time=")
         words += [w for w in self.rest if not w.startswith(ignored) and w not in ("mark=0", "zone=0")]
         forward, backward = self.tuples
@@ -906,7 +910,7 @@ class Server:
             e = Entry(line)
             t = e.tuples[0]
             if e.number in numbers and (not ports or ports == {t.get("sport"), t.get("dport")}):
-                found.append(e.short(self.names))
+                found.append(e.short(self.names, by_packet=True))
         changed = difference(before, statistics(ns))
         parts = [verdict, changed, ", ".join(sorted(found)) or "no entry"]
         return "; ".join(p for p in parts if p)
