@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 pub mod direction;
 pub mod expect;
 pub mod generic;

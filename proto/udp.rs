@@ -9,6 +9,7 @@
 use core::mem::size_of;
 
 use super::{
+    adopt::{Side, Socket},
     step::{Status, Step, Update},
     wire::udp::Header,
 };
@@ -69,6 +70,18 @@ pub fn packet(
         assured: !status.assured && !status.nat_clash,
         ..Update::refresh(replied)
     })
+}
+
+/// Of a conversation that a socket tells about: whether it went both ways, and how many jiffies
+/// it lives.
+pub fn adopt(socket: &Socket, opener: Side, timeouts: &Timeouts) -> (bool, u32) {
+    let [unreplied, replied] = *timeouts;
+    // A server that has connected a socket to its client has heard of that, and answers.
+    if opener == Side::Remote || socket.heard != 0 {
+        (true, replied)
+    } else {
+        (false, unreplied)
+    }
 }
 
 /// Whether `a` lies after `b` on a clock that wraps.

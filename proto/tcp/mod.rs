@@ -4,7 +4,8 @@
 //!
 //! [`check`] looks at one segment by itself, [`open`] starts an entry with it, and [`packet`]
 //! moves the entry on. The parts: [`state`] is the state machine, `window` judges sequence
-//! numbers, `reset` judges RSTs, [`timeout`] chooses how long the entry lives.
+//! numbers, `reset` judges RSTs, [`timeout`] chooses how long the entry lives,
+//! [`adopt`] starts the entry of a connection that a socket tells about.
 //!
 //! We may be out of step with the peers: a host rebooted, we did, packets took another way. So a
 //! segment that makes no sense to us but may make sense to its receiver is let through and
@@ -27,6 +28,7 @@ use super::{
     wire::{self, tcp::Header},
 };
 
+pub mod adopt;
 mod options;
 mod reset;
 mod seq;

@@ -286,3 +286,9 @@ pub(super) const fn at_least_one(window: u32) -> u32 {
         window
     }
 }
+
+/// A window in octets as the sender's header has it.
+#[inline]
+pub(super) fn unscaled(window: u32, scale: u8) -> u16 {
+    u16::try_from(window.wrapping_shr(scale.into())).unwrap_or(u16::MAX)
+}

@@ -7,7 +7,12 @@
 
 use crate::{
     chaos::Random,
-    proto::{direction::Direction, tcp::State, wire::tcp::Flags},
+    proto::{
+        adopt::{self, Socket},
+        direction::Direction,
+        tcp::State,
+        wire::tcp::Flags,
+    },
     sim::Draft,
 };
 
@@ -27,6 +32,8 @@ struct Peer {
     expected: u32,
     /// The right edge of what it has allowed the other; it never shrinks.
     offered: u32,
+    /// The largest window that the other has offered.
+    largest: u32,
     /// Octets received out of order, beyond `expected`.
     beyond: Option<(u32, u32)>,
     /// The FIN's sequence number, if it was sent.
@@ -59,6 +66,7 @@ impl Peers {
             allowed: isn.wrapping_add(1),
             expected: 0,
             offered: 0,
+            largest: SYN_WINDOW,
             beyond: None,
             fin: None,
             synchronised: false,
@@ -76,6 +84,48 @@ impl Peers {
         self.ends
             .iter()
             .all(|end| end.fin.is_some_and(|fin| end.una == fin.wrapping_add(1)))
+    }
+
+    /// What the socket at one end knows, once the handshake is complete.
+    pub fn socket(&self, way: Direction) -> Option<Socket> {
+        let [original, reply] = &self.ends;
+        let (own, other) = match way {
+            Direction::Original => (original, reply),
+            Direction::Reply => (reply, original),
+        };
+        if !own.synchronised || !other.synchronised || reply.una == self.first[1] {
+            return None;
+        }
+        let acked = own.fin.is_some_and(|fin| own.una == fin.wrapping_add(1));
+        let heard = other
+            .fin
+            .is_some_and(|fin| own.expected == fin.wrapping_add(1));
+        let state = match (own.fin.is_some(), acked, heard) {
+            (false, _, false) => adopt::state::ESTABLISHED,
+            (true, false, false) => adopt::state::FIN_WAIT_1,
+            (true, true, false) => adopt::state::FIN_WAIT_2,
+            (false, _, true) => adopt::state::CLOSE_WAIT,
+            (true, false, true) => adopt::state::LAST_ACK,
+            (true, true, true) => adopt::state::TIME_WAIT,
+        };
+        Some(Socket {
+            state,
+            snd_una: own.una,
+            snd_nxt: own.next,
+            write_seq: own.next,
+            snd_wnd: own.allowed.wrapping_sub(own.una),
+            max_window: own.largest,
+            rcv_nxt: own.expected,
+            rcv_last: own.beyond.map_or(own.expected, |(_, right)| right),
+            rcv_wup: own.expected,
+            rcv_wnd: own.offered.wrapping_sub(own.expected),
+            rcv_edge: own.offered,
+            snd_scale: other.scale,
+            rcv_scale: own.scale,
+            has_scale: 1,
+            has_sack: own.sack.into(),
+            ..Socket::default()
+        })
     }
 
     /// The next segment that one of the ends sends, and its way.
@@ -185,6 +235,7 @@ impl Peers {
             let edge = draft
                 .ack
                 .wrapping_add(u32::from(draft.window) << sender_scale);
+            peer.largest = peer.largest.max(u32::from(draft.window) << sender_scale);
             if edge.wrapping_sub(peer.allowed) < 1 << 31 {
                 peer.allowed = edge;
             }
