@@ -35,7 +35,10 @@ use crate::{
         },
         time, //
     },
-    proto::tuple::protocol, //
+    proto::{
+        tcp,
+        tuple::protocol, //
+    },
 };
 
 use super::{
@@ -89,7 +92,8 @@ pub(super) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         }
         _ => return Verdict::Accept,
     };
-    match insert(conn, rcu) {
+    let hash = TupleHash::unpack(conn.saved());
+    match insert(conn, Some(hash), rcu, settle_clash) {
         Outcome::In => Verdict::Accept,
         Outcome::Joined(winner) => {
             join(skb, winner, info);
@@ -99,13 +103,35 @@ pub(super) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     }
 }
 
-/// Puts an entry into the table; the reference becomes the table's.
-fn insert(conn: ARef<Conn>, rcu: Rcu<'_>) -> Outcome {
+/// Puts in an entry that no packet made. Says whether it is in: it gives way to one that a
+/// packet of the same connection has made.
+pub(super) fn put_in_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
+    let keep = conn.clone();
+    let is_in = matches!(
+        insert(conn, None, rcu, |_, _, _| Outcome::Refused),
+        Outcome::In
+    );
+    if is_in {
+        let _bh = BhDisabled::new();
+        events::deliver(&keep);
+    }
+    is_in
+}
+
+/// Puts an entry into the table; the reference becomes the table's. `clash` decides what
+/// becomes of it if another entry has one of its tuples.
+///
+/// `hash` is that of the original tuple, if it is known.
+fn insert(
+    conn: ARef<Conn>,
+    hash: Option<TupleHash>,
+    rcu: Rcu<'_>,
+    clash: impl FnOnce(&mut LockedPair<'_>, ARef<Conn>, &ARef<Conn>) -> Outcome,
+) -> Outcome {
     let bh = BhDisabled::new();
-    let hash = TupleHash::unpack(conn.saved());
     // Until the entry is in.
     let _promise = reservation::redeem(&conn, &bh, rcu);
-    let Some(mut pair) = table::lock_pair(&conn, Some(hash), &bh, rcu) else {
+    let Some(mut pair) = table::lock_pair(&conn, hash, &bh, rcu) else {
         return Outcome::Refused;
     };
     // A clone of the packet may have been faster, on another CPU: a bridge floods clones.
@@ -122,7 +148,7 @@ fn insert(conn: ARef<Conn>, rcu: Rcu<'_>) -> Outcome {
     for dir in [Dir::Original, Dir::Reply] {
         let (rival, length) = table::rival(&pair, &conn, dir);
         if let Some(rival) = rival.map(ARef::from) {
-            return settle_clash(&mut pair, conn, &rival);
+            return clash(&mut pair, conn, &rival);
         }
         if length > limit {
             resize::request_reseed();
@@ -188,7 +214,8 @@ fn may_clash(protocol: u8) -> bool {
 /// An entry of the same tuple, `rival`, was there first.
 ///
 /// 1. If both are the same connection, or the same one seen from its two ends, the packet
-///    joins the first entry.
+///    joins the first entry. (Of TCP, only if that came by its socket, while the packet was on
+///    its way: see [`catch_up`].)
 /// 2. If the reply tuple is free (the two were translated differently), the second entry
 ///    goes in by that alone, for a second: packets of the original direction go on finding
 ///    the first, and the answer to this packet finds its way back.
@@ -196,6 +223,10 @@ fn may_clash(protocol: u8) -> bool {
 #[cold]
 fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>) -> Outcome {
     let net = conn.net();
+    if rival.has(StatusBit::Adopted) && same_connection(&conn, rival) {
+        net.count_one(Stat::ClashResolve);
+        return Outcome::Joined(rival.clone());
+    }
     if may_clash(entry::protocol(&conn)) {
         if same_connection(&conn, rival) {
             net.count_one(Stat::ClashResolve);
@@ -240,6 +271,9 @@ fn same_connection(a: &Conn, b: &Conn) -> bool {
 /// Has the packet continue with `winner`, which takes over what was counted.
 fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
     if let Tracked::Yes(loser, _) = skb.tracked() {
+        if entry::protocol(loser) == protocol::TCP {
+            catch_up(&winner, loser);
+        }
         if let Some((_, bytes)) = entry::counted(loser, info.dir()) {
             // One packet made the loser, so this is its length.
             entry::account(
@@ -250,4 +284,13 @@ fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
         }
     }
     skb.attach(winner, info);
+}
+
+/// The entry of a TCP connection was made from its socket when this packet, which made the
+/// other one, had been looked up but had not reached the socket.
+#[cold]
+fn catch_up(winner: &Conn, loser: &Conn) {
+    let turned = entry::tuple(winner, Dir::Original) != entry::tuple(loser, Dir::Original);
+    let seen = loser.with_proto(|track: &mut tcp::Track| *track);
+    winner.with_proto(|track: &mut tcp::Track| track.catch_up(&seen, turned));
 }

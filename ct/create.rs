@@ -118,17 +118,7 @@ pub(super) fn create(
         ext::add::<SeqAdjust>(&mut fresh)?;
         ext::add::<SynProxy>(&mut fresh)?;
     }
-    // Without memory for them the connection goes on uncounted.
-    if net.acct() != 0 {
-        let _ = ext::add::<Counters>(&mut fresh);
-    }
-    if net.tstamp() != 0 {
-        let _ = ext::add::<Timestamps>(&mut fresh);
-    }
-
-    if net.labels_used() {
-        let _ = ext::add::<Labels>(&mut fresh);
-    }
+    add_usual_parts(&mut fresh, net);
     let slot = template.and_then(|template| template.extensions().find::<PolicySlot>());
     if let Some(policy) = slot.and_then(|slot| slot.policy(rcu)) {
         timeout::give(&mut fresh, policy);
@@ -172,6 +162,38 @@ pub(super) fn make(
         reservation::release(fresh.conn(), rcu);
         return Err(error);
     }
+    // The entry gives the room back when it is destroyed.
+    core::mem::forget(room);
+    Ok(fresh.publish())
+}
+
+/// What the namespace wants of every entry. Without memory for it the connection goes on
+/// uncounted.
+fn add_usual_parts(fresh: &mut Fresh, net: &Net) {
+    if net.acct() != 0 {
+        let _ = ext::add::<Counters>(fresh);
+    }
+    if net.tstamp() != 0 {
+        let _ = ext::add::<Timestamps>(fresh);
+    }
+    if net.labels_used() {
+        let _ = ext::add::<Labels>(fresh);
+    }
+}
+
+/// Makes an entry, in the default zone, for a connection that no packet began, with one
+/// reference, not in the table yet.
+///
+/// `ENOSPC`: the table is full; nothing else is dropped for it. `ENOMEM`: memory is.
+pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
+    let reply = tuple.invert().ok_or(EINVAL)?;
+    let room = Room(net.state::<NetState>());
+    if room.0.take_entry() > params::max_entries().load(Relaxed) {
+        return Err(ENOSPC);
+    }
+    let mut fresh = Fresh::new(net, Zone::DEFAULT, words(tuple), words(&reply), 0).ok_or(ENOMEM)?;
+    add_usual_parts(&mut fresh, net);
+    events::prepare(&mut fresh, net, None)?;
     // The entry gives the room back when it is destroyed.
     core::mem::forget(room);
     Ok(fresh.publish())

@@ -49,6 +49,7 @@ use crate::{
 };
 
 use super::{
+    adopt,
     entry,
     helper,
     netns::NetState,
@@ -134,17 +135,44 @@ fn users_of(net: &Net, family: Family) -> &Counter {
     }
 }
 
-/// Adds a user. The first one switches the family's hooks on. May sleep.
+/// Whether the packets of a family are tracked in a namespace.
+pub(super) fn are_on(net: &Net, l3num: u16) -> bool {
+    let family = match l3num {
+        IPV4 => Family::Ipv4,
+        IPV6 => Family::Ipv6,
+        _ => return false,
+    };
+    users_of(net, family).load(Relaxed) != 0
+}
+
+/// Adds a user. The first one switches the hooks on, and has the connections adopted that
+/// there are. May sleep.
 pub(super) fn get(net: &Net, wish: Wish) -> Result {
+    if add(net, wish)? {
+        adopt::namespace(net);
+    }
+    Ok(())
+}
+
+/// Adds a user in a namespace that begins, or in all when the module is loaded: connections
+/// that are there then are not the namespace's business.
+pub(super) fn get_from_start(net: &Net) -> Result {
+    add(net, Wish::Inet).map(|_| ())
+}
+
+/// Says whether hooks were switched on.
+fn add(net: &Net, wish: Wish) -> Result<bool> {
     match wish {
         Wish::Family(family) => get_family(net, family),
         Wish::Inet => {
-            get_family(net, Family::Ipv4)?;
-            get_family(net, Family::Ipv6).inspect_err(|_| put_family(net, Family::Ipv4))
+            let first = get_family(net, Family::Ipv4)?;
+            get_family(net, Family::Ipv6)
+                .map(|other| first || other)
+                .inspect_err(|_| put_family(net, Family::Ipv4))
         }
         Wish::Bridge => {
             get_bridge(net)?;
-            get(net, Wish::Inet).inspect_err(|_| put_bridge(net))
+            add(net, Wish::Inet).inspect_err(|_| put_bridge(net))
         }
     }
 }
@@ -206,7 +234,7 @@ fn put_bridge(net: &Net) {
     bridge.release();
 }
 
-fn get_family(net: &Net, family: Family) -> Result {
+fn get_family(net: &Net, family: Family) -> Result<bool> {
     let guard = mutex::hooks();
     let users = users_of(net, family);
     if users.load(Relaxed) == 0 {
@@ -221,7 +249,7 @@ fn get_family(net: &Net, family: Family) -> Result {
     if first {
         forget_windows(net, family);
     }
-    Ok(())
+    Ok(first)
 }
 
 fn put_family(net: &Net, family: Family) {

@@ -8,7 +8,8 @@
 //! entry if there is none ([`create`], [`early_drop`]), and shows it to the protocol's
 //! tracker ([`track`]). When it has passed every rule, [`confirm`] puts a new entry into the
 //! table. [`delete`] takes it out: when its time is over ([`gc`], or a lookup that comes by),
-//! when its connection ends, or when room is needed.
+//! when its connection ends, or when room is needed. Connections that were there before the
+//! tracker get their entries from their sockets ([`adopt`]).
 //!
 //! # Locks
 //!
@@ -16,9 +17,10 @@
 //!
 //! 1. the mutex of resizing, that of hooks, that of helpers (process context; one at a time);
 //! 2. an RCU read-side section, bottom halves off;
-//! 3. the lock of a promised tuple ([`reservation`]), then bucket locks: of the older table
+//! 3. that of a socket: packets are sent under it, and sockets read ([`adopt`]);
+//! 4. the lock of a promised tuple ([`reservation`]), then bucket locks: of the older table
 //!    first, then by index ([`crate::nf::pair`]);
-//! 4. leaves, under which nothing else is taken: the lock of an entry, and that of
+//! 5. leaves, under which nothing else is taken: the lock of an entry, and that of
 //!    expectations (under which C code, when it is told of one, takes locks of its own).
 //!
 //! Readers of the table take none of them. No leaf is held together with a bucket lock. The
@@ -36,6 +38,7 @@
 
 #[allow(unsafe_code)]
 pub(crate) mod abi;
+mod adopt;
 mod confirm;
 mod create;
 pub(crate) mod delete;
@@ -119,6 +122,7 @@ impl Conntrack {
         let sysctl = sysctl::Global::new()?;
         let namespaces = PernetRegistration::new::<netns::NetState>()?;
         let netlink = netlink::Netlink::new()?;
+        adopt::everywhere();
         Ok(Self {
             _netlink: netlink,
             _namespaces: namespaces,

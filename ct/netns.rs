@@ -128,7 +128,7 @@ impl Pernet for NetState {
         ecache::listen::<netlink::Multicast>(net);
         let listener = ScopeGuard::new(|| ecache::leave(net));
         if params::enable_hooks() {
-            hooks::get(net, Wish::Inet)?;
+            hooks::get_from_start(net)?;
         }
         listener.dismiss();
         files.dismiss();

@@ -29,6 +29,8 @@
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netlink.h>
+#include <net/sock.h>
+#include <net/tcp_states.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_acct.h>
 #include <net/netfilter/nf_conntrack_act_ct.h>
@@ -106,3 +108,8 @@ RCT_CONST(IFA_F_OPTIMISTIC, IFA_F_OPTIMISTIC);
 RCT_CONST(IFNAMSIZ, IFNAMSIZ);
 RCT_CONST(AF_INET, AF_INET);
 RCT_CONST(AF_INET6, AF_INET6);
+RCT_CONST(SOCK_BINDPORT_LOCK, SOCK_BINDPORT_LOCK);
+RCT_CONST(SOCK_CONNECT_BIND, SOCK_CONNECT_BIND);
+RCT_CONST(TCP_ESTABLISHED, TCP_ESTABLISHED);
+RCT_CONST(TCP_TIME_WAIT, TCP_TIME_WAIT);
+RCT_CONST(TCP_NEW_SYN_RECV, TCP_NEW_SYN_RECV);

@@ -127,7 +127,12 @@ pub(crate) enum StatusBit {
     Offload = bindings::ip_conntrack_status_IPS_OFFLOAD_BIT,
     /// Hardware forwards the packets.
     HwOffload = bindings::ip_conntrack_status_IPS_HW_OFFLOAD_BIT,
+    /// A socket had the connection before there was a tracker. Ours, and beyond what netlink
+    /// shows of the word.
+    Adopted = 32,
 }
+
+const _: () = assert!(usize::BITS > StatusBit::Adopted as u32);
 
 /// A snapshot of `nf_conn.status`.
 #[derive(Clone, Copy)]

@@ -72,6 +72,11 @@ bool rct_param_tstamp;
 module_param_named(tstamp, rct_param_tstamp, bool, 0644);
 MODULE_PARM_DESC(tstamp, "Keep start and stop times of connections in namespaces made from now on (default: off)");
 
+bool rct_param_adopt_sockets = true;
+module_param_named(adopt_sockets, rct_param_adopt_sockets, bool, 0444);
+MODULE_PARM_DESC(adopt_sockets,
+		 "Track from the first moment what sockets were connected before; off: with its next packet (default: on)");
+
 static int hashsize_set(const char *value, const struct kernel_param *param)
 {
 	unsigned int buckets;

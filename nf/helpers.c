@@ -11,6 +11,7 @@
 #include <linux/netfilter_ipv6.h>
 #include <linux/percpu.h>
 #include <linux/rculist_nulls.h>
+#include <linux/rtnetlink.h>
 #include <linux/mm.h>
 #include <net/addrconf.h>
 #include <net/dst.h>
@@ -18,6 +19,7 @@
 #include <net/inet6_hashtables.h>
 #include <net/inet_hashtables.h>
 #include <net/inet_sock.h>
+#include <net/inet_timewait_sock.h>
 #include <net/ip.h>
 #include <net/ipv6_frag.h>
 #include <net/netns/generic.h>
@@ -1263,4 +1265,257 @@ RCT void rct_tcp_each_bound(const struct net *net, u16 port,
 	}
 out:
 	spin_unlock_bh(&head->lock);
+}
+
+/* all namespaces, and a hold on one */
+
+RCT void rct_nets_lock(void)
+{
+	down_read(&net_rwsem);
+}
+
+RCT void rct_nets_unlock(void)
+{
+	up_read(&net_rwsem);
+}
+
+RCT struct net *rct_nets_next(struct net *net)
+{
+	struct list_head *next = net ? net->list.next : net_namespace_list.next;
+
+	return next == &net_namespace_list ? NULL : list_entry(next, struct net, list);
+}
+
+RCT bool rct_net_get(struct net *net)
+{
+	return maybe_get_net(net);
+}
+
+RCT void rct_net_put(struct net *net)
+{
+	put_net(net);
+}
+
+/* tables of sockets */
+
+RCT struct inet_hashinfo *rct_tcp_table(struct net *net)
+{
+	return net->ipv4.tcp_death_row.hashinfo;
+}
+
+RCT unsigned int rct_tcp_buckets(const struct inet_hashinfo *table)
+{
+	return table->ehash_mask + 1;
+}
+
+RCT spinlock_t *rct_tcp_lock(struct inet_hashinfo *table, unsigned int bucket)
+{
+	return inet_ehash_lockp(table, bucket);
+}
+
+RCT struct sock *rct_tcp_first(struct inet_hashinfo *table, unsigned int bucket)
+{
+	return sk_nulls_head(&inet_ehash_bucket(table, bucket)->chain);
+}
+
+RCT struct sock *rct_tcp_next(struct sock *sk)
+{
+	return sk_nulls_next(sk);
+}
+
+RCT struct udp_table *rct_udp_table(struct net *net)
+{
+	return net->ipv4.udp_table;
+}
+
+RCT unsigned int rct_udp_buckets(const struct udp_table *table)
+{
+	return table->mask + 1;
+}
+
+RCT spinlock_t *rct_udp_lock(struct udp_table *table, unsigned int bucket)
+{
+	return &table->hash[bucket].lock;
+}
+
+RCT struct sock *rct_udp_first(struct udp_table *table, unsigned int bucket)
+{
+	return sk_head(&table->hash[bucket].head);
+}
+
+RCT struct sock *rct_udp_next(struct sock *sk)
+{
+	return sk_next(sk);
+}
+
+/* one socket */
+
+RCT struct net *rct_sock_net(const struct sock *sk)
+{
+	return sock_net(sk);
+}
+
+RCT bool rct_sock_get(struct sock *sk)
+{
+	return refcount_inc_not_zero(&sk->sk_refcnt);
+}
+
+RCT unsigned int rct_sock_state(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_state);
+}
+
+RCT bool rct_sock_is_full(const struct sock *sk)
+{
+	return sk_fullsock(sk);
+}
+
+RCT spinlock_t *rct_sock_lock(struct sock *sk)
+{
+	return &sk->sk_lock.slock;
+}
+
+RCT unsigned int rct_sock_userlocks(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_userlocks);
+}
+
+RCT bool rct_tw_chose_port(const struct sock *sk)
+{
+	return inet_twsk(sk)->tw_connect_bind;
+}
+
+RCT int rct_sock_device(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_bound_dev_if);
+}
+
+/* What every kind of socket has. */
+RCT void rct_sock_read(const struct sock *sk, struct rct_socket *to)
+{
+	to->family = sk->sk_family;
+	to->state = READ_ONCE(sk->sk_state);
+	to->local_port = READ_ONCE(sk->sk_num);
+	to->remote_port = ntohs(READ_ONCE(sk->sk_dport));
+	if (sk->sk_family == AF_INET6) {
+		memcpy(to->local, &sk->sk_v6_rcv_saddr, sizeof(to->local));
+		memcpy(to->remote, &sk->sk_v6_daddr, sizeof(to->remote));
+	} else {
+		memcpy(to->local, &sk->sk_rcv_saddr, sizeof(sk->sk_rcv_saddr));
+		memcpy(to->remote, &sk->sk_daddr, sizeof(sk->sk_daddr));
+	}
+}
+
+RCT void rct_full_sock_read(const struct sock *sk, struct rct_socket *to)
+{
+	to->protocol = min_t(u16, READ_ONCE(sk->sk_protocol), U8_MAX);
+	to->heard = READ_ONCE(sk->sk_incoming_cpu) >= 0;
+	to->busy = sock_owned_by_user_nocheck(sk);
+}
+
+/* The queue of what came out of order is only looked into while it stands still. */
+RCT void rct_tcp_sock_read(const struct sock *sk, struct rct_socket *to)
+{
+	const struct inet_connection_sock *icsk = inet_csk(sk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 now = tcp_jiffies32;
+
+	to->snd_una = READ_ONCE(tp->snd_una);
+	to->snd_wnd = READ_ONCE(tp->snd_wnd);
+	to->max_window = READ_ONCE(tp->max_window);
+	to->rcv_wup = READ_ONCE(tp->rcv_wup);
+	to->rcv_wnd = READ_ONCE(tp->rcv_wnd);
+	to->rcv_nxt = READ_ONCE(tp->rcv_nxt);
+	to->rcv_edge = READ_ONCE(tp->rcv_mwnd_seq);
+	to->snd_nxt = READ_ONCE(tp->snd_nxt);
+	to->write_seq = READ_ONCE(tp->write_seq);
+	to->rcv_last = to->busy || RB_EMPTY_ROOT(&tp->out_of_order_queue) ?
+		       to->rcv_nxt : TCP_SKB_CB(tp->ooo_last_skb)->end_seq;
+	to->idle = min3(now - READ_ONCE(tp->lsndtime), now - READ_ONCE(tp->rcv_tstamp),
+			now - READ_ONCE(icsk->icsk_ack.lrcvtime));
+	to->snd_scale = tp->rx_opt.snd_wscale;
+	to->rcv_scale = tp->rx_opt.rcv_wscale;
+	to->has_scale = tp->rx_opt.wscale_ok;
+	to->has_sack = tp->rx_opt.sack_ok != 0;
+}
+
+/* What is left of a socket: of the other side's windows, nothing. */
+RCT void rct_tcp_tw_read(const struct sock *sk, struct rct_socket *to)
+{
+	const struct inet_timewait_sock *tw = inet_twsk(sk);
+	const struct tcp_timewait_sock *tcptw = tcp_twsk(sk);
+	long left = READ_ONCE(tw->tw_timer.expires) - jiffies;
+
+	to->protocol = IPPROTO_TCP;
+	to->state = READ_ONCE(tw->tw_substate);
+	to->snd_una = to->snd_nxt = to->write_seq = READ_ONCE(tcptw->tw_snd_nxt);
+	to->rcv_nxt = to->rcv_last = to->rcv_wup = READ_ONCE(tcptw->tw_rcv_nxt);
+	to->rcv_wnd = READ_ONCE(tcptw->tw_rcv_wnd);
+	to->rcv_edge = to->rcv_nxt + to->rcv_wnd;
+	to->idle = TCP_TIMEWAIT_LEN - clamp(left, 0L, (long)TCP_TIMEWAIT_LEN);
+	to->snd_scale = TCP_MAX_WSCALE;
+	to->rcv_scale = tw->tw_rcv_wscale;
+	to->has_scale = true;
+	to->has_sack = true;
+}
+
+/* A SYN that was answered. */
+RCT void rct_tcp_request_read(const struct sock *sk, struct rct_socket *to)
+{
+	const struct request_sock *req = inet_reqsk(sk);
+	const struct inet_request_sock *ireq = inet_rsk(req);
+
+	to->protocol = IPPROTO_TCP;
+	to->snd_una = tcp_rsk(req)->snt_isn;
+	to->snd_nxt = to->write_seq = to->snd_una + 1;
+	to->rcv_nxt = to->rcv_last = to->rcv_wup = READ_ONCE(tcp_rsk(req)->rcv_nxt);
+	to->rcv_wnd = READ_ONCE(req->rsk_rcv_wnd);
+	to->rcv_edge = to->rcv_nxt + to->rcv_wnd;
+	to->snd_scale = ireq->snd_wscale;
+	to->rcv_scale = ireq->rcv_wscale;
+	to->has_scale = ireq->wscale_ok;
+	to->has_sack = ireq->sack_ok;
+}
+
+RCT void rct_local_port_range(const struct net *net, u16 *low, u16 *high)
+{
+	int first, last;
+
+	inet_get_local_port_range(net, &first, &last);
+	*low = first;
+	*high = last;
+}
+
+RCT bool rct_tcp_listens_ipv4(struct net *net, const u8 *remote, u16 remote_port,
+			      const u8 *local, u16 local_port, int device)
+{
+	return __inet_lookup_listener(net, NULL, 0, get_unaligned((const __be32 *)remote),
+				      htons(remote_port), get_unaligned((const __be32 *)local),
+				      local_port, device, 0);
+}
+
+RCT bool rct_tcp_listens_ipv6(struct net *net, const u8 *remote, u16 remote_port,
+			      const u8 *local, u16 local_port, int device)
+{
+	struct in6_addr from, to;
+
+	memcpy(&from, remote, sizeof(from));
+	memcpy(&to, local, sizeof(to));
+	return inet6_lookup_listener(net, NULL, 0, &from, htons(remote_port), &to, local_port,
+				     device, 0);
+}
+
+/* Nobody is connected to address and port zero: what is found is connected to nobody. */
+RCT bool rct_udp_listens_ipv4(struct net *net, const u8 *local, u16 local_port, int device)
+{
+	return __udp4_lib_lookup(net, 0, 0, get_unaligned((const __be32 *)local),
+				 htons(local_port), device, 0, NULL);
+}
+
+RCT bool rct_udp_listens_ipv6(struct net *net, const u8 *local, u16 local_port, int device)
+{
+	struct in6_addr to;
+
+	memcpy(&to, local, sizeof(to));
+	return __udp6_lib_lookup(net, &in6addr_any, 0, &to, htons(local_port), device, 0, NULL);
 }

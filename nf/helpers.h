@@ -21,6 +21,7 @@ struct in6_addr;
 struct in_ifaddr;
 struct inet6_dev;
 struct inet6_ifaddr;
+struct inet_hashinfo;
 struct kmem_cache;
 struct list_head;
 struct module;
@@ -46,6 +47,7 @@ struct proc_dir_entry;
 struct seq_file;
 struct sk_buff;
 struct sock;
+struct udp_table;
 
 /* packet buffers */
 unsigned long rct_skb_nfct(const struct sk_buff *skb);
@@ -94,6 +96,13 @@ void rct_stat_add(struct net *net, unsigned long offset, u32 n);
 u32 rct_stat_read(struct net *net, unsigned int cpu, unsigned long offset);
 unsigned int rct_next_possible_cpu(unsigned int from);
 unsigned int rct_nr_cpu_ids(void);
+
+/* all namespaces, and a hold on one */
+void rct_nets_lock(void);
+void rct_nets_unlock(void);
+struct net *rct_nets_next(struct net *net);
+bool rct_net_get(struct net *net);
+void rct_net_put(struct net *net);
 
 /* devices */
 bool rct_netif_is_l3_master(struct net_device *dev);
@@ -278,10 +287,77 @@ void rct_skb_now_whole(struct sk_buff *skb);
 void rct_kfree_skb(struct sk_buff *skb);
 void rct_request_bridge_module(void);
 
+/*
+ * What a socket knows of its connection: the local side is the socket's. Ports are
+ * in host byte order. The twin of proto's `adopt::Socket`, which explains the fields.
+ */
+struct rct_socket {
+	u8 local[16];
+	u8 remote[16];
+	u16 local_port;
+	u16 remote_port;
+	u16 family;
+	u8 protocol;
+	u8 state;
+	u32 snd_una;
+	u32 snd_nxt;
+	u32 write_seq;
+	u32 snd_wnd;
+	u32 max_window;
+	u32 rcv_nxt;
+	u32 rcv_last;
+	u32 rcv_wup;
+	u32 rcv_wnd;
+	u32 rcv_edge;
+	u32 idle;
+	u8 snd_scale;
+	u8 rcv_scale;
+	u8 has_scale;
+	u8 has_sack;
+	u8 heard;
+	u8 busy;
+	u8 reserved[2];
+};
+
+/* the kernel's tables of sockets; a bucket is walked under its lock */
+struct inet_hashinfo *rct_tcp_table(struct net *net);
+unsigned int rct_tcp_buckets(const struct inet_hashinfo *table);
+spinlock_t *rct_tcp_lock(struct inet_hashinfo *table, unsigned int bucket);
+struct sock *rct_tcp_first(struct inet_hashinfo *table, unsigned int bucket);
+struct sock *rct_tcp_next(struct sock *sk);
+struct udp_table *rct_udp_table(struct net *net);
+unsigned int rct_udp_buckets(const struct udp_table *table);
+spinlock_t *rct_udp_lock(struct udp_table *table, unsigned int bucket);
+struct sock *rct_udp_first(struct udp_table *table, unsigned int bucket);
+struct sock *rct_udp_next(struct sock *sk);
+
+/* sockets */
+struct net *rct_sock_net(const struct sock *sk);
+bool rct_sock_get(struct sock *sk);
+unsigned int rct_sock_state(const struct sock *sk);
+bool rct_sock_is_full(const struct sock *sk);
+spinlock_t *rct_sock_lock(struct sock *sk);
+unsigned int rct_sock_userlocks(const struct sock *sk);
+bool rct_tw_chose_port(const struct sock *sk);
+int rct_sock_device(const struct sock *sk);
+void rct_sock_read(const struct sock *sk, struct rct_socket *to);
+void rct_full_sock_read(const struct sock *sk, struct rct_socket *to);
+void rct_tcp_sock_read(const struct sock *sk, struct rct_socket *to);
+void rct_tcp_tw_read(const struct sock *sk, struct rct_socket *to);
+void rct_tcp_request_read(const struct sock *sk, struct rct_socket *to);
+void rct_local_port_range(const struct net *net, u16 *low, u16 *high);
+bool rct_tcp_listens_ipv4(struct net *net, const u8 *remote, u16 remote_port,
+			  const u8 *local, u16 local_port, int device);
+bool rct_tcp_listens_ipv6(struct net *net, const u8 *remote, u16 remote_port,
+			  const u8 *local, u16 local_port, int device);
+bool rct_udp_listens_ipv4(struct net *net, const u8 *local, u16 local_port, int device);
+bool rct_udp_listens_ipv6(struct net *net, const u8 *local, u16 local_port, int device);
+
 /* module parameters, defined in exports.c; the table's doors for them, in ct/abi.rs */
 extern bool rct_param_enable_hooks;
 extern bool rct_param_acct;
 extern bool rct_param_tstamp;
+extern bool rct_param_adopt_sockets;
 int rct_table_resize(unsigned int buckets);
 unsigned int rct_table_buckets(void);
 void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);

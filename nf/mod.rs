@@ -7,6 +7,7 @@
 //! and in the C-callable doors (`ct/abi.rs`).
 
 pub(crate) mod attr;
+mod bag;
 pub(crate) mod bh_lock;
 pub(crate) mod bindings;
 pub(crate) mod bridge;
@@ -51,6 +52,7 @@ pub(crate) mod settings;
 pub(crate) mod skb;
 pub(crate) mod skb_change;
 pub(crate) mod slab;
+pub(crate) mod sockets;
 pub(crate) mod sysctl;
 pub(crate) mod template;
 pub(crate) mod time;

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
-use core::mem::size_of;
+use core::{
+    mem::size_of,
+    ptr::NonNull, //
+};
 
 use kernel::{
     prelude::*,
@@ -15,7 +18,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use super::bindings;
+use super::{
+    bag::Bag,
+    bindings, //
+};
 
 /// A network namespace.
 ///
@@ -141,6 +147,87 @@ impl Net {
     pub(crate) fn free_stats(&self) {
         // SAFETY: Nobody counts any more: the callers come after the last entry is gone.
         unsafe { bindings::rct_stat_free(self.raw()) };
+    }
+}
+
+/// A hold on a namespace: it is not torn down before this is dropped.
+///
+/// # Invariants
+///
+/// `0` is a namespace with a reference that this value owns.
+pub(crate) struct NetRef(NonNull<bindings::net>);
+
+impl NetRef {
+    /// [`None`]: it is being torn down.
+    ///
+    /// # Safety
+    ///
+    /// `net` points to a namespace that is not freed.
+    pub(super) unsafe fn new(net: *mut bindings::net) -> Option<Self> {
+        // SAFETY: The caller's promise.
+        if !unsafe { bindings::rct_net_get(net) } {
+            return None;
+        }
+        // INVARIANT: the reference was just taken.
+        NonNull::new(net).map(Self)
+    }
+}
+
+impl core::ops::Deref for NetRef {
+    type Target = Net;
+
+    fn deref(&self) -> &Net {
+        // SAFETY: By the type invariants.
+        unsafe { Net::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for NetRef {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants. The namespace's end is left to a work queue.
+        unsafe { bindings::rct_net_put(self.0.as_ptr()) };
+    }
+}
+
+/// Calls `look` for each namespace, under the lock of their list. May sleep.
+fn look_at_all(mut look: impl FnMut(*mut bindings::net)) {
+    // SAFETY: Process context.
+    unsafe { bindings::rct_nets_lock() };
+    let mut net = core::ptr::null_mut();
+    loop {
+        // SAFETY: The list does not change while it is locked.
+        net = unsafe { bindings::rct_nets_next(net) };
+        if net.is_null() {
+            break;
+        }
+        look(net);
+    }
+    // SAFETY: Locked above.
+    unsafe { bindings::rct_nets_unlock() };
+}
+
+/// Holds on all namespaces for which `wanted` says so. May sleep.
+pub(super) fn hold_all(wanted: impl Fn(*mut bindings::net) -> bool) -> Result<Option<Bag<NetRef>>> {
+    loop {
+        let mut count = 0_usize;
+        look_at_all(|net| count = count.wrapping_add(wanted(net).into()));
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut held = Bag::with_room(count)?;
+        let mut fits = true;
+        look_at_all(|net| {
+            if wanted(net) {
+                // SAFETY: It is on the list, so it is not freed.
+                if let Some(hold) = unsafe { NetRef::new(net) } {
+                    // One may have come meanwhile.
+                    fits &= held.push(hold).is_ok();
+                }
+            }
+        });
+        if fits {
+            return Ok(Some(held));
+        }
     }
 }
 

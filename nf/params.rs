@@ -48,4 +48,6 @@ flags! {
     acct = rct_param_acct;
     /// `tstamp`: new namespaces note begin and end of connections.
     tstamp = rct_param_tstamp;
+    /// `adopt_sockets`: connections that sockets had before get entries at once.
+    adopt_sockets = rct_param_adopt_sockets;
 }

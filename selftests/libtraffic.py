@@ -18,10 +18,13 @@ sleep. One process works in every network namespace; it opens sockets there.
   connect NAME NS ADDR PORT [sport=N] [nowait] [sndbuf=N] [rcvbuf=N] [sctp]
                                    says connected, refused, unreachable or pending
   accept NAME LISTENER
+  crowd NAME NS ADDR PORT COUNT    so many connections, both ends of them in NS
+  disperse NAME                    closes them
   send NAME BYTES | recv NAME BYTES | eof NAME | reset NAME
   shut NAME | close NAME | abort NAME        FIN after sending | close | RST
   udp NAME NS PORT [ADDR]          a UDP socket; PORT 0: any
   sendto NAME ADDR PORT BYTES      from the UDP socket
+  attach NAME ADDR PORT            connects the UDP socket
   take NAME                        a datagram; says its length
   reply NAME BYTES                 to where the last datagram came from
   error NAME                       waits for an ICMP error; says which errno
@@ -76,6 +79,7 @@ import functools
 import ipaddress
 import os
 import random
+import resource
 import select
 import socket
 import struct
@@ -661,6 +665,25 @@ class Server:
         sock.setblocking(False)
         self.sockets[name] = sock
 
+    def do_crowd(self, name, ns, addr, port, count):
+        count = number(count)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] + 2 * count
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        ends = self.tasks[name] = []
+        with Inside(ns):
+            listener = stream_socket(addr, ())
+            listener.bind((addr, number(port)))
+            listener.listen(128)
+            for _ in range(count):
+                client = stream_socket(addr, ())
+                client.connect((addr, number(port)))
+                ends += client, listener.accept()[0]
+        ends.append(listener)
+
+    def do_disperse(self, name):
+        for sock in self.tasks.pop(name):
+            sock.close()
+
     def do_send(self, name, size):
         sock, data = self.sockets[name], bytes(number(size))
         while data:
@@ -785,6 +808,9 @@ class Server:
 
     def do_sendto(self, name, addr, port, size):
         self.sockets[name].sendto(bytes(number(size)), (addr, number(port)))
+
+    def do_attach(self, name, addr, port):
+        self.sockets[name].connect((addr, number(port)))
 
     def do_take(self, name):
         if not ready(self.sockets[name]):

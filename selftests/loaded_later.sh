@@ -26,8 +26,10 @@ setup_router
 loaded_here=0
 at_end() { ((!loaded_here)) || unload_tracker "$TRACKER"; }
 
+# adopt.sh is about what rust_ct does without the parameter.
+[[ $TRACKER == stock ]] && idle=() || idle=(adopt_sockets=0)
 load() { # [PARAMETER]...
-	load_tracker "$TRACKER" "$@" || return
+	load_tracker "$TRACKER" "${idle[@]}" "$@" || return
 	loaded_here=1
 	t write "$R" /proc/sys/net/netfilter/nf_conntrack_acct 1
 }

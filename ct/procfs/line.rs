@@ -22,7 +22,9 @@
 //! - `expires=`: how long the entry stays without another packet, in seconds with their
 //!   unit (`119s`), or `offloaded`;
 //! - `id=`: the entry's number, the same as in `conntrack -L -o id`. A tuple that comes back
-//!   later is another entry, and has another number.
+//!   later is another entry, and has another number;
+//! - `[ADOPTED]`: the entry was made from a socket that had the connection before the tracker
+//!   was there.
 
 use kernel::sync::atomic::Relaxed;
 
@@ -218,6 +220,9 @@ impl<'a> Line<'a> {
         }
         // Netlink hands out its octets as they lie in memory, for network byte order.
         field(out, " id=", u32::from_be(RustCt::id(self.conn)));
+        if self.status.has(StatusBit::Adopted) {
+            out.text(" [ADOPTED]");
+        }
     }
 
     fn is_stream(&self) -> bool {
