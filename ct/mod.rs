@@ -56,6 +56,7 @@ mod l4proto;
 mod labels;
 mod netlink;
 mod netns;
+mod original_dst;
 mod packet;
 pub(crate) mod parse;
 mod procfs;
@@ -76,6 +77,7 @@ use crate::nf::{
     helper_table::HelperTable,
     mutex,
     net::PernetRegistration,
+    original_dst::OriginRegistration,
     slab::ConnCache,
     time::HZ,
     tracker::TrackerRegistration,
@@ -89,6 +91,8 @@ pub(crate) struct Conntrack {
     _netlink: netlink::Netlink,
     /// The namespaces: no packet comes in any more, and no entry is left, when this is gone.
     _namespaces: PernetRegistration,
+    /// Programs ask no more where a connection wanted to go.
+    _origin: OriginRegistration,
     /// The machine's sysctl.
     _sysctl: sysctl::Global,
     /// Kept until here: the last packet's entry comes back through it.
@@ -120,12 +124,14 @@ impl Conntrack {
         let redelivery = WorkRegistration::start::<events::Redelivery>(None);
         let tracker = TrackerRegistration::new::<kernel_hook::RustCt>()?;
         let sysctl = sysctl::Global::new()?;
+        let origin = OriginRegistration::new::<original_dst::KnownFromTable>()?;
         let namespaces = PernetRegistration::new::<netns::NetState>()?;
         let netlink = netlink::Netlink::new()?;
         adopt::everywhere();
         Ok(Self {
             _netlink: netlink,
             _namespaces: namespaces,
+            _origin: origin,
             _sysctl: sysctl,
             _tracker: tracker,
             _redelivery: redelivery,

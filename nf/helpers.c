@@ -1519,3 +1519,48 @@ RCT bool rct_udp_listens_ipv6(struct net *net, const u8 *local, u16 local_port, 
 	memcpy(&to, local, sizeof(to));
 	return __udp6_lib_lookup(net, &in6addr_any, 0, &to, htons(local_port), device, 0, NULL);
 }
+
+RCT void rct_sock_own(struct sock *sk)
+{
+	lock_sock(sk);
+}
+
+RCT void rct_sock_disown(struct sock *sk)
+{
+	release_sock(sk);
+}
+
+RCT u16 rct_sock_protocol(const struct sock *sk)
+{
+	return sk->sk_protocol;
+}
+
+RCT __be32 rct_sock_ipv4_peer(const struct sock *sk)
+{
+	return inet_sk(sk)->inet_daddr;
+}
+
+RCT struct in6_addr rct_sock_ipv6_peer(const struct sock *sk)
+{
+	return sk->sk_v6_daddr;
+}
+
+RCT __be16 rct_sock_own_port(const struct sock *sk)
+{
+	return inet_sk(sk)->inet_sport;
+}
+
+RCT __be16 rct_sock_peer_port(const struct sock *sk)
+{
+	return inet_sk(sk)->inet_dport;
+}
+
+RCT __be32 rct_sock_flow_label(const struct sock *sk)
+{
+	return inet6_sk(sk)->flow_label & IPV6_FLOWINFO_MASK;
+}
+
+RCT u32 rct_sock_scope(const struct sock *sk, const struct in6_addr *address)
+{
+	return ipv6_iface_scope_id(address, sk->sk_bound_dev_if);
+}

@@ -395,6 +395,15 @@ u16 rct_sock_port(const struct sock *sk);
 __be32 rct_sock_ipv4(const struct sock *sk);
 struct in6_addr rct_sock_ipv6(const struct sock *sk);
 bool rct_sock_is_idle(const struct sock *sk, u16 family);
+void rct_sock_own(struct sock *sk);
+void rct_sock_disown(struct sock *sk);
+u16 rct_sock_protocol(const struct sock *sk);
+__be32 rct_sock_ipv4_peer(const struct sock *sk);
+struct in6_addr rct_sock_ipv6_peer(const struct sock *sk);
+__be16 rct_sock_own_port(const struct sock *sk);
+__be16 rct_sock_peer_port(const struct sock *sk);
+__be32 rct_sock_flow_label(const struct sock *sk);
+u32 rct_sock_scope(const struct sock *sk, const struct in6_addr *address);
 void rct_tcp_each_bound(const struct net *net, u16 port,
 			bool (*visit)(struct sock *sk, void *context), void *context);
 

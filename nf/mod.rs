@@ -38,6 +38,7 @@ pub(crate) mod nat_hook;
 pub(crate) mod net;
 pub(crate) mod nfnetlink;
 pub(crate) mod notify;
+pub(crate) mod original_dst;
 pub(crate) mod pair;
 pub(crate) mod params;
 pub(crate) mod port_set;

@@ -22,6 +22,7 @@ sleep. One process works in every network namespace; it opens sockets there.
   disperse NAME                    closes them
   send NAME BYTES | recv NAME BYTES | eof NAME | reset NAME
   shut NAME | close NAME | abort NAME        FIN after sending | close | RST
+  wanted NAME                      where the peer wanted to go, before a rule redirected it
   udp NAME NS PORT [ADDR]          a UDP socket; PORT 0: any
   sendto NAME ADDR PORT BYTES      from the UDP socket
   attach NAME ADDR PORT            connects the UDP socket
@@ -724,6 +725,15 @@ class Server:
     def do_local(self, name):
         end = self.sockets[name].getsockname()
         return f"{end[0]},{end[1]}"
+
+    def do_wanted(self, name):
+        """SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST"""
+        sock = self.sockets[name]
+        if sock.family == socket.AF_INET6:
+            found = sock.getsockopt(socket.IPPROTO_IPV6, 80, 28)
+            return f"{socket.inet_ntop(socket.AF_INET6, found[8:24])},{int.from_bytes(found[2:4], 'big')}"
+        found = sock.getsockopt(socket.IPPROTO_IP, 80, 16)
+        return f"{socket.inet_ntoa(found[4:8])},{int.from_bytes(found[2:4], 'big')}"
 
     def do_eof(self, name):
         if not ready(self.sockets[name]):

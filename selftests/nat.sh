@@ -184,6 +184,7 @@ redirect() {
 	must listen here "$R" "$ANY" 8181
 	must udp uhere "$R" 8181 "$ANY"
 	check "$FAMILY redirect: TCP" tcp_comes_from "$CA,PORT" "$SA" 81 here
+	check "$FAMILY ... the program that it came to can ask where it wanted to go" asks_for_origin
 	check "$FAMILY redirect: UDP" redirected
 	must udp local "$R" 8182 "$LOOP"
 	check "$FAMILY redirect of what the router sends: to its loopback" redirected_locally
@@ -194,6 +195,13 @@ redirected() {
 	next_port
 	must udp cli "$C" $port "$CA" && must sendto cli "$SA" 81 10 && must 10 -- take uhere && must peer uhere &&
 		same "$ANSWER" "$CA,$port" && must close cli
+}
+asks_for_origin() {
+	must connected -- connect cli "$C" "$SA" 81 && must accept srv1 here &&
+		must "$SA,81" -- wanted srv1 || return
+	# Nobody redirected the client.
+	must "$SA,81" -- wanted cli || return
+	must close cli && must close srv1
 }
 redirected_locally() {
 	next_port

@@ -93,7 +93,9 @@ s.bind((sys.argv[1], 53))
 while True:
     data, peer = s.recvfrom(100)
     s.sendto(data, peer)' "$SA"
-	wait_for 20 in_ns "$S" grep -q ':0035 ' /proc/net/udp$([[ $FAMILY == ipv4 ]] || echo 6)
+	local sockets=/proc/net/udp
+	[[ $FAMILY == ipv4 ]] || sockets+=6
+	wait_for 20 in_ns "$S" grep -q ':0035 ' $sockets
 	check "$FAMILY two threads ask from one socket, $1 times: every answer comes" \
 		in_ns "$C" python3 -c '
 import socket, sys, threading
