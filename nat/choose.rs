@@ -309,6 +309,14 @@ impl Occupancy for View<'_, '_> {
         sources::mapping(self.conn.net(), zone, tuple, self.rcu, suits)
     }
 
+    fn twin(&mut self, tuple: &Tuple) -> Option<Tuple> {
+        // The clash of others ends in the loss of a packet, however they are mapped.
+        if matches!(tuple.protonum, protocol::TCP | protocol::SCTP) {
+            return None;
+        }
+        sources::twin(self.conn, tuple, self.rcu)
+    }
+
     fn random(&mut self) -> u32 {
         random::below(u32::MAX)
     }

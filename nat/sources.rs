@@ -59,6 +59,9 @@ static SEED: Atomic<u32> = Atomic::new(0);
 /// As few chains as this there are at least.
 const LEAST_CHAINS: u32 = 1024;
 
+/// As many entries of a chain are looked at for one that is new.
+const NEWEST: usize = 8;
+
 /// The life of the table.
 pub(super) struct Owner(());
 
@@ -133,18 +136,49 @@ pub(super) fn mapping(
         let Get::Hit(other) = stale.get_if(same) else {
             continue;
         };
-        let Some(mut mapped) = entry::tuple(&other, Dir::Reply).invert() else {
-            continue;
-        };
-        mapped.dst = tuple.dst;
-        mapped.dst_key = tuple.dst_key;
-        mapped.protonum = tuple.protonum;
-        mapped.dir = tuple.dir;
-        if suits(&mapped) {
-            return Some(mapped);
+        let mapped = mapped_as(&other, tuple);
+        if mapped.is_some_and(|mapped| suits(&mapped)) {
+            return mapped;
         }
     }
     None
+}
+
+/// How another entry of the same connection is mapped, which a packet made just now on another
+/// CPU: with the destination of `tuple`.
+pub(super) fn twin(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
+    let table = TABLE.load(rcu)?;
+    let origin = entry::tuple(conn, Dir::Original);
+    let (key, zone, net) = (origin.key(), entry::zone(conn), conn.net());
+    let same = |stale: &Stale<'_>| {
+        let way = Direction::Original;
+        Key::from_words(stale.tuple_words()) == key
+            && stale.zone::<Zone>().id_for(way) == zone.id_for(way)
+            && stale.is_in(net)
+    };
+    // It came just now, so it is among the first.
+    let newest = table
+        .walk(chain(table, net, zone, &origin), rcu)
+        .take(NEWEST);
+    for stale in newest {
+        if !same(&stale) {
+            continue;
+        }
+        if let Get::Hit(other) = stale.get_if(same) {
+            return mapped_as(&other, tuple);
+        }
+    }
+    None
+}
+
+/// What `tuple` would look like if it were mapped as `other` is.
+fn mapped_as(other: &Conn, tuple: &Tuple) -> Option<Tuple> {
+    let mapped = entry::tuple(other, Dir::Reply).invert()?;
+    Some(Tuple {
+        src: mapped.src,
+        src_key: mapped.src_key,
+        ..*tuple
+    })
 }
 
 /// Whether `key` is that of a tuple with the same source and protocol.

@@ -62,6 +62,10 @@ pub trait Occupancy {
     /// says: with the destination of `tuple`.
     fn mapping(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple>;
 
+    /// How another packet of this very connection is mapped, if one came just now on another
+    /// CPU: with the destination of `tuple`.
+    fn twin(&mut self, tuple: &Tuple) -> Option<Tuple>;
+
     /// A random number.
     fn random(&mut self) -> u32;
 
@@ -173,6 +177,14 @@ fn at_address(request: &Request<'_>, spread: Tuple, view: &mut impl Occupancy) -
     };
     if may_stay {
         return Choice::Found(spread);
+    }
+    if manip == Manip::Source {
+        let twin = view
+            .twin(&spread)
+            .filter(|twin| range.suits_source(twin) && search::is_granted(view, twin));
+        if let Some(twin) = twin {
+            return Choice::Found(twin);
+        }
     }
 
     match Window::of(&spread, range, manip, expected) {

@@ -66,6 +66,10 @@ impl Occupancy for Others {
         self.1(tuple).filter(suits)
     }
 
+    fn twin(&mut self, tuple: &Tuple) -> Option<Tuple> {
+        self.1(tuple)
+    }
+
     fn random(&mut self) -> u32 {
         self.2()
     }

@@ -32,6 +32,7 @@ struct Model {
     full: HashSet<[u8; 16]>,
     in_source: bool,
     known: Option<Tuple>,
+    twin: Option<Tuple>,
     marks: Option<Marks>,
     no_memory: bool,
     oldest_first: bool,
@@ -69,6 +70,7 @@ impl Model {
             full: HashSet::new(),
             in_source: true,
             known: None,
+            twin: None,
             marks: None,
             no_memory: false,
             oldest_first: true,
@@ -115,6 +117,10 @@ impl Occupancy for Model {
 
     fn mapping(&mut self, _: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
         self.known.filter(suits)
+    }
+
+    fn twin(&mut self, _: &Tuple) -> Option<Tuple> {
+        self.twin
     }
 
     fn random(&mut self) -> u32 {
@@ -225,6 +231,32 @@ fn a_known_mapping_is_preferred() {
     assert!(differs);
     let found = source(tcp(4500), &ports(4000, 4600), &mut model);
     assert_eq!(chosen(found).src_port(), 4500);
+}
+
+#[test]
+fn two_packets_of_one_connection_are_mapped_alike() {
+    let mut twin = tcp(4711);
+    twin.src = OUTSIDE;
+    for flags in [flag::PROTO_RANDOM, flag::PROTO_RANDOM_FULLY] {
+        let mut model = Model::new([]);
+        model.twin = Some(twin);
+        let range = ports(4000, 5000);
+        let random = Range {
+            flags: range.flags | flags,
+            ..range
+        };
+        assert_eq!(source(tcp(4500), &random, &mut model), Choice::Found(twin));
+    }
+    // Without need for a search there is none for a twin.
+    let mut model = Model::new([]);
+    model.twin = Some(twin);
+    let found = source(tcp(4500), &ports(4000, 5000), &mut model);
+    assert_eq!(chosen(found).src_port(), 4500);
+    // Not if the rule is another one by now.
+    let mut model = Model::new([4500]);
+    model.twin = Some(twin);
+    let found = source(tcp(4500), &ports(4000, 4600), &mut model);
+    assert_ne!(chosen(found).src_port(), 4711);
 }
 
 #[test]
