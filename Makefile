@@ -29,7 +29,7 @@ test-debug: module debug ## the same, each virtual machine on the debug kernel
 	@scripts/test --debug
 
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side
-	@scripts/vm --tracker none -- selftests/compare_loaded_later.sh
+	@scripts/vm --tracker none -- selftests/compare.sh loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat_loaded_later.sh
 
 bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
