@@ -37,7 +37,10 @@ use crate::{
             Watcher,
             WatcherRegistration, //
         },
-        rcu::Rcu,
+        rcu::{
+            self,
+            Rcu, //
+        },
         skb::{
             Skb,
             Tracked, //
@@ -219,6 +222,9 @@ impl Repeating for Cleaner {
         // One walk for all: a machine that goes down loses many addresses at once.
         let lost = LOSSES.each_ref().map(Loss::take);
         if lost.iter().any(Option::is_some) {
+            // What was given the address just before it went is in the table then, unless it
+            // waits in a queue: such a connection ends by its timeout.
+            rcu::synchronize();
             walk::for_each(None, |conn| {
                 if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
                     delete::delete(conn);
