@@ -170,7 +170,7 @@ if [[ $TRACKER == rust_ct ]] && module=$(rust_ct_module); then
 	allocations=$((many - left))
 	check "loaded, with $allocations allocations" same "$result" ok
 	rmmod rust_ct
-	points=$(scaled 40 6) refused=0 problems=''
+	points=$(scaled 40 14) refused=0 problems=''
 	for ((i = 0; i < points; i++)); do
 		n=$((1 + i * allocations / points))
 		read -r result left < <(python3 "$SELFTESTS/faults.py" load "$module" $n)
