@@ -7,7 +7,7 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: module debug setup run test test-debug loaded-later bench-nat-ports kselftest shell \
+.PHONY: module debug setup run test test-debug loaded-later bench bench-nat-ports kselftest shell \
 	symbols install uninstall lint format clean help
 
 module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
@@ -31,6 +31,9 @@ test-debug: module debug ## the same, each virtual machine on the debug kernel
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side
 	@scripts/vm --tracker none -- selftests/compare.sh loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat_loaded_later.sh
+
+bench: module ## what a packet costs with either tracker; QUICK=1 is faster
+	@scripts/bench $(if $(QUICK),--quick) $(SCENARIOS)
 
 bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
 	@scripts/bench-nat-ports
