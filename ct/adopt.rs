@@ -69,7 +69,10 @@ use crate::{
 use super::{
     confirm,
     create,
-    delete,
+    delete::{
+        self,
+        Why, //
+    },
     entry,
     hooks,
     table, //
@@ -234,7 +237,7 @@ fn take(net: &Net, known: &adopt::Socket, ends: &Ends, opener: Opener, rcu: Rcu<
     };
     conn.set_timeout(timeout);
     if let Some((rival, _)) = &rival {
-        delete::delete(rival);
+        delete::delete(rival, Why::Replaced);
     }
     if confirm::put_in_adopted(conn, rcu) {
         Outcome::Adopted

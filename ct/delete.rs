@@ -32,17 +32,47 @@ use super::{
     table, //
 };
 
+/// Why an entry ends. The numbers are those of the events.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Why {
+    /// Its time was over.
+    TimedOut = 1,
+    /// The table was full, and it was worth least.
+    EarlyDrop = 2,
+    /// User space named it.
+    Deleted = 3,
+    /// User space wanted all to go, or those that are like it.
+    Flushed = 4,
+    /// Another entry took its place: one made from the connection's socket.
+    Replaced = 5,
+    /// NAT gave its port to a new connection.
+    GaveWay = 6,
+    /// A new connection began with the same tuple.
+    Reopened = 7,
+    /// It was reset before it was established.
+    Reset = 8,
+    /// The address that it was translated to is gone, or its way does not lead there any more.
+    AddressGone = 9,
+    /// The connection that it belongs to has ended.
+    ParentGone = 10,
+    /// Another module of the kernel wanted it: a flow table, IPVS, Open vSwitch.
+    ByModule = 11,
+    /// Its namespace ends. (Nobody is there to be told.)
+    NamespaceGone = 12,
+}
+
 /// Takes an entry out of the table. Says whether this call did it: of several that try at
 /// the same time, one does.
 ///
 /// Packets that hold a reference go on using the entry; no new packet finds it.
-pub(crate) fn delete(conn: &Conn) -> bool {
-    delete_for(conn, Requester::default())
+pub(crate) fn delete(conn: &Conn, why: Why) -> bool {
+    delete_for(conn, why, Requester::default())
 }
 
 /// [`delete`], on somebody's behalf, who is told of it.
-pub(super) fn delete_for(conn: &Conn, by: Requester) -> bool {
-    if conn.test_and_set(StatusBit::Dying) {
+pub(super) fn delete_for(conn: &Conn, why: Why, by: Requester) -> bool {
+    if !conn.doom(why as u8) {
         return false;
     }
     entry::note_stop(conn);
@@ -80,7 +110,7 @@ pub(super) fn is_due(conn: &Conn) -> bool {
 pub(super) fn reap(stale: Stale<'_>) -> bool {
     match stale.get_if(|_| true) {
         // Asked again with the reference held: the memory may have been used anew.
-        Get::Hit(conn) => is_due(&conn) && delete(&conn),
+        Get::Hit(conn) => is_due(&conn) && delete(&conn, Why::TimedOut),
         Get::Recycled | Get::Dead => false,
     }
 }

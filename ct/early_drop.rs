@@ -17,7 +17,10 @@ use crate::nf::{
 };
 
 use super::{
-    delete,
+    delete::{
+        self,
+        Why, //
+    },
     table::TupleHash,
     walk, //
 };
@@ -86,5 +89,5 @@ pub(super) fn drop_one(net: &Net, hash: TupleHash, rcu: Rcu<'_>) -> bool {
             .unwrap_or(walk::Spot::START);
     }
     // Someone may have been faster: then there is room all the same, but not for us.
-    best.is_some_and(|(_, conn)| delete::delete(&conn))
+    best.is_some_and(|(_, conn)| delete::delete(&conn, Why::EarlyDrop))
 }

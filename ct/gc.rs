@@ -39,7 +39,10 @@ use crate::{
 };
 
 use super::{
-    delete,
+    delete::{
+        self,
+        Why, //
+    },
     entry,
     expect,
     l4proto,
@@ -208,7 +211,7 @@ fn make_room(stale: Stale<'_>, full: u32) {
         return;
     };
     if conn.net().state::<NetState>().entries() >= full && can_be_spared(&conn) {
-        delete::delete(&conn);
+        delete::delete(&conn, Why::EarlyDrop);
     }
 }
 

@@ -32,7 +32,11 @@ use crate::{
 };
 
 use super::{
-    delete, entry, expect,
+    delete::{
+        self,
+        Why, //
+    },
+    entry, expect,
     table::{
         self, //
     },
@@ -124,7 +128,7 @@ fn end_call(conn: &Conn, tuple: &Tuple) {
             .store(0, kernel::sync::atomic::Relaxed);
         call.proto_half::<1>()
             .store(0, kernel::sync::atomic::Relaxed);
-        delete::delete(&call);
+        delete::delete(&call, Why::ParentGone);
         return;
     }
     let expected = expect::find(net, zone, tuple, rcu.token(), |seen| seen.get());

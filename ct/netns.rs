@@ -36,7 +36,10 @@ use crate::{
 };
 
 use super::{
-    delete,
+    delete::{
+        self,
+        Why, //
+    },
     events,
     hooks::{
         self,
@@ -165,7 +168,7 @@ impl Pernet for NetState {
 fn empty(net: &Net) {
     while net.state::<NetState>().entries() != 0 {
         walk::for_each(Some(net), |conn| {
-            delete::delete(conn);
+            delete::delete(conn, Why::NamespaceGone);
         });
         // Ends that are still untold are forgotten: the listener is gone with the namespace.
         events::listener_has_room();

@@ -52,7 +52,10 @@ use crate::{
 };
 
 use super::{
-    delete,
+    delete::{
+        self,
+        Why, //
+    },
     entry::{
         self,
         direction, //
@@ -314,11 +317,11 @@ impl Passage<'_> {
                 }
                 Outcome::Invalid
             }
-            Step::Reopen if delete::delete(conn) => Outcome::BeginsAnew,
+            Step::Reopen if delete::delete(conn, Why::Reopened) => Outcome::BeginsAnew,
             Step::Reopen => Outcome::Drop,
             Step::Kill => {
                 entry::account(conn, self.info.dir(), skb.len());
-                delete::delete(conn);
+                delete::delete(conn, Why::Reset);
                 Outcome::Belongs
             }
         }

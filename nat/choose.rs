@@ -11,7 +11,11 @@ use kernel::sync::{
 
 use crate::{
     ct::{
-        delete, entry, reservation,
+        delete::{
+            self,
+            Why, //
+        },
+        entry, reservation,
         table::{
             self,
             Wanted, //
@@ -170,7 +174,7 @@ impl View<'_, '_> {
         // Its packets may pass by us, on a way that ends later.
         let status = old.status();
         let offloaded = status.has(StatusBit::Offload) || status.has(StatusBit::HwOffload);
-        if delete::delete(&old) && !offloaded {
+        if delete::delete(&old, Why::GaveWay) && !offloaded {
             self.state.gave_way.fetch_add(1, Relaxed);
             return None;
         }

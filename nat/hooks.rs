@@ -6,7 +6,10 @@ use kernel::prelude::*;
 
 use crate::{
     ct::{
-        delete,
+        delete::{
+            self,
+            Why, //
+        },
         entry, //
     },
     nf::{
@@ -122,7 +125,7 @@ fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
 fn end(skb: &Skb) -> Verdict {
     if let Tracked::Yes(conn, info) = skb.tracked() {
         entry::account(conn, info.dir(), skb.len());
-        delete::delete(conn);
+        delete::delete(conn, Why::AddressGone);
     }
     Verdict::Drop
 }

@@ -20,7 +20,10 @@ use kernel::{
 
 use crate::{
     ct::{
-        delete,
+        delete::{
+            self,
+            Why, //
+        },
         entry,
         walk, //
     },
@@ -227,7 +230,7 @@ impl Repeating for Cleaner {
             rcu::synchronize();
             walk::for_each(None, |conn| {
                 if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
-                    delete::delete(conn);
+                    delete::delete(conn, Why::AddressGone);
                 }
             });
         }

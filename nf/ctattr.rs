@@ -79,6 +79,13 @@ pub(crate) mod entry {
     pub(crate) const PLACES: usize = super::b::ctattr_type___CTA_MAX as usize;
 }
 
+/// What the C tracker does not know. The numbers lie far above its own, which grow by one at a
+/// time, and have no bit that means something else.
+pub(crate) mod own {
+    /// Of an entry that ended: why. One octet.
+    pub(crate) const WHY: u16 = 0x3001;
+}
+
 /// A tuple (`CTA_TUPLE_*`).
 pub(crate) mod tuple {
     numbers! {

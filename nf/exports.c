@@ -77,6 +77,11 @@ module_param_named(adopt_sockets, rct_param_adopt_sockets, bool, 0444);
 MODULE_PARM_DESC(adopt_sockets,
 		 "Track from the first moment what sockets were connected before; off: with its next packet (default: on)");
 
+bool rct_param_event_reasons = true;
+module_param_named(event_reasons, rct_param_event_reasons, bool, 0644);
+MODULE_PARM_DESC(event_reasons,
+		 "Tell netlink listeners why a connection ended, in an attribute of our own (default: on)");
+
 static int hashsize_set(const char *value, const struct kernel_param *param)
 {
 	unsigned int buckets;

@@ -358,6 +358,7 @@ extern bool rct_param_enable_hooks;
 extern bool rct_param_acct;
 extern bool rct_param_tstamp;
 extern bool rct_param_adopt_sockets;
+extern bool rct_param_event_reasons;
 int rct_table_resize(unsigned int buckets);
 unsigned int rct_table_buckets(void);
 void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);

@@ -14,6 +14,7 @@ pub(crate) mod bridge;
 pub(crate) mod by_source;
 pub(crate) mod chain;
 pub(crate) mod conn;
+mod conn_end;
 mod conn_user;
 pub(crate) mod ctattr;
 pub(crate) mod device;

@@ -50,4 +50,6 @@ flags! {
     tstamp = rct_param_tstamp;
     /// `adopt_sockets`: connections that sockets had before get entries at once.
     adopt_sockets = rct_param_adopt_sockets;
+    /// `event_reasons`: events of netlink tell why an entry ended.
+    event_reasons = rct_param_event_reasons;
 }

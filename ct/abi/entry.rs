@@ -16,7 +16,10 @@ use core::{
 
 use crate::{
     ct::{
-        delete,
+        delete::{
+            self,
+            Why, //
+        },
         entry,
         kernel_hook::RustCt,
         netns::NetState,
@@ -66,7 +69,9 @@ c_export! {
     fn nf_ct_delete(ct: *mut bindings::nf_conn, pid: u32, report: c_int) -> bool {
         let by = Requester { portid: pid, report: report != 0 };
         // SAFETY: The caller holds a reference.
-        delete::delete_for(unsafe { Conn::from_raw(ct) }, by)
+        let conn = unsafe { Conn::from_raw(ct) };
+        let why = if delete::is_due(conn) { Why::TimedOut } else { Why::ByModule };
+        delete::delete_for(conn, why, by)
     }
 }
 
@@ -132,7 +137,7 @@ unsafe fn remove_if(
     move |conn| {
         // SAFETY: The caller's promise.
         if unsafe { iter(conn.raw(), data) } != 0 {
-            delete::delete_for(conn, by);
+            delete::delete_for(conn, Why::ByModule, by);
         }
     }
 }

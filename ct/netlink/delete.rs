@@ -16,7 +16,10 @@ use crate::nf::{
 
 use super::{
     super::{
-        delete,
+        delete::{
+            self,
+            Why, //
+        },
         kernel_hook::RustCt,
         netns::NetState,
         walk, //
@@ -55,7 +58,7 @@ fn one(request: &Request<'_>) -> Result {
             return Err(ENOENT);
         }
     }
-    delete::delete_for(&conn, request.requester());
+    delete::delete_for(&conn, Why::Deleted, request.requester());
     Ok(())
 }
 
@@ -71,7 +74,7 @@ fn some(request: &Request<'_>) -> Result {
     }
     walk::for_each(Some(request.net()), |conn| {
         if filter::passes(&filter, conn) {
-            delete::delete_for(conn, request.requester());
+            delete::delete_for(conn, Why::Flushed, request.requester());
         }
     });
     Ok(())

@@ -133,6 +133,7 @@ fn fill(conn: &Conn, events: Events, message: &mut Message<'_>) -> Result {
         out.counters()?;
         out.times()?;
         out.memory(true)?;
+        out.why()?;
     } else {
         out.timeout()?;
         if events.has(Event::ProtoInfo) {

@@ -48,7 +48,10 @@ use crate::{
 
 use super::{
     super::{
-        delete,
+        delete::{
+            self,
+            Why, //
+        },
         entry,
         netns::NetState,
         table::Wanted,
@@ -164,7 +167,7 @@ impl Dump for Entries {
         let mut next = self.listing.current(net);
         while let Some(conn) = next {
             if delete::is_due(&conn) {
-                delete::delete(&conn);
+                delete::delete(&conn, Why::TimedOut);
             } else if filter::passes(&self.filter, &conn)
                 && tell(&conn, self.peer, flags, self.zero, 1, messages).is_err()
             {

@@ -22,6 +22,7 @@ use crate::{
             counters,
             entry as number,
             help,
+            own,
             shift,
             synproxy,
             times,
@@ -36,6 +37,7 @@ use crate::{
             Timestamps, //
         },
         helper,
+        params,
         rcu::RcuGuard,
         time::HZ,
         tracker::Tracker, //
@@ -309,6 +311,14 @@ impl<'c, 'm> Writer<'c, 'm> {
         })
     }
 
+    /// Why the entry ended, if that is known and told.
+    pub(super) fn why(&mut self) -> Result {
+        match self.conn.doomed_for() {
+            why if why != 0 && params::event_reasons() => self.message.put(own::WHY, &[why]),
+            _ => Ok(()),
+        }
+    }
+
     /// When what an event tells happened, where events have a time.
     pub(super) fn event_time(&mut self) -> Result {
         let cache = self.conn.extensions().find::<EventCache>();
@@ -346,7 +356,9 @@ pub(super) fn size(conn: &Conn) -> usize {
         + 2 * NEST + size_of_attribute(helper::NAME_LEN)
         // Shifts, SYNPROXY.
         + 3 * (NEST + 3 * WORD)
-        + size_of_attribute(Labels::WORDS * 4);
+        + size_of_attribute(Labels::WORDS * 4)
+        // The reason.
+        + size_of_attribute(1);
     FIXED
         .wrapping_add(protocol::size(entry::protocol(conn)))
         .wrapping_add(security_size(conn))

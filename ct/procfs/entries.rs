@@ -25,7 +25,10 @@ use crate::nf::{
 
 use super::{
     super::{
-        delete,
+        delete::{
+            self,
+            Why, //
+        },
         walk::Listing, //
     },
     line::Format, //
@@ -56,7 +59,7 @@ impl<F: Format> SeqFile for Entries<F> {
 /// The entry that was found, or the first one behind it whose time is not over.
 fn living(mut found: Option<ARef<Conn>>, listing: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
     while let Some(expired) = found.as_deref().filter(|conn| delete::is_due(conn)) {
-        delete::delete(expired);
+        delete::delete(expired, Why::TimedOut);
         found = listing.advance(net);
     }
     found
