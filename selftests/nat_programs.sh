@@ -163,7 +163,8 @@ seen() {
 
 # A table of services: one address, three servers behind it.
 services() {
-	local vip=10.96.0.1 i backends=()
+	local vip=10.96.0.1 i backends=() each
+	each=$(scaled 5 1)
 	[[ $FAMILY == ipv4 ]] || vip=fd00:96::1
 	for i in 1 2 3; do
 		if [[ $FAMILY == ipv4 ]]; then
@@ -179,14 +180,16 @@ services() {
 		backend "${backends[i - 1]}" "$i"
 	done
 	serve "$vip" "${backends[@]}"
-	answers "$vip" 30
-	check "$FAMILY thirty connections to a service reach all of three servers" same "$ANSWERED" "10 10 10"
+	answers "$vip" $((6 * each))
+	check "$FAMILY $((6 * each)) connections to a service reach all of three servers" \
+		same "$ANSWERED" "$((2 * each)) $((2 * each)) $((2 * each))"
 	must listen "l$FAMILY" "$S" "${backends[2]}" 81
 	must connected -- connect "c$FAMILY" "$C" "$vip" 81
 	must accept "s$FAMILY" "l$FAMILY"
 	serve "$vip" "${backends[@]:0:2}"
-	answers "$vip" 30
-	check "... one of them is taken out: the others get all that is new" same "$ANSWERED" "15 15 0"
+	answers "$vip" $((6 * each))
+	check "... one of them is taken out: the others get all that is new" \
+		same "$ANSWERED" "$((3 * each)) $((3 * each)) 0"
 	check "... and what was open to it goes on" \
 		must bulk "b$FAMILY" "c$FAMILY" "s$FAMILY" 400000
 	check "..." must await "b$FAMILY"
