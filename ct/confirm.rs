@@ -27,7 +27,10 @@ use crate::{
         net::Stat,
         pair::LockedPair,
         random,
-        rcu::Rcu,
+        rcu::{
+            Rcu,
+            RcuGuard, //
+        },
         skb::{
             CtInfo,
             Skb,
@@ -45,6 +48,7 @@ use super::{
     entry,
     events,
     helper,
+    index,
     reservation,
     resize,
     table::{
@@ -170,6 +174,7 @@ fn insert(
         ecache::keep(&conn, Event::Helper);
     }
     ecache::keep(&conn, event);
+    index::join(&conn, &bh, rcu);
     match pair.insert(conn) {
         Ok(()) => Outcome::In,
         Err(_) => Outcome::Refused,
@@ -200,6 +205,7 @@ pub(super) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
             return Err(ENOSPC);
         }
     }
+    index::join(&conn, &bh, rcu);
     pair.insert(conn).map_err(|_| EEXIST)?;
     net.count_one(Stat::Insert);
     Ok(())
@@ -244,6 +250,8 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
                 conn.set(StatusBit::NatClash);
                 net.count_one(Stat::ClashResolve);
                 entry::note_start(&conn);
+                let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
+                index::join(&conn, &bh, rcu.token());
                 return match pair.insert_reply_only(conn) {
                     Ok(()) => Outcome::In,
                     Err(_) => Outcome::Refused,

@@ -27,6 +27,7 @@ use super::{
     expect,
     gre_keymap,
     helper,
+    index,
     netns::NetState,
     reservation,
     table, //
@@ -85,6 +86,9 @@ pub(super) fn delete_for(conn: &Conn, why: Why, by: Requester) -> bool {
         // An unconfirmed entry is in no bucket; DYING keeps it from getting into one.
         let removed =
             table::lock_pair(conn, None, &bh, rcu.token()).and_then(|mut pair| pair.remove(conn));
+        if removed.is_some() {
+            index::leave(conn, &bh, rcu.token());
+        }
         removed
     };
     expect::remove_all(conn);

@@ -52,10 +52,13 @@ use super::{
     adopt,
     entry,
     helper,
+    index::{
+        self,
+        Scope, //
+    },
     netns::NetState,
     packet,
-    parse,
-    walk, //
+    parse, //
 };
 
 /// Looks up the connection of a packet that arrives, or, for IPv6, that is sent.
@@ -277,7 +280,7 @@ fn forget_windows(net: &Net, family: Family) {
         Family::Ipv4 => IPV4,
         Family::Ipv6 => IPV6,
     };
-    walk::for_each(Some(net), |conn| {
+    index::for_each(net, Scope::Namespace, |conn| {
         let tuple = entry::tuple(conn, Dir::Original);
         if tuple.l3num == l3num && tuple.protonum == protocol::TCP {
             conn.with_proto(|track: &mut tcp::Track| {

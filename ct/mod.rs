@@ -20,10 +20,12 @@
 //! 3. that of a socket: packets are sent under it, and sockets read ([`adopt`]);
 //! 4. the lock of a promised tuple ([`reservation`]), then bucket locks: of the older table
 //!    first, then by index ([`crate::nf::pair`]);
-//! 5. leaves, under which nothing else is taken: the lock of an entry, and that of
-//!    expectations (under which C code, when it is told of one, takes locks of its own).
+//! 5. leaves, under which nothing else is taken: the locks of lists ([`index`]); the lock of an
+//!    entry, and that of expectations (under which C code, when it is told of one, takes locks
+//!    of its own).
 //!
-//! Readers of the table take none of them. No leaf is held together with a bucket lock. The
+//! Readers of the table take none of them. No leaf is held together with a bucket lock, but for
+//! those of lists. The
 //! last reference to an entry is given back without any of them.
 //!
 //! # Unloading
@@ -51,6 +53,7 @@ mod gre_keymap;
 mod helper;
 mod hooks;
 mod icmp_error;
+pub(crate) mod index;
 mod kernel_hook;
 mod l4proto;
 mod labels;
@@ -104,6 +107,7 @@ pub(crate) struct Conntrack {
     /// Empty by now: every expectation went with its master, every helper with its module.
     _expectations: ExpectTable,
     _helpers: HelperTable,
+    _lists: index::Owner,
     _table: resize::TableOwner,
     _reservations: reservation::Owner,
     /// Complains if an entry is missing.
@@ -117,6 +121,7 @@ impl Conntrack {
         let cache = ConnCache::create()?;
         let reservations = reservation::Owner::new()?;
         let table = resize::TableOwner::new()?;
+        let lists = index::Owner::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
         let collector = WorkRegistration::start::<gc::Collector>(Some(HZ));
@@ -138,6 +143,7 @@ impl Conntrack {
             _collector: collector,
             _expectations: expectations,
             _helpers: helpers,
+            _lists: lists,
             _table: table,
             _reservations: reservations,
             _cache: cache,

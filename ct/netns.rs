@@ -45,10 +45,13 @@ use super::{
         self,
         Wish, //
     },
+    index::{
+        self,
+        Scope, //
+    },
     netlink,
     procfs,
-    sysctl,
-    walk, //
+    sysctl, //
 };
 
 /// Seconds that an ICMP or ICMPv6 query lives without another packet.
@@ -60,6 +63,9 @@ const OFFLOAD_SECONDS: u32 = 30;
 /// Retransmissions of a TCP segment until the timeout is cut.
 const TCP_MAX_RETRANS: u8 = 3;
 
+/// A bit for each class of zones, in words.
+const CLASS_WORDS: usize = index::CLASSES as usize / 32;
+
 /// What the tracker keeps for a namespace. Zeroed at first.
 #[derive(pin_init::Zeroable)]
 pub(super) struct NetState {
@@ -67,6 +73,8 @@ pub(super) struct NetState {
     entries: Counter,
     /// Expectations in the table; changed under their lock.
     pub(super) expectations: Counter,
+    /// The classes of zones that entries have been in.
+    classes: [Counter; CLASS_WORDS],
     /// Users of the IPv4 hooks.
     pub(super) users_ipv4: Counter,
     /// Users of the IPv6 hooks.
@@ -95,6 +103,39 @@ impl NetState {
     #[inline]
     pub(super) fn entries(&self) -> u32 {
         self.entries.load(Relaxed)
+    }
+
+    /// Notes that there is an entry in a class of zones.
+    #[inline]
+    pub(super) fn note_class(&self, class: u32) {
+        let bit = 1 << (class & 31);
+        let Some(word) = self.classes.get((class >> 5) as usize) else {
+            return;
+        };
+        let mut old = word.load(Relaxed);
+        while old & bit == 0 {
+            match word.cmpxchg(old, old | bit, Full) {
+                Ok(_) => return,
+                Err(other) => old = other,
+            }
+        }
+    }
+
+    /// The first class of zones, not below `from`, in which there may be entries. The default
+    /// zone's always may have some.
+    pub(super) fn class_from(&self, from: u32) -> Option<u32> {
+        if from == 0 {
+            return Some(0);
+        }
+        let (mut index, mut mask) = (from >> 5, u32::MAX << (from & 31));
+        loop {
+            let bits = self.classes.get(index as usize)?.load(Relaxed) & mask;
+            if bits != 0 {
+                return Some(index << 5 | bits.trailing_zeros());
+            }
+            index = index.wrapping_add(1);
+            mask = u32::MAX;
+        }
     }
 
     /// The count, for a sysctl to show.
@@ -167,7 +208,7 @@ impl Pernet for NetState {
 /// packets in queues, which are delivered or dropped in their own time.
 fn empty(net: &Net) {
     while net.state::<NetState>().entries() != 0 {
-        walk::for_each(Some(net), |conn| {
+        index::for_each(net, Scope::Namespace, |conn| {
             delete::delete(conn, Why::NamespaceGone);
         });
         // Ends that are still untold are forgotten: the listener is gone with the namespace.

@@ -31,8 +31,11 @@ use crate::{
 };
 
 use super::{
-    l4proto,
-    walk, //
+    index::{
+        self,
+        Scope, //
+    },
+    l4proto, //
 };
 
 /// What a rule's policy says.
@@ -139,7 +142,7 @@ pub(super) fn take_back(template: &Conn) {
 /// Has all entries of a namespace forget a policy, or any: they go on with the namespace's
 /// timeouts. May sleep.
 pub(super) fn forget(net: &Net, which: Option<&Policy>) {
-    walk::for_each(Some(net), |conn| {
+    index::for_each(net, Scope::Namespace, |conn| {
         if let Some(slot) = conn.extensions().find::<PolicySlot>() {
             slot.forget(which);
         }

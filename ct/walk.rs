@@ -100,21 +100,20 @@ pub(super) fn visit<'r>(spot: Spot, rcu: Rcu<'r>, mut look: impl FnMut(Stale<'r>
     }
 }
 
-/// Calls `act` for every entry of `net`, or of all namespaces, at least once for each that is there all the time.
-/// May sleep between entries, but not in `act`, which may take the entry out of the table.
-pub(crate) fn for_each(net: Option<&Net>, mut act: impl FnMut(&Conn)) {
-    let wanted = |stale: &Stale<'_>| net.is_none_or(|net| stale.is_in(net));
+/// Calls `act` for every entry of all namespaces, at least once for each that is there all the
+/// time. (Of one namespace: [`super::index::for_each`].) May sleep between entries, but not in
+/// `act`, which may take the entry out of the table.
+pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
     let mut spot = Spot::START;
     loop {
         let next = {
             let rcu = RcuGuard::new();
             visit(spot, rcu.token(), |stale| {
                 // The reply tuple of every entry is in the table, see `confirm`.
-                if stale.dir() != Dir::Reply || !wanted(&stale) {
+                if stale.dir() != Dir::Reply {
                     return;
                 }
-                let same =
-                    |stale: &Stale<'_>| wanted(stale) && stale.status().has(StatusBit::Confirmed);
+                let same = |stale: &Stale<'_>| stale.status().has(StatusBit::Confirmed);
                 if let Get::Hit(conn) = stale.get_if(same) {
                     act(&conn);
                 }
@@ -142,8 +141,6 @@ pub(super) struct Listing {
     now: Reach,
     /// The latest first.
     earlier: [Reach; EARLIER],
-    /// An order was forgotten: what was listed in it may be listed again.
-    forgot: bool,
 }
 
 /// How many orders a [`Listing`] remembers beside the present one.
@@ -202,11 +199,6 @@ impl Listing {
     pub(super) fn advance(&mut self, net: &Net) -> Option<ARef<Conn>> {
         self.now.at.1 = self.now.at.1.saturating_add(1);
         self.current(net)
-    }
-
-    /// Whether an entry may have been listed twice.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.forgot
     }
 
     /// Looks for an entry in the part of the table where the listing is.
@@ -268,8 +260,7 @@ impl Listing {
             let next = table.next.load(rcu.token());
             if next.is_none_or(|next| next.seed == table.seed) {
                 if table.seed != self.now.seed {
-                    let [first, second, forgotten] = self.earlier;
-                    self.forgot |= forgotten.at != (0, 0);
+                    let [first, second, _] = self.earlier;
                     self.earlier = [self.now, first, second];
                     self.now = Reach {
                         seed: table.seed,

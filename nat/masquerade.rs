@@ -228,7 +228,7 @@ impl Repeating for Cleaner {
             // What was given the address just before it went is in the table then, unless it
             // waits in a queue: such a connection ends by its timeout.
             rcu::synchronize();
-            walk::for_each(None, |conn| {
+            walk::for_each(|conn| {
                 if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
                     delete::delete(conn, Why::AddressGone);
                 }

@@ -84,6 +84,8 @@ pub(crate) mod entry {
 pub(crate) mod own {
     /// Of an entry that ended: why. One octet.
     pub(crate) const WHY: u16 = 0x3001;
+    /// Of global statistics: how many entries pass the filter of the request. Four octets.
+    pub(crate) const MATCHING: u16 = 0x3002;
 }
 
 /// A tuple (`CTA_TUPLE_*`).

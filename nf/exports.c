@@ -82,6 +82,11 @@ module_param_named(event_reasons, rct_param_event_reasons, bool, 0644);
 MODULE_PARM_DESC(event_reasons,
 		 "Tell netlink listeners why a connection ended, in an attribute of our own (default: on)");
 
+bool rct_param_index_addresses = true;
+module_param_named(index_addresses, rct_param_index_addresses, bool, 0444);
+MODULE_PARM_DESC(index_addresses,
+		 "Find connections by address without going through all of a namespace (default: on)");
+
 static int hashsize_set(const char *value, const struct kernel_param *param)
 {
 	unsigned int buckets;

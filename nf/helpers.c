@@ -598,10 +598,10 @@ RCT s64 rct_atomic64_read(const atomic64_t *v)
 
 /* memory */
 
-RCT struct kmem_cache *rct_conn_cache_create(void)
+RCT struct kmem_cache *rct_conn_cache_create(unsigned int size)
 {
 	/* NFCT_INFOMASK: the low bits of skb->_nfct carry the packet's state. */
-	return kmem_cache_create("nf_conntrack", sizeof(struct nf_conn), NFCT_INFOMASK + 1,
+	return kmem_cache_create("nf_conntrack", size, NFCT_INFOMASK + 1,
 				 SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN, NULL);
 }
 
@@ -827,6 +827,11 @@ RCT void rct_nat_hook_set(const struct nf_nat_hook *hook)
 }
 
 RCT void rct_spin_lock_init_source(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+RCT void rct_spin_lock_init_links(spinlock_t *lock)
 {
 	spin_lock_init(lock);
 }

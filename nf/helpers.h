@@ -183,7 +183,7 @@ void rct_atomic64_add(s64 n, atomic64_t *v);
 s64 rct_atomic64_read(const atomic64_t *v);
 
 /* memory */
-struct kmem_cache *rct_conn_cache_create(void);
+struct kmem_cache *rct_conn_cache_create(unsigned int size);
 void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
 void *rct_kzalloc(size_t size, gfp_t flags);
 void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t flags);
@@ -209,6 +209,7 @@ void rct_request_log_backend(void);
 void rct_nat_forget_source(struct nf_conn *ct);
 void rct_nat_hook_set(const struct nf_nat_hook *hook);
 void rct_spin_lock_init_source(spinlock_t *lock);
+void rct_spin_lock_init_links(spinlock_t *lock);
 struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv *place);
 unsigned int rct_nat_chain_count(const struct nf_hook_entries *entries);
 unsigned int rct_nat_chain_run(const struct nf_hook_entries *entries, unsigned int index,
@@ -359,6 +360,7 @@ extern bool rct_param_acct;
 extern bool rct_param_tstamp;
 extern bool rct_param_adopt_sockets;
 extern bool rct_param_event_reasons;
+extern bool rct_param_index_addresses;
 int rct_table_resize(unsigned int buckets);
 unsigned int rct_table_buckets(void);
 void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);

@@ -30,6 +30,7 @@ pub(crate) mod helper_table;
 mod hlist;
 pub(crate) mod hook;
 pub(crate) mod l4proto;
+pub(crate) mod links;
 pub(crate) mod local_ports;
 pub(crate) mod lock;
 pub(crate) mod log;

@@ -231,6 +231,12 @@ pub(super) fn hold_all(wanted: impl Fn(*mut bindings::net) -> bool) -> Result<Op
     }
 }
 
+/// How many CPUs there may be, at most.
+pub(crate) fn cpus() -> u32 {
+    // SAFETY: Reads a constant.
+    unsafe { bindings::rct_nr_cpu_ids() }
+}
+
 /// The first possible CPU that is not below `from`.
 pub(crate) fn possible_cpu(from: u32) -> Option<u32> {
     // SAFETY: Reads the mask.

@@ -326,11 +326,6 @@ pub(crate) trait Dump: Sized + 'static {
     fn is_filtered(&self) -> bool {
         false
     }
-
-    /// Whether the reader may have been told of something twice, or not at all.
-    fn is_doubtful(&self) -> bool {
-        false
-    }
 }
 
 /// The dump of a callback.
@@ -387,13 +382,6 @@ unsafe extern "C" fn go_on<D: Dump>(
         )
     };
     let progress = dump.go_on(net, &mut Messages(skb, PhantomData));
-    if dump.is_doubtful() {
-        // SAFETY: netlink compares the two, and says in its last message that they differ.
-        unsafe {
-            (*callback).prev_seq = 1;
-            (*callback).seq = 2;
-        }
-    }
     // SAFETY: Valid.
     match (unsafe { bindings::rct_skb_len(skb) }, progress) {
         // Not even one message fits.

@@ -50,6 +50,8 @@ flags! {
     tstamp = rct_param_tstamp;
     /// `adopt_sockets`: connections that sockets had before get entries at once.
     adopt_sockets = rct_param_adopt_sockets;
+    /// `index_addresses`: entries are found by their addresses.
+    index_addresses = rct_param_index_addresses;
     /// `event_reasons`: events of netlink tell why an entry ended.
     event_reasons = rct_param_event_reasons;
 }

@@ -16,7 +16,8 @@ use kernel::{
             Atomic,
             Full, //
         },
-        Arc, //
+        Arc,
+        ArcBorrow, //
     },
     types::NotThreadSafe, //
 };
@@ -116,6 +117,14 @@ impl<T> RcuArc<T> {
     pub(crate) fn load<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r T> {
         // SAFETY: By the type invariants the pointee outlives the section `'r`.
         unsafe { self.0.load(Acquire).as_ref() }
+    }
+
+    /// A reference to what the pointer points to now, for longer than the section lasts.
+    pub(crate) fn hold(&self, rcu: Rcu<'_>) -> Option<Arc<T>> {
+        // SAFETY: By the type invariants the pointer is that of an `Arc`, whose count is not
+        // zero during the section.
+        self.load(rcu)
+            .map(|value| unsafe { ArcBorrow::from_raw(value) }.into())
     }
 
     /// Points to `new` from now on. Readers that see it see all that was written to it.

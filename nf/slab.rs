@@ -17,7 +17,10 @@ use kernel::{
     },
 };
 
-use super::bindings;
+use super::{
+    bindings,
+    links, //
+};
 
 /// The cache. Null before [`ConnCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
@@ -35,8 +38,8 @@ impl ConnCache {
         if !CACHE.load(Relaxed).is_null() {
             return Err(EBUSY);
         }
-        // SAFETY: Process context.
-        let cache = unsafe { bindings::rct_conn_cache_create() };
+        // SAFETY: Process context. CAST: a few hundred.
+        let cache = unsafe { bindings::rct_conn_cache_create(links::OBJECT_SIZE as u32) };
         if cache.is_null() {
             return Err(ENOMEM);
         }

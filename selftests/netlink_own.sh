@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What rust_ct's netlink has beyond the C tracker's (libctown.py): why connections ended.
+# What rust_ct's netlink has beyond the C tracker's (libctown.py): why connections
+# ended; what is found by zone and address, and what that costs.
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -53,4 +54,20 @@ own reasons out
 limit 512 200
 own full
 limit "$was_buckets" "$was_max"
+
+ns_add S
+elsewhere=$(scaled 2000 200)
+own_in() { # NS COMMAND [ARGUMENT]...
+	local R=$1
+	shift
+	own "$@"
+}
+own_in "$S" fill "$elsewhere"
+own index
+own slow "$(scaled 3000 400)"
+many=$(scaled 20000 2000)
+limit "$was_buckets" 100000
+own cost "$many"
+limit "$was_buckets" "$was_max"
+own_in "$S" still "$elsewhere"
 tap_finish

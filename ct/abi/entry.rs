@@ -21,9 +21,12 @@ use crate::{
             Why, //
         },
         entry,
+        index::{
+            self,
+            Scope, //
+        },
         kernel_hook::RustCt,
-        netns::NetState,
-        walk, //
+        netns::NetState, //
     },
     nf::{
         bindings,
@@ -160,6 +163,6 @@ c_export! {
         }
         let by = Requester { portid: data.portid, report: data.report != 0 };
         // SAFETY: What the function expects is in the data.
-        walk::for_each(Some(net), unsafe { remove_if(iter, data.data, by) });
+        index::for_each(net, Scope::Namespace, unsafe { remove_if(iter, data.data, by) });
     }
 }

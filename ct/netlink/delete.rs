@@ -20,9 +20,9 @@ use super::{
             self,
             Why, //
         },
+        index,
         kernel_hook::RustCt,
-        netns::NetState,
-        walk, //
+        netns::NetState, //
     },
     filter::{
         self,
@@ -72,7 +72,7 @@ fn some(request: &Request<'_>) -> Result {
     if request.net().state::<NetState>().entries() == 0 {
         return Ok(());
     }
-    walk::for_each(Some(request.net()), |conn| {
+    index::for_each(request.net(), filter::scope(&filter), |conn| {
         if filter::passes(&filter, conn) {
             delete::delete_for(conn, Why::Flushed, request.requester());
         }

@@ -34,7 +34,10 @@ use crate::{
 };
 
 use super::{
-    super::entry,
+    super::{
+        entry,
+        index::Scope, //
+    },
     tuple, //
 };
 
@@ -149,6 +152,26 @@ impl Filter {
         }))
     }
 
+    /// Where the entries are that it is about.
+    fn scope(&self) -> Scope {
+        let address = |ends: &Option<Ends>, part, of: fn(&Tuple) -> [u8; 16]| {
+            let ends = ends.as_ref().filter(|ends| ends.parts.any(part))?;
+            Some(of(&ends.tuple))
+        };
+        let (source, destination) = (|tuple: &Tuple| tuple.src, |tuple: &Tuple| tuple.dst);
+        if let Some(address) = address(&self.original, Parts::SOURCE, source) {
+            Scope::Source(address)
+        } else if let Some(address) = address(&self.reply, Parts::DESTINATION, destination) {
+            Scope::ReplyDestination(address)
+        } else if let Some(address) = address(&self.reply, Parts::SOURCE, source) {
+            Scope::ReplySource(address)
+        } else if let Some(address) = address(&self.original, Parts::DESTINATION, destination) {
+            Scope::Destination(address)
+        } else {
+            self.zone.map_or(Scope::Namespace, Scope::Zone)
+        }
+    }
+
     /// Whether it is about an entry.
     pub(super) fn matches(&self, conn: &Conn) -> bool {
         let original = entry::tuple(conn, Dir::Original);
@@ -184,6 +207,11 @@ fn bits(
             })
         }
     }
+}
+
+/// Where the entries are that a request is about.
+pub(super) fn scope(filter: &Option<Filter>) -> Scope {
+    filter.as_ref().map_or(Scope::Namespace, Filter::scope)
 }
 
 /// Whether a request is about an entry.

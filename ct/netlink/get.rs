@@ -2,9 +2,12 @@
 
 //! What user space wants to know of entries.
 //!
-//! A dump remembers how far it is as a [`Listing`] does. So an entry that is there all the time
-//! is told of once, whatever becomes of the table meanwhile; and neither a lock is held nor
-//! are bottom halves off while a message is written.
+//! A dump keeps its place on the lists of [`index`]. So an entry that is there all the time is
+//! told of once, whatever becomes of the table meanwhile, and no other more often; what is not
+//! asked for is not gone through; and neither a lock is held nor are bottom halves off while a
+//! message is written.
+
+use core::pin::Pin;
 
 use kernel::{
     prelude::*,
@@ -24,6 +27,7 @@ use crate::{
         },
         ecache::UNTOLD,
         l4proto::Parts,
+        links::Place,
         net::Net,
         nfnetlink::{
             flag,
@@ -53,9 +57,12 @@ use super::{
             Why, //
         },
         entry,
+        index::{
+            self,
+            Walk, //
+        },
         netns::NetState,
-        table::Wanted,
-        walk::Listing, //
+        table::Wanted, //
     },
     filter::{
         self,
@@ -133,11 +140,14 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
 
     fn handle(request: &Request<'_>) -> Result {
         if request.is_dump() {
+            let filter = Filter::of(&request.attributes(), request.family())?;
+            let scope = filter::scope(&filter);
             return request.dump(Entries {
                 peer: request.peer(),
-                filter: Filter::of(&request.attributes(), request.family())?,
+                filter,
                 zero: ZERO,
-                listing: pin_init::zeroed(),
+                walk: Walk::new(scope),
+                place: KBox::pin(index::place()?, GFP_KERNEL)?,
             });
         }
         let conn = find_named(request)?;
@@ -150,7 +160,8 @@ struct Entries {
     peer: Peer,
     filter: Option<Filter>,
     zero: bool,
-    listing: Listing,
+    walk: Walk,
+    place: Pin<KBox<Place>>,
 }
 
 impl Dump for Entries {
@@ -164,8 +175,8 @@ impl Dump for Entries {
         } else {
             0
         };
-        let mut next = self.listing.current(net);
-        while let Some(conn) = next {
+        let mut past: Option<ARef<Conn>> = None;
+        while let Some(conn) = self.walk.next(self.place.as_mut(), net, past.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, Why::TimedOut);
             } else if filter::passes(&self.filter, &conn)
@@ -173,18 +184,13 @@ impl Dump for Entries {
             {
                 return Progress::More;
             }
-            drop(conn);
-            next = self.listing.advance(net);
+            past = Some(conn);
         }
         Progress::End
     }
 
     fn is_filtered(&self) -> bool {
         self.filter.is_some()
-    }
-
-    fn is_doubtful(&self) -> bool {
-        self.listing.is_doubtful()
     }
 }
 

@@ -10,7 +10,9 @@ use kernel::{
 use crate::nf::{
     attr::Policy,
     ctattr::{
+        entry,
         message,
+        own,
         statistics as number, //
     },
     net::{
@@ -31,7 +33,18 @@ use crate::nf::{
     params, //
 };
 
-use super::super::netns::NetState;
+use super::{
+    super::{
+        delete,
+        index,
+        netns::NetState, //
+    },
+    filter::{
+        self,
+        Filter, //
+    },
+    POLICY, //
+};
 
 /// What is told of connections.
 const OF_CONNECTIONS: &[(u16, Stat)] = &[
@@ -127,14 +140,38 @@ impl Dump for Cpus {
     }
 }
 
-/// How many entries there are, and may be.
+/// How many entries pass the filter of a request, if it has one. (The C tracker ignores it, and
+/// gives no such number.)
+fn count(request: &Request<'_>) -> Result<Option<u32>> {
+    let filters = [entry::MARK, entry::FILTER, entry::STATUS, entry::ZONE];
+    if filters
+        .into_iter()
+        .all(|place| request.get(place).is_none())
+    {
+        return Ok(None);
+    }
+    // Clients that do not filter say a family, too.
+    let means_family = request.get(entry::FILTER).is_some();
+    let family = if means_family { request.family() } else { 0 };
+    let filter = Filter::of(&request.attributes(), family)?;
+    let mut matching = 0_u32;
+    index::for_each(request.net(), filter::scope(&filter), |conn| {
+        if !delete::is_due(conn) && filter::passes(&filter, conn) {
+            matching = matching.wrapping_add(1);
+        }
+    });
+    Ok(Some(matching))
+}
+
+/// How many entries there are, and may be; and how many are like what the request says.
 pub(super) struct GetGlobal;
 
 impl Handler for GetGlobal {
-    const POLICY: &'static [Policy] = &[];
+    const POLICY: &'static [Policy] = &POLICY;
 
     fn handle(request: &Request<'_>) -> Result {
         let peer = request.peer();
+        let matching = count(request)?;
         let head = Head {
             peer,
             subsystem: CONNECTIONS,
@@ -147,7 +184,11 @@ impl Handler for GetGlobal {
             messages.add(&head, |message| {
                 let entries = request.net().state::<NetState>().entries();
                 message.put_be32(number::ENTRIES, entries)?;
-                message.put_be32(number::MAX_ENTRIES, params::max_entries().load(Relaxed))
+                message.put_be32(number::MAX_ENTRIES, params::max_entries().load(Relaxed))?;
+                match matching {
+                    Some(matching) => message.put_be32(own::MATCHING, matching),
+                    None => Ok(()),
+                }
             })
         })
     }
