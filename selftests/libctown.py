@@ -355,7 +355,9 @@ def cost(number):
     }.items():
         family = 0 if name == "zone" else AF_INET
         found, short = took(tree, family)
-        check(f"counting by {name} costs little", found == few and short < long / 8,
+        # With fewer, or on a debug kernel, it is the program that takes the time.
+        quick = number < 10000 or short < long / 8
+        check(f"counting by {name} costs little", found == few and quick,
               f"{found} entries, {short * 1e6:.0f} us; all {whole}: {long * 1e6:.0f} us")
     client.flush()
 
