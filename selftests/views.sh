@@ -151,6 +151,10 @@ must write - "$SYSCTL/nf_conntrack_acct" 0
 
 # --- entries ----------------------------------------------------------------
 
+# No machine is too slow to see them all to the end.
+for name in udp_timeout icmp_timeout icmpv6_timeout generic_timeout tcp_timeout_syn_sent; do
+	set_ct "$R" $name 600
+done
 must inject c udp $X4,1100 $Y4,53 len=10
 must inject c tcp $X4,1101 $Y4,80 S seq=1 win=8000
 must inject c icmp $X4 $Y4 8 0 word=77,1 len=8
