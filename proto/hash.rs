@@ -5,7 +5,7 @@
 //! C header: [`include/linux/jhash.h`](srctree/include/linux/jhash.h); the algorithm is described
 //! at <https://burtleburtle.net/bob/hash/doobs.html>.
 
-use super::tuple::Key;
+use super::tuple::{Key, IPV4};
 
 /// The constant that `jhash2` starts from.
 const INITVAL: u32 = 0xdead_beef;
@@ -137,13 +137,28 @@ const fn widening_product(a: u32, b: u32) -> u64 {
     (a as u64).wrapping_mul(b as u64)
 }
 
-/// The hash of a tuple in a zone of a namespace.
+/// The hash of a tuple in a zone of a namespace: of what differs between tuples of one family, three
+/// words for IPv4, nine for IPv6.
 ///
 /// `net_mix` is the namespace's `net_hash_mix()`, `seed` the table's secret: whoever learns it can
 /// aim at one chain, so the table draws a new one when a chain grows too long.
 #[inline]
 pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
-    // Zone ids are small and near each other; the odd multiplier spreads them over the word.
-    let zone = u32::from(zone_id).wrapping_mul(0x9e37_79b9);
-    jhash2_array(&key.halves(), seed ^ net_mix ^ zone)
+    let [a, b, c, d, e, f, g, h, i, last] = key.halves();
+    let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (e.to_ne_bytes(), last.to_ne_bytes());
+    let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
+    // Zone ids and protocols are small; the odd multiplier spreads them over the word.
+    let place =
+        (u32::from(zone_id) | u32::from(protonum).wrapping_shl(16)).wrapping_mul(0x9e37_79b9);
+    let initval = seed ^ net_mix ^ place;
+    if u16::from_ne_bytes([l0, l1]) == IPV4 {
+        return jhash_3words(a, f, ports, initval);
+    }
+    Lanes::new(9, initval)
+        .absorb(a, b, c)
+        .mix()
+        .absorb(d, f, g)
+        .mix()
+        .absorb(h, i, ports)
+        .finish()
 }

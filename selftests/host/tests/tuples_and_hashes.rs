@@ -77,15 +77,74 @@ fn tcp() -> Tuple {
     )
 }
 
-/// From the same program: the tuple's 40 bytes in memory, hashed as ten words.
+/// The hash is that of the words that differ between tuples of one family.
 #[test]
 #[cfg(target_endian = "little")]
-fn tuple_hash_vectors() {
-    let key = tcp().key();
-    assert_eq!(tuple_hash(&key, 0, 0xa0b0_c0d0, 0x0102_0304), 0xe90f_19c5);
-    assert_eq!(tuple_hash(&key, 7, 0xa0b0_c0d0, 0x0102_0304), 0xa0eb_0dd2);
-    let reply = tcp().with_direction(Direction::Reply).key();
-    assert_eq!(tuple_hash(&reply, 0, 0xa0b0_c0d0, 0x0102_0304), 0xe90f_19c5);
+fn tuple_hash_is_jhash() {
+    const ODD: u32 = 0x9e37_79b9;
+    let start = |zone: u32| 0xa0b0_c0d0 ^ 0x0102_0304 ^ (6 << 16 | zone).wrapping_mul(ODD);
+    let hash = |key: &Key, zone: u16| tuple_hash(key, zone, 0xa0b0_c0d0, 0x0102_0304);
+    let word = u32::from_ne_bytes;
+    let ports = word([0x30, 0x39, 0, 80]);
+    let (src, dst) = (word([10, 0, 0, 1]), word([10, 0, 0, 2]));
+    for (tuple, zone) in [
+        (tcp(), 0_u16),
+        (tcp(), 7),
+        (tcp().with_direction(Direction::Reply), 0),
+    ] {
+        assert_eq!(
+            hash(&tuple.key(), zone),
+            jhash_3words(src, dst, ports, start(zone.into()))
+        );
+    }
+
+    let bytes: [u8; 32] = core::array::from_fn(|i| i as u8);
+    let address = |from: usize| -> [u8; 16] { bytes[from..from + 16].try_into().unwrap() };
+    let six = Tuple::ipv6(
+        address(0),
+        address(16),
+        L4Key::ports(12345, 80),
+        protocol::TCP,
+    );
+    let mut words: Vec<u32> = bytes
+        .chunks(4)
+        .map(|b| word(b.try_into().unwrap()))
+        .collect();
+    words.push(ports);
+    assert_eq!(hash(&six.key(), 7), jhash2(&words, start(7)));
+}
+
+/// Tuples that were made to share a bucket under one secret do not under the next.
+#[test]
+fn a_new_secret_scatters_a_flood() {
+    const BUCKETS: u32 = 1 << 16;
+    let bucket =
+        |tuple: &Tuple, seed| reciprocal_scale(tuple_hash(&tuple.key(), 0, 1, seed), BUCKETS);
+    for family in [IPV4, IPV6] {
+        let flood: Vec<Tuple> = (0..1 << 22)
+            .map(|i: u32| {
+                let [_, a, b, c] = i.to_be_bytes();
+                let key = L4Key::ports(u16::from_be_bytes([b, c]), 443);
+                if family == IPV4 {
+                    Tuple::ipv4([10, a, c, b], [192, 0, 2, 1], key, protocol::UDP)
+                } else {
+                    let mut source = [0x20; 16];
+                    source[13..].copy_from_slice(&[a, b, c]);
+                    Tuple::ipv6(source, [0x30; 16], key, protocol::UDP)
+                }
+            })
+            .filter(|tuple| bucket(tuple, 0x1234_5678) == 99)
+            .collect();
+        assert!(flood.len() > 30, "{}", flood.len());
+        for seed in [0, 1, 0x1234_5679, 0x5234_5678, 0x7fff_ffff] {
+            let mut chains = std::collections::HashMap::new();
+            for tuple in &flood {
+                *chains.entry(bucket(tuple, seed)).or_insert(0) += 1;
+            }
+            let longest = chains.values().max().copied().unwrap_or(0);
+            assert!(longest <= 3, "family {family}, seed {seed:x}: {longest}");
+        }
+    }
 }
 
 /// The hash spreads the tuples of one client over the buckets.
