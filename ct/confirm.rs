@@ -20,7 +20,8 @@ use crate::{
         },
         ecache::{
             self,
-            Event, //
+            Event,
+            EventCache, //
         },
         hook::Verdict,
         lock::BhDisabled,
@@ -70,6 +71,20 @@ enum Outcome {
     Joined(ARef<Conn>),
     /// It cannot be in.
     Refused,
+}
+
+/// Whether nothing is to be done for the packet any more: it has no entry, or one that is in the
+/// table, with no helper and no events.
+#[inline]
+pub(super) fn is_settled(skb: &Skb) -> bool {
+    let Tracked::Yes(conn, _) = skb.tracked() else {
+        return true;
+    };
+    let status = conn.status();
+    status.has(StatusBit::Confirmed)
+        && !status.has(StatusBit::Helper)
+        && !status.has(StatusBit::SeqAdjust)
+        && conn.extensions().find::<EventCache>().is_none()
 }
 
 /// Puts the packet's entry into the table, if it is not in yet, and tells listeners what

@@ -50,6 +50,7 @@ use crate::{
 
 use super::{
     adopt,
+    confirm,
     entry,
     helper,
     index::{
@@ -61,12 +62,23 @@ use super::{
     parse, //
 };
 
-/// Looks up the connection of a packet that arrives, or, for IPv6, that is sent.
-struct LookUp;
+/// Looks up the connection of a packet that arrives over IPv4.
+struct LookUpIpv4;
 
-impl Hook for LookUp {
+impl Hook for LookUpIpv4 {
+    #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-        packet::track(skb, state, rcu)
+        packet::track(skb, Family::Ipv4, state, rcu)
+    }
+}
+
+/// Looks up the connection of a packet that arrives, or is sent, over IPv6.
+struct LookUpIpv6;
+
+impl Hook for LookUpIpv6 {
+    #[inline(always)]
+    fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+        packet::track(skb, Family::Ipv6, state, rcu)
     }
 }
 
@@ -82,7 +94,7 @@ impl Hook for LookUpLocal {
             }
             return Verdict::Accept;
         }
-        packet::track(skb, state, rcu)
+        LookUpIpv4::run(skb, state, rcu)
     }
 }
 
@@ -91,7 +103,8 @@ pub(super) struct Confirm;
 
 impl Hook for Confirm {
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-        if state.leaves_through_vrf() {
+        // Most packets belong to connections that are confirmed and have nothing to tell.
+        if confirm::is_settled(skb) || state.leaves_through_vrf() {
             return Verdict::Accept;
         }
         helper::confirm(skb, rcu)
@@ -99,18 +112,27 @@ impl Hook for Confirm {
 }
 
 static IPV4_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUp>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
+    hook::<LookUpIpv4>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
     hook::<LookUpLocal>(Family::Ipv4, Point::LocalOut, Priority::CONNTRACK),
     hook::<Confirm>(Family::Ipv4, Point::PostRouting, Priority::LAST),
     hook::<Confirm>(Family::Ipv4, Point::LocalIn, Priority::LAST),
 ]);
 
 static IPV6_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUp>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
-    hook::<LookUp>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
+    hook::<LookUpIpv6>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
+    hook::<LookUpIpv6>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
     hook::<Confirm>(Family::Ipv6, Point::PostRouting, Priority::LAST),
     hook::<Confirm>(Family::Ipv6, Point::LocalIn, Priority::BEFORE_LAST),
 ]);
+
+/// What C code calls in place of the hooks that look up.
+pub(super) fn look_up(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+    match state.family() {
+        Some(Family::Ipv4) => LookUpIpv4::run(skb, state, rcu),
+        Some(Family::Ipv6) => LookUpIpv6::run(skb, state, rcu),
+        None => packet::of_no_family(skb, state),
+    }
+}
 
 /// What a user asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -50,6 +50,8 @@ pub(super) enum Kind {
 
 /// Looks at an ICMP or ICMPv6 message, and attaches it where it is an error about a known
 /// connection.
+#[cold]
+#[inline(never)]
 pub(super) fn inspect(
     skb: &mut Skb,
     packet: &Packet,
@@ -132,7 +134,7 @@ fn inspect_v6(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Me
 }
 
 fn inspect_redirect(skb: &Skb, packet: &Packet) -> Result<Message, Reason> {
-    let Some(header) = packet.ipv6() else {
+    let Some(header) = packet.ipv6(skb) else {
         return Ok(Message::Own);
     };
     let mut room = [0; icmpv6::REDIRECT_WINDOW];
@@ -178,7 +180,7 @@ fn attach(
     let (Some((conn, dir)), _) = wanted.find(rcu) else {
         return false;
     };
-    if entry::tuple(&conn, dir).dst != packet.destination() {
+    if Some(entry::tuple(&conn, dir).dst) != packet.destination(skb) {
         log_invalid(skb, state, packet.protocol, Reason::QuotedDestination);
         return false;
     }

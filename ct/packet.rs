@@ -42,7 +42,10 @@ use super::{
     entry,
     icmp_error,
     parse::Packet,
-    table::Wanted,
+    table::{
+        TupleHash,
+        Wanted, //
+    },
     track::{
         Outcome,
         Passage, //
@@ -53,24 +56,50 @@ use super::{
 ///
 /// Packets that belong to none and cannot begin one pass without: rules see them as
 /// INVALID. Dropped are only packets for whose connection there is no room.
-#[inline]
-pub(super) fn track(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-    let template = match skb.tracked() {
-        Tracked::No => None,
+#[inline(always)]
+pub(super) fn track(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+    match skb.tracked() {
+        Tracked::No => way_in(skb, family, None, state, rcu),
         // Seen before (on loopback, say), or not to be seen.
+        Tracked::Yes(..) | Tracked::Untracked => Verdict::Accept,
+        Tracked::Template => with_template(skb, family, state, rcu),
+    }
+}
+
+/// A packet of another family passes without.
+pub(super) fn of_no_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
+    match skb.tracked() {
         Tracked::Yes(..) | Tracked::Untracked => return Verdict::Accept,
-        Tracked::Template => skb.detach(),
-    };
-    let zone = match &template {
+        Tracked::Template => drop(skb.detach()),
+        Tracked::No => {}
+    }
+    state.net().count_one(Stat::Invalid);
+    Verdict::Accept
+}
+
+/// [`track`], for a rule that has wishes.
+#[cold]
+#[inline(never)]
+fn with_template(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+    let template = skb.detach();
+    way_in(skb, family, template.as_deref(), state, rcu)
+}
+
+#[inline(always)]
+fn way_in(
+    skb: &mut Skb,
+    family: Family,
+    template: Option<&Conn>,
+    state: HookState<'_>,
+    rcu: Rcu<'_>,
+) -> Verdict {
+    let zone = match template {
         Some(template) => entry::zone(template).for_mark(skb.mark()),
         None => Zone::DEFAULT,
     };
     let net = state.net();
-    let parsed = state.family().and_then(|family| {
-        let offset = skb.network_offset()?;
-        Some((family, Packet::parse(skb, family, offset)?))
-    });
-    let Some((family, packet)) = parsed else {
+    let offset = skb.network_offset();
+    let Some(packet) = offset.and_then(|offset| Packet::parse(skb, family, offset)) else {
         net.count_one(Stat::Invalid);
         return Verdict::Accept;
     };
@@ -88,7 +117,7 @@ pub(super) fn track(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdic
     let arrival = Arrival {
         packet: &packet,
         family,
-        template: template.as_deref(),
+        template,
         zone,
         state,
     };
@@ -105,7 +134,7 @@ struct Arrival<'a> {
 }
 
 /// Finds or makes the packet's entry and shows the packet to the protocol's tracker.
-#[inline]
+#[inline(always)]
 fn belong(skb: &mut Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Verdict {
     let net = arrival.state.net();
     // A second turn comes only after an entry was taken out of the table; bounded, so that
@@ -156,29 +185,16 @@ fn belong(skb: &mut Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Verdict {
 /// Finds the packet's entry, or makes one, and says what the packet is to it.
 ///
 /// `Ok(None)`: the packet cannot begin a connection. `Err`: there is no room for one.
-#[inline]
+#[inline(always)]
 fn resolve(skb: &Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Result<Option<(ARef<Conn>, CtInfo)>> {
-    let Some(tuple) = arrival.packet.tuple(skb, arrival.state.net(), rcu) else {
+    let (net, zone) = (arrival.state.net(), arrival.zone);
+    let Some(key) = arrival.packet.key(skb, net, rcu) else {
         return Ok(None);
     };
-    let (net, zone) = (arrival.state.net(), arrival.zone);
-    let wanted = Wanted {
-        key: tuple.key(),
-        zone,
-        net,
-    };
+    let wanted = Wanted { key, zone, net };
     let (found, hash) = wanted.find(rcu);
     let Some((conn, dir)) = found else {
-        let created = create::create(net, arrival.template, zone, &tuple, hash, rcu)?;
-        return Ok(created.map(|conn| {
-            let expected = conn.has(StatusBit::Expected);
-            let info = if expected {
-                CtInfo::Related
-            } else {
-                CtInfo::New
-            };
-            (conn, info)
-        }));
+        return begin(&wanted, arrival.template, hash, rcu);
     };
     let info = match dir {
         Dir::Reply => CtInfo::EstablishedReply,
@@ -194,4 +210,25 @@ fn resolve(skb: &Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Result<Option<(ARe
         }
     };
     Ok(Some((conn, info)))
+}
+
+/// Makes an entry for what was not found.
+#[inline(never)]
+fn begin(
+    wanted: &Wanted<'_>,
+    template: Option<&Conn>,
+    hash: TupleHash,
+    rcu: Rcu<'_>,
+) -> Result<Option<(ARef<Conn>, CtInfo)>> {
+    let tuple = wanted.key.tuple();
+    let created = create::create(wanted.net, template, wanted.zone, &tuple, hash, rcu)?;
+    Ok(created.map(|conn| {
+        let expected = conn.has(StatusBit::Expected);
+        let info = if expected {
+            CtInfo::Related
+        } else {
+            CtInfo::New
+        };
+        (conn, info)
+    }))
 }

@@ -12,6 +12,7 @@ use crate::{
     proto::{
         tuple::{
             protocol,
+            Key,
             L4Key,
             Tuple, //
         },
@@ -27,18 +28,15 @@ use crate::{
 
 use super::gre_keymap;
 
-/// A packet's network header, and where the transport header begins.
+/// Where a packet's headers are. What they say is read where it is needed.
 pub(crate) struct Packet {
     /// The IP protocol number of what follows the network header and its extensions.
     pub(crate) protocol: u8,
     /// Offset of the transport header from the start of the packet's data.
     pub(crate) transport: u32,
-    network: Network,
-}
-
-enum Network {
-    Ipv4(ipv4::Header),
-    Ipv6(ipv6::Header),
+    family: Family,
+    /// Offset of the network header.
+    network: u32,
 }
 
 impl Packet {
@@ -46,97 +44,113 @@ impl Packet {
     /// that an ICMP error quotes.
     ///
     /// [`None`]: it is cut off, or a fragment other than the first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn parse(skb: &Skb, family: Family, offset: u32) -> Option<Self> {
-        let available = skb.len().checked_sub(offset)?;
-        match family {
+        let (protocol, transport) = match family {
             Family::Ipv4 => {
+                let available = skb.len().checked_sub(offset)?;
                 let header = ipv4::Header::parse(&skb.read(offset)?);
                 let transport = header.transport_offset(available).ok()?;
-                Some(Self {
-                    protocol: header.protocol(),
-                    transport: offset.checked_add(transport)?,
-                    network: Network::Ipv4(header),
-                })
+                (header.protocol(), offset.checked_add(transport)?)
             }
-            Family::Ipv6 => {
-                let header = ipv6::Header::parse(&skb.read(offset)?);
-                let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
-                let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at));
-                let end = end.ok()?;
-                Some(Self {
-                    protocol: end.protocol,
-                    transport: end.offset,
-                    network: Network::Ipv6(header),
-                })
-            }
-        }
+            Family::Ipv6 => Self::skip_ipv6(skb, offset)?,
+        };
+        Some(Self {
+            protocol,
+            transport,
+            family,
+            network: offset,
+        })
+    }
+
+    #[inline]
+    fn skip_ipv6(skb: &Skb, offset: u32) -> Option<(u8, u32)> {
+        let header = ipv6::Header::parse(&skb.read(offset)?);
+        let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
+        let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at)).ok()?;
+        Some((end.protocol, end.offset))
     }
 
     /// The tuple that the packet carries, as one in the original direction.
     ///
     /// [`None`]: the transport header is cut off, or of no use.
-    #[inline]
     pub(super) fn tuple(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Tuple> {
-        let key = match self.protocol {
-            protocol::TCP | protocol::UDP | protocol::SCTP => {
-                L4Key::from_wire(&skb.read(self.transport)?)
+        self.key(skb, net, rcu).map(|key| key.tuple())
+    }
+
+    /// What names that tuple; [`None`] likewise.
+    #[inline(always)]
+    pub(super) fn key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
+        match self.protocol {
+            protocol::TCP | protocol::UDP => {
+                self.with_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
             }
+            _ => self.rarer_key(skb, net, rcu),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rarer_key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
+        let key = match self.protocol {
+            protocol::SCTP => L4Key::from_wire(&skb.read(self.transport)?),
             protocol::ICMP => icmp::Header::parse(&skb.read(self.transport)?).key(),
             protocol::ICMPV6 => icmpv6::Header::parse(&skb.read(self.transport)?).key(),
-            protocol::GRE => return self.gre_tuple(skb, net, rcu),
+            protocol::GRE => return self.gre_key(skb, net, rcu),
             _ => L4Key::NONE,
         };
-        Some(self.with_key(key))
+        self.with_key(skb, key)
     }
 
     /// Of a PPTP call, the tuple has both call IDs; other GRE has none.
-    fn gre_tuple(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Tuple> {
-        let plain = self.with_key(L4Key::NONE);
+    fn gre_key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
+        let plain = self.with_key(skb, L4Key::NONE);
         let Some(bytes) = skb.read(self.transport) else {
-            return Some(plain);
+            return plain;
         };
         if gre::classify(&bytes).ok()? == gre::Class::Plain {
-            return Some(plain);
+            return plain;
         }
         let Some(bytes) = skb.read(self.transport) else {
-            return Some(plain);
+            return plain;
         };
-        let mut tuple = self.with_key(L4Key {
+        let call = L4Key {
             src: [0; 2],
             dst: gre::call_id(&bytes),
-        });
+        };
+        let mut tuple = self.with_key(skb, call)?.tuple();
         tuple.src_key = gre_keymap::sender_id(net, &tuple, rcu);
-        Some(tuple)
+        Some(tuple.key())
     }
 
-    #[inline]
-    fn with_key(&self, key: L4Key) -> Tuple {
-        match &self.network {
-            Network::Ipv4(header) => {
-                Tuple::ipv4(header.source(), header.destination(), key, self.protocol)
+    #[inline(always)]
+    fn with_key(&self, skb: &Skb, key: L4Key) -> Option<Key> {
+        match self.family {
+            Family::Ipv4 => {
+                let header = ipv4::Header::parse(&skb.read(self.network)?);
+                let (source, destination) = (header.source(), header.destination());
+                Some(Key::ipv4(source, destination, key, self.protocol))
             }
-            Network::Ipv6(header) => {
-                Tuple::ipv6(*header.source(), *header.destination(), key, self.protocol)
+            Family::Ipv6 => {
+                let header = self.ipv6(skb)?;
+                let (source, destination) = (*header.source(), *header.destination());
+                Some(Tuple::ipv6(source, destination, key, self.protocol).key())
             }
         }
     }
 
     /// The destination address, as a tuple holds it.
-    pub(super) fn destination(&self) -> [u8; 16] {
-        match &self.network {
-            Network::Ipv4(header) => {
-                Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0).dst
-            }
-            Network::Ipv6(header) => *header.destination(),
-        }
+    pub(super) fn destination(&self, skb: &Skb) -> Option<[u8; 16]> {
+        let key = self.with_key(skb, L4Key::NONE)?;
+        Some(key.tuple().dst)
     }
 
     /// The IPv6 header.
-    pub(super) fn ipv6(&self) -> Option<&ipv6::Header> {
-        match &self.network {
-            Network::Ipv4(_) => None,
-            Network::Ipv6(header) => Some(header),
+    #[inline]
+    pub(super) fn ipv6(&self, skb: &Skb) -> Option<ipv6::Header> {
+        match self.family {
+            Family::Ipv4 => None,
+            Family::Ipv6 => Some(ipv6::Header::parse(&skb.read(self.network)?)),
         }
     }
 

@@ -152,7 +152,6 @@ impl Skb {
     /// The `N` bytes at `offset`, or [`None`] if the packet ends before.
     #[inline]
     pub(crate) fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut buffer = [0; N];
         // CAST: header sizes fit.
         let end = offset.checked_add(N as u32)?;
         // SAFETY: By the type invariants.
@@ -165,6 +164,13 @@ impl Skb {
                     .read()
             });
         }
+        self.read_scattered(offset)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_scattered<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut buffer = [0; N];
         self.copy(offset, &mut buffer)?;
         Some(buffer)
     }
@@ -189,6 +195,8 @@ impl Skb {
         Some(buffer)
     }
 
+    #[cold]
+    #[inline(never)]
     fn copy(&self, offset: u32, buffer: &mut [u8]) -> Option<()> {
         let offset = i32::try_from(offset).ok()?;
         let len = i32::try_from(buffer.len()).ok()?;

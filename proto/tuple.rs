@@ -268,6 +268,47 @@ impl Eq for Tuple {}
 pub struct Key([u64; 5]);
 
 impl Key {
+    /// That of [`Tuple::ipv4`], without the detour.
+    #[inline]
+    pub const fn ipv4(src: [u8; 4], dst: [u8; 4], key: L4Key, protonum: u8) -> Self {
+        let ([s0, s1], [d0, d1], [l0, l1]) = (key.src, key.dst, IPV4.to_ne_bytes());
+        Self([
+            join(u32::from_ne_bytes(src), 0),
+            0,
+            join(
+                u32::from_ne_bytes([s0, s1, l0, l1]),
+                u32::from_ne_bytes(dst),
+            ),
+            0,
+            join(0, u32::from_ne_bytes([d0, d1, protonum, 0])),
+        ])
+    }
+
+    /// The tuple, in the original direction.
+    #[inline]
+    pub const fn tuple(&self) -> Tuple {
+        let [a, b, c, d, e] = self.0;
+        let [a0, a1, a2, a3, a4, a5, a6, a7] = a.to_ne_bytes();
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = b.to_ne_bytes();
+        let [s0, s1, l0, l1, c0, c1, c2, c3] = c.to_ne_bytes();
+        let [d0, d1, d2, d3, d4, d5, d6, d7] = d.to_ne_bytes();
+        let [e0, e1, e2, e3, t0, t1, protonum, _] = e.to_ne_bytes();
+        Tuple::new(
+            u16::from_ne_bytes([l0, l1]),
+            [
+                a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7,
+            ],
+            [
+                c0, c1, c2, c3, d0, d1, d2, d3, d4, d5, d6, d7, e0, e1, e2, e3,
+            ],
+            L4Key {
+                src: [s0, s1],
+                dst: [t0, t1],
+            },
+            protonum,
+        )
+    }
+
     /// All of a tuple's last word but the byte with the direction.
     const LAST: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
 

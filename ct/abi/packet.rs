@@ -19,8 +19,10 @@ use kernel::sync::aref::ARef;
 use crate::{
     ct::{
         confirm,
-        hooks::Confirm,
-        packet,
+        hooks::{
+            self,
+            Confirm, //
+        },
         parse::Packet,
         table::Wanted, //
     },
@@ -58,7 +60,7 @@ c_export! {
         // under `rcu_read_lock()`.
         unsafe {
             let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
-            packet::track(Skb::from_raw(skb), state, Rcu::assume_held()).as_raw()
+            hooks::look_up(Skb::from_raw(skb), state, Rcu::assume_held()).as_raw()
         }
     }
 }
