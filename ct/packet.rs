@@ -192,7 +192,7 @@ fn resolve(skb: &Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Result<Option<(ARe
         return Ok(None);
     };
     let wanted = Wanted { key, zone, net };
-    let (found, hash) = wanted.find(rcu);
+    let (found, hash) = wanted.find_at_once(rcu);
     let Some((conn, dir)) = found else {
         return begin(&wanted, arrival.template, hash, rcu);
     };

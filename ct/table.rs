@@ -205,12 +205,20 @@ impl Wanted<'_> {
         tuple_hash(&self.key, zone_id, self.net.hash_mix(), seed)
     }
 
-    /// Whether `stale` is, at this moment, what is looked for.
-    #[inline]
-    fn is(&self, stale: &Stale<'_>) -> bool {
-        let direction = direction(stale.dir());
+    /// Whether `stale` may be what is looked for: which entries have the same tuple that are not,
+    /// is rare enough to take a reference first.
+    #[inline(always)]
+    fn may_be(&self, stale: &Stale<'_>) -> bool {
         Key::from_words(stale.tuple_words()) == self.key
-            && stale.zone::<Zone>().id_for(direction) == self.zone.id_for(direction)
+    }
+
+    /// Whether `stale` is, at this moment, what is looked for.
+    #[inline(always)]
+    fn is(&self, stale: &Stale<'_>) -> bool {
+        let zone: Zone = stale.zone();
+        let id = |zone: Zone| zone.id_for(direction(stale.dir()));
+        self.may_be(stale)
+            && (zone == self.zone || id(zone) == id(self.zone))
             && stale.status().has(StatusBit::Confirmed)
             && stale.is_in(self.net)
     }
@@ -219,7 +227,7 @@ impl Wanted<'_> {
     ///
     /// Expired entries on the way are removed. The hash is given back for whoever makes the
     /// entry that was not found.
-    #[inline]
+    #[inline(always)]
     fn find_in_zone(&self, zone_id: u16, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
         let Some(mut table) = CURRENT.load(rcu) else {
             return (None, TupleHash::default());
@@ -252,7 +260,7 @@ impl Wanted<'_> {
                     delete::reap(stale);
                     continue;
                 }
-                if !self.is(&stale) {
+                if !self.may_be(&stale) {
                     continue;
                 }
                 // Dead or recycled: it left the chain, and the walk may have with it.
@@ -274,15 +282,28 @@ impl Wanted<'_> {
     /// ways the packet goes.
     ///
     /// The tuple may stand in the table under either direction's zone id.
-    #[inline]
     pub(crate) fn find(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
+        self.find_at_once(rcu)
+    }
+
+    /// [`Wanted::find`], where every instruction counts.
+    #[inline(always)]
+    pub(super) fn find_at_once(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
         let original = self.zone.id_for(direction(Dir::Original));
         let reply = self.zone.id_for(direction(Dir::Reply));
         let (found, hash) = self.find_in_zone(original, rcu);
         if found.is_some() || original == reply {
             return (found, hash);
         }
-        (self.find_in_zone(reply, rcu).0, hash)
+        (self.find_reply(rcu), hash)
+    }
+
+    /// The entry of which only the reply direction is in the zone, or only the original one.
+    #[cold]
+    #[inline(never)]
+    fn find_reply(&self, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Dir)> {
+        let reply = self.zone.id_for(direction(Dir::Reply));
+        self.find_in_zone(reply, rcu).0
     }
 }
 
@@ -297,9 +318,7 @@ pub(crate) fn holder(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Co
         zone,
         net: conn.net(),
     };
-    let found = wanted
-        .find_in_zone(zone.id_for(direction(Dir::Reply)), rcu)
-        .0;
+    let found = wanted.find_reply(rcu);
     let holder = found.map(|(other, _)| other).filter(|other| {
         let way = direction(Dir::Original);
         !core::ptr::eq(&**other, conn)

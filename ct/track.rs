@@ -95,10 +95,19 @@ impl Passage<'_> {
     /// Moves `conn` on by the packet.
     #[inline]
     pub(super) fn track(&self, conn: &Conn, skb: &mut Skb) -> Outcome {
-        let net = self.state.net();
         let step = match self.packet.protocol {
-            protocol::TCP => self.tcp(conn, skb),
             protocol::UDP => self.udp(conn, skb),
+            protocol::TCP => self.tcp(conn, skb),
+            _ => self.rarer(conn, skb),
+        };
+        self.apply(conn, skb, step)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rarer(&self, conn: &Conn, skb: &mut Skb) -> Step {
+        let net = self.state.net();
+        match self.packet.protocol {
             protocol::ICMP => icmp::packet(
                 self.l3(),
                 &self.original(conn),
@@ -113,8 +122,7 @@ impl Passage<'_> {
             protocol::SCTP => self.sctp(conn, skb),
             protocol::GRE => self.gre(conn),
             _ => generic::packet(timeout::generic(conn, net, self.rcu)),
-        };
-        self.apply(conn, skb, step)
+        }
     }
 
     fn l3(&self) -> u16 {
@@ -341,7 +349,8 @@ impl Passage<'_> {
         }
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn log(&self, skb: &Skb, reason: Reason) {
         log_invalid(skb, self.state, self.packet.protocol, reason);
     }

@@ -208,6 +208,7 @@ impl Skb {
 
     /// Whether the transport checksum is wrong. May write down in the packet that it is
     /// right, so that nobody sums it up again.
+    #[inline]
     pub(crate) fn checksum_is_bad(
         &mut self,
         hook: u32,
@@ -215,6 +216,15 @@ impl Skb {
         protocol: u8,
         family: u8,
     ) -> bool {
+        // SAFETY: By the type invariants.
+        let summed = usize::from(unsafe { bindings::rct_skb_ip_summed(self.raw()) });
+        // The device has verified it, or the packet came no way on which it could be damaged.
+        if matches!(
+            summed,
+            bindings::RCT_CHECKSUM_UNNECESSARY | bindings::RCT_CHECKSUM_PARTIAL
+        ) {
+            return false;
+        }
         // SAFETY: By the type invariants; the function checks the packet's end itself.
         unsafe { bindings::rct_nf_checksum_bad(self.raw(), hook, offset, protocol, family) }
     }
@@ -329,9 +339,11 @@ impl Skb {
     }
 
     /// Attaches an entry in place of what was attached.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn attach(&mut self, conn: ARef<Conn>, info: CtInfo) {
-        drop(self.detach());
+        if self.nfct() != 0 {
+            drop(self.detach());
+        }
         let conn = ManuallyDrop::new(conn);
         // SAFETY: By the type invariants; the slab's alignment leaves the low bits free.
         unsafe { bindings::rct_skb_set_nfct(self.raw(), conn.address() | info as usize) };
