@@ -63,6 +63,13 @@ use super::{
 const CHAIN_LIMIT: u32 = 50;
 const CHAIN_SPREAD: u32 = 30;
 
+/// Whether a chain of this length takes no more. Chance is asked where it decides, which is hardly
+/// ever.
+#[inline]
+fn is_too_long(length: u32) -> bool {
+    length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
+}
+
 /// What came of an attempt to put an entry into the table.
 enum Outcome {
     /// It is in.
@@ -163,13 +170,12 @@ fn insert(
         return Outcome::Refused;
     }
 
-    let limit = CHAIN_LIMIT.wrapping_add(random::below(CHAIN_SPREAD));
     for dir in [Dir::Original, Dir::Reply] {
         let (rival, length) = table::rival(&pair, &conn, dir);
         if let Some(rival) = rival.map(ARef::from) {
             return clash(&mut pair, conn, &rival);
         }
-        if length > limit {
+        if is_too_long(length) {
             resize::request_reseed();
             conn.net().count_one(Stat::ChainTooLong);
             conn.net().count_one(Stat::InsertFailed);
@@ -208,13 +214,12 @@ pub(super) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
     // What NAT promised it on the way.
     let _promise = reservation::redeem(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
-    let limit = CHAIN_LIMIT.wrapping_add(random::below(CHAIN_SPREAD));
     for dir in [Dir::Original, Dir::Reply] {
         let (rival, length) = table::rival(&pair, &conn, dir);
         if rival.is_some() {
             return Err(EEXIST);
         }
-        if length > limit {
+        if is_too_long(length) {
             resize::request_reseed();
             net.count_one(Stat::ChainTooLong);
             return Err(ENOSPC);
