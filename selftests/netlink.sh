@@ -137,15 +137,15 @@ at_end() {
 	in_ns "$R" nft flush ruleset
 }
 
-raw answers
-raw refused "$TRACKER"
+raw answers "$(scaled 1 5)"
+raw refused "$TRACKER" "$(scaled 1 16)"
 raw queue
 raw backlog
 raw fuzz "$(scaled 3 10)"
 if [[ $TRACKER == rust_ct ]]; then
 	resize_on_and_on &
 	resizer=$!
-	raw dumps
+	raw dumps "$(scaled 3000 300)"
 	kill $resizer && wait $resizer 2>/dev/null
 	resize "$was"
 fi
