@@ -7,8 +7,8 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: module debug setup run test test-debug loaded-later bench bench-nat-ports kselftest shell \
-	symbols install uninstall lint format clean help
+.PHONY: module debug setup run test test-debug loaded-later bench bench-nat-ports bench-netlink \
+	kselftest shell symbols install uninstall lint format clean help
 
 module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
 	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
@@ -37,6 +37,9 @@ bench: module ## what a packet costs with either tracker; QUICK=1 is faster
 
 bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
 	@scripts/bench-nat-ports
+
+bench-netlink: module ## one zone of a thousand, listed, counted, flushed; with either tracker
+	@scripts/bench-netlink
 
 kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What asking for some of many entries costs, in the network namespace of the caller.
+
+  netlink.py ZONES PER_ZONE
+
+Makes PER_ZONE entries in each of ZONES zones, those of a zone with a source address of their
+own; then prints lines "OPERATION ENTRIES NANOSECONDS" (with -icount: instructions), and one of
+"make", for each entry. What the C tracker cannot count is counted as a listing comes in.
+"""
+
+import os
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from libctnetlink import (ACK, AF_INET, CREATE, CT, DELETE, DUMP, FILTER, GET, NEW, NLMSG_DONE,  # noqa: E402
+                          NLMSG_ERROR, ORIG, REPLY, STATS, TIMEOUT, UDP, ZONE, Socket,
+                          attributes, be16, be32, pack, tuple_, u32)
+from libnetlink import REQUEST  # noqa: E402
+
+MATCHING = 0x3002
+TOGETHER = 200
+
+
+def source(zone):
+    return f"10.{zone >> 8 & 255}.{zone & 255}.1"
+
+
+def message(zone, port):
+    tree = [(ORIG, tuple_(source(zone), "192.0.2.1", UDP, port, 53)),
+            (REPLY, tuple_("192.0.2.1", source(zone), UDP, 53, port)),
+            (TIMEOUT, be32(100000)), (ZONE, be16(zone))]
+    body = struct.pack("!BBH", AF_INET, 0, 0) + pack(tree)
+    return struct.pack("=IHHII", 16 + len(body), CT << 8 | NEW, REQUEST | CREATE, 0, 0) + body
+
+
+def fill(netlink, zones, per_zone):
+    """Takes the messages from a few, of which it finds out where the port stands."""
+    took = 0
+    for zone in range(1, zones + 1):
+        one, other = message(zone, 0), message(zone, 0xFFFF)
+        places = [i for i in range(0, len(one), 2) if one[i:i + 2] != other[i:i + 2]]
+        size = len(one)
+        for first in range(0, per_zone, TOGETHER):
+            many = min(TOGETHER, per_zone - first)
+            data = bytearray(one * many)
+            for index in range(many):
+                port = struct.pack("!H", 1024 + first + index)
+                for place in places:
+                    at = index * size + place
+                    data[at:at + 2] = port
+            began = time.monotonic_ns()
+            netlink.socket.send(data)
+            took += time.monotonic_ns() - began
+    return took
+
+
+def answer(netlink):
+    """Octets of an answer up to its end."""
+    total, buffer = 0, bytearray(1 << 17)
+    while True:
+        size = netlink.socket.recv_into(buffer)
+        total += size
+        for end in 20, 24, 36:
+            if size >= end:
+                length, kind = struct.unpack_from("=IH", buffer, size - end)
+                if length == end and kind in (NLMSG_DONE, NLMSG_ERROR):
+                    return total
+
+
+def measure(netlink, what, entries, command, flags, tree, family=AF_INET):
+    body = pack(tree)
+    began = time.monotonic_ns()
+    netlink.send(CT, command, flags | ACK, body, family, 1)
+    answer(netlink)
+    print(what, entries, time.monotonic_ns() - began, flush=True)
+
+
+def counts(netlink, tree):
+    """Whether the tracker counts."""
+    error, found = netlink.ask(CT, STATS, 0, tree)
+    return not error and MATCHING in dict(attributes(found[0][3][4:]))
+
+
+def main():
+    zones, per_zone = map(int, sys.argv[1:3])
+    netlink = Socket()
+    took = fill(netlink, zones, per_zone)
+    with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
+        there = int(file.read())
+    assert there == zones * per_zone, there
+    print("make", there, took // there, flush=True)
+
+    def zone(number):
+        return [(ZONE, be16(number))]
+
+    def address(number):
+        return [(FILTER, [(1, u32(1))]), (ORIG, tuple_(source(number), "0.0.0.0", UDP, 1, 1))]
+
+    middle = zones // 2
+    measure(netlink, "list-zone", per_zone, GET, DUMP, zone(middle))
+    if counts(netlink, zone(1)):
+        measure(netlink, "count-zone", per_zone, STATS, 0, zone(middle))
+    else:
+        measure(netlink, "count-zone", per_zone, GET, DUMP, zone(middle))
+    measure(netlink, "list-address", per_zone, GET, DUMP, address(middle))
+    measure(netlink, "list-all", there, GET, DUMP, [], 0)
+    measure(netlink, "flush-zone", per_zone, DELETE, 0, zone(middle), 0)
+    measure(netlink, "delete-address", per_zone, DELETE, 0, address(middle + 1))
+    with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
+        left = int(file.read())
+    assert left == there - 2 * per_zone, left
+    measure(netlink, "flush-all", left, DELETE, 0, [], 0)
+
+
+if __name__ == "__main__":
+    main()
