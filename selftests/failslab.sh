@@ -23,13 +23,16 @@ fault() { # NAME=VALUE...
 		echo "${setting#*=}" >"$FAIL/${setting%%=*}"
 	done
 }
+# Where a kernel function begins and ends, into START and END. (FUNCTION)
+place_of() {
+	read -r START END < <(awk -v name="$1" '
+		$3 == name { start = $1 }
+		start != "" && $1 != start { print "0x" start, "0x" $1; exit }' /proc/kallsyms)
+}
 # Only what is asked for in the course of a kernel function, by whomever.
 in_the_course_of() { # FUNCTION
-	local start end
-	read -r start end < <(awk -v name="$1" '
-		$3 == name { start = $1 }
-		start != "" && $1 != start { print start, $1; exit }' /proc/kallsyms)
-	fault "require-start=0x${start:?}" "require-end=0x${end:?}" stacktrace-depth=32
+	place_of "$1"
+	fault "require-start=${START:?}" "require-end=$END" stacktrace-depth=32
 }
 no_faults() { fault probability=0 cache-filter=N task-filter=N require-start=0 require-end=0xffffffffffffffff; }
 # Only what the tracker asks for, or somebody on its behalf.
@@ -46,6 +49,10 @@ at_end() {
 }
 no_faults
 fault interval=1 times=-1 space=0 verbose=0 ignore-gfp-wait=N
+# Who reclaims memory may close files. Where they lie on a host, without memory to say so to
+# that, their numbers are never free again, and no file is opened any more.
+place_of p9_client_rpc
+[[ -z $START ]] || fault "reject-start=$START" "reject-end=$END"
 
 setup_router
 set_ct "$R" acct 1
@@ -170,7 +177,7 @@ if [[ $TRACKER == rust_ct ]] && module=$(rust_ct_module); then
 	allocations=$((many - left))
 	check "loaded, with $allocations allocations" same "$result" ok
 	rmmod rust_ct
-	points=$(scaled 40 14) refused=0 problems=''
+	points=$(scaled 40 8) refused=0 missed=0 problems=''
 	for ((i = 0; i < points; i++)); do
 		n=$((1 + i * allocations / points))
 		read -r result left < <(python3 "$SELFTESTS/faults.py" load "$module" $n)
@@ -179,11 +186,12 @@ if [[ $TRACKER == rust_ct ]] && module=$(rust_ct_module); then
 		ENOMEM) refused=$((refused + 1)) ;;
 		*) problems+=" $n:$result" ;;
 		esac
+		((left == 0)) || missed=$((missed + 1))
 		clean_slate || problems+=" $n:left-behind"
 	done
 	no_faults
 	check "without memory, at one of $points moments, it does not load, or with less" same "$problems" ""
-	check "... $refused times it did not" that "refused > 0 && allocations > points"
+	check "... $refused times it did not; memory was missing each time" that "missed == 0 && allocations > points"
 	check "with memory it does" insmod "$module"
 	check "... and tracks" test -e /proc/net/rust_conntrack
 else
