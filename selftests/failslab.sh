@@ -29,8 +29,12 @@ place_of() {
 		$3 == name { start = $1 }
 		start != "" && $1 != start { print "0x" start, "0x" $1; exit }' /proc/kallsyms)
 }
+# Both of these leave the probability at 0: between a new beginning and a new end lies most of
+# the kernel, and whatever failed there meanwhile would fail for good.
+#
 # Only what is asked for in the course of a kernel function, by whomever.
 in_the_course_of() { # FUNCTION
+	fault probability=0
 	place_of "$1"
 	fault "require-start=${START:?}" "require-end=$END" stacktrace-depth=32
 }
@@ -38,6 +42,7 @@ no_faults() { fault probability=0 cache-filter=N task-filter=N require-start=0 r
 # Only what the tracker asks for, or somebody on its behalf.
 of_the_tracker() {
 	local start size end
+	fault probability=0
 	start=$(<"/sys/module/$MODULE/sections/.text")
 	size=$(<"/sys/module/$MODULE/coresize")
 	printf -v end '0x%x' $((start + size))
