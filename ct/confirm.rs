@@ -46,6 +46,7 @@ use crate::{
 };
 
 use super::{
+    autosize,
     entry,
     events,
     helper,
@@ -64,9 +65,13 @@ const CHAIN_LIMIT: u32 = 50;
 const CHAIN_SPREAD: u32 = 30;
 
 /// Whether a chain of this length takes no more. Chance is asked where it decides, which is hardly
-/// ever.
+/// ever. A crowded one makes the table grow.
 #[inline]
 fn is_too_long(length: u32) -> bool {
+    if length <= autosize::CROWDED {
+        return false;
+    }
+    autosize::request();
     length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
 }
 

@@ -39,6 +39,7 @@ use crate::{
 };
 
 use super::{
+    autosize,
     delete::{
         self,
         Why, //
@@ -95,15 +96,27 @@ pub(crate) struct Collector;
 #[cold]
 pub(super) fn hurry() {
     if !HURRY.xchg(true, Relaxed) {
-        work::hasten(&SLOT);
+        come_soon();
     }
+}
+
+/// The collector comes soon.
+#[cold]
+pub(super) fn come_soon() {
+    work::hasten(&SLOT);
 }
 
 impl Repeating for Collector {
     fn run() -> Option<u32> {
+        autosize::grow_if_wanted();
         // The last round's number, or this one's so far: good enough to judge a size by.
         resize::reseed_if_wanted(ROUND.seen.load(Relaxed));
-        Some(slice())
+        let rest = slice();
+        Some(if autosize::is_wanted() {
+            rest.min(HZ)
+        } else {
+            rest
+        })
     }
 
     fn slot() -> &'static WorkSlot {
@@ -145,6 +158,7 @@ fn slice() -> u32 {
 
     ROUND.spot.store(0, Relaxed);
     HURRY.store(false, Relaxed);
+    autosize::shrink_if_sparse(ROUND.seen.load(Relaxed));
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
     ROUND
         .mean

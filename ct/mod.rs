@@ -9,7 +9,8 @@
 //! tracker ([`track`]). When it has passed every rule, [`confirm`] puts a new entry into the
 //! table. [`delete`] takes it out: when its time is over ([`gc`], or a lookup that comes by),
 //! when its connection ends, or when room is needed. Connections that were there before the
-//! tracker get their entries from their sockets ([`adopt`]).
+//! tracker get their entries from their sockets ([`adopt`]). The table itself grows and shrinks
+//! with its entries ([`autosize`], [`resize`]).
 //!
 //! # Locks
 //!
@@ -41,6 +42,7 @@
 #[allow(unsafe_code)]
 pub(crate) mod abi;
 mod adopt;
+mod autosize;
 mod confirm;
 mod create;
 pub(crate) mod delete;

@@ -24,10 +24,13 @@ use crate::nf::{
     work, //
 };
 
-use super::table::{
-    self,
-    Table,
-    CURRENT, //
+use super::{
+    autosize,
+    table::{
+        self,
+        Table,
+        CURRENT, //
+    }, //
 };
 
 /// Sizes are rounded up to a page of chain heads, as the C tracker does.
@@ -79,6 +82,7 @@ impl TableOwner {
         let buckets = round_up(buckets)?;
         let table = Arc::new(Table::new(buckets, None)?, GFP_KERNEL)?;
         params::buckets().store(buckets, Relaxed);
+        autosize::begin_with(buckets);
         params::max_entries().store(buckets.saturating_mul(entries_per_bucket), Relaxed);
         drop(CURRENT.replace(Some(table)));
         Ok(Self(()))
@@ -102,7 +106,8 @@ pub(crate) fn buckets() -> u32 {
     }
 }
 
-/// Gives the table `buckets` buckets, rounded up. May sleep.
+/// Gives the table `buckets` buckets, rounded up, for somebody who wants it to keep them. May
+/// sleep.
 ///
 /// `EINVAL`: none. `ENOMEM`: no memory, or more than could ever be. The table is as it was then.
 pub(crate) fn resize(buckets: u32) -> Result {
@@ -110,9 +115,31 @@ pub(crate) fn resize(buckets: u32) -> Result {
     // Parameters are set before the module starts, and with it the mutex.
     if size_and_seed().is_none() {
         WANTED_AT_LOAD.store(buckets, Relaxed);
+        params::no_auto_resize();
         return Ok(());
     }
     let _guard = mutex::resize();
+    change_size(buckets)?;
+    params::no_auto_resize();
+    autosize::begin_with(buckets);
+    Ok(())
+}
+
+/// Gives the table `buckets` buckets, rounded up, because they fit the entries. Returns how many
+/// it has: nothing changes if somebody has just given it a size. May sleep.
+///
+/// Errors as for [`resize`].
+pub(super) fn fit(buckets: u32) -> Result<u32> {
+    let buckets = round_up(buckets)?;
+    let _guard = mutex::resize();
+    if params::auto_resize() {
+        change_size(buckets)?;
+    }
+    Ok(self::buckets())
+}
+
+/// The caller holds the mutex.
+fn change_size(buckets: u32) -> Result {
     match size_and_seed() {
         Some((now, seed)) if now != buckets => move_to(Table::new(buckets, Some(seed))?),
         _ => Ok(()),

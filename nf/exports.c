@@ -77,6 +77,11 @@ module_param_named(adopt_sockets, rct_param_adopt_sockets, bool, 0444);
 MODULE_PARM_DESC(adopt_sockets,
 		 "Track from the first moment what sockets were connected before; off: with its next packet (default: on)");
 
+bool rct_param_auto_resize = true;
+module_param_named(auto_resize, rct_param_auto_resize, bool, 0644);
+MODULE_PARM_DESC(auto_resize,
+		 "Let the table grow and shrink with its entries; off when a size is given by hand (default: on)");
+
 bool rct_param_event_reasons = true;
 module_param_named(event_reasons, rct_param_event_reasons, bool, 0644);
 MODULE_PARM_DESC(event_reasons,

@@ -359,6 +359,7 @@ extern bool rct_param_enable_hooks;
 extern bool rct_param_acct;
 extern bool rct_param_tstamp;
 extern bool rct_param_adopt_sockets;
+extern bool rct_param_auto_resize;
 extern bool rct_param_event_reasons;
 extern bool rct_param_index_addresses;
 int rct_table_resize(unsigned int buckets);

@@ -52,6 +52,14 @@ flags! {
     adopt_sockets = rct_param_adopt_sockets;
     /// `index_addresses`: entries are found by their addresses.
     index_addresses = rct_param_index_addresses;
+    /// `auto_resize`: the table's size follows the number of entries.
+    auto_resize = rct_param_auto_resize;
     /// `event_reasons`: events of netlink tell why an entry ended.
     event_reasons = rct_param_event_reasons;
+}
+
+/// Sets `auto_resize` to off.
+pub(crate) fn no_auto_resize() {
+    // SAFETY: A valid byte, only read as [`auto_resize`] does and written whole.
+    unsafe { addr_of_mut!(bindings::rct_param_auto_resize).write_volatile(false) };
 }
