@@ -19,8 +19,7 @@ use kernel::{
 };
 
 use crate::nf::{
-    params,
-    random,
+    params, random,
     rcu::RcuGuard,
     time::{
         jiffies32,
