@@ -69,6 +69,17 @@ pub(super) fn status(conn: &Conn) -> Status {
     }
 }
 
+/// Whether nothing is left to be found out about a connection by a usual packet: it is in the
+/// table, was answered, and is assured; and no helper has moved its sequence numbers.
+#[inline]
+pub(super) fn is_established(conn: &Conn) -> bool {
+    let status = conn.status();
+    status.has(StatusBit::Confirmed)
+        && status.has(StatusBit::SeenReply)
+        && status.has(StatusBit::Assured)
+        && !status.has(StatusBit::SeqAdjust)
+}
+
 /// Lets an entry live `jiffies` from now, or from its confirmation if that is to come.
 #[inline]
 pub(super) fn refresh(conn: &Conn, jiffies: u32) {

@@ -97,7 +97,7 @@ impl Passage<'_> {
     pub(super) fn track(&self, conn: &Conn, skb: &mut Skb) -> Outcome {
         let step = match self.packet.protocol {
             protocol::UDP => self.udp(conn, skb),
-            protocol::TCP => self.tcp(conn, skb),
+            protocol::TCP => return self.tcp(conn, skb),
             _ => self.rarer(conn, skb),
         };
         self.apply(conn, skb, step)
@@ -153,33 +153,83 @@ impl Passage<'_> {
     }
 
     #[inline]
-    fn tcp(&self, conn: &Conn, skb: &mut Skb) -> Step {
+    fn tcp(&self, conn: &Conn, skb: &mut Skb) -> Outcome {
         let Some(bytes) = skb.read(self.packet.transport) else {
-            return Step::invalid(Reason::Malformed(wire::Error::Short));
+            return self.refuse(skb, Reason::Malformed(wire::Error::Short));
         };
         let header = wire::tcp::Header::parse(&bytes);
         let available = self.packet.transport_len(skb);
         if let Err(reason) = tcp::check(&header, available) {
-            return Step::invalid(reason);
+            return self.refuse(skb, reason);
         }
         if self.has_bad_checksum(skb) {
-            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
+            return self.refuse(skb, Reason::Malformed(wire::Error::Checksum));
         }
 
+        let net = self.state.net();
+        let timeouts = timeout::tcp(conn, net, self.rcu);
+        let segment = tcp::Segment {
+            header,
+            options: &[],
+            payload_len: available.saturating_sub(header.header_len()),
+            ack_offset: 0,
+        };
+        let may_be_usual = header.flags().is_ack_alone()
+            && entry::is_established(conn)
+            && self.has_plain_options(&header, skb);
+        let moved = conn.with_proto(|track: &mut tcp::Track| {
+            let way = direction(self.info.dir());
+            let usual = may_be_usual
+                .then(|| tcp::usual(track, &segment, way, timeouts, net.tcp_max_retrans()))
+                .flatten();
+            usual.ok_or_else(|| self.any_segment(conn, skb, track, segment, timeouts))
+        });
+        match moved {
+            Ok(timeout) => {
+                self.refresh(conn, skb, timeout);
+                Outcome::Belongs
+            }
+            Err(step) => self.apply(conn, skb, step),
+        }
+    }
+
+    /// Whether a segment's options are none, or the usual ones, of which nothing is to be learnt.
+    #[inline]
+    fn has_plain_options(&self, header: &wire::tcp::Header, skb: &Skb) -> bool {
+        match header.options_len() {
+            0 => true,
+            12 => {
+                let options = skb.read::<12>(self.packet.transport.wrapping_add(20));
+                options.is_some_and(|options| wire::tcp::is_timestamp_only(&options))
+            }
+            _ => false,
+        }
+    }
+
+    /// Moves a TCP connection on by any segment, with the entry's lock held.
+    #[inline(never)]
+    fn any_segment(
+        &self,
+        conn: &Conn,
+        skb: &Skb,
+        track: &mut tcp::Track,
+        segment: tcp::Segment<'_>,
+        timeouts: &tcp::Timeouts,
+    ) -> Step {
+        let header = segment.header;
         let mut room = [0; TCP_OPTIONS];
         let options = room
             .get_mut(..header.options_len() as usize)
             .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
             .unwrap_or(&[]);
         let segment = tcp::Segment {
-            header,
             options,
-            payload_len: available.saturating_sub(header.header_len()),
             ack_offset: self.ack_offset(conn, &header),
+            ..segment
         };
         let net = self.state.net();
         let policy = tcp::Policy {
-            timeouts: timeout::tcp(conn, net, self.rcu),
+            timeouts,
             hz: time::HZ,
             loose: net.tcp_loose() != 0,
             liberal: net.tcp_be_liberal() != 0,
@@ -187,22 +237,14 @@ impl Passage<'_> {
             max_retrans: net.tcp_max_retrans(),
         };
         let status = entry::status(conn);
-        let now = Jiffies32(time::jiffies32());
-        conn.with_proto(|track: &mut tcp::Track| {
-            if !status.confirmed {
-                if let Err(reason) = tcp::open(track, &segment, &policy) {
-                    return Step::invalid(reason);
-                }
+        if !status.confirmed {
+            if let Err(reason) = tcp::open(track, &segment, &policy) {
+                return Step::invalid(reason);
             }
-            tcp::packet(
-                track,
-                &segment,
-                direction(self.info.dir()),
-                &status,
-                &policy,
-                now,
-            )
-        })
+        }
+        let way = direction(self.info.dir());
+        let now = Jiffies32(time::jiffies32());
+        tcp::packet(track, &segment, way, &status, &policy, now)
     }
 
     /// How far the octet that a segment acknowledges was moved for a helper's sake.
@@ -338,8 +380,7 @@ impl Passage<'_> {
     #[inline]
     fn update(&self, conn: &Conn, skb: &Skb, update: Update) {
         if let Some(timeout) = update.timeout {
-            entry::refresh(conn, timeout);
-            entry::account(conn, self.info.dir(), skb.len());
+            self.refresh(conn, skb, timeout);
         }
         if update.assured && !conn.test_and_set(StatusBit::Assured) {
             ecache::keep(conn, Event::Assured);
@@ -347,6 +388,20 @@ impl Passage<'_> {
         if update.protoinfo {
             ecache::keep(conn, Event::ProtoInfo);
         }
+    }
+
+    /// Lets the entry live on, and counts the packet.
+    #[inline]
+    fn refresh(&self, conn: &Conn, skb: &Skb, timeout: u32) {
+        entry::refresh(conn, timeout);
+        entry::account(conn, self.info.dir(), skb.len());
+    }
+
+    /// A packet that is INVALID by itself.
+    #[cold]
+    fn refuse(&self, skb: &Skb, reason: Reason) -> Outcome {
+        self.log(skb, reason);
+        Outcome::Invalid
     }
 
     #[cold]

@@ -208,12 +208,13 @@ pub fn track(socket: &Socket, opener: Side) -> Option<Track> {
 /// A tracker might have forgotten a connection that has been quiet for days. As there is a
 /// socket for it, it stays for some minutes at least; one that is ending, for seconds.
 pub fn remaining(track: &Track, socket: &Socket, policy: &Policy<'_>) -> u32 {
-    let whole = timeout::choose(track, Kind::Ack, track.state(), policy);
-    let least = match track.state() {
+    let (state, timeouts) = (track.state(), policy.timeouts);
+    let whole = timeout::choose(track, Kind::Ack, state, timeouts, policy.max_retrans);
+    let least = match state {
         // The SYN of a socket that was never heard of has no time.
         State::SynSent => whole,
-        State::Established => timeout::unacknowledged(policy.timeouts),
-        _ => timeout::of_state(policy.timeouts, State::Close),
+        State::Established => timeout::unacknowledged(timeouts),
+        _ => timeout::of_state(timeouts, State::Close),
     };
     whole.saturating_sub(socket.idle).max(whole.min(least))
 }

@@ -3,9 +3,9 @@
 //! The TCP tracker.
 //!
 //! [`check`] looks at one segment by itself, [`open`] starts an entry with it, and [`packet`]
-//! moves the entry on. The parts: [`state`] is the state machine, `window` judges sequence
-//! numbers, `reset` judges RSTs, [`timeout`] chooses how long the entry lives,
-//! [`adopt`] starts the entry of a connection that a socket tells about.
+//! moves the entry on; for most segments there is a short cut, [`usual()`]. The parts: [`state`] is
+//! the state machine, `window` judges sequence numbers, `reset` judges RSTs, [`timeout`] chooses
+//! how long the entry lives, [`adopt`] starts the entry of a connection that a socket tells about.
 //!
 //! We may be out of step with the peers: a host rebooted, we did, packets took another way. So a
 //! segment that makes no sense to us but may make sense to its receiver is let through and
@@ -35,12 +35,14 @@ mod seq;
 pub mod state;
 pub mod timeout;
 pub mod track;
+mod usual;
 mod window;
 
 pub use seq::SeqNum;
 pub use state::{Kind, Next, State};
 pub use timeout::Timeouts;
 pub use track::{flag, Seen, Track};
+pub use usual::usual;
 
 use window::{at_least_one, Fit};
 
@@ -394,7 +396,13 @@ impl Passage {
         }
 
         let mut update = Update {
-            timeout: Some(timeout::choose(track, kind, to, policy)),
+            timeout: Some(timeout::choose(
+                track,
+                kind,
+                to,
+                policy.timeouts,
+                policy.max_retrans,
+            )),
             assured: false,
             protoinfo: changed,
         };

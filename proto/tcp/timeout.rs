@@ -2,7 +2,7 @@
 
 //! How long an entry lives after a segment.
 
-use super::{flag, Kind, Policy, State, Track};
+use super::{flag, Kind, State, Track};
 
 /// The timeouts of the TCP tracker in jiffies, indexed as `enum tcp_conntrack` is: by state, then
 /// [`RETRANS`] and [`UNACK`]. Index 0 repeats that of [`State::SynSent`]; 10 and 11 are unused.
@@ -52,27 +52,27 @@ pub(super) const fn unacknowledged(timeouts: &Timeouts) -> u32 {
 /// replaces it by a shorter one: repetitions without an answer, a RST that was not believed, data
 /// not acknowledged, a closed window.
 #[inline]
-pub(super) fn choose(track: &Track, kind: Kind, state: State, policy: &Policy<'_>) -> u32 {
-    let timeouts = policy.timeouts;
+pub(super) fn choose(
+    track: &Track,
+    kind: Kind,
+    state: State,
+    timeouts: &Timeouts,
+    max_retrans: u8,
+) -> u32 {
     let own = of_state(timeouts, state);
     let (retrans, unack) = (timeouts[RETRANS], timeouts[UNACK]);
     let [original, reply] = &track.seen;
+    let is_refused = matches!((kind, state), (Kind::Rst, State::Established));
+    let is_under_way = (original.flags | reply.flags) & flag::DATA_UNACKNOWLEDGED != 0;
 
     // A sign counts only if its timeout is the shorter one; otherwise the next sign is asked.
-    let signs = [
-        (track.retrans >= policy.max_retrans, retrans),
-        (
-            matches!((kind, state), (Kind::Rst, State::Established)),
-            unack,
-        ),
-        (
-            (original.flags | reply.flags) & flag::DATA_UNACKNOWLEDGED != 0,
-            unack,
-        ),
-        (track.last_win == 0, retrans),
-    ];
-    signs
-        .into_iter()
-        .find(|&(present, limit)| present && limit < own)
-        .map_or(own, |(_, limit)| limit)
+    if track.retrans >= max_retrans && retrans < own {
+        retrans
+    } else if (is_refused || is_under_way) && unack < own {
+        unack
+    } else if track.last_win == 0 && retrans < own {
+        retrans
+    } else {
+        own
+    }
 }

@@ -49,12 +49,12 @@ pub(super) enum Fit {
 
 /// A segment's numbers, in the terms of the inequalities.
 #[derive(Clone, Copy)]
-struct Numbers {
-    seq: SeqNum,
+pub(super) struct Numbers {
+    pub(super) seq: SeqNum,
     /// `seq + len`
-    end: SeqNum,
-    ack: SeqNum,
-    sack: SeqNum,
+    pub(super) end: SeqNum,
+    pub(super) ack: SeqNum,
+    pub(super) sack: SeqNum,
 }
 
 /// Judges a segment, and learns from it if it is acceptable.
@@ -181,8 +181,8 @@ fn assume(
 }
 
 /// Applies the inequalities.
-#[inline]
-fn judge(numbers: &Numbers, sender: &Seen, receiver: &Seen) -> Result<(), Fit> {
+#[inline(always)]
+pub(super) fn judge(numbers: &Numbers, sender: &Seen, receiver: &Seen) -> Result<(), Fit> {
     let &Numbers { seq, end, sack, .. } = numbers;
     let oldest_end = sender.end.sub(receiver.max_window);
     let oldest_ack = receiver.end.sub(sender.max_window.max(MIN_ACK_DISTANCE));
@@ -216,8 +216,13 @@ fn judge(numbers: &Numbers, sender: &Seen, receiver: &Seen) -> Result<(), Fit> {
 }
 
 /// Updates both records with an acceptable segment.
-#[inline]
-fn learn(numbers: &Numbers, sender: &mut Seen, receiver: &mut Seen, segment: &Segment<'_>) {
+#[inline(always)]
+pub(super) fn learn(
+    numbers: &Numbers,
+    sender: &mut Seen,
+    receiver: &mut Seen,
+    segment: &Segment<'_>,
+) {
     let &Numbers { end, ack, sack, .. } = numbers;
     let flags = segment.header.flags();
     // RFC 7323, section 2.2: the window of a SYN is never scaled.
@@ -252,8 +257,8 @@ fn learn(numbers: &Numbers, sender: &mut Seen, receiver: &mut Seen, segment: &Se
 }
 
 /// Counts how often a segment is repeated in a row; any other starts the count anew.
-#[inline]
-fn count_repetition(
+#[inline(always)]
+pub(super) fn count_repetition(
     track: &mut Track,
     segment: &Segment<'_>,
     numbers: &Numbers,

@@ -81,6 +81,13 @@ impl Flags {
         self.has(Self::ACK)
     }
 
+    /// ACK is set, and none of SYN, FIN and RST: the segment neither begins nor ends anything.
+    #[inline]
+    pub const fn is_ack_alone(self) -> bool {
+        const DECISIVE: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
+        self.0 & DECISIVE == Self::ACK.0
+    }
+
     /// Whether a segment may carry this combination. PSH, ECE and CWR go with anything; URG goes
     /// with what can carry data.
     #[inline]

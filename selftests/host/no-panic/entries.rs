@@ -183,6 +183,11 @@ entries! {
     ) -> Step {
         tcp::packet(t, s, d, st, p, now)
     }
+    entry_tcp_usual(
+        t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, to: &tcp::Timeouts, n: u8
+    ) -> Option<u32> {
+        tcp::usual(t, s, d, to, n)
+    }
     entry_tcp_closing(t: &mut tcp::Track) -> bool { t.forget_windows(); t.set_closing() }
     entry_tcp_name(t: &tcp::Track) -> (&'static str, bool) {
         (t.state().name(), t.state().may_be_dropped_early())

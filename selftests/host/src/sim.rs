@@ -4,10 +4,10 @@
 
 use crate::proto::{
     direction::Direction,
-    step::{Reason, Status, Step},
+    step::{Reason, Status, Step, Update},
     tcp::{self, timeout, Policy, Segment, SeqNum, Timeouts, Track},
     time::Jiffies32,
-    wire::tcp::{Flags, Header},
+    wire::tcp::{Flags, Header, Options, TcpOption},
 };
 
 /// Jiffies in a second, for tests.
@@ -115,6 +115,7 @@ impl Entry {
                 return Outcome::Refused(reason);
             }
         }
+        let before = self.track;
         let step = tcp::packet(
             &mut self.track,
             &segment,
@@ -123,6 +124,7 @@ impl Entry {
             policy,
             now,
         );
+        self.compare_short_cut(before, &segment, draft.direction, policy, step);
         match step {
             Step::Accept(update) => {
                 self.status.assured |= update.assured;
@@ -145,6 +147,37 @@ impl Entry {
             | Step::Reopen => {}
         }
         Outcome::Step(step)
+    }
+
+    /// Where the short cut may be asked, it either does the same, or leaves everything alone.
+    fn compare_short_cut(
+        &self,
+        before: Track,
+        segment: &Segment<'_>,
+        direction: Direction,
+        policy: &Policy<'_>,
+        step: Step,
+    ) {
+        let has_sack =
+            Options::new(segment.options).any(|option| matches!(option, TcpOption::Sack(_)));
+        let Status {
+            confirmed,
+            seen_reply,
+            assured,
+            ..
+        } = self.status;
+        if has_sack || segment.ack_offset != 0 || !(confirmed && seen_reply && assured) {
+            return;
+        }
+        let mut track = before;
+        let (timeouts, max_retrans) = (policy.timeouts, policy.max_retrans);
+        match tcp::usual(&mut track, segment, direction, timeouts, max_retrans) {
+            Some(timeout) => {
+                assert_eq!(step, Step::Accept(Update::refresh(timeout)));
+                assert_eq!(track, self.track);
+            }
+            None => assert_eq!(track, before),
+        }
     }
 
     fn expire_in(&mut self, timeout: u32, now: Jiffies32) {

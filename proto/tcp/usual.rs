@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The segments that nearly all are, in a short cut.
+//!
+//! Data or an acknowledgment, in the middle of a connection and in window: they move the record of
+//! the windows on, and nothing else. [`packet`](super::packet) does the same with them, by way of
+//! all that a segment may be. (Receivers have such a short cut, too: "header prediction".)
+
+use super::super::direction::Direction;
+use super::{
+    timeout::{self, Timeouts},
+    window::{self, Numbers},
+    Kind, Segment, State, Track,
+};
+
+/// Moves an established connection on by one segment, if that is a usual one. Returns its entry's
+/// new life time, in jiffies from now; nothing else changes about the entry.
+///
+/// [`None`]: it is for [`packet`](super::packet) to say what the segment is; nothing has changed.
+///
+/// The caller holds the entry's lock and knows that
+///
+/// - the segment has passed [`check`](super::check),
+/// - its options have no SACK, whatever else they have,
+/// - no NAT helper has moved its numbers,
+/// - the entry is confirmed, assured, and has seen a reply.
+///
+/// `max_retrans` is that of [`Policy`](super::Policy).
+#[inline(always)]
+pub fn usual(
+    track: &mut Track,
+    segment: &Segment<'_>,
+    direction: Direction,
+    timeouts: &Timeouts,
+    max_retrans: u8,
+) -> Option<u32> {
+    let header = &segment.header;
+    if !header.flags().is_ack_alone() || !matches!(track.state(), State::Established) {
+        return None;
+    }
+    let numbers = Numbers {
+        seq: header.seq(),
+        end: header.seq().add(segment.payload_len),
+        ack: header.ack(),
+        sack: header.ack(),
+    };
+    let (sender, receiver) = track.peers(direction);
+    let is_known = sender.max_window != 0;
+    if !is_known || window::judge(&numbers, sender, receiver).is_err() {
+        return None;
+    }
+    window::learn(&numbers, sender, receiver, segment);
+    window::count_repetition(track, segment, &numbers, direction);
+    track.remember(Kind::Ack, direction);
+    Some(timeout::choose(
+        track,
+        Kind::Ack,
+        State::Established,
+        timeouts,
+        max_retrans,
+    ))
+}
