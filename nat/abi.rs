@@ -163,7 +163,8 @@ c_export! {
         // SAFETY: The caller hands over a packet and a state that are valid until the return.
         unsafe {
             let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
-            hooks::translate(Skb::from_raw(skb), state, None).as_raw()
+            let manip = setup::manip_at(state.point());
+            hooks::translate(Skb::from_raw(skb), state, manip, None).as_raw()
         }
     }
 }

@@ -53,19 +53,18 @@ use super::{
     packet,
     setup::{
         self,
-        is_done,
-        manip_at, //
+        is_done, //
     },
 };
 
-/// Translates a packet; before, if it is a connection's first one, asks the chains how.
+/// Translates one end of a packet; before, if it is a connection's first one, asks the chains how.
+#[inline]
 pub(super) fn translate(
     skb: &mut Skb,
     state: HookState<'_>,
+    manip: Manip,
     chains: Option<Chains<'_>>,
 ) -> Verdict {
-    let point = state.point();
-    let manip = manip_at(point);
     let Tracked::Yes(conn, info) = skb.tracked() else {
         // Not tracked: whoever minds that drops it by a rule.
         return Verdict::Accept;
@@ -75,21 +74,9 @@ pub(super) fn translate(
     }
     let may_decide = matches!(info, CtInfo::New | CtInfo::Related | CtInfo::RelatedReply);
     if may_decide && !is_done(conn.status(), manip) {
-        let decided = |skb: &Skb| match skb.tracked() {
-            Tracked::Yes(conn, _) => is_done(conn.status(), manip),
-            _ => true,
-        };
-        match chains.and_then(|chains| chains.show(skb, state, decided)) {
-            Some(Verdict::Accept) => {}
-            Some(other) => return other,
-            None => {
-                if let Some(entry) = skb.unconfirmed() {
-                    let verdict = setup::leave(entry, manip);
-                    if verdict != Verdict::Accept {
-                        return verdict;
-                    }
-                }
-            }
+        let verdict = decide(skb, state, manip, chains);
+        if verdict != Verdict::Accept {
+            return verdict;
         }
     } else if leaves_elsewhere(skb, state) {
         return end(skb);
@@ -99,6 +86,27 @@ pub(super) fn translate(
         _ => None,
     };
     packet::translate(skb, plan, manip)
+}
+
+/// Asks the chains what one end of a connection is to look like. If they do not say, it stays.
+#[inline(never)]
+fn decide(
+    skb: &mut Skb,
+    state: HookState<'_>,
+    manip: Manip,
+    chains: Option<Chains<'_>>,
+) -> Verdict {
+    let decided = |skb: &Skb| match skb.tracked() {
+        Tracked::Yes(conn, _) => is_done(conn.status(), manip),
+        _ => true,
+    };
+    match chains.and_then(|chains| chains.show(skb, state, decided)) {
+        Some(verdict) => verdict,
+        None => match skb.unconfirmed() {
+            Some(entry) => setup::leave(entry, manip),
+            None => Verdict::Accept,
+        },
+    }
 }
 
 /// Whether a masqueraded connection's packet leaves through another device than its first one:
@@ -130,19 +138,39 @@ fn end(skb: &Skb) -> Verdict {
     Verdict::Drop
 }
 
+/// Whether it was decided about a packet's connection, and packets of its direction stay as they
+/// are at one end; or there is no connection. Then nothing is to be done, but what the hook of
+/// packets that leave has to look at.
+#[inline]
+fn stays_as_it_is(skb: &Skb, manip: Manip) -> bool {
+    match skb.tracked() {
+        Tracked::Yes(conn, info @ (CtInfo::Established | CtInfo::EstablishedReply)) => {
+            !packet::is_changed(conn.status(), manip, info.dir())
+        }
+        Tracked::Yes(..) => false,
+        _ => true,
+    }
+}
+
 /// [`translate`], and ICMP errors.
 #[inline]
-fn run(skb: &mut Skb, state: HookState<'_>, chains: Chains<'_>, family: Family) -> Verdict {
+fn run(
+    skb: &mut Skb,
+    state: HookState<'_>,
+    manip: Manip,
+    chains: Chains<'_>,
+    family: Family,
+) -> Verdict {
     let related = match skb.tracked() {
         Tracked::Yes(_, info) => matches!(info, CtInfo::Related | CtInfo::RelatedReply),
         _ => return Verdict::Accept,
     };
     if related {
         if let Some(offset) = icmp::message_of(skb, family) {
-            return translate_error(skb, state.point(), manip_at(state.point()), family, offset);
+            return translate_error(skb, state.point(), manip, family, offset);
         }
     }
-    translate(skb, state, Some(chains))
+    translate(skb, state, manip, Some(chains))
 }
 
 /// Translates an ICMP error about a connection.
@@ -190,8 +218,11 @@ impl NatHook for PreRouting {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
+        if stays_as_it_is(skb, Manip::Destination) {
+            return Verdict::Accept;
+        }
         let before = address(skb, family, false);
-        let verdict = run(skb, state, chains, family);
+        let verdict = run(skb, state, Manip::Destination, chains, family);
         if verdict == Verdict::Accept && address(skb, family, false) != before {
             skb.forget_route();
         }
@@ -208,7 +239,7 @@ impl NatHook for LocalIn {
             return Verdict::Accept;
         };
         let before = address(skb, family, true);
-        let verdict = run(skb, state, chains, family);
+        let verdict = run(skb, state, Manip::Source, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
@@ -232,28 +263,36 @@ fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
         && entry::tuple(conn, Dir::Reply).dst_key != expected
 }
 
-/// What changed about a connection's packets.
+/// What is different about a packet behind us.
+#[derive(Default)]
 struct Differences {
-    source: bool,
-    source_port: bool,
-    destination: bool,
-    destination_port: bool,
+    address: bool,
+    port: bool,
 }
 
-fn differences(skb: &Skb) -> Option<Differences> {
+/// What was decided to be different about a packet at one end.
+#[inline]
+fn differences(skb: &Skb, manip: Manip) -> Differences {
     let Tracked::Yes(conn, info) = skb.tracked() else {
-        return None;
+        return Differences::default();
     };
+    if !packet::is_changed(conn.status(), manip, info.dir()) {
+        return Differences::default();
+    }
     let here = entry::tuple(conn, info.dir());
     let back = entry::tuple(conn, info.dir().opposite());
     // The identifiers of queries are no ports.
     let has_ports = !matches!(here.protonum, protocol::ICMP | protocol::ICMPV6);
-    Some(Differences {
-        source: here.src != back.dst,
-        source_port: has_ports && here.src_key != back.dst_key,
-        destination: here.dst != back.src,
-        destination_port: has_ports && here.dst_key != back.src_key,
-    })
+    match manip {
+        Manip::Source => Differences {
+            address: here.src != back.dst,
+            port: has_ports && here.src_key != back.dst_key,
+        },
+        Manip::Destination => Differences {
+            address: here.dst != back.src,
+            port: has_ports && here.dst_key != back.src_key,
+        },
+    }
 }
 
 /// Of a packet that leaves, the source.
@@ -264,14 +303,19 @@ impl NatHook for PostRouting {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        let verdict = run(skb, state, chains, family);
-        if verdict == Verdict::Accept
-            && differences(skb).is_some_and(|what| what.source || what.source_port)
-        {
-            return match route::transform(skb, state, family) {
-                Ok(()) => verdict,
-                Err(error) => drop_for(error),
-            };
+        if stays_as_it_is(skb, Manip::Source) {
+            let lost = !state.leaves_through_vrf() && leaves_elsewhere(skb, state);
+            return if lost { end(skb) } else { Verdict::Accept };
+        }
+        let verdict = run(skb, state, Manip::Source, chains, family);
+        if verdict != Verdict::Accept {
+            return verdict;
+        }
+        let what = differences(skb, Manip::Source);
+        if what.address || what.port {
+            if let Err(error) = route::transform(skb, state, family) {
+                return drop_for(error);
+            }
         }
         verdict
     }
@@ -285,16 +329,17 @@ impl NatHook for LocalOut {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        let verdict = run(skb, state, chains, family);
+        if stays_as_it_is(skb, Manip::Destination) {
+            return Verdict::Accept;
+        }
+        let verdict = run(skb, state, Manip::Destination, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
-        let Some(what) = differences(skb) else {
-            return verdict;
-        };
-        let routed = if what.destination {
+        let what = differences(skb, Manip::Destination);
+        let routed = if what.address {
             route::reroute(skb, state, family)
-        } else if what.destination_port {
+        } else if what.port {
             route::transform(skb, state, family)
         } else {
             Ok(())

@@ -101,10 +101,17 @@ pub(super) fn rewrite(
             let header = ipv4::Header::parse(&skb.read(offset)?);
             let ends = Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0);
             let rewrite = Rewrite::new(target, manip, &ends.src, &ends.dst);
-            let transport = offset.checked_add(header.header_len())?;
-            rewrite_transport(skb, transport, target.protonum, &rewrite, place)?;
-            let network = skb.writable(offset, ipv4::HEADER_LEN)?;
-            rewrite.ipv4(network).ok()
+            let header_len = header.header_len();
+            let transport = Transport::new(skb, offset.checked_add(header_len)?, target, &rewrite)?;
+            let start = header_len as usize;
+            let end = start.wrapping_add(transport.len);
+            let bytes = skb.writable(offset, end.max(ipv4::HEADER_LEN))?;
+            let left = match transport.len {
+                0 => Left::Nothing,
+                _ => transport.rewrite(&rewrite, bytes.get_mut(start..end)?, place)?,
+            };
+            rewrite.ipv4(bytes).ok()?;
+            transport.finish(skb, left, place)
         }
         IPV6 => {
             let header = ipv6::Header::parse(&skb.read(offset)?);
@@ -113,7 +120,12 @@ pub(super) fn rewrite(
             let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at));
             // Of a fragment without a transport header the address is all there is.
             if let Ok(end) = end {
-                rewrite_transport(skb, end.offset, target.protonum, &rewrite, place)?;
+                let transport = Transport::new(skb, end.offset, target, &rewrite)?;
+                if transport.len != 0 {
+                    let bytes = skb.writable(transport.offset, transport.len)?;
+                    let left = transport.rewrite(&rewrite, bytes, place)?;
+                    transport.finish(skb, left, place)?;
+                }
             }
             let network = skb.writable(offset, ipv6::HEADER_LEN)?;
             rewrite.ipv6(network).ok()
@@ -122,38 +134,60 @@ pub(super) fn rewrite(
     }
 }
 
-#[inline]
-fn rewrite_transport(
-    skb: &mut Skb,
-    offset: u32,
+/// The part of a packet's transport header that is to be changed.
+struct Transport {
     protocol: u8,
-    rewrite: &Rewrite,
-    place: Place,
-) -> Option<()> {
-    let available = skb.len().checked_sub(offset)?;
-    let len = rewrite.transport_len(protocol, available);
-    if len == 0 {
-        return Some(());
+    offset: u32,
+    /// 0: none.
+    len: usize,
+    summed: Summed,
+}
+
+impl Transport {
+    /// [`None`]: the packet ends before.
+    #[inline]
+    fn new(skb: &Skb, offset: u32, target: &Tuple, rewrite: &Rewrite) -> Option<Self> {
+        let available = skb.len().checked_sub(offset)?;
+        let protocol = target.protonum;
+        Some(Self {
+            protocol,
+            offset,
+            len: rewrite.transport_len(protocol, available),
+            summed: skb.summed(),
+        })
     }
-    let field = if place == Place::Outside && skb.summed() == Summed::Device {
-        Field::PseudoHeader
-    } else {
-        Field::Whole
-    };
-    let header = skb.writable(offset, len)?;
-    match rewrite.transport(protocol, header, field).ok()? {
-        Left::Nothing => {}
-        // The sum over an ICMP error stays what it is: its own checksum is mended.
-        Left::SumShrank(_) if place == Place::Quoted => {}
-        Left::SumShrank(change) => skb.shrink_sum(change.fold()),
-        // Either the device computes it, or we.
-        Left::Crc if skb.summed() == Summed::Device => {}
-        Left::Crc => {
-            let crc = skb.sctp_checksum(offset)?;
-            let at = offset.checked_add(SCTP_CHECKSUM as u32)?;
-            *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;
-            skb.forget_sum();
+
+    #[inline]
+    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], place: Place) -> Option<Left> {
+        let field = if place == Place::Outside && self.summed == Summed::Device {
+            Field::PseudoHeader
+        } else {
+            Field::Whole
+        };
+        rewrite.transport(self.protocol, bytes, field).ok()
+    }
+
+    /// Does what the changed header leaves to do.
+    #[inline]
+    fn finish(&self, skb: &mut Skb, left: Left, place: Place) -> Option<()> {
+        match left {
+            Left::Nothing => {}
+            // The sum over an ICMP error stays what it is: its own checksum is mended.
+            Left::SumShrank(_) if place == Place::Quoted => {}
+            Left::SumShrank(change) => {
+                if self.summed == Summed::Reported {
+                    skb.shrink_sum(change.fold());
+                }
+            }
+            // Either the device computes it, or we.
+            Left::Crc if self.summed == Summed::Device => {}
+            Left::Crc => {
+                let crc = skb.sctp_checksum(self.offset)?;
+                let at = self.offset.checked_add(SCTP_CHECKSUM as u32)?;
+                *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;
+                skb.forget_sum();
+            }
         }
+        Some(())
     }
-    Some(())
 }

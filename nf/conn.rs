@@ -350,10 +350,11 @@ impl Conn {
     #[inline]
     pub(crate) fn locked<R>(&self, f: impl FnOnce() -> R) -> R {
         // SAFETY: The lock was initialised with the entry.
-        unsafe { bindings::rct_spin_lock_bh(addr_of_mut!((*self.raw()).lock)) };
+        let outermost =
+            unsafe { bindings::rct_spin_lock_bh_nested(addr_of_mut!((*self.raw()).lock)) };
         let result = f();
         // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock_bh(addr_of_mut!((*self.raw()).lock)) };
+        unsafe { bindings::rct_spin_unlock_bh_nested(addr_of_mut!((*self.raw()).lock), outermost) };
         result
     }
 

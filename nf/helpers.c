@@ -516,6 +516,28 @@ RCT void rct_spin_unlock_bh(spinlock_t *lock)
 	spin_unlock_bh(lock);
 }
 
+/*
+ * spin_lock_bh(), but cheaper where bottom halves are off already, as in nearly all hooks. What
+ * the first function returns belongs to the second.
+ */
+RCT bool rct_spin_lock_bh_nested(spinlock_t *lock)
+{
+	if (softirq_count()) {
+		spin_lock(lock);
+		return false;
+	}
+	spin_lock_bh(lock);
+	return true;
+}
+
+RCT void rct_spin_unlock_bh_nested(spinlock_t *lock, bool outermost)
+{
+	if (outermost)
+		spin_unlock_bh(lock);
+	else
+		spin_unlock(lock);
+}
+
 RCT void rct_seqcount_init(seqcount_t *count)
 {
 	seqcount_init(count);
@@ -869,6 +891,12 @@ RCT void rct_nat_chains_remove(struct nf_nat_lookup_hook_priv *place,
 
 /* changing packets */
 
+/* Whether skb_ensure_writable() would find nothing to do, in the common case. */
+RCT bool rct_skb_is_writable(const struct sk_buff *skb, unsigned int len)
+{
+	return len <= skb_headlen(skb) && !skb_cloned(skb);
+}
+
 RCT u8 rct_skb_ip_summed(const struct sk_buff *skb)
 {
 	return skb->ip_summed;
@@ -1074,6 +1102,22 @@ RCT int rct_reroute_ipv6(const struct nf_hook_state *state, struct sk_buff *skb)
 }
 
 #ifdef CONFIG_XFRM
+/* Otherwise packets go as they are routed, unless something of their own says more. */
+RCT bool rct_xfrm_has_policies(const struct net *net)
+{
+	return READ_ONCE(net->xfrm.policy_count[XFRM_POLICY_OUT]) ||
+	       READ_ONCE(net->xfrm.policy_default[XFRM_POLICY_OUT]) != XFRM_USERPOLICY_ACCEPT;
+}
+
+/* Whether the packet came, or is to go, through a transformation, or its socket wants one. */
+RCT bool rct_skb_has_xfrm(const struct sk_buff *skb)
+{
+	const struct sock *sk = skb->sk ? sk_const_to_full_sk(skb->sk) : NULL;
+
+	return skb_dst(skb)->xfrm || skb_sec_path(skb) ||
+	       (sk && rcu_access_pointer(sk->sk_policy[XFRM_POLICY_OUT]));
+}
+
 RCT int rct_xfrm_decode_session(struct net *net, struct sk_buff *skb, struct flowi *flow,
 				u8 family)
 {

@@ -165,6 +165,8 @@ void rct_spin_lock_nested(spinlock_t *lock);
 void rct_spin_unlock(spinlock_t *lock);
 void rct_spin_lock_bh(spinlock_t *lock);
 void rct_spin_unlock_bh(spinlock_t *lock);
+bool rct_spin_lock_bh_nested(spinlock_t *lock);
+void rct_spin_unlock_bh_nested(spinlock_t *lock, bool outermost);
 void rct_seqcount_init(seqcount_t *count);
 unsigned int rct_seqcount_read(const seqcount_t *count);
 void rct_seqcount_write_begin(seqcount_t *count);
@@ -218,6 +220,7 @@ int rct_nat_chains_add(struct nf_nat_lookup_hook_priv *place, const struct nf_ho
 void rct_nat_chains_remove(struct nf_nat_lookup_hook_priv *place, const struct nf_hook_ops *ops);
 
 /* changing packets */
+bool rct_skb_is_writable(const struct sk_buff *skb, unsigned int len);
 u8 rct_skb_ip_summed(const struct sk_buff *skb);
 void rct_skb_set_checksum_none(struct sk_buff *skb);
 void rct_skb_set_checksum_partial(struct sk_buff *skb, unsigned int start, unsigned int field);
@@ -260,6 +263,8 @@ bool rct_ipv4_is_transformed(const struct sk_buff *skb);
 bool rct_ipv6_is_transformed(const struct sk_buff *skb);
 int rct_reroute_ipv4(const struct nf_hook_state *state, struct sk_buff *skb);
 int rct_reroute_ipv6(const struct nf_hook_state *state, struct sk_buff *skb);
+bool rct_xfrm_has_policies(const struct net *net);
+bool rct_skb_has_xfrm(const struct sk_buff *skb);
 int rct_xfrm_decode_session(struct net *net, struct sk_buff *skb, struct flowi *flow, u8 family);
 struct dst_entry *rct_skb_get_plain_dst(const struct sk_buff *skb);
 struct dst_entry *rct_xfrm_lookup(struct net *net, struct dst_entry *dst,

@@ -33,6 +33,7 @@ pub(crate) fn reroute(skb: &mut Skb, state: HookState<'_>, family: Family) -> Re
 /// Looks up the policy of IPsec for a packet anew, by the addresses and ports that it has now,
 /// unless it is transformed already.
 #[cfg(CONFIG_XFRM)]
+#[inline]
 pub(crate) fn transform(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
     // SAFETY: The packet is at a hook of the family, so its control block is the family's.
     let transformed = unsafe {
@@ -44,6 +45,21 @@ pub(crate) fn transform(skb: &mut Skb, state: HookState<'_>, family: Family) -> 
     if transformed {
         return Ok(());
     }
+    // SAFETY: The namespace is that of the call; the packet is valid and routed.
+    let wanted = unsafe {
+        bindings::rct_xfrm_has_policies(state.net().raw()) || bindings::rct_skb_has_xfrm(skb.raw())
+    };
+    // It would be told to go on as it is. To take the packet apart for that question costs more
+    // than all the rest of its translation.
+    if !wanted {
+        return Ok(());
+    }
+    look_up_policy(skb, state, family)
+}
+
+#[cfg(CONFIG_XFRM)]
+#[cold]
+fn look_up_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
     let address_family = match family {
         Family::Ipv4 => bindings::RCT_AF_INET,
         Family::Ipv6 => bindings::RCT_AF_INET6,

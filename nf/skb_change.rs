@@ -25,7 +25,10 @@ impl Skb {
     #[inline]
     pub(crate) fn writable(&mut self, offset: u32, len: usize) -> Option<&mut [u8]> {
         let end = offset.checked_add(u32::try_from(len).ok()?)?;
-        self.ensure_writable(end).ok()?;
+        // SAFETY: By the type invariants.
+        if !unsafe { bindings::rct_skb_is_writable(self.raw(), end) } {
+            self.ensure_writable(end).ok()?;
+        }
         // SAFETY: The octets are in the linear part, which is ours alone now, and does not move
         // while `self` is borrowed.
         Some(unsafe {
@@ -45,13 +48,10 @@ impl Skb {
         }
     }
 
-    /// The sum that the device reported is smaller by `less`, where it reported one.
-    #[inline]
+    /// The sum that the device reported (see [`Summed::Reported`]) is smaller by `less`.
     pub(crate) fn shrink_sum(&mut self, less: u16) {
-        if self.summed() == Summed::Reported {
-            // SAFETY: By the type invariants.
-            unsafe { bindings::rct_skb_sum_sub(self.raw(), less.into()) };
-        }
+        // SAFETY: By the type invariants.
+        unsafe { bindings::rct_skb_sum_sub(self.raw(), less.into()) };
     }
 
     /// What was known about the checksum is so no longer.

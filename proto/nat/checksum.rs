@@ -8,9 +8,10 @@
 
 /// By how much a one's complement sum grows when parts of what it covers are replaced.
 ///
-/// Good for a packet's header: some thousand words fit before it overflows.
+/// It is added up in words of 32 bits, each of which counts as the two words that it consists of.
+/// Good for a packet's header: more words fit than a packet has before it overflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Change(u32);
+pub struct Change(u64);
 
 impl Change {
     /// Nothing was replaced.
@@ -24,18 +25,28 @@ impl Change {
             .plus(u16::from_ne_bytes(new))
     }
 
-    /// An address is replaced as well. An IPv4 address is one that ends in zeroes.
+    /// Four octets, at an even offset, are replaced as well.
     #[inline]
     #[must_use]
-    pub fn replace_address(self, old: &[u8; 16], new: &[u8; 16]) -> Self {
-        let mut change = self;
-        for word in words(old) {
-            change = change.plus(!word);
-        }
-        for word in words(new) {
-            change = change.plus(word);
-        }
-        change
+    pub const fn replace4(self, old: [u8; 4], new: [u8; 4]) -> Self {
+        #[allow(clippy::cast_lossless)] // `u64::from` is not const.
+        let (less, more) = (
+            !u32::from_ne_bytes(old) as u64,
+            u32::from_ne_bytes(new) as u64,
+        );
+        Self(self.0.wrapping_add(less).wrapping_add(more))
+    }
+
+    /// An IPv6 address is replaced as well.
+    #[inline]
+    #[must_use]
+    pub const fn replace16(self, old: &[u8; 16], new: &[u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *old;
+        let [q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd, ee, ff] = *new;
+        self.replace4([a, b, c, d], [q, r, s, t])
+            .replace4([e, f, g, h], [u, v, w, x])
+            .replace4([i, j, k, l], [y, z, aa, bb])
+            .replace4([m, n, o, p], [cc, dd, ee, ff])
     }
 
     /// Both changes together.
@@ -47,8 +58,8 @@ impl Change {
 
     #[inline]
     const fn plus(self, word: u16) -> Self {
-        #[allow(clippy::cast_lossless)] // `u32::from` is not const.
-        Self(self.0.wrapping_add(word as u32))
+        #[allow(clippy::cast_lossless)] // `u64::from` is not const.
+        Self(self.0.wrapping_add(word as u64))
     }
 
     /// The checksum field that was `field`, if it is the complement of the sum.
@@ -68,28 +79,8 @@ impl Change {
     /// The change in 16 bits, native order.
     #[inline]
     pub const fn fold(self) -> u16 {
-        let once = (self.0 & 0xffff).wrapping_add(self.0 >> 16);
-        let twice = (once & 0xffff).wrapping_add(once >> 16);
-        let [a, b, ..] = twice.to_le_bytes();
-        u16::from_le_bytes([a, b])
+        fold64(self.0)
     }
-}
-
-/// The words of an address, as memory holds them.
-#[inline]
-fn words(address: &[u8; 16]) -> [u16; 8] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
-    [
-        [a, b],
-        [c, d],
-        [e, f],
-        [g, h],
-        [i, j],
-        [k, l],
-        [m, n],
-        [o, p],
-    ]
-    .map(u16::from_ne_bytes)
 }
 
 /// The sum of octets; a last odd one counts as if a zero followed.
@@ -121,16 +112,14 @@ pub fn pseudo_header(source: &[u8; 16], destination: &[u8; 16], protocol: u8, le
     fold64(total).to_ne_bytes()
 }
 
+/// A sum in 16 bits. Only nothing but zeroes sums up to zero.
 #[inline]
 const fn fold64(total: u64) -> u16 {
-    let mut rest = total;
-    // Each round leaves less than half of the bits; after four there are sixteen.
-    let mut round = 0u8;
-    while round < 4 {
-        rest = (rest & 0xffff).wrapping_add(rest >> 16);
-        round = round.wrapping_add(1);
-    }
-    let [a, b, ..] = rest.to_le_bytes();
+    // The two halves added to each other, twice: the upper half of the sum gets the carry of the
+    // lower one, which is the same sum, and loses its own, which is what one's complement adds.
+    let [_, _, _, _, a, b, c, d] = total.wrapping_add(total.rotate_left(32)).to_le_bytes();
+    let half = u32::from_le_bytes([a, b, c, d]);
+    let [_, _, a, b] = half.wrapping_add(half.rotate_left(16)).to_le_bytes();
     u16::from_le_bytes([a, b])
 }
 

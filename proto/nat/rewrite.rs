@@ -50,14 +50,15 @@ pub struct Refused;
 pub struct Rewrite {
     manip: Manip,
     l3num: u16,
-    old: [u8; 16],
     new: [u8; 16],
     key: [u8; 2],
+    /// By how much the sum over the addresses grows.
+    addresses: Change,
 }
 
 impl Rewrite {
     /// The packet is to have the source, or destination, of `target`. `source` and
-    /// `destination` are the addresses that it has.
+    /// `destination` are the addresses that it has; an IPv4 address is one that ends in zeroes.
     #[inline]
     pub const fn new(
         target: &Tuple,
@@ -72,12 +73,17 @@ impl Rewrite {
             Manip::Destination if is_icmp => (destination, &target.dst, target.src_key),
             Manip::Destination => (destination, &target.dst, target.dst_key),
         };
+        let addresses = if target.l3num == IPV6 {
+            Change::NONE.replace16(old, new)
+        } else {
+            Change::NONE.replace4(ipv4(old), ipv4(new))
+        };
         Self {
             manip,
             l3num: target.l3num,
-            old: *old,
             new: *new,
             key,
+            addresses,
         }
     }
 
@@ -123,11 +129,8 @@ impl Rewrite {
         }
     }
 
-    fn addresses(&self) -> Change {
-        Change::NONE.replace_address(&self.old, &self.new)
-    }
-
     /// Puts the port in, and returns by how much the sum over ports grew.
+    #[inline]
     fn port(&self, header: &mut [u8]) -> Result<Change, Refused> {
         let at = match self.manip {
             Manip::Source => 0,
@@ -137,8 +140,9 @@ impl Rewrite {
     }
 
     /// Mends a checksum that covers the pseudo-header.
+    #[inline]
     fn mend(&self, old: [u8; 2], field: Field, ports: Change) -> ([u8; 2], Left) {
-        let addresses = self.addresses();
+        let addresses = self.addresses;
         match field {
             Field::Whole => {
                 let new = addresses.and(ports).mend(old);
@@ -155,6 +159,7 @@ impl Rewrite {
         }
     }
 
+    #[inline]
     fn tcp(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
         const CHECKSUM: usize = 16;
         let ports = self.port(header)?;
@@ -166,6 +171,7 @@ impl Rewrite {
         Ok(left)
     }
 
+    #[inline]
     fn udp(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
         const CHECKSUM: usize = 6;
         let old = get(header, CHECKSUM).ok_or(Refused)?;
@@ -226,7 +232,8 @@ impl Rewrite {
         Ok(Left::Nothing)
     }
 
-    /// Changes an IPv4 header, without its options.
+    /// Changes an IPv4 header, without its options. It has the addresses that the packet was
+    /// said to have.
     #[inline]
     pub fn ipv4(&self, header: &mut [u8]) -> Result<(), Refused> {
         const CHECKSUM: usize = 10;
@@ -234,17 +241,10 @@ impl Rewrite {
             Manip::Source => 12,
             Manip::Destination => 16,
         };
-        let [a, b, c, d, ..] = self.new;
-        let place: &mut [u8; 4] = header
-            .get_mut(at..)
-            .ok_or(Refused)?
-            .first_chunk_mut()
-            .ok_or(Refused)?;
-        let [e, f, g, h] = *place;
-        *place = [a, b, c, d];
-        let change = Change::NONE.replace([e, f], [a, b]).replace([g, h], [c, d]);
+        let place = header.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
+        *place.ok_or(Refused)? = ipv4(&self.new);
         let old = get(header, CHECKSUM).ok_or(Refused)?;
-        put(header, CHECKSUM, change.mend(old))?;
+        put(header, CHECKSUM, self.addresses.mend(old))?;
         Ok(())
     }
 
@@ -259,6 +259,13 @@ impl Rewrite {
         *place.ok_or(Refused)? = self.new;
         Ok(())
     }
+}
+
+/// The part of an address that an IPv4 header has.
+#[inline]
+const fn ipv4(address: &[u8; 16]) -> [u8; 4] {
+    let [a, b, c, d, ..] = *address;
+    [a, b, c, d]
 }
 
 /// The identifier of a query; other messages have none.
