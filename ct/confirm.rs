@@ -89,7 +89,7 @@ enum Outcome {
 /// table, with no helper and no events.
 #[inline]
 pub(super) fn is_settled(skb: &Skb) -> bool {
-    let Tracked::Yes(conn, _) = skb.tracked() else {
+    let Some(conn) = skb.attached() else {
         return true;
     };
     let status = conn.status();

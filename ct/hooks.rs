@@ -94,21 +94,33 @@ impl Hook for LookUpLocal {
             }
             return Verdict::Accept;
         }
-        LookUpIpv4::run(skb, state, rcu)
+        look_up_ipv4(skb, state, rcu)
     }
+}
+
+/// [`LookUpIpv4`], once for those who are no hook for what arrives.
+#[inline(never)]
+fn look_up_ipv4(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+    LookUpIpv4::run(skb, state, rcu)
 }
 
 /// Confirms the connection of a packet that has passed every check.
 pub(super) struct Confirm;
 
 impl Hook for Confirm {
+    #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
         // Most packets belong to connections that are confirmed and have nothing to tell.
         if confirm::is_settled(skb) || state.leaves_through_vrf() {
             return Verdict::Accept;
         }
-        helper::confirm(skb, rcu)
+        confirm_unsettled(skb, rcu)
     }
+}
+
+#[inline(never)]
+fn confirm_unsettled(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    helper::confirm(skb, rcu)
 }
 
 static IPV4_HOOKS: Hooks<4> = Hooks::new([
@@ -128,7 +140,7 @@ static IPV6_HOOKS: Hooks<4> = Hooks::new([
 /// What C code calls in place of the hooks that look up.
 pub(super) fn look_up(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
     match state.family() {
-        Some(Family::Ipv4) => LookUpIpv4::run(skb, state, rcu),
+        Some(Family::Ipv4) => look_up_ipv4(skb, state, rcu),
         Some(Family::Ipv6) => LookUpIpv6::run(skb, state, rcu),
         None => packet::of_no_family(skb, state),
     }

@@ -50,16 +50,14 @@ pub(super) enum Kind {
 
 /// Looks at an ICMP or ICMPv6 message, and attaches it where it is an error about a known
 /// connection.
-#[cold]
-#[inline(never)]
 pub(super) fn inspect(
     skb: &mut Skb,
     packet: &Packet,
-    family: Family,
     zone: Zone,
     state: HookState<'_>,
     rcu: Rcu<'_>,
 ) -> Kind {
+    let family = packet.family;
     let kind = match (family, packet.protocol) {
         (Family::Ipv4, protocol::ICMP) => inspect_v4(skb, packet, state),
         (Family::Ipv6, protocol::ICMPV6) => inspect_v6(skb, packet, state),

@@ -2,10 +2,7 @@
 
 //! A packet's way in: find its connection, or begin one.
 
-use kernel::{
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::sync::aref::ARef;
 
 use crate::{
     nf::{
@@ -23,7 +20,10 @@ use crate::{
             HookState,
             Verdict, //
         },
-        net::Stat,
+        net::{
+            Net,
+            Stat, //
+        },
         rcu::Rcu,
         skb::{
             CtInfo,
@@ -43,6 +43,8 @@ use super::{
     icmp_error,
     parse::Packet,
     table::{
+        self,
+        Glance,
         TupleHash,
         Wanted, //
     },
@@ -56,13 +58,57 @@ use super::{
 ///
 /// Packets that belong to none and cannot begin one pass without: rules see them as
 /// INVALID. Dropped are only packets for whose connection there is no room.
+///
+/// TCP and UDP go straight through this and what is inlined into it. What is not gets small
+/// values: a reference to a larger one would keep that in memory, where registers do.
 #[inline(always)]
 pub(super) fn track(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
     match skb.tracked() {
-        Tracked::No => way_in(skb, family, None, state, rcu),
+        Tracked::No => {}
         // Seen before (on loopback, say), or not to be seen.
-        Tracked::Yes(..) | Tracked::Untracked => Verdict::Accept,
-        Tracked::Template => with_template(skb, family, state, rcu),
+        Tracked::Yes(..) | Tracked::Untracked => return Verdict::Accept,
+        Tracked::Template => return with_template(skb, family, state, rcu),
+    }
+    let net = state.net();
+    let Some(packet) = parse(skb, family) else {
+        return no_connection(net);
+    };
+    if !packet.is_common() {
+        return any(skb, packet, None, state, rcu);
+    }
+    let Some(key) = packet.common_key(skb) else {
+        return no_connection(net);
+    };
+    let zone = Zone::DEFAULT;
+    let (conn, info) = match table::glance(&key, zone, net, rcu) {
+        Glance::Found(conn, dir) => {
+            let info = relation(&conn, dir);
+            (conn, info)
+        }
+        Glance::Absent(hash) => match begin(Wanted { key, zone, net }, None, hash, rcu) {
+            Begun::Entry(begun) => begun,
+            Begun::Nothing => return no_connection(net),
+            Begun::NoRoom => return no_room(net),
+        },
+        Glance::Unsure => return any(skb, packet, None, state, rcu),
+    };
+    let passage = Passage {
+        packet,
+        state,
+        info,
+        rcu,
+    };
+    match passage.track_common(&conn, skb) {
+        Outcome::Belongs => {
+            attach(skb, conn, info);
+            Verdict::Accept
+        }
+        Outcome::Invalid => no_connection(net),
+        Outcome::BeginsAnew => any(skb, packet, None, state, rcu),
+        Outcome::Drop => {
+            net.count_one(Stat::Invalid);
+            no_room(net)
+        }
     }
 }
 
@@ -82,30 +128,34 @@ pub(super) fn of_no_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
 #[inline(never)]
 fn with_template(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
     let template = skb.detach();
-    way_in(skb, family, template.as_deref(), state, rcu)
+    match parse(skb, family) {
+        Some(packet) => any(skb, packet, template.as_deref(), state, rcu),
+        None => no_connection(state.net()),
+    }
 }
 
 #[inline(always)]
-fn way_in(
+fn parse(skb: &Skb, family: Family) -> Option<Packet> {
+    Packet::parse(skb, family, skb.network_offset()?)
+}
+
+/// Any packet: finds or makes its entry and shows the packet to the protocol's tracker.
+#[cold]
+#[inline(never)]
+fn any(
     skb: &mut Skb,
-    family: Family,
+    packet: Packet,
     template: Option<&Conn>,
     state: HookState<'_>,
     rcu: Rcu<'_>,
 ) -> Verdict {
+    let net = state.net();
     let zone = match template {
         Some(template) => entry::zone(template).for_mark(skb.mark()),
         None => Zone::DEFAULT,
     };
-    let net = state.net();
-    let offset = skb.network_offset();
-    let Some(packet) = offset.and_then(|offset| Packet::parse(skb, family, offset)) else {
-        net.count_one(Stat::Invalid);
-        return Verdict::Accept;
-    };
-
     if matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6) {
-        match icmp_error::inspect(skb, &packet, family, zone, state, rcu) {
+        match icmp_error::inspect(skb, &packet, zone, state, rcu) {
             icmp_error::Kind::Own => {}
             icmp_error::Kind::Untracked | icmp_error::Kind::Related => return Verdict::Accept,
             icmp_error::Kind::Invalid => {
@@ -114,89 +164,79 @@ fn way_in(
             }
         }
     }
-    let arrival = Arrival {
-        packet: &packet,
-        family,
-        template,
-        zone,
-        state,
+    let Some(key) = packet.key(skb, net, rcu) else {
+        return no_connection(net);
     };
-    belong(skb, &arrival, rcu)
-}
-
-/// What is known of a packet before its connection is.
-struct Arrival<'a> {
-    packet: &'a Packet,
-    family: Family,
-    template: Option<&'a Conn>,
-    zone: Zone,
-    state: HookState<'a>,
-}
-
-/// Finds or makes the packet's entry and shows the packet to the protocol's tracker.
-#[inline(always)]
-fn belong(skb: &mut Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Verdict {
-    let net = arrival.state.net();
+    let wanted = Wanted { key, zone, net };
     // A second turn comes only after an entry was taken out of the table; bounded, so that
     // two packets that keep replacing each other's connection cannot hold the CPU.
     for _ in 0..4 {
-        let (conn, info) = match resolve(skb, arrival, rcu) {
-            Ok(Some(found)) => found,
-            Ok(None) => {
-                net.count_one(Stat::Invalid);
-                return Verdict::Accept;
+        let (conn, info) = match wanted.find(rcu) {
+            (Some((conn, dir)), _) => {
+                let info = relation(&conn, dir);
+                (conn, info)
             }
-            Err(_) => {
-                net.count_one(Stat::Drop);
-                return Verdict::Drop;
-            }
+            (None, hash) => match begin(wanted, template, hash, rcu) {
+                Begun::Entry(begun) => begun,
+                Begun::Nothing => return no_connection(net),
+                Begun::NoRoom => return no_room(net),
+            },
         };
         let passage = Passage {
-            packet: arrival.packet,
-            state: arrival.state,
-            family: arrival.family,
+            packet,
+            state,
             info,
             rcu,
         };
         match passage.track(&conn, skb) {
             Outcome::Belongs => {
-                if info == CtInfo::EstablishedReply
-                    && !conn.has(StatusBit::SeenReply)
-                    && !conn.test_and_set(StatusBit::SeenReply)
-                {
-                    ecache::keep(&conn, Event::Reply);
-                }
-                skb.attach(conn, info);
+                attach(skb, conn, info);
                 return Verdict::Accept;
             }
-            Outcome::Invalid => {
-                net.count_one(Stat::Invalid);
-                return Verdict::Accept;
-            }
+            Outcome::Invalid => return no_connection(net),
             Outcome::Drop => break,
             Outcome::BeginsAnew => {}
         }
     }
     net.count_one(Stat::Invalid);
+    no_room(net)
+}
+
+/// The packet is INVALID.
+#[cold]
+fn no_connection(net: &Net) -> Verdict {
+    net.count_one(Stat::Invalid);
+    Verdict::Accept
+}
+
+/// The packet begins a connection that cannot be.
+#[cold]
+fn no_room(net: &Net) -> Verdict {
     net.count_one(Stat::Drop);
     Verdict::Drop
 }
 
-/// Finds the packet's entry, or makes one, and says what the packet is to it.
-///
-/// `Ok(None)`: the packet cannot begin a connection. `Err`: there is no room for one.
+/// Attaches its entry to a packet that belongs to it.
 #[inline(always)]
-fn resolve(skb: &Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Result<Option<(ARef<Conn>, CtInfo)>> {
-    let (net, zone) = (arrival.state.net(), arrival.zone);
-    let Some(key) = arrival.packet.key(skb, net, rcu) else {
-        return Ok(None);
-    };
-    let wanted = Wanted { key, zone, net };
-    let (found, hash) = wanted.find_at_once(rcu);
-    let Some((conn, dir)) = found else {
-        return begin(&wanted, arrival.template, hash, rcu);
-    };
-    let info = match dir {
+fn attach(skb: &mut Skb, conn: ARef<Conn>, info: CtInfo) {
+    if info == CtInfo::EstablishedReply && !conn.has(StatusBit::SeenReply) {
+        note_reply(&conn);
+    }
+    skb.attach(conn, info);
+}
+
+/// A connection was answered.
+#[inline(never)]
+fn note_reply(conn: &Conn) {
+    if !conn.test_and_set(StatusBit::SeenReply) {
+        ecache::keep(conn, Event::Reply);
+    }
+}
+
+/// What a packet is to the entry that was found for it.
+#[inline(always)]
+fn relation(conn: &Conn, dir: Dir) -> CtInfo {
+    match dir {
         Dir::Reply => CtInfo::EstablishedReply,
         Dir::Original => {
             let status = conn.status();
@@ -208,27 +248,27 @@ fn resolve(skb: &Skb, arrival: &Arrival<'_>, rcu: Rcu<'_>) -> Result<Option<(ARe
                 CtInfo::New
             }
         }
-    };
-    Ok(Some((conn, info)))
+    }
+}
+
+/// What came of the attempt to begin a connection.
+enum Begun {
+    /// Its entry, and what the packet is to it.
+    Entry((ARef<Conn>, CtInfo)),
+    /// The packet cannot begin one.
+    Nothing,
+    /// There is no room for one.
+    NoRoom,
 }
 
 /// Makes an entry for what was not found.
 #[inline(never)]
-fn begin(
-    wanted: &Wanted<'_>,
-    template: Option<&Conn>,
-    hash: TupleHash,
-    rcu: Rcu<'_>,
-) -> Result<Option<(ARef<Conn>, CtInfo)>> {
+fn begin(wanted: Wanted<'_>, template: Option<&Conn>, hash: TupleHash, rcu: Rcu<'_>) -> Begun {
     let tuple = wanted.key.tuple();
-    let created = create::create(wanted.net, template, wanted.zone, &tuple, hash, rcu)?;
-    Ok(created.map(|conn| {
-        let expected = conn.has(StatusBit::Expected);
-        let info = if expected {
-            CtInfo::Related
-        } else {
-            CtInfo::New
-        };
-        (conn, info)
-    }))
+    match create::create(wanted.net, template, wanted.zone, &tuple, hash, rcu) {
+        Ok(Some(conn)) if conn.has(StatusBit::Expected) => Begun::Entry((conn, CtInfo::Related)),
+        Ok(Some(conn)) => Begun::Entry((conn, CtInfo::New)),
+        Ok(None) => Begun::Nothing,
+        Err(_) => Begun::NoRoom,
+    }
 }

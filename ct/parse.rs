@@ -29,12 +29,13 @@ use crate::{
 use super::gre_keymap;
 
 /// Where a packet's headers are. What they say is read where it is needed.
+#[derive(Clone, Copy)]
 pub(crate) struct Packet {
     /// The IP protocol number of what follows the network header and its extensions.
     pub(crate) protocol: u8,
     /// Offset of the transport header from the start of the packet's data.
     pub(crate) transport: u32,
-    family: Family,
+    pub(super) family: Family,
     /// Offset of the network header.
     network: u32,
 }
@@ -78,22 +79,23 @@ impl Packet {
         self.key(skb, net, rcu).map(|key| key.tuple())
     }
 
-    /// What names that tuple; [`None`] likewise.
-    #[inline(always)]
-    pub(super) fn key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
-        match self.protocol {
-            protocol::TCP | protocol::UDP => {
-                self.with_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
-            }
-            _ => self.rarer_key(skb, net, rcu),
-        }
+    /// Whether the packet is one of TCP or UDP.
+    #[inline]
+    pub(super) fn is_common(&self) -> bool {
+        matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
-    #[cold]
+    /// What names the tuple of a packet with ports; [`None`] likewise.
+    #[inline(always)]
+    pub(super) fn common_key(&self, skb: &Skb) -> Option<Key> {
+        self.with_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
+    }
+
+    /// What names the tuple of any packet; [`None`] likewise.
     #[inline(never)]
-    fn rarer_key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
+    pub(super) fn key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
         let key = match self.protocol {
-            protocol::SCTP => L4Key::from_wire(&skb.read(self.transport)?),
+            protocol::TCP | protocol::UDP | protocol::SCTP => return self.common_key(skb),
             protocol::ICMP => icmp::Header::parse(&skb.read(self.transport)?).key(),
             protocol::ICMPV6 => icmpv6::Header::parse(&skb.read(self.transport)?).key(),
             protocol::GRE => return self.gre_key(skb, net, rcu),

@@ -161,6 +161,7 @@ pub(crate) fn buckets(rcu: Rcu<'_>) -> u32 {
 }
 
 /// What a lookup looks for.
+#[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     /// The tuple that the packet carries.
     pub(crate) key: Key,
@@ -199,10 +200,36 @@ impl TupleHash {
     }
 }
 
+/// What came of a search through one bucket.
+enum Search {
+    /// The entry.
+    Found(ARef<Conn>, Dir),
+    /// There is none.
+    Absent,
+    /// The bucket is in the next table.
+    Moved,
+    /// Perhaps there is none: the bucket was on its way, or the search was led to another one.
+    Disturbed,
+}
+
+/// What came of a look at the table.
+pub(super) enum Glance {
+    /// The entry, and the way that the packet goes.
+    Found(ARef<Conn>, Dir),
+    /// There is none; the hash is for whoever makes it.
+    Absent(TupleHash),
+    /// [`Wanted::find`] will tell.
+    Unsure,
+}
+
 impl Wanted<'_> {
-    #[inline]
-    fn hash(&self, zone_id: u16, seed: u32) -> u32 {
-        tuple_hash(&self.key, zone_id, self.net.hash_mix(), seed)
+    #[inline(always)]
+    fn hash(&self, zone_id: u16, table: &Table) -> TupleHash {
+        let seed = table.seed;
+        TupleHash {
+            hash: tuple_hash(&self.key, zone_id, self.net.hash_mix(), seed),
+            seed,
+        }
     }
 
     /// Whether `stale` may be what is looked for: which entries have the same tuple that are not,
@@ -223,58 +250,59 @@ impl Wanted<'_> {
             && stale.is_in(self.net)
     }
 
+    /// Searches the bucket of a hash. Expired entries on the way are removed.
+    #[inline(always)]
+    fn search(&self, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
+        let bucket = table.bucket(at.hash);
+        let phase = table.phase(bucket);
+        if phase == Phase::Moved {
+            return Search::Moved;
+        }
+        let mut walk = table.chains.walk(bucket, rcu);
+        for stale in &mut walk {
+            if stale.is_expired() {
+                delete::reap(stale);
+                continue;
+            }
+            if !self.may_be(&stale) {
+                continue;
+            }
+            // Dead or recycled: it left the chain, and the walk may have with it.
+            if let Get::Hit(conn) = stale.get_if(|stale| self.is(stale)) {
+                return Search::Found(conn, stale.dir());
+            }
+        }
+        let is_whole = walk.ended_at_home()
+            && phase == Phase::Before
+            && table.phase_after(bucket) == Phase::Before;
+        if is_whole {
+            Search::Absent
+        } else {
+            Search::Disturbed
+        }
+    }
+
     /// Looks for the entry, with the zone id `zone_id` in the hash.
     ///
-    /// Expired entries on the way are removed. The hash is given back for whoever makes the
-    /// entry that was not found.
-    #[inline(always)]
+    /// The hash is given back for whoever makes the entry that was not found.
     fn find_in_zone(&self, zone_id: u16, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
         let Some(mut table) = CURRENT.load(rcu) else {
             return (None, TupleHash::default());
         };
-        let mut at = TupleHash {
-            hash: self.hash(zone_id, table.seed),
-            seed: table.seed,
-        };
-
+        let mut at = self.hash(zone_id, table);
         loop {
-            let bucket = table.bucket(at.hash);
-            let phase = table.phase(bucket);
-            if phase == Phase::Moved {
-                let Some(next) = table.following(rcu) else {
-                    return (None, at);
-                };
-                table = next;
-                if table.seed != at.seed {
-                    at = TupleHash {
-                        hash: self.hash(zone_id, table.seed),
-                        seed: table.seed,
-                    };
-                }
-                continue;
+            if table.seed != at.seed {
+                at = self.hash(zone_id, table);
             }
-
-            let mut walk = table.chains.walk(bucket, rcu);
-            for stale in &mut walk {
-                if stale.is_expired() {
-                    delete::reap(stale);
-                    continue;
-                }
-                if !self.may_be(&stale) {
-                    continue;
-                }
-                // Dead or recycled: it left the chain, and the walk may have with it.
-                if let Get::Hit(conn) = stale.get_if(|stale| self.is(stale)) {
-                    return (Some((conn, stale.dir())), at);
-                }
+            match self.search(table, at, rcu) {
+                Search::Found(conn, dir) => return (Some((conn, dir)), at),
+                Search::Absent => return (None, at),
+                Search::Disturbed => self.net.count_one(Stat::SearchRestart),
+                Search::Moved => match table.following(rcu) {
+                    Some(next) => table = next,
+                    None => return (None, at),
+                },
             }
-            if walk.ended_at_home()
-                && phase == Phase::Before
-                && table.phase_after(bucket) == Phase::Before
-            {
-                return (None, at);
-            }
-            self.net.count_one(Stat::SearchRestart);
         }
     }
 
@@ -283,12 +311,6 @@ impl Wanted<'_> {
     ///
     /// The tuple may stand in the table under either direction's zone id.
     pub(crate) fn find(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
-        self.find_at_once(rcu)
-    }
-
-    /// [`Wanted::find`], where every instruction counts.
-    #[inline(always)]
-    pub(super) fn find_at_once(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
         let original = self.zone.id_for(direction(Dir::Original));
         let reply = self.zone.id_for(direction(Dir::Reply));
         let (found, hash) = self.find_in_zone(original, rcu);
@@ -304,6 +326,28 @@ impl Wanted<'_> {
     fn find_reply(&self, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Dir)> {
         let reply = self.zone.id_for(direction(Dir::Reply));
         self.find_in_zone(reply, rcu).0
+    }
+}
+
+/// [`Wanted::find`], but only where the answer is to be had at once. For the way of every packet:
+/// inlined, it has neither the key nor the answer in memory.
+#[inline(always)]
+pub(super) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> Glance {
+    let Some(table) = CURRENT.load(rcu) else {
+        return Glance::Unsure;
+    };
+    let wanted = Wanted {
+        key: *key,
+        zone,
+        net,
+    };
+    let original = zone.id_for(direction(Dir::Original));
+    let reply = zone.id_for(direction(Dir::Reply));
+    let at = wanted.hash(original, table);
+    match wanted.search(table, at, rcu) {
+        Search::Found(conn, dir) => Glance::Found(conn, dir),
+        Search::Absent if original == reply => Glance::Absent(at),
+        _ => Glance::Unsure,
     }
 }
 

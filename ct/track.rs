@@ -2,6 +2,8 @@
 
 //! Shows a packet to the tracker of its protocol, and does to the entry what that says.
 
+use core::mem::offset_of;
+
 use kernel::sync::atomic::Relaxed;
 
 use crate::{
@@ -83,31 +85,44 @@ pub(super) enum Outcome {
 const TCP_OPTIONS: usize = 40;
 
 /// Everything that the packet's way tells.
+#[derive(Clone, Copy)]
 pub(super) struct Passage<'a> {
-    pub(super) packet: &'a Packet,
+    pub(super) packet: Packet,
     pub(super) state: HookState<'a>,
-    pub(super) family: Family,
     pub(super) info: CtInfo,
     pub(super) rcu: Rcu<'a>,
 }
 
 impl Passage<'_> {
+    /// Moves `conn` on by the packet, which is one of TCP or UDP.
+    #[inline(always)]
+    pub(super) fn track_common(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+        if self.packet.protocol == protocol::UDP {
+            return self.udp(conn, skb);
+        }
+        match self.usual_segment(conn, skb) {
+            Some(timeout) => {
+                self.refresh(conn, skb, timeout);
+                Outcome::Belongs
+            }
+            None => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
+        }
+    }
+
     /// Moves `conn` on by the packet.
-    #[inline]
-    pub(super) fn track(&self, conn: &Conn, skb: &mut Skb) -> Outcome {
-        let step = match self.packet.protocol {
+    pub(super) fn track(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+        match self.packet.protocol {
             protocol::UDP => self.udp(conn, skb),
-            protocol::TCP => return self.tcp(conn, skb),
+            protocol::TCP => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
             _ => self.rarer(conn, skb),
-        };
-        self.apply(conn, skb, step)
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn rarer(&self, conn: &Conn, skb: &mut Skb) -> Step {
+    fn rarer(self, conn: &Conn, skb: &mut Skb) -> Outcome {
         let net = self.state.net();
-        match self.packet.protocol {
+        let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
                 self.l3(),
                 &self.original(conn),
@@ -122,11 +137,12 @@ impl Passage<'_> {
             protocol::SCTP => self.sctp(conn, skb),
             protocol::GRE => self.gre(conn),
             _ => generic::packet(timeout::generic(conn, net, self.rcu)),
-        }
+        };
+        self.apply(conn, skb, step)
     }
 
     fn l3(&self) -> u16 {
-        match self.family {
+        match self.packet.family {
             Family::Ipv4 => IPV4,
             Family::Ipv6 => IPV6,
         }
@@ -140,62 +156,50 @@ impl Passage<'_> {
     ///
     /// Only what arrives is verified: what this machine sends is summed up later, or by the
     /// device.
-    #[inline]
-    fn has_bad_checksum(&self, skb: &mut Skb) -> bool {
+    #[inline(always)]
+    fn has_bad_checksum(self, skb: &mut Skb) -> bool {
         self.state.is_at(Point::PreRouting)
             && self.state.net().checksum() != 0
             && skb.checksum_is_bad(
                 self.state.point(),
                 self.packet.transport,
                 self.packet.protocol,
-                self.family as u8,
+                self.packet.family as u8,
             )
     }
 
-    #[inline]
-    fn tcp(&self, conn: &Conn, skb: &mut Skb) -> Outcome {
-        let Some(bytes) = skb.read(self.packet.transport) else {
-            return self.refuse(skb, Reason::Malformed(wire::Error::Short));
-        };
+    /// Moves a TCP connection on by one segment, if that is a usual one. Returns the life time that
+    /// the entry gets for it. [`None`]: nothing is said of the segment, and nothing has changed.
+    #[inline(always)]
+    fn usual_segment(self, conn: &Conn, skb: &mut Skb) -> Option<u32> {
+        let bytes = skb.read(self.packet.transport)?;
         let header = wire::tcp::Header::parse(&bytes);
+        let may_be_usual = header.flags().is_ack_alone()
+            && entry::is_established(conn)
+            && conn.proto_byte(offset_of!(tcp::Track, state)) == tcp::State::Established.to_u8()
+            && self.has_plain_options(&header, skb);
         let available = self.packet.transport_len(skb);
-        if let Err(reason) = tcp::check(&header, available) {
-            return self.refuse(skb, reason);
+        if !may_be_usual || tcp::check(&header, available).is_err() || self.has_bad_checksum(skb) {
+            return None;
         }
-        if self.has_bad_checksum(skb) {
-            return self.refuse(skb, Reason::Malformed(wire::Error::Checksum));
-        }
-
-        let net = self.state.net();
-        let timeouts = timeout::tcp(conn, net, self.rcu);
         let segment = tcp::Segment {
             header,
             options: &[],
             payload_len: available.saturating_sub(header.header_len()),
             ack_offset: 0,
         };
-        let may_be_usual = header.flags().is_ack_alone()
-            && entry::is_established(conn)
-            && self.has_plain_options(&header, skb);
-        let moved = conn.with_proto(|track: &mut tcp::Track| {
-            let way = direction(self.info.dir());
-            let usual = may_be_usual
-                .then(|| tcp::usual(track, &segment, way, timeouts, net.tcp_max_retrans()))
-                .flatten();
-            usual.ok_or_else(|| self.any_segment(conn, skb, track, segment, timeouts))
-        });
-        match moved {
-            Ok(timeout) => {
-                self.refresh(conn, skb, timeout);
-                Outcome::Belongs
-            }
-            Err(step) => self.apply(conn, skb, step),
-        }
+        let net = self.state.net();
+        let timeouts = timeout::tcp(conn, net, self.rcu);
+        let max_retrans = net.tcp_max_retrans();
+        let way = direction(self.info.dir());
+        conn.with_proto(|track: &mut tcp::Track| {
+            tcp::usual(track, &segment, way, timeouts, max_retrans)
+        })
     }
 
     /// Whether a segment's options are none, or the usual ones, of which nothing is to be learnt.
-    #[inline]
-    fn has_plain_options(&self, header: &wire::tcp::Header, skb: &Skb) -> bool {
+    #[inline(always)]
+    fn has_plain_options(self, header: &wire::tcp::Header, skb: &Skb) -> bool {
         match header.options_len() {
             0 => true,
             12 => {
@@ -206,30 +210,35 @@ impl Passage<'_> {
         }
     }
 
-    /// Moves a TCP connection on by any segment, with the entry's lock held.
-    #[inline(never)]
-    fn any_segment(
-        &self,
-        conn: &Conn,
-        skb: &Skb,
-        track: &mut tcp::Track,
-        segment: tcp::Segment<'_>,
-        timeouts: &tcp::Timeouts,
-    ) -> Step {
-        let header = segment.header;
+    /// Judges any TCP segment.
+    #[inline]
+    fn judge_segment(self, conn: &Conn, skb: &mut Skb) -> Step {
+        let Some(bytes) = skb.read(self.packet.transport) else {
+            return Step::invalid(Reason::Malformed(wire::Error::Short));
+        };
+        let header = wire::tcp::Header::parse(&bytes);
+        let available = self.packet.transport_len(skb);
+        if let Err(reason) = tcp::check(&header, available) {
+            return Step::invalid(reason);
+        }
+        if self.has_bad_checksum(skb) {
+            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
+        }
+
         let mut room = [0; TCP_OPTIONS];
         let options = room
             .get_mut(..header.options_len() as usize)
             .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
             .unwrap_or(&[]);
         let segment = tcp::Segment {
+            header,
             options,
+            payload_len: available.saturating_sub(header.header_len()),
             ack_offset: self.ack_offset(conn, &header),
-            ..segment
         };
         let net = self.state.net();
         let policy = tcp::Policy {
-            timeouts,
+            timeouts: timeout::tcp(conn, net, self.rcu),
             hz: time::HZ,
             loose: net.tcp_loose() != 0,
             liberal: net.tcp_be_liberal() != 0,
@@ -237,14 +246,16 @@ impl Passage<'_> {
             max_retrans: net.tcp_max_retrans(),
         };
         let status = entry::status(conn);
-        if !status.confirmed {
-            if let Err(reason) = tcp::open(track, &segment, &policy) {
-                return Step::invalid(reason);
-            }
-        }
-        let way = direction(self.info.dir());
         let now = Jiffies32(time::jiffies32());
-        tcp::packet(track, &segment, way, &status, &policy, now)
+        conn.with_proto(|track: &mut tcp::Track| {
+            if !status.confirmed {
+                if let Err(reason) = tcp::open(track, &segment, &policy) {
+                    return Step::invalid(reason);
+                }
+            }
+            let way = direction(self.info.dir());
+            tcp::packet(track, &segment, way, &status, &policy, now)
+        })
     }
 
     /// How far the octet that a segment acknowledges was moved for a helper's sake.
@@ -256,17 +267,27 @@ impl Passage<'_> {
         seqadj::offset(conn, self.info.dir().opposite(), header.ack().sub(1))
     }
 
-    #[inline]
-    fn udp(&self, conn: &Conn, skb: &mut Skb) -> Step {
+    #[inline(always)]
+    fn udp(self, conn: &Conn, skb: &mut Skb) -> Outcome {
         let Some(bytes) = skb.read(self.packet.transport) else {
-            return Step::invalid(Reason::Malformed(wire::Error::Short));
+            return refuse(
+                skb,
+                self.state,
+                self.packet.protocol,
+                Reason::Malformed(wire::Error::Short),
+            );
         };
         let header = wire::udp::Header::parse(&bytes);
         if let Err(reason) = udp::check(&header, self.packet.transport_len(skb), skb.is_gso()) {
-            return Step::invalid(reason);
+            return refuse(skb, self.state, self.packet.protocol, reason);
         }
         if header.has_checksum() && self.has_bad_checksum(skb) {
-            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
+            return refuse(
+                skb,
+                self.state,
+                self.packet.protocol,
+                Reason::Malformed(wire::Error::Checksum),
+            );
         }
         let status = entry::status(conn);
         let timeouts = timeout::udp(conn, self.state.net(), self.rcu);
@@ -276,7 +297,7 @@ impl Passage<'_> {
             stream_ts: word.load(Relaxed),
         };
         let before = track;
-        let step = udp::packet(
+        let update = udp::packet(
             &mut track,
             &status,
             timeouts,
@@ -286,7 +307,8 @@ impl Passage<'_> {
         if track != before {
             word.store(track.stream_ts, Relaxed);
         }
-        step
+        self.update(conn, skb, update);
+        Outcome::Belongs
     }
 
     #[inline]
@@ -344,7 +366,7 @@ impl Passage<'_> {
 
     /// Does what a tracker decided.
     #[inline]
-    fn apply(&self, conn: &Conn, skb: &Skb, step: Step) -> Outcome {
+    fn apply(self, conn: &Conn, skb: &Skb, step: Step) -> Outcome {
         match step {
             Step::Accept(update) => {
                 self.update(conn, skb, update);
@@ -377,37 +399,70 @@ impl Passage<'_> {
         }
     }
 
-    #[inline]
-    fn update(&self, conn: &Conn, skb: &Skb, update: Update) {
+    #[inline(always)]
+    fn update(self, conn: &Conn, skb: &Skb, update: Update) {
         if let Some(timeout) = update.timeout {
             self.refresh(conn, skb, timeout);
         }
-        if update.assured && !conn.test_and_set(StatusBit::Assured) {
-            ecache::keep(conn, Event::Assured);
-        }
-        if update.protoinfo {
-            ecache::keep(conn, Event::ProtoInfo);
+        if update.assured || update.protoinfo {
+            note(conn, update.assured, update.protoinfo);
         }
     }
 
     /// Lets the entry live on, and counts the packet.
-    #[inline]
-    fn refresh(&self, conn: &Conn, skb: &Skb, timeout: u32) {
+    #[inline(always)]
+    fn refresh(self, conn: &Conn, skb: &Skb, timeout: u32) {
         entry::refresh(conn, timeout);
         entry::account(conn, self.info.dir(), skb.len());
     }
 
-    /// A packet that is INVALID by itself.
-    #[cold]
-    fn refuse(&self, skb: &Skb, reason: Reason) -> Outcome {
-        self.log(skb, reason);
-        Outcome::Invalid
+    #[inline]
+    fn log(self, skb: &Skb, reason: Reason) {
+        log(skb, self.state, self.packet.protocol, reason);
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn log(&self, skb: &Skb, reason: Reason) {
-        log_invalid(skb, self.state, self.packet.protocol, reason);
+/// Moves a TCP connection on by any segment.
+#[inline(never)]
+fn segment(
+    conn: &Conn,
+    skb: &mut Skb,
+    packet: Packet,
+    state: HookState<'_>,
+    info: CtInfo,
+    rcu: Rcu<'_>,
+) -> Outcome {
+    let passage = Passage {
+        packet,
+        state,
+        info,
+        rcu,
+    };
+    let step = passage.judge_segment(conn, skb);
+    passage.apply(conn, skb, step)
+}
+
+/// A packet that is INVALID by itself.
+#[cold]
+fn refuse(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> Outcome {
+    log(skb, state, protocol, reason);
+    Outcome::Invalid
+}
+
+#[cold]
+#[inline(never)]
+fn log(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    log_invalid(skb, state, protocol, reason);
+}
+
+/// Something about a connection is new.
+#[inline(never)]
+fn note(conn: &Conn, assured: bool, protoinfo: bool) {
+    if assured && !conn.test_and_set(StatusBit::Assured) {
+        ecache::keep(conn, Event::Assured);
+    }
+    if protoinfo {
+        ecache::keep(conn, Event::ProtoInfo);
     }
 }
 

@@ -370,6 +370,7 @@ impl Conn {
     }
 
     /// One byte of the protocol's private part, read without the lock.
+    #[inline]
     pub(crate) fn proto_byte(&self, offset: usize) -> u8 {
         if offset >= size_of::<bindings::nf_conntrack_proto>() {
             return 0;
@@ -582,7 +583,7 @@ impl<'r> Stale<'r> {
     }
 
     /// Takes a reference, if the entry still is what `same` says it has to be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_if(self, same: impl FnOnce(&Self) -> bool) -> Get {
         // SAFETY: By the type invariants the count is one of an entry. It cannot come back
         // from zero, because only `Fresh::publish` sets it anew.

@@ -8,7 +8,10 @@
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
 use core::{
-    mem::ManuallyDrop,
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
     ptr::NonNull, //
 };
 
@@ -150,29 +153,25 @@ impl Skb {
     }
 
     /// The `N` bytes at `offset`, or [`None`] if the packet ends before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        // The result is read from where the bytes are in either case, so that the compiler reads
+        // of the packet what is made use of, and nothing else.
+        let mut room = MaybeUninit::<[u8; N]>::uninit();
         // CAST: header sizes fit.
         let end = offset.checked_add(N as u32)?;
         // SAFETY: By the type invariants.
-        if end <= unsafe { bindings::rct_skb_headlen(self.raw()) } {
+        let bytes = if end <= unsafe { bindings::rct_skb_headlen(self.raw()) } {
             // SAFETY: The bytes are inside the linear part, as just checked.
-            return Some(unsafe {
-                bindings::rct_skb_data(self.raw())
-                    .add(offset as usize)
-                    .cast::<[u8; N]>()
-                    .read()
-            });
-        }
-        self.read_scattered(offset)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn read_scattered<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut buffer = [0; N];
-        self.copy(offset, &mut buffer)?;
-        Some(buffer)
+            unsafe { bindings::rct_skb_data(self.raw()).add(offset as usize) }
+        } else {
+            let room = room.as_mut_ptr().cast::<u8>();
+            // SAFETY: There is room for `N` bytes.
+            unsafe { self.copy(offset, room, N as u32) }?;
+            room
+        };
+        // SAFETY: `N` bytes, of the packet or copied from it.
+        Some(unsafe { bytes.cast::<[u8; N]>().read() })
     }
 
     /// The bytes at `offset` that `buffer` has room for: those in the packet itself if
@@ -191,18 +190,20 @@ impl Skb {
                 )
             });
         }
-        self.copy(offset, buffer)?;
+        // SAFETY: The buffer has `len` bytes.
+        unsafe { self.copy(offset, buffer.as_mut_ptr(), len) }?;
         Some(buffer)
     }
 
+    /// # Safety
+    ///
+    /// `to` points to room for `len` bytes.
     #[cold]
     #[inline(never)]
-    fn copy(&self, offset: u32, buffer: &mut [u8]) -> Option<()> {
-        let offset = i32::try_from(offset).ok()?;
-        let len = i32::try_from(buffer.len()).ok()?;
-        // SAFETY: The buffer has `len` bytes; the function checks the packet's end itself.
-        let error =
-            unsafe { bindings::skb_copy_bits(self.raw(), offset, buffer.as_mut_ptr().cast(), len) };
+    unsafe fn copy(&self, offset: u32, to: *mut u8, len: u32) -> Option<()> {
+        let (offset, len) = (i32::try_from(offset).ok()?, i32::try_from(len).ok()?);
+        // SAFETY: The caller's promise; the function checks the packet's end itself.
+        let error = unsafe { bindings::skb_copy_bits(self.raw(), offset, to.cast(), len) };
         (error == 0).then_some(())
     }
 
@@ -326,6 +327,14 @@ impl Skb {
         } else {
             Tracked::Yes(conn, CtInfo::from_bits(bits))
         }
+    }
+
+    /// The entry that is attached, or the template.
+    #[inline]
+    pub(crate) fn attached(&self) -> Option<&Conn> {
+        let conn = (self.nfct() & bindings::RCT_NFCT_PTRMASK) as *mut bindings::nf_conn;
+        // SAFETY: An attached entry has a reference for that, which the packet owns.
+        (!conn.is_null()).then(|| unsafe { Conn::from_raw(conn) })
     }
 
     /// Takes off what is attached, with its reference.

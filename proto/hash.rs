@@ -42,7 +42,7 @@ impl Lanes {
     }
 
     /// Reversible mixing between two blocks of the key.
-    #[inline]
+    #[inline(always)]
     const fn mix(self) -> Self {
         let Self {
             mut a,
@@ -59,7 +59,7 @@ impl Lanes {
     }
 
     /// Mixing after the last block, where only one word is wanted.
-    #[inline]
+    #[inline(always)]
     const fn finish(self) -> u32 {
         let Self {
             mut a,
@@ -77,13 +77,13 @@ impl Lanes {
 }
 
 /// One line of the mixing: `x` loses `y` and takes its rotation, `y` gains `z`.
-#[inline]
+#[inline(always)]
 const fn subtract_rotated(x: u32, y: u32, by: u32, z: u32) -> (u32, u32) {
     (x.wrapping_sub(y) ^ y.rotate_left(by), y.wrapping_add(z))
 }
 
 /// One line of the final mixing.
-#[inline]
+#[inline(always)]
 const fn fold(x: u32, y: u32, by: u32) -> u32 {
     (x ^ y).wrapping_sub(y.rotate_left(by))
 }
@@ -142,7 +142,7 @@ const fn widening_product(a: u32, b: u32) -> u64 {
 ///
 /// `net_mix` is the namespace's `net_hash_mix()`, `seed` the table's secret: whoever learns it can
 /// aim at one chain, so the table draws a new one when a chain grows too long.
-#[inline]
+#[inline(always)]
 pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
     let [a, b, c, d, e, f, g, h, i, last] = key.halves();
     let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (e.to_ne_bytes(), last.to_ne_bytes());

@@ -10,7 +10,7 @@ use core::mem::size_of;
 
 use super::{
     adopt::{Side, Socket},
-    step::{Status, Step, Update},
+    step::{Status, Update},
     wire::udp::Header,
 };
 
@@ -50,26 +50,26 @@ pub fn check(header: &Header, available: u32, gso: bool) -> Result<(), super::st
 /// Moves a connection on by one packet. `now` is the full `jiffies`, `hz` jiffies in a second.
 ///
 /// An unconfirmed entry needs no `open`: its clock starts here.
-#[inline]
+#[inline(always)]
 pub fn packet(
     track: &mut Track,
     status: &Status,
     timeouts: &Timeouts,
     now: usize,
     hz: usize,
-) -> Step {
+) -> Update {
     let [unreplied, replied] = *timeouts;
     if !status.confirmed {
         track.stream_ts = now.wrapping_add(hz.wrapping_mul(STREAM_AFTER_SECONDS));
     }
     if !status.seen_reply || !is_after(now, track.stream_ts) {
-        return Step::Accept(Update::refresh(unreplied));
+        return Update::refresh(unreplied);
     }
-    Step::Accept(Update {
+    Update {
         // A stand-in entry lives on borrowed time, and must stay droppable.
         assured: !status.assured && !status.nat_clash,
         ..Update::refresh(replied)
-    })
+    }
 }
 
 /// Of a conversation that a socket tells about: whether it went both ways, and how many jiffies

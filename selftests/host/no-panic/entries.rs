@@ -22,7 +22,7 @@ use proto::{
         Manip,
     },
     sctp,
-    step::{Reason, Status, Step},
+    step::{Reason, Status, Step, Update},
     tcp,
     time::Jiffies32,
     tuple::{Key, L4Key, Tuple},
@@ -193,7 +193,7 @@ entries! {
         (t.state().name(), t.state().may_be_dropped_early())
     }
     entry_udp_packet(t: &mut udp::Track, s: &Status, to: &udp::Timeouts, now: usize, hz: usize)
-        -> Step
+        -> Update
     {
         udp::packet(t, s, to, now, hz)
     }
