@@ -237,12 +237,12 @@ fn udp_becomes_a_stream() {
     let hz = 250;
     let mut track = udp::Track::default();
     let mut status = Status::default();
-    let short = Step::Accept(Update::refresh(7500));
-    let long = Step::Accept(Update::refresh(30_000));
-    let assured = Step::Accept(Update {
+    let short = Update::refresh(7500);
+    let long = Update::refresh(30_000);
+    let assured = Update {
         assured: true,
         ..Update::refresh(30_000)
-    });
+    };
     // The clock wraps within the first two seconds.
     let start = usize::MAX - 100;
     let mut step = |status: &Status, after: usize| {
