@@ -112,11 +112,25 @@ two_of_a_port() {
 		must reply srv 12 && must 12 -- take cli2 && must silence cli && must close cli && must close cli2
 }
 
+# A connection that goes on: while the router has a policy that blocks what it looks like behind
+# it, its packets are lost.
+policy_counts() {
+	next_port
+	must udp cli "$C" $port "$CA" && must sendto cli "$SA" 53 10 && must 10 -- take srv &&
+		must peer srv && must reply srv 10 && must 10 -- take cli || return
+	ip -n "$R" xfrm policy add src "$Y1" dst "$SA" dir out action block || return
+	must sendto cli "$SA" 53 11 && sleep 0.5 && must silence srv
+	local status=$?
+	ip -n "$R" xfrm policy delete src "$Y1" dst "$SA" dir out
+	((!status)) && must sendto cli "$SA" 53 12 && must 12 -- take srv && must close cli
+}
+
 snat() {
 	rules "" "" "oifname tos snat to $Y1"
 	check "$FAMILY snat: UDP" udp_comes_from "$Y1,PORT" "$SA" 53
 	check "$FAMILY snat: TCP" tcp_comes_from "$Y1,PORT" "$SA" 80 lis
 	check "$FAMILY snat: ping" pings "$SA"
+	check "$FAMILY snat: IPsec's policies are asked about the new address" policy_counts
 	rules "" "" "oifname tos udp dport 53 snat to $YB:6000-6001"
 	check "$FAMILY snat to two ports: the first flow" udp_seen "$SA" 53
 	local first=$SEEN
