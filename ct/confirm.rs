@@ -190,21 +190,29 @@ fn insert(
 
     // Its time runs from now on.
     conn.set_timeout(conn.timeout().wrapping_add(time::jiffies32()));
-    entry::note_start(&conn);
-    let event = if conn.has(StatusBit::Expected) {
-        Event::Related
-    } else {
-        Event::New
-    };
-    if helper::of(&conn, rcu).is_some() {
-        ecache::keep(&conn, Event::Helper);
+    if !conn.extensions().is_empty() {
+        note(&conn, rcu);
     }
-    ecache::keep(&conn, event);
     index::join(&conn, &bh, rcu);
     match pair.insert(conn) {
         Ok(()) => Outcome::In,
         Err(_) => Outcome::Refused,
     }
+}
+
+/// Has the parts of an entry know that it begins.
+#[inline(never)]
+fn note(conn: &Conn, rcu: Rcu<'_>) {
+    entry::note_start(conn);
+    let event = if conn.has(StatusBit::Expected) {
+        Event::Related
+    } else {
+        Event::New
+    };
+    if helper::of(conn, rcu).is_some() {
+        ecache::keep(conn, Event::Helper);
+    }
+    ecache::keep(conn, event);
 }
 
 /// Puts an entry into the table that user space made, and whose time runs already; the reference

@@ -38,7 +38,10 @@ use crate::{
         },
     },
     proto::{
-        tuple::Tuple,
+        tuple::{
+            Key,
+            Tuple, //
+        },
         zone::Zone, //
     },
 };
@@ -66,7 +69,7 @@ impl Drop for Room<'_> {
 /// Makes room for one more entry, if need be by dropping another one.
 #[inline]
 fn room<'n>(net: &'n Net, hash: TupleHash, rcu: Rcu<'_>) -> Result<Room<'n>> {
-    let room = Room(net.state::<NetState>());
+    let room = Room(net.state_in::<NetState>(rcu));
     if room.0.take_entry() > params::max_entries().load(Relaxed) {
         if early_drop::drop_one(net, hash, rcu) {
             net.count_one(Stat::EarlyDrop);
@@ -94,8 +97,8 @@ fn complain(net: &Net) {
     }
 }
 
-/// Makes an entry for `tuple`, with one reference, not in the table yet. A template says
-/// what rules want of it.
+/// Makes an entry for the tuple with this key, in the original direction, with one reference, not
+/// in the table yet. A template says what rules want of it.
 ///
 /// `Ok(None)`: nothing can answer such a packet, so it begins no connection. `ENOMEM`: the
 /// table is full, or memory is.
@@ -103,16 +106,15 @@ pub(super) fn create(
     net: &Net,
     template: Option<&Conn>,
     zone: Zone,
-    tuple: &Tuple,
+    key: &Key,
     hash: TupleHash,
     rcu: Rcu<'_>,
 ) -> Result<Option<ARef<Conn>>> {
-    let Some(reply) = tuple.invert() else {
+    let Some(reply) = key.answer() else {
         return Ok(None);
     };
     let room = room(net, hash, rcu)?;
-    let mut fresh =
-        Fresh::new(net, zone, words(tuple), words(&reply), hash.pack()).ok_or(ENOMEM)?;
+    let mut fresh = Fresh::new(net, zone, *key.words(), reply, hash.pack()).ok_or(ENOMEM)?;
 
     if template.is_some_and(|template| template.extensions().find::<SynProxy>().is_some()) {
         ext::add::<SeqAdjust>(&mut fresh)?;
@@ -127,7 +129,7 @@ pub(super) fn create(
 
     // A template that is no commitment yet (Open vSwitch) leaves the expectation to one that is.
     let keep = template.is_some_and(|template| !template.is_confirmed());
-    let met = expect::meet(&mut fresh, net, zone, tuple, keep);
+    let met = expect::meet(&mut fresh, net, zone, key, keep, rcu);
     if let (None, Some(template)) = (&met, template) {
         // Without memory for it the connection goes on without help.
         let _ = helper::assign(Candidate::of(&mut fresh), template, rcu);
@@ -156,7 +158,7 @@ pub(super) fn make(
 ) -> Result<ARef<Conn>> {
     let room = room(net, hash, rcu)?;
     let mut fresh =
-        Fresh::new(net, zone, words(original), words(reply), hash.pack()).ok_or(ENOMEM)?;
+        Fresh::new(net, zone, original.words(), reply.words(), hash.pack()).ok_or(ENOMEM)?;
     if let Err(error) = set_up(&mut fresh) {
         // What NAT had chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
@@ -191,20 +193,11 @@ pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     if room.0.take_entry() > params::max_entries().load(Relaxed) {
         return Err(ENOSPC);
     }
-    let mut fresh = Fresh::new(net, Zone::DEFAULT, words(tuple), words(&reply), 0).ok_or(ENOMEM)?;
+    let mut fresh =
+        Fresh::new(net, Zone::DEFAULT, tuple.words(), reply.words(), 0).ok_or(ENOMEM)?;
     add_usual_parts(&mut fresh, net);
     events::prepare(&mut fresh, net, None)?;
     // The entry gives the room back when it is destroyed.
     core::mem::forget(room);
     Ok(fresh.publish())
-}
-
-/// A tuple in memory order, direction included.
-fn words(tuple: &Tuple) -> [u64; 5] {
-    let mut words = *tuple.key().words();
-    // The direction is the last byte in memory, which the key leaves out.
-    let mut last = words[4].to_ne_bytes();
-    last[7] = tuple.dir;
-    words[4] = u64::from_ne_bytes(last);
-    words
 }

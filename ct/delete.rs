@@ -12,11 +12,15 @@ use crate::{
             StatusBit, //
         },
         ecache::{
+            Congested,
             Event,
             Requester, //
         },
         lock::BhDisabled,
-        rcu::RcuGuard, //
+        rcu::{
+            Rcu,
+            RcuGuard, //
+        },
     },
     proto::tuple::protocol, //
 };
@@ -73,25 +77,31 @@ pub(crate) fn delete(conn: &Conn, why: Why) -> bool {
 
 /// [`delete`], on somebody's behalf, who is told of it.
 pub(super) fn delete_for(conn: &Conn, why: Why, by: Requester) -> bool {
+    end(conn, why, by, RcuGuard::new().token())
+}
+
+fn end(conn: &Conn, why: Why, by: Requester, rcu: Rcu<'_>) -> bool {
     if !conn.doom(why as u8) {
         return false;
     }
-    entry::note_stop(conn);
-    let told = events::report(conn, Event::Destroy.mask(), by);
-
+    let has_parts = !conn.extensions().is_empty();
+    let told = if has_parts {
+        tell_parts(conn, by, rcu)
+    } else {
+        Ok(())
+    };
     let table_reference = {
-        let rcu = RcuGuard::new();
-        helper::clean_up(conn, rcu.token());
         let bh = BhDisabled::new();
         // An unconfirmed entry is in no bucket; DYING keeps it from getting into one.
-        let removed =
-            table::lock_pair(conn, None, &bh, rcu.token()).and_then(|mut pair| pair.remove(conn));
+        let removed = table::lock_pair(conn, None, &bh, rcu).and_then(|mut pair| pair.remove(conn));
         if removed.is_some() {
-            index::leave(conn, &bh, rcu.token());
+            index::leave(conn, &bh, rcu);
         }
         removed
     };
-    expect::remove_all(conn);
+    if has_parts {
+        expect::remove_all(conn);
+    }
     // Without the locks: this may be the last reference, and freeing runs other code.
     match (told, table_reference) {
         (Err(_), Some(reference)) => events::tell_later(reference),
@@ -103,6 +113,15 @@ pub(super) fn delete_for(conn: &Conn, why: Why, by: Requester) -> bool {
     true
 }
 
+/// Has the parts of an entry, the user's listener and its helper know that it ends.
+#[inline(never)]
+fn tell_parts(conn: &Conn, by: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
+    entry::note_stop(conn);
+    let told = events::report(conn, Event::Destroy.mask(), by);
+    helper::clean_up(conn, rcu);
+    told
+}
+
 /// Whether an entry on which the caller has a reference is due for removal.
 pub(super) fn is_due(conn: &Conn) -> bool {
     let status = conn.status();
@@ -112,32 +131,37 @@ pub(super) fn is_due(conn: &Conn) -> bool {
 /// Removes an expired entry that was met on the way, unless it is another one by now.
 #[cold]
 pub(super) fn reap(stale: Stale<'_>) -> bool {
+    let rcu = stale.rcu();
     match stale.get_if(|_| true) {
         // Asked again with the reference held: the memory may have been used anew.
-        Get::Hit(conn) => is_due(&conn) && delete(&conn, Why::TimedOut),
+        Get::Hit(conn) => is_due(&conn) && end(&conn, Why::TimedOut, Requester::default(), rcu),
         Get::Recycled | Get::Dead => false,
     }
 }
 
 /// Frees an entry without references, and gives back what it held.
-pub(super) fn destroy(mut doomed: Doomed) {
-    if doomed.is_template() {
+#[inline]
+pub(super) fn destroy(mut doomed: Doomed, rcu: Rcu<'_>) {
+    let conn = doomed.conn();
+    let status = conn.status();
+    if status.has(StatusBit::Template) {
         // Never counted, and no connection.
         drop(doomed);
         return;
     }
-    if !doomed.conn().is_confirmed() {
+    if !status.has(StatusBit::Confirmed) && conn.reserved_by().is_some() {
         // What NAT had chosen for it is free again.
-        reservation::release(doomed.conn(), RcuGuard::new().token());
+        reservation::release(conn, rcu);
     }
     // Its first packet may have announced something, and then was dropped.
-    expect::remove_all(doomed.conn());
-    let is_gre = entry::protocol(doomed.conn()) == protocol::GRE;
+    expect::remove_all(conn);
     let master = doomed.take_master();
-    if let Some(master) = master.as_ref().filter(|_| is_gre) {
-        gre_keymap::remove_of_parent(master);
+    if let Some(master) = &master {
+        if entry::protocol(doomed.conn()) == protocol::GRE {
+            gre_keymap::remove_of_parent(master);
+        }
     }
-    doomed.free(|net| net.state::<NetState>().release_entry());
+    doomed.free(|net| net.state_in::<NetState>(rcu).release_entry());
     // Last, because it may end another entry, and so on up a chain of expectations.
     drop(master);
 }

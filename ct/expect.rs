@@ -64,7 +64,10 @@ use crate::{
             self,
             Pattern, //
         },
-        tuple::Tuple,
+        tuple::{
+            Key,
+            Tuple, //
+        },
         zone::Zone, //
     },
 };
@@ -171,22 +174,24 @@ impl Met {
     }
 }
 
-/// A new entry for `tuple` looks whether it is expected; if so it becomes RELATED to its
+/// A new entry for the tuple with this key looks whether it is expected; if so it becomes RELATED to its
 /// master, and the expectation is used up, unless `keep`, or it is a permanent one.
 #[inline]
 pub(super) fn meet(
     fresh: &mut Fresh,
     net: &Net,
     zone: Zone,
-    tuple: &Tuple,
+    key: &Key,
     keep: bool,
+    rcu: Rcu<'_>,
 ) -> Option<Met> {
-    if net.state::<NetState>().expectations.load(Relaxed) == 0 {
+    if net.state_in::<NetState>(rcu).expectations.load(Relaxed) == 0 {
         return None;
     }
-    meet_locked(fresh, net, zone, tuple, keep)
+    meet_locked(fresh, net, zone, &key.tuple(), keep)
 }
 
+#[inline(never)]
 fn meet_locked(fresh: &mut Fresh, net: &Net, zone: Zone, tuple: &Tuple, keep: bool) -> Option<Met> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();

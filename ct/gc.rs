@@ -143,7 +143,7 @@ fn slice() -> u32 {
     loop {
         let next = {
             let rcu = RcuGuard::new();
-            walk::visit(spot, rcu.token(), |stale| inspect(stale, full))
+            walk::sweep(spot, rcu.token(), |stale| inspect(stale, full))
         };
         work::yield_if_needed();
         match next {

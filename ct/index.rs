@@ -12,13 +12,9 @@
 //! more than the table for a moment, never less. What such a list gives is looked at again:
 //! lists are shared by what has the same hash.
 //!
-//! Each list is in some pieces ([`shards`]), so that processors that make connections alike do
-//! not wait for each other. Which one an entry is on is told by where it lies in memory.
-
-use core::pin::{
-    pin,
-    Pin, //
-};
+//! All lists are in some pieces, with a lock each, so that processors that make connections alike
+//! do not wait for each other. Which one an entry is in is told by where it lies in memory, so it
+//! takes one lock.
 
 use kernel::{
     prelude::*,
@@ -41,6 +37,7 @@ use crate::nf::{
         Found,
         Link,
         Lists,
+        Piece,
         Place, //
     },
     lock::BhDisabled,
@@ -68,9 +65,6 @@ static LISTS: RcuArc<Lists> = RcuArc::empty();
 /// The secret of the hash.
 static SEED: Atomic<u32> = Atomic::new(0);
 
-/// In how many pieces each list is: a power of two.
-static SHARDS: Atomic<u32> = Atomic::new(1);
-
 /// Zones are told apart by their low bits: as many classes there are.
 pub(super) const CLASSES: u32 = 4096;
 
@@ -88,9 +82,8 @@ impl Owner {
     pub(super) fn new() -> Result<Self> {
         SEED.store(random::below(u32::MAX), Relaxed);
         let shards = net::cpus().saturating_mul(2).clamp(2, 64);
-        SHARDS.store(shards.next_power_of_two(), Relaxed);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
-        let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS))?;
+        let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
         Ok(Self(()))
     }
@@ -176,29 +169,6 @@ impl Key {
         }
     }
 
-    /// The first of the pieces of its list.
-    #[inline]
-    fn list(&self, net: &Net) -> u32 {
-        let (kind, [a, b]) = match *self {
-            Self::Class(class) => (0, [class.into(), 0]),
-            Self::Source(address) => (1, address),
-            Self::Destination(address) => (2, address),
-            Self::ReplySource(address) => (3, address),
-            Self::ReplyDestination(address) => (4, address),
-            Self::Twice => (5, [0, 0]),
-        };
-        let secret = u64::from(SEED.load(Relaxed) ^ kind) << 32 | u64::from(net.hash_mix());
-        // Odd numbers without a pattern: each bit of the key counts for each bit of the upper
-        // half. Who knew the secret could make lists long, at the expense of who asks for them.
-        let mixed = (a ^ secret)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(32)
-            ^ b.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-        let hash = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
-        // CAST: 32 bits. The pieces lie side by side.
-        (hash as u32).wrapping_mul(shards())
-    }
-
     /// Whether an entry of the namespace belongs to it.
     fn has(&self, conn: &Conn) -> bool {
         match *self {
@@ -210,18 +180,53 @@ impl Key {
     }
 }
 
-#[inline]
-fn shards() -> u32 {
-    SHARDS.load(Relaxed)
+/// What lists of a namespace are told apart by.
+#[derive(Clone, Copy)]
+struct Mixer {
+    secret: u64,
+    shards: u32,
 }
 
-/// The piece that an entry is on. Entries that one processor makes lie side by side.
+impl Mixer {
+    #[inline]
+    fn of(net: &Net, lists: &Lists) -> Self {
+        Self {
+            secret: u64::from(SEED.load(Relaxed)) << 32 | u64::from(net.hash_mix()),
+            shards: lists.shards(),
+        }
+    }
+
+    /// The first of the pieces of a list, which lie side by side.
+    #[inline]
+    fn list(&self, key: &Key) -> u32 {
+        let (kind, [a, b]) = match *key {
+            Key::Class(class) => (0, [class.into(), 0]),
+            Key::Source(address) => (1, address),
+            Key::Destination(address) => (2, address),
+            Key::ReplySource(address) => (3, address),
+            Key::ReplyDestination(address) => (4, address),
+            Key::Twice => (5, [0, 0]),
+        };
+        let secret = self.secret ^ kind << 32;
+        // Odd numbers without a pattern: each bit of the key counts for each bit of the upper
+        // half. Who knew the secret could make lists long, at the expense of who asks for them.
+        let mixed = (a ^ secret)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(32)
+            ^ b.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+        let hash = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
+        // CAST: 32 bits.
+        (hash as u32).wrapping_mul(self.shards)
+    }
+}
+
+/// The piece that an entry is in. Entries that one processor makes lie side by side.
 #[inline]
-fn shard_of(conn: &Conn) -> u32 {
+fn shard_of(conn: &Conn, lists: &Lists) -> u32 {
     const PAGES: u32 = 14;
     // CAST: the low bits are well mixed there.
     let page = (conn.address() >> PAGES) as u32;
-    page.wrapping_mul(0x9e37_79b1) >> 16 & shards().wrapping_sub(1)
+    page.wrapping_mul(0x9e37_79b1) >> 16 & lists.shards().wrapping_sub(1)
 }
 
 #[inline]
@@ -229,20 +234,23 @@ fn class_of(conn: &Conn) -> u32 {
     u32::from(entry::zone(conn).id) & (CLASSES - 1)
 }
 
-/// Calls `act` for each list that an entry is on.
+/// Calls `act` for each list that an entry is on, with the lock of its piece held.
 #[inline]
-fn for_lists(conn: &Conn, mut act: impl FnMut(Link, u32)) {
-    let (net, shard) = (conn.net(), shard_of(conn));
-    let mut on = |key: Key| act(key.link(), key.list(net).wrapping_add(shard));
-    on(Key::Class(class_of(conn)));
-    if params::index_addresses() {
-        let ends = Ends::of(conn);
-        on(Key::Source(ends.source));
-        on(Key::Destination(ends.destination));
-        if let Some(key) = ends.translation() {
-            on(key);
+fn for_lists(conn: &Conn, lists: &Lists, bh: &BhDisabled, act: impl Fn(&Piece<'_>, Link, u32)) {
+    let (mixer, shard) = (Mixer::of(conn.net(), lists), shard_of(conn, lists));
+    let class = Key::Class(class_of(conn));
+    let ends = params::index_addresses().then(|| Ends::of(conn));
+    lists.locked(shard, bh, |piece| {
+        let on = |key: Key| act(piece, key.link(), mixer.list(&key).wrapping_add(shard));
+        on(class);
+        if let Some(ends) = ends {
+            on(Key::Source(ends.source));
+            on(Key::Destination(ends.destination));
+            if let Some(key) = ends.translation() {
+                on(key);
+            }
         }
-    }
+    });
 }
 
 /// Puts an entry on its lists, that is about to get into the table.
@@ -251,7 +259,9 @@ pub(super) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     let Some(lists) = LISTS.load(rcu) else {
         return;
     };
-    for_lists(conn, |link, list| lists.join(link, list, conn, bh));
+    for_lists(conn, lists, bh, |piece, link, list| {
+        piece.join(link, list, conn)
+    });
     let class = class_of(conn);
     if class != 0 {
         conn.net().state::<NetState>().note_class(class);
@@ -263,7 +273,9 @@ pub(super) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
 #[inline]
 pub(super) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     if let Some(lists) = LISTS.load(rcu) {
-        for_lists(conn, |link, list| lists.leave(link, list, conn, bh));
+        for_lists(conn, lists, bh, |piece, link, list| {
+            piece.leave(link, list, conn)
+        });
     }
 }
 
@@ -315,10 +327,9 @@ pub(super) struct Walk {
     shard: u32,
 }
 
-/// A place for a [`Walk`]. `ENOENT`: the tracker is not there.
+/// A place for a [`Walk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
 pub(super) fn place() -> Result<Place> {
-    let lists = LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?;
-    Ok(Place::new(lists))
+    Place::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
 }
 
 impl Walk {
@@ -339,7 +350,7 @@ impl Walk {
     /// if it is at that. `place` is the walk's own. May sleep.
     pub(super) fn next(
         &mut self,
-        mut place: Pin<&mut Place>,
+        place: &mut Place,
         net: &Net,
         past: Option<&Conn>,
     ) -> Option<ARef<Conn>> {
@@ -347,19 +358,19 @@ impl Walk {
             let (part, key) = self.scope.part(net, self.part)?;
             self.part = part;
             if !place.is_on_list() {
-                let list = key.list(net).wrapping_add(self.shard);
-                place.as_mut().enter(key.link(), list);
+                let list = Mixer::of(net, place.lists()).list(&key);
+                place.enter(key.link(), list.wrapping_add(self.shard));
             }
-            let found = place.as_mut().find(past, |conn| {
+            let found = place.find(past, |conn| {
                 core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.has(conn)
             });
             match found {
                 Found::Entry(conn) => return Some(conn),
                 Found::More => {}
                 Found::End => {
-                    place.as_mut().quit();
+                    place.quit();
                     self.shard = self.shard.wrapping_add(1);
-                    if self.shard >= shards() {
+                    if self.shard >= place.lists().shards() {
                         self.shard = 0;
                         self.part = part.wrapping_add(1);
                     }
@@ -373,14 +384,13 @@ impl Walk {
 /// Calls `act` for every entry of `net` that is looked for, and maybe for others: see [`Scope`].
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {
-    let Ok(place) = place() else {
+    let Ok(mut place) = place() else {
         return;
     };
-    let mut place = pin!(place);
     let mut walk = Walk::new(scope);
-    let mut now = walk.next(place.as_mut(), net, None);
+    let mut now = walk.next(&mut place, net, None);
     while let Some(conn) = now {
         act(&conn);
-        now = walk.next(place.as_mut(), net, Some(&conn));
+        now = walk.next(&mut place, net, Some(&conn));
     }
 }

@@ -69,8 +69,8 @@ impl Tracker for RustCt {
         helper::resume(skb, rcu)
     }
 
-    fn destroy(conn: Doomed) {
-        delete::destroy(conn);
+    fn destroy(conn: Doomed, rcu: Rcu<'_>) {
+        delete::destroy(conn, rcu);
     }
 
     fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Tuple> {

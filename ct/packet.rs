@@ -264,8 +264,7 @@ enum Begun {
 /// Makes an entry for what was not found.
 #[inline(never)]
 fn begin(wanted: Wanted<'_>, template: Option<&Conn>, hash: TupleHash, rcu: Rcu<'_>) -> Begun {
-    let tuple = wanted.key.tuple();
-    match create::create(wanted.net, template, wanted.zone, &tuple, hash, rcu) {
+    match create::create(wanted.net, template, wanted.zone, &wanted.key, hash, rcu) {
         Ok(Some(conn)) if conn.has(StatusBit::Expected) => Begun::Entry((conn, CtInfo::Related)),
         Ok(Some(conn)) => Begun::Entry((conn, CtInfo::New)),
         Ok(None) => Begun::Nothing,

@@ -41,18 +41,18 @@ use crate::{
         },
     },
     proto::{
-        hash::{
-            reciprocal_scale,
-            tuple_hash, //
-        },
+        hash::reciprocal_scale,
         tuple::Tuple,
         zone::Zone, //
     },
 };
 
-use super::entry::{
-    self,
-    direction, //
+use super::{
+    entry::{
+        self,
+        direction, //
+    },
+    table, //
 };
 
 /// How many chains there are. Few entries stand on them: those whose first packet is on its
@@ -84,16 +84,14 @@ impl Drop for Owner {
     }
 }
 
-fn lock<'a>(conn: &Conn, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'a>> {
+/// The hash of the reply tuple that an entry has.
+fn hash_of(conn: &Conn) -> u32 {
+    table::hash_of(conn, Dir::Reply, SEED.load(Relaxed))
+}
+
+#[inline]
+fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'a>> {
     let chains = TABLE.load(rcu)?;
-    let reply = entry::tuple(conn, Dir::Reply);
-    let zone_id = entry::zone(conn).id_for(direction(Dir::Reply));
-    let hash = tuple_hash(
-        &reply.key(),
-        zone_id,
-        conn.net().hash_mix(),
-        SEED.load(Relaxed),
-    );
     Some(chains.lock(reciprocal_scale(hash, chains.len()), bh))
 }
 
@@ -114,20 +112,20 @@ pub(crate) fn claim(conn: &Conn, rcu: Rcu<'_>) -> bool {
             && (entry::tuple(other, Dir::Original) != entry::tuple(conn, Dir::Original)
                 || id(their_zone, Dir::Original) != id(zone, Dir::Original))
     };
-    let bh = BhDisabled::new();
-    let Some(mut chain) = lock(conn, &bh, rcu) else {
+    let (hash, bh) = (hash_of(conn), BhDisabled::new());
+    let Some(mut chain) = lock(hash, &bh, rcu) else {
         return true;
     };
     if chain.entries().any(|(other, _)| is_rival(other)) {
         return false;
     }
-    chain.reserve(conn);
+    chain.reserve(conn, hash);
     true
 }
 
 /// Gives the promise back, if there is one.
 pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
-    if conn.is_reserved() {
+    if conn.reserved_by().is_some() {
         let bh = BhDisabled::new();
         drop(redeem(conn, &bh, rcu));
     }
@@ -137,10 +135,7 @@ pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
 /// entry is to be put into the table meanwhile.
 #[inline]
 pub(super) fn redeem<'a>(conn: &Conn, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'a>> {
-    if !conn.is_reserved() {
-        return None;
-    }
-    let mut chain = lock(conn, bh, rcu)?;
+    let mut chain = lock(conn.reserved_by()?, bh, rcu)?;
     // Another CPU, with a clone of the packet, may have been here before.
     chain.withdraw(conn);
     Some(chain)

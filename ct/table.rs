@@ -183,9 +183,9 @@ pub(crate) struct TupleHash {
 impl TupleHash {
     /// In one word, to be kept in an entry until it is confirmed.
     ///
-    /// It stands where a chain's pointer will stand. Who confirms the entry at the same time
-    /// as another CPU may read that pointer; its top bit is set, as no seed's is, so it is
-    /// taken for a hash of another seed and not used.
+    /// It stands where a list's link will stand. Who confirms the entry at the same time as
+    /// another CPU may read that link; its top bit is set, as no seed's is, so it is taken for a
+    /// hash of another seed and not used.
     pub(super) fn pack(self) -> u64 {
         u64::from(self.seed) << 32 | u64::from(self.hash)
     }

@@ -100,6 +100,38 @@ pub(super) fn visit<'r>(spot: Spot, rcu: Rcu<'r>, mut look: impl FnMut(Stale<'r>
     }
 }
 
+/// As many chains are gone through by [`sweep`] at a time.
+const SWEEP: u32 = 32;
+
+/// As [`visit`], but goes through some chains, of which many have nothing on them: what there is
+/// to be asked about a chain is asked once for all.
+pub(super) fn sweep<'r>(spot: Spot, rcu: Rcu<'r>, mut look: impl FnMut(Stale<'r>)) -> Option<Spot> {
+    let hash = u32::try_from(spot.0).ok()?;
+    let table = CURRENT.load(rcu)?;
+    let first = table.bucket(hash);
+    if table.phase(first) != Phase::Before {
+        return visit(spot, rcu, look);
+    }
+    // Buckets move in order: as long as the first one is here, all are.
+    let last = first.wrapping_add(SWEEP).min(table.chains.len());
+    for bucket in first..last {
+        loop {
+            let mut walk = table.chains.walk(bucket, rcu);
+            for stale in &mut walk {
+                look(stale);
+            }
+            if walk.ended_at_home() {
+                break;
+            }
+        }
+    }
+    if table.phase_after(first) != Phase::Before {
+        return Some(spot);
+    }
+    let end = end_of(table, last.wrapping_sub(1));
+    (end < Spot::END).then_some(Spot(end))
+}
+
 /// Calls `act` for every entry of all namespaces, at least once for each that is there all the
 /// time. (Of one namespace: [`super::index::for_each`].) May sleep between entries, but not in
 /// `act`, which may take the entry out of the table.

@@ -80,7 +80,7 @@ pub(super) fn choose(
     rcu: Rcu<'_>,
 ) -> Choice {
     let conn = entry.conn();
-    let state = conn.net().state::<NatState>();
+    let state = conn.net().state_in::<NatState>(rcu);
     let request = Request {
         tuple: *current,
         range,

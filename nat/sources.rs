@@ -40,8 +40,8 @@ use crate::{
     proto::{
         direction::Direction,
         hash::{
-            jhash2_array,
-            reciprocal_scale, //
+            reciprocal_scale,
+            source_hash, //
         },
         tuple::{
             Key,
@@ -84,12 +84,10 @@ impl Drop for Owner {
 
 /// The chain of connections that come from the source of `tuple`.
 fn chain(table: &SourceTable, net: &Net, zone: Zone, tuple: &Tuple) -> u32 {
-    let [a, b, c, d, source_key, ..] = tuple.key().halves();
     // A zone of one direction alone may be another one for the answers.
     let zone_id = if zone.dir == Zone::BOTH { zone.id } else { 0 };
-    let last = u32::from(zone_id) << 8 | u32::from(tuple.protonum);
-    let seed = SEED.load(Relaxed) ^ net.hash_mix();
-    let hash = jhash2_array(&[a, b, c, d, source_key, last], seed);
+    let seed = SEED.load(Relaxed);
+    let hash = source_hash(&tuple.key(), zone_id, net.hash_mix(), seed);
     reciprocal_scale(hash, table.len())
 }
 

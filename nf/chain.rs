@@ -6,6 +6,9 @@
 //! The chains end in a marker instead of null. A reader that followed an entry which was
 //! moved, or freed and used again, arrives at the wrong marker and knows it.
 //!
+//! They lead forwards only: who takes an entry off looks for it first. The word of a node that
+//! leads backwards elsewhere in the kernel has other uses here (see [`super::object`]).
+//!
 //! C header: [`include/linux/rculist_nulls.h`](srctree/include/linux/rculist_nulls.h)
 
 use core::{
@@ -13,12 +16,22 @@ use core::{
         offset_of,
         size_of, //
     },
-    ptr::NonNull, //
+    ptr::{
+        addr_of_mut,
+        NonNull, //
+    },
 };
 
 use kernel::{
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+    },
     types::Opaque, //
 };
 
@@ -227,6 +240,61 @@ unsafe fn entry_of(node: *mut bindings::hlist_nulls_node) -> (NonNull<bindings::
     (conn, dir)
 }
 
+/// A node of a chain, or the marker at its end.
+type Node = *mut bindings::hlist_nulls_node;
+
+/// What leads to the first node of a chain, or from a node to the next one.
+///
+/// # Safety
+///
+/// `at` points to it, it is valid for `'a`, and accessed atomically by all.
+#[inline]
+unsafe fn step<'a>(at: *mut Node) -> &'a Atomic<Node> {
+    // SAFETY: The caller's promise.
+    unsafe { Atomic::from_ptr(at) }
+}
+
+/// Puts a node first.
+///
+/// # Safety
+///
+/// Nobody else changes the chain; `node` is that of an entry, and on no chain.
+#[inline]
+unsafe fn push(head: *mut bindings::hlist_nulls_head, node: Node) {
+    // SAFETY: The caller's promise. Readers that still stand on the node from before go on along
+    // this chain then, and end at its marker.
+    unsafe {
+        let first = step(addr_of_mut!((*head).first));
+        step(addr_of_mut!((*node).next)).store(first.load(Relaxed), Relaxed);
+        first.store(node, Release);
+    }
+}
+
+/// Takes a node off, if it is there. Readers that stand on it go on to the one behind it.
+///
+/// # Safety
+///
+/// Nobody else changes the chain.
+#[inline]
+unsafe fn unlink(head: *mut bindings::hlist_nulls_head, node: Node) -> bool {
+    // SAFETY: The caller's promise: the head and all nodes are valid, and stay.
+    unsafe {
+        let mut at = step(addr_of_mut!((*head).first));
+        loop {
+            let this = at.load(Relaxed);
+            if this as usize & MARKED != 0 {
+                return false;
+            }
+            let next = step(addr_of_mut!((*this).next));
+            if this == node {
+                at.store(next.load(Relaxed), Relaxed);
+                return true;
+            }
+            at = next;
+        }
+    }
+}
+
 /// A walk over one chain.
 ///
 /// # Invariants
@@ -333,7 +401,7 @@ impl<'a> LockedChain<'a> {
     #[inline]
     pub(super) fn push(&mut self, conn: &Conn, dir: Dir) {
         // SAFETY: The lock is held, and the caller in `nf` saw to it that the node is free.
-        unsafe { bindings::rct_nulls_add_head_rcu(node_of(conn, dir), self.head()) };
+        unsafe { push(self.head(), node_of(conn, dir)) };
     }
 
     /// Takes one of an entry's tuples off the chain, if it is there.
@@ -342,30 +410,26 @@ impl<'a> LockedChain<'a> {
     /// entry off a chain that is not locked.
     #[inline]
     pub(super) fn remove(&mut self, conn: &Conn, dir: Dir) -> bool {
-        let wanted = node_of(conn, dir);
-        let found = self.nodes().any(|node| node == wanted);
-        if found {
-            // SAFETY: The lock is held and the node is on this chain.
-            unsafe { bindings::rct_nulls_del_rcu(wanted) };
-        }
-        found
+        // SAFETY: The lock is held.
+        unsafe { unlink(self.head(), node_of(conn, dir)) }
     }
 
     /// Puts an entry that is in no table on the chain, which keeps no reference: the entry
     /// is [withdrawn](Self::withdraw) before it is freed, or gets into a table.
-    pub(crate) fn reserve(&mut self, conn: &Conn) {
-        let node = node_of(conn, Dir::Original);
+    ///
+    /// `hash` is what led to the chain; the entry remembers it.
+    pub(crate) fn reserve(&mut self, conn: &Conn, hash: u32) {
         // SAFETY: The node of an entry that is in no table, and on no chain of these: the
         // caller comes once until it withdraws.
-        unsafe { bindings::rct_nulls_add_head_rcu(node, self.head()) };
+        unsafe { push(self.head(), node_of(conn, Dir::Original)) };
+        conn.set_reserved(Some(hash));
     }
 
     /// Takes an entry off the chain, if it is there.
     pub(crate) fn withdraw(&mut self, conn: &Conn) {
-        let wanted = node_of(conn, Dir::Original);
-        if self.nodes().any(|node| node == wanted) {
-            // SAFETY: The lock is held and the node is on this chain.
-            unsafe { bindings::rct_nulls_del_init_rcu(wanted) };
+        // SAFETY: The lock is held.
+        if unsafe { unlink(self.head(), node_of(conn, Dir::Original)) } {
+            conn.set_reserved(None);
         }
     }
 
@@ -374,8 +438,8 @@ impl<'a> LockedChain<'a> {
         if let Some(node) = self.nodes().next() {
             // SAFETY: Both locks are held; the node is on this chain, then on none.
             unsafe {
-                bindings::rct_nulls_del_rcu(node);
-                bindings::rct_nulls_add_head_rcu(node, to.head());
+                unlink(self.head(), node);
+                push(to.head(), node);
             }
         }
     }
@@ -385,7 +449,7 @@ impl<'a> LockedChain<'a> {
 fn node_of(conn: &Conn, dir: Dir) -> *mut bindings::hlist_nulls_node {
     // SAFETY: In bounds: two directions, two nodes.
     unsafe {
-        core::ptr::addr_of_mut!((*conn.raw()).tuplehash)
+        addr_of_mut!((*conn.raw()).tuplehash)
             .cast::<bindings::nf_conntrack_tuple_hash>()
             .add(dir as usize)
             .cast()
@@ -441,7 +505,7 @@ impl DetachedList {
         let conn = core::mem::ManuallyDrop::new(conn);
         // SAFETY: The lock is held, and the node is on no chain any more.
         self.locked(|| unsafe {
-            bindings::rct_nulls_add_head_rcu(node_of(&conn, Dir::Original), self.head.get());
+            push(self.head.get(), node_of(&conn, Dir::Original));
         });
     }
 
@@ -453,7 +517,7 @@ impl DetachedList {
             if node as usize & MARKED != 0 {
                 return None;
             }
-            bindings::rct_nulls_del_rcu(node);
+            unlink(self.head.get(), node);
             // The reference that `push` took over.
             Some(ARef::from_raw(entry_of(node).0.cast()))
         })

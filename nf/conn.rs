@@ -23,7 +23,6 @@ use core::{
     ptr::{
         addr_of,
         addr_of_mut,
-        null_mut,
         NonNull, //
     },
 };
@@ -44,15 +43,15 @@ use kernel::{
 
 use super::{
     bindings,
+    conn_end,
     ext::ExtSet,
-    helper,
     net::Net,
     rcu::Rcu,
     slab,
-    template,
-    time::jiffies32,
-    timeout, //
+    time::jiffies32, //
 };
+
+pub(crate) use super::conn_end::Doomed;
 
 /// A type of ours that has the same bytes as a C type.
 ///
@@ -404,26 +403,38 @@ impl Conn {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
 
-    /// Of an entry that is not confirmed: whether its reply tuple is promised to it (see
-    /// `ct::reservation`). Another CPU may be changing that.
+    /// Of an entry that is not confirmed: if its reply tuple is promised to it (see
+    /// `ct::reservation`), the hash by which that is to be found. Another CPU may be changing it.
     #[inline]
-    pub(crate) fn is_reserved(&self) -> bool {
-        // SAFETY: A valid node.
-        !unsafe {
-            bindings::rct_nulls_unhashed(addr_of!(
-                (*self.raw()).tuplehash[Dir::Original as usize].hnnode
-            ))
-        }
+    pub(crate) fn reserved_by(&self) -> Option<u32> {
+        let word = self.spare_word(Dir::Original).load(Relaxed);
+        // CAST: the lower half.
+        (word >> 32 == 1).then_some(word as u32)
+    }
+
+    /// Notes that the reply tuple is promised to it, or no longer.
+    #[inline]
+    pub(super) fn set_reserved(&self, hash: Option<u32>) {
+        let word = hash.map_or(0, |hash| 1 << 32 | u64::from(hash));
+        self.spare_word(Dir::Original).store(word, Relaxed);
     }
 
     /// What [`Fresh::new`] was given to keep until the entry is confirmed. Of a confirmed
-    /// entry: a pointer.
+    /// entry, also of one that another CPU is confirming: that, or something of which the
+    /// highest bit is set.
     #[inline]
     pub(crate) fn saved(&self) -> u64 {
-        // SAFETY: Valid and aligned. Another CPU may be linking the node, hence atomically.
+        self.spare_word(Dir::Reply).load(Relaxed)
+    }
+
+    /// The word of a tuple's node that our chains do not use. Of an entry in the table it may be a
+    /// link of a list (see [`super::object`]).
+    #[inline]
+    fn spare_word(&self, dir: Dir) -> &Atomic<u64> {
+        // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.
         unsafe {
-            let pprev = addr_of_mut!((*self.raw()).tuplehash[Dir::Reply as usize].hnnode.pprev);
-            Atomic::<u64>::from_ptr(pprev.cast()).load(Relaxed)
+            let pprev = addr_of_mut!((*self.raw()).tuplehash[dir as usize].hnnode.pprev);
+            Atomic::from_ptr(pprev.cast())
         }
     }
 }
@@ -503,7 +514,7 @@ unsafe fn load_zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
 pub(crate) struct Stale<'r> {
     conn: NonNull<bindings::nf_conn>,
     dir: Dir,
-    _rcu: Rcu<'r>,
+    rcu: Rcu<'r>,
 }
 
 /// What came of [`Stale::get_if`].
@@ -523,11 +534,13 @@ impl<'r> Stale<'r> {
     #[inline]
     pub(super) unsafe fn new(conn: NonNull<bindings::nf_conn>, dir: Dir, rcu: Rcu<'r>) -> Self {
         // INVARIANT: the caller's promise; the slab is type-stable under RCU.
-        Self {
-            conn,
-            dir,
-            _rcu: rcu,
-        }
+        Self { conn, dir, rcu }
+    }
+
+    /// The section that it was found in.
+    #[inline]
+    pub(crate) fn rcu(&self) -> Rcu<'r> {
+        self.rcu
     }
 
     /// Which of its tuples stands on the chain.
@@ -635,9 +648,9 @@ impl Fresh {
                     tuple_word(raw, dir, index).store(word, Relaxed);
                 }
             }
-            let pprev = |dir: Dir| addr_of_mut!((*raw).tuplehash[dir as usize].hnnode.pprev);
-            pprev(Dir::Original).write(null_mut());
-            pprev(Dir::Reply).write(saved as *mut _);
+            let conn = Conn::from_raw(raw);
+            conn.set_reserved(None);
+            conn.spare_word(Dir::Reply).store(saved, Relaxed);
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
@@ -710,88 +723,6 @@ impl Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the entry is ours and was never shared.
-        unsafe { free(self.0) };
+        unsafe { conn_end::free(self.0) };
     }
-}
-
-/// An entry whose last reference is gone. Dropping it frees the memory.
-///
-/// # Invariants
-///
-/// `0` points to an entry with reference count zero that is on no chain.
-pub(crate) struct Doomed(NonNull<bindings::nf_conn>);
-
-impl Doomed {
-    /// # Safety
-    ///
-    /// The last reference to `conn` was just given back, to the caller.
-    pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
-        // INVARIANT: the caller's promise; an entry on a chain has a reference for that.
-        Self(conn)
-    }
-
-    /// Whether it is a template, which was never counted and has no master.
-    pub(crate) fn is_template(&self) -> bool {
-        // SAFETY: By the type invariants; initialised.
-        unsafe { Conn::from_raw(self.0.as_ptr()) }.has(StatusBit::Template)
-    }
-
-    /// The entry, to look at. Nobody takes a reference to it any more.
-    pub(crate) fn conn(&self) -> &Conn {
-        // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.0.as_ptr()) }
-    }
-
-    /// Takes the reference that the entry holds on its master.
-    pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
-        // SAFETY: By the type invariants nobody else uses the field.
-        let master = unsafe { addr_of_mut!((*self.0.as_ptr()).master).replace(null_mut()) };
-        // SAFETY: The pointer owned a reference, which passes to the caller.
-        NonNull::new(master).map(|master| unsafe { ARef::from_raw(master.cast()) })
-    }
-}
-
-impl Doomed {
-    /// Frees the entry, then tells `after` for which namespace.
-    pub(crate) fn free(self, after: impl FnOnce(&Net)) {
-        let conn = self.0;
-        core::mem::forget(self);
-        // SAFETY: By the type invariants.
-        let net = unsafe { bindings::rct_ct_net(conn.as_ptr()) };
-        // SAFETY: By the type invariants.
-        unsafe { free(conn) };
-        // SAFETY: The namespace's teardown waits for what `after` does.
-        after(unsafe { Net::from_raw(net) });
-    }
-}
-
-impl Drop for Doomed {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { free(self.0) };
-    }
-}
-
-/// # Safety
-///
-/// The entry has no reference, is on no chain, and belongs to the caller.
-unsafe fn free(conn: NonNull<bindings::nf_conn>) {
-    // SAFETY: Initialised.
-    if unsafe { Conn::from_raw(conn.as_ptr()) }.has(StatusBit::Template) {
-        // SAFETY: The caller's promise.
-        return unsafe { template::free(conn) };
-    }
-    // SAFETY: Initialised.
-    helper::release(unsafe { Conn::from_raw(conn.as_ptr()) });
-    // SAFETY: Initialised.
-    timeout::release(unsafe { Conn::from_raw(conn.as_ptr()) });
-    // SAFETY: Initialised.
-    if unsafe { Conn::from_raw(conn.as_ptr()) }.has(StatusBit::SrcNatDone) {
-        // SAFETY: The entry is still whole.
-        unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
-    }
-    // SAFETY: The blob came from `kmalloc` and belongs to the entry alone; null is fine.
-    unsafe { bindings::kfree((*conn.as_ptr()).ext.cast()) };
-    // SAFETY: The caller's promise.
-    unsafe { slab::release(conn) };
 }

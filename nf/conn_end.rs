@@ -1,15 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why an entry ends: a number in its status word, beyond what netlink shows of that.
+//! The end of an entry. Why it ends is a number in its status word, beyond what netlink shows of
+//! that; when its last reference is gone, its memory is given back.
 
-use kernel::sync::atomic::{
-    Full,
-    Relaxed, //
+use core::ptr::{
+    addr_of_mut,
+    null_mut,
+    NonNull, //
 };
 
-use super::conn::{
-    Conn,
-    StatusBit, //
+use kernel::sync::{
+    aref::ARef,
+    atomic::{
+        Full,
+        Relaxed, //
+    },
+};
+
+use super::{
+    bindings,
+    conn::{
+        Conn,
+        StatusBit, //
+    },
+    helper,
+    net::Net,
+    slab,
+    template,
+    timeout, //
 };
 
 /// The number's place.
@@ -40,4 +58,83 @@ impl Conn {
         // CAST: four bits.
         (self.status_word().load(Relaxed) >> SHIFT & MASK) as u8
     }
+}
+
+/// An entry whose last reference is gone. Dropping it frees the memory.
+///
+/// # Invariants
+///
+/// `0` points to an entry with reference count zero that is on no chain.
+pub(crate) struct Doomed(NonNull<bindings::nf_conn>);
+
+impl Doomed {
+    /// # Safety
+    ///
+    /// The last reference to `conn` was just given back, to the caller.
+    pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
+        // INVARIANT: the caller's promise; an entry on a chain has a reference for that.
+        Self(conn)
+    }
+
+    /// The entry, to look at. Nobody takes a reference to it any more.
+    pub(crate) fn conn(&self) -> &Conn {
+        // SAFETY: By the type invariants.
+        unsafe { Conn::from_raw(self.0.as_ptr()) }
+    }
+
+    /// Takes the reference that the entry holds on its master.
+    pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
+        // SAFETY: By the type invariants nobody else uses the field.
+        let master = unsafe { addr_of_mut!((*self.0.as_ptr()).master).replace(null_mut()) };
+        // SAFETY: The pointer owned a reference, which passes to the caller.
+        NonNull::new(master).map(|master| unsafe { ARef::from_raw(master.cast()) })
+    }
+}
+
+impl Doomed {
+    /// Frees the entry, then tells `after` for which namespace.
+    pub(crate) fn free(self, after: impl FnOnce(&Net)) {
+        let conn = self.0;
+        core::mem::forget(self);
+        // SAFETY: By the type invariants.
+        let net = unsafe { bindings::rct_ct_net(conn.as_ptr()) };
+        // SAFETY: By the type invariants.
+        unsafe { free(conn) };
+        // SAFETY: The namespace's teardown waits for what `after` does.
+        after(unsafe { Net::from_raw(net) });
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { free(self.0) };
+    }
+}
+
+/// Frees an entry, or a template.
+///
+/// # Safety
+///
+/// The entry has no reference, is on no chain, and belongs to the caller.
+pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>) {
+    // SAFETY: Initialised.
+    let (entry, blob) = unsafe { (Conn::from_raw(conn.as_ptr()), (*conn.as_ptr()).ext) };
+    let status = entry.status();
+    if status.has(StatusBit::Template) {
+        // SAFETY: The caller's promise.
+        return unsafe { template::free(conn) };
+    }
+    if status.has(StatusBit::SrcNatDone) {
+        // SAFETY: The entry is still whole.
+        unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
+    }
+    if !blob.is_null() {
+        helper::release(entry);
+        timeout::release(entry);
+        // SAFETY: The blob came from `kmalloc` and belongs to the entry alone.
+        unsafe { bindings::kfree(blob.cast()) };
+    }
+    // SAFETY: The caller's promise.
+    unsafe { slab::release(conn) };
 }

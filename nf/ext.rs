@@ -158,6 +158,12 @@ impl<'a> ExtSet<'a> {
         Self(blob, PhantomData)
     }
 
+    /// Whether there are no parts.
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_null()
+    }
+
     /// Looks for a part.
     #[inline]
     pub(crate) fn find<E: Extension>(self) -> Option<&'a E> {

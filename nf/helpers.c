@@ -143,6 +143,11 @@ RCT void *rct_net_generic(const struct net *net, unsigned int id)
 	return net_generic(net, id);
 }
 
+RCT void *rct_net_generic_rcu(const struct net *net, unsigned int id)
+{
+	return rcu_dereference_raw(net->gen)->ptr[id];
+}
+
 RCT u32 rct_net_hash_mix(const struct net *net)
 {
 	return net_hash_mix(net);
@@ -620,11 +625,53 @@ RCT s64 rct_atomic64_read(const atomic64_t *v)
 
 /* memory */
 
-RCT struct kmem_cache *rct_conn_cache_create(unsigned int size)
+RCT struct kmem_cache *rct_conn_cache_create(unsigned int size, unsigned int align,
+					     unsigned int free_link)
 {
-	/* NFCT_INFOMASK: the low bits of skb->_nfct carry the packet's state. */
-	return kmem_cache_create("nf_conntrack", size, NFCT_INFOMASK + 1,
-				 SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN, NULL);
+	struct kmem_cache_args args = {
+		/* The low bits of skb->_nfct carry the packet's state. */
+		.align = max_t(unsigned int, align, NFCT_INFOMASK + 1),
+		.use_freeptr_offset = true,
+		.freeptr_offset = free_link,
+	};
+
+	return kmem_cache_create("nf_conntrack", size, &args,
+				 SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN);
+}
+
+RCT void *rct_percpu_slot_alloc(void)
+{
+	return (__force void *)alloc_percpu(void *);
+}
+
+RCT void rct_percpu_slot_free(void *slot)
+{
+	free_percpu((void __percpu *)slot);
+}
+
+RCT void **rct_percpu_slot_of(void *slot, unsigned int cpu)
+{
+	return per_cpu_ptr((void * __percpu *)slot, cpu);
+}
+
+RCT void *rct_percpu_slot_take(void *slot)
+{
+	return this_cpu_xchg(*(void * __percpu *)slot, NULL);
+}
+
+RCT bool rct_percpu_slot_fill(void *slot, void *value)
+{
+	return !this_cpu_cmpxchg(*(void * __percpu *)slot, NULL, value);
+}
+
+RCT unsigned long rct_page_offset(void)
+{
+	return PAGE_OFFSET;
+}
+
+RCT unsigned long rct_memory_end(void)
+{
+	return (unsigned long)high_memory;
 }
 
 RCT void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags)

@@ -74,6 +74,7 @@ unsigned int rct_ct_use(const struct nf_conn *ct);
 /* namespaces */
 struct netns_ct *rct_net_ct(struct net *net);
 void *rct_net_generic(const struct net *net, unsigned int id);
+void *rct_net_generic_rcu(const struct net *net, unsigned int id);
 u32 rct_net_hash_mix(const struct net *net);
 bool rct_net_is_init(const struct net *net);
 unsigned int rct_net_inum(const struct net *net);
@@ -185,7 +186,15 @@ void rct_atomic64_add(s64 n, atomic64_t *v);
 s64 rct_atomic64_read(const atomic64_t *v);
 
 /* memory */
-struct kmem_cache *rct_conn_cache_create(unsigned int size);
+struct kmem_cache *rct_conn_cache_create(unsigned int size, unsigned int align,
+					 unsigned int free_link);
+void *rct_percpu_slot_alloc(void);
+void rct_percpu_slot_free(void *slot);
+void **rct_percpu_slot_of(void *slot, unsigned int cpu);
+void *rct_percpu_slot_take(void *slot);
+bool rct_percpu_slot_fill(void *slot, void *value);
+unsigned long rct_page_offset(void);
+unsigned long rct_memory_end(void);
 void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
 void *rct_kzalloc(size_t size, gfp_t flags);
 void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t flags);

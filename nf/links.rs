@@ -4,25 +4,11 @@
 //! each entry on a few.
 //!
 //! An entry is put first, and stays where it is until it leaves. A [`Place`] on a list stands
-//! between two entries, as a node of its own, until it moves on. So a walk may rest for as long
+//! between two entries, as an object of its own, until it moves on. So a walk may rest for as long
 //! as it likes without a lock: it meets every entry that was there when it began, and none twice,
 //! whatever comes and goes meanwhile.
 //!
-//! The nodes lie behind the entry, in the same object of the slab.
-
-use core::{
-    marker::PhantomPinned,
-    mem::{
-        offset_of,
-        size_of, //
-    },
-    pin::Pin,
-    ptr::{
-        addr_of_mut,
-        null_mut,
-        NonNull, //
-    },
-};
+//! The links are words of the entry, or behind it: see [`super::object`].
 
 use kernel::{
     prelude::*,
@@ -33,214 +19,222 @@ use kernel::{
     types::Opaque, //
 };
 
+use core::{
+    mem::size_of,
+    ptr::NonNull, //
+};
+
 use super::{
     bindings,
     conn::Conn,
-    lock::BhDisabled, //
+    lock::BhDisabled,
+    object::{
+        self,
+        Far,
+        Layout,
+        Near,
+        LISTED, //
+    },
+    slab, //
 };
 
-/// What the entries of a list have in common: each entry has a node for each.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Link {
-    /// Namespace and zone.
-    Zone = 0,
-    /// Where the first packet came from.
-    Source = 1,
-    /// Where it went to.
-    Destination = 2,
-    /// What it was translated to.
-    Translated = 3,
-}
+pub(crate) use super::object::Link;
 
-/// How many there are.
-const LINKS: usize = 4;
-
-/// An object of the slab.
-#[repr(C)]
-struct Object {
-    conn: bindings::nf_conn,
-    nodes: [Node; LINKS],
-}
-
-/// The size of an entry with its nodes.
-pub(super) const OBJECT_SIZE: usize = size_of::<Object>();
-
-/// Set in a pointer to the node of a [`Place`].
-const PLACE: usize = 1;
-
-/// A node of a doubly linked list. Changed and followed under the list's lock only.
-#[repr(C)]
-struct Node {
-    /// The next node; null: there is none. Carries [`PLACE`].
-    next: *mut Node,
-    /// What points to it.
-    back: *mut *mut Node,
-}
-
-/// The node that a pointer with a mark points to.
-#[inline]
-fn bare(node: *mut Node) -> *mut Node {
-    node.map_addr(|address| address & !PLACE)
-}
-
-#[inline]
-fn node_of(conn: &Conn, link: Link) -> *mut Node {
-    // SAFETY: Entries on lists are objects of the slab, none a template. In bounds: as many
-    // nodes as links.
-    unsafe {
-        addr_of_mut!((*conn.raw().cast::<Object>()).nodes)
-            .cast::<Node>()
-            .add(link as usize)
-    }
-}
-
-/// # Safety
-///
-/// `node` is an entry's for `link`, and the entry stays for `'a`.
-#[inline]
-unsafe fn entry_of<'a>(node: *mut Node, link: Link) -> &'a Conn {
-    let back = offset_of!(Object, nodes).wrapping_add(link as usize * size_of::<Node>());
-    // SAFETY: The caller's promise.
-    unsafe { Conn::from_raw(node.byte_sub(back).cast()) }
-}
-
-/// Puts a node, to which `value` points, where `at` points.
+/// Puts an object where `at` leads, behind the object `behind`, or first, if that is 0. `mark` is
+/// [`Layout::MARK`] for a [`Place`], else 0.
 ///
 /// # Safety
 ///
-/// The lock of the list is held; `at` is the head or the `next` of a node on it; the node is on
-/// no list.
+/// The lock of the list is held; `at` is its head, or the next half of `behind`, which is on it;
+/// the object is on no list for that link.
 #[inline]
-unsafe fn link_in(at: *mut *mut Node, value: *mut Node) {
-    // SAFETY: The caller's promise.
+unsafe fn link_in<L: Layout>(at: *mut u8, behind: usize, link: Link, number: usize, mark: usize) {
+    // SAFETY: The caller's promise; what is on a list stays an object until it left.
     unsafe {
-        let (node, next) = (bare(value), *at);
-        (*node).next = next;
-        (*node).back = at;
-        if !next.is_null() {
-            (*bare(next)).back = addr_of_mut!((*node).next);
+        let next = L::read(at);
+        L::write(object::next::<L>(number, link), next);
+        // The mark: see `Conn::saved`.
+        L::write(object::previous::<L>(number, link), behind | L::MARK);
+        if next & !L::MARK != 0 {
+            L::write(
+                object::previous::<L>(next & !L::MARK, link),
+                number | L::MARK,
+            );
         }
-        *at = value;
+        L::write(at, number | mark);
     }
 }
 
-/// Takes a node off its list.
+/// Takes an object off the list that `head` leads to.
 ///
 /// # Safety
 ///
-/// The lock of the list is held, and the node is on it.
+/// The lock of the list is held, and the object is on it.
 #[inline]
-unsafe fn unlink(node: *mut Node) {
-    // SAFETY: The caller's promise.
+unsafe fn unlink<L: Layout>(head: *mut u8, link: Link, number: usize) {
+    // SAFETY: The caller's promise; what is on a list stays an object until it left.
     unsafe {
-        let next = (*node).next;
-        *(*node).back = next;
-        if !next.is_null() {
-            (*bare(next)).back = (*node).back;
+        let next = L::read(object::next::<L>(number, link));
+        let previous = L::read(object::previous::<L>(number, link));
+        let at = if previous == L::MARK {
+            head
+        } else {
+            object::next::<L>(previous & !L::MARK, link)
+        };
+        L::write(at, next);
+        if next & !L::MARK != 0 {
+            L::write(object::previous::<L>(next & !L::MARK, link), previous);
         }
     }
 }
 
-/// One list.
-#[repr(C)]
-struct List {
-    lock: Opaque<bindings::spinlock_t>,
-    /// Carries [`PLACE`].
-    first: *mut Node,
-}
+/// The lock of a piece of all lists. Alone on its line of the cache.
+#[repr(C, align(64))]
+struct Lock(Opaque<bindings::spinlock_t>);
 
-/// The lists, as many for each [`Link`].
+/// The lists, as many for each [`Link`]. They are in pieces, by the low bits of their numbers,
+/// each of which has one lock.
 ///
 /// # Invariants
 ///
-/// `lists` points to `LINKS * len` initialised lists that belong to this value; `len` is a power
-/// of two. An entry on a list has a reference for that, which is given back after it left.
+/// `heads` points to the heads of `LISTED * len` lists, `locks` to `shards` initialised locks;
+/// both belong to this value. `len` and `shards` are powers of two, the latter not larger. An
+/// entry on a list has a reference for that, which is given back after it left.
 pub(crate) struct Lists {
-    lists: NonNull<List>,
+    heads: NonNull<u8>,
+    locks: NonNull<Lock>,
     len: u32,
+    shards: u32,
+    is_far: bool,
 }
 
-// SAFETY: The pointer owns its target, which is made to be shared.
+// SAFETY: The pointers own their targets, which are made to be shared.
 unsafe impl Send for Lists {}
-// SAFETY: As above; all access is under the lists' locks.
+// SAFETY: As above; all access is under the locks.
 unsafe impl Sync for Lists {}
 
 impl Lists {
-    /// Allocates at least `len` empty lists for each link. May sleep.
-    pub(crate) fn new(len: u32) -> Result<Self> {
-        let len = len.checked_next_power_of_two().ok_or(ENOMEM)?;
-        let all = LINKS.checked_mul(len as usize).ok_or(ENOMEM)?;
-        let bytes = all.checked_mul(size_of::<List>()).ok_or(ENOMEM)?;
-        // SAFETY: Process context. Zeroed, a list is empty.
-        let lists = NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) }).ok_or(ENOMEM)?;
-        let lists = lists.cast::<List>();
-        for index in 0..all {
+    /// Allocates at least `len` empty lists for each link, in at least `shards` pieces. May sleep.
+    pub(crate) fn new(len: u32, shards: u32) -> Result<Self> {
+        let shards = shards.checked_next_power_of_two().ok_or(ENOMEM)?;
+        let len = len.max(shards).checked_next_power_of_two().ok_or(ENOMEM)?;
+        let is_far = object::is_far();
+        let half = if is_far { Far::HALF } else { Near::HALF };
+        let allocate = |count: usize, size: usize| {
+            let bytes = count.checked_mul(size)?;
+            // SAFETY: Process context. Zeroed, a list is empty.
+            NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) })
+        };
+        let all = LISTED.checked_mul(len as usize).ok_or(ENOMEM)?;
+        let heads = allocate(all, half).ok_or(ENOMEM)?;
+        let Some(locks) = allocate(shards as usize, size_of::<Lock>()) else {
+            // SAFETY: Allocated above; nobody knows of them.
+            unsafe { bindings::kvfree(heads.as_ptr()) };
+            return Err(ENOMEM);
+        };
+        let locks = locks.cast::<Lock>();
+        for index in 0..shards as usize {
             // SAFETY: In bounds, and not in use yet.
-            unsafe {
-                let list = lists.as_ptr().add(index);
-                bindings::rct_spin_lock_init_links(addr_of_mut!((*list).lock).cast());
-            }
+            unsafe { bindings::rct_spin_lock_init_links(locks.as_ptr().add(index).cast()) };
         }
         // INVARIANT: as just made.
-        Ok(Self { lists, len })
+        Ok(Self {
+            heads: heads.cast(),
+            locks,
+            len,
+            shards,
+            is_far,
+        })
     }
 
-    fn list(&self, link: Link, number: u32) -> *mut List {
+    /// In how many pieces the lists are.
+    #[inline]
+    pub(crate) fn shards(&self) -> u32 {
+        self.shards
+    }
+
+    /// What leads to the first object of a list.
+    #[inline]
+    fn head<L: Layout>(&self, link: Link, number: u32) -> *mut u8 {
         let first = (link as usize).wrapping_mul(self.len as usize);
         let index = first.wrapping_add((number & self.len.wrapping_sub(1)) as usize);
-        // SAFETY: In bounds by the mask.
-        unsafe { self.lists.as_ptr().add(index) }
+        // SAFETY: In bounds by the mask, for the links that have lists.
+        unsafe { self.heads.as_ptr().add(index.wrapping_mul(L::HALF)) }
     }
 
-    /// Runs `f` with the list's lock held.
+    /// Runs `f` with the lock of one piece of all lists held.
     #[inline]
-    fn locked<R>(
+    pub(crate) fn locked<R>(
         &self,
-        link: Link,
-        number: u32,
+        shard: u32,
         _bh: &BhDisabled,
-        f: impl FnOnce(*mut *mut Node) -> R,
+        f: impl FnOnce(&Piece<'_>) -> R,
     ) -> R {
-        let list = self.list(link, number);
-        // SAFETY: Initialised with the list; bottom halves are off.
-        unsafe { bindings::rct_spin_lock(addr_of_mut!((*list).lock).cast()) };
-        // SAFETY: A field of a list.
-        let result = f(unsafe { addr_of_mut!((*list).first) });
+        let index = (shard & self.shards.wrapping_sub(1)) as usize;
+        // SAFETY: In bounds by the mask.
+        let lock = unsafe { self.locks.as_ptr().add(index) };
+        // SAFETY: Initialised with the lists; bottom halves are off.
+        unsafe { bindings::rct_spin_lock(lock.cast()) };
+        let result = f(&Piece(self));
         // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock(addr_of_mut!((*list).lock).cast()) };
+        unsafe { bindings::rct_spin_unlock(lock.cast()) };
         result
-    }
-
-    /// Puts an entry on a list, where it stays until it [leaves](Self::leave), which is before
-    /// the reference is given back that keeps it there.
-    #[inline]
-    pub(crate) fn join(&self, link: Link, number: u32, conn: &Conn, bh: &BhDisabled) {
-        // SAFETY: The lock is held, and the caller sees to it that the entry is on no such list.
-        self.locked(link, number, bh, |first| unsafe {
-            link_in(first, node_of(conn, link));
-        });
-    }
-
-    /// Takes an entry off the list that it was put on.
-    #[inline]
-    pub(crate) fn leave(&self, link: Link, number: u32, conn: &Conn, bh: &BhDisabled) {
-        // SAFETY: The lock is held, and the caller has put the entry there.
-        self.locked(link, number, bh, |_| unsafe {
-            unlink(node_of(conn, link));
-        });
     }
 }
 
 impl Drop for Lists {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the allocation is ours. Entries have left it, and a
-        // place keeps it.
-        unsafe { bindings::kvfree(self.lists.as_ptr().cast()) };
+        // SAFETY: By the type invariants the allocations are ours. Entries have left, and a
+        // place keeps them.
+        unsafe {
+            bindings::kvfree(self.heads.as_ptr().cast());
+            bindings::kvfree(self.locks.as_ptr().cast());
+        }
     }
 }
 
-/// As many nodes are looked at with a lock held.
+/// One piece of all lists, whose lock is held.
+pub(crate) struct Piece<'a>(&'a Lists);
+
+impl Piece<'_> {
+    /// Puts an entry on a list, where it stays until it [leaves](Self::leave), which is before
+    /// the reference is given back that keeps it there. The list belongs to this piece.
+    #[inline]
+    pub(crate) fn join(&self, link: Link, number: u32, conn: &Conn) {
+        if self.0.is_far {
+            self.join_as::<Far>(link, number, conn);
+        } else {
+            self.join_as::<Near>(link, number, conn);
+        }
+    }
+
+    #[inline]
+    fn join_as<L: Layout>(&self, link: Link, number: u32, conn: &Conn) {
+        let head = self.0.head::<L>(link, number);
+        // SAFETY: The lock is held; the entry is an object of the slab, not a template, and the
+        // caller sees to it that it is on no such list.
+        unsafe { link_in::<L>(head, 0, link, L::number(conn.address()), 0) };
+    }
+
+    /// Takes an entry off the list that it was put on.
+    #[inline]
+    pub(crate) fn leave(&self, link: Link, number: u32, conn: &Conn) {
+        if self.0.is_far {
+            self.leave_as::<Far>(link, number, conn);
+        } else {
+            self.leave_as::<Near>(link, number, conn);
+        }
+    }
+
+    #[inline]
+    fn leave_as<L: Layout>(&self, link: Link, number: u32, conn: &Conn) {
+        let head = self.0.head::<L>(link, number);
+        // SAFETY: The lock is held, and the caller has put the entry there.
+        unsafe { unlink::<L>(head, link, L::number(conn.address())) };
+    }
+}
+
+/// As many objects are looked at with a lock held.
 const SLICE: u32 = 64;
 
 /// What [`Place::find`] found.
@@ -257,48 +251,58 @@ pub(crate) enum Found {
 ///
 /// # Invariants
 ///
-/// `node` is on the list that `on` says, and on none if that is [`None`].
+/// `object` is an object of the slab that belongs to this value and never becomes an entry. It
+/// is on the list that `on` says, and on none if that is [`None`].
 pub(crate) struct Place {
     lists: Arc<Lists>,
-    node: Opaque<Node>,
+    object: NonNull<bindings::nf_conn>,
     on: Option<(Link, u32)>,
-    _pin: PhantomPinned,
 }
 
-// SAFETY: The node is used under the list's lock only.
+// SAFETY: The object is used under the list's lock only.
 unsafe impl Send for Place {}
 
 impl Place {
-    /// On no list.
-    pub(crate) fn new(lists: Arc<Lists>) -> Self {
+    /// On no list. `ENOMEM`: no memory.
+    pub(crate) fn new(lists: Arc<Lists>) -> Result<Self> {
+        // Readers under RCU may still look at the former entry: nothing of that is changed, but
+        // for its links, which they do not follow.
+        let object = slab::allocate().ok_or(ENOMEM)?;
         // INVARIANT: on none.
-        Self {
+        Ok(Self {
             lists,
-            node: Opaque::new(Node {
-                next: null_mut(),
-                back: null_mut(),
-            }),
+            object,
             on: None,
-            _pin: PhantomPinned,
-        }
+        })
     }
 
-    /// The pointer by which others know it.
-    fn value(&self) -> *mut Node {
-        self.node.get().map_addr(|address| address | PLACE)
+    /// The lists.
+    pub(crate) fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
+    fn number<L: Layout>(&self) -> usize {
+        L::number(self.object.as_ptr() as usize)
     }
 
     /// Goes to the beginning of a list.
-    pub(crate) fn enter(mut self: Pin<&mut Self>, link: Link, number: u32) {
-        self.as_mut().quit();
-        // SAFETY: Nothing is moved out.
-        let this = unsafe { self.get_unchecked_mut() };
-        let (bh, value) = (BhDisabled::new(), this.value());
-        // SAFETY: The lock is held; the node is on no list, and pinned until it leaves this one.
-        this.lists
-            .locked(link, number, &bh, |first| unsafe { link_in(first, value) });
+    pub(crate) fn enter(&mut self, link: Link, number: u32) {
+        self.quit();
+        if self.lists.is_far {
+            self.enter_as::<Far>(link, number);
+        } else {
+            self.enter_as::<Near>(link, number);
+        }
         // INVARIANT: as just done.
-        this.on = Some((link, number));
+        self.on = Some((link, number));
+    }
+
+    fn enter_as<L: Layout>(&self, link: Link, number: u32) {
+        let head = self.lists.head::<L>(link, number);
+        // SAFETY: The lock is held, and the object is on no list.
+        self.lists.locked(number, &BhDisabled::new(), |_| unsafe {
+            link_in::<L>(head, 0, link, self.number::<L>(), L::MARK);
+        });
     }
 
     /// Whether it is on a list.
@@ -307,62 +311,75 @@ impl Place {
     }
 
     /// Leaves its list.
-    pub(crate) fn quit(self: Pin<&mut Self>) {
-        // SAFETY: Nothing is moved out.
-        let this = unsafe { self.get_unchecked_mut() };
-        if let Some((link, number)) = this.on.take() {
-            let (bh, node) = (BhDisabled::new(), this.node.get());
-            // SAFETY: The lock is held, and by the type invariants the node is on that list.
-            this.lists
-                .locked(link, number, &bh, |_| unsafe { unlink(node) });
+    pub(crate) fn quit(&mut self) {
+        if let Some((link, number)) = self.on.take() {
+            if self.lists.is_far {
+                self.quit_as::<Far>(link, number);
+            } else {
+                self.quit_as::<Near>(link, number);
+            }
         }
+    }
+
+    fn quit_as<L: Layout>(&self, link: Link, number: u32) {
+        let head = self.lists.head::<L>(link, number);
+        // SAFETY: The lock is held, and the caller says that the object is on that list.
+        self.lists.locked(number, &BhDisabled::new(), |_| unsafe {
+            unlink::<L>(head, link, self.number::<L>());
+        });
     }
 
     /// The next entry behind the place that `wanted` says, but not `past`, if that is the first.
     ///
-    /// Looks at a number of nodes that is bounded.
-    pub(crate) fn find(
-        self: Pin<&mut Self>,
+    /// Looks at a number of objects that is bounded.
+    pub(crate) fn find(&mut self, past: Option<&Conn>, wanted: impl Fn(&Conn) -> bool) -> Found {
+        match self.on {
+            None => Found::End,
+            Some((link, number)) if self.lists.is_far => {
+                self.find_as::<Far>(link, number, past, wanted)
+            }
+            Some((link, number)) => self.find_as::<Near>(link, number, past, wanted),
+        }
+    }
+
+    fn find_as<L: Layout>(
+        &self,
+        link: Link,
+        number: u32,
         past: Option<&Conn>,
         wanted: impl Fn(&Conn) -> bool,
     ) -> Found {
-        // SAFETY: Nothing is moved out.
-        let this = unsafe { self.get_unchecked_mut() };
-        let Some((link, number)) = this.on else {
-            return Found::End;
-        };
-        let (node, value) = (this.node.get(), this.value());
-        let past = past.map_or(null_mut(), |conn| node_of(conn, link));
-        let bh = BhDisabled::new();
-        this.lists.locked(link, number, &bh, |_| {
-            // SAFETY: By the type invariants the node is on this list, whose lock is held.
-            let own = unsafe { addr_of_mut!((*node).next) };
+        let head = self.lists.head::<L>(link, number);
+        let own = self.number::<L>();
+        let past = past.map_or(0, |conn| L::number(conn.address()));
+        self.lists.locked(number, &BhDisabled::new(), |_| {
             let mut at = own;
             let mut found = Found::More;
             for _ in 0..SLICE {
-                // SAFETY: As above: the `next` of a node on the list.
-                let next = unsafe { *at };
-                if next.is_null() {
+                // SAFETY: On this list, whose lock is held.
+                let next = unsafe { L::read(object::next::<L>(at, link)) };
+                if next == 0 {
                     found = Found::End;
                     break;
                 }
-                if next.addr() & PLACE == 0 && next != past {
-                    // SAFETY: An entry's node for this link; the list has a reference.
-                    let conn = unsafe { entry_of(next, link) };
+                if next & L::MARK == 0 && next != past {
+                    let address = L::address(next);
+                    // SAFETY: What is on the list without a mark is an entry, to which the list
+                    // has a reference.
+                    let conn = unsafe { Conn::from_raw(address as *mut bindings::nf_conn) };
                     if wanted(conn) {
                         found = Found::Entry(ARef::from(conn));
                         break;
                     }
                 }
-                // SAFETY: A node on the list.
-                at = unsafe { addr_of_mut!((*bare(next)).next) };
+                at = next & !L::MARK;
             }
             if at != own {
-                // SAFETY: Both are on this list, whose lock is held; the node goes from one
+                // SAFETY: Both are on this list, whose lock is held; our object goes from one
                 // place on it to another.
                 unsafe {
-                    unlink(node);
-                    link_in(at, value);
+                    unlink::<L>(head, link, own);
+                    link_in::<L>(object::next::<L>(at, link), at, link, own, L::MARK);
                 }
             }
             found
@@ -372,7 +389,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // SAFETY: It was pinned if it is on a list, and is not moved any more.
-        unsafe { Pin::new_unchecked(self) }.quit();
+        self.quit();
+        // SAFETY: By the type invariants the object is ours, and on no list any more.
+        unsafe { slab::release(self.object) };
     }
 }

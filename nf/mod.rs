@@ -40,6 +40,7 @@ pub(crate) mod nat_hook;
 pub(crate) mod net;
 pub(crate) mod nfnetlink;
 pub(crate) mod notify;
+mod object;
 pub(crate) mod original_dst;
 pub(crate) mod pair;
 pub(crate) mod params;

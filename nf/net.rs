@@ -20,7 +20,8 @@ use kernel::{
 
 use super::{
     bag::Bag,
-    bindings, //
+    bindings,
+    rcu::Rcu, //
 };
 
 /// A network namespace.
@@ -99,6 +100,13 @@ impl Net {
         // SAFETY: Registered by `PernetRegistration`; `P` is valid when zeroed, and the memory
         // lives as long as the namespace.
         unsafe { &*bindings::rct_net_generic(self.raw(), P::place().id.load(Relaxed)).cast() }
+    }
+
+    /// [`Net::state`], for who is in a section of RCU and need not enter another one.
+    #[inline]
+    pub(crate) fn state_in<P: Pernet>(&self, _rcu: Rcu<'_>) -> &P {
+        // SAFETY: As above; the kernel's array of pointers to such memory stays for the section.
+        unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::place().id.load(Relaxed)).cast() }
     }
 
     /// Whether a rule uses labels.

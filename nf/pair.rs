@@ -114,13 +114,6 @@ impl<'bh> LockedPair<'bh> {
         if conn.is_confirmed() {
             return Err(conn);
         }
-        // SAFETY: The node is on no chain. A node that looks linked, but is not, is what C
-        // code expects of such an entry.
-        unsafe {
-            bindings::rct_nulls_add_fake(core::ptr::addr_of_mut!(
-                (*conn.raw()).tuplehash[Dir::Original as usize].hnnode
-            ));
-        }
         self.reply.push(&conn, Dir::Reply);
         Self::confirm(conn);
         Ok(())

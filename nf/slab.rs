@@ -2,11 +2,17 @@
 
 //! The slab that connection entries come from: type-stable under RCU.
 //!
+//! Each CPU has room for one object that was freed there, which the next entry takes: of a
+//! packet that rules refuse, the entry is freed before the next packet comes.
+//!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
-use core::ptr::{
-    null_mut,
-    NonNull, //
+use core::{
+    ffi::c_void,
+    ptr::{
+        null_mut,
+        NonNull, //
+    }, //
 };
 
 use kernel::{
@@ -19,17 +25,22 @@ use kernel::{
 
 use super::{
     bindings,
-    links, //
+    net,
+    object, //
 };
 
 /// The cache. Null before [`ConnCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
+/// For each CPU, an object that is free, or null. Null itself where `CACHE` is.
+static SPARE: Atomic<*mut c_void> = Atomic::new(null_mut());
+
 /// The life of the cache.
 ///
 /// # Invariants
 ///
-/// `CACHE` points to the cache, and there is one value of this type.
+/// `CACHE` points to the cache, `SPARE` to a pointer for each CPU, and there is one value of this
+/// type.
 pub(crate) struct ConnCache(());
 
 impl ConnCache {
@@ -38,11 +49,22 @@ impl ConnCache {
         if !CACHE.load(Relaxed).is_null() {
             return Err(EBUSY);
         }
+        let (size, alignment, free_link) = object::choose();
         // SAFETY: Process context. CAST: a few hundred.
-        let cache = unsafe { bindings::rct_conn_cache_create(links::OBJECT_SIZE as u32) };
+        let cache = unsafe {
+            bindings::rct_conn_cache_create(size as u32, alignment as u32, free_link as u32)
+        };
         if cache.is_null() {
             return Err(ENOMEM);
         }
+        // SAFETY: Process context.
+        let spare = unsafe { bindings::rct_percpu_slot_alloc() };
+        if spare.is_null() {
+            // SAFETY: Just made.
+            unsafe { bindings::kmem_cache_destroy(cache) };
+            return Err(ENOMEM);
+        }
+        SPARE.store(spare, Relaxed);
         CACHE.store(cache, Relaxed);
         // INVARIANT: just created.
         Ok(Self(()))
@@ -52,10 +74,25 @@ impl ConnCache {
 impl Drop for ConnCache {
     /// Every entry is back by now, or the kernel complains.
     fn drop(&mut self) {
-        let cache = CACHE.load(Relaxed);
+        let (cache, spare) = (CACHE.load(Relaxed), SPARE.load(Relaxed));
         CACHE.store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; nobody allocates any more.
-        unsafe { bindings::kmem_cache_destroy(cache) };
+        SPARE.store(null_mut(), Relaxed);
+        let mut from = 0;
+        while let Some(cpu) = net::possible_cpu(from) {
+            // SAFETY: By the type invariants; nobody allocates or frees any more.
+            unsafe {
+                let object = *bindings::rct_percpu_slot_of(spare, cpu);
+                if !object.is_null() {
+                    bindings::kmem_cache_free(cache, object);
+                }
+            }
+            from = cpu.saturating_add(1);
+        }
+        // SAFETY: As above.
+        unsafe {
+            bindings::rct_percpu_slot_free(spare);
+            bindings::kmem_cache_destroy(cache);
+        }
     }
 }
 
@@ -66,9 +103,21 @@ pub(super) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
     if cache.is_null() {
         return None;
     }
-    // SAFETY: The cache is alive: its owner goes after all who could call this.
+    // SAFETY: The cache is alive, and with it its slots: its owner goes after all who could call
+    // this.
+    let spare = unsafe { bindings::rct_percpu_slot_take(SPARE.load(Relaxed)) };
+    if let Some(spare) = NonNull::new(spare) {
+        return Some(spare.cast());
+    }
+    // SAFETY: As above.
     let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
-    NonNull::new(memory.cast())
+    let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
+    if !object::is_in_reach(conn.as_ptr() as usize) {
+        // SAFETY: Just allocated.
+        unsafe { release(conn) };
+        return None;
+    }
+    Some(conn)
 }
 
 /// Gives memory back.
@@ -78,7 +127,11 @@ pub(super) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
 /// `conn` came from [`allocate`] and is not used any more, but by readers under RCU.
 #[inline]
 pub(super) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
-    // SAFETY: The caller's promise; an entry is out, so the cache is alive.
+    // SAFETY: An entry is out, so the cache is alive, and with it its slots.
+    if unsafe { bindings::rct_percpu_slot_fill(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
+        return;
+    }
+    // SAFETY: The caller's promise; as above.
     unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), conn.as_ptr().cast()) };
 }
 

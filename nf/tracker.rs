@@ -36,7 +36,7 @@ pub(crate) trait Tracker: 'static {
     fn update(net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict;
 
     /// The last reference to an entry is gone.
-    fn destroy(conn: Doomed);
+    fn destroy(conn: Doomed, rcu: Rcu<'_>);
 
     /// The tuple of the way that `skb` goes, as seen before any translation.
     fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Self::Tuple>;
@@ -115,10 +115,18 @@ unsafe extern "C" fn update<T: Tracker>(
 ///
 /// # Safety
 ///
-/// For the core alone, with an entry whose last reference it gave back.
+/// For the core alone, with an entry whose last reference it gave back, under
+/// `rcu_read_lock()`.
 unsafe extern "C" fn destroy<T: Tracker>(nfct: *mut bindings::nf_conntrack) {
-    // SAFETY: The count just became zero; `ct_general` is the entry's first field.
-    T::destroy(unsafe { Doomed::from_raw(NonNull::new_unchecked(nfct.cast())) });
+    // SAFETY: The count just became zero; `ct_general` is the entry's first field. The core
+    // looked us up under `rcu_read_lock()`.
+    let (doomed, rcu) = unsafe {
+        (
+            Doomed::from_raw(NonNull::new_unchecked(nfct.cast())),
+            Rcu::assume_held(),
+        )
+    };
+    T::destroy(doomed, rcu);
 }
 
 /// [`Tracker::tuple_of`], as the core calls it.

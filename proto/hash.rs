@@ -137,6 +137,23 @@ const fn widening_product(a: u32, b: u32) -> u64 {
     (a as u64).wrapping_mul(b as u64)
 }
 
+/// The hash of a tuple's source, protocol and zone: three words for IPv4, six for IPv6.
+#[inline]
+pub fn source_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
+    let [a, b, c, d, source, .., last] = key.halves();
+    let ([_, _, l0, l1], [_, _, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
+    let place = u32::from(zone_id) | u32::from(protonum).wrapping_shl(16);
+    let initval = seed ^ net_mix;
+    if u16::from_ne_bytes([l0, l1]) == IPV4 {
+        return jhash_3words(a, source, place, initval);
+    }
+    Lanes::new(6, initval)
+        .absorb(a, b, c)
+        .mix()
+        .absorb(d, source, place)
+        .finish()
+}
+
 /// The hash of a tuple in a zone of a namespace: of what differs between tuples of one family, three
 /// words for IPv4, nine for IPv6.
 ///

@@ -227,6 +227,15 @@ impl Tuple {
         Some(answer.with_direction(self.direction().opposite()))
     }
 
+    /// The five words of the tuple in memory, direction and all.
+    #[inline]
+    pub const fn words(&self) -> [u64; 5] {
+        let [a, b, c, d, last] = self.key().0;
+        let [l0, l1, l2, l3, l4, l5, l6, _] = last.to_ne_bytes();
+        let last = u64::from_ne_bytes([l0, l1, l2, l3, l4, l5, l6, self.dir]);
+        [a, b, c, d, last]
+    }
+
     /// The tuple's identity, for hashing and comparing.
     #[inline]
     pub const fn key(&self) -> Key {
@@ -307,6 +316,33 @@ impl Key {
             },
             protonum,
         )
+    }
+
+    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
+    #[inline]
+    pub const fn answer(&self) -> Option<[u64; 5]> {
+        let [a, b, c, d, source, f, g, h, i, last] = self.halves();
+        let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
+        if matches!(protonum, protocol::ICMP | protocol::ICMPV6) {
+            return self.answer_to_query();
+        }
+        let source = u32::from_ne_bytes([d0, d1, l0, l1]);
+        let last = u32::from_ne_bytes([s0, s1, protonum, Direction::Reply.to_u8()]);
+        Some([
+            join(f, g),
+            join(h, i),
+            join(source, a),
+            join(b, c),
+            join(d, last),
+        ])
+    }
+
+    #[inline(never)]
+    const fn answer_to_query(&self) -> Option<[u64; 5]> {
+        match self.tuple().invert() {
+            Some(answer) => Some(answer.words()),
+            None => None,
+        }
     }
 
     /// All of a tuple's last word but the byte with the direction.

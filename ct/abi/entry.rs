@@ -38,6 +38,7 @@ use crate::{
         ecache::Requester,
         ext,
         net::Net,
+        rcu::RcuGuard,
         skb::CtInfo,
         tracker::Tracker, //
     },
@@ -47,7 +48,8 @@ c_export! {
     /// The last reference to an entry is gone.
     fn nf_ct_destroy(nfct: *mut bindings::nf_conntrack) {
         // SAFETY: The count just became zero; `ct_general` is the entry's first field.
-        RustCt::destroy(unsafe { Doomed::from_raw(NonNull::new_unchecked(nfct.cast())) });
+        let doomed = unsafe { Doomed::from_raw(NonNull::new_unchecked(nfct.cast())) };
+        RustCt::destroy(doomed, RcuGuard::new().token());
     }
 }
 

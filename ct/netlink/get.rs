@@ -7,8 +7,6 @@
 //! asked for is not gone through; and neither a lock is held nor are bottom halves off while a
 //! message is written.
 
-use core::pin::Pin;
-
 use kernel::{
     prelude::*,
     sync::aref::ARef, //
@@ -147,7 +145,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 filter,
                 zero: ZERO,
                 walk: Walk::new(scope),
-                place: KBox::pin(index::place()?, GFP_KERNEL)?,
+                place: index::place()?,
             });
         }
         let conn = find_named(request)?;
@@ -161,7 +159,7 @@ struct Entries {
     filter: Option<Filter>,
     zero: bool,
     walk: Walk,
-    place: Pin<KBox<Place>>,
+    place: Place,
 }
 
 impl Dump for Entries {
@@ -176,7 +174,7 @@ impl Dump for Entries {
             0
         };
         let mut past: Option<ARef<Conn>> = None;
-        while let Some(conn) = self.walk.next(self.place.as_mut(), net, past.as_deref()) {
+        while let Some(conn) = self.walk.next(&mut self.place, net, past.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, Why::TimedOut);
             } else if filter::passes(&self.filter, &conn)

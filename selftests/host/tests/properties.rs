@@ -120,6 +120,16 @@ proptest! {
     }
 
     #[test]
+    fn key_knows_the_answer(tuple in any_tuple()) {
+        let tuple = tuple.with_direction(Direction::Original);
+        prop_assert_eq!(tuple.key().answer(), tuple.invert().map(|answer| answer.words()));
+        let mut words = *tuple.key().words();
+        prop_assert_eq!(tuple.words(), words);
+        words[4] = tuple.with_direction(Direction::Reply).words()[4];
+        prop_assert_eq!(words[4].to_ne_bytes()[7], 1);
+    }
+
+    #[test]
     fn equality_is_of_all_bytes(a in any_tuple(), b in any_tuple()) {
         let same = (a.src, a.src_key, a.l3num, a.dst, a.dst_key, a.protonum)
             == (b.src, b.src_key, b.l3num, b.dst, b.dst_key, b.protonum);

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An object of the slab: an entry, and the words by which it is linked to others.
+//!
+//! A link leads from object to object, forwards and backwards. As long as all memory lies near
+//! the beginning of the kernel's map of it, an object is told by its number there, in 31 bits,
+//! and a link is one word ([`Near`]). An entry has such words to spare: its chains of the table
+//! and of NAT's sources are followed in one direction only, but the C type has room for two. So
+//! the lists that an entry is on cost it nothing, and the slab's own link, which only free
+//! memory needs, lies in one of them.
+//!
+//! On larger machines the same links are two addresses, which follow the entry ([`Far`]).
+
+use core::mem::{
+    offset_of,
+    size_of, //
+};
+
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed,
+    Release, //
+};
+
+use super::{
+    bindings,
+    conn::Dir, //
+};
+
+/// Why entries are linked to each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Link {
+    /// Namespace and zone are the same.
+    Zone = 0,
+    /// Where the first packet came from.
+    Source = 1,
+    /// Where it went to.
+    Destination = 2,
+    /// What it was translated to.
+    Translated = 3,
+    /// The socket that the first packet came from, for NAT. Readers follow it under RCU, forwards.
+    Origin = 4,
+}
+
+/// How many there are of which [`super::links`] has lists.
+pub(super) const LISTED: usize = 4;
+
+/// How many there are.
+const LINKS: usize = 5;
+
+/// Where the links of an object are, and how they tell another one.
+///
+/// # Safety
+///
+/// [`Layout::offset`] is in bounds of an object, aligned for two halves of a link, and different
+/// for each link; the words there belong to the links alone while the object is linked by them.
+/// [`Layout::address`] undoes [`Layout::number`].
+pub(super) unsafe trait Layout {
+    /// The size of half a link, and what it is aligned to.
+    const HALF: usize;
+    /// For the users of a half: it is in the number of no object, nor in 0, which is none.
+    const MARK: usize;
+    /// The size of an object.
+    const SIZE: usize;
+
+    /// Where a link is.
+    fn offset(link: Link) -> usize;
+
+    /// The number of the object at an address.
+    fn number(address: usize) -> usize;
+
+    /// The address of the object with a number.
+    fn address(number: usize) -> usize;
+
+    /// Reads a half.
+    ///
+    /// # Safety
+    ///
+    /// `half` points to one, valid, aligned, and accessed atomically by all.
+    unsafe fn read(half: *mut u8) -> usize;
+
+    /// Writes a half.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Layout::read`].
+    unsafe fn write(half: *mut u8, value: usize);
+
+    /// As [`Layout::write`]; who reads the value sees what was written before.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Layout::read`].
+    unsafe fn publish(half: *mut u8, value: usize);
+}
+
+/// Where the entry ends.
+const END: usize = size_of::<bindings::nf_conn>().next_multiple_of(8);
+
+/// The word of a tuple's node in a chain that leads backwards, where C code links entries.
+const fn backwards(dir: Dir) -> usize {
+    offset_of!(bindings::nf_conn, tuplehash)
+        + dir as usize * size_of::<bindings::nf_conntrack_tuple_hash>()
+        + offset_of!(bindings::nf_conntrack_tuple_hash, hnnode)
+        + offset_of!(bindings::hlist_nulls_node, pprev)
+}
+
+const SOURCE_NODE: usize = offset_of!(bindings::nf_conn, nat_bysource);
+
+/// Halves of 32 bits, in words that the entry does not use.
+pub(super) struct Near;
+
+/// Objects begin at a multiple of it.
+const UNIT_BITS: u32 = 8;
+
+// SAFETY: The words are those of `nf_conn` that our chains leave alone, or behind it; each is
+// aligned for two halves.
+unsafe impl Layout for Near {
+    const HALF: usize = size_of::<u32>();
+    const MARK: usize = 1 << 31;
+    const SIZE: usize = (END + size_of::<u64>()).next_multiple_of(1 << UNIT_BITS);
+
+    #[inline]
+    fn offset(link: Link) -> usize {
+        match link {
+            Link::Zone => END,
+            Link::Source => const { backwards(Dir::Original) },
+            Link::Destination => const { backwards(Dir::Reply) },
+            Link::Translated => const { SOURCE_NODE + offset_of!(bindings::hlist_node, pprev) },
+            Link::Origin => const { SOURCE_NODE + offset_of!(bindings::hlist_node, next) },
+        }
+    }
+
+    #[inline]
+    fn number(address: usize) -> usize {
+        // SAFETY: Reads what does not change.
+        address.wrapping_sub(unsafe { bindings::rct_page_offset() }) >> UNIT_BITS
+    }
+
+    #[inline]
+    fn address(number: usize) -> usize {
+        // SAFETY: Reads what does not change.
+        (number << UNIT_BITS).wrapping_add(unsafe { bindings::rct_page_offset() })
+    }
+
+    #[inline]
+    unsafe fn read(half: *mut u8) -> usize {
+        // SAFETY: The caller's promise.
+        unsafe { Atomic::<u32>::from_ptr(half.cast()) }.load(Relaxed) as usize
+    }
+
+    #[inline]
+    unsafe fn write(half: *mut u8, value: usize) {
+        // CAST: the number and the mark have 32 bits.
+        // SAFETY: The caller's promise.
+        unsafe { Atomic::<u32>::from_ptr(half.cast()) }.store(value as u32, Relaxed);
+    }
+
+    #[inline]
+    unsafe fn publish(half: *mut u8, value: usize) {
+        // CAST: the number and the mark have 32 bits.
+        // SAFETY: The caller's promise.
+        unsafe { Atomic::<u32>::from_ptr(half.cast()) }.store(value as u32, Release);
+    }
+}
+
+/// Halves that are addresses, behind the entry.
+pub(super) struct Far;
+
+// SAFETY: The words follow the entry, two for each link.
+unsafe impl Layout for Far {
+    const HALF: usize = size_of::<usize>();
+    const MARK: usize = 1;
+    const SIZE: usize = END + LINKS * 2 * size_of::<usize>();
+
+    #[inline]
+    fn offset(link: Link) -> usize {
+        END.wrapping_add((link as usize).wrapping_mul(2 * size_of::<usize>()))
+    }
+
+    #[inline]
+    fn number(address: usize) -> usize {
+        address
+    }
+
+    #[inline]
+    fn address(number: usize) -> usize {
+        number
+    }
+
+    #[inline]
+    unsafe fn read(half: *mut u8) -> usize {
+        // SAFETY: The caller's promise.
+        unsafe { Atomic::<usize>::from_ptr(half.cast()) }.load(Relaxed)
+    }
+
+    #[inline]
+    unsafe fn write(half: *mut u8, value: usize) {
+        // SAFETY: The caller's promise.
+        unsafe { Atomic::<usize>::from_ptr(half.cast()) }.store(value, Relaxed);
+    }
+
+    #[inline]
+    unsafe fn publish(half: *mut u8, value: usize) {
+        // SAFETY: The caller's promise.
+        unsafe { Atomic::<usize>::from_ptr(half.cast()) }.store(value, Release);
+    }
+}
+
+/// Which of the two is in use. Set before there is an object.
+static IS_FAR: Atomic<bool> = Atomic::new(false);
+
+/// Chooses how objects are linked, for as much memory as there is now. Returns the size of an
+/// object, what it is aligned to, and where the slab may keep a link of its own in free ones.
+pub(super) fn choose() -> (usize, usize, usize) {
+    // SAFETY: Reads a variable.
+    let far = !is_near(unsafe { bindings::rct_memory_end() });
+    IS_FAR.store(far, Relaxed);
+    // Nobody reads that word of an object that is free, not even under RCU.
+    if far {
+        (Far::SIZE, size_of::<usize>(), Far::offset(Link::Zone))
+    } else {
+        (Near::SIZE, 1 << UNIT_BITS, Near::offset(Link::Zone))
+    }
+}
+
+/// Whether objects are linked by addresses.
+#[inline]
+pub(super) fn is_far() -> bool {
+    IS_FAR.load(Relaxed)
+}
+
+#[inline]
+fn is_near(address: usize) -> bool {
+    Near::number(address) < Near::MARK
+}
+
+/// Whether an object at this address can be linked: memory may have been added.
+#[inline]
+pub(super) fn is_in_reach(address: usize) -> bool {
+    is_near(address) || is_far()
+}
+
+/// The half of an object's link that leads forwards.
+///
+/// # Safety
+///
+/// `number` is that of an object of the slab.
+#[inline]
+pub(super) unsafe fn next<L: Layout>(number: usize, link: Link) -> *mut u8 {
+    // SAFETY: The caller's promise.
+    unsafe { half::<L>(number, link, NEXT) }
+}
+
+/// The half of an object's link that leads backwards.
+///
+/// # Safety
+///
+/// As for [`next`].
+#[inline]
+pub(super) unsafe fn previous<L: Layout>(number: usize, link: Link) -> *mut u8 {
+    // SAFETY: The caller's promise.
+    unsafe { half::<L>(number, link, 1 - NEXT) }
+}
+
+/// # Safety
+///
+/// As for [`next`]; `which` is 0 or 1.
+#[inline]
+unsafe fn half<L: Layout>(number: usize, link: Link, which: usize) -> *mut u8 {
+    let at = L::offset(link).wrapping_add(which * L::HALF);
+    // SAFETY: In bounds, by the contract of the trait.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(L::address(number)).add(at) }
+}
+
+/// Which of the two halves leads forwards: the other one has the highest bit of both, taken as
+/// one number.
+const NEXT: usize = if cfg!(target_endian = "little") { 0 } else { 1 };
