@@ -68,18 +68,23 @@ impl Drop for Room<'_> {
 
 /// Makes room for one more entry, if need be by dropping another one.
 #[inline]
-fn room<'n>(net: &'n Net, hash: TupleHash, rcu: Rcu<'_>) -> Result<Room<'n>> {
-    let room = Room(net.state_in::<NetState>(rcu));
+fn room<'n>(net: &'n Net, state: &'n NetState, hash: TupleHash, rcu: Rcu<'_>) -> Result<Room<'n>> {
+    let room = Room(state);
     if room.0.take_entry() > params::max_entries().load(Relaxed) {
-        if early_drop::drop_one(net, hash, rcu) {
-            net.count_one(Stat::EarlyDrop);
-        } else {
-            gc::hurry();
-            complain(net);
-            return Err(ENOMEM);
-        }
+        make_room(net, hash, rcu)?;
     }
     Ok(room)
+}
+
+#[cold]
+fn make_room(net: &Net, hash: TupleHash, rcu: Rcu<'_>) -> Result {
+    if early_drop::drop_one(net, hash, rcu) {
+        net.count_one(Stat::EarlyDrop);
+        return Ok(());
+    }
+    gc::hurry();
+    complain(net);
+    Err(ENOMEM)
 }
 
 #[cold]
@@ -113,9 +118,33 @@ pub(super) fn create(
     let Some(reply) = key.answer() else {
         return Ok(None);
     };
-    let room = room(net, hash, rcu)?;
-    let mut fresh = Fresh::new(net, zone, *key.words(), reply, hash.pack()).ok_or(ENOMEM)?;
+    let state = net.state_in::<NetState>(rcu);
+    let room = room(net, state, hash, rcu)?;
+    let fresh = Fresh::new(net, zone, key.words(), &reply, hash.pack()).ok_or(ENOMEM)?;
+    let conn = if template.is_none()
+        && !has_usual_parts(net)
+        && !events::are_wanted(net)
+        && state.expectations.load(Relaxed) == 0
+    {
+        fresh.publish()
+    } else {
+        furnish(fresh, net, template, zone, key, rcu)?
+    };
+    // The entry gives the room back when it is destroyed.
+    core::mem::forget(room);
+    Ok(Some(conn))
+}
 
+/// Gives a new entry its parts, and its master if it was expected.
+#[inline(never)]
+fn furnish(
+    mut fresh: Fresh,
+    net: &Net,
+    template: Option<&Conn>,
+    zone: Zone,
+    key: &Key,
+    rcu: Rcu<'_>,
+) -> Result<ARef<Conn>> {
     if template.is_some_and(|template| template.extensions().find::<SynProxy>().is_some()) {
         ext::add::<SeqAdjust>(&mut fresh)?;
         ext::add::<SynProxy>(&mut fresh)?;
@@ -134,14 +163,11 @@ pub(super) fn create(
         // Without memory for it the connection goes on without help.
         let _ = helper::assign(Candidate::of(&mut fresh), template, rcu);
     }
-
-    // The entry gives the room back when it is destroyed.
-    core::mem::forget(room);
     let conn = fresh.publish();
     if let Some(met) = met {
         met.announce(&conn, rcu);
     }
-    Ok(Some(conn))
+    Ok(conn)
 }
 
 /// Makes an entry of which user space knows both tuples, with one reference, not in the table
@@ -156,9 +182,9 @@ pub(super) fn make(
     set_up: impl FnOnce(&mut Fresh) -> Result,
     rcu: Rcu<'_>,
 ) -> Result<ARef<Conn>> {
-    let room = room(net, hash, rcu)?;
-    let mut fresh =
-        Fresh::new(net, zone, original.words(), reply.words(), hash.pack()).ok_or(ENOMEM)?;
+    let room = room(net, net.state_in(rcu), hash, rcu)?;
+    let (original, reply) = (original.words(), reply.words());
+    let mut fresh = Fresh::new(net, zone, &original, &reply, hash.pack()).ok_or(ENOMEM)?;
     if let Err(error) = set_up(&mut fresh) {
         // What NAT had chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
@@ -167,6 +193,12 @@ pub(super) fn make(
     // The entry gives the room back when it is destroyed.
     core::mem::forget(room);
     Ok(fresh.publish())
+}
+
+/// Whether a namespace wants anything of every entry.
+#[inline]
+fn has_usual_parts(net: &Net) -> bool {
+    net.acct() != 0 || net.tstamp() != 0 || net.labels_used()
 }
 
 /// What the namespace wants of every entry. Without memory for it the connection goes on
@@ -193,8 +225,8 @@ pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     if room.0.take_entry() > params::max_entries().load(Relaxed) {
         return Err(ENOSPC);
     }
-    let mut fresh =
-        Fresh::new(net, Zone::DEFAULT, tuple.words(), reply.words(), 0).ok_or(ENOMEM)?;
+    let (original, reply) = (tuple.words(), reply.words());
+    let mut fresh = Fresh::new(net, Zone::DEFAULT, &original, &reply, 0).ok_or(ENOMEM)?;
     add_usual_parts(&mut fresh, net);
     events::prepare(&mut fresh, net, None)?;
     // The entry gives the room back when it is destroyed.

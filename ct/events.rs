@@ -54,17 +54,26 @@ mod setting {
 /// Masks that a rule asks for count whatever the setting is.
 pub(super) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Option<(u16, u16)> {
     let asked = ct_mask != 0 || expect_mask != 0;
-    match net.events() {
-        setting::OFF if !asked => return None,
-        setting::OFF | setting::ALWAYS => {}
-        _ if ecache::someone_listens() => {}
-        _ => return None,
+    let setting = net.events();
+    let off_but_asked = setting == setting::OFF && asked;
+    if !off_but_asked && !are_wanted(net) {
+        return None;
     }
     Some(if asked {
         (ct_mask, expect_mask)
     } else {
         (u16::MAX, u16::MAX)
     })
+}
+
+/// Whether new entries of a namespace get a place for their events, unless rules say otherwise.
+#[inline]
+pub(super) fn are_wanted(net: &Net) -> bool {
+    match net.events() {
+        setting::OFF => false,
+        setting::ALWAYS => true,
+        _ => ecache::someone_listens(),
+    }
 }
 
 /// Gives a new entry the place for its events, where it needs one. `ENOMEM`: no memory.

@@ -37,7 +37,7 @@ use crate::nf::{
         Found,
         Link,
         Lists,
-        Piece,
+        Memberships,
         Place, //
     },
     lock::BhDisabled,
@@ -62,8 +62,8 @@ use super::{
 
 static LISTS: RcuArc<Lists> = RcuArc::empty();
 
-/// The secret of the hash.
-static SEED: Atomic<u32> = Atomic::new(0);
+/// The secret of the hash: odd numbers.
+static FACTORS: [Atomic<u64>; 3] = [const { Atomic::new(1) }; 3];
 
 /// Zones are told apart by their low bits: as many classes there are.
 pub(super) const CLASSES: u32 = 4096;
@@ -80,7 +80,10 @@ pub(super) struct Owner(());
 impl Owner {
     /// Makes the lists, for as many entries as there may be in a namespace. May sleep.
     pub(super) fn new() -> Result<Self> {
-        SEED.store(random::below(u32::MAX), Relaxed);
+        for factor in &FACTORS {
+            let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
+            factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
+        }
         let shards = net::cpus().saturating_mul(2).clamp(2, 64);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
         let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
@@ -180,53 +183,44 @@ impl Key {
     }
 }
 
-/// What lists of a namespace are told apart by.
+/// How the lists of a namespace are found: by a sum of products with secret numbers. Who knew them
+/// could make lists long, at the expense of who asks for them.
 #[derive(Clone, Copy)]
 struct Mixer {
-    secret: u64,
-    shards: u32,
+    first: u64,
+    second: u64,
+    net: u64,
 }
 
 impl Mixer {
     #[inline]
-    fn of(net: &Net, lists: &Lists) -> Self {
+    fn of(net: &Net) -> Self {
         Self {
-            secret: u64::from(SEED.load(Relaxed)) << 32 | u64::from(net.hash_mix()),
-            shards: lists.shards(),
+            first: FACTORS[0].load(Relaxed),
+            second: FACTORS[1].load(Relaxed),
+            net: FACTORS[2].load(Relaxed).wrapping_mul(net.hash_mix().into()),
         }
     }
 
-    /// The first of the pieces of a list, which lie side by side.
+    /// A hash whose high bits depend on all.
     #[inline]
-    fn list(&self, key: &Key) -> u32 {
-        let (kind, [a, b]) = match *key {
-            Key::Class(class) => (0, [class.into(), 0]),
-            Key::Source(address) => (1, address),
-            Key::Destination(address) => (2, address),
-            Key::ReplySource(address) => (3, address),
-            Key::ReplyDestination(address) => (4, address),
-            Key::Twice => (5, [0, 0]),
-        };
-        let secret = self.secret ^ kind << 32;
-        // Odd numbers without a pattern: each bit of the key counts for each bit of the upper
-        // half. Who knew the secret could make lists long, at the expense of who asks for them.
-        let mixed = (a ^ secret)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(32)
-            ^ b.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-        let hash = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
-        // CAST: 32 bits.
-        (hash as u32).wrapping_mul(self.shards)
+    fn mix(&self, kind: u64, [a, b]: Address) -> u64 {
+        let a = (a ^ kind).wrapping_mul(self.first);
+        a.wrapping_add(b.wrapping_mul(self.second))
+            .wrapping_add(self.net)
     }
-}
 
-/// The piece that an entry is in. Entries that one processor makes lie side by side.
-#[inline]
-fn shard_of(conn: &Conn, lists: &Lists) -> u32 {
-    const PAGES: u32 = 14;
-    // CAST: the low bits are well mixed there.
-    let page = (conn.address() >> PAGES) as u32;
-    page.wrapping_mul(0x9e37_79b1) >> 16 & lists.shards().wrapping_sub(1)
+    #[inline]
+    fn hash(&self, key: &Key) -> u64 {
+        // Links have lists of their own, so only what shares a link is told apart by a number.
+        match *key {
+            Key::Class(class) => self.mix(0, [class.into(), 0]),
+            Key::Source(address) | Key::Destination(address) => self.mix(0, address),
+            Key::ReplySource(address) => self.mix(1 << 63, address),
+            Key::ReplyDestination(address) => self.mix(0, address),
+            Key::Twice => self.mix(1 << 62, [0, 0]),
+        }
+    }
 }
 
 #[inline]
@@ -234,23 +228,22 @@ fn class_of(conn: &Conn) -> u32 {
     u32::from(entry::zone(conn).id) & (CLASSES - 1)
 }
 
-/// Calls `act` for each list that an entry is on, with the lock of its piece held.
+/// The lists that an entry is on, of a piece.
 #[inline]
-fn for_lists(conn: &Conn, lists: &Lists, bh: &BhDisabled, act: impl Fn(&Piece<'_>, Link, u32)) {
-    let (mixer, shard) = (Mixer::of(conn.net(), lists), shard_of(conn, lists));
-    let class = Key::Class(class_of(conn));
-    let ends = params::index_addresses().then(|| Ends::of(conn));
-    lists.locked(shard, bh, |piece| {
-        let on = |key: Key| act(piece, key.link(), mixer.list(&key).wrapping_add(shard));
-        on(class);
-        if let Some(ends) = ends {
-            on(Key::Source(ends.source));
-            on(Key::Destination(ends.destination));
-            if let Some(key) = ends.translation() {
-                on(key);
-            }
-        }
-    });
+fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
+    let mixer = Mixer::of(conn.net());
+    let on = |key: Key| Some(lists.number(mixer.hash(&key), shard));
+    let class = on(Key::Class(class_of(conn)));
+    if !params::index_addresses() {
+        return [class, None, None, None];
+    }
+    let ends = Ends::of(conn);
+    [
+        class,
+        on(Key::Source(ends.source)),
+        on(Key::Destination(ends.destination)),
+        ends.translation().and_then(on),
+    ]
 }
 
 /// Puts an entry on its lists, that is about to get into the table.
@@ -259,12 +252,11 @@ pub(super) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     let Some(lists) = LISTS.load(rcu) else {
         return;
     };
-    for_lists(conn, lists, bh, |piece, link, list| {
-        piece.join(link, list, conn)
-    });
+    let shard = lists.shard_of(conn);
+    lists.join(conn, shard, &memberships(conn, lists, shard), bh);
     let class = class_of(conn);
     if class != 0 {
-        conn.net().state::<NetState>().note_class(class);
+        conn.net().state_in::<NetState>(rcu).note_class(class);
     }
 }
 
@@ -273,9 +265,8 @@ pub(super) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
 #[inline]
 pub(super) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     if let Some(lists) = LISTS.load(rcu) {
-        for_lists(conn, lists, bh, |piece, link, list| {
-            piece.leave(link, list, conn)
-        });
+        let shard = lists.shard_of(conn);
+        lists.leave(conn, shard, &memberships(conn, lists, shard), bh);
     }
 }
 
@@ -358,8 +349,8 @@ impl Walk {
             let (part, key) = self.scope.part(net, self.part)?;
             self.part = part;
             if !place.is_on_list() {
-                let list = Mixer::of(net, place.lists()).list(&key);
-                place.enter(key.link(), list.wrapping_add(self.shard));
+                let number = place.lists().number(Mixer::of(net).hash(&key), self.shard);
+                place.enter(key.link(), number, self.shard);
             }
             let found = place.find(past, |conn| {
                 core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.has(conn)

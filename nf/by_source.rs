@@ -114,23 +114,23 @@ impl SourceTable {
     /// Puts an entry on a chain that is on none. Whoever frees it takes it off before.
     pub(crate) fn insert(&self, chain: u32, conn: &Conn) {
         if object::is_far() {
-            self.insert_as::<Far>(chain, conn);
+            self.insert_as(Far::new(), chain, conn.address());
         } else {
-            self.insert_as::<Near>(chain, conn);
+            self.insert_as(Near::new(), chain, conn.address());
         }
     }
 
-    fn insert_as<L: Layout>(&self, chain: u32, conn: &Conn) {
+    fn insert_as<L: Layout>(&self, layout: L, chain: u32, own: usize) {
         const LINK: Link = Link::Origin;
-        let (head, number) = (self.head::<L>(chain), L::number(conn.address()));
+        let (head, number) = (self.head::<L>(chain), layout.number(own));
         // SAFETY: The chain's lock is held, and the entry is on no chain. Who is on a chain is
         // an object of the slab.
         self.locked(chain, || unsafe {
             let first = L::read(head);
-            L::write(object::next::<L>(number, LINK), first);
-            L::write(object::previous::<L>(number, LINK), 0);
+            L::write(layout.next(own, LINK), first);
+            L::write(layout.previous(own, LINK), 0);
             if first != 0 {
-                L::write(object::previous::<L>(first, LINK), number);
+                L::write(layout.previous(layout.address(first), LINK), number);
             }
             L::publish(head, number);
         });
@@ -139,28 +139,28 @@ impl SourceTable {
     /// Takes an entry off the chain that it was put on.
     pub(crate) fn remove(&self, chain: u32, conn: &Conn) {
         if object::is_far() {
-            self.remove_as::<Far>(chain, conn);
+            self.remove_as(Far::new(), chain, conn.address());
         } else {
-            self.remove_as::<Near>(chain, conn);
+            self.remove_as(Near::new(), chain, conn.address());
         }
     }
 
-    fn remove_as<L: Layout>(&self, chain: u32, conn: &Conn) {
+    fn remove_as<L: Layout>(&self, layout: L, chain: u32, own: usize) {
         const LINK: Link = Link::Origin;
-        let (head, number) = (self.head::<L>(chain), L::number(conn.address()));
+        let head = self.head::<L>(chain);
         // SAFETY: The chain's lock is held, and the entry is on it. Its own link forwards stays
         // for those who stand on it.
         self.locked(chain, || unsafe {
-            let next = L::read(object::next::<L>(number, LINK));
-            let previous = L::read(object::previous::<L>(number, LINK));
+            let next = L::read(layout.next(own, LINK));
+            let previous = L::read(layout.previous(own, LINK));
             let at = if previous == 0 {
                 head
             } else {
-                object::next::<L>(previous, LINK)
+                layout.next(layout.address(previous), LINK)
             };
             L::write(at, next);
             if next != 0 {
-                L::write(object::previous::<L>(next, LINK), previous);
+                L::write(layout.previous(layout.address(next), LINK), previous);
             }
         });
     }
@@ -171,36 +171,37 @@ impl SourceTable {
         chain: u32,
         rcu: Rcu<'r>,
     ) -> impl Iterator<Item = Stale<'r>> + 'r {
-        let far = object::is_far();
-        // SAFETY: The head is valid.
-        let mut number = unsafe {
-            if far {
-                Far::read(self.head::<Far>(chain))
-            } else {
-                Near::read(self.head::<Near>(chain))
-            }
+        let is_far = object::is_far();
+        let mut address = if is_far {
+            follow(Far::new(), self.head::<Far>(chain))
+        } else {
+            follow(Near::new(), self.head::<Near>(chain))
         };
         core::iter::from_fn(move || {
-            if number == 0 {
-                return None;
-            }
+            let conn = NonNull::new(address as *mut bindings::nf_conn)?;
             // SAFETY: What was on a chain during the section is an object of the slab until
             // the section ends: the link of one that was freed is that of one that is on a
             // chain, or was.
-            let (address, next) = unsafe {
-                if far {
-                    let next = Far::read(object::next::<Far>(number, Link::Origin));
-                    (Far::address(number), next)
+            address = unsafe {
+                if is_far {
+                    follow(Far::new(), Far::new().next(address, Link::Origin))
                 } else {
-                    let next = Near::read(object::next::<Near>(number, Link::Origin));
-                    (Near::address(number), next)
+                    follow(Near::new(), Near::new().next(address, Link::Origin))
                 }
             };
-            number = next;
-            let conn = NonNull::new(address as *mut bindings::nf_conn)?;
             // SAFETY: As above.
             Some(unsafe { Stale::new(conn, Dir::Original, rcu) })
         })
+    }
+}
+
+/// The address of the object that `half` leads to, or 0. `half` is a valid one.
+#[inline]
+fn follow<L: Layout>(layout: L, half: *mut u8) -> usize {
+    // SAFETY: A head, or half a link of an object.
+    match unsafe { L::read(half) } {
+        0 => 0,
+        number => layout.address(number),
     }
 }
 

@@ -629,11 +629,12 @@ impl Fresh {
     /// Allocates an entry, in atomic context. `saved` is kept until it is confirmed.
     ///
     /// [`None`]: no memory.
+    #[inline]
     pub(crate) fn new<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
         net: &Net,
         zone: Z,
-        original: [u64; 5],
-        reply: [u64; 5],
+        original: &[u64; 5],
+        reply: &[u64; 5],
         saved: u64,
     ) -> Option<Self> {
         let conn = slab::allocate()?;
@@ -644,8 +645,8 @@ impl Fresh {
         unsafe {
             bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
             for (dir, words) in [(Dir::Original, original), (Dir::Reply, reply)] {
-                for (index, word) in words.into_iter().enumerate() {
-                    tuple_word(raw, dir, index).store(word, Relaxed);
+                for (index, word) in words.iter().enumerate() {
+                    tuple_word(raw, dir, index).store(*word, Relaxed);
                 }
             }
             let conn = Conn::from_raw(raw);
@@ -706,6 +707,7 @@ impl Fresh {
     }
 
     /// Makes the entry shareable, with one reference.
+    #[inline]
     pub(crate) fn publish(self) -> ARef<Conn> {
         let conn = self.0;
         core::mem::forget(self);

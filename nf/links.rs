@@ -46,20 +46,27 @@ pub(crate) use super::object::Link;
 /// # Safety
 ///
 /// The lock of the list is held; `at` is its head, or the next half of `behind`, which is on it;
-/// the object is on no list for that link.
+/// `own` is the address of an object that is on no list for that link.
 #[inline]
-unsafe fn link_in<L: Layout>(at: *mut u8, behind: usize, link: Link, number: usize, mark: usize) {
+unsafe fn link_in<L: Layout>(
+    layout: L,
+    at: *mut u8,
+    behind: usize,
+    link: Link,
+    own: usize,
+    mark: usize,
+) {
+    let number = layout.number(own);
     // SAFETY: The caller's promise; what is on a list stays an object until it left.
     unsafe {
         let next = L::read(at);
-        L::write(object::next::<L>(number, link), next);
+        L::write(layout.next(own, link), next);
         // The mark: see `Conn::saved`.
-        L::write(object::previous::<L>(number, link), behind | L::MARK);
-        if next & !L::MARK != 0 {
-            L::write(
-                object::previous::<L>(next & !L::MARK, link),
-                number | L::MARK,
-            );
+        L::write(layout.previous(own, link), behind | L::MARK);
+        let next = next & !L::MARK;
+        if next != 0 {
+            let next = layout.previous(layout.address(next), link);
+            L::write(next, number | L::MARK);
         }
         L::write(at, number | mark);
     }
@@ -69,21 +76,22 @@ unsafe fn link_in<L: Layout>(at: *mut u8, behind: usize, link: Link, number: usi
 ///
 /// # Safety
 ///
-/// The lock of the list is held, and the object is on it.
+/// The lock of the list is held, and `own` is the address of an object that is on it.
 #[inline]
-unsafe fn unlink<L: Layout>(head: *mut u8, link: Link, number: usize) {
+unsafe fn unlink<L: Layout>(layout: L, head: *mut u8, link: Link, own: usize) {
     // SAFETY: The caller's promise; what is on a list stays an object until it left.
     unsafe {
-        let next = L::read(object::next::<L>(number, link));
-        let previous = L::read(object::previous::<L>(number, link));
+        let next = L::read(layout.next(own, link));
+        let previous = L::read(layout.previous(own, link));
         let at = if previous == L::MARK {
             head
         } else {
-            object::next::<L>(previous & !L::MARK, link)
+            layout.next(layout.address(previous & !L::MARK), link)
         };
         L::write(at, next);
-        if next & !L::MARK != 0 {
-            L::write(object::previous::<L>(next & !L::MARK, link), previous);
+        let next = next & !L::MARK;
+        if next != 0 {
+            L::write(layout.previous(layout.address(next), link), previous);
         }
     }
 }
@@ -92,19 +100,34 @@ unsafe fn unlink<L: Layout>(head: *mut u8, link: Link, number: usize) {
 #[repr(C, align(64))]
 struct Lock(Opaque<bindings::spinlock_t>);
 
-/// The lists, as many for each [`Link`]. They are in pieces, by the low bits of their numbers,
-/// each of which has one lock.
+/// A list of those for a link: one of a group, in which each piece has one.
+#[derive(Clone, Copy)]
+pub(crate) struct Number(u32);
+
+/// The lists that an entry is on: those of namespace and zone, source, destination, and, if it is
+/// translated, of that.
+pub(crate) type Memberships = [Option<Number>; LISTED];
+
+const ORDER: [Link; LISTED] = [
+    Link::Zone,
+    Link::Source,
+    Link::Destination,
+    Link::Translated,
+];
+
+/// The lists, as many for each [`Link`]. They are in pieces, each of which has one lock.
 ///
 /// # Invariants
 ///
-/// `heads` points to the heads of `LISTED * len` lists, `locks` to `shards` initialised locks;
-/// both belong to this value. `len` and `shards` are powers of two, the latter not larger. An
-/// entry on a list has a reference for that, which is given back after it left.
+/// `heads` points to the heads of `LISTED << bits` lists, `locks` to `1 << shard_bits` initialised
+/// locks; both belong to this value. `shard_bits` is smaller than `bits`, which is below 32. The
+/// low bits of a list's number are that of its piece. An entry on a list has a reference for
+/// that, which is given back after it left.
 pub(crate) struct Lists {
     heads: NonNull<u8>,
     locks: NonNull<Lock>,
-    len: u32,
-    shards: u32,
+    bits: u32,
+    shard_bits: u32,
     is_far: bool,
 }
 
@@ -116,8 +139,11 @@ unsafe impl Sync for Lists {}
 impl Lists {
     /// Allocates at least `len` empty lists for each link, in at least `shards` pieces. May sleep.
     pub(crate) fn new(len: u32, shards: u32) -> Result<Self> {
-        let shards = shards.checked_next_power_of_two().ok_or(ENOMEM)?;
-        let len = len.max(shards).checked_next_power_of_two().ok_or(ENOMEM)?;
+        let bits_of = |count: u32| Some(count.checked_next_power_of_two()?.trailing_zeros());
+        let shard_bits = bits_of(shards).ok_or(ENOMEM)?;
+        let bits = bits_of(len)
+            .ok_or(ENOMEM)?
+            .max(shard_bits.saturating_add(1));
         let is_far = object::is_far();
         let half = if is_far { Far::HALF } else { Near::HALF };
         let allocate = |count: usize, size: usize| {
@@ -125,60 +151,143 @@ impl Lists {
             // SAFETY: Process context. Zeroed, a list is empty.
             NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) })
         };
-        let all = LISTED.checked_mul(len as usize).ok_or(ENOMEM)?;
-        let heads = allocate(all, half).ok_or(ENOMEM)?;
-        let Some(locks) = allocate(shards as usize, size_of::<Lock>()) else {
+        let all = 1_usize
+            .checked_shl(bits)
+            .and_then(|len| len.checked_mul(LISTED));
+        let heads = allocate(all.ok_or(ENOMEM)?, half).ok_or(ENOMEM)?;
+        let Some(locks) = allocate(1 << shard_bits, size_of::<Lock>()) else {
             // SAFETY: Allocated above; nobody knows of them.
             unsafe { bindings::kvfree(heads.as_ptr()) };
             return Err(ENOMEM);
         };
-        let locks = locks.cast::<Lock>();
-        for index in 0..shards as usize {
-            // SAFETY: In bounds, and not in use yet.
-            unsafe { bindings::rct_spin_lock_init_links(locks.as_ptr().add(index).cast()) };
-        }
-        // INVARIANT: as just made.
-        Ok(Self {
+        // INVARIANT: as just made; the locks are initialised below.
+        let lists = Self {
             heads: heads.cast(),
-            locks,
-            len,
-            shards,
+            locks: locks.cast(),
+            bits,
+            shard_bits,
             is_far,
-        })
+        };
+        for shard in 0..lists.shards() {
+            // SAFETY: Not in use yet.
+            unsafe { bindings::rct_spin_lock_init_links(lists.lock_of(shard)) };
+        }
+        Ok(lists)
     }
 
     /// In how many pieces the lists are.
     #[inline]
     pub(crate) fn shards(&self) -> u32 {
-        self.shards
+        1 << self.shard_bits
+    }
+
+    /// The piece that an entry is in: those that one processor makes lie side by side.
+    #[inline]
+    pub(crate) fn shard_of(&self, conn: &Conn) -> u32 {
+        const PAGES: u32 = 14;
+        // CAST: the low bits are well mixed there.
+        let page = (conn.address() >> PAGES) as u32;
+        page.wrapping_mul(0x9e37_79b1) >> 16 & self.shards().wrapping_sub(1)
+    }
+
+    /// A list of a piece, by the high bits of `hash`.
+    #[inline]
+    pub(crate) fn number(&self, hash: u64, shard: u32) -> Number {
+        let groups = self.bits.wrapping_sub(self.shard_bits);
+        // CAST: so many bits, fewer than 32.
+        let group = hash.wrapping_shr(u64::BITS.wrapping_sub(groups)) as u32;
+        Number(group.wrapping_shl(self.shard_bits) | shard)
     }
 
     /// What leads to the first object of a list.
     #[inline]
-    fn head<L: Layout>(&self, link: Link, number: u32) -> *mut u8 {
-        let first = (link as usize).wrapping_mul(self.len as usize);
-        let index = first.wrapping_add((number & self.len.wrapping_sub(1)) as usize);
+    fn head<L: Layout>(&self, link: Link, Number(number): Number) -> *mut u8 {
+        let len = 1_usize.wrapping_shl(self.bits);
+        let first = (link as usize).wrapping_mul(len);
+        let index = first.wrapping_add(number as usize & len.wrapping_sub(1));
         // SAFETY: In bounds by the mask, for the links that have lists.
         unsafe { self.heads.as_ptr().add(index.wrapping_mul(L::HALF)) }
     }
 
-    /// Runs `f` with the lock of one piece of all lists held.
     #[inline]
-    pub(crate) fn locked<R>(
-        &self,
-        shard: u32,
-        _bh: &BhDisabled,
-        f: impl FnOnce(&Piece<'_>) -> R,
-    ) -> R {
-        let index = (shard & self.shards.wrapping_sub(1)) as usize;
+    fn lock_of(&self, shard: u32) -> *mut bindings::spinlock_t {
+        let index = (shard & self.shards().wrapping_sub(1)) as usize;
         // SAFETY: In bounds by the mask.
-        let lock = unsafe { self.locks.as_ptr().add(index) };
+        unsafe { self.locks.as_ptr().add(index).cast() }
+    }
+
+    /// Runs `f` with the lock of one piece held.
+    #[inline]
+    fn locked<R>(&self, shard: u32, _bh: &BhDisabled, f: impl FnOnce() -> R) -> R {
+        let lock = self.lock_of(shard);
         // SAFETY: Initialised with the lists; bottom halves are off.
-        unsafe { bindings::rct_spin_lock(lock.cast()) };
-        let result = f(&Piece(self));
+        unsafe { bindings::rct_spin_lock(lock) };
+        let result = f();
         // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock(lock.cast()) };
+        unsafe { bindings::rct_spin_unlock(lock) };
         result
+    }
+
+    /// Puts an entry on lists of a piece, where it stays until it [leaves](Self::leave), which is
+    /// before the reference is given back that keeps it there.
+    #[inline]
+    pub(crate) fn join(&self, conn: &Conn, shard: u32, on: &Memberships, bh: &BhDisabled) {
+        if self.is_far {
+            self.join_as(Far::new(), conn, shard, on, bh);
+        } else {
+            self.join_as(Near::new(), conn, shard, on, bh);
+        }
+    }
+
+    #[inline]
+    fn join_as<L: Layout>(
+        &self,
+        layout: L,
+        conn: &Conn,
+        shard: u32,
+        on: &Memberships,
+        bh: &BhDisabled,
+    ) {
+        self.locked(shard, bh, || {
+            for (link, number) in ORDER.into_iter().zip(on) {
+                if let Some(number) = *number {
+                    let head = self.head::<L>(link, number);
+                    // SAFETY: The lock is held; the entry is an object of the slab, not a
+                    // template, and the caller sees to it that it is on no such list.
+                    unsafe { link_in(layout, head, 0, link, conn.address(), 0) };
+                }
+            }
+        });
+    }
+
+    /// Takes an entry off the lists that it was put on.
+    #[inline]
+    pub(crate) fn leave(&self, conn: &Conn, shard: u32, on: &Memberships, bh: &BhDisabled) {
+        if self.is_far {
+            self.leave_as(Far::new(), conn, shard, on, bh);
+        } else {
+            self.leave_as(Near::new(), conn, shard, on, bh);
+        }
+    }
+
+    #[inline]
+    fn leave_as<L: Layout>(
+        &self,
+        layout: L,
+        conn: &Conn,
+        shard: u32,
+        on: &Memberships,
+        bh: &BhDisabled,
+    ) {
+        self.locked(shard, bh, || {
+            for (link, number) in ORDER.into_iter().zip(on) {
+                if let Some(number) = *number {
+                    let head = self.head::<L>(link, number);
+                    // SAFETY: The lock is held, and the caller has put the entry there.
+                    unsafe { unlink(layout, head, link, conn.address()) };
+                }
+            }
+        });
     }
 }
 
@@ -190,47 +299,6 @@ impl Drop for Lists {
             bindings::kvfree(self.heads.as_ptr().cast());
             bindings::kvfree(self.locks.as_ptr().cast());
         }
-    }
-}
-
-/// One piece of all lists, whose lock is held.
-pub(crate) struct Piece<'a>(&'a Lists);
-
-impl Piece<'_> {
-    /// Puts an entry on a list, where it stays until it [leaves](Self::leave), which is before
-    /// the reference is given back that keeps it there. The list belongs to this piece.
-    #[inline]
-    pub(crate) fn join(&self, link: Link, number: u32, conn: &Conn) {
-        if self.0.is_far {
-            self.join_as::<Far>(link, number, conn);
-        } else {
-            self.join_as::<Near>(link, number, conn);
-        }
-    }
-
-    #[inline]
-    fn join_as<L: Layout>(&self, link: Link, number: u32, conn: &Conn) {
-        let head = self.0.head::<L>(link, number);
-        // SAFETY: The lock is held; the entry is an object of the slab, not a template, and the
-        // caller sees to it that it is on no such list.
-        unsafe { link_in::<L>(head, 0, link, L::number(conn.address()), 0) };
-    }
-
-    /// Takes an entry off the list that it was put on.
-    #[inline]
-    pub(crate) fn leave(&self, link: Link, number: u32, conn: &Conn) {
-        if self.0.is_far {
-            self.leave_as::<Far>(link, number, conn);
-        } else {
-            self.leave_as::<Near>(link, number, conn);
-        }
-    }
-
-    #[inline]
-    fn leave_as<L: Layout>(&self, link: Link, number: u32, conn: &Conn) {
-        let head = self.0.head::<L>(link, number);
-        // SAFETY: The lock is held, and the caller has put the entry there.
-        unsafe { unlink::<L>(head, link, L::number(conn.address())) };
     }
 }
 
@@ -256,7 +324,15 @@ pub(crate) enum Found {
 pub(crate) struct Place {
     lists: Arc<Lists>,
     object: NonNull<bindings::nf_conn>,
-    on: Option<(Link, u32)>,
+    on: Option<On>,
+}
+
+/// The list that a place is on.
+#[derive(Clone, Copy)]
+struct On {
+    link: Link,
+    number: Number,
+    shard: u32,
 }
 
 // SAFETY: The object is used under the list's lock only.
@@ -281,27 +357,32 @@ impl Place {
         &self.lists
     }
 
-    fn number<L: Layout>(&self) -> usize {
-        L::number(self.object.as_ptr() as usize)
+    fn address(&self) -> usize {
+        self.object.as_ptr() as usize
     }
 
-    /// Goes to the beginning of a list.
-    pub(crate) fn enter(&mut self, link: Link, number: u32) {
+    /// Goes to the beginning of a list of a piece.
+    pub(crate) fn enter(&mut self, link: Link, number: Number, shard: u32) {
         self.quit();
+        let on = On {
+            link,
+            number,
+            shard,
+        };
         if self.lists.is_far {
-            self.enter_as::<Far>(link, number);
+            self.enter_as(Far::new(), on);
         } else {
-            self.enter_as::<Near>(link, number);
+            self.enter_as(Near::new(), on);
         }
         // INVARIANT: as just done.
-        self.on = Some((link, number));
+        self.on = Some(on);
     }
 
-    fn enter_as<L: Layout>(&self, link: Link, number: u32) {
-        let head = self.lists.head::<L>(link, number);
+    fn enter_as<L: Layout>(&self, layout: L, on: On) {
+        let head = self.lists.head::<L>(on.link, on.number);
         // SAFETY: The lock is held, and the object is on no list.
-        self.lists.locked(number, &BhDisabled::new(), |_| unsafe {
-            link_in::<L>(head, 0, link, self.number::<L>(), L::MARK);
+        self.lists.locked(on.shard, &BhDisabled::new(), || unsafe {
+            link_in(layout, head, 0, on.link, self.address(), L::MARK);
         });
     }
 
@@ -312,20 +393,20 @@ impl Place {
 
     /// Leaves its list.
     pub(crate) fn quit(&mut self) {
-        if let Some((link, number)) = self.on.take() {
+        if let Some(on) = self.on.take() {
             if self.lists.is_far {
-                self.quit_as::<Far>(link, number);
+                self.quit_as(Far::new(), on);
             } else {
-                self.quit_as::<Near>(link, number);
+                self.quit_as(Near::new(), on);
             }
         }
     }
 
-    fn quit_as<L: Layout>(&self, link: Link, number: u32) {
-        let head = self.lists.head::<L>(link, number);
+    fn quit_as<L: Layout>(&self, layout: L, on: On) {
+        let head = self.lists.head::<L>(on.link, on.number);
         // SAFETY: The lock is held, and the caller says that the object is on that list.
-        self.lists.locked(number, &BhDisabled::new(), |_| unsafe {
-            unlink::<L>(head, link, self.number::<L>());
+        self.lists.locked(on.shard, &BhDisabled::new(), || unsafe {
+            unlink(layout, head, on.link, self.address());
         });
     }
 
@@ -335,35 +416,33 @@ impl Place {
     pub(crate) fn find(&mut self, past: Option<&Conn>, wanted: impl Fn(&Conn) -> bool) -> Found {
         match self.on {
             None => Found::End,
-            Some((link, number)) if self.lists.is_far => {
-                self.find_as::<Far>(link, number, past, wanted)
-            }
-            Some((link, number)) => self.find_as::<Near>(link, number, past, wanted),
+            Some(on) if self.lists.is_far => self.find_as(Far::new(), on, past, wanted),
+            Some(on) => self.find_as(Near::new(), on, past, wanted),
         }
     }
 
     fn find_as<L: Layout>(
         &self,
-        link: Link,
-        number: u32,
+        layout: L,
+        on: On,
         past: Option<&Conn>,
         wanted: impl Fn(&Conn) -> bool,
     ) -> Found {
-        let head = self.lists.head::<L>(link, number);
-        let own = self.number::<L>();
-        let past = past.map_or(0, |conn| L::number(conn.address()));
-        self.lists.locked(number, &BhDisabled::new(), |_| {
+        let head = self.lists.head::<L>(on.link, on.number);
+        let (own, link) = (self.address(), on.link);
+        let past = past.map_or(0, |conn| layout.number(conn.address()));
+        self.lists.locked(on.shard, &BhDisabled::new(), || {
             let mut at = own;
             let mut found = Found::More;
             for _ in 0..SLICE {
                 // SAFETY: On this list, whose lock is held.
-                let next = unsafe { L::read(object::next::<L>(at, link)) };
+                let next = unsafe { L::read(layout.next(at, link)) };
                 if next == 0 {
                     found = Found::End;
                     break;
                 }
+                let address = layout.address(next & !L::MARK);
                 if next & L::MARK == 0 && next != past {
-                    let address = L::address(next);
                     // SAFETY: What is on the list without a mark is an entry, to which the list
                     // has a reference.
                     let conn = unsafe { Conn::from_raw(address as *mut bindings::nf_conn) };
@@ -372,14 +451,15 @@ impl Place {
                         break;
                     }
                 }
-                at = next & !L::MARK;
+                at = address;
             }
             if at != own {
                 // SAFETY: Both are on this list, whose lock is held; our object goes from one
                 // place on it to another.
                 unsafe {
-                    unlink::<L>(head, link, own);
-                    link_in::<L>(object::next::<L>(at, link), at, link, own, L::MARK);
+                    unlink(layout, head, link, own);
+                    let behind = layout.next(at, link);
+                    link_in(layout, behind, layout.number(at), link, own, L::MARK);
                 }
             }
             found

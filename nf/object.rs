@@ -56,7 +56,7 @@ const LINKS: usize = 5;
 /// [`Layout::offset`] is in bounds of an object, aligned for two halves of a link, and different
 /// for each link; the words there belong to the links alone while the object is linked by them.
 /// [`Layout::address`] undoes [`Layout::number`].
-pub(super) unsafe trait Layout {
+pub(super) unsafe trait Layout: Copy {
     /// The size of half a link, and what it is aligned to.
     const HALF: usize;
     /// For the users of a half: it is in the number of no object, nor in 0, which is none.
@@ -64,14 +64,17 @@ pub(super) unsafe trait Layout {
     /// The size of an object.
     const SIZE: usize;
 
+    /// Reads what numbers are relative to, once for a while.
+    fn new() -> Self;
+
     /// Where a link is.
     fn offset(link: Link) -> usize;
 
     /// The number of the object at an address.
-    fn number(address: usize) -> usize;
+    fn number(self, address: usize) -> usize;
 
     /// The address of the object with a number.
-    fn address(number: usize) -> usize;
+    fn address(self, number: usize) -> usize;
 
     /// Reads a half.
     ///
@@ -93,6 +96,28 @@ pub(super) unsafe trait Layout {
     ///
     /// As for [`Layout::read`].
     unsafe fn publish(half: *mut u8, value: usize);
+
+    /// The half of an object's link that leads forwards.
+    ///
+    /// # Safety
+    ///
+    /// `address` is that of an object of the slab.
+    #[inline]
+    unsafe fn next(self, address: usize, link: Link) -> *mut u8 {
+        // SAFETY: The caller's promise.
+        unsafe { half::<Self>(address, link, NEXT) }
+    }
+
+    /// The half of an object's link that leads backwards.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Layout::next`].
+    #[inline]
+    unsafe fn previous(self, address: usize, link: Link) -> *mut u8 {
+        // SAFETY: The caller's promise.
+        unsafe { half::<Self>(address, link, 1 - NEXT) }
+    }
 }
 
 /// Where the entry ends.
@@ -109,7 +134,8 @@ const fn backwards(dir: Dir) -> usize {
 const SOURCE_NODE: usize = offset_of!(bindings::nf_conn, nat_bysource);
 
 /// Halves of 32 bits, in words that the entry does not use.
-pub(super) struct Near;
+#[derive(Clone, Copy)]
+pub(super) struct Near(usize);
 
 /// Objects begin at a multiple of it.
 const UNIT_BITS: u32 = 8;
@@ -120,6 +146,12 @@ unsafe impl Layout for Near {
     const HALF: usize = size_of::<u32>();
     const MARK: usize = 1 << 31;
     const SIZE: usize = (END + size_of::<u64>()).next_multiple_of(1 << UNIT_BITS);
+
+    #[inline]
+    fn new() -> Self {
+        // SAFETY: Reads what does not change.
+        Self(unsafe { bindings::rct_page_offset() })
+    }
 
     #[inline]
     fn offset(link: Link) -> usize {
@@ -133,15 +165,13 @@ unsafe impl Layout for Near {
     }
 
     #[inline]
-    fn number(address: usize) -> usize {
-        // SAFETY: Reads what does not change.
-        address.wrapping_sub(unsafe { bindings::rct_page_offset() }) >> UNIT_BITS
+    fn number(self, address: usize) -> usize {
+        address.wrapping_sub(self.0) >> UNIT_BITS
     }
 
     #[inline]
-    fn address(number: usize) -> usize {
-        // SAFETY: Reads what does not change.
-        (number << UNIT_BITS).wrapping_add(unsafe { bindings::rct_page_offset() })
+    fn address(self, number: usize) -> usize {
+        (number << UNIT_BITS).wrapping_add(self.0)
     }
 
     #[inline]
@@ -166,6 +196,7 @@ unsafe impl Layout for Near {
 }
 
 /// Halves that are addresses, behind the entry.
+#[derive(Clone, Copy)]
 pub(super) struct Far;
 
 // SAFETY: The words follow the entry, two for each link.
@@ -175,17 +206,22 @@ unsafe impl Layout for Far {
     const SIZE: usize = END + LINKS * 2 * size_of::<usize>();
 
     #[inline]
+    fn new() -> Self {
+        Self
+    }
+
+    #[inline]
     fn offset(link: Link) -> usize {
         END.wrapping_add((link as usize).wrapping_mul(2 * size_of::<usize>()))
     }
 
     #[inline]
-    fn number(address: usize) -> usize {
+    fn number(self, address: usize) -> usize {
         address
     }
 
     #[inline]
-    fn address(number: usize) -> usize {
+    fn address(self, number: usize) -> usize {
         number
     }
 
@@ -233,7 +269,7 @@ pub(super) fn is_far() -> bool {
 
 #[inline]
 fn is_near(address: usize) -> bool {
-    Near::number(address) < Near::MARK
+    Near::new().number(address) < Near::MARK
 }
 
 /// Whether an object at this address can be linked: memory may have been added.
@@ -242,36 +278,14 @@ pub(super) fn is_in_reach(address: usize) -> bool {
     is_near(address) || is_far()
 }
 
-/// The half of an object's link that leads forwards.
-///
 /// # Safety
 ///
-/// `number` is that of an object of the slab.
+/// As for [`Layout::next`]; `which` is 0 or 1.
 #[inline]
-pub(super) unsafe fn next<L: Layout>(number: usize, link: Link) -> *mut u8 {
-    // SAFETY: The caller's promise.
-    unsafe { half::<L>(number, link, NEXT) }
-}
-
-/// The half of an object's link that leads backwards.
-///
-/// # Safety
-///
-/// As for [`next`].
-#[inline]
-pub(super) unsafe fn previous<L: Layout>(number: usize, link: Link) -> *mut u8 {
-    // SAFETY: The caller's promise.
-    unsafe { half::<L>(number, link, 1 - NEXT) }
-}
-
-/// # Safety
-///
-/// As for [`next`]; `which` is 0 or 1.
-#[inline]
-unsafe fn half<L: Layout>(number: usize, link: Link, which: usize) -> *mut u8 {
+unsafe fn half<L: Layout>(address: usize, link: Link, which: usize) -> *mut u8 {
     let at = L::offset(link).wrapping_add(which * L::HALF);
     // SAFETY: In bounds, by the contract of the trait.
-    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(L::address(number)).add(at) }
+    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(address).add(at) }
 }
 
 /// Which of the two halves leads forwards: the other one has the highest bit of both, taken as

@@ -109,12 +109,18 @@ pub(super) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
     if let Some(spare) = NonNull::new(spare) {
         return Some(spare.cast());
     }
+    allocate_from(cache)
+}
+
+/// `cache` is the one that `CACHE` points to.
+#[inline(never)]
+fn allocate_from(cache: *mut bindings::kmem_cache) -> Option<NonNull<bindings::nf_conn>> {
     // SAFETY: As above.
     let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
     let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
     if !object::is_in_reach(conn.as_ptr() as usize) {
-        // SAFETY: Just allocated.
-        unsafe { release(conn) };
+        // SAFETY: Just allocated; it was never spare.
+        unsafe { bindings::kmem_cache_free(cache, memory) };
         return None;
     }
     Some(conn)
