@@ -229,21 +229,27 @@ fn class_of(conn: &Conn) -> u32 {
 }
 
 /// The lists that an entry is on, of a piece.
-#[inline]
+#[inline(always)]
 fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
     let mixer = Mixer::of(conn.net());
-    let on = |key: Key| Some(lists.number(mixer.hash(&key), shard));
-    let class = on(Key::Class(class_of(conn)));
+    let on = |key: Key| lists.number(mixer.hash(&key), shard);
+    let zone = on(Key::Class(class_of(conn)));
     if !params::index_addresses() {
-        return [class, None, None, None];
+        return Memberships {
+            zone,
+            ends: None,
+            translated: None,
+        };
     }
     let ends = Ends::of(conn);
-    [
-        class,
-        on(Key::Source(ends.source)),
-        on(Key::Destination(ends.destination)),
-        ends.translation().and_then(on),
-    ]
+    Memberships {
+        zone,
+        ends: Some([
+            on(Key::Source(ends.source)),
+            on(Key::Destination(ends.destination)),
+        ]),
+        translated: ends.translation().map(on),
+    }
 }
 
 /// Puts an entry on its lists, that is about to get into the table.

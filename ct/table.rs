@@ -58,7 +58,8 @@ use crate::{
     proto::{
         hash::{
             reciprocal_scale,
-            tuple_hash, //
+            tuple_hash,
+            tuple_hash_at_once, //
         },
         tuple::{
             Key,
@@ -134,6 +135,12 @@ impl Table {
         } else {
             Phase::Before
         }
+    }
+
+    /// Whether buckets move, or have moved, to the next table.
+    #[inline]
+    fn is_moving(&self) -> bool {
+        self.migration.begin().0 != 0
     }
 
     /// Where `bucket` is, asked before it is looked into.
@@ -401,34 +408,62 @@ pub(super) fn place<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(&'r 
     }
 }
 
+/// A table, and one of its buckets.
+type Spot<'a> = (&'a Table, u32);
+
+/// Where the two tuples of an entry belong. `original` is the hash of the original tuple, if it
+/// is known.
+#[inline(always)]
+fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<[Spot<'r>; 2]> {
+    let table = CURRENT.load(rcu)?;
+    let seed = table.seed;
+    let original = match original {
+        Some(known) if known.seed == seed => known.hash,
+        _ => hash_of(conn, Dir::Original, seed),
+    };
+    if table.is_moving() {
+        return places_meanwhile(conn, rcu);
+    }
+    let zone_id = conn.zone::<Zone>().id_for(direction(Dir::Reply));
+    let key = Key::from_words(conn.tuple_words(Dir::Reply));
+    let reply = tuple_hash_at_once(&key, zone_id, conn.net().hash_mix(), seed);
+    Some([
+        (table, table.bucket(original)),
+        (table, table.bucket(reply)),
+    ])
+}
+
+/// [`places`] during a resize.
+#[cold]
+#[inline(never)]
+fn places_meanwhile<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<[Spot<'r>; 2]> {
+    Some([
+        place(|seed| hash_of(conn, Dir::Original, seed), rcu)?,
+        place(|seed| hash_of(conn, Dir::Reply, seed), rcu)?,
+    ])
+}
+
 /// Locks the two buckets of an entry, wherever they are.
 ///
 /// `original` is the hash of the original tuple, if it is known.
-#[inline]
+#[inline(always)]
 pub(super) fn lock_pair<'a>(
     conn: &Conn,
     original: Option<TupleHash>,
     bh: &'a BhDisabled,
     rcu: Rcu<'a>,
 ) -> Option<LockedPair<'a>> {
-    let hash_original = |seed| match original {
-        Some(known) if known.seed == seed => known.hash,
-        _ => hash_of(conn, Dir::Original, seed),
-    };
-    let hash_reply = |seed| hash_of(conn, Dir::Reply, seed);
-
     loop {
-        let (first, first_bucket) = place(hash_original, rcu)?;
-        let (second, second_bucket) = place(hash_reply, rcu)?;
-        let place = |table: &'a Table, bucket| Place {
+        let [first, second] = places(conn, original, rcu)?;
+        let place = |(table, bucket): Spot<'a>| Place {
             chains: &table.chains,
             generation: table.generation,
             bucket,
         };
-        let pair = LockedPair::lock(place(first, first_bucket), place(second, second_bucket), bh);
-        if first.phase(first_bucket) == Phase::Before
-            && second.phase(second_bucket) == Phase::Before
-        {
+        let pair = LockedPair::lock(place(first), place(second), bh);
+        let is_here =
+            |(table, bucket): Spot<'a>| !table.is_moving() || table.phase(bucket) == Phase::Before;
+        if is_here(first) && is_here(second) {
             return Some(pair);
         }
         // A resize took one of them away between the question and the lock.
@@ -438,26 +473,29 @@ pub(super) fn lock_pair<'a>(
 /// The entry on a locked bucket that has tuple `dir` of `conn`, if there is one.
 ///
 /// It is compared as a lookup would: by the zone id of the way that it stands there for.
-#[inline]
+#[inline(always)]
 pub(super) fn rival<'l>(
     pair: &'l LockedPair<'_>,
     conn: &Conn,
     dir: Dir,
 ) -> (Option<&'l Conn>, u32) {
-    let key = Key::from_words(conn.tuple_words(dir));
-    let zone = conn.zone::<Zone>();
     let mut length = 0;
     for (other, other_dir) in pair.chain(dir).entries() {
-        let other_way = direction(other_dir);
-        if Key::from_words(other.tuple_words(other_dir)) == key
-            && other.zone::<Zone>().id_for(other_way) == zone.id_for(other_way)
-            && core::ptr::eq(other.net(), conn.net())
-        {
+        if is_rival(other, other_dir, conn, dir) {
             return (Some(other), length);
         }
         length = length.wrapping_add(1);
     }
     (None, length)
+}
+
+#[inline]
+fn is_rival(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
+    let zone = conn.zone::<Zone>();
+    let way = direction(other_dir);
+    Key::from_words(other.tuple_words(other_dir)) == Key::from_words(conn.tuple_words(dir))
+        && other.zone::<Zone>().id_for(way) == zone.id_for(way)
+        && core::ptr::eq(other.net(), conn.net())
 }
 
 /// The entry that has `tuple`, in the default zone.

@@ -100,34 +100,51 @@ unsafe fn unlink<L: Layout>(layout: L, head: *mut u8, link: Link, own: usize) {
 #[repr(C, align(64))]
 struct Lock(Opaque<bindings::spinlock_t>);
 
-/// A list of those for a link: one of a group, in which each piece has one.
+/// A list of those for a link.
 #[derive(Clone, Copy)]
 pub(crate) struct Number(u32);
 
-/// The lists that an entry is on: those of namespace and zone, source, destination, and, if it is
-/// translated, of that.
-pub(crate) type Memberships = [Option<Number>; LISTED];
+/// The lists that an entry is on.
+#[derive(Clone, Copy)]
+pub(crate) struct Memberships {
+    /// That of its namespace and zone.
+    pub(crate) zone: Number,
+    /// Those of its source and its destination.
+    pub(crate) ends: Option<[Number; 2]>,
+    /// That of what it is translated to.
+    pub(crate) translated: Option<Number>,
+}
 
-const ORDER: [Link; LISTED] = [
-    Link::Zone,
-    Link::Source,
-    Link::Destination,
-    Link::Translated,
-];
+impl Memberships {
+    /// Calls `act` for each of them.
+    #[inline(always)]
+    fn each(&self, mut act: impl FnMut(Link, Number)) {
+        act(Link::Zone, self.zone);
+        if let Some([source, destination]) = self.ends {
+            act(Link::Source, source);
+            act(Link::Destination, destination);
+        }
+        if let Some(translated) = self.translated {
+            act(Link::Translated, translated);
+        }
+    }
+}
 
 /// The lists, as many for each [`Link`]. They are in pieces, each of which has one lock.
 ///
 /// # Invariants
 ///
-/// `heads` points to the heads of `LISTED << bits` lists, `locks` to `1 << shard_bits` initialised
-/// locks; both belong to this value. `shard_bits` is smaller than `bits`, which is below 32. The
-/// low bits of a list's number are that of its piece. An entry on a list has a reference for
-/// that, which is given back after it left.
+/// `heads` points to the heads of `LISTED * (mask + 1)` lists, `locks` to `shard_mask + 1`
+/// initialised locks; both belong to this value. Both masks are powers of two less one. The low
+/// bits of a list's number are that of its piece. An entry on a list has a reference for that,
+/// which is given back after it left.
 pub(crate) struct Lists {
     heads: NonNull<u8>,
     locks: NonNull<Lock>,
-    bits: u32,
-    shard_bits: u32,
+    mask: u32,
+    shard_mask: u32,
+    /// By which a hash is shifted to leave as many bits as `mask` has.
+    shift: u32,
     is_far: bool,
 }
 
@@ -139,11 +156,8 @@ unsafe impl Sync for Lists {}
 impl Lists {
     /// Allocates at least `len` empty lists for each link, in at least `shards` pieces. May sleep.
     pub(crate) fn new(len: u32, shards: u32) -> Result<Self> {
-        let bits_of = |count: u32| Some(count.checked_next_power_of_two()?.trailing_zeros());
-        let shard_bits = bits_of(shards).ok_or(ENOMEM)?;
-        let bits = bits_of(len)
-            .ok_or(ENOMEM)?
-            .max(shard_bits.saturating_add(1));
+        let shards = shards.checked_next_power_of_two().ok_or(ENOMEM)?;
+        let len = len.max(shards).checked_next_power_of_two().ok_or(ENOMEM)?;
         let is_far = object::is_far();
         let half = if is_far { Far::HALF } else { Near::HALF };
         let allocate = |count: usize, size: usize| {
@@ -151,11 +165,9 @@ impl Lists {
             // SAFETY: Process context. Zeroed, a list is empty.
             NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) })
         };
-        let all = 1_usize
-            .checked_shl(bits)
-            .and_then(|len| len.checked_mul(LISTED));
-        let heads = allocate(all.ok_or(ENOMEM)?, half).ok_or(ENOMEM)?;
-        let Some(locks) = allocate(1 << shard_bits, size_of::<Lock>()) else {
+        let all = LISTED.checked_mul(len as usize).ok_or(ENOMEM)?;
+        let heads = allocate(all, half).ok_or(ENOMEM)?;
+        let Some(locks) = allocate(shards as usize, size_of::<Lock>()) else {
             // SAFETY: Allocated above; nobody knows of them.
             unsafe { bindings::kvfree(heads.as_ptr()) };
             return Err(ENOMEM);
@@ -164,11 +176,14 @@ impl Lists {
         let lists = Self {
             heads: heads.cast(),
             locks: locks.cast(),
-            bits,
-            shard_bits,
+            mask: len.wrapping_sub(1),
+            shard_mask: shards.wrapping_sub(1),
+            shift: u64::BITS
+                .wrapping_sub(len.trailing_zeros())
+                .min(u64::BITS - 1),
             is_far,
         };
-        for shard in 0..lists.shards() {
+        for shard in 0..shards {
             // SAFETY: Not in use yet.
             unsafe { bindings::rct_spin_lock_init_links(lists.lock_of(shard)) };
         }
@@ -178,7 +193,7 @@ impl Lists {
     /// In how many pieces the lists are.
     #[inline]
     pub(crate) fn shards(&self) -> u32 {
-        1 << self.shard_bits
+        self.shard_mask.wrapping_add(1)
     }
 
     /// The piece that an entry is in: those that one processor makes lie side by side.
@@ -187,31 +202,28 @@ impl Lists {
         const PAGES: u32 = 14;
         // CAST: the low bits are well mixed there.
         let page = (conn.address() >> PAGES) as u32;
-        page.wrapping_mul(0x9e37_79b1) >> 16 & self.shards().wrapping_sub(1)
+        page.wrapping_mul(0x9e37_79b1) >> 16 & self.shard_mask
     }
 
     /// A list of a piece, by the high bits of `hash`.
     #[inline]
     pub(crate) fn number(&self, hash: u64, shard: u32) -> Number {
-        let groups = self.bits.wrapping_sub(self.shard_bits);
-        // CAST: so many bits, fewer than 32.
-        let group = hash.wrapping_shr(u64::BITS.wrapping_sub(groups)) as u32;
-        Number(group.wrapping_shl(self.shard_bits) | shard)
+        // CAST: the shift leaves fewer than 32 bits.
+        Number(hash.wrapping_shr(self.shift) as u32 & !self.shard_mask | shard)
     }
 
     /// What leads to the first object of a list.
     #[inline]
     fn head<L: Layout>(&self, link: Link, Number(number): Number) -> *mut u8 {
-        let len = 1_usize.wrapping_shl(self.bits);
-        let first = (link as usize).wrapping_mul(len);
-        let index = first.wrapping_add(number as usize & len.wrapping_sub(1));
+        let first = (link as usize).wrapping_mul((self.mask as usize).wrapping_add(1));
+        let index = first.wrapping_add((number & self.mask) as usize);
         // SAFETY: In bounds by the mask, for the links that have lists.
         unsafe { self.heads.as_ptr().add(index.wrapping_mul(L::HALF)) }
     }
 
     #[inline]
     fn lock_of(&self, shard: u32) -> *mut bindings::spinlock_t {
-        let index = (shard & self.shards().wrapping_sub(1)) as usize;
+        let index = (shard & self.shard_mask) as usize;
         // SAFETY: In bounds by the mask.
         unsafe { self.locks.as_ptr().add(index).cast() }
     }
@@ -230,7 +242,7 @@ impl Lists {
 
     /// Puts an entry on lists of a piece, where it stays until it [leaves](Self::leave), which is
     /// before the reference is given back that keeps it there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn join(&self, conn: &Conn, shard: u32, on: &Memberships, bh: &BhDisabled) {
         if self.is_far {
             self.join_as(Far::new(), conn, shard, on, bh);
@@ -239,7 +251,7 @@ impl Lists {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn join_as<L: Layout>(
         &self,
         layout: L,
@@ -249,19 +261,17 @@ impl Lists {
         bh: &BhDisabled,
     ) {
         self.locked(shard, bh, || {
-            for (link, number) in ORDER.into_iter().zip(on) {
-                if let Some(number) = *number {
-                    let head = self.head::<L>(link, number);
-                    // SAFETY: The lock is held; the entry is an object of the slab, not a
-                    // template, and the caller sees to it that it is on no such list.
-                    unsafe { link_in(layout, head, 0, link, conn.address(), 0) };
-                }
-            }
+            on.each(|link, number| {
+                let head = self.head::<L>(link, number);
+                // SAFETY: The lock is held; the entry is an object of the slab, not a template,
+                // and the caller sees to it that it is on no such list.
+                unsafe { link_in(layout, head, 0, link, conn.address(), 0) };
+            });
         });
     }
 
     /// Takes an entry off the lists that it was put on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave(&self, conn: &Conn, shard: u32, on: &Memberships, bh: &BhDisabled) {
         if self.is_far {
             self.leave_as(Far::new(), conn, shard, on, bh);
@@ -270,7 +280,7 @@ impl Lists {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn leave_as<L: Layout>(
         &self,
         layout: L,
@@ -280,13 +290,11 @@ impl Lists {
         bh: &BhDisabled,
     ) {
         self.locked(shard, bh, || {
-            for (link, number) in ORDER.into_iter().zip(on) {
-                if let Some(number) = *number {
-                    let head = self.head::<L>(link, number);
-                    // SAFETY: The lock is held, and the caller has put the entry there.
-                    unsafe { unlink(layout, head, link, conn.address()) };
-                }
-            }
+            on.each(|link, number| {
+                let head = self.head::<L>(link, number);
+                // SAFETY: The lock is held, and the caller has put the entry there.
+                unsafe { unlink(layout, head, link, conn.address()) };
+            });
         });
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct LockedPair<'bh> {
 
 impl<'bh> LockedPair<'bh> {
     /// Locks the buckets of the original and the reply tuple.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock(original: Place<'bh>, reply: Place<'bh>, bh: &'bh BhDisabled) -> Self {
         // INVARIANT: the order is the one stated above.
         if original.order() == reply.order() {

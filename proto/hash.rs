@@ -161,6 +161,12 @@ pub fn source_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
 /// aim at one chain, so the table draws a new one when a chain grows too long.
 #[inline(always)]
 pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
+    tuple_hash_at_once(key, zone_id, net_mix, seed)
+}
+
+/// [`tuple_hash`], where every instruction counts.
+#[inline(always)]
+pub fn tuple_hash_at_once(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
     let [a, b, c, d, e, f, g, h, i, last] = key.halves();
     let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (e.to_ne_bytes(), last.to_ne_bytes());
     let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
