@@ -234,7 +234,7 @@ impl Wanted<'_> {
     fn hash(&self, zone_id: u16, table: &Table) -> TupleHash {
         let seed = table.seed;
         TupleHash {
-            hash: tuple_hash(&self.key, zone_id, self.net.hash_mix(), seed),
+            hash: tuple_hash_at_once(&self.key, zone_id, self.net.hash_mix(), seed),
             seed,
         }
     }
@@ -409,12 +409,12 @@ pub(super) fn place<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(&'r 
 }
 
 /// A table, and one of its buckets.
-type Spot<'a> = (&'a Table, u32);
+type At<'a> = (&'a Table, u32);
 
 /// Where the two tuples of an entry belong. `original` is the hash of the original tuple, if it
 /// is known.
 #[inline(always)]
-fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<[Spot<'r>; 2]> {
+fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<[At<'r>; 2]> {
     let table = CURRENT.load(rcu)?;
     let seed = table.seed;
     let original = match original {
@@ -436,7 +436,7 @@ fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<
 /// [`places`] during a resize.
 #[cold]
 #[inline(never)]
-fn places_meanwhile<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<[Spot<'r>; 2]> {
+fn places_meanwhile<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<[At<'r>; 2]> {
     Some([
         place(|seed| hash_of(conn, Dir::Original, seed), rcu)?,
         place(|seed| hash_of(conn, Dir::Reply, seed), rcu)?,
@@ -455,14 +455,14 @@ pub(super) fn lock_pair<'a>(
 ) -> Option<LockedPair<'a>> {
     loop {
         let [first, second] = places(conn, original, rcu)?;
-        let place = |(table, bucket): Spot<'a>| Place {
+        let place = |(table, bucket): At<'a>| Place {
             chains: &table.chains,
             generation: table.generation,
             bucket,
         };
         let pair = LockedPair::lock(place(first), place(second), bh);
         let is_here =
-            |(table, bucket): Spot<'a>| !table.is_moving() || table.phase(bucket) == Phase::Before;
+            |(table, bucket): At<'a>| !table.is_moving() || table.phase(bucket) == Phase::Before;
         if is_here(first) && is_here(second) {
             return Some(pair);
         }

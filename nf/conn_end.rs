@@ -117,6 +117,7 @@ impl Drop for Doomed {
 /// # Safety
 ///
 /// The entry has no reference, is on no chain, and belongs to the caller.
+#[inline(always)]
 pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>) {
     // SAFETY: Initialised.
     let (entry, blob) = unsafe { (Conn::from_raw(conn.as_ptr()), (*conn.as_ptr()).ext) };
@@ -125,16 +126,29 @@ pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>) {
         // SAFETY: The caller's promise.
         return unsafe { template::free(conn) };
     }
-    if status.has(StatusBit::SrcNatDone) {
-        // SAFETY: The entry is still whole.
-        unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
-    }
-    if !blob.is_null() {
-        helper::release(entry);
-        timeout::release(entry);
-        // SAFETY: The blob came from `kmalloc` and belongs to the entry alone.
-        unsafe { bindings::kfree(blob.cast()) };
+    if status.has(StatusBit::SrcNatDone) || !blob.is_null() {
+        // SAFETY: The caller's promise; no template.
+        unsafe { free_parts(conn) };
     }
     // SAFETY: The caller's promise.
     unsafe { slab::release(conn) };
+}
+
+/// Gives back what an entry holds beside its memory.
+///
+/// # Safety
+///
+/// As for [`free`]; it is no template.
+#[inline(never)]
+unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) {
+    // SAFETY: Initialised.
+    let entry = unsafe { Conn::from_raw(conn.as_ptr()) };
+    if entry.has(StatusBit::SrcNatDone) {
+        // SAFETY: The entry is still whole.
+        unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
+    }
+    helper::release(entry);
+    timeout::release(entry);
+    // SAFETY: The blob came from `kmalloc` and belongs to the entry alone; null is fine.
+    unsafe { bindings::kfree((*conn.as_ptr()).ext.cast()) };
 }

@@ -265,26 +265,6 @@ RCT void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value)
 	INIT_HLIST_NULLS_HEAD(head, value);
 }
 
-RCT void rct_nulls_add_head_rcu(struct hlist_nulls_node *node, struct hlist_nulls_head *head)
-{
-	hlist_nulls_add_head_rcu(node, head);
-}
-
-RCT void rct_nulls_del_rcu(struct hlist_nulls_node *node)
-{
-	hlist_nulls_del_rcu(node);
-}
-
-RCT void rct_nulls_del_init_rcu(struct hlist_nulls_node *node)
-{
-	hlist_nulls_del_init_rcu(node);
-}
-
-RCT void rct_nulls_add_fake(struct hlist_nulls_node *node)
-{
-	hlist_nulls_add_fake(node);
-}
-
 RCT struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head)
 {
 	return rcu_dereference_raw(hlist_nulls_first_rcu(head));
@@ -293,11 +273,6 @@ RCT struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head)
 RCT struct hlist_nulls_node *rct_nulls_next_rcu(struct hlist_nulls_node *node)
 {
 	return rcu_dereference_raw(hlist_nulls_next_rcu(node));
-}
-
-RCT bool rct_nulls_unhashed(const struct hlist_nulls_node *node)
-{
-	return hlist_nulls_unhashed_lockless(node);
 }
 
 /* timeout policies, GRE keys, netlink attributes, SCTP checksums */

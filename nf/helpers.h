@@ -110,13 +110,8 @@ bool rct_netif_is_l3_master(struct net_device *dev);
 
 /* hash chains */
 void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value);
-void rct_nulls_add_head_rcu(struct hlist_nulls_node *node, struct hlist_nulls_head *head);
-void rct_nulls_del_rcu(struct hlist_nulls_node *node);
-void rct_nulls_del_init_rcu(struct hlist_nulls_node *node);
-void rct_nulls_add_fake(struct hlist_nulls_node *node);
 struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head);
 struct hlist_nulls_node *rct_nulls_next_rcu(struct hlist_nulls_node *node);
-bool rct_nulls_unhashed(const struct hlist_nulls_node *node);
 
 /* timeout policies, GRE keys, netlink attributes, SCTP checksums */
 const struct nf_ct_timeout_hooks *rct_timeout_hooks(void);

@@ -60,9 +60,8 @@ unsafe fn link_in<L: Layout>(
     // SAFETY: The caller's promise; what is on a list stays an object until it left.
     unsafe {
         let next = L::read(at);
-        L::write(layout.next(own, link), next);
         // The mark: see `Conn::saved`.
-        L::write(layout.previous(own, link), behind | L::MARK);
+        layout.write_both(own, link, next, behind | L::MARK);
         let next = next & !L::MARK;
         if next != 0 {
             let next = layout.previous(layout.address(next), link);

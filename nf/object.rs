@@ -10,6 +10,19 @@
 //! memory needs, lies in one of them.
 //!
 //! On larger machines the same links are two addresses, which follow the entry ([`Far`]).
+//!
+//! # Readers without a lock
+//!
+//! An object may be freed, and become another entry, while a reader under RCU stands on it. The
+//! reader goes on by the word of a node that leads forwards, or by that half of
+//! [`Link::Origin`]: both keep what they had until the object is linked again. The other words it
+//! does not look at; lists are followed under their locks.
+//!
+//! Until an entry is confirmed, the spare words of its nodes say whether its reply tuple is
+//! promised to it, and keep a hash ([`Conn::reserved_by`](super::conn::Conn::reserved_by),
+//! [`Conn::saved`](super::conn::Conn::saved)). Another CPU that has a clone of its packet may
+//! read them when they are links already. It can tell: the highest bit of a link is set, and of
+//! these it never is.
 
 use core::mem::{
     offset_of,
@@ -46,15 +59,12 @@ pub(crate) enum Link {
 /// How many there are of which [`super::links`] has lists.
 pub(super) const LISTED: usize = 4;
 
-/// How many there are.
-const LINKS: usize = 5;
-
 /// Where the links of an object are, and how they tell another one.
 ///
 /// # Safety
 ///
-/// [`Layout::offset`] is in bounds of an object, aligned for two halves of a link, and different
-/// for each link; the words there belong to the links alone while the object is linked by them.
+/// [`Layout::offset`] is in bounds of an object, aligned for two halves of a link as one word,
+/// and different for each link; the words there belong to the links alone while the object is linked by them.
 /// [`Layout::address`] undoes [`Layout::number`].
 pub(super) unsafe trait Layout: Copy {
     /// The size of half a link, and what it is aligned to.
@@ -96,6 +106,14 @@ pub(super) unsafe trait Layout: Copy {
     ///
     /// As for [`Layout::read`].
     unsafe fn publish(half: *mut u8, value: usize);
+
+    /// Writes both halves of an object's link. Who reads the word that they are, if they are one,
+    /// sees neither of them or both.
+    ///
+    /// # Safety
+    ///
+    /// `address` is that of an object of the slab, which is on no list for that link.
+    unsafe fn write_both(self, address: usize, link: Link, next: usize, previous: usize);
 
     /// The half of an object's link that leads forwards.
     ///
@@ -193,17 +211,27 @@ unsafe impl Layout for Near {
         // SAFETY: The caller's promise.
         unsafe { Atomic::<u32>::from_ptr(half.cast()) }.store(value as u32, Release);
     }
+
+    #[inline]
+    unsafe fn write_both(self, address: usize, link: Link, next: usize, previous: usize) {
+        let word = (previous as u64) << u32::BITS | next as u64;
+        // SAFETY: The caller's promise: both halves, of which `previous` is the higher one.
+        unsafe {
+            let at = half::<Self>(address, link, 0);
+            Atomic::<u64>::from_ptr(at.cast()).store(word, Relaxed);
+        }
+    }
 }
 
 /// Halves that are addresses, behind the entry.
 #[derive(Clone, Copy)]
 pub(super) struct Far;
 
-// SAFETY: The words follow the entry, two for each link.
+// SAFETY: The words follow the entry, two for each link, but for the node that the C type has.
 unsafe impl Layout for Far {
     const HALF: usize = size_of::<usize>();
     const MARK: usize = 1;
-    const SIZE: usize = END + LINKS * 2 * size_of::<usize>();
+    const SIZE: usize = END + LISTED * 2 * size_of::<usize>();
 
     #[inline]
     fn new() -> Self {
@@ -212,7 +240,10 @@ unsafe impl Layout for Far {
 
     #[inline]
     fn offset(link: Link) -> usize {
-        END.wrapping_add((link as usize).wrapping_mul(2 * size_of::<usize>()))
+        match link {
+            Link::Origin => SOURCE_NODE,
+            _ => END.wrapping_add((link as usize).wrapping_mul(2 * size_of::<usize>())),
+        }
     }
 
     #[inline]
@@ -241,6 +272,15 @@ unsafe impl Layout for Far {
     unsafe fn publish(half: *mut u8, value: usize) {
         // SAFETY: The caller's promise.
         unsafe { Atomic::<usize>::from_ptr(half.cast()) }.store(value, Release);
+    }
+
+    #[inline]
+    unsafe fn write_both(self, address: usize, link: Link, next: usize, previous: usize) {
+        // SAFETY: The caller's promise.
+        unsafe {
+            Self::write(self.next(address, link), next);
+            Self::write(self.previous(address, link), previous);
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl<'bh> LockedPair<'bh> {
     /// Puts both tuples in, together with the table's reference, and confirms the entry.
     ///
     /// The buckets are those of this very entry. Gives the entry back if it is in already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, conn: ARef<Conn>) -> Result<(), ARef<Conn>> {
         if conn.is_confirmed() {
             return Err(conn);

@@ -99,23 +99,21 @@ impl Drop for ConnCache {
 /// Memory for an entry, with the remains of a former one in it. Atomic context.
 #[inline]
 pub(super) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
-    let cache = CACHE.load(Relaxed);
-    if cache.is_null() {
+    let slots = SPARE.load(Relaxed);
+    if slots.is_null() {
         return None;
     }
-    // SAFETY: The cache is alive, and with it its slots: its owner goes after all who could call
-    // this.
-    let spare = unsafe { bindings::rct_percpu_slot_take(SPARE.load(Relaxed)) };
-    if let Some(spare) = NonNull::new(spare) {
-        return Some(spare.cast());
+    // SAFETY: The slots are alive: their owner goes after all who could call this.
+    match NonNull::new(unsafe { bindings::rct_percpu_slot_take(slots) }) {
+        Some(spare) => Some(spare.cast()),
+        None => allocate_more(),
     }
-    allocate_from(cache)
 }
 
-/// `cache` is the one that `CACHE` points to.
 #[inline(never)]
-fn allocate_from(cache: *mut bindings::kmem_cache) -> Option<NonNull<bindings::nf_conn>> {
-    // SAFETY: As above.
+fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
+    let cache = CACHE.load(Relaxed);
+    // SAFETY: As above, for the cache.
     let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
     let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
     if !object::is_in_reach(conn.as_ptr() as usize) {

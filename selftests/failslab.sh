@@ -74,9 +74,15 @@ listed() { # As many lines as entries.
 few=$(scaled 200 40)
 echo 1 >$SLAB/failslab
 fault cache-filter=Y probability=100
-check "no memory for entries: packets of new connections are dropped" \
-	grows "$few" "$R" drop must flood c "$few" $X4 $Y4 dport=5000
-check "... no entry is counted for them" count_is "$R" 1
+# Each processor may have memory for one in hand, which was freed there.
+stat "$R" drop
+had=$VALUE
+must flood c "$few" $X4 $Y4 dport=5000
+stat "$R" drop
+dropped=$((VALUE - had))
+check "no memory for entries: packets of new connections are dropped ($dropped of $few)" \
+	that "dropped <= few && dropped + $(nproc) >= few"
+check "... no entry is counted for them" count_is "$R" $((1 + few - dropped))
 must send a 1000
 check "... a connection goes on" must recv b 1000
 fault probability=50
