@@ -161,11 +161,7 @@ sleep 1
 ns_del "$R"
 ns_del "$S"
 ns_del "$C"
-free() {
-	echo 1 >$SLAB/shrink
-	read -r objects _ <$SLAB/objects
-	same "$objects" "$(</proc/sys/net/netfilter/nf_conntrack_count)"
-}
+free() { slab_has "$(</proc/sys/net/netfilter/nf_conntrack_count)"; }
 if [[ -n ${RUST_CT_VM:-} ]]; then
 	check "with the namespaces every entry goes" wait_for 30 free
 else

@@ -539,6 +539,15 @@ get_ct() { # NS NAME -> VALUE
 	VALUE=${LINES[0]}
 }
 
+# Whether the slab has memory for so many entries and no more, but for one that each processor may
+# have in hand. Fails where it cannot be asked. (ENTRIES)
+slab_has() {
+	local slab=/sys/kernel/slab/nf_conntrack objects
+	[[ -w $slab/shrink ]] || return
+	echo 1 >$slab/shrink
+	read -r objects _ <$slab/objects
+	that "$objects >= $1 && $objects <= $1 + $(nproc)"
+}
 count_is() { # NS NUMBER
 	get_ct "$1" count && same "$VALUE" "$2"
 }

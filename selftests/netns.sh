@@ -57,12 +57,6 @@ ns_del "$B"
 # --- slab -------------------------------------------------------------------
 
 slab=/sys/kernel/slab/nf_conntrack
-# Entries that exist, as the allocator counts them.
-objects() {
-	[[ -w $slab/shrink ]] || return
-	echo 1 >$slab/shrink
-	read -r OBJECTS _ <$slab/objects
-}
 # As many as these namespaces count.
 objects_are_those_of() { # NS...
 	local ns sum=0
@@ -70,7 +64,7 @@ objects_are_those_of() { # NS...
 		get_ct "$ns" count || return
 		sum=$((sum + VALUE))
 	done
-	objects && same "$OBJECTS" $sum
+	slab_has $sum
 }
 
 # --- many, one after the other, under traffic -------------------------------
@@ -161,7 +155,7 @@ helpers=()
 # Its sockets keep their namespaces.
 traffic_end
 ns_del "$C"
-only_mine() { objects && same "$OBJECTS" "$(</proc/sys/net/netfilter/nf_conntrack_count)"; }
+only_mine() { slab_has "$(</proc/sys/net/netfilter/nf_conntrack_count)"; }
 if [[ -w $slab/shrink && -n ${RUST_CT_VM:-} ]]; then
 	check "with the last namespace goes the last entry" wait_for $((delay / 1000 + 20)) only_mine
 else
