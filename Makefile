@@ -7,8 +7,8 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: module debug setup run test test-debug loaded-later bench bench-nat-ports bench-netlink \
-	kselftest shell symbols install uninstall lint format clean help
+.PHONY: module debug setup run test test-debug loaded-later bench bench-native bench-nat-ports \
+	bench-netlink kselftest shell symbols install uninstall lint format clean help
 
 module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
 	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
@@ -34,6 +34,9 @@ loaded-later: module ## connections older than the tracker: ours and the C one, 
 
 bench: module ## what a packet costs with either tracker; QUICK=1 is faster
 	@scripts/bench $(if $(QUICK),--quick) $(SCENARIOS)
+
+bench-native: ## the same in time and caches, with a kernel that is a program (built first); QUICK=1
+	@scripts/bench-native $(if $(QUICK),--quick) $(SCENARIOS)
 
 bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
 	@scripts/bench-nat-ports

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * See helpers.h. Always inlined when the kernel links helpers as bitcode
- * (CONFIG_RUST_INLINE_HELPERS), ordinary functions otherwise.
+ * See helpers.h. Always inlined where they are linked as bitcode (Kbuild), ordinary
+ * functions otherwise.
  */
 #include "bindings.h"
 
@@ -30,7 +30,7 @@
 #include <net/udp.h>
 #include <net/xfrm.h>
 
-#ifdef CONFIG_RUST_INLINE_HELPERS
+#ifdef RCT_INLINE_HELPERS
 #define RCT __always_inline
 #else
 #define RCT

@@ -89,7 +89,8 @@ has_recent_nft() {
 
 kernel_fragments() { # KIND
 	local folder=$RCT_ROOT/scripts/kernel
-	printf '%s\n' "$folder/base.config" "$folder/netfilter.config" "$folder/$1.config"
+	[[ $1 == uml ]] || printf '%s\n' "$folder/base.config" "$folder/netfilter.config"
+	printf '%s\n' "$folder/$1.config"
 }
 
 # Prints the build folder of a kernel: its name has everything that it was built
@@ -114,8 +115,29 @@ built_kernel_dir() { # KIND
 	printf '%s\n' "$dir"
 }
 
-is_kernel_kind() { [[ $1 == fast || $1 == debug ]]; }
+# Those that scripts/vm starts, and the one that is a program (scripts/uml).
+is_vm_kernel() { [[ $1 == fast || $1 == debug ]]; }
+is_kernel_kind() { is_vm_kernel "$1" || [[ $1 == uml ]]; }
+
+# What the kernel's make must be told, beyond the compiler, to build in a folder.
+arch_argument() { # FOLDER
+	! grep -q '^CONFIG_UML=y' "$1/.config" 2>/dev/null || echo ARCH=um
+}
 
 minutes() { # SECONDS -> 4m12s
 	printf '%dm%02ds' $(($1 / 60)) $(($1 % 60))
 }
+
+# Everything that the kernel says when something is wrong with it.
+KERNEL_REPORTS='WARNING:|BUG:|kernel BUG at|KASAN|UBSAN|Oops|general protection fault'\
+'|possible recursive locking|possible circular locking|possible irq lock inversion'\
+'|INFO: possible|inconsistent lock state|suspicious RCU usage|held lock freed'\
+'|lock held when returning|trying to register non-static key|DEBUG_LOCKS_WARN_ON'\
+'|sleeping function called|scheduling while atomic|refcount_t:|hung task'\
+'|blocked for more than|unreferenced object|rcu.*stall'\
+'|soft lockup|ODEBUG:|list_(add|del) corruption|[Oo]bjects remaining'\
+'|Kernel panic|stack-protector|ref_tracker|rust_kernel: panicked|unable to handle'\
+'|workqueue lockup|rust_ct-vm: still in use'
+
+# From here on the log of a guest (scripts/vm-guest) is judged.
+GUEST_MARK='rust_ct-vm: the tracker is loaded from here on'

@@ -11,7 +11,12 @@
 #   PACKETS      measured in scenarios of packets
 #   CONNECTIONS  measured in scenarios of connections, and in the table where a packet has none
 #   FLOWS        in the scenarios with many
-#   SAMPLE       1: find out by samples where the time goes, too
+#   SAMPLE       1: find out by samples where the time goes, too; 2: to the instruction
+#
+# Where instructions are not what is counted, once is not enough: BENCH_ROUNDS=N measures each
+# scenario so often, with fresh connections where they are used up ("cost" is printed each
+# time). BENCH_TURNS=TERMINAL lets others that do the same have every other round: before each
+# one "turn NAME" is written there, and a line is waited for.
 set -u
 export LC_ALL=C
 
@@ -20,6 +25,7 @@ shift 5
 wanted=" $* "
 bench=/proc/packet_bench
 tracker=${RUST_CT_TRACKER:?}
+rounds=${BENCH_ROUNDS:-1} turns=${BENCH_TURNS:-}
 status=0
 
 wrong() {
@@ -30,6 +36,12 @@ wrong() {
 is_wanted() { [[ $wanted == "  " || $wanted == *" $1 "* ]]; }
 
 has_tracker() { [[ $tracker != none ]]; }
+
+turn() { # NAME
+	[[ -n $turns ]] || return 0
+	echo "turn $1" >"$turns"
+	read -r <"$turns"
+}
 
 order() { echo "$*" >$bench || wrong "order '$*'"; }
 
@@ -72,14 +84,21 @@ sample() { # NAME ORDER...
 	local name=$1
 	shift
 	((sample)) || return
+	if ((rounds > 1)) && [[ $# == 2 ]]; then
+		# A sample takes longer then.
+		set -- "$1" $(($2 * 10))
+	fi
 	order "$@" sample
-	awk -v name="$name" '$1 == "at" { sub(/\[.*\]/, "", $0); count[$2]++ }
+	awk -v name="$name" -v keep=$((sample > 1)) '
+		$1 == "at" { sub(keep ? "/0x.*" : "[+]0x.*", "", $2); count[$2]++ }
 		END { for (f in count) print "sample", name, count[f], f }' $bench
 }
 
 # One hot connection, or many in random order. (NAME FAMILY PROTOCOL FLOWS)
 established() {
 	is_wanted "$1" || return
+	local round
+	turn "$1"
 	order setup "$2" "$3" "$4"
 	order open
 	[[ $3 == tcp ]] || {
@@ -89,9 +108,13 @@ established() {
 	}
 	order hit $(($4 * 3 > 2000 ? $4 * 3 : 2000))
 	entries "$1" "$4"
-	cost "$1" hit "$packets"
-	expect "$1" new=0 none=0 related=0
-	! has_tracker || (($(field established) + $(field reply) == packets)) || wrong "$1: $(cat $bench)"
+	for ((round = 0; round < rounds; round++)); do
+		turn "$1"
+		((rounds == 1)) || order hit $((packets / 2))
+		cost "$1" hit "$packets"
+		expect "$1" new=0 none=0 related=0
+		! has_tracker || (($(field established) + $(field reply) == packets)) || wrong "$1: $(cat $bench)"
+	done
 	sample "$1" hit "$packets"
 	flush
 }
@@ -99,19 +122,23 @@ established() {
 # From the first packet to confirmation, and, with TCP, to the end. (NAME FAMILY PROTOCOL)
 begun() {
 	is_wanted "$1" || return
-	order setup "$2" "$3" "$connections"
-	cost "$1" open
-	if [[ $3 == tcp ]]; then
-		expect "$1" new="$connections" established="$connections" reply="$connections" none=0
-	else
-		expect "$1" new="$connections" none=0
-	fi
-	entries "$1" "$connections"
-	if [[ $3 == tcp ]]; then
-		cost "$1-close" close
-		expect "$1-close" new=0 established=$((connections * 2)) reply="$connections" none=0
-	fi
-	flush
+	local round
+	for ((round = 0; round < rounds; round++)); do
+		turn "$1"
+		order setup "$2" "$3" "$connections"
+		cost "$1" open
+		if [[ $3 == tcp ]]; then
+			expect "$1" new="$connections" established="$connections" reply="$connections" none=0
+		else
+			expect "$1" new="$connections" none=0
+		fi
+		entries "$1" "$connections"
+		if [[ $3 == tcp ]]; then
+			cost "$1-close" close
+			expect "$1-close" new=0 established=$((connections * 2)) reply="$connections" none=0
+		fi
+		flush
+	done
 	((sample)) || return
 	order setup "$2" "$3" "$connections"
 	sample "$1" open
@@ -120,25 +147,37 @@ begun() {
 }
 
 # First packets that are refused, with so many connections in the table.
-refused() { # NAME PROTOCOL ORDER
+refused() { # NAME PROTOCOL ORDER FLOWS
 	is_wanted "$1" || return
-	order setup ip udp "$connections"
+	local round
+	turn "$1"
+	order setup ip udp "$4"
 	order open
 	order setup ip "$2" 1
-	cost "$1" "$3" "$packets"
-	[[ $3 == stray ]] && expect "$1" none="$packets" || expect "$1" new="$packets" none=0
-	entries "$1" "$connections"
+	for ((round = 0; round < rounds; round++)); do
+		turn "$1"
+		((rounds == 1)) || order "$3" $((packets / 2))
+		cost "$1" "$3" "$packets"
+		[[ $3 == stray ]] && expect "$1" none="$packets" || expect "$1" new="$packets" none=0
+		entries "$1" "$4"
+	done
 	sample "$1" "$3" "$packets"
 	flush
 }
 
 # A lookup alone.
-looked_up() { # NAME ORDER MISSED
+looked_up() { # NAME ORDER MISSED FLOWS
 	is_wanted "$1" && has_tracker || return
-	order setup ip udp "$connections"
+	local round
+	turn "$1"
+	order setup ip udp "$4"
 	order open
-	cost "$1" "$2" "$packets"
-	expect "$1" missed="$3"
+	for ((round = 0; round < rounds; round++)); do
+		turn "$1"
+		((rounds == 1)) || order "$2" $((packets / 2))
+		cost "$1" "$2" "$packets"
+		expect "$1" missed="$3"
+	done
 	sample "$1" "$2" "$packets"
 	flush
 }
@@ -148,6 +187,7 @@ looked_up() { # NAME ORDER MISSED
 memory() {
 	is_wanted memory && has_tracker || return
 	local before
+	turn memory
 	order setup ip udp "$many"
 	before=$(slab)
 	order open
@@ -160,6 +200,7 @@ memory() {
 expired() {
 	is_wanted "$1" && has_tracker || return
 	local before _
+	turn "$1"
 	sleep 5
 	echo 3 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
 	order setup ip udp "$connections"
@@ -176,20 +217,79 @@ expired() {
 	echo 10000 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
 }
 
+# What a watch saw: the longest that packets and real-time tasks had to wait, in nanoseconds,
+# and how many packets waited long.
+lateness() { # NAME
+	echo "late $1 $(field latest) $(field latest_task) $(field late)"
+}
+
+# Packets come in between while the table gets another size, and while it does not.
+resized() { # NAME
+	is_wanted "$1" && has_tracker || return
+	local buckets=/proc/sys/net/netfilter/nf_conntrack_buckets round before
+	turn "$1"
+	before=$(<$buckets)
+	order setup ip udp "$many"
+	order open
+	order answer
+	sleep 2.5
+	order hit $((many * 3))
+	for ((round = 0; round < rounds; round++)); do
+		turn "$1"
+		order watch 32
+		order spin 500
+		order watched
+		echo "cost $1-without $(field median) $(field mean)"
+		lateness "$1-without"
+		order watch 32
+		echo $((round % 2 ? before : before * 2)) >$buckets
+		order watched
+		echo "cost $1 $(field median) $(field mean)"
+		lateness "$1"
+		expect "$1" new=0 none=0 related=0
+		entries "$1" "$many"
+	done
+	echo "$before" >$buckets
+	flush
+}
+
+# So many entries end at once, and somebody watches.
+collected() { # NAME
+	is_wanted "$1" && has_tracker || return
+	local _
+	turn "$1"
+	echo 5 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
+	order setup ip udp "$many"
+	order open
+	order watch 0
+	for _ in {1..400}; do
+		sleep 1
+		(($(</proc/sys/net/netfilter/nf_conntrack_count))) || break
+	done
+	order watched
+	lateness "$1"
+	entries "$1" 0
+	echo 10000 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
+}
+
 # What the counters of one connection say.
 counted() {
 	is_wanted "$1" || return
+	local round sum
+	turn "$1"
 	! has_tracker || echo 1 >/proc/sys/net/netfilter/nf_conntrack_acct
 	order setup ip udp 1
 	order open
 	order answer
 	sleep 2.5
 	order hit 1000
-	cost "$1" hit "$packets"
+	for ((round = 0; round < rounds; round++)); do
+		turn "$1"
+		cost "$1" hit "$packets"
+	done
 	if has_tracker; then
-		local sum
 		sum=$(grep -o 'packets=[0-9]*' /proc/net/nf_conntrack | awk -F= '{ n += $2 } END { print n }')
-		((sum == packets + 1002)) || wrong "$1: counted $sum"
+		((sum == packets * rounds + 1002)) || wrong "$1: counted $sum"
 		echo 0 >/proc/sys/net/netfilter/nf_conntrack_acct
 	fi
 	flush
@@ -206,6 +306,7 @@ translated() {
 	RULES
 	established nat-udp-hot ip udp 1
 	established nat-tcp-hot ip tcp 1
+	((rounds == 1)) || established nat-udp-many ip udp "$connections"
 	begun nat-udp-new ip udp
 	begun nat-tcp-new ip tcp
 	! has_tracker || nft delete table ip nat
@@ -245,15 +346,26 @@ established udp-1k ip udp 1000
 established udp-many ip udp "$many"
 established tcp-many ip tcp "$many"
 counted udp-counted
-refused udp-miss udp miss
-refused tcp-miss tcp miss
-refused stray tcp stray
-looked_up lookup lookup 0
-looked_up lookup-miss lookup_miss "$packets"
+refused udp-miss udp miss "$connections"
+refused tcp-miss tcp miss "$connections"
+refused stray tcp stray "$connections"
+looked_up lookup lookup 0 "$connections"
+looked_up lookup-miss lookup_miss "$packets" "$connections"
+# What caches and time tell apart.
+if ((rounds > 1)); then
+	established udp-100k ip udp 100000
+	refused udp-miss-1k udp miss 1000
+	refused udp-miss-100k udp miss 100000
+	refused udp-miss-many udp miss "$many"
+	looked_up lookup-many lookup 0 "$many"
+	looked_up lookup-miss-many lookup_miss "$packets" "$many"
+	resized resize
+fi
 begun udp-new ip udp
 begun tcp-new ip tcp
 begun udp6-new ip6 udp
 expired expiry
+((rounds == 1)) || collected collect
 translated
 
 if has_tracker; then

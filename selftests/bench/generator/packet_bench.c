@@ -22,14 +22,23 @@
  *   lookup PACKETS               a tuple is looked up alone, and is there
  *   lookup_miss PACKETS          and is not
  *   workers                      what kernel workers have used up to now
+ *   spin MILLISECONDS            nothing, but all the time
+ *   watch PACKETS                from now on: every 50 microseconds so many packets of these
+ *                                connections come in between, and it is noted how late that
+ *                                was, and how late a real-time task got its turn
+ *   watched                      no more; what these packets took, and the latest
  *
  * "sample" behind an order: instead of times, where the processor was found to be every
  * few microseconds. Interrupts are on all the time but where the tracker or the kernel
  * turn them off; what happens there counts for the place that turns them on again.
+ *
+ * Random connections are drawn, and what is known of them is brought into the caches, before
+ * the clock starts: what memory a packet waits for then is the tracker's.
  */
 #include <linux/hrtimer.h>
 #include <linux/inetdevice.h>
 #include <linux/kernel.h>
+#include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -58,8 +67,12 @@
 #include <net/netfilter/nf_conntrack_zones.h>
 #include <net/route.h>
 
-#ifdef CONFIG_X86
+#if defined(CONFIG_X86) || defined(CONFIG_UML)
 #include <asm/irq_regs.h>
+#define HAS_SAMPLES 1
+#endif
+#ifdef CONFIG_UML
+#include <sysdep/ptrace.h>
 #endif
 
 #define DEVICE "dummy0"
@@ -70,6 +83,15 @@
 #define MAX_FLOWS 2000000
 #define MAX_SAMPLES 20000
 #define MAX_BATCHES 8192
+#define MAX_BATCH 1024
+
+#ifdef CONFIG_UML
+/* A signal every few microseconds would leave time for nothing else. */
+#define SAMPLE_NS 100003
+#else
+#define SAMPLE_NS 5003
+#endif
+#define WATCH_NS 50000
 
 enum way { ORIGINAL, REPLY };
 /* what a packet is to its connection: three bits, or it has none */
@@ -81,6 +103,12 @@ struct flow {
 	/* where the other side sees the packets come from */
 	struct in6_addr seen;
 	__be16 seen_port;
+} __aligned(32);
+
+/* a packet that is to come */
+struct pick {
+	u32 flow;
+	enum way way;
 };
 
 static struct {
@@ -105,9 +133,40 @@ static struct {
 	u64 workers;
 } result;
 
+static struct {
+	struct hrtimer timer;
+	struct task_struct *task;
+	u32 packets;
+	/* when the last one was over, in nanoseconds of work */
+	u64 packets_at, task_at;
+	/* the latest, in nanoseconds; how many were late */
+	u64 latest, latest_task, late, count;
+} watch;
+
+static struct pick picks[MAX_BATCH];
 static unsigned long *samples;
 static unsigned int sample_count;
 static DEFINE_MUTEX(orders);
+
+/*
+ * Nanoseconds. In User-Mode Linux those that this kernel had a processor of the machine,
+ * whatever else the machine does: only the machine can tell.
+ */
+static u64 clock_ns(void)
+{
+#ifdef CONFIG_UML
+	struct { s64 seconds, nanoseconds; } now;
+	long number = 228; /* clock_gettime */
+
+	asm volatile("syscall"
+		     : "+a" (number)
+		     : "D" (CLOCK_THREAD_CPUTIME_ID), "S" (&now)
+		     : "rcx", "r11", "memory");
+	return now.seconds * NSEC_PER_SEC + now.nanoseconds;
+#else
+	return ktime_get_ns();
+#endif
+}
 
 static u32 next_random(void)
 {
@@ -293,13 +352,27 @@ static bool send(u32 number, struct flow *flow, enum way way, u8 flags, unsigned
 	return true;
 }
 
-static void step_hit(u32 turn)
+static void draw(u32 count)
 {
-	u32 i = random_flow();
-	enum way way = next_random() & 1;
+	struct pick *pick;
 
-	send(now.first + i, &now.flows[i], way, TCPHDR_ACK | TCPHDR_PSH, PAYLOAD);
+	for (pick = picks; pick < picks + count; pick++) {
+		pick->flow = random_flow();
+		pick->way = next_random() & 1;
+		(void)READ_ONCE(now.flows[pick->flow].seen_port);
+	}
+}
+
+static void hit(const struct pick *pick)
+{
+	send(now.first + pick->flow, &now.flows[pick->flow], pick->way,
+	     TCPHDR_ACK | TCPHDR_PSH, PAYLOAD);
 	forget();
+}
+
+static void step_hit(u32 turn, u32 k)
+{
+	hit(&picks[k]);
 }
 
 /* Whom the other side sees, behind NAT or not. */
@@ -314,7 +387,7 @@ static void note_source(struct flow *flow)
 		flow->seen = ipv6_hdr(now.skb)->saddr;
 }
 
-static void step_open(u32 i)
+static void step_open(u32 i, u32 k)
 {
 	struct flow *flow = &now.flows[i];
 
@@ -334,20 +407,20 @@ static void step_open(u32 i)
 	forget();
 }
 
-static void step_answer(u32 i)
+static void step_answer(u32 i, u32 k)
 {
 	send(now.first + i, &now.flows[i], REPLY, TCPHDR_ACK, PAYLOAD);
 	forget();
 }
 
-static void step_close(u32 i)
+static void step_close(u32 i, u32 k)
 {
 	static const enum way ways[3] = { ORIGINAL, REPLY, ORIGINAL };
-	unsigned int k;
+	unsigned int n;
 
-	for (k = 0; k < 3; k++) {
-		send(now.first + i, &now.flows[i], ways[k],
-		     k < 2 ? TCPHDR_FIN | TCPHDR_ACK : TCPHDR_ACK, 0);
+	for (n = 0; n < 3; n++) {
+		send(now.first + i, &now.flows[i], ways[n],
+		     n < 2 ? TCPHDR_FIN | TCPHDR_ACK : TCPHDR_ACK, 0);
 		forget();
 	}
 }
@@ -365,12 +438,12 @@ static void lose(u32 turn, u8 flags, unsigned int payload)
 	forget();
 }
 
-static void step_miss(u32 turn)
+static void step_miss(u32 turn, u32 k)
 {
 	lose(turn, TCPHDR_SYN, now.protocol == IPPROTO_TCP ? 0 : PAYLOAD);
 }
 
-static void step_stray(u32 turn)
+static void step_stray(u32 turn, u32 k)
 {
 	lose(turn, TCPHDR_RST, 0);
 }
@@ -400,12 +473,12 @@ static void find(u32 number)
 		now.missed++;
 }
 
-static void step_lookup(u32 turn)
+static void step_lookup(u32 turn, u32 k)
 {
-	find(now.first + random_flow());
+	find(now.first + picks[k].flow);
 }
 
-static void step_lookup_miss(u32 turn)
+static void step_lookup_miss(u32 turn, u32 k)
 {
 	find(now.used + turn);
 }
@@ -419,25 +492,35 @@ static int compare(const void *a, const void *b)
 
 static enum hrtimer_restart take_sample(struct hrtimer *timer)
 {
-#ifdef CONFIG_X86
+#ifdef HAS_SAMPLES
 	struct pt_regs *regs = get_irq_regs();
 
 	if (regs && !user_mode(regs) && sample_count < MAX_SAMPLES)
-		samples[sample_count++] = regs->ip;
+		samples[sample_count++] = instruction_pointer(regs);
 #endif
 	/* No multiple of what a packet takes. */
-	hrtimer_forward_now(timer, ns_to_ktime(5003 + (sample_count * 7919 & 2047)));
+	hrtimer_forward_now(timer, ns_to_ktime(SAMPLE_NS + (sample_count * 7919 & 2047)));
 	return HRTIMER_RESTART;
 }
 
+struct order {
+	const char *name;
+	/* a packet or connection: which of all, which of its batch */
+	void (*step)(u32 turn, u32 k);
+	/* turns are flows, not told */
+	bool each;
+	/* of random flows */
+	bool random;
+};
+
 /* Batches as the network stack has them: bottom halves off, under RCU. */
-static int measure(void (*step)(u32 turn), u32 turns, bool sample)
+static int measure(const struct order *order, u32 turns, bool sample)
 {
 	u32 size = turns >= 256 * 64 ? 256 : turns >= 64 * 16 ? 64 : 1;
 	struct hrtimer timer;
 	u32 turn = 0;
 
-	while (turns / size > MAX_BATCHES)
+	while (turns / size > MAX_BATCHES && size < MAX_BATCH)
 		size *= 2;
 	result.batches = 0;
 	result.total = 0;
@@ -446,19 +529,22 @@ static int measure(void (*step)(u32 turn), u32 turns, bool sample)
 	sample_count = 0;
 	if (sample) {
 		hrtimer_setup(&timer, take_sample, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
-		hrtimer_start(&timer, ns_to_ktime(5000), HRTIMER_MODE_REL_PINNED_HARD);
+		hrtimer_start(&timer, ns_to_ktime(SAMPLE_NS), HRTIMER_MODE_REL_PINNED_HARD);
 	}
 	while (turn < turns && now.skb) {
 		u32 end = min(turn + size, turns);
-		u32 had = end - turn;
+		u32 had = end - turn, k;
 		u64 began, took;
 
 		local_bh_disable();
 		rcu_read_lock();
-		began = ktime_get_ns();
-		for (; turn < end && now.skb; turn++)
-			step(turn);
-		took = ktime_get_ns() - began;
+		if (order->random)
+			draw(had);
+		began = clock_ns();
+		for (k = 0; k < had && now.skb; k++)
+			order->step(turn + k, k);
+		took = clock_ns() - began;
+		turn = end;
 		rcu_read_unlock();
 		local_bh_enable();
 		result.total += took;
@@ -470,6 +556,99 @@ static int measure(void (*step)(u32 turn), u32 turns, bool sample)
 		hrtimer_cancel(&timer);
 	sort(result.samples, result.batches, sizeof(u64), compare, NULL);
 	return now.skb ? 0 : -ENOMEM;
+}
+
+/* More than its time after the last one means that it had to wait. */
+static u64 waited(u64 since)
+{
+	u64 gap = clock_ns() - since;
+
+	return gap > WATCH_NS ? gap - WATCH_NS : 0;
+}
+
+/* Comes when bottom halves are on. */
+static enum hrtimer_restart watch_packets(struct hrtimer *timer)
+{
+	u64 late = waited(watch.packets_at), began;
+	u32 k;
+
+	watch.latest = max(watch.latest, late);
+	watch.late += late > WATCH_NS;
+	watch.count++;
+	if (watch.packets && now.skb) {
+		rcu_read_lock();
+		draw(watch.packets);
+		began = clock_ns();
+		for (k = 0; k < watch.packets && now.skb; k++)
+			hit(&picks[k]);
+		if (result.batches < MAX_BATCHES)
+			result.samples[result.batches++] =
+				div_u64((clock_ns() - began) * 1000, watch.packets);
+		rcu_read_unlock();
+	}
+	watch.packets_at = clock_ns();
+	hrtimer_forward_now(timer, ns_to_ktime(WATCH_NS));
+	return HRTIMER_RESTART;
+}
+
+/* Comes when whoever runs lets another task run. */
+static int watch_turns(void *unused)
+{
+	sched_set_fifo(current);
+	while (!kthread_should_stop()) {
+		ktime_t time = ns_to_ktime(WATCH_NS);
+
+		watch.latest_task = max(watch.latest_task, waited(watch.task_at));
+		watch.task_at = clock_ns();
+		set_current_state(TASK_INTERRUPTIBLE);
+		schedule_hrtimeout_range(&time, 0, HRTIMER_MODE_REL);
+	}
+	return 0;
+}
+
+static void stop_watching(void)
+{
+	if (!watch.task)
+		return;
+	hrtimer_cancel(&watch.timer);
+	kthread_stop(watch.task);
+	watch.task = NULL;
+	result.turns = (u64)result.batches * watch.packets;
+	result.total = 0;
+	sort(result.samples, result.batches, sizeof(u64), compare, NULL);
+}
+
+static int start_watching(u32 packets)
+{
+	struct task_struct *task;
+
+	stop_watching();
+	if (packets > MAX_BATCH || (packets && !now.count))
+		return -EINVAL;
+	result.batches = 0;
+	result.sampled = false;
+	watch.packets = packets;
+	watch.latest = 0;
+	watch.latest_task = 0;
+	watch.late = 0;
+	watch.count = 0;
+	watch.task_at = clock_ns();
+	task = kthread_run(watch_turns, NULL, "packet_bench");
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	watch.task = task;
+	watch.packets_at = clock_ns();
+	hrtimer_setup(&watch.timer, watch_packets, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_SOFT);
+	hrtimer_start(&watch.timer, ns_to_ktime(WATCH_NS), HRTIMER_MODE_REL_PINNED_SOFT);
+	return 0;
+}
+
+static void spin(u32 milliseconds)
+{
+	u64 end = clock_ns() + (u64)milliseconds * NSEC_PER_MSEC;
+
+	while (clock_ns() < end)
+		cond_resched();
 }
 
 static void sum_up_workers(void)
@@ -603,19 +782,14 @@ static int set_up(const char *family, const char *protocol, u32 count)
 	return 0;
 }
 
-static const struct order {
-	const char *name;
-	void (*step)(u32 turn);
-	/* turns are flows, not told */
-	bool each;
-} table[] = {
-	{ "open", step_open, true },
-	{ "answer", step_answer, true },
-	{ "close", step_close, true },
-	{ "hit", step_hit },
+static const struct order table[] = {
+	{ "open", step_open, .each = true },
+	{ "answer", step_answer, .each = true },
+	{ "close", step_close, .each = true },
+	{ "hit", step_hit, .random = true },
 	{ "miss", step_miss },
 	{ "stray", step_stray },
-	{ "lookup", step_lookup },
+	{ "lookup", step_lookup, .random = true },
 	{ "lookup_miss", step_lookup_miss },
 };
 
@@ -630,17 +804,36 @@ static int obey(char *line)
 	if (sscanf(line, "%15s", name) != 1)
 		return -EINVAL;
 	if (!strcmp(name, "setup")) {
+		if (watch.task)
+			return -EBUSY;
 		if (sscanf(line, "setup %7s %7s %u", family, protocol, &count) != 3)
 			return -EINVAL;
 		return set_up(family, protocol, count);
 	}
-	memset(now.kinds, 0, sizeof(now.kinds));
-	now.dropped = 0;
-	now.missed = 0;
+	if (!strcmp(name, "spin")) {
+		if (sscanf(line, "spin %u", &count) != 1)
+			return -EINVAL;
+		spin(count);
+		return 0;
+	}
+	if (!strcmp(name, "watched")) {
+		stop_watching();
+		return 0;
+	}
 	if (!strcmp(name, "workers")) {
 		sum_up_workers();
 		return 0;
 	}
+	memset(now.kinds, 0, sizeof(now.kinds));
+	now.dropped = 0;
+	now.missed = 0;
+	if (!strcmp(name, "watch")) {
+		if (sscanf(line, "watch %u", &count) != 1)
+			return -EINVAL;
+		return start_watching(count);
+	}
+	if (watch.task)
+		return -EBUSY;
 	for (order = table; order < table + ARRAY_SIZE(table); order++) {
 		if (strcmp(name, order->name))
 			continue;
@@ -651,7 +844,7 @@ static int obey(char *line)
 		else if (sscanf(line, "%*s %u", &count) != 1 || !count)
 			return -EINVAL;
 		find_get = (void *)__symbol_get("nf_conntrack_find_get");
-		error = measure(order->step, count, sample);
+		error = measure(order, count, sample);
 		if (find_get)
 			__symbol_put("nf_conntrack_find_get");
 		if (order->step == step_miss || order->step == step_stray)
@@ -684,7 +877,7 @@ static int show(struct seq_file *out, void *unused)
 	mutex_lock(&orders);
 	if (result.sampled)
 		for (i = 0; i < sample_count; i++)
-			seq_printf(out, "at %ps\n", (void *)samples[i]);
+			seq_printf(out, "at %pS\n", (void *)samples[i]);
 	/* Thousandths of a nanosecond for one turn: the median of the batches, and the mean. */
 	seq_printf(out, "turns=%llu median=%llu mean=%llu", result.turns,
 		   result.batches ? result.samples[result.batches / 2] : 0,
@@ -692,15 +885,17 @@ static int show(struct seq_file *out, void *unused)
 	seq_printf(out, " established=%llu related=%llu new=%llu reply=%llu none=%llu",
 		   now.kinds[IP_CT_ESTABLISHED], now.kinds[IP_CT_RELATED], now.kinds[IP_CT_NEW],
 		   now.kinds[IP_CT_ESTABLISHED_REPLY], now.kinds[NO_ENTRY]);
-	seq_printf(out, " dropped=%llu missed=%llu workers=%llu\n", now.dropped, now.missed,
+	seq_printf(out, " dropped=%llu missed=%llu workers=%llu", now.dropped, now.missed,
 		   result.workers);
+	seq_printf(out, " watched=%llu late=%llu latest=%llu latest_task=%llu\n", watch.count,
+		   watch.late, watch.latest, watch.latest_task);
 	mutex_unlock(&orders);
 	return 0;
 }
 
 static int open_proc(struct inode *inode, struct file *file)
 {
-	return single_open_size(file, show, NULL, result.sampled ? 1 << 20 : 4096);
+	return single_open_size(file, show, NULL, result.sampled ? 4 << 20 : 4096);
 }
 
 static const struct proc_ops operations = {
@@ -726,6 +921,7 @@ static int __init start(void)
 static void __exit stop(void)
 {
 	remove_proc_entry("packet_bench", NULL);
+	stop_watching();
 	leave();
 	vfree(now.flows);
 	vfree(samples);
