@@ -42,9 +42,12 @@ use super::{
 /// `Self` is the (transparent) C type that C code looks for under `ID`, valid when all
 /// its bytes are zero, shareable between CPUs, and aligned to eight bytes at most.
 pub(crate) unsafe trait Extension: Sync {
-    /// The number under which it is found.
+    /// The number under which it is found, or [`ABSENT`].
     const ID: u32;
 }
+
+/// In place of a number: this kernel has no such part, and no entry does.
+const ABSENT: u32 = u32::MAX;
 
 /// The blob is made this large at once, so that the usual set of parts needs one
 /// allocation.
@@ -61,8 +64,14 @@ const SIZES: [usize; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize] = {
     sizes[bindings::nf_ct_ext_id_NF_CT_EXT_TSTAMP as usize] = bindings::RCT_EXT_SIZE_TSTAMP;
     sizes[bindings::nf_ct_ext_id_NF_CT_EXT_TIMEOUT as usize] = bindings::RCT_EXT_SIZE_TIMEOUT;
     sizes[bindings::nf_ct_ext_id_NF_CT_EXT_LABELS as usize] = bindings::RCT_EXT_SIZE_LABELS;
-    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_SYNPROXY as usize] = bindings::RCT_EXT_SIZE_SYNPROXY;
-    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_ACT_CT as usize] = bindings::RCT_EXT_SIZE_ACT_CT;
+    #[cfg(CONFIG_NETFILTER_SYNPROXY)]
+    {
+        sizes[bindings::nf_ct_ext_id_NF_CT_EXT_SYNPROXY as usize] = bindings::RCT_EXT_SIZE_SYNPROXY;
+    }
+    #[cfg(CONFIG_NET_ACT_CT)]
+    {
+        sizes[bindings::nf_ct_ext_id_NF_CT_EXT_ACT_CT as usize] = bindings::RCT_EXT_SIZE_ACT_CT;
+    }
     sizes
 };
 
@@ -81,7 +90,7 @@ const _: () = {
 /// Adds a part, zeroed. The entry is not shared yet, so nobody sees the blob move.
 pub(crate) fn add<E: Extension>(entry: &mut Fresh) -> Result {
     const { assert!(align_of::<E>() <= 8) };
-    const { assert!(size_of::<E>() == SIZES[E::ID as usize]) };
+    const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
 
     // SAFETY: The entry is its maker's alone.
     let part = unsafe { add_by_number(entry.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
@@ -167,7 +176,7 @@ impl<'a> ExtSet<'a> {
     /// Looks for a part.
     #[inline]
     pub(crate) fn find<E: Extension>(self) -> Option<&'a E> {
-        if self.0.is_null() {
+        if E::ID == ABSENT || self.0.is_null() {
             return None;
         }
         // SAFETY: By the type invariants; `ID` is one of the blob's slots.
@@ -325,7 +334,10 @@ pub(crate) struct SynProxy(Opaque<bindings::nf_conn_synproxy>);
 unsafe impl Sync for SynProxy {}
 // SAFETY: `struct nf_conn_synproxy` is the part under this number.
 unsafe impl Extension for SynProxy {
+    #[cfg(CONFIG_NETFILTER_SYNPROXY)]
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_SYNPROXY;
+    #[cfg(not(CONFIG_NETFILTER_SYNPROXY))]
+    const ID: u32 = ABSENT;
 }
 
 impl SynProxy {

@@ -258,6 +258,13 @@ RCT bool rct_netif_is_l3_master(struct net_device *dev)
 	return dev && netif_is_l3_master(dev);
 }
 
+/* RCU */
+
+RCT void rct_synchronize_rcu_expedited(void)
+{
+	synchronize_rcu_expedited();
+}
+
 /* hash chains */
 
 RCT void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value)

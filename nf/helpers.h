@@ -108,6 +108,9 @@ void rct_net_put(struct net *net);
 /* devices */
 bool rct_netif_is_l3_master(struct net_device *dev);
 
+/* a function or, for one CPU, nothing */
+void rct_synchronize_rcu_expedited(void);
+
 /* hash chains */
 void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value);
 struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head);

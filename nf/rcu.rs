@@ -89,7 +89,7 @@ pub(crate) fn synchronize() {
 /// [`synchronize`], but at the price of disturbing every CPU. For unloading.
 pub(crate) fn synchronize_expedited() {
     // SAFETY: The callers are in process context and hold no spinlock.
-    unsafe { bindings::synchronize_rcu_expedited() };
+    unsafe { bindings::rct_synchronize_rcu_expedited() };
 }
 
 /// A counted pointer that readers follow under RCU, without touching the count.
