@@ -23,7 +23,7 @@
  *   lookup_miss PACKETS          and is not
  *   workers                      what kernel workers have used up to now
  *   spin MILLISECONDS            nothing, but all the time
- *   watch PACKETS                from now on: every 50 microseconds so many packets of these
+ *   watch PACKETS                from now on: every 100 microseconds so many packets of these
  *                                connections come in between, and it is noted how late that
  *                                was, and how late a real-time task got its turn
  *   watched                      no more; what these packets took, and the latest
@@ -91,7 +91,10 @@
 #else
 #define SAMPLE_NS 5003
 #endif
-#define WATCH_NS 50000
+#define WATCH_NS 100000
+#define WATCH_TASK_NS 1000000
+/* later than this is late */
+#define LATE_NS 50000
 
 enum way { ORIGINAL, REPLY };
 /* what a packet is to its connection: three bits, or it has none */
@@ -559,21 +562,21 @@ static int measure(const struct order *order, u32 turns, bool sample)
 }
 
 /* More than its time after the last one means that it had to wait. */
-static u64 waited(u64 since)
+static u64 waited(u64 since, u64 period)
 {
 	u64 gap = clock_ns() - since;
 
-	return gap > WATCH_NS ? gap - WATCH_NS : 0;
+	return gap > period ? gap - period : 0;
 }
 
 /* Comes when bottom halves are on. */
 static enum hrtimer_restart watch_packets(struct hrtimer *timer)
 {
-	u64 late = waited(watch.packets_at), began;
+	u64 late = waited(watch.packets_at, WATCH_NS), began;
 	u32 k;
 
 	watch.latest = max(watch.latest, late);
-	watch.late += late > WATCH_NS;
+	watch.late += late > LATE_NS;
 	watch.count++;
 	if (watch.packets && now.skb) {
 		rcu_read_lock();
@@ -596,9 +599,9 @@ static int watch_turns(void *unused)
 {
 	sched_set_fifo(current);
 	while (!kthread_should_stop()) {
-		ktime_t time = ns_to_ktime(WATCH_NS);
+		ktime_t time = ns_to_ktime(WATCH_TASK_NS);
 
-		watch.latest_task = max(watch.latest_task, waited(watch.task_at));
+		watch.latest_task = max(watch.latest_task, waited(watch.task_at, WATCH_TASK_NS));
 		watch.task_at = clock_ns();
 		set_current_state(TASK_INTERRUPTIBLE);
 		schedule_hrtimeout_range(&time, 0, HRTIMER_MODE_REL);
