@@ -7,6 +7,10 @@
       and PAUSE seconds between two batches. HEX is what they carry. Says "flooding"
       when it begins, and how many it sent at the end. Ends with the device as well.
 
+  stress.py chosen NS DEV MAC ROUTERMAC ADDR ROUTERADDR SADDR DADDR
+      One datagram from SADDR to DADDR for each line of standard input, "SPORT DPORT".
+      Ends when the router, which is asked for by ADDR, is done with them.
+
   stress.py together NS DEV MAC ROUTERMAC SADDR DADDR FIRST PORTS EACH
       On every processor a sender: each sends EACH new flows to port FIRST of DADDR,
       then to the next one, PORTS ports in all, from ports that no other one has. No
@@ -28,7 +32,7 @@ import sys
 import time
 from errno import ENETDOWN, ENODEV, ENXIO
 
-from libtraffic import Failure, Inside, Side, flood
+from libtraffic import ETH_P_IP, Failure, Inside, Packet, Side, flood
 
 stopped = False
 
@@ -53,6 +57,16 @@ def run_flood(ns, dev, mac, router_mac, saddr, daddr, dport, batch, pause, data=
             raise
         time.sleep(float(pause))
     print(sent, flush=True)
+
+
+def run_chosen(ns, dev, mac, router_mac, addr, router_addr, saddr, daddr):
+    # Else the router's last answer could overtake packets, see Server.run().
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    side = Side(ns, dev, mac, router_mac, addr, router_addr)
+    for line in sys.stdin:
+        sport, dport = line.split()
+        side.send(ETH_P_IP, Packet(["udp", f"{saddr},{sport}", f"{daddr},{dport}", "len=8", "csum=zero"]).bytes)
+    side.fence()
 
 
 def run_together(ns, dev, mac, router_mac, saddr, daddr, first, ports, each):
@@ -134,7 +148,7 @@ def run_watch(ns, path, size, *words):
 def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    commands = {"flood": run_flood, "together": run_together, "watch": run_watch}
+    commands = {"chosen": run_chosen, "flood": run_flood, "together": run_together, "watch": run_watch}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])
