@@ -8,9 +8,13 @@
  * difference, fragments are gathered and an empty hook stands at each point in any case.
  *
  * One order is written to /proc/packet_bench at a time, with a newline behind it, and works
- * in the writer's namespace; what came of it can then be read there. Orders:
+ * in the writer's namespace; what came of it can then be read there. (Other processors send
+ * at the same time by modules of their own: packet_bench_2 and so on, see build-generator.)
+ * Orders:
  *
- *   setup FAMILY PROTOCOL FLOWS  from now on: ip|ip6, udp|tcp, so many new connections
+ *   setup FAMILY PROTOCOL FLOWS  from now on: ip|ip6, udp|tcp, so many new connections; a
+ *                                number behind that is the first one's among all that
+ *                                there are, so that other processors can have the same
  *   open                         each connection from its first packet to confirmation
  *                                (UDP: one packet, TCP: three)
  *   answer                       one packet the other way for each connection
@@ -809,6 +813,7 @@ static int obey(char *line)
 	if (!strcmp(name, "setup")) {
 		if (watch.task)
 			return -EBUSY;
+		sscanf(line, "setup %*s %*s %*u %u", &now.used);
 		if (sscanf(line, "setup %7s %7s %u", family, protocol, &count) != 3)
 			return -EINVAL;
 		return set_up(family, protocol, count);
@@ -914,7 +919,7 @@ static int __init start(void)
 	samples = vmalloc(array_size(MAX_SAMPLES, sizeof(*samples)));
 	if (!samples)
 		return -ENOMEM;
-	if (!proc_create("packet_bench", 0600, NULL, &operations)) {
+	if (!proc_create(KBUILD_MODNAME, 0600, NULL, &operations)) {
 		vfree(samples);
 		return -ENOMEM;
 	}
@@ -923,7 +928,7 @@ static int __init start(void)
 
 static void __exit stop(void)
 {
-	remove_proc_entry("packet_bench", NULL);
+	remove_proc_entry(KBUILD_MODNAME, NULL);
 	stop_watching();
 	leave();
 	vfree(now.flows);
