@@ -7,8 +7,9 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: module debug setup run test test-debug loaded-later bench bench-native bench-nat-ports \
-	bench-netlink kselftest shell symbols install uninstall lint format clean help
+.PHONY: module debug setup run test test-debug loaded-later bench bench-cpus bench-native \
+	bench-nat-ports bench-netlink bench-path kselftest shell symbols install uninstall lint \
+	format clean help
 
 module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
 	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
@@ -32,8 +33,14 @@ loaded-later: module ## connections older than the tracker: ours and the C one, 
 	@scripts/vm --tracker none -- selftests/compare.sh loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat_loaded_later.sh
 
-bench: module ## what a packet costs with either tracker; QUICK=1 is faster
-	@scripts/bench $(if $(QUICK),--quick) $(SCENARIOS)
+bench: module ## every measurement with either tracker, and a report; QUICK=1 is faster
+	@$(if $(SCENARIOS),scripts/bench,scripts/bench-all) $(if $(QUICK),--quick) $(SCENARIOS)
+
+bench-cpus: module ## how often several processors get into each other's way; QUICK=1
+	@scripts/bench-cpus $(if $(QUICK),--quick)
+
+bench-path: module ## what whole transfers cost: iperf3, short connections; QUICK=1
+	@scripts/bench-path $(if $(QUICK),--quick)
 
 bench-native: ## the same in time and caches, with a kernel that is a program (built first); QUICK=1
 	@scripts/bench-native $(if $(QUICK),--quick) $(SCENARIOS)

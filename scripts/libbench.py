@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,7 @@ def run_vm(tracker, options, command):
     arguments = [ROOT / "scripts/vm", "--tracker", tracker, *map(str, options), "--", *map(str, command)]
     result = subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if result.returncode:
-        say(f"{result.stdout}\n{LABELS[tracker]}: scripts/vm ended with {result.returncode}")
-        os._exit(1)
+        sys.exit(f"{result.stdout}\n{LABELS[tracker]}: scripts/vm ended with {result.returncode}")
     return result.stdout
 
 
@@ -40,6 +40,14 @@ def generators():
     """The folder with the packet generator's modules."""
     path = subprocess.run([ROOT / "scripts/build-generator"], stdout=subprocess.PIPE, text=True, check=True).stdout
     return pathlib.Path(path.strip()).parent
+
+
+def demangle(names):
+    tool = next(filter(None, map(shutil.which, ("llvm-cxxfilt-22", "c++filt"))), None)
+    if not tool:
+        return dict(zip(names, names))
+    result = subprocess.run([tool], input="\n".join(names), stdout=subprocess.PIPE, text=True)
+    return dict(zip(names, result.stdout.splitlines()))
 
 
 def write(name, text, data):

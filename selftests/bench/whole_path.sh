@@ -6,20 +6,27 @@
 # a machine whose time is instructions (scripts/vm --icount). With any tracker or none; each
 # packet meets it on the client, on the router and on the server.
 #
-#   whole_path.sh CONNECTIONS MEGABYTES PACKETS COUNT
-#     CONNECTIONS  the program of connections.c
+#   whole_path.sh PROGRAM MEGABYTES PACKETS CONNECTIONS
+#     PROGRAM      that of whole_path.c
 #     the others   how much there is to measure
 #
 # Prints "cost NAME NANOSECONDS": of one megabyte, one packet, one connection. What a program
-# takes to begin and to end is not in it: small and large runs are measured, and the difference
-# is what counts. Time that nobody used is not in it either ("idle NAME PERCENT").
+# takes to begin and to end is not in it: a small and a large run are measured, and the
+# difference is what counts. Time that nobody wanted is not in it either: one process takes it
+# all, so that the machine is never idle (its clock would jump then), and does not count.
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
-program=$1 megabytes=$2 packets=$3 count=$4
+program=$1 megabytes=$2 packets=$3 connections=$4
 tap_begin iperf3 ethtool
-at_end() { [[ -z ${server:-} ]] || kill "$server" 2>/dev/null; }
+server='' idle=''
+dir=$(mktemp -d)
+at_end() {
+	# shellcheck disable=SC2086 # none, one or two
+	kill $server $idle 2>/dev/null
+	rm -rf "$dir"
+}
 [[ $(tracker_loaded) == none ]] || echo 262144 >/proc/sys/net/nf_conntrack_max
 # A receiver that gets its turn late loses nothing.
 echo 33554432 >/proc/sys/net/core/rmem_max
@@ -27,32 +34,19 @@ setup_router
 # Nothing of ours runs beside what is measured.
 traffic_end
 
-# Nanoseconds since the start, and those of them when nobody ran.
-now() {
-	local _ idle
-	read -r _ idle </proc/uptime
-	NOW=$(date +%s%N) IDLE=$((10#${idle/./} * 10000000))
-}
-
-# What a command takes, into SPENT, and what was idle meanwhile, into UNUSED.
-spend() {
-	local now idle
-	now
-	now=$NOW idle=$IDLE
-	"$@" || return
-	now
-	UNUSED=$((IDLE - idle)) SPENT=$((NOW - now - UNUSED))
-}
+"$program" idle &
+idle=$!
 
 # What one of the units costs of which a command takes a number. (NAME UNITS COMMAND...)
 cost() {
-	local name=$1 small=$(($2 / 10)) large=$2 first idle
+	local name=$1 small=$(($2 / 10)) large=$2 clock=()
 	shift 2
-	spend "$@" $small || return
-	first=$SPENT idle=$UNUSED
-	spend "$@" "$large" || return
-	echo "cost $name $(((SPENT - first) / (large - small)))"
-	echo "idle $name $((100 * (UNUSED - idle) / (SPENT - first + UNUSED - idle)))"
+	clock+=("$("$program" clock $idle)")
+	"$@" $small || return
+	clock+=("$("$program" clock $idle)")
+	"$@" "$large" || return
+	clock+=("$("$program" clock $idle)")
+	echo "cost $name $(((clock[2] - 2 * clock[1] + clock[0]) / (large - small)))"
 }
 
 iperf() { # COUNT-OPTION OPTION...
@@ -70,19 +64,20 @@ udp() {
 connect() { in_ns "$C" "$program" ask $S4 80 "$1"; }
 
 offload() { # on|off
-	local pair
-	for pair in "$C eth0" "$R toc" "$R tos" "$S eth0"; do
-		# shellcheck disable=SC2086 # two words
-		set -- $pair $1
-		in_ns "$1" ethtool -K "$2" tso "$3" gso "$3" gro "$3" >/dev/null || return
-		set -- "$3"
-	done
+	local ns device
+	while read -r ns device; do
+		in_ns "$ns" ethtool -K "$device" tso "$1" gso "$1" gro "$1" >/dev/null || return
+	done <<-DEVICES
+		$C eth0
+		$R toc
+		$R tos
+		$S eth0
+	DEVICES
 }
 
-dir=$(mktemp -d)
-in_ns "$S" iperf3 -s >/dev/null &
+in_ns "$S" iperf3 -s >/dev/null 2>&1 &
 server=$!
-wait_for 10 in_ns "$S" sh -c 'grep -q ":1451 " /proc/net/tcp6 /proc/net/tcp'
+wait_for 10 in_ns "$S" grep -q ':1451 ' /proc/net/tcp6
 check "TCP" cost tcp "$megabytes" tcp
 check "small packets from here on" offload off
 check "TCP, small packets" cost tcp-small "$megabytes" tcp
@@ -91,7 +86,7 @@ kill $server
 in_ns "$S" "$program" serve $S4 80 &
 server=$!
 wait_for 10 in_ns "$S" grep -q ':0050 ' /proc/net/tcp
-check "short connections" cost connections "$count" connect
+check "short connections" cost connections "$connections" connect
 if [[ $(tracker_loaded) != none ]]; then
 	in_ns "$R" nft -f - <<-RULES
 		table ip nat {
@@ -101,8 +96,7 @@ if [[ $(tracker_loaded) != none ]]; then
 			}
 		}
 	RULES
-	check "short connections, masqueraded" cost connections-nat "$count" connect
+	check "short connections, masqueraded" cost connections-nat "$connections" connect
 	in_ns "$R" nft flush ruleset
 fi
-rm -rf "$dir"
 tap_finish

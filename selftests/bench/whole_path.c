@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Short TCP connections, one after the other, with as little as possible besides.
+ * What whole_path.sh needs: short TCP connections, one after the other, with as little as
+ * possible besides; and a clock that runs only while somebody works.
  *
- *   connections serve ADDRESS PORT         until it is killed
- *   connections ask ADDRESS PORT COUNT     each: connects, asks, is answered, sees the end
+ *   whole_path serve ADDRESS PORT         until it is killed
+ *   whole_path ask ADDRESS PORT COUNT     each: connects, asks, is answered, sees the end
+ *   whole_path idle                       takes the time that nobody else wants
+ *   whole_path clock PID                  nanoseconds that it did not get, of all
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define QUESTION 64
@@ -87,13 +93,45 @@ static void ask(struct sockaddr_in name, long count)
 	}
 }
 
+static void idle(void)
+{
+	static const struct sched_param lowest;
+
+	if (sched_setscheduler(0, SCHED_IDLE, &lowest))
+		err(1, "sched_setscheduler");
+	for (;;)
+		asm volatile("");
+}
+
+static long long read_clock(clockid_t clock)
+{
+	struct timespec now;
+
+	if (clock_gettime(clock, &now))
+		err(1, "clock_gettime");
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void tell_time(pid_t pid)
+{
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock))
+		errx(1, "no process %d", pid);
+	printf("%lld\n", read_clock(CLOCK_MONOTONIC) - read_clock(clock));
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "serve"))
 		serve(name_of(argv[2], argv[3]));
 	else if (argc == 5 && !strcmp(argv[1], "ask"))
 		ask(name_of(argv[2], argv[3]), atol(argv[4]));
+	else if (argc == 2 && !strcmp(argv[1], "idle"))
+		idle();
+	else if (argc == 3 && !strcmp(argv[1], "clock"))
+		tell_time(atoi(argv[2]));
 	else
-		errx(2, "connections serve ADDRESS PORT | connections ask ADDRESS PORT COUNT");
+		errx(2, "serve ADDRESS PORT | ask ADDRESS PORT COUNT | idle | clock PID");
 	return 0;
 }
