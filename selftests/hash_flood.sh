@@ -19,7 +19,8 @@ need_tracker
 BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets
 MAX=/proc/sys/net/nf_conntrack_max
 [[ -w $BUCKETS ]] || skip_all "$BUCKETS cannot be written: not the first namespace?"
-was_buckets=$(<$BUCKETS) was_max=$(<$MAX)
+AUTO=/sys/module/$MODULE/parameters/auto_resize
+was_buckets=$(<$BUCKETS) was_max=$(<$MAX) was_auto=$(cat "$AUTO" 2>/dev/null)
 dir=$(mktemp -d)
 others=
 
@@ -27,6 +28,7 @@ at_end() {
 	[[ -z $others ]] || kill "$others" 2>/dev/null
 	echo "$was_buckets" >$BUCKETS
 	echo "$was_max" >$MAX
+	[[ -z $was_auto ]] || echo "$was_auto" >"$AUTO"
 	rm -rf "$dir"
 }
 
