@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the benchmarks share: where results go, a run in a virtual machine, plots."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -13,6 +14,17 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "build/bench"
 LABELS = {"none": "no tracker", "stock": "C tracker", "rust_ct": "rust_ct"}
 TRACKERS = ("stock", "rust_ct")
+
+
+def prefer_plotter():
+    """Goes on as the Python that can plot: the distribution's has the distribution's packages."""
+    python = "/usr/bin/python3"
+    if (importlib.util.find_spec("matplotlib") or os.environ.get("RUST_CT_NO_PLOTTER") or not os.access(python, os.X_OK)
+            or subprocess.run([python, "-c", "import matplotlib"], stderr=subprocess.DEVNULL).returncode):
+        return
+    # Whatever happens, once is enough.
+    os.environ["RUST_CT_NO_PLOTTER"] = "1"
+    os.execv(python, [python, *sys.argv])
 
 
 def say(*words):
@@ -92,3 +104,6 @@ def plot_pairs(name, names, values, label, scale="linear"):
     axes.legend()
     axes.grid(alpha=0.3, axis="x")
     save(figure, name)
+
+
+prefer_plotter()
