@@ -328,7 +328,7 @@ ip address add fd00::1/16 dev dummy0 nodad
 ip link set dummy0 up
 ip link set lo up
 if has_tracker; then
-	echo $((2 * (many > connections ? many : connections))) >/proc/sys/net/netfilter/nf_conntrack_max
+	echo $((2 * (many > connections ? many : connections) + 100000)) >/proc/sys/net/netfilter/nf_conntrack_max
 	echo $((many > 131072 ? many : 131072)) >/proc/sys/net/netfilter/nf_conntrack_buckets
 	# Where nobody works, the guest's time flies.
 	for timeout in udp_timeout udp_timeout_stream tcp_timeout_{syn_sent,syn_recv,last_ack,time_wait}; do
@@ -351,16 +351,16 @@ refused tcp-miss tcp miss "$connections"
 refused stray tcp stray "$connections"
 looked_up lookup lookup 0 "$connections"
 looked_up lookup-miss lookup_miss "$packets" "$connections"
+established udp-100k ip udp 100000
+refused udp-miss-1k udp miss 1000
+refused udp-miss-100k udp miss 100000
 # What caches and time tell apart.
 if ((rounds > 1)); then
-	established udp-100k ip udp 100000
-	refused udp-miss-1k udp miss 1000
-	refused udp-miss-100k udp miss 100000
 	refused udp-miss-many udp miss "$many"
 	looked_up lookup-many lookup 0 "$many"
 	looked_up lookup-miss-many lookup_miss "$packets" "$many"
-	resized resize
 fi
+resized resize
 begun udp-new ip udp
 begun tcp-new ip tcp
 begun udp6-new ip6 udp
