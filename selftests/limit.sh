@@ -54,7 +54,7 @@ established() {
 # --- room is made -----------------------------------------------------------
 
 # Seconds: longer than the flood takes, and no longer than one likes to wait.
-set_ct "$R" udp_timeout "$(scaled 8 30)"
+set_ct "$R" udp_timeout "$(scaled 8 60)"
 max=100 flows=$(scaled 2000 200)
 # What processors have under way comes on top, for a moment.
 slack=$(($(nproc) + 2))
