@@ -104,7 +104,11 @@ pub(super) fn track(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rc
             Verdict::Accept
         }
         Outcome::Invalid => no_connection(net),
-        Outcome::BeginsAnew => any(skb, packet, None, state, rcu),
+        Outcome::BeginsAnew => {
+            // The former entry counts as long as somebody has it.
+            drop(conn);
+            any(skb, packet, None, state, rcu)
+        }
         Outcome::Drop => {
             net.count_one(Stat::Invalid);
             no_room(net)

@@ -354,7 +354,11 @@ pub(super) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> Glance {
     match wanted.search(table, at, rcu) {
         Search::Found(conn, dir) => Glance::Found(conn, dir),
         Search::Absent if original == reply => Glance::Absent(at),
-        _ => Glance::Unsure,
+        Search::Absent | Search::Moved => Glance::Unsure,
+        Search::Disturbed => {
+            net.count_one(Stat::SearchRestart);
+            Glance::Unsure
+        }
     }
 }
 
