@@ -351,7 +351,17 @@ pub(super) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> Glance {
     let original = zone.id_for(direction(Dir::Original));
     let reply = zone.id_for(direction(Dir::Reply));
     let at = wanted.hash(original, table);
-    match wanted.search(table, at, rcu) {
+    let mut found = wanted.search(table, at, rcu);
+    if matches!(found, Search::Moved) {
+        // A value of its own, so that the other one need not be in memory.
+        let wanted = Wanted {
+            key: *key,
+            zone,
+            net,
+        };
+        found = search_next(wanted, table, at, rcu);
+    }
+    match found {
         Search::Found(conn, dir) => Glance::Found(conn, dir),
         Search::Absent if original == reply => Glance::Absent(at),
         Search::Absent | Search::Moved => Glance::Unsure,
@@ -359,6 +369,17 @@ pub(super) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> Glance {
             net.count_one(Stat::SearchRestart);
             Glance::Unsure
         }
+    }
+}
+
+/// Goes on in the next table, if the hash is good for that one, too: it is not where the table gets
+/// a new secret.
+#[cold]
+#[inline(never)]
+fn search_next(wanted: Wanted<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
+    match table.following(rcu) {
+        Some(next) if next.seed == at.seed => wanted.search(next, at, rcu),
+        _ => Search::Moved,
     }
 }
 
