@@ -250,6 +250,17 @@ check "... and knows what was there" from_to "$C" - $C4 "${port[dual]}" $S4 81 t
 check "... of its family" no_entry "$C" ipv6
 check "... and its namespace" count_is "$S" 0
 check "... the rule goes" in_ns "$C" nft delete table ip t
+# What listeners are told when an entry of a packet gives way to one of a socket.
+ns_add N
+last=
+while IFS= read -r line; do
+	last=$line
+	case $line in
+	"ok "*) pass "${line#ok }" ;;
+	*) fail "${line#not ok }" ;;
+	esac
+done < <(in_ns "$N" python3 "$SELFTESTS/libctown.py" replaced 2>&1)
+check "... to its end" same "$last" "ok replaced"
 check "unloaded" unload
 
 # --- many -------------------------------------------------------------------

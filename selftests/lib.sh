@@ -271,6 +271,13 @@ in_ns() { # NS COMMAND...
 	nsenter --net="/run/netns/$ns" "$@"
 }
 
+# The same, in place of the shell: what stands before "&" is what a signal then meets.
+ns_exec() { # NS COMMAND...
+	local ns=$1
+	shift
+	exec nsenter --net="/run/netns/$ns" "$@"
+}
+
 # Joins two namespaces: (NS DEV MAC V4/24 V6/64) twice.
 join() {
 	ip_batch "$1" <<-LINES

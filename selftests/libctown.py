@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """What rust_ct's netlink has and the C tracker's has not, in the network namespace of the caller.
 
-  reasons DEVICE     why entries ended; DEVICE has an address, what leaves there is masqueraded
+  reasons DEVICE OTHER
+                     why entries ended; DEVICE has an address, what leaves there or through OTHER
+                     is masqueraded. "told N" says that an event had the reason N
   full               the same, when the table is limited to a few entries
+  replaced           the same, of an entry with a wrong direction; nothing is tracked before
+  ends               says of each connection that ends "REASON PROTOCOL", until it is killed
   index              what is listed, counted and deleted by zone and by address
   slow NUMBER        such listings while entries come and go
   cost NUMBER        that asking for a few among so many is quick
@@ -36,18 +40,24 @@ class Ends:
     def __init__(self, room=1 << 22):
         self.listener = Socket(3, room=room)
 
-    def told(self, wait=0.3):
-        """The reasons that were told since, None for an event without one."""
+    def told(self, wait=0.1, number=0):
+        """The reasons that were told since, None for an event without one. Waits longer for the
+        first `number` of them."""
         found = []
-        self.listener.socket.settimeout(wait)
         try:
             while True:
-                for kind, _, _, body in self.listener.receive():
-                    assert kind == CT << 8 | DELETE
-                    parts = dict(attributes(body[4:]))
-                    found.append(parts[WHY][0] if WHY in parts else None)
+                self.listener.socket.settimeout(wait if len(found) >= number else 10)
+                found += [why for why, _ in self.next()]
         except (TimeoutError, socket.timeout):
             return found
+
+    def next(self):
+        """Reasons and protocols of some ends, once there are any."""
+        for kind, _, _, body in self.listener.receive():
+            assert kind == CT << 8 | DELETE
+            parts = dict(attributes(body[4:]))
+            protocol = dict(attributes(dict(attributes(parts[ORIG]))[2]))[1]
+            yield (parts[WHY][0] if WHY in parts else None), protocol[0]
 
 
 def write(path, value):
@@ -69,28 +79,47 @@ def tcp(port, to):
     return one
 
 
-def reasons(device):
+def datagram(port, to=9):
+    """Sent within the machine, which makes an entry."""
+    one = socket.socket(AF_INET, socket.SOCK_DGRAM)
+    one.bind(("127.0.0.1", port))
+    one.sendto(b"x", ("127.0.0.1", to))
+
+
+def reasons(device, other):
     client, ends = Client(), Ends()
+    # Where nobody has this port, a datagram to it is answered by an error.
+    nobody = socket.socket(AF_INET, socket.SOCK_DGRAM)
+    nobody.bind(("127.0.0.1", 9))
     client.flush()
     ends.told(0.1)
 
     def expect(what, *wanted):
-        told = ends.told()
+        told = ends.told(number=len(wanted))
         check(what, told == list(wanted), f"told {told}, should be {list(wanted)}")
+        for why in filter(None, told):
+            print("told", why)
 
-    client.new(entry(sport=1))
-    client.ask(CT, DELETE, 0, entry(sport=1)[:1])
+    def named(port):
+        return [(ORIG, tuple_("127.0.0.1", "127.0.0.1", UDP, port, 9))]
+
+    datagram(7001)
+    client.ask(CT, DELETE, 0, named(7001))
     expect("one that was named: deleted", DELETED)
-    client.new(entry(sport=1))
-    client.new(entry(sport=2, more=[(MARK, be32(5))]))
+    datagram(7001)
+    datagram(7002)
+    client.ask(CT, NEW, 0, named(7002) + [(MARK, be32(5))])
     client.ask(CT, DELETE, 0, [(MARK, be32(5))], 0)
     expect("one that passes a filter: flushed", FLUSHED)
     client.ask(CT, DELETE, 0, (), 0)
     expect("all: flushed", FLUSHED)
-    client.new(entry(timeout=1))
+    datagram(7001)
+    client.ask(CT, NEW, 0, named(7001) + [(TIMEOUT, be32(1))])
     time.sleep(1.5)
-    client.dump()
+    datagram(7001)
     expect("one whose time was over: timed out", TIMED_OUT)
+    client.flush()
+    ends.told(0.1)
 
     closed = socket.socket(AF_INET, socket.SOCK_STREAM)
     try:
@@ -111,11 +140,23 @@ def reasons(device):
     client.flush()
     ends.told(0.1)
 
+    def route(via):
+        subprocess.run(["ip", "route", "replace", "192.0.2.0/24", "dev", via], check=True)
+
+    route(device)
+    # From an address of another device, so that the route does not decide about it.
     sender = socket.socket(AF_INET, socket.SOCK_DGRAM)
+    sender.bind(("10.7.8.1", 7003))
+    sender.sendto(b"x", ("192.0.2.1", 9))
+    route(other)
+    try:
+        sender.sendto(b"x", ("192.0.2.1", 9))
+    except PermissionError:
+        pass  # the packet goes with its connection
+    expect("when the way of a masqueraded one leads elsewhere: its address is gone", ADDRESS_GONE)
     sender.sendto(b"x", ("10.7.9.2", 9))
     subprocess.run(["ip", "addr", "flush", "dev", device], check=True)
-    told = ends.told(2)
-    check("when the address of a masqueraded one goes: that", told == [ADDRESS_GONE], str(told))
+    expect("when the address itself goes: that", ADDRESS_GONE)
 
     switch = "/sys/module/rust_ct/parameters/event_reasons"
     write(switch, 0)
@@ -140,7 +181,60 @@ def full():
             pass  # nothing near its place could be dropped
     told = ends.told()
     check("when the table is full: early drop", told and set(told) == {EARLY_DROP}, str(set(told)))
+    print("told", EARLY_DROP)
     client.flush()
+
+
+def replaced():
+    client, ends = Client(), Ends()
+    client.flush()
+    ends.told(0.1)
+
+    def track(yes):
+        rules = ["add table ip t; add chain ip t c { type filter hook input priority 0; };"
+                 "add rule ip t c ct state new accept"] if yes else ["delete table ip t"]
+        subprocess.run(["nft"] + rules, check=True)
+
+    def is_tracked(port):
+        before = count(client, [parts(0)])
+        datagram(port, 7004)
+        return count(client, [parts(0)]) > before
+
+    server = socket.socket(AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 7004))
+    with socket.socket(AF_INET, socket.SOCK_DGRAM) as early:
+        early.bind(("127.0.0.1", 7005))
+        track(True)
+        server.sendto(b"x", ("127.0.0.1", 7005))
+        track(False)
+    # A rule goes in the background.
+    port = 7010
+    while is_tracked(port) and port < 7100:
+        port += 1
+        time.sleep(0.1)
+    to_server = (ORIG, tuple_("127.0.0.1", "127.0.0.1", UDP, 1, 7004))
+    client.ask(CT, DELETE, 0, [parts(1 << 3 | 1 << 5), to_server], AF_INET, 1)
+    ends.told()
+    found = known(client)
+    check("an entry by a server's datagram", len(found) == 1, f"{len(found)}, {port}")
+    # A socket that chose its port itself is a client's: the entry has the wrong direction.
+    write("/proc/sys/net/ipv4/ip_local_port_range", "7005 7005")
+    late_one = socket.socket(AF_INET, socket.SOCK_DGRAM)
+    late_one.connect(("127.0.0.1", 7004))
+    track(True)
+    told = ends.told(number=1)
+    check("... goes when it is known who the client is: replaced", told == [REPLACED], str(told))
+    now = [e.key for e in known(client)]
+    check("... by one of the other direction", len(now) == 1 and now != [found[0].key], str(now))
+    track(False)
+
+
+def tell_ends():
+    listener = Ends()
+    print("listening", flush=True)
+    while True:
+        for why, protocol in listener.next():
+            print(why, protocol, flush=True)
 
 
 def late(count=200):
@@ -151,12 +245,7 @@ def late(count=200):
     for port in range(count):
         assert not client.new(entry(sport=2000 + port))
     client.flush()
-    told = []
-    while len(told) < count:
-        more = ends.told(5)
-        if not more:
-            break
-        told += more
+    told = ends.told(number=count)
     check("who is told late is told why", told == [FLUSHED] * count, f"{len(told)} {set(told)}")
 
 
@@ -375,8 +464,8 @@ def still(number):
 
 def main():
     what, *arguments = sys.argv[1:] or ["--help"]
-    commands = {"reasons": reasons, "full": full, "index": index, "slow": slow, "cost": cost,
-                "fill": fill, "still": still}
+    commands = {"reasons": reasons, "full": full, "replaced": replaced, "ends": tell_ends,
+                "index": index, "slow": slow, "cost": cost, "fill": fill, "still": still}
     if what not in commands:
         print(__doc__)
         return 0

@@ -109,3 +109,25 @@ ftp_offers() {
 		ftp_says "EPRT |2|$X|$1|\r\n"
 	fi
 }
+
+# --- PPTP ---------------------------------------------------------------------
+
+# A client and a server agree on calls 0x11 and 0x22; the router has a rule for the helper.
+readonly PPTP_COOKIE=1a2b3c4d
+pptp_client() { step c tcp "$X,5000" "$Y,1723" PA seq="$1" ack="$2" data="$3"; } # SEQ ACK DATA
+pptp_server() { step s tcp "$Y,1723" "$X,5000" PA seq="$1" ack="$2" data="$3"; }
+pptp_calls() {
+	step c tcp "$X,5000" "$Y,1723" S seq=1000 mss=1460
+	step s tcp "$Y,1723" "$X,5000" SA seq=5000 ack=1001 mss=1460
+	step c tcp "$X,5000" "$Y,1723" A seq=1001 ack=5001
+	# Start-Control-Connection-Request and -Reply, Outgoing-Call-Request and -Reply.
+	pptp_client 1001 5001 "009c0001${PPTP_COOKIE}0001000001000000$(zeros 140)"
+	pptp_server 5001 1157 "009c0001${PPTP_COOKIE}0002000001000100$(zeros 140)"
+	pptp_client 1157 5157 "00a80001${PPTP_COOKIE}0007000000110001$(zeros 152)"
+	pptp_server 5157 1325 "00200001${PPTP_COOKIE}00080000002200110100$(zeros 14)"
+}
+# Call-Clear-Request, Call-Disconnect-Notify: the call is over.
+pptp_hangs_up() {
+	pptp_client 1325 5189 "00100001${PPTP_COOKIE}000c000000110000"
+	pptp_server 5189 1341 "00940001${PPTP_COOKIE}000d000000220000$(zeros 132)"
+}

@@ -421,26 +421,14 @@ tunnel() {
 	ip -n "$S" link del tun$inner
 }
 
-# A PPTP client and server agree on calls 0x11 and 0x22; version 1 of GRE then
-# belongs to their control connection.
+# Version 1 of GRE belongs to the control connection that a PPTP client and server have.
 pptp() {
 	begin "pptp"
 	in_ns "$R" iptables-legacy -w -t raw -A PREROUTING -p tcp --dport 1723 -j CT --helper pptp || {
 		skip "$FAMILY: PPTP" "no helper"
 		return
 	}
-	local cookie=1a2b3c4d start_reply
-	c_says() { step c tcp "$X,5000" "$Y,1723" PA seq="$1" ack="$2" data="$3"; }
-	s_says() { step s tcp "$Y,1723" "$X,5000" PA seq="$1" ack="$2" data="$3"; }
-	step c tcp "$X,5000" "$Y,1723" S seq=1000 mss=1460
-	step s tcp "$Y,1723" "$X,5000" SA seq=5000 ack=1001 mss=1460
-	step c tcp "$X,5000" "$Y,1723" A seq=1001 ack=5001
-	# Start-Control-Connection-Request and -Reply, Outgoing-Call-Request and -Reply.
-	c_says 1001 5001 "009c0001${cookie}0001000001000000$(zeros 140)"
-	start_reply="009c0001${cookie}0002000001000100$(zeros 140)"
-	s_says 5001 1157 "$start_reply"
-	c_says 1157 5157 "00a80001${cookie}0007000000110001$(zeros 152)"
-	s_says 5157 1325 "00200001${cookie}00080000002200110100$(zeros 14)"
+	pptp_calls
 	show_expectations expectation
 	check "$group: both directions are expected" expected 2
 	step c gre "$X" "$Y" call=0x22 seq=1 len=20
@@ -450,9 +438,7 @@ pptp() {
 	step c gre "$X" "$Y" call=0x22 ackn=1
 	check "$group: ... in both directions" entry "$R" gre srckey=0x11 dstkey=0x22 '[ASSURED]'
 	step s gre "$Y" "$X" call=0x33 seq=1 len=20
-	# Call-Clear-Request, Call-Disconnect-Notify: the call is over.
-	c_says 1325 5189 "00100001${cookie}000c000000110000"
-	s_says 5189 1341 "00940001${cookie}000d000000220000$(zeros 132)"
+	pptp_hangs_up
 	check "$group: the call ends with it" no_entry "$R" gre srckey=0x11
 	show_expectations left
 	in_ns "$R" iptables-legacy -w -t raw -F
