@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """What asking for some of many entries costs, in the network namespace of the caller.
 
-  netlink.py ZONES PER_ZONE
+  netlink.py ZONES PER_ZONE [wait]
 
 Makes PER_ZONE entries in each of ZONES zones, those of a zone with a source address of their
 own; then prints lines "OPERATION ENTRIES NANOSECONDS" (with -icount: instructions), and one of
 "make", for each entry. What the C tracker cannot count is counted as a listing comes in.
+
+With "wait" it prints for how long softirqs had to wait at most during each operation, as
+generator/softirq_wait.c measures it: lines "wait OPERATION NANOSECONDS TIMES FUNCTION".
 """
 
 import os
@@ -23,6 +26,7 @@ from libnetlink import REQUEST  # noqa: E402
 
 MATCHING = 0x3002
 TOGETHER = 200
+PROBE = "/proc/softirq_wait"
 
 
 def source(zone):
@@ -71,12 +75,52 @@ def answer(netlink):
                     return total
 
 
-def measure(netlink, what, entries, command, flags, tree, family=AF_INET):
-    body = pack(tree)
-    began = time.monotonic_ns()
-    netlink.send(CT, command, flags | ACK, body, family, 1)
-    answer(netlink)
-    print(what, entries, time.monotonic_ns() - began, flush=True)
+class Instructions:
+    """What something costs."""
+
+    def __enter__(self):
+        self.began = time.monotonic_ns()
+        return self
+
+    def __exit__(self, *_):
+        self.took = time.monotonic_ns() - self.began
+
+    def tell(self, what, entries):
+        print(what, entries, self.took, flush=True)
+
+
+def order(text):
+    with open(PROBE, "w") as file:
+        file.write(text + "\n")
+
+
+class Wait:
+    """For how long softirqs waited meanwhile."""
+
+    def __enter__(self):
+        order("start")
+        return self
+
+    def __exit__(self, *_):
+        order("stop")
+
+    def tell(self, what, entries):
+        with open(PROBE) as file:
+            *waits, sums = (line.split() for line in file)
+        times, least = int(sums[1]), int(sums[3])
+        # The function may have its module behind it.
+        longest, function = max((int(ns), function) for _, ns, function, *_ in waits)
+        print("wait", what, longest - least, times, function, flush=True)
+
+
+def measure(gauge, netlink, what, entries, command, flags, trees, family=AF_INET):
+    """One request after the other."""
+    bodies = [pack(tree) for tree in trees]
+    with gauge:
+        for body in bodies:
+            netlink.send(CT, command, flags | ACK, body, family, 1)
+            answer(netlink)
+    gauge.tell(what, entries)
 
 
 def counts(netlink, tree):
@@ -87,33 +131,36 @@ def counts(netlink, tree):
 
 def main():
     zones, per_zone = map(int, sys.argv[1:3])
+    gauge = Wait() if sys.argv[3:] == ["wait"] else Instructions()
     netlink = Socket()
     took = fill(netlink, zones, per_zone)
     with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
         there = int(file.read())
     assert there == zones * per_zone, there
-    print("make", there, took // there, flush=True)
+    if isinstance(gauge, Instructions):
+        print("make", there, took // there, flush=True)
 
-    def zone(number):
-        return [(ZONE, be16(number))]
+    # A wait is found by chance, so what is short is done to some zones.
+    some = range(zones // 2, zones // 2 + (10 if isinstance(gauge, Wait) else 1))
+    of_zones = [[(ZONE, be16(number))] for number in some]
+    counted = STATS, 0
+    if not counts(netlink, of_zones[0]):
+        counted = GET, DUMP
 
-    def address(number):
-        return [(FILTER, [(1, u32(1))]), (ORIG, tuple_(source(number), "0.0.0.0", UDP, 1, 1))]
+    def of_addresses(numbers):
+        return [[(FILTER, [(1, u32(1))]), (ORIG, tuple_(source(number), "0.0.0.0", UDP, 1, 1))] for number in numbers]
 
-    middle = zones // 2
-    measure(netlink, "list-zone", per_zone, GET, DUMP, zone(middle))
-    if counts(netlink, zone(1)):
-        measure(netlink, "count-zone", per_zone, STATS, 0, zone(middle))
-    else:
-        measure(netlink, "count-zone", per_zone, GET, DUMP, zone(middle))
-    measure(netlink, "list-address", per_zone, GET, DUMP, address(middle))
-    measure(netlink, "list-all", there, GET, DUMP, [], 0)
-    measure(netlink, "flush-zone", per_zone, DELETE, 0, zone(middle), 0)
-    measure(netlink, "delete-address", per_zone, DELETE, 0, address(middle + 1))
+    measure(gauge, netlink, "list-zone", per_zone, GET, DUMP, of_zones)
+    measure(gauge, netlink, "count-zone", per_zone, *counted, of_zones)
+    measure(gauge, netlink, "list-address", per_zone, GET, DUMP, of_addresses(some))
+    measure(gauge, netlink, "list-all", there, GET, DUMP, [[]], 0)
+    measure(gauge, netlink, "flush-zone", per_zone, DELETE, 0, of_zones, 0)
+    others = [number + len(some) for number in some]
+    measure(gauge, netlink, "delete-address", per_zone, DELETE, 0, of_addresses(others))
     with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
         left = int(file.read())
-    assert left == there - 2 * per_zone, left
-    measure(netlink, "flush-all", left, DELETE, 0, [], 0)
+    assert left == there - 2 * len(some) * per_zone, left
+    measure(gauge, netlink, "flush-all", left, DELETE, 0, [[]], 0)
 
 
 if __name__ == "__main__":
