@@ -8,8 +8,10 @@
   queue      what is told of packets that wait for a verdict, and changed with it
   backlog    a listener that does not read, and gets all there is nevertheless
   dumps      thousands of entries, listed while others come and go
-  fuzz SECONDS [SEED]
-             messages made by chance, and octets of them changed
+  make NAME...
+             makes such entries
+  listen     tells, once it gets SIGTERM, of each connection what its events said, but not when
+             its time was over; "listening" when it begins
 
 Prints lines "~ KEY: VALUE" for compare.sh, and "ok" or "not ok" and a description for what
 is right or wrong by itself.
@@ -17,7 +19,7 @@ is right or wrong by itself.
 
 import errno
 import os
-import random
+import signal
 import socket
 import struct
 import sys
@@ -93,7 +95,11 @@ class Socket:
 
     def __init__(self, *groups, room=1 << 22):
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self.socket.setsockopt(socket.SOL_SOCKET, 33, room)  # SO_RCVBUFFORCE
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, 33, room)  # SO_RCVBUFFORCE
+        except PermissionError:
+            # Of a user namespace's root.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         self.socket.bind((0, 0))
         for group in groups:
             self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
@@ -510,14 +516,16 @@ def refused(tracker, each="1"):
         return client.dump() + client.dump(EXP, EXP_GET)
 
     def cases(key, subsystem, message, flags, tree, begin, family=AF_INET):
+        before = None
         for what, mutant in ([("as it is", tree)] + list(mutations(tree)))[::int(each)]:
             client.flush()
             for step in begin:
                 client.ask(*step)
-            before = state()
+            # The same each time, as far as it is shown.
+            before = before or state()
             error, found = client.ask(subsystem, message, flags, mutant, family)
             after = state()
-            if error and before != after:
+            if error and after != before:
                 changed_by_error.append(f"{key} {what}")
             # The C tracker changes some of it before it meets a mistake.
             result = "" if error else " " + " ".join(after)
@@ -746,35 +754,39 @@ def dumps(count="3000"):
     check("flushed", not client.dump(), f"{time.monotonic() - begin:.2f} s")
 
 
-def fuzz(seconds, seed="1"):
-    """What answers does not matter, but that the kernel does answer."""
-    chance = random.Random(int(seed))
-    client, end, sent, taken = Client(), time.monotonic() + float(seconds), 0, 0
-    bases = [(CT, tree if isinstance(tree, list) else tree[0]) for tree in MADE.values()]
-    bases += [(EXP, expectation(more=[(E_FLAGS, be32(1)), (E_CLASS, be32(0)), FTP_EXPECTED]))]
-    bases += [(CT, [(ORIG, tuple_("10.7.0.1", "10.7.0.2", UDP, 1, 2)), (FILTER, [(1, u32(63))])])]
-    while time.monotonic() < end:
-        subsystem, tree = chance.choice(bases)
-        for _ in range(chance.randrange(3)):
-            tree = chance.choice([mutant for _, mutant in mutations(tree)] or [tree])
-        body = bytearray(pack(tree))
-        for _ in range(chance.choice((0, 0, 1, 3)) if body else 0):
-            body[chance.randrange(len(body))] = chance.choice((0, 1, 4, 255, chance.randrange(256)))
-        message = chance.randrange(4 if subsystem == EXP else 8)
-        flags = chance.choice((0, CREATE, CREATE | EXCL, DUMP, ECHO, CREATE | ECHO))
-        error, _ = client.ask(subsystem, message, flags, bytes(body), chance.choice((0, 2, 2, 10)))
-        sent, taken = sent + 1, taken + (not error)
-        if chance.random() < 0.02:
-            client.flush()
-    client.flush()
-    check("nothing is left of them", not client.dump() and not client.dump(EXP, EXP_GET),
-          f"{sent} messages, {taken} taken")
+def make(*names):
+    for name in names:
+        tree, family = MADE[name] if isinstance(MADE[name], tuple) else (MADE[name], AF_INET)
+        check(f"made: {name}", not Client().new(tree, family=family))
+
+
+def listen():
+    global ROUNDED
+    ROUNDED = sorted(ROUNDED + (600, *range(1000, 4000, 300)))
+    listener, events, done = Socket(1, 2, 3, room=1 << 25), {}, []
+    signal.signal(signal.SIGTERM, lambda *_: done.append(listener.socket.settimeout(0.5)))
+    listener.socket.settimeout(0.5)
+    print("listening", flush=True)
+    while True:
+        try:
+            for kind, flags, _, body in listener.receive():
+                found = dict(attributes(body[4:]))
+                if kind != CT << 8 | DELETE or TIMEOUT in found:
+                    # Since the request was no message, it has no number.
+                    line = f"{kind & 255} flags={flags:#x} " + render(body[4:]).split(" ", 1)[1]
+                    events.setdefault(render(body[4:]).split(" 2:{")[0], []).append(line)
+        except (TimeoutError, socket.timeout):
+            if done:
+                break
+    for key, lines in events.items():
+        detail(f"events / {key}", " | ".join(lines))
+    check("there are events", events)
 
 
 def main():
     what, *arguments = sys.argv[1:] or ["--help"]
     commands = {"answers": answers, "traffic": traffic, "refused": refused, "queue": queue,
-                "backlog": backlog, "dumps": dumps, "fuzz": fuzz}
+                "backlog": backlog, "dumps": dumps, "make": make, "listen": listen}
     if what not in commands:
         print(__doc__)
         return 0
