@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Listings, events, resizes, flushes, changes, traffic and the end of namespaces, all at once
+# (netlink_races.py). (SECONDS)
+
+# shellcheck source=selftests/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+tap_begin
+need_tracker
+[[ $TRACKER == rust_ct ]] || skip_all "a listing of the C tracker's is not to be relied on meanwhile"
+ns_add R S
+was=$(</sys/module/rust_ct/parameters/hashsize)
+at_end() { echo "$was" >/sys/module/rust_ct/parameters/hashsize; }
+in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1
+seen=0
+while IFS= read -r line; do
+	case $line in
+	"ok races") seen=1 ;;
+	"ok "*) pass "${line#ok }" ;;
+	"not ok "*) fail "${line#not ok }" ;;
+	*) diag "$line" ;;
+	esac
+done < <(python3 "$SELFTESTS/netlink_races.py" "${1:-30}" "$(scaled 2000 200)" "$R" "$S" 2>&1)
+check "to its end" that "$seen"
+# What ends must not stay.
+ns_del "$R"
+ns_del "$S"
+if [[ -n ${RUST_CT_VM:-} ]]; then
+	gone() { rmmod rust_ct 2>/dev/null; }
+	check "the tracker is unloaded" wait_for 20 gone
+	check "... with all entries" same "$(awk '$1 == "nf_conntrack"' /proc/slabinfo)" ""
+	check "... and loaded again" load_tracker rust_ct
+	at_end() { :; }
+else
+	skip "the tracker is unloaded" "others may use it"
+fi
+tap_finish
