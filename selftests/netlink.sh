@@ -56,7 +56,8 @@ show() {
 		n=$((n + 1))
 		detail "conntrack: $1 / $n" "$line"
 	done < <(sed -E 's/^conntrack v[0-9.]+/conntrack/
-		s/(tcp|udp|icmp|icmpv6|unknown)( +[0-9]+) [0-9]+ /\1\2 T /; s/^[0-9]+ (l3proto)/T \1/
+		s/(tcp|udp|icmp|icmpv6|sctp|gre|unknown)( +[0-9]+) [0-9]+ /\1\2 T /; s/^[0-9]+ (l3proto)/T \1/
+		s/<(start|stop|hour|min|sec|wday|day|month|year)>[0-9]+/<\1>/g
 		s/<id>[0-9]+/<id>/; s/ id=[0-9]{5,}( |$)/ id= /; s/<timeout>[0-9]+/<timeout>/
 		s/delta-time=[0-9]+/delta-time=/; s/<deltatime>[0-9]+/<deltatime>/
 		s/\[(start|stop)=[^]]*\]/[\1]/g; s/portid=[0-9]+.*/portid/; s/\[[0-9.]+\][[:space:]]*//
@@ -64,45 +65,79 @@ show() {
 		s/chaintoolong=[0-9]+/chaintoolong=/' <<<"$3" | sort)
 }
 
+# What names a flow of each protocol, and what an entry of it needs beyond that.
+declare -A flow=() needs=()
+names=()
+define() { # NAME NEEDS ARGUMENT...
+	names+=("$1")
+	needs[$1]=$2 flow[$1]=${*:3}
+}
+readonly V4="-s 10.7.0.1 -d 10.7.0.2" V6="-s fd07::1 -d fd07::2"
+readonly SEEN="--state ESTABLISHED -u SEEN_REPLY,ASSURED"
+readonly VTAGS="--state ESTABLISHED --orig-vtag 17 --reply-vtag 18"
+define tcp "$SEEN -m 5" -p tcp $V4 --sport 1000 --dport 80
+define "tcp, IPv6" "$SEEN" -p tcp $V6 --sport 1000 --dport 80
+define udp "--src-nat 10.7.0.9:4000" -p udp $V4 --sport 1000 --dport 53 --zone 7
+define "udp, IPv6" "" -p udp $V6 --sport 1000 --dport 53
+define ping "" -p icmp $V4 --icmp-type 8 --icmp-code 0 --icmp-id 7
+define "ping, IPv6" "" -p icmpv6 $V6 --icmpv6-type 128 --icmpv6-code 0 --icmpv6-id 7
+define sctp "$VTAGS" -p sctp $V4 --sport 1000 --dport 80
+define "sctp, IPv6" "$VTAGS" -p sctp $V6 --sport 1000 --dport 80
+define gre "" -p gre $V4 --srckey 5 --dstkey 6
+readonly OUTPUTS="extended id timestamp labels ktimestamp xml extended,id,timestamp,labels,ktimestamp"
+
 the_tool() {
-	local tcp="-p tcp -s 10.7.0.1 -d 10.7.0.2 --sport 1000 --dport 80" what listener
-	local udp="-p udp -s 10.7.0.1 -d 10.7.0.2 --sport 1000 --dport 53"
-	local udp6="-p udp -s fd07::1 -d fd07::2 --sport 1000 --dport 53"
-	local ping="-p icmp -s 10.7.0.1 -d 10.7.0.2 --icmp-type 8 --icmp-code 0 --icmp-id 7"
-	local ping6="-p icmpv6 -s fd07::1 -d fd07::2 --icmpv6-type 128 --icmpv6-code 0 --icmpv6-id 7"
+	local name what listeners=()
 	in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_acct=1 net.netfilter.nf_conntrack_timestamp=1
-	in_ns "$R" conntrack -E -o timestamp,extended,id >"$folder/events" 2>/dev/null &
-	listener=$!
-	wait_for 5 listening
+	for what in $OUTPUTS; do
+		ns_exec "$R" conntrack -E -o "$what" >"$folder/events $what" 2>/dev/null &
+		listeners+=($!)
+	done
+	ns_exec "$R" conntrack -E expect >"$folder/events of expectations" 2>/dev/null &
+	listeners+=($!)
+	wait_for 20 listening ${#listeners[@]}
 	# shellcheck disable=SC2086 # words
 	{
-		tool "insert tcp" -I $tcp -t 100 --state ESTABLISHED -u SEEN_REPLY,ASSURED -m 5
-		tool "insert it again" -I $tcp -t 100 --state ESTABLISHED
-		tool "insert udp" -I $udp -t 100 --zone 7 --src-nat 10.7.0.9:4000
-		tool "insert udp, IPv6" -I $udp6 -t 100 -l 5
-		tool "insert ping" -I $ping -t 100
-		tool "insert ping, IPv6" -I $ping6 -t 100
+		for name in "${names[@]}"; do
+			tool "insert $name" -I ${flow[$name]} -t 100000 ${needs[$name]}
+		done
+		tool "insert one again" -I ${flow[tcp]} -t 100000 --state ESTABLISHED
+		in_ns "$R" python3 "$SELFTESTS/libctnetlink.py" make "protocol 99" >/dev/null
+		check "conntrack: an entry of each protocol" \
+			same "$(in_ns "$R" conntrack -C)" $((${#names[@]} + 1))
 		for what in "" "-f ipv6" "-p tcp" "--zone 7" "-m 5" "-u ASSURED" "-u UNREPLIED" \
-			"-o xml" "-o extended,id" "-o ktimestamp,labels" "-s 10.7.0.1" "--src-nat" "-z"; do
+			"-s 10.7.0.1" "--src-nat" "-z"; do
 			tool "list $what" -L $what
 		done
-		tool "get" -G $tcp
-		tool "get nothing" -G $tcp --zone 3
-		tool "update the mark" -U $tcp -m 9
+		for what in $OUTPUTS; do
+			tool "list -o $what" -L -o "$what"
+		done
+		for what in xml "${OUTPUTS##* }"; do
+			tool "list -f ipv6 -o $what" -L -f ipv6 -o "$what"
+			tool "get -o $what" -G ${flow[tcp]} -o "$what"
+		done
+		for name in "${names[@]}"; do
+			tool "get $name" -G ${flow[$name]}
+			tool "update $name" -U ${flow[$name]} -m 9
+		done
+		tool "list, updated" -L -o id,labels
+		tool "get nothing" -G ${flow[tcp]} --zone 3
 		tool "update the timeout" -U -p icmp -t 300
-		tool "update what is not there" -U $udp -t 300
+		tool "update what is not there" -U ${flow[tcp]} --zone 3 -t 300
 		tool "count" -C
 		tool "statistics" -S
-		tool "delete" -D $tcp
-		tool "delete again" -D $tcp
+		for name in tcp "tcp, IPv6" ping sctp gre; do
+			tool "delete $name" -D ${flow[$name]}
+		done
+		tool "delete again" -D ${flow[tcp]}
 		tool "delete by zone" -D --zone 7
 		tool "list dying" -L dying
 		tool "list unconfirmed" -L unconfirmed
-		tool "insert with a helper" -I $tcp -t 100 --state ESTABLISHED -u SEEN_REPLY,ASSURED --helper ftp
-		tool "expect" -I expect --orig-src 10.7.0.1 --orig-dst 10.7.0.2 --tuple-src 10.7.0.2 \
-			--tuple-dst 10.7.0.1 --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -p tcp \
-			--orig-port-src 1000 --orig-port-dst 80 --tuple-port-src 10 --tuple-port-dst 300 \
-			--mask-port-src 10 --mask-port-dst 300 -t 100
+		tool "insert with a helper" -I ${flow[tcp]} -t 100000 $SEEN --helper ftp
+		what="--orig-src 10.7.0.1 --orig-dst 10.7.0.2 --tuple-src 10.7.0.2 --tuple-dst 10.7.0.1"
+		what+=" --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -p tcp"
+		what+=" --orig-port-src 1000 --orig-port-dst 80 --tuple-port-src 10 --tuple-port-dst 300"
+		tool "expect" -I expect $what --mask-port-src 10 --mask-port-dst 300 -t 100
 		tool "list expected" -L expect
 		tool "flush expected" -F expect
 		tool "count expected" -C expect
@@ -110,13 +145,17 @@ the_tool() {
 		tool "list, empty" -L
 	}
 	sleep 0.5
-	kill $listener && wait $listener 2>/dev/null
-	show "events" 0 "$(<"$folder/events")"
+	kill "${listeners[@]}" && wait "${listeners[@]}" 2>/dev/null
+	for what in "$folder"/events*; do
+		show "${what##*/}" 0 "$(<"$what")"
+		check "conntrack: -E has ${what##*/}" test -s "$what"
+	done
 }
 
-# Somebody in the namespace has joined a group of netfilter's.
+# So many in the namespace have joined groups of netfilter's.
 listening() {
-	in_ns "$R" awk '$2 == 12 && $4 !~ /^0+$/ { found = 1 } END { exit !found }' /proc/net/netlink
+	in_ns "$R" awk -v wanted="$1" '$2 == 12 && $4 !~ /^0+$/ { found++ } END { exit found < wanted }' \
+		/proc/net/netlink
 }
 
 # A listing of the C tracker's is not to be relied on meanwhile.
@@ -141,7 +180,6 @@ raw answers "$(scaled 1 5)"
 raw refused "$TRACKER" "$(scaled 1 16)"
 raw queue
 raw backlog
-raw fuzz "$(scaled 3 10)"
 if [[ $TRACKER == rust_ct ]]; then
 	resize_on_and_on &
 	resizer=$!
