@@ -133,10 +133,11 @@ the_tool() {
 		tool "delete by zone" -D --zone 7
 		tool "list dying" -L dying
 		tool "list unconfirmed" -L unconfirmed
-		tool "insert with a helper" -I ${flow[tcp]} -t 100000 $SEEN --helper ftp
+		# conntrack 1.4.7 has no option for a helper.
+		in_ns "$R" python3 "$SELFTESTS/libctnetlink.py" make helper >/dev/null
 		what="--orig-src 10.7.0.1 --orig-dst 10.7.0.2 --tuple-src 10.7.0.2 --tuple-dst 10.7.0.1"
 		what+=" --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -p tcp"
-		what+=" --orig-port-src 1000 --orig-port-dst 80 --tuple-port-src 10 --tuple-port-dst 300"
+		what+=" --orig-port-src 1000 --orig-port-dst 2000 --tuple-port-src 10 --tuple-port-dst 300"
 		tool "expect" -I expect $what --mask-port-src 10 --mask-port-dst 300 -t 100
 		tool "list expected" -L expect
 		tool "flush expected" -F expect
@@ -148,7 +149,8 @@ the_tool() {
 	kill "${listeners[@]}" && wait "${listeners[@]}" 2>/dev/null
 	for what in "$folder"/events*; do
 		show "${what##*/}" 0 "$(<"$what")"
-		check "conntrack: -E has ${what##*/}" test -s "$what"
+		# Of expectations it makes none that either tracker takes.
+		[[ $what == *expectations ]] || check "conntrack: -E has ${what##*/}" test -s "$what"
 	done
 }
 
