@@ -423,7 +423,7 @@ def cost(number):
 
     def took(tree, family=0):
         best = None
-        for _ in range(5):
+        for _ in range(8):
             began = time.perf_counter()
             found = count(client, tree, family)
             best = min(best or 1e9, time.perf_counter() - began)
@@ -444,8 +444,10 @@ def cost(number):
     }.items():
         family = 0 if name == "zone" else AF_INET
         found, short = took(tree, family)
-        # With fewer, or on a debug kernel, it is the program that takes the time.
-        quick = number < 10000 or short < long / 8
+        # What looks at all of them takes as long as counting all: some 20 ms for 40,000. What does
+        # not takes as long as asking for anything, some 0.5 ms. With few, or on a debug kernel, asking
+        # is most of both.
+        quick = number < 30000 or short < long / 4
         check(f"counting by {name} costs little", found == few and quick,
               f"{found} entries, {short * 1e6:.0f} us; all {whole}: {long * 1e6:.0f} us")
     client.flush()

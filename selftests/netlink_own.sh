@@ -81,7 +81,7 @@ own_in() { # NS COMMAND [ARGUMENT]...
 own_in "$S" fill "$elsewhere"
 own index
 own slow "$(scaled 2000 400)"
-many=$(scaled 10000 2000)
+many=$(scaled 40000 2000)
 limit "$was_buckets" 100000
 own cost "$many"
 limit "$was_buckets" "$was_max"
