@@ -54,6 +54,10 @@ sleep. One process works in every network namespace; it opens sockets there.
   name ADDR LABEL                  a short name for an address in summaries
   summary NS [left>N] [WORD...]    the entries with all these words, in short
   stats NS                         the statistics that are not zero
+  events NAME NS [HOST]...         records what netlink tells of NS's connections
+  told NAME                        ends what is left of them, and says what was told of each;
+                                   "error ENOBUFS" if something was lost. HOSTs' kernels send
+                                   what they like
   flood SIDE COUNT SADDR DADDR [first=N] [dport=N] [sport=N] [ports=N]
                                    one datagram a flow: to each port from so many
   bulk NAME FROM TO BYTES          transfer in the background
@@ -75,7 +79,6 @@ and any of them may have
 
 import ctypes
 import errno
-import fcntl
 import functools
 import ipaddress
 import os
@@ -88,6 +91,7 @@ import sys
 import threading
 import time
 
+import libctnetlink
 import libftp
 import libnetlink
 
@@ -596,6 +600,18 @@ class Server:
 
     def do_stats(self, ns):
         return " ".join(f"{k}={v}" for k, v in statistics(ns).items() if v)
+
+    def do_events(self, name, ns, *hosts):
+        with Inside(ns):
+            self.sockets[name] = libctnetlink.Events(*hosts)
+
+    def do_told(self, name):
+        events = self.sockets.pop(name)
+        events.finish()
+        for key, lines in events.told.items():
+            for i, line in enumerate(lines, 1):
+                print("|", f"{key}, event {i}: {line}")
+        return " ".join(f"{what}={count}" for what, count in sorted(events.counts.items()))
 
     def do_cat(self, ns, path):
         for line in read_in(ns, path).splitlines():

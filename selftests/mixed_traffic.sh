@@ -3,8 +3,9 @@
 #
 # A mixture of traffic whose every packet is known beforehand, and what the
 # tracker makes of it: after each step the entry and the statistics that changed,
-# at the end the whole table. compare.sh holds the lines that start with "=" or
-# "~" against those of the other tracker.
+# at the end the whole table, and of each connection what netlink told of it.
+# compare.sh holds the lines that start with "=" or "~" against those of the other
+# tracker.
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -15,6 +16,17 @@ tap_begin ping
 need_tracker
 setup_router
 set_ct "$R" acct 1
+
+# Both trackers' events, or none: rust_ct has them without this module.
+[[ $TRACKER == stock ]] && ask=modprobe || ask=modinfo
+if quiet "$ask" nf_conntrack_netlink 2>&1; then
+	set_ct "$R" events 1
+	check "netlink is listened to" must events e "$R" $C4 $C6
+	events=1
+else
+	skip "what netlink tells of each connection" "this kernel has no nf_conntrack_netlink"
+	events=0
+fi
 
 c() { step c tcp "$X,$port" "$Y,80" "$@"; }
 s() { step s tcp "$Y,80" "$X,$port" "$@"; }
@@ -451,6 +463,16 @@ real_traffic() {
 	done
 }
 
+# A rule marks a connection, by the length of its packets: 1, the same again, 2.
+marks() {
+	begin marks 3700
+	step c udp "$X,3700" "$Y,53" len=10
+	step c udp "$X,3700" "$Y,53" len=10
+	step c udp "$X,3700" "$Y,53" len=20
+	step s udp "$Y,53" "$X,3700" len=10
+	step s udp "$Y,53" "$X,3700" len=20
+}
+
 # Where time is slow, what is to be seen must not expire before.
 if [[ $SELFTEST_SCALE == small ]]; then
 	for name in udp icmp icmpv6; do
@@ -484,6 +506,22 @@ for family in 4 6; do
 	done
 done
 
+if in_ns "$R" nft 'table inet t {
+	chain c {
+		type filter hook forward priority 0
+		udp dport 53 udp length 18 ct mark set 1
+		udp length 28 ct mark set 2
+	}
+}' 2>/dev/null; then
+	for family in 4 6; do
+		use_family $family
+		marks
+	done
+	in_ns "$R" nft delete table inet t
+else
+	skip "marks" "nft does not take the rules"
+fi
+
 # What has time left, however slow the machine is.
 t summary "$R" 'left>400000'
 n=0
@@ -495,5 +533,19 @@ result "steps / packets" "$steps"
 result "table / lasting entries" "$n"
 show_statistics
 
+# Of each connection its events in their order. They end with the connections, so that this
+# comes last.
+tell_events() {
+	must told e || return
+	local line word
+	for line in "${LINES[@]}"; do
+		detail "events / ${line%%: *}" "${line#*: }"
+	done
+	for word in $ANSWER; do
+		result "events / ${word%=*}" "${word#*=}"
+	done
+	that "${#LINES[@]} > 500"
+}
+((!events)) || check "no event was lost" tell_events
 check "all of the traffic was sent" that "$steps > 500"
 tap_finish

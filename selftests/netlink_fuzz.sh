@@ -51,5 +51,5 @@ readonly FUZZ=$SELFTESTS/netlink_fuzz.py
 fuzz root in_ns "$R" python3 "$FUZZ" --queue --seconds $((seconds / 2))
 fuzz "root of a user namespace" unshare --map-root-user --net python3 "$FUZZ" --seconds $((seconds / 4))
 fuzz nobody in_ns "$R" python3 "$FUZZ" --nobody --seconds $((seconds / 4))
-kill $listener
+kill $listener && wait $listener 2>/dev/null
 tap_finish
