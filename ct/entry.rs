@@ -69,15 +69,21 @@ pub(super) fn status(conn: &Conn) -> Status {
     }
 }
 
-/// Whether nothing is left to be found out about a connection by a usual packet: it is in the
-/// table, was answered, and is assured; and no helper has moved its sequence numbers.
+/// Whether a connection is in the table and was answered; and no helper has moved its sequence
+/// numbers.
 #[inline]
-pub(super) fn is_established(conn: &Conn) -> bool {
+pub(super) fn is_answered(conn: &Conn) -> bool {
     let status = conn.status();
     status.has(StatusBit::Confirmed)
         && status.has(StatusBit::SeenReply)
-        && status.has(StatusBit::Assured)
         && !status.has(StatusBit::SeqAdjust)
+}
+
+/// Whether nothing is left to be found out about a connection by a usual packet: it is
+/// [answered](is_answered), and assured.
+#[inline]
+pub(super) fn is_established(conn: &Conn) -> bool {
+    is_answered(conn) && conn.has(StatusBit::Assured)
 }
 
 /// Lets an entry live `jiffies` from now, or from its confirmation if that is to come.

@@ -85,11 +85,17 @@ pub(super) fn track(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rc
             let info = relation(&conn, dir);
             (conn, info)
         }
-        Glance::Absent(hash) => match begin(Wanted { key, zone, net }, None, hash, rcu) {
-            Begun::Entry(begun) => begun,
-            Begun::Nothing => return no_connection(net),
-            Begun::NoRoom => return no_room(net),
-        },
+        Glance::Absent(hash) => {
+            let wanted = Wanted { key, zone, net };
+            if packet.protocol == protocol::TCP {
+                return first(skb, packet, None, wanted, hash, state, rcu);
+            }
+            match begin(wanted, None, hash, rcu) {
+                Begun::Entry(begun) => begun,
+                Begun::Nothing => return no_connection(net),
+                Begun::NoRoom => return no_room(net),
+            }
+        }
         Glance::Unsure => return any(skb, packet, None, state, rcu),
     };
     let passage = Passage {
@@ -180,11 +186,7 @@ fn any(
                 let info = relation(&conn, dir);
                 (conn, info)
             }
-            (None, hash) => match begin(wanted, template, hash, rcu) {
-                Begun::Entry(begun) => begun,
-                Begun::Nothing => return no_connection(net),
-                Begun::NoRoom => return no_room(net),
-            },
+            (None, hash) => return first(skb, packet, template, wanted, hash, state, rcu),
         };
         let passage = Passage {
             packet,
@@ -252,6 +254,43 @@ fn relation(conn: &Conn, dir: Dir) -> CtInfo {
                 CtInfo::New
             }
         }
+    }
+}
+
+/// A packet that belongs to no connection: begins one with it, if it may. (UDP always may, and goes
+/// on in [`track`].)
+#[inline(never)]
+fn first(
+    skb: &mut Skb,
+    packet: Packet,
+    template: Option<&Conn>,
+    wanted: Wanted<'_>,
+    hash: TupleHash,
+    state: HookState<'_>,
+    rcu: Rcu<'_>,
+) -> Verdict {
+    let net = wanted.net;
+    let passage = Passage {
+        packet,
+        state,
+        info: CtInfo::New,
+        rcu,
+    };
+    if !passage.may_begin(skb) {
+        return no_connection(net);
+    }
+    let (conn, info) = match begin(wanted, template, hash, rcu) {
+        Begun::Entry(begun) => begun,
+        Begun::Nothing => return no_connection(net),
+        Begun::NoRoom => return no_room(net),
+    };
+    match (Passage { info, ..passage }).track_first(&conn, skb) {
+        Outcome::Belongs => {
+            skb.attach(conn, info);
+            Verdict::Accept
+        }
+        // There is nothing yet that could be replaced.
+        Outcome::Invalid | Outcome::BeginsAnew | Outcome::Drop => no_connection(net),
     }
 }
 

@@ -109,6 +109,44 @@ impl Passage<'_> {
         }
     }
 
+    /// Whether the packet may be the first one of a connection. If not it is INVALID, and need not
+    /// have an entry made for it.
+    #[inline(always)]
+    pub(super) fn may_begin(self, skb: &mut Skb) -> bool {
+        if self.packet.protocol != protocol::TCP {
+            return true;
+        }
+        let flaw = match skb.read(self.packet.transport) {
+            Some(bytes) => {
+                let header = wire::tcp::Header::parse(&bytes);
+                let loose = self.state.net().tcp_loose() != 0;
+                self.flaw(&header, skb)
+                    .or_else(|| tcp::may_begin(&header, loose).err())
+            }
+            None => Some(Reason::Malformed(wire::Error::Short)),
+        };
+        if let Some(reason) = flaw {
+            self.log(skb, reason);
+        }
+        flaw.is_none()
+    }
+
+    /// Begins `conn` with the packet, which [may](Self::may_begin).
+    #[inline(always)]
+    pub(super) fn track_first(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+        match self.packet.protocol {
+            protocol::UDP => return self.udp(conn, skb),
+            protocol::TCP => {
+                if let Some(update) = self.first_segment(conn, skb) {
+                    self.update(conn, skb, update);
+                    return Outcome::Belongs;
+                }
+            }
+            _ => {}
+        }
+        self.track(conn, skb)
+    }
+
     /// Moves `conn` on by the packet.
     pub(super) fn track(self, conn: &Conn, skb: &mut Skb) -> Outcome {
         match self.packet.protocol {
@@ -172,28 +210,56 @@ impl Passage<'_> {
     /// the entry gets for it. [`None`]: nothing is said of the segment, and nothing has changed.
     #[inline(always)]
     fn usual_segment(self, conn: &Conn, skb: &mut Skb) -> Option<u32> {
-        let bytes = skb.read(self.packet.transport)?;
-        let header = wire::tcp::Header::parse(&bytes);
-        let may_be_usual = header.flags().is_ack_alone()
-            && entry::is_established(conn)
-            && conn.proto_byte(offset_of!(tcp::Track, state)) == tcp::State::Established.to_u8()
-            && self.has_plain_options(&header, skb);
-        let available = self.packet.transport_len(skb);
-        if !may_be_usual || tcp::check(&header, available).is_err() || self.has_bad_checksum(skb) {
+        if !entry::is_established(conn) || !is_in(conn, tcp::State::Established) {
             return None;
         }
-        let segment = tcp::Segment {
-            header,
-            options: &[],
-            payload_len: available.saturating_sub(header.header_len()),
-            ack_offset: 0,
-        };
+        let segment = self.plain_ack(skb)?;
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let max_retrans = net.tcp_max_retrans();
         let way = direction(self.info.dir());
         conn.with_proto(|track: &mut tcp::Track| {
             tcp::usual(track, &segment, way, timeouts, max_retrans)
+        })
+    }
+
+    /// Completes a TCP connection's handshake, if the segment does no more than that. [`None`]: as
+    /// above.
+    #[inline]
+    fn last_of_handshake(self, conn: &Conn, skb: &mut Skb) -> Option<Update> {
+        if !is_in(conn, tcp::State::SynRecv) || !entry::is_answered(conn) {
+            return None;
+        }
+        let segment = self.plain_ack(skb)?;
+        let net = self.state.net();
+        let timeouts = timeout::tcp(conn, net, self.rcu);
+        let max_retrans = net.tcp_max_retrans();
+        let way = direction(self.info.dir());
+        let timeout = conn.with_proto(|track: &mut tcp::Track| {
+            tcp::complete_handshake(track, &segment, way, timeouts, max_retrans)
+        })?;
+        Some(Update {
+            timeout: Some(timeout),
+            assured: !conn.has(StatusBit::Assured),
+            protoinfo: true,
+        })
+    }
+
+    /// A TCP segment that has no flag but ACK, and options of which nothing is to be learnt.
+    #[inline(always)]
+    fn plain_ack(self, skb: &mut Skb) -> Option<tcp::Segment<'static>> {
+        let bytes = skb.read(self.packet.transport)?;
+        let header = wire::tcp::Header::parse(&bytes);
+        let is_plain = header.flags().is_ack_alone() && self.has_plain_options(&header, skb);
+        let available = self.packet.transport_len(skb);
+        if !is_plain || tcp::check(&header, available).is_err() || self.has_bad_checksum(skb) {
+            return None;
+        }
+        Some(tcp::Segment {
+            header,
+            options: &[],
+            payload_len: available.saturating_sub(header.header_len()),
+            ack_offset: 0,
         })
     }
 
@@ -210,6 +276,53 @@ impl Passage<'_> {
         }
     }
 
+    /// What is wrong with a TCP segment by itself.
+    #[inline(always)]
+    fn flaw(self, header: &wire::tcp::Header, skb: &mut Skb) -> Option<Reason> {
+        if let Err(reason) = tcp::check(header, self.packet.transport_len(skb)) {
+            return Some(reason);
+        }
+        self.has_bad_checksum(skb)
+            .then_some(Reason::Malformed(wire::Error::Checksum))
+    }
+
+    /// The segment with this header. `room` is for its options.
+    #[inline(always)]
+    fn segment<'s>(
+        self,
+        header: wire::tcp::Header,
+        skb: &'s Skb,
+        room: &'s mut [u8; TCP_OPTIONS],
+    ) -> tcp::Segment<'s> {
+        let options = room
+            .get_mut(..header.options_len() as usize)
+            .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
+            .unwrap_or(&[]);
+        let available = self.packet.transport_len(skb);
+        tcp::Segment {
+            header,
+            options,
+            payload_len: available.saturating_sub(header.header_len()),
+            ack_offset: 0,
+        }
+    }
+
+    /// Begins a TCP connection with a SYN. [`None`]: it is something else, which nothing is said of.
+    #[inline]
+    fn first_segment(self, conn: &Conn, skb: &Skb) -> Option<Update> {
+        let bytes = skb.read(self.packet.transport)?;
+        let mut room = [0; TCP_OPTIONS];
+        let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut room);
+        let net = self.state.net();
+        let timeouts = timeout::tcp(conn, net, self.rcu);
+        let (begun, timeout) = tcp::begin(&segment, timeouts, net.tcp_max_retrans())?;
+        conn.with_proto(|track: &mut tcp::Track| *track = begun);
+        Some(Update {
+            protoinfo: true,
+            ..Update::refresh(timeout)
+        })
+    }
+
     /// Judges any TCP segment.
     #[inline]
     fn judge_segment(self, conn: &Conn, skb: &mut Skb) -> Step {
@@ -217,24 +330,13 @@ impl Passage<'_> {
             return Step::invalid(Reason::Malformed(wire::Error::Short));
         };
         let header = wire::tcp::Header::parse(&bytes);
-        let available = self.packet.transport_len(skb);
-        if let Err(reason) = tcp::check(&header, available) {
+        if let Some(reason) = self.flaw(&header, skb) {
             return Step::invalid(reason);
         }
-        if self.has_bad_checksum(skb) {
-            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
-        }
-
         let mut room = [0; TCP_OPTIONS];
-        let options = room
-            .get_mut(..header.options_len() as usize)
-            .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
-            .unwrap_or(&[]);
         let segment = tcp::Segment {
-            header,
-            options,
-            payload_len: available.saturating_sub(header.header_len()),
             ack_offset: self.ack_offset(conn, &header),
+            ..self.segment(header, skb, &mut room)
         };
         let net = self.state.net();
         let policy = tcp::Policy {
@@ -438,8 +540,18 @@ fn segment(
         info,
         rcu,
     };
+    if let Some(update) = passage.last_of_handshake(conn, skb) {
+        passage.update(conn, skb, update);
+        return Outcome::Belongs;
+    }
     let step = passage.judge_segment(conn, skb);
     passage.apply(conn, skb, step)
+}
+
+/// Whether a TCP connection is in a state, as seen without its lock.
+#[inline(always)]
+fn is_in(conn: &Conn, state: tcp::State) -> bool {
+    conn.proto_byte(offset_of!(tcp::Track, state)) == state.to_u8()
 }
 
 /// A packet that is INVALID by itself.

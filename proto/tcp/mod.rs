@@ -3,7 +3,8 @@
 //! The TCP tracker.
 //!
 //! [`check`] looks at one segment by itself, [`open`] starts an entry with it, and [`packet`]
-//! moves the entry on; for most segments there is a short cut, [`usual()`]. The parts: [`state`] is
+//! moves the entry on; for most segments there is a short cut,
+//! [`usual()`], and for the first one, [`begin`]. The parts: [`state`] is
 //! the state machine, `window` judges sequence numbers, `reset` judges RSTs, [`timeout`] chooses
 //! how long the entry lives, [`adopt`] starts the entry of a connection that a socket tells about.
 //!
@@ -29,6 +30,7 @@ use super::{
 };
 
 pub mod adopt;
+mod begin;
 mod options;
 mod reset;
 mod seq;
@@ -38,11 +40,12 @@ pub mod track;
 mod usual;
 mod window;
 
+pub use begin::begin;
 pub use seq::SeqNum;
 pub use state::{Kind, Next, State};
 pub use timeout::Timeouts;
 pub use track::{flag, Seen, Track};
-pub use usual::usual;
+pub use usual::{complete_handshake, usual};
 
 use window::{at_least_one, Fit};
 
@@ -109,18 +112,38 @@ pub fn check(header: &Header, available: u32) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Whether a segment, which has passed [`check`], may be the first of a connection that we see. If
+/// not it is INVALID.
+///
+/// `loose` is that of [`Policy`].
+#[inline]
+pub fn may_begin(header: &Header, loose: bool) -> Result<(), Reason> {
+    match first_state(header) {
+        Some(State::SynSent) => Ok(()),
+        Some(_) if loose => Ok(()),
+        Some(_) => Err(Reason::TcpMidStream),
+        None => Err(Reason::TcpNew),
+    }
+}
+
+/// Where a segment leads that is the first one.
+#[inline]
+fn first_state(header: &Header) -> Option<State> {
+    match state::next(Direction::Original, Kind::of(header.flags()), State::None) {
+        Next::To(state) => Some(state),
+        Next::Ignore | Next::Invalid => None,
+    }
+}
+
 /// Starts the record of a connection with its first segment, in the original direction.
 ///
 /// After success, [`packet`] has to judge the same segment; it finds [`State::None`]. An error
-/// means that no entry is to be made: the segment is INVALID.
+/// means that no entry is to be made: the segment is INVALID. (For a SYN there is a short cut past
+/// both, [`begin`].)
 pub fn open(track: &mut Track, segment: &Segment<'_>, policy: &Policy<'_>) -> Result<(), Reason> {
     let header = &segment.header;
-    let picked_up = match state::next(Direction::Original, Kind::of(header.flags()), State::None) {
-        Next::To(State::SynSent) => false,
-        Next::To(_) if policy.loose => true,
-        Next::To(_) => return Err(Reason::TcpMidStream),
-        Next::Ignore | Next::Invalid => return Err(Reason::TcpNew),
-    };
+    may_begin(header, policy.loose)?;
+    let picked_up = !matches!(first_state(header), Some(State::SynSent));
 
     let end = segment.end();
     let window = at_least_one(u32::from(header.window()));

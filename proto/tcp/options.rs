@@ -2,7 +2,7 @@
 
 //! What the options of a segment tell about its sender.
 
-use super::super::wire::tcp::{is_timestamp_only, Options, TcpOption};
+use super::super::wire::tcp::{is_timestamp_only, shift_of_common_syn, Options, TcpOption};
 use super::{flag, Seen, SeqNum};
 
 /// The largest shift count of a window (RFC 7323, section 2.3).
@@ -15,12 +15,17 @@ pub(super) fn learn(sender: &mut Seen, options: &[u8]) {
     if options.is_empty() {
         return;
     }
-    sender.scale = 0;
     sender.flags &= flag::BE_LIBERAL;
+    if let Some(shift) = shift_of_common_syn(options) {
+        sender.scale = shift.min(MAX_SCALE);
+        sender.flags |= flag::WINDOW_SCALE | flag::SACK_PERMITTED;
+        return;
+    }
+    sender.scale = 0;
     for option in Options::new(options) {
         match option {
             TcpOption::WindowScale(shift) => {
-                sender.scale = if shift > MAX_SCALE { MAX_SCALE } else { shift };
+                sender.scale = shift.min(MAX_SCALE);
                 sender.flags |= flag::WINDOW_SCALE;
             }
             TcpOption::SackPermitted => sender.flags |= flag::SACK_PERMITTED,
@@ -34,7 +39,10 @@ pub(super) fn learn(sender: &mut Seen, options: &[u8]) {
 /// Only the first SACK option counts; a sender sends one.
 #[inline]
 pub(super) fn highest_acknowledged(ack: SeqNum, options: &[u8]) -> SeqNum {
-    if options.is_empty() || is_timestamp_only(options) {
+    if options.is_empty()
+        || is_timestamp_only(options)
+        || shift_of_common_syn(options).is_some()
+    {
         return ack;
     }
     let blocks = Options::new(options).find_map(|option| match option {

@@ -34,9 +34,36 @@ pub fn usual(
     timeouts: &Timeouts,
     max_retrans: u8,
 ) -> Option<u32> {
-    let header = &segment.header;
-    if !header.flags().is_ack_alone() || !matches!(track.state(), State::Established) {
+    let is_usual = matches!(track.state(), State::Established) && advance(track, segment, direction);
+    is_usual.then(|| lifetime(track, timeouts, max_retrans))
+}
+
+/// Completes a handshake by the opener's first ACK: the connection is established, and assured from
+/// now on. Returns as [`usual()`] does; the caller knows the same but that it is assured.
+#[inline]
+pub fn complete_handshake(
+    track: &mut Track,
+    segment: &Segment<'_>,
+    direction: Direction,
+    timeouts: &Timeouts,
+    max_retrans: u8,
+) -> Option<u32> {
+    let is_last =
+        matches!((track.state(), direction), (State::SynRecv, Direction::Original));
+    if !is_last || !advance(track, segment, direction) {
         return None;
+    }
+    track.set_state(State::Established);
+    Some(lifetime(track, timeouts, max_retrans))
+}
+
+/// Moves the record of the windows on by a segment that is in them, and of which nothing else is to
+/// be said: it has no flag but ACK. Otherwise nothing changes.
+#[inline(always)]
+fn advance(track: &mut Track, segment: &Segment<'_>, direction: Direction) -> bool {
+    let header = &segment.header;
+    if !header.flags().is_ack_alone() {
+        return false;
     }
     let numbers = Numbers {
         seq: header.seq(),
@@ -47,16 +74,22 @@ pub fn usual(
     let (sender, receiver) = track.peers(direction);
     let is_known = sender.max_window != 0;
     if !is_known || window::judge(&numbers, sender, receiver).is_err() {
-        return None;
+        return false;
     }
     window::learn(&numbers, sender, receiver, segment);
     window::count_repetition(track, segment, &numbers, direction);
     track.remember(Kind::Ack, direction);
-    Some(timeout::choose(
+    true
+}
+
+/// For how long the entry of an established connection lives after an ACK.
+#[inline(always)]
+fn lifetime(track: &Track, timeouts: &Timeouts, max_retrans: u8) -> u32 {
+    timeout::choose(
         track,
         Kind::Ack,
         State::Established,
         timeouts,
         max_retrans,
-    ))
+    )
 }

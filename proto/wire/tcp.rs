@@ -258,3 +258,13 @@ impl<'a> Iterator for Options<'a> {
 pub const fn is_timestamp_only(options: &[u8]) -> bool {
     matches!(options, [1, 1, 8, 10, rest @ ..] if rest.len() == 8)
 }
+
+/// The shift count that the options of a SYN have, if they are those that nearly all have who permit
+/// SACK: segment size, SACK permitted, timestamp, window scale, in this order (Linux, Android).
+#[inline]
+pub const fn shift_of_common_syn(options: &[u8]) -> Option<u8> {
+    match *options {
+        [2, 4, _, _, 4, 2, 8, 10, _, _, _, _, _, _, _, _, 1, 3, 3, shift] => Some(shift),
+        _ => None,
+    }
+}

@@ -183,6 +183,14 @@ entries! {
     ) -> Step {
         tcp::packet(t, s, d, st, p, now)
     }
+    entry_tcp_begin(s: &tcp::Segment<'_>, to: &tcp::Timeouts, n: u8) -> Option<(tcp::Track, u32)> {
+        tcp::begin(s, to, n)
+    }
+    entry_tcp_complete_handshake(
+        t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, to: &tcp::Timeouts, n: u8
+    ) -> Option<u32> {
+        tcp::complete_handshake(t, s, d, to, n)
+    }
     entry_tcp_usual(
         t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, to: &tcp::Timeouts, n: u8
     ) -> Option<u32> {

@@ -5,7 +5,7 @@
 use crate::proto::{
     direction::Direction,
     step::{Reason, Status, Step, Update},
-    tcp::{self, timeout, Policy, Segment, SeqNum, Timeouts, Track},
+    tcp::{self, timeout, Policy, Segment, SeqNum, State, Timeouts, Track},
     time::Jiffies32,
     wire::tcp::{Flags, Header, Options, TcpOption},
 };
@@ -110,8 +110,11 @@ impl Entry {
         if let Err(reason) = tcp::check(&header, available) {
             return Outcome::Refused(reason);
         }
-        if !self.status.confirmed {
-            if let Err(reason) = tcp::open(&mut self.track, &segment, policy) {
+        let is_first = !self.status.confirmed;
+        if is_first {
+            let opened = tcp::open(&mut self.track, &segment, policy);
+            assert_eq!(opened, tcp::may_begin(&header, policy.loose));
+            if let Err(reason) = opened {
                 return Outcome::Refused(reason);
             }
         }
@@ -124,7 +127,10 @@ impl Entry {
             policy,
             now,
         );
-        self.compare_short_cut(before, &segment, draft.direction, policy, step);
+        self.compare_short_cuts(before, &segment, draft.direction, policy, step);
+        if is_first && draft.direction == Direction::Original {
+            self.compare_beginning(&segment, policy, step);
+        }
         match step {
             Step::Accept(update) => {
                 self.status.assured |= update.assured;
@@ -149,8 +155,8 @@ impl Entry {
         Outcome::Step(step)
     }
 
-    /// Where the short cut may be asked, it either does the same, or leaves everything alone.
-    fn compare_short_cut(
+    /// Where the short cuts may be asked, they either do the same, or leave everything alone.
+    fn compare_short_cuts(
         &self,
         before: Track,
         segment: &Segment<'_>,
@@ -166,17 +172,45 @@ impl Entry {
             assured,
             ..
         } = self.status;
-        if has_sack || segment.ack_offset != 0 || !(confirmed && seen_reply && assured) {
+        if has_sack || segment.ack_offset != 0 || !(confirmed && seen_reply) {
             return;
         }
-        let mut track = before;
-        let (timeouts, max_retrans) = (policy.timeouts, policy.max_retrans);
-        match tcp::usual(&mut track, segment, direction, timeouts, max_retrans) {
-            Some(timeout) => {
-                assert_eq!(step, Step::Accept(Update::refresh(timeout)));
+        let compare = |found: Option<Update>, track: Track| match found {
+            Some(update) => {
+                assert_eq!(step, Step::Accept(update));
                 assert_eq!(track, self.track);
             }
             None => assert_eq!(track, before),
+        };
+        let (timeouts, max_retrans) = (policy.timeouts, policy.max_retrans);
+        let mut track = before;
+        let last =
+            tcp::complete_handshake(&mut track, segment, direction, timeouts, max_retrans);
+        let update = |timeout| Update {
+            timeout: Some(timeout),
+            assured: !assured,
+            protoinfo: true,
+        };
+        compare(last.map(update), track);
+        if assured {
+            let mut track = before;
+            let usual = tcp::usual(&mut track, segment, direction, timeouts, max_retrans);
+            compare(usual.map(Update::refresh), track);
+        }
+    }
+
+    /// The short cut for the first SYN does the same, and there is one for each.
+    fn compare_beginning(&self, segment: &Segment<'_>, policy: &Policy<'_>, step: Step) {
+        match tcp::begin(segment, policy.timeouts, policy.max_retrans) {
+            Some((track, timeout)) => {
+                let update = Update {
+                    protoinfo: true,
+                    ..Update::refresh(timeout)
+                };
+                assert_eq!(step, Step::Accept(update));
+                assert_eq!(track, self.track);
+            }
+            None => assert!(self.track.state() != State::SynSent || segment.payload_len >= 1 << 30),
         }
     }
 

@@ -11,7 +11,7 @@ use rust_ct_host::{
         direction::Direction,
         hash::{jhash2, jhash2_array, reciprocal_scale},
         icmpv6,
-        step::{Status, Step},
+        step::{Status, Step, Update},
         tcp::{self, Policy, Seen, Segment, SeqNum, State, Track},
         time::Jiffies32,
         tuple::{L4Key, Tuple},
@@ -230,6 +230,32 @@ proptest! {
         track.forget_windows();
         track.set_closing();
         prop_assert_eq!(track.state(), State::Close);
+    }
+
+    #[test]
+    fn a_syn_begins_as_by_the_long_way(
+        mut header in any::<[u8; 20]>(), options in vec(any::<u8>(), 0..41),
+        payload_len in any::<u32>(), timeouts in any::<[u32; 14]>(), bits in any::<[u8; 2]>(),
+    ) {
+        // SYN, perhaps with FIN, as no check has stood before.
+        header[13] = header[13] & !0x16 | 0x02;
+        let segment = Segment {
+            header: Header::parse(&header), options: &options, payload_len, ack_offset: 0,
+        };
+        let policy = any_policy(&timeouts, bits[0], bits[1]);
+        let mut track = Track::default();
+        prop_assert_eq!(tcp::open(&mut track, &segment, &policy), Ok(()));
+        let status = Status::default();
+        let step =
+            tcp::packet(&mut track, &segment, Direction::Original, &status, &policy, Jiffies32(0));
+        match tcp::begin(&segment, &timeouts, policy.max_retrans) {
+            Some((begun, timeout)) => {
+                let update = Update { protoinfo: true, ..Update::refresh(timeout) };
+                prop_assert_eq!(step, Step::Accept(update));
+                prop_assert_eq!(begun, track);
+            }
+            None => prop_assert!(payload_len >= 1 << 30),
+        }
     }
 
     #[test]
