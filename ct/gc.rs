@@ -158,7 +158,7 @@ fn slice() -> u32 {
 
     ROUND.spot.store(0, Relaxed);
     HURRY.store(false, Relaxed);
-    autosize::shrink_if_sparse(ROUND.seen.load(Relaxed));
+    autosize::fit(ROUND.seen.load(Relaxed));
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
     ROUND
         .mean

@@ -257,7 +257,9 @@ impl Wanted<'_> {
             && stale.is_in(self.net)
     }
 
-    /// Searches the bucket of a hash. Expired entries on the way are removed.
+    /// Searches the bucket of a hash. An expired entry is removed instead of being found; others on
+    /// the way are left to the collector, as their deadlines are on other cache lines than their
+    /// tuples.
     #[inline(always)]
     fn search(&self, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
         let bucket = table.bucket(at.hash);
@@ -267,11 +269,11 @@ impl Wanted<'_> {
         }
         let mut walk = table.chains.walk(bucket, rcu);
         for stale in &mut walk {
-            if stale.is_expired() {
-                delete::reap(stale);
+            if !self.may_be(&stale) {
                 continue;
             }
-            if !self.may_be(&stale) {
+            if stale.is_expired() {
+                delete::reap(stale);
                 continue;
             }
             // Dead or recycled: it left the chain, and the walk may have with it.

@@ -4,7 +4,11 @@
 //! change under a lock per bucket.
 //!
 //! The chains end in a marker instead of null. A reader that followed an entry which was
-//! moved, or freed and used again, arrives at the wrong marker and knows it.
+//! moved, or freed and used again, arrives at the wrong marker and knows it. An empty chain needs
+//! none: its head is zero.
+//!
+//! What leads to a tuple is a word ([`Words`]). Where memory allows it says the number of the object,
+//! and a head has room for it in four octets: so a table of a size has twice as many chains.
 //!
 //! They lead forwards only: who takes an entry off looks for it first. The word of a node that
 //! leads backwards elsewhere in the kernel has other uses here (see [`super::object`]).
@@ -12,14 +16,8 @@
 //! C header: [`include/linux/rculist_nulls.h`](srctree/include/linux/rculist_nulls.h)
 
 use core::{
-    mem::{
-        offset_of,
-        size_of, //
-    },
-    ptr::{
-        addr_of_mut,
-        NonNull, //
-    },
+    mem::size_of,
+    ptr::NonNull, //
 };
 
 use kernel::{
@@ -47,6 +45,10 @@ use super::{
         BucketGuard,
         BucketLock, //
     },
+    object::{
+        self,
+        Words, //
+    },
     rcu::Rcu, //
 };
 
@@ -57,16 +59,17 @@ const MAX_LOCKS: u32 = 1024;
 ///
 /// # Invariants
 ///
-/// `heads` points to `len` initialised chain heads, `locks` to `lock_mask + 1`
+/// `heads` points to `len` chain heads, as wide as those of `words` are, `locks` to `lock_mask + 1`
 /// initialised locks; both allocations belong to this value. `lock_mask + 1` is a power
 /// of two. Chain `b` is changed by the holder of lock `b & lock_mask` only, and every
 /// node on it belongs to an entry that holds a reference for being there.
 pub(crate) struct ChainArray {
-    heads: NonNull<bindings::hlist_nulls_head>,
+    heads: NonNull<u8>,
     locks: NonNull<BucketLock>,
     len: u32,
     lock_mask: u32,
     marker: usize,
+    words: Words,
 }
 
 // SAFETY: The pointers own their targets, which are made to be shared.
@@ -95,7 +98,7 @@ impl ChainArray {
 
     /// `init` makes usable the lock that its argument points to.
     fn with_locks(len: u32, generation: u32, init: impl Fn(*mut BucketLock)) -> Result<Self> {
-        if len == 0 || len > i32::MAX as u32 / size_of::<bindings::hlist_nulls_head>() as u32 {
+        if len == 0 || len > i32::MAX as u32 / size_of::<usize>() as u32 {
             return Err(ENOMEM);
         }
         let lock_count = MAX_LOCKS.min(len.next_power_of_two());
@@ -103,7 +106,9 @@ impl ChainArray {
             // SAFETY: Process context; the product was bounded above.
             NonNull::new(unsafe { bindings::rct_kvzalloc(count as usize * size) }).ok_or(ENOMEM)
         };
-        let heads = allocate(len, size_of::<bindings::hlist_nulls_head>())?;
+        let words = Words::new();
+        // Zeros: empty chains.
+        let heads = allocate(len, words.head_size())?;
         let locks = match allocate(lock_count, size_of::<BucketLock>()) {
             Ok(locks) => locks,
             Err(error) => {
@@ -112,23 +117,15 @@ impl ChainArray {
                 return Err(error);
             }
         };
-        // INVARIANT: everything is initialised below, before anybody else sees it.
+        // INVARIANT: the locks are initialised below, before anybody else sees them.
         let array = Self {
             heads: heads.cast(),
             locks: locks.cast(),
             len,
             lock_mask: lock_count - 1,
             marker: (generation as usize) << 32,
+            words,
         };
-        for bucket in 0..len {
-            // SAFETY: In bounds.
-            unsafe {
-                bindings::rct_nulls_init(
-                    array.heads.as_ptr().add(bucket as usize),
-                    array.marker_of(bucket),
-                );
-            }
-        }
         for index in 0..lock_count {
             // SAFETY: In bounds.
             init(unsafe { array.locks.as_ptr().add(index as usize) });
@@ -148,19 +145,27 @@ impl ChainArray {
     }
 
     #[inline]
-    fn head(&self, bucket: u32) -> *mut bindings::hlist_nulls_head {
-        let bucket = if bucket < self.len { bucket } else { 0 };
-        // SAFETY: In bounds.
-        unsafe { self.heads.as_ptr().add(bucket as usize) }
+    fn head(&self, bucket: u32) -> Head<'_> {
+        let bucket = if bucket < self.len { bucket } else { 0 } as usize;
+        // SAFETY: In bounds, and accessed as what it is by all.
+        unsafe {
+            if self.words.are_short() {
+                Head::Short(Atomic::from_ptr(self.heads.cast().add(bucket).as_ptr()))
+            } else {
+                Head::Long(Atomic::from_ptr(self.heads.cast().add(bucket).as_ptr()))
+            }
+        }
     }
 
     /// Walks over a chain without a lock.
     #[inline]
     pub(crate) fn walk<'r>(&'r self, bucket: u32, rcu: Rcu<'r>) -> Walk<'r> {
+        let home = self.marker_of(bucket);
+        // INVARIANT: what a head leads to is on a chain.
         Walk {
-            // SAFETY: The head is valid.
-            next: unsafe { bindings::rct_nulls_first_rcu(self.head(bucket)) },
-            home: self.marker_of(bucket),
+            next: self.head(bucket).load().unwrap_or(end(home)),
+            home,
+            words: self.words,
             rcu,
         }
     }
@@ -213,110 +218,153 @@ impl Drop for ChainArray {
 
 const MARKED: usize = 1;
 
-/// Finds the entry around a chain node.
-///
-/// # Safety
-///
-/// `node` is a node of an entry, on a chain or taken off it during the present RCU section.
+/// The end of a chain whose marker has this value.
 #[inline]
-unsafe fn entry_of(node: *mut bindings::hlist_nulls_node) -> (NonNull<bindings::nf_conn>, Dir) {
-    const DIR: usize = offset_of!(bindings::nf_conntrack_tuple_hash, tuple)
-        + offset_of!(bindings::nf_conntrack_tuple, dst)
-        + offset_of!(bindings::nf_conntrack_tuple__bindgen_ty_1, dir);
-    const HASHES: usize = offset_of!(bindings::nf_conn, tuplehash);
-
-    // SAFETY: A tuple follows the node. The byte is the same in all lives of the memory.
-    let reply = unsafe { bindings::rct_read_once_u8(node.cast::<u8>().add(DIR)) } != 0;
-    let (dir, back) = if reply {
-        (
-            Dir::Reply,
-            HASHES + size_of::<bindings::nf_conntrack_tuple_hash>(),
-        )
-    } else {
-        (Dir::Original, HASHES)
-    };
-    // SAFETY: The node is inside an entry, which is never at address zero.
-    let conn = unsafe { NonNull::new_unchecked(node.byte_sub(back).cast()) };
-    (conn, dir)
+const fn end(value: usize) -> usize {
+    value << 1 | MARKED
 }
 
-/// A node of a chain, or the marker at its end.
-type Node = *mut bindings::hlist_nulls_node;
-
-/// What leads to the first node of a chain, or from a node to the next one.
-///
-/// # Safety
-///
-/// `at` points to it, it is valid for `'a`, and accessed atomically by all.
 #[inline]
-unsafe fn step<'a>(at: *mut Node) -> &'a Atomic<Node> {
-    // SAFETY: The caller's promise.
-    unsafe { Atomic::from_ptr(at) }
+const fn is_end(word: usize) -> bool {
+    word & MARKED != 0
 }
 
-/// Puts a node first.
+/// What leads on from a tuple of an object.
 ///
 /// # Safety
 ///
-/// Nobody else changes the chain; `node` is that of an entry, and on no chain.
+/// `object` is the address of one, valid for `'a`.
 #[inline]
-unsafe fn push(head: *mut bindings::hlist_nulls_head, node: Node) {
-    // SAFETY: The caller's promise. Readers that still stand on the node from before go on along
-    // this chain then, and end at its marker.
-    unsafe {
-        let first = step(addr_of_mut!((*head).first));
-        step(addr_of_mut!((*node).next)).store(first.load(Relaxed), Relaxed);
-        first.store(node, Release);
+unsafe fn next<'a>(object: usize, dir: Dir) -> &'a Atomic<usize> {
+    let node = object.wrapping_add(object::node(dir));
+    // SAFETY: The word is in bounds, and accessed atomically by all.
+    unsafe { Atomic::from_ptr(core::ptr::with_exposed_provenance_mut(node)) }
+}
+
+/// The beginning of a chain: what leads to its first tuple, or 0.
+#[derive(Clone, Copy)]
+enum Head<'a> {
+    /// Half of a short word.
+    Short(&'a Atomic<u32>),
+    /// A word.
+    Long(&'a Atomic<usize>),
+}
+
+impl Head<'_> {
+    #[inline(always)]
+    fn load(self) -> Option<usize> {
+        let word = match self {
+            Self::Short(half) => (half.load(Relaxed) as usize) << 1,
+            Self::Long(word) => word.load(Relaxed),
+        };
+        (word != 0).then_some(word)
     }
-}
 
-/// Takes a node off, if it is there. Readers that stand on it go on to the one behind it.
-///
-/// # Safety
-///
-/// Nobody else changes the chain.
-#[inline]
-unsafe fn unlink(head: *mut bindings::hlist_nulls_head, node: Node) -> bool {
-    // SAFETY: The caller's promise: the head and all nodes are valid, and stay.
-    unsafe {
-        let mut at = step(addr_of_mut!((*head).first));
-        loop {
-            let this = at.load(Relaxed);
-            if this as usize & MARKED != 0 {
-                return false;
-            }
-            let next = step(addr_of_mut!((*this).next));
-            if this == node {
-                at.store(next.load(Relaxed), Relaxed);
-                return true;
-            }
-            at = next;
+    /// Who reads it sees what was written to the tuple's node before.
+    #[inline(always)]
+    fn store(self, word: Option<usize>) {
+        let word = word.unwrap_or(0);
+        match self {
+            // CAST: a short word has 33 bits, of which the lowest is clear.
+            Self::Short(half) => half.store((word >> 1) as u32, Release),
+            Self::Long(whole) => whole.store(word, Release),
         }
     }
+
+    /// Puts a tuple first. `home` is the value of the chain's marker.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else changes the chain; the tuple is one of an entry, and on no chain.
+    #[inline(always)]
+    unsafe fn push(self, home: usize, words: Words, object: usize, dir: Dir) {
+        let first = self.load().unwrap_or(end(home));
+        // SAFETY: The caller's promise. Readers that still stand on the tuple from before go on
+        // along this chain then, and end at its marker.
+        unsafe { next(object, dir) }.store(first, Relaxed);
+        self.store(Some(words.word(object, dir)));
+    }
+
+    /// Takes a tuple off, if it is there. Readers that stand on it go on to the one behind it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else changes the chain.
+    #[inline]
+    unsafe fn unlink(self, words: Words, object: usize, dir: Dir) -> bool {
+        let Some(first) = self.load() else {
+            return false;
+        };
+        let wanted = words.word(object, dir);
+        // SAFETY: The caller's promise: all that are on the chain stay.
+        let after = |word: usize| unsafe {
+            let (object, dir) = words.tuple(word);
+            next(object, dir)
+        };
+        if first == wanted {
+            let following = after(wanted).load(Relaxed);
+            self.store((!is_end(following)).then_some(following));
+            return true;
+        }
+        let mut before = first;
+        loop {
+            let this = after(before).load(Relaxed);
+            if is_end(this) {
+                return false;
+            }
+            if this == wanted {
+                after(before).store(after(wanted).load(Relaxed), Relaxed);
+                return true;
+            }
+            before = this;
+        }
+    }
+
+    /// The objects on a chain that nobody changes meanwhile, and by which tuple.
+    #[inline]
+    fn tuples(self, words: Words) -> impl Iterator<Item = (usize, Dir)> {
+        let mut word = self.load();
+        core::iter::from_fn(move || {
+            // SAFETY: What the chain leads to is there.
+            unsafe {
+                let (object, dir) = words.tuple(word?);
+                let following = next(object, dir).load(Relaxed);
+                word = (!is_end(following)).then_some(following);
+                Some((object, dir))
+            }
+        })
+    }
+}
+
+/// The entry at an address.
+///
+/// # Safety
+///
+/// There is an object, and an entry in it for as long as `'a` lasts.
+#[inline]
+unsafe fn entry<'a>(object: usize) -> &'a Conn {
+    // SAFETY: The caller's promise.
+    unsafe { Conn::from_raw(core::ptr::with_exposed_provenance_mut(object)) }
 }
 
 /// A walk over one chain.
 ///
 /// # Invariants
 ///
-/// `next` is a marker, or a node that was on a chain during the section `rcu`.
+/// `next` is a marker, or leads to a tuple that was on a chain during the section `rcu`.
 pub(crate) struct Walk<'r> {
-    next: *mut bindings::hlist_nulls_node,
+    next: usize,
     home: usize,
+    words: Words,
     rcu: Rcu<'r>,
 }
 
 impl Walk<'_> {
-    #[inline]
-    fn at_marker(&self) -> bool {
-        self.next as usize & MARKED != 0
-    }
-
     /// After the last entry: whether the walk ended on the chain it began on. If not, it
     /// may have left out entries.
     #[inline]
     pub(crate) fn ended_at_home(&self) -> bool {
-        self.at_marker() && self.next as usize >> 1 == self.home
+        self.next == end(self.home)
     }
 }
 
@@ -325,16 +373,17 @@ impl<'r> Iterator for Walk<'r> {
 
     #[inline]
     fn next(&mut self) -> Option<Stale<'r>> {
-        if self.at_marker() {
+        if is_end(self.next) {
             return None;
         }
-        let node = self.next;
-        // SAFETY: By the type invariants the node's memory is an entry's, and type-stable.
-        let (conn, dir) = unsafe { entry_of(node) };
-        // SAFETY: As above.
-        self.next = unsafe { bindings::rct_nulls_next_rcu(node) };
-        // SAFETY: As above.
-        Some(unsafe { Stale::new(conn, dir, self.rcu) })
+        // SAFETY: By the type invariants the memory is that of an object, which is not at address
+        // zero, and type-stable.
+        unsafe {
+            let (object, dir) = self.words.tuple(self.next);
+            self.next = next(object, dir).load(Relaxed);
+            let conn = core::ptr::with_exposed_provenance_mut(object);
+            Some(Stale::new(NonNull::new_unchecked(conn), dir, self.rcu))
+        }
     }
 }
 
@@ -352,8 +401,27 @@ pub(crate) struct LockedChain<'a> {
 
 impl<'a> LockedChain<'a> {
     #[inline]
-    fn head(&self) -> *mut bindings::hlist_nulls_head {
+    fn head(&self) -> Head<'a> {
         self.array.head(self.bucket)
+    }
+
+    /// Puts the tuple of an object first.
+    ///
+    /// # Safety
+    ///
+    /// It is one of an entry, and on no chain.
+    #[inline(always)]
+    unsafe fn put(&mut self, object: usize, dir: Dir) {
+        let home = self.array.marker_of(self.bucket);
+        // SAFETY: The lock is held; the rest is the caller's promise.
+        unsafe { self.head().push(home, self.array.words, object, dir) };
+    }
+
+    /// Takes the tuple of an object off, if it is there.
+    #[inline(always)]
+    fn take(&mut self, object: usize, dir: Dir) -> bool {
+        // SAFETY: The lock is held.
+        unsafe { self.head().unlink(self.array.words, object, dir) }
     }
 
     /// Another bucket of the same array that shares this one's lock.
@@ -367,31 +435,13 @@ impl<'a> LockedChain<'a> {
         }
     }
 
-    #[inline]
-    fn nodes(&self) -> impl Iterator<Item = *mut bindings::hlist_nulls_node> {
-        // SAFETY: The head is valid, and with the lock held the chain stands still.
-        let mut node = unsafe { bindings::rct_nulls_first_rcu(self.head()) };
-        core::iter::from_fn(move || {
-            if node as usize & MARKED != 0 {
-                return None;
-            }
-            let this = node;
-            // SAFETY: The node is on the chain.
-            node = unsafe { bindings::rct_nulls_next_rcu(this) };
-            Some(this)
-        })
-    }
-
     /// The entries on the chain. They cannot leave it while it is locked, and an entry on
     /// a chain has a reference for that, so they are more than [`Stale`].
     #[inline]
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&Conn, Dir)> + '_ {
-        self.nodes().map(|node| {
-            // SAFETY: The node is on the chain.
-            let (conn, dir) = unsafe { entry_of(node) };
-            // SAFETY: As the comment above says, the chain's reference keeps the entry.
-            (unsafe { Conn::from_raw(conn.as_ptr()) }, dir)
-        })
+        let tuples = self.head().tuples(self.array.words);
+        // SAFETY: As the comment above says, the chain's reference keeps the entry.
+        tuples.map(|(object, dir)| (unsafe { entry(object) }, dir))
     }
 
     /// Puts one of an entry's tuples on the chain.
@@ -401,7 +451,7 @@ impl<'a> LockedChain<'a> {
     #[inline]
     pub(super) fn push(&mut self, conn: &Conn, dir: Dir) {
         // SAFETY: The lock is held, and the caller in `nf` saw to it that the node is free.
-        unsafe { push(self.head(), node_of(conn, dir)) };
+        unsafe { self.put(conn.address(), dir) };
     }
 
     /// Takes one of an entry's tuples off the chain, if it is there.
@@ -410,8 +460,7 @@ impl<'a> LockedChain<'a> {
     /// entry off a chain that is not locked.
     #[inline]
     pub(super) fn remove(&mut self, conn: &Conn, dir: Dir) -> bool {
-        // SAFETY: The lock is held.
-        unsafe { unlink(self.head(), node_of(conn, dir)) }
+        self.take(conn.address(), dir)
     }
 
     /// Puts an entry that is in no table on the chain, which keeps no reference: the entry
@@ -421,38 +470,24 @@ impl<'a> LockedChain<'a> {
     pub(crate) fn reserve(&mut self, conn: &Conn, hash: u32) {
         // SAFETY: The node of an entry that is in no table, and on no chain of these: the
         // caller comes once until it withdraws.
-        unsafe { push(self.head(), node_of(conn, Dir::Original)) };
+        unsafe { self.put(conn.address(), Dir::Original) };
         conn.set_reserved(Some(hash));
     }
 
     /// Takes an entry off the chain, if it is there.
     pub(crate) fn withdraw(&mut self, conn: &Conn) {
-        // SAFETY: The lock is held.
-        if unsafe { unlink(self.head(), node_of(conn, Dir::Original)) } {
+        if self.take(conn.address(), Dir::Original) {
             conn.set_reserved(None);
         }
     }
 
     /// Moves the first tuple of this chain to another one.
     pub(crate) fn move_first(&mut self, to: &mut LockedChain<'_>) {
-        if let Some(node) = self.nodes().next() {
-            // SAFETY: Both locks are held; the node is on this chain, then on none.
-            unsafe {
-                unlink(self.head(), node);
-                push(to.head(), node);
-            }
+        if let Some((object, dir)) = self.head().tuples(self.array.words).next() {
+            self.take(object, dir);
+            // SAFETY: It was on this chain, and is on none now.
+            unsafe { to.put(object, dir) };
         }
-    }
-}
-
-#[inline]
-fn node_of(conn: &Conn, dir: Dir) -> *mut bindings::hlist_nulls_node {
-    // SAFETY: In bounds: two directions, two nodes.
-    unsafe {
-        addr_of_mut!((*conn.raw()).tuplehash)
-            .cast::<bindings::nf_conntrack_tuple_hash>()
-            .add(dir as usize)
-            .cast()
     }
 }
 
@@ -463,7 +498,7 @@ fn node_of(conn: &Conn, dir: Dir) -> *mut bindings::hlist_nulls_node {
 /// `lock` guards `head`; every entry on the list has a reference for that.
 pub(crate) struct DetachedList {
     lock: Opaque<bindings::spinlock_t>,
-    head: Opaque<bindings::hlist_nulls_head>,
+    first: Atomic<usize>,
 }
 
 // SAFETY: All access is under the lock.
@@ -477,17 +512,18 @@ impl DetachedList {
     pub(crate) const fn new() -> Self {
         Self {
             lock: Opaque::zeroed(),
-            head: Opaque::zeroed(),
+            first: Atomic::new(0),
         }
     }
 
     /// Makes the list usable; once, before entries can come.
     pub(crate) fn init(&'static self) {
         // SAFETY: Nobody else uses the list yet.
-        unsafe {
-            bindings::rct_spin_lock_init_bucket(self.lock.get());
-            bindings::rct_nulls_init(self.head.get(), Self::MARKER);
-        }
+        unsafe { bindings::rct_spin_lock_init_bucket(self.lock.get()) };
+    }
+
+    fn head(&self) -> Head<'_> {
+        Head::Long(&self.first)
     }
 
     /// Runs `f` with the lock held.
@@ -505,7 +541,8 @@ impl DetachedList {
         let conn = core::mem::ManuallyDrop::new(conn);
         // SAFETY: The lock is held, and the node is on no chain any more.
         self.locked(|| unsafe {
-            push(self.head.get(), node_of(&conn, Dir::Original));
+            let head = self.head();
+            head.push(Self::MARKER, Words::new(), conn.address(), Dir::Original);
         });
     }
 
@@ -513,13 +550,11 @@ impl DetachedList {
     pub(crate) fn pop(&self) -> Option<ARef<Conn>> {
         // SAFETY: With the lock held the list stands still, and the node is on it.
         self.locked(|| unsafe {
-            let node = bindings::rct_nulls_first_rcu(self.head.get());
-            if node as usize & MARKED != 0 {
-                return None;
-            }
-            unlink(self.head.get(), node);
+            let words = Words::new();
+            let (object, dir) = self.head().tuples(words).next()?;
+            self.head().unlink(words, object, dir);
             // The reference that `push` took over.
-            Some(ARef::from_raw(entry_of(node).0.cast()))
+            Some(ARef::from_raw(NonNull::from(entry(object))))
         })
     }
 
@@ -531,12 +566,11 @@ impl DetachedList {
         which: impl Fn(&Conn) -> bool,
     ) -> [Option<ARef<Conn>>; N] {
         self.locked(|| {
-            // SAFETY: The head is valid, and with the lock held the list stands still.
-            let mut node = unsafe { bindings::rct_nulls_first_rcu(self.head.get()) };
             let mut found: [Option<&Conn>; N] = [None; N];
-            while node as usize & MARKED == 0 {
-                // SAFETY: The node is on the list, which has a reference to its entry.
-                let conn = unsafe { Conn::from_raw(entry_of(node).0.as_ptr()) };
+            // With the lock held the list stands still.
+            for (object, _) in self.head().tuples(Words::new()) {
+                // SAFETY: It is on the list, which has a reference to its entry.
+                let conn = unsafe { entry(object) };
                 if conn.address() >= from && which(conn) {
                     // It takes the place of the first that is higher, and that the next one's.
                     let mut moving = conn;
@@ -551,8 +585,6 @@ impl DetachedList {
                         }
                     }
                 }
-                // SAFETY: As above.
-                node = unsafe { bindings::rct_nulls_next_rcu(node) };
             }
             found.map(|conn| conn.map(ARef::from))
         })
@@ -560,8 +592,6 @@ impl DetachedList {
 
     /// Whether nothing is on it.
     pub(crate) fn is_empty(&self) -> bool {
-        // SAFETY: The head is valid.
-        let first = unsafe { bindings::rct_nulls_first_rcu(self.head.get()) };
-        first as usize & MARKED != 0
+        self.head().load().is_none()
     }
 }

@@ -265,23 +265,6 @@ RCT void rct_synchronize_rcu_expedited(void)
 	synchronize_rcu_expedited();
 }
 
-/* hash chains */
-
-RCT void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value)
-{
-	INIT_HLIST_NULLS_HEAD(head, value);
-}
-
-RCT struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head)
-{
-	return rcu_dereference_raw(hlist_nulls_first_rcu(head));
-}
-
-RCT struct hlist_nulls_node *rct_nulls_next_rcu(struct hlist_nulls_node *node)
-{
-	return rcu_dereference_raw(hlist_nulls_next_rcu(node));
-}
-
 /* timeout policies, GRE keys, netlink attributes, SCTP checksums */
 
 RCT const struct nf_ct_timeout_hooks *rct_timeout_hooks(void)

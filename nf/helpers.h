@@ -111,11 +111,6 @@ bool rct_netif_is_l3_master(struct net_device *dev);
 /* a function or, for one CPU, nothing */
 void rct_synchronize_rcu_expedited(void);
 
-/* hash chains */
-void rct_nulls_init(struct hlist_nulls_head *head, unsigned long value);
-struct hlist_nulls_node *rct_nulls_first_rcu(struct hlist_nulls_head *head);
-struct hlist_nulls_node *rct_nulls_next_rcu(struct hlist_nulls_node *node);
-
 /* timeout policies, GRE keys, netlink attributes, SCTP checksums */
 const struct nf_ct_timeout_hooks *rct_timeout_hooks(void);
 void rct_timeout_kfree_rcu(struct nf_ct_timeout *policy);

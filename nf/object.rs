@@ -141,12 +141,16 @@ pub(super) unsafe trait Layout: Copy {
 /// Where the entry ends.
 const END: usize = size_of::<bindings::nf_conn>().next_multiple_of(8);
 
-/// The word of a tuple's node in a chain that leads backwards, where C code links entries.
-const fn backwards(dir: Dir) -> usize {
+/// Where an object has the node by which a tuple is on a chain.
+pub(super) const fn node(dir: Dir) -> usize {
     offset_of!(bindings::nf_conn, tuplehash)
         + dir as usize * size_of::<bindings::nf_conntrack_tuple_hash>()
         + offset_of!(bindings::nf_conntrack_tuple_hash, hnnode)
-        + offset_of!(bindings::hlist_nulls_node, pprev)
+}
+
+/// The word of that node which leads backwards where C code links entries.
+const fn backwards(dir: Dir) -> usize {
+    node(dir) + offset_of!(bindings::hlist_nulls_node, pprev)
 }
 
 const SOURCE_NODE: usize = offset_of!(bindings::nf_conn, nat_bysource);
@@ -284,15 +288,16 @@ unsafe impl Layout for Far {
     }
 }
 
-/// Which of the two is in use. Set before there is an object.
-static IS_FAR: Atomic<bool> = Atomic::new(false);
+/// What numbers of objects are relative to, or 0: objects are linked by addresses. Set before there is
+/// an object.
+static BASE: Atomic<usize> = Atomic::new(0);
 
 /// Chooses how objects are linked, for as much memory as there is now. Returns the size of an
 /// object, what it is aligned to, and where the slab may keep a link of its own in free ones.
 pub(super) fn choose() -> (usize, usize, usize) {
     // SAFETY: Reads a variable.
     let far = !is_near(unsafe { bindings::rct_memory_end() });
-    IS_FAR.store(far, Relaxed);
+    BASE.store(if far { 0 } else { Near::new().0 }, Relaxed);
     // Nobody reads that word of an object that is free, not even under RCU.
     if far {
         (Far::SIZE, size_of::<usize>(), Far::offset(Link::Zone))
@@ -304,7 +309,7 @@ pub(super) fn choose() -> (usize, usize, usize) {
 /// Whether objects are linked by addresses.
 #[inline]
 pub(super) fn is_far() -> bool {
-    IS_FAR.load(Relaxed)
+    !Words::new().are_short()
 }
 
 #[inline]
@@ -316,6 +321,89 @@ fn is_near(address: usize) -> bool {
 #[inline]
 pub(super) fn is_in_reach(address: usize) -> bool {
     is_near(address) || is_far()
+}
+
+/// How chains tell the tuples of objects, read once for a while: by a word that is even and not 0.
+///
+/// Where objects [have numbers](Near) it is a short one, of 33 bits: four times the number, plus two
+/// for the reply tuple. Else it is the address of the tuple's node.
+#[derive(Clone, Copy)]
+pub(super) struct Words {
+    /// [`BASE`]
+    base: usize,
+}
+
+impl Words {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self {
+            base: BASE.load(Relaxed),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn are_short(self) -> bool {
+        self.base != 0
+    }
+
+    /// Octets of half a short word, or of a word.
+    pub(super) fn head_size(self) -> usize {
+        if self.are_short() {
+            size_of::<u32>()
+        } else {
+            size_of::<usize>()
+        }
+    }
+
+    /// The word for the tuple of an object.
+    #[inline(always)]
+    pub(super) fn word(self, object: usize, dir: Dir) -> usize {
+        if self.are_short() {
+            Near(self.base).number(object) << 2 | (dir as usize) << 1
+        } else {
+            object.wrapping_add(node(dir))
+        }
+    }
+
+    /// The object and the tuple of a word.
+    ///
+    /// # Safety
+    ///
+    /// The word is one of an object's, whose memory is there.
+    #[inline(always)]
+    pub(super) unsafe fn tuple(self, word: usize) -> (usize, Dir) {
+        if !self.are_short() {
+            // SAFETY: The caller's promise.
+            return unsafe { tuple_around(word) };
+        }
+        let dir = if word & 2 == 0 {
+            Dir::Original
+        } else {
+            Dir::Reply
+        };
+        (Near(self.base).address(word >> 2), dir)
+    }
+}
+
+/// The object and the tuple that the node at an address belongs to.
+///
+/// # Safety
+///
+/// It is one of an object's, whose memory is there.
+#[cold]
+#[inline(never)]
+unsafe fn tuple_around(address: usize) -> (usize, Dir) {
+    const DIR: usize = offset_of!(bindings::nf_conntrack_tuple_hash, tuple)
+        + offset_of!(bindings::nf_conntrack_tuple, dst)
+        + offset_of!(bindings::nf_conntrack_tuple__bindgen_ty_1, dir);
+
+    let byte = core::ptr::with_exposed_provenance(address.wrapping_add(DIR));
+    // SAFETY: A tuple follows the node. The byte is the same in all lives of the memory.
+    let dir = match unsafe { bindings::rct_read_once_u8(byte) } {
+        0 => Dir::Original,
+        _ => Dir::Reply,
+    };
+    (address.wrapping_sub(node(dir)), dir)
 }
 
 /// # Safety

@@ -25,6 +25,7 @@ shift 5
 wanted=" $* "
 bench=/proc/packet_bench
 tracker=${RUST_CT_TRACKER:?}
+buckets=/proc/sys/net/netfilter/nf_conntrack_buckets
 rounds=${BENCH_ROUNDS:-1} turns=${BENCH_TURNS:-}
 status=0
 
@@ -94,6 +95,21 @@ sample() { # NAME ORDER...
 		END { for (f in count) print "sample", name, count[f], f }' $bench
 }
 
+# The table that each tracker has by default for so many: one bucket for a connection with the C
+# one, and with rust_ct what it finds itself.
+size=$((many > 131072 ? many : 131072))
+usual_size() {
+	if [[ $tracker == rust_ct ]]; then
+		echo Y >/sys/module/rust_ct/parameters/auto_resize
+	else
+		echo $size >$buckets
+	fi
+}
+# For that it may need some seconds.
+settle() {
+	[[ $tracker != rust_ct ]] || sleep 3
+}
+
 # One hot connection, or many in random order. (NAME FAMILY PROTOCOL FLOWS)
 established() {
 	is_wanted "$1" || return
@@ -106,6 +122,7 @@ established() {
 		# A conversation is a stream only after two seconds.
 		sleep 2.5
 	}
+	settle
 	order hit $(($4 * 3 > 2000 ? $4 * 3 : 2000))
 	entries "$1" "$4"
 	for ((round = 0; round < rounds; round++)); do
@@ -153,6 +170,7 @@ refused() { # NAME PROTOCOL ORDER FLOWS
 	turn "$1"
 	order setup ip udp "$4"
 	order open
+	settle
 	order setup ip "$2" 1
 	for ((round = 0; round < rounds; round++)); do
 		turn "$1"
@@ -172,6 +190,7 @@ looked_up() { # NAME ORDER MISSED FLOWS
 	turn "$1"
 	order setup ip udp "$4"
 	order open
+	settle
 	for ((round = 0; round < rounds; round++)); do
 		turn "$1"
 		((rounds == 1)) || order "$2" $((packets / 2))
@@ -182,17 +201,20 @@ looked_up() { # NAME ORDER MISSED FLOWS
 	flush
 }
 
-# Memory of one connection: of its entry and whatever hangs on it, and of two buckets' share
-# of a table that has one bucket for two tuples. To be run while nothing is in the caches.
+# Memory of one connection: of its entry and whatever hangs on it, and its share of the table. To
+# be run while nothing is in the caches.
 memory() {
 	is_wanted memory && has_tracker || return
-	local before
+	local before head=8
+	# nf/chain.rs, with memory of less than 512 GiB
+	[[ $tracker != rust_ct ]] || head=4
 	turn memory
 	order setup ip udp "$many"
 	before=$(slab)
 	order open
+	settle
 	entries memory "$many"
-	echo "memory $((($(slab) - before) * 1024 / many + 8))"
+	echo "memory $((($(slab) - before) * 1024 / many + $(<$buckets) * head / many))"
 	flush
 }
 
@@ -226,9 +248,9 @@ lateness() { # NAME
 # Packets come in between while the table gets another size, and while it does not.
 resized() { # NAME
 	is_wanted "$1" && has_tracker || return
-	local buckets=/proc/sys/net/netfilter/nf_conntrack_buckets round before
+	local round
 	turn "$1"
-	before=$(<$buckets)
+	echo "$size" >$buckets
 	order setup ip udp "$many"
 	order open
 	order answer
@@ -242,15 +264,15 @@ resized() { # NAME
 		echo "cost $1-without $(field median) $(field mean)"
 		lateness "$1-without"
 		order watch 32
-		echo $((round % 2 ? before : before * 2)) >$buckets
+		echo $((round % 2 ? size : size * 2)) >$buckets
 		order watched
 		echo "cost $1 $(field median) $(field mean)"
 		lateness "$1"
 		expect "$1" new=0 none=0 related=0
 		entries "$1" "$many"
 	done
-	echo "$before" >$buckets
 	flush
+	usual_size
 }
 
 # So many entries end at once, and somebody watches.
@@ -329,7 +351,7 @@ ip link set dummy0 up
 ip link set lo up
 if has_tracker; then
 	echo $((2 * (many > connections ? many : connections) + 100000)) >/proc/sys/net/netfilter/nf_conntrack_max
-	echo $((many > 131072 ? many : 131072)) >/proc/sys/net/netfilter/nf_conntrack_buckets
+	usual_size
 	# Where nobody works, the guest's time flies.
 	for timeout in udp_timeout udp_timeout_stream tcp_timeout_{syn_sent,syn_recv,last_ack,time_wait}; do
 		echo 10000 >/proc/sys/net/netfilter/nf_conntrack_$timeout
