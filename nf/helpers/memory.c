@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/* memory */
+
+RCT struct kmem_cache *rct_conn_cache_create(unsigned int size, unsigned int align,
+					     unsigned int free_link)
+{
+	struct kmem_cache_args args = {
+		/* The low bits of skb->_nfct carry the packet's state. */
+		.align = max_t(unsigned int, align, NFCT_INFOMASK + 1),
+		.use_freeptr_offset = true,
+		.freeptr_offset = free_link,
+	};
+
+	return kmem_cache_create("nf_conntrack", size, &args,
+				 SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN);
+}
+
+RCT void *rct_percpu_slot_alloc(void)
+{
+	return (__force void *)alloc_percpu(void *);
+}
+
+RCT void rct_percpu_slot_free(void *slot)
+{
+	free_percpu((void __percpu *)slot);
+}
+
+RCT void **rct_percpu_slot_of(void *slot, unsigned int cpu)
+{
+	return per_cpu_ptr((void * __percpu *)slot, cpu);
+}
+
+RCT void *rct_percpu_slot_take(void *slot)
+{
+	return this_cpu_xchg(*(void * __percpu *)slot, NULL);
+}
+
+RCT bool rct_percpu_slot_fill(void *slot, void *value)
+{
+	return !this_cpu_cmpxchg(*(void * __percpu *)slot, NULL, value);
+}
+
+RCT unsigned long rct_page_offset(void)
+{
+	return PAGE_OFFSET;
+}
+
+RCT unsigned long rct_memory_end(void)
+{
+	return (unsigned long)high_memory;
+}
+
+RCT void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags)
+{
+	return kmem_cache_alloc(cache, flags);
+}
+
+RCT void *rct_kzalloc(size_t size, gfp_t flags)
+{
+	return kzalloc(size, flags);
+}
+
+RCT void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t flags)
+{
+	void *bigger = krealloc(p, new_size, flags);
+
+	if (bigger)
+		memset(bigger + old_size, 0, new_size - old_size);
+	return bigger;
+}
+
+RCT void *rct_kvzalloc(size_t size)
+{
+	return kvzalloc(size, GFP_KERNEL);
+}
+
+RCT unsigned long rct_totalram_bytes(void)
+{
+	return totalram_pages() << PAGE_SHIFT;
+}
