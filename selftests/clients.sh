@@ -80,7 +80,7 @@ if command -v ulogd >/dev/null; then
 		printf 'stack=ct:NFCT,ip:IP2STR,print:PRINTFLOW,emu:LOGEMU\n'
 		printf '[ct]\nhash_enable=0\nevent_mask=5\n[emu]\nfile="%s/flows"\nsync=1\n' "$folder"
 	} >"$folder/ulogd.conf"
-	in_ns "$R" ulogd -c "$folder/ulogd.conf" >"$folder/ulogd.out" 2>&1 &
+	ns_exec "$R" ulogd -c "$folder/ulogd.conf" >"$folder/ulogd.out" 2>&1 &
 	daemon=$!
 	joined() {
 		in_ns "$R" awk '$2 == 12 && $4 !~ /^0+$/ { found = 1 } END { exit !found }' /proc/net/netlink

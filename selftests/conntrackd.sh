@@ -105,7 +105,7 @@ daemon() { # NAME [ARGUMENT]...: a command to it
 configure A 11 12
 configure B 12 11
 for side in A B; do
-	in_ns "${!side}" conntrackd -C "$folder/$side.conf" >"$folder/$side.out" 2>&1 &
+	ns_exec "${!side}" conntrackd -C "$folder/$side.conf" >"$folder/$side.out" 2>&1 &
 	daemons+=($!)
 done
 answers() { daemon "$1" -s >/dev/null; }

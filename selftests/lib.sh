@@ -278,6 +278,21 @@ ns_exec() { # NS COMMAND...
 	exec nsenter --net="/run/netns/$ns" "$@"
 }
 
+# Runs a program that says "ok WHAT" and "not ok WHAT", and "ok END" at its end, as checks of this
+# test. (END PREFIX COMMAND...)
+relay() {
+	local line seen=0
+	while IFS= read -r line; do
+		case $line in
+		"ok $1") seen=1 ;;
+		"ok "*) pass "$2${line#ok }" ;;
+		"not ok "*) fail "$2${line#not ok }" ;;
+		*) diag "${line#\# }" ;;
+		esac
+	done < <("${@:3}" 2>&1)
+	check "$2to its end" that "$seen"
+}
+
 # Joins two namespaces: (NS DEV MAC V4/24 V6/64) twice.
 join() {
 	ip_batch "$1" <<-LINES

@@ -43,7 +43,7 @@ run() {
 	load_tracker "$tracker" "$@" || return
 	in_ns "$H" iptables -t nat -A POSTROUTING -p tcp -d 127.0.0.1 --dport 8080 \
 		-j SNAT --to-source 127.0.0.1:40000 || return
-	in_ns "$H" tcpdump -n -l -i lo tcp port 8080 >"$file.raw" 2>"$file.err" &
+	ns_exec "$H" tcpdump -n -l -i lo tcp port 8080 >"$file.raw" 2>"$file.err" &
 	dumper=$!
 	wait_for 10 grep -q listening "$file.err"
 	t connect b "$H" 127.0.0.1 8080 sport=50000 nowait

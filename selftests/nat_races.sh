@@ -28,6 +28,8 @@ begin_flood() { # DPORT
 	python3 "$SELFTESTS/stress.py" flood "$C" eth0 $MAC_C $MAC_RC $X4 $Y4 "$1" \
 		"$(scaled 50 5)" "$(scaled 0.02 0.1)" >"$dir/flood-$1" &
 	floods+=($!)
+	# Before it has begun, it does not know what to do about a signal.
+	wait_for 30 quiet grep -qx flooding "$dir/flood-$1"
 }
 end_floods() {
 	kill "${floods[@]}" 2>/dev/null

@@ -32,16 +32,7 @@ RULES
 in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1 net.netfilter.nf_conntrack_acct=1
 
 fuzz() { # WHO COMMAND...
-	local line seen=0
-	while IFS= read -r line; do
-		case $line in
-		"ok fuzz") seen=1 ;;
-		"ok "*) pass "$1: ${line#ok }" ;;
-		"not ok "*) fail "$1: ${line#not ok }" ;;
-		*) diag "${line#\# }" ;;
-		esac
-	done < <("${@:2}" --seed "$seed" "${options[@]}" 2>&1)
-	check "$1: to its end" that "$seen"
+	relay fuzz "$1: " "${@:2}" --seed "$seed" "${options[@]}"
 }
 
 # Somebody listens: events are made as well.
