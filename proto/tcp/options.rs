@@ -39,10 +39,7 @@ pub(super) fn learn(sender: &mut Seen, options: &[u8]) {
 /// Only the first SACK option counts; a sender sends one.
 #[inline]
 pub(super) fn highest_acknowledged(ack: SeqNum, options: &[u8]) -> SeqNum {
-    if options.is_empty()
-        || is_timestamp_only(options)
-        || shift_of_common_syn(options).is_some()
-    {
+    if options.is_empty() || is_timestamp_only(options) || shift_of_common_syn(options).is_some() {
         return ack;
     }
     let blocks = Options::new(options).find_map(|option| match option {

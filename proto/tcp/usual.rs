@@ -34,7 +34,8 @@ pub fn usual(
     timeouts: &Timeouts,
     max_retrans: u8,
 ) -> Option<u32> {
-    let is_usual = matches!(track.state(), State::Established) && advance(track, segment, direction);
+    let is_usual =
+        matches!(track.state(), State::Established) && advance(track, segment, direction);
     is_usual.then(|| lifetime(track, timeouts, max_retrans))
 }
 
@@ -48,8 +49,10 @@ pub fn complete_handshake(
     timeouts: &Timeouts,
     max_retrans: u8,
 ) -> Option<u32> {
-    let is_last =
-        matches!((track.state(), direction), (State::SynRecv, Direction::Original));
+    let is_last = matches!(
+        (track.state(), direction),
+        (State::SynRecv, Direction::Original)
+    );
     if !is_last || !advance(track, segment, direction) {
         return None;
     }
@@ -85,11 +88,5 @@ fn advance(track: &mut Track, segment: &Segment<'_>, direction: Direction) -> bo
 /// For how long the entry of an established connection lives after an ACK.
 #[inline(always)]
 fn lifetime(track: &Track, timeouts: &Timeouts, max_retrans: u8) -> u32 {
-    timeout::choose(
-        track,
-        Kind::Ack,
-        State::Established,
-        timeouts,
-        max_retrans,
-    )
+    timeout::choose(track, Kind::Ack, State::Established, timeouts, max_retrans)
 }

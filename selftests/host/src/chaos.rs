@@ -193,7 +193,9 @@ fn options(random: &mut Random<'_>, ack: u32) -> Vec<u8> {
         4 if random.once_in(2) => bytes.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]),
         4 => {
             let shift = random.below(16) as u8;
-            bytes.extend([2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 1, 3, 3, shift]);
+            bytes.extend([
+                2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 1, 3, 3, shift,
+            ]);
         }
         5 => bytes.extend((0..random.below(41)).map(|_| random.bits() as u8)),
         6 => {

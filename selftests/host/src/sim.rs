@@ -184,8 +184,7 @@ impl Entry {
         };
         let (timeouts, max_retrans) = (policy.timeouts, policy.max_retrans);
         let mut track = before;
-        let last =
-            tcp::complete_handshake(&mut track, segment, direction, timeouts, max_retrans);
+        let last = tcp::complete_handshake(&mut track, segment, direction, timeouts, max_retrans);
         let update = |timeout| Update {
             timeout: Some(timeout),
             assured: !assured,
