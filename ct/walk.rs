@@ -114,7 +114,9 @@ pub(super) fn sweep<'r>(spot: Spot, rcu: Rcu<'r>, mut look: impl FnMut(Stale<'r>
     }
     // Buckets move in order: as long as the first one is here, all are.
     let last = first.wrapping_add(SWEEP).min(table.chains.len());
-    for bucket in first..last {
+    let mut next = first;
+    while let Some(bucket) = table.chains.next_in_use(next, last) {
+        next = bucket.wrapping_add(1);
         loop {
             let mut walk = table.chains.walk(bucket, rcu);
             for stale in &mut walk {

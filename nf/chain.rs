@@ -157,6 +157,11 @@ impl ChainArray {
         }
     }
 
+    /// The first chain from `from` on, and before `to`, that has something on it.
+    pub(crate) fn next_in_use(&self, from: u32, to: u32) -> Option<u32> {
+        (from..to.min(self.len)).find(|&bucket| self.head(bucket).load().is_some())
+    }
+
     /// Walks over a chain without a lock.
     #[inline]
     pub(crate) fn walk<'r>(&'r self, bucket: u32, rcu: Rcu<'r>) -> Walk<'r> {
