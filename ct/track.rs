@@ -30,6 +30,7 @@ use crate::{
         time, //
     },
     proto::{
+        direction::Direction,
         generic,
         gre,
         icmp,
@@ -213,14 +214,7 @@ impl Passage<'_> {
         if !entry::is_established(conn) || !is_in(conn, tcp::State::Established) {
             return None;
         }
-        let segment = self.plain_ack(skb)?;
-        let net = self.state.net();
-        let timeouts = timeout::tcp(conn, net, self.rcu);
-        let max_retrans = net.tcp_max_retrans();
-        let way = direction(self.info.dir());
-        conn.with_proto(|track: &mut tcp::Track| {
-            tcp::usual(track, &segment, way, timeouts, max_retrans)
-        })
+        self.cut_short(conn, skb, tcp::usual)
     }
 
     /// Completes a TCP connection's handshake, if the segment does no more than that. [`None`]: as
@@ -230,18 +224,35 @@ impl Passage<'_> {
         if !is_in(conn, tcp::State::SynRecv) || !entry::is_answered(conn) {
             return None;
         }
+        let timeout = self.cut_short(conn, skb, tcp::complete_handshake)?;
+        Some(Update {
+            timeout: Some(timeout),
+            assured: !conn.has(StatusBit::Assured),
+            protoinfo: true,
+        })
+    }
+
+    /// Has one of TCP's short cuts look at the segment, if it is a [plain](Self::plain_ack) one.
+    #[inline(always)]
+    fn cut_short(
+        self,
+        conn: &Conn,
+        skb: &mut Skb,
+        short_cut: impl FnOnce(
+            &mut tcp::Track,
+            &tcp::Segment<'_>,
+            Direction,
+            &tcp::Timeouts,
+            u8,
+        ) -> Option<u32>,
+    ) -> Option<u32> {
         let segment = self.plain_ack(skb)?;
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let max_retrans = net.tcp_max_retrans();
         let way = direction(self.info.dir());
-        let timeout = conn.with_proto(|track: &mut tcp::Track| {
-            tcp::complete_handshake(track, &segment, way, timeouts, max_retrans)
-        })?;
-        Some(Update {
-            timeout: Some(timeout),
-            assured: !conn.has(StatusBit::Assured),
-            protoinfo: true,
+        conn.with_proto(|track: &mut tcp::Track| {
+            short_cut(track, &segment, way, timeouts, max_retrans)
         })
     }
 

@@ -10,7 +10,6 @@ use super::super::direction::Direction;
 use super::{
     options,
     timeout::{self, Timeouts},
-    window::at_least_one,
     Kind, Seen, Segment, SeqNum, State, Track,
 };
 
@@ -32,18 +31,11 @@ pub fn begin(segment: &Segment<'_>, timeouts: &Timeouts, max_retrans: u8) -> Opt
     if !matches!(Kind::of(header.flags()), Kind::Syn) || segment.payload_len >= NO_PACKET {
         return None;
     }
-    let end = segment.end();
-    let window = at_least_one(u32::from(header.window()));
-    let mut opener = Seen {
-        end,
-        max_end: end,
-        max_window: window,
-        ..Seen::default()
-    };
+    let mut opener = Seen::by_first(segment);
     options::learn(&mut opener, segment.options);
     let other = Seen {
         // It has acknowledged nothing: the window that it is offered begins at zero.
-        max_end: SeqNum(window),
+        max_end: SeqNum(opener.max_window),
         ..Seen::default()
     };
     let track = Track {

@@ -3,10 +3,10 @@
 //! The TCP tracker.
 //!
 //! [`check`] looks at one segment by itself, [`open`] starts an entry with it, and [`packet`]
-//! moves the entry on; for most segments there is a short cut,
-//! [`usual()`], and for the first one, [`begin`]. The parts: [`state`] is
-//! the state machine, `window` judges sequence numbers, `reset` judges RSTs, [`timeout`] chooses
-//! how long the entry lives, [`adopt`] starts the entry of a connection that a socket tells about.
+//! moves the entry on; for most segments there is a short cut, [`usual()`], and for the first one,
+//! [`begin`]. The parts: [`state`] is the state machine, `window` judges sequence numbers, `reset`
+//! judges RSTs, [`timeout`] chooses how long the entry lives, [`adopt`] starts the entry of a
+//! connection that a socket tells about.
 //!
 //! We may be out of step with the peers: a host rebooted, we did, packets took another way. So a
 //! segment that makes no sense to us but may make sense to its receiver is let through and
@@ -145,18 +145,11 @@ pub fn open(track: &mut Track, segment: &Segment<'_>, policy: &Policy<'_>) -> Re
     may_begin(header, policy.loose)?;
     let picked_up = !matches!(first_state(header), Some(State::SynSent));
 
-    let end = segment.end();
-    let window = at_least_one(u32::from(header.window()));
-    let mut opener = Seen {
-        end,
-        max_end: end,
-        max_window: window,
-        ..Seen::default()
-    };
+    let mut opener = Seen::by_first(segment);
     let mut other = Seen::default();
     if picked_up {
         // We missed the options of the SYNs: allow SACK, and any scale by not judging windows.
-        opener.max_end = end.add(window);
+        opener.max_end = opener.end.add(opener.max_window);
         opener.flags = flag::SACK_PERMITTED | flag::BE_LIBERAL;
         other.flags = opener.flags;
     } else {

@@ -5,7 +5,7 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use super::super::direction::Direction;
-use super::{Kind, SeqNum, State};
+use super::{window::at_least_one, Kind, Segment, SeqNum, State};
 
 /// Flags of a direction (`IP_CT_TCP_FLAG_*`; user-visible through netlink).
 pub mod flag {
@@ -54,6 +54,18 @@ impl Seen {
     #[inline]
     pub const fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags
+    }
+
+    /// What a connection's first segment tells of its sender, but for its options.
+    #[inline]
+    pub(super) fn by_first(segment: &Segment<'_>) -> Self {
+        let end = segment.end();
+        Self {
+            end,
+            max_end: end,
+            max_window: at_least_one(u32::from(segment.header.window())),
+            ..Self::default()
+        }
     }
 
     /// Forgets all but the order to be liberal.
