@@ -90,6 +90,7 @@ has_recent_nft() {
 kernel_fragments() { # KIND
 	local folder=$RCT_ROOT/scripts/kernel
 	[[ $1 == uml ]] || printf '%s\n' "$folder/base.config" "$folder/netfilter.config"
+	[[ $1 != uml-debug ]] || printf '%s\n' "$folder/debug.config"
 	printf '%s\n' "$folder/$1.config"
 }
 
@@ -101,6 +102,7 @@ kernel_dir() { # KIND
 	key=$({
 		echo "$KERNEL_VERSION"
 		grep -h '^CONFIG_' "${fragments[@]}"
+		! is_uml_kernel "$1" || echo "${UML_ARGUMENTS[@]}"
 		toolchain_text
 	} 2>/dev/null | sha256sum | cut -c 1-12)
 	printf '%s\n' "$RCT_CACHE/kernel/$1-$key"
@@ -115,13 +117,19 @@ built_kernel_dir() { # KIND
 	printf '%s\n' "$dir"
 }
 
-# Those that scripts/vm starts, and the one that is a program (scripts/uml).
+# Those that scripts/vm starts, and those that are programs (scripts/uml).
 is_vm_kernel() { [[ $1 == fast || $1 == debug ]]; }
-is_kernel_kind() { is_vm_kernel "$1" || [[ $1 == uml ]]; }
+is_uml_kernel() { [[ $1 == uml || $1 == uml-debug ]]; }
+is_kernel_kind() { is_vm_kernel "$1" || is_uml_kernel "$1"; }
+
+# User-Mode Linux is compiled for the large code model. Clang puts data of that into sections
+# (.ldata, .lbss) which the kernel's linker script has no place for, so that lockdep does not
+# take it for the kernel's own, and switches itself off, and kmemleak does not search it.
+readonly UML_ARGUMENTS=(ARCH=um KCFLAGS=-Xclang=-mlarge-data-threshold=2147483647)
 
 # What the kernel's make must be told, beyond the compiler, to build in a folder.
-arch_argument() { # FOLDER
-	! grep -q '^CONFIG_UML=y' "$1/.config" 2>/dev/null || echo ARCH=um
+arch_arguments() { # FOLDER
+	! grep -q '^CONFIG_UML=y' "$1/.config" 2>/dev/null || echo "${UML_ARGUMENTS[@]}"
 }
 
 minutes() { # SECONDS -> 4m12s
