@@ -41,9 +41,11 @@ in_the_course_of() { # FUNCTION
 no_faults() { fault probability=0 cache-filter=N task-filter=N require-start=0 require-end=0xffffffffffffffff; }
 # Only what the tracker asks for, or somebody on its behalf.
 of_the_tracker() {
-	local start size end
+	local start size end text=/sys/module/$MODULE/sections/.text
 	fault probability=0
-	start=$(<"/sys/module/$MODULE/sections/.text")
+	# Its name in the large code model.
+	[[ -e $text ]] || text=${text/.text/.ltext}
+	start=$(<"$text")
 	size=$(<"/sys/module/$MODULE/coresize")
 	printf -v end '0x%x' $((start + size))
 	fault "require-start=$start" "require-end=$end" stacktrace-depth=32
