@@ -148,7 +148,7 @@ syns_of_entry() {
 SYNS=0
 check "tcp: there is an entry after SYNs again and again" wait_for 10 quiet syns_of_entry
 check "... they do not prolong it, tcp_timeout_syn_sent counts from the first" \
-	that "SYNS > 0 && SYNS <= syns * 2 / 3 && syns > 3"
+	that "$SYNS > 0 && $SYNS <= $syns * 2 / 3 && $syns > 3"
 set_ct "$R" tcp_timeout_syn_sent 120
 check "udp: without packets it expires" wait_for $((LIFE + 5)) no_entry "$R" udp sport=300
 
