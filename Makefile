@@ -26,7 +26,7 @@ run: module ## see it at work: a machine with the module loaded
 test: module ## every test: on the host and in virtual machines
 	@scripts/test
 
-test-debug: module debug ## the same with every checker: KASAN, lockdep, RCU, kmemleak
+test-debug: ## the same with every checker: KASAN, lockdep, RCU, kmemleak
 	@scripts/test --debug
 
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side

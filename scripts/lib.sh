@@ -120,7 +120,26 @@ built_kernel_dir() { # KIND
 # Those that scripts/vm starts, and those that are programs (scripts/uml).
 is_vm_kernel() { [[ $1 == fast || $1 == debug ]]; }
 is_uml_kernel() { [[ $1 == uml || $1 == uml-debug ]]; }
-is_kernel_kind() { is_vm_kernel "$1" || is_uml_kernel "$1"; }
+
+# Those that tests run on.
+require_test_kernel() { # KIND
+	is_vm_kernel "$1" || [[ $1 == uml-debug ]] ||
+		die "--kernel is 'fast', 'debug' or 'uml-debug', not '$1'"
+}
+
+require_kernel_kind() { # KIND
+	is_vm_kernel "$1" || is_uml_kernel "$1" ||
+		die "the kernels are 'fast', 'debug', 'uml' and 'uml-debug', there is no '$1'"
+}
+
+# Passes on what the command in a guest says, for as long as the process lives that is the guest.
+# Who does it is in tails.
+follow_output() { # FOLDER PID
+	tail -qf -s 0.1 --pid="$2" "$1/stdout" &
+	tails=($!)
+	tail -qf -s 0.1 --pid="$2" "$1/stderr" >&2 &
+	tails+=($!)
+}
 
 # User-Mode Linux is compiled for the large code model. Clang puts data of that into sections
 # (.ldata, .lbss) which the kernel's linker script has no place for, so that lockdep does not
