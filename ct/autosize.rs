@@ -5,12 +5,12 @@
 //! A packet that puts its entry into a crowded chain asks the collector to look. That counts
 //! some chains, which tells the mean length of all of them, and if it is more than [`MOST`], the
 //! table grows until it is half of that. At the end of its rounds the collector knows how many
-//! entries there are; if they are many, the table grows then, too, and if they are few, it shrinks,
+//! tuples there are; if they are many, the table grows then, too, and if they are few, it shrinks,
 //! though never below the size that it had when it was made, or was last given by hand.
 //!
 //! Where caches rule, each tuple that is passed on the way to another costs a miss of its own. With
-//! chains of 3/4 to 3/2 tuples, and four octets each ([`crate::nf::chain`]), the table takes six to
-//! eleven octets of memory for a connection.
+//! chains of 3/8 to 3/4 tuples, and four octets each ([`crate::nf::chain`]), the table takes five to
+//! eleven octets of memory for each of them: one a connection, or two, where it is translated.
 //!
 //! How a table is replaced while packets use it is told at [`super::table`].
 
@@ -41,14 +41,17 @@ use super::{
 };
 
 /// A chain with more tuples than this asks for a look. Where the mean is half of [`MOST`], one new
-/// entry in 80000 meets such a chain; where it is [`MOST`], one in a thousand.
-pub(super) const CROWDED: u32 = 6;
+/// entry in 20000 meets such a chain; where it is [`MOST`], one in a thousand.
+pub(super) const CROWDED: u32 = 4;
 
 /// So many tuples in so many chains are too many.
-const MOST: (u64, u64) = (3, 2);
+const MOST: (u64, u64) = (3, 4);
 
 /// In a table that may shrink, so many chains share one tuple, on average.
-const SPARSE: u32 = 4;
+const SPARSE: u32 = 8;
+
+/// A table that shrinks keeps so many chains for each tuple.
+const KEPT: u32 = 2;
 
 /// How many chains are counted: enough to know the mean to a tenth.
 const SAMPLE: u32 = 256;
@@ -115,13 +118,12 @@ pub(super) fn is_wanted() -> bool {
     WANTED.load(Relaxed)
 }
 
-/// Fits the table to the number of entries, if there are many or few for it. May sleep.
-pub(super) fn fit(entries: u32) {
+/// Fits the table to the number of tuples, if there are many or few for it. May sleep.
+pub(super) fn fit(tuples: u32) {
     if !params::auto_resize() {
         return;
     }
     let (buckets, floor) = (resize::buckets(), FLOOR.load(Relaxed));
-    let tuples = entries.saturating_mul(2);
     grow_for(tuples, buckets);
     if buckets <= floor
         || tuples.saturating_mul(SPARSE) > buckets
@@ -129,7 +131,7 @@ pub(super) fn fit(entries: u32) {
     {
         return;
     }
-    resize_to(tuples.max(floor));
+    resize_to(tuples.saturating_mul(KEPT).max(floor));
 }
 
 fn is_due() -> bool {

@@ -75,6 +75,37 @@ fn is_too_long(length: u32) -> bool {
     length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
 }
 
+/// What keeps an entry out of the table.
+enum Obstacle {
+    /// This one has one of its tuples.
+    Rival(ARef<Conn>),
+    /// Its chain takes no more.
+    LongChain,
+}
+
+/// What keeps an entry out of its buckets.
+#[inline(always)]
+fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
+    // One bucket is for both tuples of most entries.
+    let dirs: &[Dir] = if conn.has(StatusBit::Mirrored) {
+        &[Dir::Reply]
+    } else {
+        &[Dir::Original, Dir::Reply]
+    };
+    for &dir in dirs {
+        let (rival, length) = table::rival(pair, conn, dir);
+        if let Some(rival) = rival {
+            return Some(Obstacle::Rival(ARef::from(rival)));
+        }
+        if is_too_long(length) {
+            resize::request_reseed();
+            conn.net().count_one(Stat::ChainTooLong);
+            return Some(Obstacle::LongChain);
+        }
+    }
+    None
+}
+
 /// What came of an attempt to put an entry into the table.
 enum Outcome {
     /// It is in.
@@ -160,6 +191,7 @@ fn insert(
     clash: impl FnOnce(&mut LockedPair<'_>, ARef<Conn>, &ARef<Conn>) -> Outcome,
 ) -> Outcome {
     let bh = BhDisabled::new();
+    conn.check_mirrored();
     // Until the entry is in.
     let _promise = reservation::redeem(&conn, &bh, rcu);
     let Some(mut pair) = table::lock_pair(&conn, hash, &bh, rcu) else {
@@ -175,14 +207,10 @@ fn insert(
         return Outcome::Refused;
     }
 
-    for dir in [Dir::Original, Dir::Reply] {
-        let (rival, length) = table::rival(&pair, &conn, dir);
-        if let Some(rival) = rival.map(ARef::from) {
-            return clash(&mut pair, conn, &rival);
-        }
-        if is_too_long(length) {
-            resize::request_reseed();
-            conn.net().count_one(Stat::ChainTooLong);
+    match obstacle(&pair, &conn) {
+        None => {}
+        Some(Obstacle::Rival(rival)) => return clash(&mut pair, conn, &rival),
+        Some(Obstacle::LongChain) => {
             conn.net().count_one(Stat::InsertFailed);
             return Outcome::Refused;
         }
@@ -227,16 +255,10 @@ pub(super) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
     // What NAT promised it on the way.
     let _promise = reservation::redeem(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
-    for dir in [Dir::Original, Dir::Reply] {
-        let (rival, length) = table::rival(&pair, &conn, dir);
-        if rival.is_some() {
-            return Err(EEXIST);
-        }
-        if is_too_long(length) {
-            resize::request_reseed();
-            net.count_one(Stat::ChainTooLong);
-            return Err(ENOSPC);
-        }
+    match obstacle(&pair, &conn) {
+        None => {}
+        Some(Obstacle::Rival(_)) => return Err(EEXIST),
+        Some(Obstacle::LongChain) => return Err(ENOSPC),
     }
     index::join(&conn, &bh, rcu);
     pair.insert(conn).map_err(|_| EEXIST)?;
@@ -271,7 +293,7 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
             net.count_one(Stat::ClashResolve);
             return Outcome::Joined(rival.clone());
         }
-        match table::rival(pair, &conn, Dir::Reply).0 {
+        match table::reply_rival(pair, &conn) {
             Some(other) if same_connection(&conn, other) => {
                 net.count_one(Stat::ClashResolve);
                 return Outcome::Joined(ARef::from(other));

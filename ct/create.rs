@@ -48,6 +48,7 @@ use crate::{
 
 use super::{
     early_drop,
+    entry,
     events,
     expect,
     gc,
@@ -120,7 +121,9 @@ pub(super) fn create(
     };
     let state = net.state_in::<NetState>(rcu);
     let room = room(net, state, hash, rcu)?;
-    let fresh = Fresh::new(net, zone, key.words(), &reply, hash.pack()).ok_or(ENOMEM)?;
+    let mirrored = key.has_mirror_answer() && entry::is_one_zone(zone);
+    let tuples = [key.words(), &reply];
+    let fresh = Fresh::new(net, zone, tuples, mirrored, hash.pack()).ok_or(ENOMEM)?;
     let conn = if template.is_none()
         && !has_usual_parts(net)
         && !events::are_wanted(net)
@@ -183,8 +186,9 @@ pub(super) fn make(
     rcu: Rcu<'_>,
 ) -> Result<ARef<Conn>> {
     let room = room(net, net.state_in(rcu), hash, rcu)?;
-    let (original, reply) = (original.words(), reply.words());
-    let mut fresh = Fresh::new(net, zone, &original, &reply, hash.pack()).ok_or(ENOMEM)?;
+    let mirrored = entry::is_mirrored(&original.key(), &reply.key(), zone);
+    let tuples = [&original.words(), &reply.words()];
+    let mut fresh = Fresh::new(net, zone, tuples, mirrored, hash.pack()).ok_or(ENOMEM)?;
     if let Err(error) = set_up(&mut fresh) {
         // What NAT had chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
@@ -225,8 +229,9 @@ pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     if room.0.take_entry() > params::max_entries().load(Relaxed) {
         return Err(ENOSPC);
     }
-    let (original, reply) = (tuple.words(), reply.words());
-    let mut fresh = Fresh::new(net, Zone::DEFAULT, &original, &reply, 0).ok_or(ENOMEM)?;
+    let mirrored = entry::is_mirrored(&tuple.key(), &reply.key(), Zone::DEFAULT);
+    let tuples = [&tuple.words(), &reply.words()];
+    let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, mirrored, 0).ok_or(ENOMEM)?;
     add_usual_parts(&mut fresh, net);
     events::prepare(&mut fresh, net, None)?;
     // The entry gives the room back when it is destroyed.

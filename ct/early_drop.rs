@@ -84,7 +84,7 @@ pub(super) fn drop_one(net: &Net, hash: TupleHash, rcu: Rcu<'_>) -> bool {
     let mut best = None;
     let mut at = walk::Spot::of(hash.hash);
     for _ in 0..BUCKETS {
-        // By either of its tuples: the two stand in different places, and it is near if one is.
+        // By any of its tuples, where it stands by two: it is near if one is.
         at = walk::visit(at, rcu, |stale| consider(stale, net, &mut best))
             .unwrap_or(walk::Spot::START);
     }

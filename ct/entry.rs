@@ -16,13 +16,17 @@ use crate::{
             SynProxy,
             Timestamps, //
         },
+        nat::Unconfirmed,
         time, //
     },
     proto::{
         direction::Direction,
         step::Status,
         time::Jiffies32,
-        tuple::Tuple,
+        tuple::{
+            Key,
+            Tuple, //
+        },
         zone::Zone, //
     },
 };
@@ -40,6 +44,28 @@ pub(super) const fn direction(dir: Dir) -> Direction {
 #[inline]
 pub(crate) fn tuple(conn: &Conn, dir: Dir) -> Tuple {
     conn.tuple(dir)
+}
+
+/// Whether an entry with such tuples stands in the table once for both, see [`super::table`].
+#[inline]
+pub(super) fn is_mirrored(original: &Key, reply: &Key, zone: Zone) -> bool {
+    *reply == original.mirror() && is_one_zone(zone)
+}
+
+/// Whether both directions of an entry are in the same zone.
+#[inline]
+pub(super) fn is_one_zone(zone: Zone) -> bool {
+    zone.id_for(Direction::Original) == zone.id_for(Direction::Reply)
+}
+
+/// Changes the tuple that answers will have.
+pub(crate) fn set_reply(entry: &mut Unconfirmed<'_>, reply: &Tuple) {
+    let conn = entry.conn();
+    let original = tuple(conn, Dir::Original);
+    entry.set_reply(
+        reply,
+        is_mirrored(&original.key(), &reply.key(), zone(conn)),
+    );
 }
 
 /// The entry's zone.

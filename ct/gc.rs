@@ -76,6 +76,7 @@ static ROUND: Round = Round {
     started: Atomic::new(0),
     mean: Atomic::new(0),
     seen: Atomic::new(0),
+    tuples: Atomic::new(0),
 };
 
 struct Round {
@@ -87,6 +88,8 @@ struct Round {
     mean: Atomic<u32>,
     /// How many entries the mean is over.
     seen: Atomic<u32>,
+    /// How many tuples it met.
+    tuples: Atomic<u32>,
 }
 
 /// The collector's work.
@@ -110,7 +113,7 @@ impl Repeating for Collector {
     fn run() -> Option<u32> {
         autosize::grow_if_wanted();
         // The last round's number, or this one's so far: good enough to judge a size by.
-        resize::reseed_if_wanted(ROUND.seen.load(Relaxed));
+        resize::reseed_if_wanted(ROUND.tuples.load(Relaxed));
         let rest = slice();
         Some(if autosize::is_wanted() {
             rest.min(HZ)
@@ -132,6 +135,7 @@ fn slice() -> u32 {
         ROUND.started.store(begin, Relaxed);
         ROUND.mean.store(REST.1, Relaxed);
         ROUND.seen.store(100, Relaxed);
+        ROUND.tuples.store(0, Relaxed);
     }
     // Asked once a slice: a namespace near its limit loses entries that are not assured.
     let full = if HURRY.load(Relaxed) {
@@ -158,7 +162,7 @@ fn slice() -> u32 {
 
     ROUND.spot.store(0, Relaxed);
     HURRY.store(false, Relaxed);
-    autosize::fit(ROUND.seen.load(Relaxed));
+    autosize::fit(ROUND.tuples.load(Relaxed));
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
     ROUND
         .mean
@@ -173,8 +177,10 @@ fn nearly(max: u32) -> u32 {
     (max / 100).saturating_mul(95)
 }
 
-/// Looks at one entry, by its reply tuple, which every entry in the table has.
+/// Looks at one entry, by its reply tuple, by which every entry is in the table.
 fn inspect(stale: Stale<'_>, full: u32) {
+    let tuples = ROUND.tuples.load(Relaxed);
+    ROUND.tuples.store(tuples.saturating_add(1), Relaxed);
     if stale.dir() != Dir::Reply {
         return;
     }

@@ -31,7 +31,8 @@ use kernel::{
 use crate::nf::{
     conn::{
         Conn,
-        Dir, //
+        Dir,
+        StatusBit, //
     },
     links::{
         Found,
@@ -110,42 +111,26 @@ fn halves(address: [u8; 16]) -> Address {
     ]
 }
 
-/// Where an entry's packets come from and go to, each way.
-#[derive(Clone, Copy)]
-struct Ends {
-    source: Address,
-    destination: Address,
-    /// Of the answers.
-    reply_source: Address,
-    reply_destination: Address,
+/// Where an entry's packets come from and go to, in one direction.
+#[inline]
+fn ends(conn: &Conn, dir: Dir) -> [Address; 2] {
+    let tuple = entry::tuple(conn, dir);
+    [halves(tuple.src), halves(tuple.dst)]
 }
 
-impl Ends {
-    #[inline]
-    fn of(conn: &Conn) -> Self {
-        let (original, reply) = (
-            entry::tuple(conn, Dir::Original),
-            entry::tuple(conn, Dir::Reply),
-        );
-        Self {
-            source: halves(original.src),
-            destination: halves(original.dst),
-            reply_source: halves(reply.src),
-            reply_destination: halves(reply.dst),
-        }
+/// What is translated: an entry is on the list of one of these, or on none.
+#[inline]
+fn translation(conn: &Conn) -> Option<Key> {
+    if conn.has(StatusBit::Mirrored) {
+        return None;
     }
-
-    /// What is translated: an entry is on the list of one of these, or on none.
-    #[inline]
-    fn translation(&self) -> Option<Key> {
-        let source = self.reply_destination != self.source;
-        let destination = self.reply_source != self.destination;
-        match (source, destination) {
-            (false, false) => None,
-            (true, false) => Some(Key::ReplyDestination(self.reply_destination)),
-            (false, true) => Some(Key::ReplySource(self.reply_source)),
-            (true, true) => Some(Key::Twice),
-        }
+    let [source, destination] = ends(conn, Dir::Original);
+    let [reply_source, reply_destination] = ends(conn, Dir::Reply);
+    match (reply_destination != source, reply_source != destination) {
+        (false, false) => None,
+        (true, false) => Some(Key::ReplyDestination(reply_destination)),
+        (false, true) => Some(Key::ReplySource(reply_source)),
+        (true, true) => Some(Key::Twice),
     }
 }
 
@@ -174,11 +159,12 @@ impl Key {
 
     /// Whether an entry of the namespace belongs to it.
     fn has(&self, conn: &Conn) -> bool {
+        let [source, destination] = ends(conn, Dir::Original);
         match *self {
             Self::Class(class) => class_of(conn) == class,
-            Self::Source(address) => Ends::of(conn).source == address,
-            Self::Destination(address) => Ends::of(conn).destination == address,
-            _ => Ends::of(conn).translation() == Some(*self),
+            Self::Source(address) => source == address,
+            Self::Destination(address) => destination == address,
+            _ => translation(conn) == Some(*self),
         }
     }
 }
@@ -241,14 +227,11 @@ fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
             translated: None,
         };
     }
-    let ends = Ends::of(conn);
+    let [source, destination] = ends(conn, Dir::Original);
     Memberships {
         zone,
-        ends: Some([
-            on(Key::Source(ends.source)),
-            on(Key::Destination(ends.destination)),
-        ]),
-        translated: ends.translation().map(on),
+        ends: Some([on(Key::Source(source)), on(Key::Destination(destination))]),
+        translated: translation(conn).map(on),
     }
 }
 

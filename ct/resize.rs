@@ -161,8 +161,8 @@ pub(super) fn request_reseed() {
 }
 
 /// Gives the table a new secret, if one was asked for and the last is a minute old. May
-/// sleep. For the collector, which looks in regularly and knows how many entries there are.
-pub(super) fn reseed_if_wanted(entries: u32) {
+/// sleep. For the collector, which looks in regularly and knows how many tuples there are.
+pub(super) fn reseed_if_wanted(tuples: u32) {
     const MINUTE: u32 = 60 * time::HZ;
     /// Tuples in a bucket, on average, from which on long chains need no attacker.
     const CROWDED: u32 = 8;
@@ -176,8 +176,8 @@ pub(super) fn reseed_if_wanted(entries: u32) {
     RESEED_WANTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);
     let buckets = buckets();
-    if entries.saturating_mul(2) > buckets.saturating_mul(CROWDED) {
-        pr_notice!("{entries} entries in {buckets} buckets: nf_conntrack_buckets is too small\n");
+    if tuples > buckets.saturating_mul(CROWDED) {
+        pr_notice!("{tuples} tuples in {buckets} buckets: nf_conntrack_buckets is too small\n");
         return;
     }
     match Table::new(buckets, None).and_then(move_to) {

@@ -2,6 +2,16 @@
 
 //! The table of connections: from a tuple to its entry, in one chain.
 //!
+//! # Where an entry stands
+//!
+//! Both tuples of an entry lead to it. Nearly always one is the other's mirror image: what one way
+//! is the source, is the destination the other way. Such two have the same hash, and the entry
+//! stands in that bucket once, by its reply tuple ([`StatusBit::Mirrored`]). Where an address or a
+//! port is translated, where the two ways belong to different zones, and with ICMP, whose answers
+//! are of another type, it stands in the bucket of each tuple. So an entry that is met by its reply
+//! tuple is what is looked for if either of its tuples is. (But for one that is in the table by
+//! that tuple alone: see `settle_clash` in [`super::confirm`].)
+//!
 //! # Resizing under traffic
 //!
 //! A resize ([`super::resize`]) makes a second table and moves the buckets of the first one
@@ -58,8 +68,7 @@ use crate::{
     proto::{
         hash::{
             reciprocal_scale,
-            tuple_hash,
-            tuple_hash_at_once, //
+            tuple_hash, //
         },
         tuple::{
             Key,
@@ -234,26 +243,38 @@ impl Wanted<'_> {
     fn hash(&self, zone_id: u16, table: &Table) -> TupleHash {
         let seed = table.seed;
         TupleHash {
-            hash: tuple_hash_at_once(&self.key, zone_id, self.net.hash_mix(), seed),
+            hash: tuple_hash(&self.key, zone_id, self.net.hash_mix(), seed),
             seed,
         }
     }
 
-    /// Whether `stale` may be what is looked for: which entries have the same tuple that are not,
-    /// is rare enough to take a reference first.
+    /// By which of its tuples `stale` may be what is looked for. Which entries are alike so far that
+    /// are not, is rare enough to take a reference first.
     #[inline(always)]
-    fn may_be(&self, stale: &Stale<'_>) -> bool {
-        Key::from_words(stale.tuple_words()) == self.key
+    fn way(&self, stale: &Stale<'_>) -> Option<Dir> {
+        // Some words are enough to tell a tuple from its mirror image, if its ports differ.
+        let is_whole = |dir| Key::from_words(stale.tuple_words(dir)) == self.key;
+        let may_be_by = |dir| {
+            self.key.may_have(stale.some_words(dir))
+                && (!self.key.has_equal_ports() || is_whole(dir))
+        };
+        match stale.dir() {
+            dir if may_be_by(dir) => Some(dir),
+            Dir::Reply if may_be_by(Dir::Original) => Some(Dir::Original),
+            _ => None,
+        }
     }
 
-    /// Whether `stale` is, at this moment, what is looked for.
+    /// Whether `stale` is, at this moment, what is looked for, by that tuple.
     #[inline(always)]
-    fn is(&self, stale: &Stale<'_>) -> bool {
+    fn is(&self, stale: &Stale<'_>, dir: Dir) -> bool {
         let zone: Zone = stale.zone();
-        let id = |zone: Zone| zone.id_for(direction(stale.dir()));
-        self.may_be(stale)
+        let id = |zone: Zone| zone.id_for(direction(dir));
+        let status = stale.status();
+        Key::from_words(stale.tuple_words(dir)) == self.key
             && (zone == self.zone || id(zone) == id(self.zone))
-            && stale.status().has(StatusBit::Confirmed)
+            && status.has(StatusBit::Confirmed)
+            && (dir == Dir::Reply || !status.has(StatusBit::NatClash))
             && stale.is_in(self.net)
     }
 
@@ -269,16 +290,16 @@ impl Wanted<'_> {
         }
         let mut walk = table.chains.walk(bucket, rcu);
         for stale in &mut walk {
-            if !self.may_be(&stale) {
+            let Some(dir) = self.way(&stale) else {
                 continue;
-            }
+            };
             if stale.is_expired() {
                 delete::reap(stale);
                 continue;
             }
             // Dead or recycled: it left the chain, and the walk may have with it.
-            if let Get::Hit(conn) = stale.get_if(|stale| self.is(stale)) {
-                return Search::Found(conn, stale.dir());
+            if let Get::Hit(conn) = stale.get_if(|stale| self.is(stale, dir)) {
+                return Search::Found(conn, dir);
             }
         }
         let is_whole = walk.ended_at_home()
@@ -438,39 +459,42 @@ pub(super) fn place<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(&'r 
 /// A table, and one of its buckets.
 type At<'a> = (&'a Table, u32);
 
-/// Where the two tuples of an entry belong. `original` is the hash of the original tuple, if it
-/// is known.
+/// Where an entry belongs: by its original tuple, if it is not [mirrored](StatusBit::Mirrored),
+/// and by its reply tuple.
+type Places<'a> = (Option<At<'a>>, At<'a>);
+
+/// Where an entry belongs. `original` is the hash of its original tuple, if it is known.
 #[inline(always)]
-fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<[At<'r>; 2]> {
+fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<Places<'r>> {
     let table = CURRENT.load(rcu)?;
     let seed = table.seed;
+    if table.is_moving() {
+        return places_meanwhile(conn, rcu);
+    }
     let original = match original {
         Some(known) if known.seed == seed => known.hash,
         _ => hash_of(conn, Dir::Original, seed),
     };
-    if table.is_moving() {
-        return places_meanwhile(conn, rcu);
+    let at = |hash| (table, table.bucket(hash));
+    if conn.has(StatusBit::Mirrored) {
+        return Some((None, at(original)));
     }
-    let zone_id = conn.zone::<Zone>().id_for(direction(Dir::Reply));
-    let key = Key::from_words(conn.tuple_words(Dir::Reply));
-    let reply = tuple_hash_at_once(&key, zone_id, conn.net().hash_mix(), seed);
-    Some([
-        (table, table.bucket(original)),
-        (table, table.bucket(reply)),
-    ])
+    Some((Some(at(original)), at(hash_of(conn, Dir::Reply, seed))))
 }
 
 /// [`places`] during a resize.
 #[cold]
 #[inline(never)]
-fn places_meanwhile<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<[At<'r>; 2]> {
-    Some([
-        place(|seed| hash_of(conn, Dir::Original, seed), rcu)?,
-        place(|seed| hash_of(conn, Dir::Reply, seed), rcu)?,
-    ])
+fn places_meanwhile<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<Places<'r>> {
+    let place_of = |dir| place(|seed| hash_of(conn, dir, seed), rcu);
+    let reply = place_of(Dir::Reply)?;
+    if conn.has(StatusBit::Mirrored) {
+        return Some((None, reply));
+    }
+    Some((Some(place_of(Dir::Original)?), reply))
 }
 
-/// Locks the two buckets of an entry, wherever they are.
+/// Locks the buckets of an entry, wherever they are.
 ///
 /// `original` is the hash of the original tuple, if it is known.
 #[inline(always)]
@@ -481,34 +505,41 @@ pub(super) fn lock_pair<'a>(
     rcu: Rcu<'a>,
 ) -> Option<LockedPair<'a>> {
     loop {
-        let [first, second] = places(conn, original, rcu)?;
+        let (first, second) = places(conn, original, rcu)?;
         let place = |(table, bucket): At<'a>| Place {
             chains: &table.chains,
             generation: table.generation,
             bucket,
         };
-        let pair = LockedPair::lock(place(first), place(second), bh);
+        let pair = LockedPair::lock(first.map(place), place(second), bh);
         let is_here =
             |(table, bucket): At<'a>| !table.is_moving() || table.phase(bucket) == Phase::Before;
-        if is_here(first) && is_here(second) {
+        if first.is_none_or(is_here) && is_here(second) {
             return Some(pair);
         }
         // A resize took one of them away between the question and the lock.
     }
 }
 
-/// The entry on a locked bucket that has tuple `dir` of `conn`, if there is one.
-///
-/// It is compared as a lookup would: by the zone id of the way that it stands there for.
+/// The entry on a locked bucket that stands in `conn`'s way there, if one does, and how many are
+/// there in front of it: one that has its tuple `dir`, or any of its tuples, if that bucket is for
+/// both of them.
 #[inline(always)]
 pub(super) fn rival<'l>(
     pair: &'l LockedPair<'_>,
     conn: &Conn,
     dir: Dir,
 ) -> (Option<&'l Conn>, u32) {
+    let is_mirrored = conn.has(StatusBit::Mirrored);
     let mut length = 0;
     for (other, other_dir) in pair.chain(dir).entries() {
-        if is_rival(other, other_dir, conn, dir) {
+        let is_rival = if is_mirrored {
+            has_tuple_of(other, other_dir, conn, Dir::Reply)
+                || has_tuple_of(other, other_dir, conn, Dir::Original)
+        } else {
+            has_tuple(other, other_dir, conn, dir)
+        };
+        if is_rival {
             return (Some(other), length);
         }
         length = length.wrapping_add(1);
@@ -516,12 +547,31 @@ pub(super) fn rival<'l>(
     (None, length)
 }
 
+/// The entry on a locked bucket that has the reply tuple of `conn`.
+pub(super) fn reply_rival<'l>(pair: &'l LockedPair<'_>, conn: &Conn) -> Option<&'l Conn> {
+    let mut entries = pair.chain(Dir::Reply).entries();
+    let (other, _) = entries.find(|&(other, dir)| has_tuple(other, dir, conn, Dir::Reply))?;
+    Some(other)
+}
+
+/// Whether the tuple by which `other` stands there, or the mirror image for which it stands, too, is
+/// the tuple `dir` of `conn`.
 #[inline]
-fn is_rival(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
-    let zone = conn.zone::<Zone>();
-    let way = direction(other_dir);
-    Key::from_words(other.tuple_words(other_dir)) == Key::from_words(conn.tuple_words(dir))
-        && other.zone::<Zone>().id_for(way) == zone.id_for(way)
+fn has_tuple(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
+    let status = other.status();
+    let stands_for_both = status.has(StatusBit::Mirrored) && !status.has(StatusBit::NatClash);
+    has_tuple_of(other, other_dir, conn, dir)
+        || stands_for_both && has_tuple_of(other, other_dir.opposite(), conn, dir)
+}
+
+/// Whether the tuple `other_dir` of `other` is the tuple `dir` of `conn`, for a lookup: by the zone
+/// id of the way that it has there.
+#[inline]
+fn has_tuple_of(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
+    let key = |conn: &Conn, dir| Key::from_words(conn.tuple_words(dir));
+    let id = |conn: &Conn| conn.zone::<Zone>().id_for(direction(other_dir));
+    key(other, other_dir) == key(conn, dir)
+        && id(other) == id(conn)
         && core::ptr::eq(other.net(), conn.net())
 }
 

@@ -194,7 +194,7 @@ type Key = (u64, usize);
 impl Reach {
     /// The place of an entry.
     fn key(&self, conn: &Conn) -> Key {
-        let hash = table::hash_of(conn, Dir::Original, self.seed);
+        let hash = table::hash_of(conn, Dir::Reply, self.seed);
         (hash.into(), conn.address())
     }
 
@@ -250,7 +250,7 @@ impl Listing {
         let mut best: Option<(Key, ARef<Conn>)> = None;
         let mut walk = cell.table.chains.walk(cell.bucket, rcu.token());
         for stale in &mut walk {
-            if stale.dir() != Dir::Original || !stale.is_in(net) {
+            if stale.dir() != Dir::Reply || !stale.is_in(net) {
                 continue;
             }
             let Get::Hit(conn) = stale.get_if(|stale| stale.is_in(net)) else {
@@ -259,7 +259,9 @@ impl Listing {
             let key = self.now.key(&conn);
             let here = key >= self.now.at && key.0 < cell.end;
             let nearer = best.as_ref().is_none_or(|(so_far, _)| key < *so_far);
-            if here && nearer && conn.is_confirmed() && !self.was_listed(&conn) {
+            // Not what is there for a moment, for an answer to find it.
+            let counts = conn.is_confirmed() && !conn.has(StatusBit::NatClash);
+            if here && nearer && counts && !self.was_listed(&conn) {
                 best = Some((key, conn));
             }
         }

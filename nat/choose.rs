@@ -265,7 +265,7 @@ impl View<'_, '_> {
             return true;
         };
         reservation::release(self.conn, self.rcu);
-        self.entry.set_reply(&reply);
+        entry::set_reply(self.entry, &reply);
         reservation::claim(self.conn, self.rcu)
     }
 }

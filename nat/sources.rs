@@ -123,7 +123,7 @@ pub(super) fn mapping(
     let table = TABLE.load(rcu)?;
     let same = |stale: &Stale<'_>| {
         let way = Direction::Original;
-        has_source_of(&Key::from_words(stale.tuple_words()), tuple)
+        has_source_of(&Key::from_words(stale.tuple_words(Dir::Original)), tuple)
             && stale.zone::<Zone>().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };
@@ -150,7 +150,7 @@ pub(super) fn twin(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
     let (key, zone, net) = (origin.key(), entry::zone(conn), conn.net());
     let same = |stale: &Stale<'_>| {
         let way = Direction::Original;
-        Key::from_words(stale.tuple_words()) == key
+        Key::from_words(stale.tuple_words(Dir::Original)) == key
             && stale.zone::<Zone>().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };

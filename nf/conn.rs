@@ -129,9 +129,13 @@ pub(crate) enum StatusBit {
     /// A socket had the connection before there was a tracker. Ours, and beyond what netlink
     /// shows of the word.
     Adopted = 32,
+    /// Its reply tuple is the mirror image of the original one, in the same zone: it is on one
+    /// chain of the table, for both. As `Adopted`. What it says of an entry that is not confirmed
+    /// is [asked again](Conn::check_mirrored).
+    Mirrored = 33,
 }
 
-const _: () = assert!(usize::BITS > StatusBit::Adopted as u32);
+const _: () = assert!(usize::BITS > StatusBit::Mirrored as u32);
 
 /// A snapshot of `nf_conn.status`.
 #[derive(Clone, Copy)]
@@ -139,6 +143,7 @@ pub(crate) struct Status(usize);
 
 impl Status {
     /// One bit alone.
+    #[inline]
     pub(crate) const fn of(bit: StatusBit) -> Self {
         Self(1 << bit as u32)
     }
@@ -403,6 +408,47 @@ impl Conn {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
 
+    /// Before an entry is confirmed: whether it still is [mirrored](StatusBit::Mirrored). C code may
+    /// have given it another reply tuple, without asking us (IPVS does).
+    #[inline]
+    pub(crate) fn check_mirrored(&self) {
+        if self.has(StatusBit::Mirrored) && !self.has_mirror_images() {
+            self.is_not_mirrored();
+        }
+    }
+
+    #[cold]
+    fn is_not_mirrored(&self) {
+        // SAFETY: The word has that bit.
+        unsafe {
+            let word = self.status_word().as_ptr().cast();
+            bindings::rct_clear_bit(StatusBit::Mirrored as u32, word);
+        }
+    }
+
+    /// Whether the ends of one tuple are those of the other, exchanged.
+    #[inline]
+    fn has_mirror_images(&self) -> bool {
+        // In halves of words: four of the source, one that begins with its port, and as many of the
+        // destination.
+        const PORT: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
+        let half = |dir, index: usize| {
+            // SAFETY: The entry is valid, the word in bounds for `index < 10`.
+            let word = unsafe { tuple_word(self.raw(), dir, index / 2) };
+            let halves = word.as_ptr().cast::<u32>();
+            // SAFETY: One of the word's two halves.
+            unsafe { Atomic::from_ptr(halves.add(index % 2)) }.load(Relaxed)
+        };
+        let mut differs = 0;
+        for (dir, other) in [(Dir::Original, Dir::Reply), (Dir::Reply, Dir::Original)] {
+            for index in 0..4 {
+                differs |= half(dir, index) ^ half(other, index + 5);
+            }
+            differs |= (half(dir, 4) ^ half(other, 9)) & PORT;
+        }
+        differs == 0
+    }
+
     /// Of an entry that is not confirmed: if its reply tuple is promised to it (see
     /// `ct::reservation`), the hash by which that is to be found. Another CPU may be changing it.
     #[inline]
@@ -479,10 +525,20 @@ unsafe fn load_tuple(conn: *mut bindings::nf_conn, dir: Dir) -> [u64; 5] {
 /// # Safety
 ///
 /// `conn` points to an entry that is not confirmed; nobody else writes to its tuples.
-pub(super) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5]) {
+pub(super) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5], mirrored: bool) {
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: The caller's promise.
         unsafe { tuple_word(conn, Dir::Reply, index) }.store(word, Relaxed);
+    }
+    let bit = StatusBit::Mirrored as u32;
+    // SAFETY: The caller's promise; the word has that bit.
+    unsafe {
+        let status = Conn::from_raw(conn).status_word().as_ptr().cast();
+        if mirrored {
+            bindings::rct_set_bit(bit, status);
+        } else {
+            bindings::rct_clear_bit(bit, status);
+        }
     }
 }
 
@@ -549,11 +605,19 @@ impl<'r> Stale<'r> {
         self.dir
     }
 
-    /// The words of the tuple that stands on the chain.
+    /// The words of a tuple.
     #[inline]
-    pub(crate) fn tuple_words(&self) -> [u64; 5] {
+    pub(crate) fn tuple_words(&self, dir: Dir) -> [u64; 5] {
         // SAFETY: By the type invariants.
-        unsafe { load_tuple(self.conn.as_ptr(), self.dir) }
+        unsafe { load_tuple(self.conn.as_ptr(), dir) }
+    }
+
+    /// Every other word of a tuple.
+    #[inline]
+    pub(crate) fn some_words(&self, dir: Dir) -> [u64; 3] {
+        let conn = self.conn.as_ptr();
+        // SAFETY: By the type invariants.
+        [0, 2, 4].map(|index| unsafe { tuple_word(conn, dir, index) }.load(Relaxed))
     }
 
     /// The zone.
@@ -626,15 +690,17 @@ impl<'r> Stale<'r> {
 pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
 
 impl Fresh {
-    /// Allocates an entry, in atomic context. `saved` is kept until it is confirmed.
+    /// Allocates an entry, in atomic context, for the tuples with these words, original and reply;
+    /// `mirrored` says whether it is [that](StatusBit::Mirrored). `saved` is kept until it is
+    /// confirmed.
     ///
     /// [`None`]: no memory.
     #[inline]
     pub(crate) fn new<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
         net: &Net,
         zone: Z,
-        original: &[u64; 5],
-        reply: &[u64; 5],
+        [original, reply]: [&[u64; 5]; 2],
+        mirrored: bool,
         saved: u64,
     ) -> Option<Self> {
         let conn = slab::allocate()?;
@@ -652,7 +718,8 @@ impl Fresh {
             let conn = Conn::from_raw(raw);
             conn.set_reserved(None);
             conn.spare_word(Dir::Reply).store(saved, Relaxed);
-            Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(0, Relaxed);
+            let status = usize::from(mirrored) << StatusBit::Mirrored as u32;
+            Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
                 .store(core::mem::transmute_copy(&zone), Relaxed);

@@ -31,7 +31,7 @@ use super::{
 };
 
 /// The number's place.
-const SHIFT: u32 = StatusBit::Adopted as u32 + 1;
+const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
 const MASK: usize = 0xf;
 
 const _: () = assert!(SHIFT + MASK.count_ones() <= usize::BITS);

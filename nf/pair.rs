@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two buckets of an entry, locked together.
+//! The buckets of an entry, two or one, locked together.
 //!
 //! Everything that puts an entry into a table or takes it out goes through
 //! [`LockedPair`], so "confirmed, therefore findable" is the duty of one function.
@@ -44,7 +44,7 @@ impl Place<'_> {
     }
 }
 
-/// Both buckets of an entry, locked.
+/// The buckets of an entry, locked.
 ///
 /// # Invariants
 ///
@@ -52,34 +52,46 @@ impl Place<'_> {
 /// both buckets share a lock, it was taken once.
 #[must_use = "the buckets are unlocked when this is dropped"]
 pub(crate) struct LockedPair<'bh> {
-    original: LockedChain<'bh>,
+    /// [`None`]: the entry stands in the table once, by its reply tuple.
+    original: Option<LockedChain<'bh>>,
     reply: LockedChain<'bh>,
 }
 
 impl<'bh> LockedPair<'bh> {
-    /// Locks the buckets of the original and the reply tuple.
+    /// Locks the buckets of the original and the reply tuple, or the one where an entry stands for
+    /// both.
     #[inline(always)]
-    pub(crate) fn lock(original: Place<'bh>, reply: Place<'bh>, bh: &'bh BhDisabled) -> Self {
+    pub(crate) fn lock(
+        original: Option<Place<'bh>>,
+        reply: Place<'bh>,
+        bh: &'bh BhDisabled,
+    ) -> Self {
         // INVARIANT: the order is the one stated above.
+        let Some(original) = original else {
+            return Self {
+                original: None,
+                reply: reply.chains.lock(reply.bucket, bh),
+            };
+        };
         if original.order() == reply.order() {
             let first = original.chains.lock(original.bucket, bh);
             let second = first.same_lock(reply.bucket);
             Self {
-                original: first,
+                original: Some(first),
                 reply: second,
             }
         } else if original.order() < reply.order() {
             let first = original.chains.lock(original.bucket, bh);
             let second = reply.chains.lock_second(reply.bucket, bh);
             Self {
-                original: first,
+                original: Some(first),
                 reply: second,
             }
         } else {
             let first = reply.chains.lock(reply.bucket, bh);
             let second = original.chains.lock_second(original.bucket, bh);
             Self {
-                original: second,
+                original: Some(second),
                 reply: first,
             }
         }
@@ -88,13 +100,13 @@ impl<'bh> LockedPair<'bh> {
     /// The bucket of the tuple in direction `dir`.
     #[inline]
     pub(crate) fn chain(&self, dir: Dir) -> &LockedChain<'bh> {
-        match dir {
-            Dir::Original => &self.original,
-            Dir::Reply => &self.reply,
+        match (dir, &self.original) {
+            (Dir::Original, Some(original)) => original,
+            _ => &self.reply,
         }
     }
 
-    /// Puts both tuples in, together with the table's reference, and confirms the entry.
+    /// Puts the entry in, together with the table's reference, and confirms it.
     ///
     /// The buckets are those of this very entry. Gives the entry back if it is in already.
     #[inline(always)]
@@ -102,7 +114,9 @@ impl<'bh> LockedPair<'bh> {
         if conn.is_confirmed() {
             return Err(conn);
         }
-        self.original.push(&conn, Dir::Original);
+        if let Some(original) = &mut self.original {
+            original.push(&conn, Dir::Original);
+        }
         self.reply.push(&conn, Dir::Reply);
         Self::confirm(conn);
         Ok(())
@@ -130,13 +144,15 @@ impl<'bh> LockedPair<'bh> {
         let _ = ManuallyDrop::new(conn);
     }
 
-    /// Takes both tuples out and gives back the table's reference.
+    /// Takes the entry out and gives back the table's reference.
     ///
     /// [`None`] if the entry was not in these buckets.
     #[inline]
     pub(crate) fn remove(&mut self, conn: &Conn) -> Option<ARef<Conn>> {
         // An entry that came in by `insert_reply_only` has no tuple in the original bucket.
-        self.original.remove(conn, Dir::Original);
+        if let Some(original) = &mut self.original {
+            original.remove(conn, Dir::Original);
+        }
         if !self.reply.remove(conn, Dir::Reply) {
             return None;
         }

@@ -155,28 +155,41 @@ pub fn source_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
 }
 
 /// The hash of a tuple in a zone of a namespace: of what differs between tuples of one family, three
-/// words for IPv4, nine for IPv6.
+/// words for IPv4, nine for IPv6. A tuple's [mirror image](Key::mirror) has the same: the smaller of
+/// the two ends comes first.
 ///
 /// `net_mix` is the namespace's `net_hash_mix()`, `seed` the table's secret: whoever learns it can
 /// aim at one chain, so the table draws a new one when a chain grows too long.
 #[inline(always)]
 pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
-    tuple_hash_at_once(key, zone_id, net_mix, seed)
-}
-
-/// [`tuple_hash`], where every instruction counts.
-#[inline(always)]
-pub fn tuple_hash_at_once(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
     let [a, b, c, d, e, f, g, h, i, last] = key.halves();
     let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (e.to_ne_bytes(), last.to_ne_bytes());
-    let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
     // Zone ids and protocols are small; the odd multiplier spreads them over the word.
     let place =
         (u32::from(zone_id) | u32::from(protonum).wrapping_shl(16)).wrapping_mul(0x9e37_79b9);
     let initval = seed ^ net_mix ^ place;
+    // The ends are in the order of their ports, or else of their addresses. Without branches, which
+    // random packets would lead astray.
+    let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
+    let turned = ports.rotate_left(16);
+    let is_turned = if ports == turned {
+        [a, b, c, d] > [f, g, h, i]
+    } else {
+        ports > turned
+    };
+    let ports = ports.min(turned);
+    let pick = |one: u32, other: u32| {
+        if is_turned {
+            (other, one)
+        } else {
+            (one, other)
+        }
+    };
+    let (a, f) = pick(a, f);
     if u16::from_ne_bytes([l0, l1]) == IPV4 {
         return jhash_3words(a, f, ports, initval);
     }
+    let ((b, g), (c, h), (d, i)) = (pick(b, g), pick(c, h), pick(d, i));
     Lanes::new(9, initval)
         .absorb(a, b, c)
         .mix()

@@ -321,14 +321,39 @@ impl Key {
     /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
     #[inline]
     pub const fn answer(&self) -> Option<[u64; 5]> {
-        let [a, b, c, d, source, f, g, h, i, last] = self.halves();
-        let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
-        if matches!(protonum, protocol::ICMP | protocol::ICMPV6) {
+        if !self.has_mirror_answer() {
             return self.answer_to_query();
         }
+        let [a, b, c, d, last] = self.mirror().0;
+        Some([a, b, c, d, last | Self::REPLY])
+    }
+
+    /// Whether answers carry the [mirror image](Self::mirror), as long as nothing is translated.
+    /// Those to ICMP queries are of another type.
+    #[inline]
+    pub const fn has_mirror_answer(&self) -> bool {
+        let [.., last] = self.halves();
+        let [_, _, protonum, _] = last.to_ne_bytes();
+        !matches!(protonum, protocol::ICMP | protocol::ICMPV6)
+    }
+
+    /// Whether both ports are the same, or what a protocol has in their place.
+    #[inline]
+    pub const fn has_equal_ports(&self) -> bool {
+        let [_, _, _, _, source, .., last] = self.halves();
+        let ([s0, s1, _, _], [d0, d1, _, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
+        u16::from_ne_bytes([s0, s1]) == u16::from_ne_bytes([d0, d1])
+    }
+
+    /// The same with source and destination exchanged.
+    #[inline]
+    #[must_use]
+    pub const fn mirror(&self) -> Self {
+        let [a, b, c, d, source, f, g, h, i, last] = self.halves();
+        let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
         let source = u32::from_ne_bytes([d0, d1, l0, l1]);
-        let last = u32::from_ne_bytes([s0, s1, protonum, Direction::Reply.to_u8()]);
-        Some([
+        let last = u32::from_ne_bytes([s0, s1, protonum, 0]);
+        Self([
             join(f, g),
             join(h, i),
             join(source, a),
@@ -348,11 +373,24 @@ impl Key {
     /// All of a tuple's last word but the byte with the direction.
     const LAST: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
 
+    /// The direction's byte in the last word.
+    const REPLY: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, Direction::Reply.to_u8()]);
+
     /// The key in five native-endian words, as loaded from a tuple in memory.
     #[inline]
     pub const fn from_words(words: [u64; 5]) -> Self {
         let [a, b, c, d, e] = words;
         Self([a, b, c, d, e & Self::LAST])
+    }
+
+    /// Whether it may be that of a tuple with `some` of these words: the first, the third and the
+    /// last one, which hold the protocol, its part, IPv4 addresses, and of IPv6 ones the beginning
+    /// or the end.
+    #[inline]
+    pub const fn may_have(&self, some: [u64; 3]) -> bool {
+        let [a, _, c, _, e] = self.0;
+        let [v, x, z] = some;
+        ((a ^ v) | (c ^ x) | (e ^ (z & Self::LAST))) == 0
     }
 
     /// The five words, the direction's byte zero.

@@ -56,8 +56,8 @@ check "... with all of them in it" all_there
 
 echo Y >"$AUTO"
 check "it may grow: $few more" new $few
-check "... and it grows" wait_for 20 quiet more_than $((few * 4 / 2))
-check "... not more than it should" fewer_than $((few * 4 * 2))
+check "... and it grows" wait_for 20 quiet more_than $((few * 2))
+check "... not more than it should" fewer_than $((few * 2 * 4))
 check "... with all of them in it" all_there
 check "... the log says so" grep -q 'rust_ct: the table has [0-9]* buckets now, it had 512' <(kernel_log)
 # Once it has looked at all of them.

@@ -355,6 +355,40 @@ generic() {
 		unlike 'port=|id=|type=' "$R" unknown 253 "src=$x" "dst=$y"
 }
 
+# Connections of which one direction can be taken for the other.
+alike() {
+	# Two addresses that differ in the middle only.
+	[[ $FAMILY == ipv4 ]] || Y=fd00:1::5:0:9
+	ip -n "$R" route replace "$Y" dev tos
+	ip -n "$R" neigh replace "$Y" lladdr $MAC_S dev tos nud permanent
+	check "$FAMILY alike: a datagram from a port to the same port" c udp "$X,1300" "$Y,1300" len=10
+	check "$FAMILY alike: ... makes an entry, unreplied" \
+		entry "$R" "$FAMILY" udp sport=1300 dport=1300 '[UNREPLIED]'
+	check "$FAMILY alike: another one" c udp "$X,1300" "$Y,1300" len=10
+	check "$FAMILY alike: ... is no answer" \
+		entry "$R" "$FAMILY" udp sport=1300 dport=1300 '[UNREPLIED]'
+	check "$FAMILY alike: the answer" s udp "$Y,1300" "$X,1300" len=20
+	check "$FAMILY alike: ... is one" \
+		counted "2/$((2 * (HEADER + 18)))" "1/$((HEADER + 28))" "$R" "$FAMILY" udp sport=1300
+	# A socket that is its own peer: its packets are their own answers.
+	local own=127.0.0.1
+	[[ $FAMILY == ipv4 ]] || own=::1
+	in_ns "$R" python3 - "$own" <<-'PEER'
+		import socket, sys
+		peer = (sys.argv[1], 1301)
+		socket_of = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
+		with socket.socket(socket_of, socket.SOCK_DGRAM) as it:
+		    it.bind(peer)
+		    it.connect(peer)
+		    for _ in range(2):
+		        it.send(b"x")
+		        it.recv(1)
+	PEER
+	check "$FAMILY alike: a socket that is its own peer has one entry, replied" \
+		entry "$R" "$FAMILY" udp sport=1301 dport=1301 '![UNREPLIED]'
+	use_family "$1"
+}
+
 switches() {
 	use_family 4
 	c udp "$X,1200" "$SA,1200" len=10
@@ -385,6 +419,7 @@ for family in 4 6; do
 	tcp_real
 	ping_echo
 	generic
+	alike $family
 	before_later
 done
 sleep 2.5

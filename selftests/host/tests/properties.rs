@@ -9,12 +9,12 @@ use rust_ct_host::{
     peers::{is_over, Peers},
     proto::{
         direction::Direction,
-        hash::{jhash2, jhash2_array, reciprocal_scale},
+        hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash},
         icmpv6,
         step::{Status, Step, Update},
         tcp::{self, Policy, Seen, Segment, SeqNum, State, Track},
         time::Jiffies32,
-        tuple::{L4Key, Tuple},
+        tuple::{Key, L4Key, Tuple},
         udp,
         wire::{
             self, icmp, icmpv6 as icmpv6_wire, ipv4, ipv6,
@@ -127,6 +127,45 @@ proptest! {
         prop_assert_eq!(tuple.words(), words);
         words[4] = tuple.with_direction(Direction::Reply).words()[4];
         prop_assert_eq!(words[4].to_ne_bytes()[7], 1);
+    }
+
+    /// A tuple and its mirror image have one hash; with the addresses alone exchanged it is another
+    /// connection's, and has another one.
+    #[test]
+    fn mirror_image(tuple in any_tuple(), alike in 0..4_u8, seed in any::<u32>()) {
+        let mut tuple = tuple;
+        if alike & 1 != 0 {
+            tuple.dst_key = tuple.src_key;
+        }
+        if alike & 2 != 0 {
+            tuple.dst = tuple.src;
+        }
+        let (key, hash) = (tuple.key(), |key: &Key| tuple_hash(key, 7, 1, seed));
+        let mirror = Tuple { src: tuple.dst, src_key: tuple.dst_key, dst: tuple.src, dst_key: tuple.src_key, ..tuple };
+        prop_assert_eq!(key.mirror(), mirror.key());
+        prop_assert_eq!(key.mirror().mirror(), key);
+        prop_assert_eq!(hash(&key.mirror()), hash(&key));
+        prop_assert_eq!(key.has_equal_ports(), tuple.src_key == tuple.dst_key);
+        let [a, _, c, _, e] = mirror.words();
+        // What a lookup trusts in: else it would take one direction for the other.
+        prop_assert!(key.has_equal_ports() || !key.may_have([a, c, e]));
+        if key.has_mirror_answer() {
+            prop_assert_eq!(tuple.invert(), Some(mirror));
+        }
+        let crossed = Tuple { src: tuple.dst, dst: tuple.src, ..tuple };
+        if crossed != tuple && crossed != mirror {
+            prop_assert_ne!(hash(&crossed.key()), hash(&key));
+        }
+    }
+
+    #[test]
+    fn some_words_of_a_tuple(tuple in any_tuple(), other in any_tuple()) {
+        let some = |tuple: &Tuple| { let [a, _, c, _, e] = tuple.words(); [a, c, e] };
+        prop_assert!(tuple.key().may_have(some(&tuple)));
+        prop_assert!(tuple.key().may_have(some(&tuple.with_direction(Direction::Reply))));
+        let same = (tuple.src_key, tuple.dst_key, tuple.protonum, tuple.src_ipv4(), tuple.l3num)
+            == (other.src_key, other.dst_key, other.protonum, other.src_ipv4(), other.l3num);
+        prop_assert!(same || !tuple.key().may_have(some(&other)));
     }
 
     #[test]

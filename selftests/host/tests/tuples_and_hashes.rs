@@ -77,7 +77,8 @@ fn tcp() -> Tuple {
     )
 }
 
-/// The hash is that of the words that differ between tuples of one family.
+/// The hash is that of the words that differ between tuples of one family, the end with the smaller
+/// port first; of equal ports, the one with the smaller address.
 #[test]
 #[cfg(target_endian = "little")]
 fn tuple_hash_is_jhash() {
@@ -85,24 +86,36 @@ fn tuple_hash_is_jhash() {
     let start = |zone: u32| 0xa0b0_c0d0 ^ 0x0102_0304 ^ (6 << 16 | zone).wrapping_mul(ODD);
     let hash = |key: &Key, zone: u16| tuple_hash(key, zone, 0xa0b0_c0d0, 0x0102_0304);
     let word = u32::from_ne_bytes;
-    let ports = word([0x30, 0x39, 0, 80]);
+    // As numbers of this machine: 0x3930 and 0x5000.
+    let ports = word([0, 80, 0x30, 0x39]);
     let (src, dst) = (word([10, 0, 0, 1]), word([10, 0, 0, 2]));
     for (tuple, zone) in [
         (tcp(), 0_u16),
         (tcp(), 7),
         (tcp().with_direction(Direction::Reply), 0),
+        (tcp().invert().unwrap(), 0),
     ] {
         assert_eq!(
             hash(&tuple.key(), zone),
-            jhash_3words(src, dst, ports, start(zone.into()))
+            jhash_3words(dst, src, ports, start(zone.into()))
+        );
+    }
+    let same_port = |src, dst| Tuple::ipv4(src, dst, L4Key::ports(7, 7), protocol::TCP);
+    for tuple in [
+        same_port([10, 0, 0, 1], [10, 0, 0, 2]),
+        same_port([10, 0, 0, 2], [10, 0, 0, 1]),
+    ] {
+        assert_eq!(
+            hash(&tuple.key(), 0),
+            jhash_3words(src, dst, word([0, 7, 0, 7]), start(0))
         );
     }
 
     let bytes: [u8; 32] = core::array::from_fn(|i| i as u8);
     let address = |from: usize| -> [u8; 16] { bytes[from..from + 16].try_into().unwrap() };
     let six = Tuple::ipv6(
-        address(0),
         address(16),
+        address(0),
         L4Key::ports(12345, 80),
         protocol::TCP,
     );
