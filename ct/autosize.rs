@@ -4,13 +4,13 @@
 //!
 //! A packet that puts its entry into a crowded chain asks the collector to look. That counts
 //! some chains, which tells the mean length of all of them, and if it is more than [`MOST`], the
-//! table grows until it is half of that. At the end of its rounds the collector knows how many
-//! tuples there are; if they are many, the table grows then, too, and if they are few, it shrinks,
-//! though never below the size that it had when it was made, or was last given by hand.
+//! table grows until there are [`ROOM`] chains for each tuple. At the end of its rounds the collector
+//! knows how many tuples there are; if they are many, the table grows then, too, and if they are few,
+//! it shrinks, though never below the size that it had when it was made, or was last given by hand.
 //!
 //! Where caches rule, each tuple that is passed on the way to another costs a miss of its own. With
-//! chains of 3/8 to 3/4 tuples, and four octets each ([`crate::nf::chain`]), the table takes five to
-//! eleven octets of memory for each of them: one a connection, or two, where it is translated.
+//! chains of 1/2 to 3/4 tuples, and four octets each ([`crate::nf::chain`]), the table takes five to
+//! eight octets of memory for each of them: one a connection, or two, where it is translated.
 //!
 //! How a table is replaced while packets use it is told at [`super::table`].
 
@@ -40,9 +40,9 @@ use super::{
     }, //
 };
 
-/// A chain with more tuples than this asks for a look. Where the mean is half of [`MOST`], one new
-/// entry in 20000 meets such a chain; where it is [`MOST`], one in a thousand.
-pub(super) const CROWDED: u32 = 4;
+/// A chain with more tuples than this asks for a look. Where the mean is half a tuple, one new entry
+/// in 70000 meets such a chain; where it is [`MOST`], one in 8000.
+pub(super) const CROWDED: u32 = 5;
 
 /// So many tuples in so many chains are too many.
 const MOST: (u64, u64) = (3, 4);
@@ -50,8 +50,8 @@ const MOST: (u64, u64) = (3, 4);
 /// In a table that may shrink, so many chains share one tuple, on average.
 const SPARSE: u32 = 8;
 
-/// A table that shrinks keeps so many chains for each tuple.
-const KEPT: u32 = 2;
+/// So many chains for each tuple has a table that grew or shrank.
+const ROOM: u32 = 2;
 
 /// How many chains are counted: enough to know the mean to a tenth.
 const SAMPLE: u32 = 256;
@@ -106,10 +106,10 @@ fn grow_for(tuples: u32, chains: u32) {
     if tuples.saturating_mul(for_chains) <= chains.saturating_mul(most) {
         return;
     }
-    // Below the highest bits: factors of 32, 31 and a few bits. Without chains there are no tuples.
+    // No overflow: factors of 32, 31 and two bits. Without chains there are no tuples.
     let wanted = (tuples.saturating_mul(u64::from(buckets)))
-        .saturating_mul(for_chains.saturating_mul(2))
-        .checked_div(chains.saturating_mul(most));
+        .saturating_mul(ROOM.into())
+        .checked_div(chains);
     resize_to(wanted.map_or(buckets, |wanted| u32::try_from(wanted).unwrap_or(u32::MAX)));
 }
 
@@ -131,7 +131,7 @@ pub(super) fn fit(tuples: u32) {
     {
         return;
     }
-    resize_to(tuples.saturating_mul(KEPT).max(floor));
+    resize_to(tuples.saturating_mul(ROOM).max(floor));
 }
 
 fn is_due() -> bool {
@@ -139,7 +139,7 @@ fn is_due() -> bool {
 }
 
 /// Counts the tuples of some chains. Returns how many, and of how many chains.
-fn sample() -> (u32, u32) {
+pub(super) fn sample() -> (u32, u32) {
     let (mut tuples, mut chains) = (0_u32, 0_u32);
     let mut spot = Spot::of(random::below(u32::MAX));
     while chains < SAMPLE {

@@ -86,24 +86,31 @@ enum Obstacle {
 /// What keeps an entry out of its buckets.
 #[inline(always)]
 fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
-    // One bucket is for both tuples of most entries.
-    let dirs: &[Dir] = if conn.has(StatusBit::Mirrored) {
-        &[Dir::Reply]
+    if pair.is_one() {
+        obstacle_at(pair, conn, None)
     } else {
-        &[Dir::Original, Dir::Reply]
-    };
-    for &dir in dirs {
-        let (rival, length) = table::rival(pair, conn, dir);
-        if let Some(rival) = rival {
-            return Some(Obstacle::Rival(ARef::from(rival)));
-        }
-        if is_too_long(length) {
+        obstacle_of_two(pair, conn)
+    }
+}
+
+#[inline(never)]
+fn obstacle_of_two(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
+    obstacle_at(pair, conn, Some(Dir::Original))
+        .or_else(|| obstacle_at(pair, conn, Some(Dir::Reply)))
+}
+
+/// What keeps it out of the bucket of one of its tuples, or of both.
+#[inline(always)]
+fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Dir>) -> Option<Obstacle> {
+    match table::rival(pair, conn, dir) {
+        (Some(rival), _) => Some(Obstacle::Rival(ARef::from(rival))),
+        (None, length) if is_too_long(length) => {
             resize::request_reseed();
             conn.net().count_one(Stat::ChainTooLong);
-            return Some(Obstacle::LongChain);
+            Some(Obstacle::LongChain)
         }
+        (None, _) => None,
     }
-    None
 }
 
 /// What came of an attempt to put an entry into the table.
@@ -197,12 +204,13 @@ fn insert(
     let Some(mut pair) = table::lock_pair(&conn, hash, &bh, rcu) else {
         return Outcome::Refused;
     };
+    let status = conn.status();
     // A clone of the packet may have been faster, on another CPU: a bridge floods clones.
-    if conn.is_confirmed() {
+    if status.has(StatusBit::Confirmed) {
         return Outcome::In;
     }
     // Killed before it was born, by user space or by a namespace's end.
-    if conn.has(StatusBit::Dying) {
+    if status.has(StatusBit::Dying) {
         conn.net().count_one(Stat::InsertFailed);
         return Outcome::Refused;
     }

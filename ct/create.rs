@@ -116,12 +116,12 @@ pub(super) fn create(
     hash: TupleHash,
     rcu: Rcu<'_>,
 ) -> Result<Option<ARef<Conn>>> {
-    let Some(reply) = key.answer() else {
+    let Some((reply, is_mirror)) = key.answer() else {
         return Ok(None);
     };
     let state = net.state_in::<NetState>(rcu);
     let room = room(net, state, hash, rcu)?;
-    let mirrored = key.has_mirror_answer() && entry::is_one_zone(zone);
+    let mirrored = is_mirror && zone.is_for_both();
     let tuples = [key.words(), &reply];
     let fresh = Fresh::new(net, zone, tuples, mirrored, hash.pack()).ok_or(ENOMEM)?;
     let conn = if template.is_none()

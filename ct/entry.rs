@@ -49,13 +49,7 @@ pub(crate) fn tuple(conn: &Conn, dir: Dir) -> Tuple {
 /// Whether an entry with such tuples stands in the table once for both, see [`super::table`].
 #[inline]
 pub(super) fn is_mirrored(original: &Key, reply: &Key, zone: Zone) -> bool {
-    *reply == original.mirror() && is_one_zone(zone)
-}
-
-/// Whether both directions of an entry are in the same zone.
-#[inline]
-pub(super) fn is_one_zone(zone: Zone) -> bool {
-    zone.id_for(Direction::Original) == zone.id_for(Direction::Reply)
+    *reply == original.mirror() && zone.is_for_both()
 }
 
 /// Changes the tuple that answers will have.

@@ -112,8 +112,7 @@ pub(super) fn come_soon() {
 impl Repeating for Collector {
     fn run() -> Option<u32> {
         autosize::grow_if_wanted();
-        // The last round's number, or this one's so far: good enough to judge a size by.
-        resize::reseed_if_wanted(ROUND.tuples.load(Relaxed));
+        resize::reseed_if_wanted();
         let rest = slice();
         Some(if autosize::is_wanted() {
             rest.min(HZ)

@@ -161,10 +161,10 @@ pub(super) fn request_reseed() {
 }
 
 /// Gives the table a new secret, if one was asked for and the last is a minute old. May
-/// sleep. For the collector, which looks in regularly and knows how many tuples there are.
-pub(super) fn reseed_if_wanted(tuples: u32) {
+/// sleep. For the collector, which looks in regularly.
+pub(super) fn reseed_if_wanted() {
     const MINUTE: u32 = 60 * time::HZ;
-    /// Tuples in a bucket, on average, from which on long chains need no attacker.
+    /// Tuples in a chain, on average, from which on long chains need no attacker.
     const CROWDED: u32 = 8;
 
     if !RESEED_WANTED.load(Relaxed)
@@ -172,12 +172,13 @@ pub(super) fn reseed_if_wanted(tuples: u32) {
     {
         return;
     }
+    let (tuples, chains) = autosize::sample();
     let _guard = mutex::resize();
     RESEED_WANTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);
     let buckets = buckets();
-    if tuples > buckets.saturating_mul(CROWDED) {
-        pr_notice!("{tuples} tuples in {buckets} buckets: nf_conntrack_buckets is too small\n");
+    if tuples > chains.saturating_mul(CROWDED) {
+        pr_notice!("{buckets} buckets, with more than {CROWDED} tuples each: nf_conntrack_buckets is too small\n");
         return;
     }
     match Table::new(buckets, None).and_then(move_to) {

@@ -255,7 +255,7 @@ impl Wanted<'_> {
         // Some words are enough to tell a tuple from its mirror image, if its ports differ.
         let is_whole = |dir| Key::from_words(stale.tuple_words(dir)) == self.key;
         let may_be_by = |dir| {
-            self.key.may_have(stale.some_words(dir))
+            self.key.may_have(|index| stale.tuple_word(dir, index))
                 && (!self.key.has_equal_ports() || is_whole(dir))
         };
         match stale.dir() {
@@ -522,22 +522,22 @@ pub(super) fn lock_pair<'a>(
 }
 
 /// The entry on a locked bucket that stands in `conn`'s way there, if one does, and how many are
-/// there in front of it: one that has its tuple `dir`, or any of its tuples, if that bucket is for
-/// both of them.
+/// there in front of it: one that has its tuple `dir`, or any of its tuples ([`None`]), if the
+/// bucket is for both of them.
 #[inline(always)]
 pub(super) fn rival<'l>(
     pair: &'l LockedPair<'_>,
     conn: &Conn,
-    dir: Dir,
+    dir: Option<Dir>,
 ) -> (Option<&'l Conn>, u32) {
-    let is_mirrored = conn.has(StatusBit::Mirrored);
     let mut length = 0;
-    for (other, other_dir) in pair.chain(dir).entries() {
-        let is_rival = if is_mirrored {
-            has_tuple_of(other, other_dir, conn, Dir::Reply)
-                || has_tuple_of(other, other_dir, conn, Dir::Original)
-        } else {
-            has_tuple(other, other_dir, conn, dir)
+    for (other, other_dir) in pair.chain(dir.unwrap_or(Dir::Reply)).entries() {
+        let is_rival = match dir {
+            Some(dir) => has_tuple(other, other_dir, conn, dir),
+            None => {
+                has_tuple_of(other, other_dir, conn, Dir::Reply)
+                    || has_tuple_of(other, other_dir, conn, Dir::Original)
+            }
         };
         if is_rival {
             return (Some(other), length);
@@ -570,7 +570,9 @@ fn has_tuple(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
 fn has_tuple_of(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
     let key = |conn: &Conn, dir| Key::from_words(conn.tuple_words(dir));
     let id = |conn: &Conn| conn.zone::<Zone>().id_for(direction(other_dir));
-    key(other, other_dir) == key(conn, dir)
+    let wanted = key(conn, dir);
+    wanted.may_have(|index| other.tuple_word(other_dir, index))
+        && wanted == key(other, other_dir)
         && id(other) == id(conn)
         && core::ptr::eq(other.net(), conn.net())
 }

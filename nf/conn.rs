@@ -309,6 +309,13 @@ impl Conn {
         unsafe { load_tuple(self.raw(), dir) }
     }
 
+    /// One of those words: below five.
+    #[inline]
+    pub(crate) fn tuple_word(&self, dir: Dir, index: usize) -> u64 {
+        // SAFETY: The entry is valid, the word in bounds.
+        unsafe { tuple_word(self.raw(), dir, index.min(4)) }.load(Relaxed)
+    }
+
     /// The zone.
     #[inline]
     pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
@@ -612,12 +619,10 @@ impl<'r> Stale<'r> {
         unsafe { load_tuple(self.conn.as_ptr(), dir) }
     }
 
-    /// Every other word of a tuple.
+    /// One of those words: below five.
     #[inline]
-    pub(crate) fn some_words(&self, dir: Dir) -> [u64; 3] {
-        let conn = self.conn.as_ptr();
-        // SAFETY: By the type invariants.
-        [0, 2, 4].map(|index| unsafe { tuple_word(conn, dir, index) }.load(Relaxed))
+    pub(crate) fn tuple_word(&self, dir: Dir, index: usize) -> u64 {
+        self.peek().tuple_word(dir, index)
     }
 
     /// The zone.

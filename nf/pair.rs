@@ -97,6 +97,12 @@ impl<'bh> LockedPair<'bh> {
         }
     }
 
+    /// Whether one bucket is for both tuples.
+    #[inline]
+    pub(crate) fn is_one(&self) -> bool {
+        self.original.is_none()
+    }
+
     /// The bucket of the tuple in direction `dir`.
     #[inline]
     pub(crate) fn chain(&self, dir: Dir) -> &LockedChain<'bh> {

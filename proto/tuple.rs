@@ -318,23 +318,21 @@ impl Key {
         )
     }
 
-    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
+    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction, and
+    /// whether they are those of its [mirror image](Self::mirror): answers to ICMP queries are of
+    /// another type.
     #[inline]
-    pub const fn answer(&self) -> Option<[u64; 5]> {
-        if !self.has_mirror_answer() {
-            return self.answer_to_query();
-        }
-        let [a, b, c, d, last] = self.mirror().0;
-        Some([a, b, c, d, last | Self::REPLY])
-    }
-
-    /// Whether answers carry the [mirror image](Self::mirror), as long as nothing is translated.
-    /// Those to ICMP queries are of another type.
-    #[inline]
-    pub const fn has_mirror_answer(&self) -> bool {
+    pub const fn answer(&self) -> Option<([u64; 5], bool)> {
         let [.., last] = self.halves();
         let [_, _, protonum, _] = last.to_ne_bytes();
-        !matches!(protonum, protocol::ICMP | protocol::ICMPV6)
+        if matches!(protonum, protocol::ICMP | protocol::ICMPV6) {
+            return match self.answer_to_query() {
+                Some(words) => Some((words, false)),
+                None => None,
+            };
+        }
+        let [a, b, c, d, last] = self.mirror().0;
+        Some(([a, b, c, d, last | Self::REPLY], true))
     }
 
     /// Whether both ports are the same, or what a protocol has in their place.
@@ -383,14 +381,13 @@ impl Key {
         Self([a, b, c, d, e & Self::LAST])
     }
 
-    /// Whether it may be that of a tuple with `some` of these words: the first, the third and the
-    /// last one, which hold the protocol, its part, IPv4 addresses, and of IPv6 ones the beginning
-    /// or the end.
-    #[inline]
-    pub const fn may_have(&self, some: [u64; 3]) -> bool {
+    /// Whether it may be that of a tuple with such words. The third one is asked first, with the
+    /// source port and the beginning of the destination, which is enough for most others; then the
+    /// first and the last one. They hold all but parts of IPv6 addresses.
+    #[inline(always)]
+    pub fn may_have(&self, word: impl Fn(usize) -> u64) -> bool {
         let [a, _, c, _, e] = self.0;
-        let [v, x, z] = some;
-        ((a ^ v) | (c ^ x) | (e ^ (z & Self::LAST))) == 0
+        c == word(2) && a == word(0) && e == word(4) & Self::LAST
     }
 
     /// The five words, the direction's byte zero.

@@ -58,6 +58,12 @@ impl Zone {
         }
     }
 
+    /// Whether the same zone id counts in both directions.
+    #[inline]
+    pub const fn is_for_both(self) -> bool {
+        self.id == Self::DEFAULT_ID || self.dir & Self::BOTH == Self::BOTH
+    }
+
     /// The zone that a packet with `mark` gets from this template.
     ///
     /// A template with [`Zone::MARK`] takes its id from the low 16 bits of the mark and keeps its

@@ -122,7 +122,8 @@ proptest! {
     #[test]
     fn key_knows_the_answer(tuple in any_tuple()) {
         let tuple = tuple.with_direction(Direction::Original);
-        prop_assert_eq!(tuple.key().answer(), tuple.invert().map(|answer| answer.words()));
+        let answer = tuple.invert().map(|answer| (answer.words(), !matches!(tuple.protonum, 1 | 58)));
+        prop_assert_eq!(tuple.key().answer(), answer);
         let mut words = *tuple.key().words();
         prop_assert_eq!(tuple.words(), words);
         words[4] = tuple.with_direction(Direction::Reply).words()[4];
@@ -146,10 +147,9 @@ proptest! {
         prop_assert_eq!(key.mirror().mirror(), key);
         prop_assert_eq!(hash(&key.mirror()), hash(&key));
         prop_assert_eq!(key.has_equal_ports(), tuple.src_key == tuple.dst_key);
-        let [a, _, c, _, e] = mirror.words();
         // What a lookup trusts in: else it would take one direction for the other.
-        prop_assert!(key.has_equal_ports() || !key.may_have([a, c, e]));
-        if key.has_mirror_answer() {
+        prop_assert!(key.has_equal_ports() || !key.may_have(|index| mirror.words()[index]));
+        if !matches!(tuple.protonum, 1 | 58) {
             prop_assert_eq!(tuple.invert(), Some(mirror));
         }
         let crossed = Tuple { src: tuple.dst, dst: tuple.src, ..tuple };
@@ -160,12 +160,12 @@ proptest! {
 
     #[test]
     fn some_words_of_a_tuple(tuple in any_tuple(), other in any_tuple()) {
-        let some = |tuple: &Tuple| { let [a, _, c, _, e] = tuple.words(); [a, c, e] };
-        prop_assert!(tuple.key().may_have(some(&tuple)));
-        prop_assert!(tuple.key().may_have(some(&tuple.with_direction(Direction::Reply))));
+        let may_be = |other: Tuple| tuple.key().may_have(|index| other.words()[index]);
+        prop_assert!(may_be(tuple.with_direction(Direction::Original)));
+        prop_assert!(may_be(tuple.with_direction(Direction::Reply)));
         let same = (tuple.src_key, tuple.dst_key, tuple.protonum, tuple.src_ipv4(), tuple.l3num)
             == (other.src_key, other.dst_key, other.protonum, other.src_ipv4(), other.l3num);
-        prop_assert!(same || !tuple.key().may_have(some(&other)));
+        prop_assert!(same || !may_be(other));
     }
 
     #[test]
