@@ -138,14 +138,17 @@ fn is_due() -> bool {
     is_wanted() && jiffies32().wrapping_sub(LOOKED_AT.load(Relaxed)) >= LOOK_AGAIN
 }
 
-/// Counts the tuples of some chains. Returns how many, and of how many chains.
+/// Counts the tuples of some chains, but for those that have expired, of which the collector may have
+/// left many. Returns how many, and of how many chains.
 pub(super) fn sample() -> (u32, u32) {
     let (mut tuples, mut chains) = (0_u32, 0_u32);
     let mut spot = Spot::of(random::below(u32::MAX));
     while chains < SAMPLE {
         let next = {
             let rcu = RcuGuard::new();
-            walk::visit(spot, rcu.token(), |_| tuples = tuples.saturating_add(1))
+            walk::visit(spot, rcu.token(), |stale| {
+                tuples = tuples.saturating_add(u32::from(!stale.is_expired()));
+            })
         };
         chains = chains.saturating_add(1);
         spot = match next {

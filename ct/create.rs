@@ -69,17 +69,17 @@ impl Drop for Room<'_> {
 
 /// Makes room for one more entry, if need be by dropping another one.
 #[inline]
-fn room<'n>(net: &'n Net, state: &'n NetState, hash: TupleHash, rcu: Rcu<'_>) -> Result<Room<'n>> {
+fn room<'n>(net: &'n Net, state: &'n NetState, rcu: Rcu<'_>) -> Result<Room<'n>> {
     let room = Room(state);
     if room.0.take_entry() > params::max_entries().load(Relaxed) {
-        make_room(net, hash, rcu)?;
+        make_room(net, rcu)?;
     }
     Ok(room)
 }
 
 #[cold]
-fn make_room(net: &Net, hash: TupleHash, rcu: Rcu<'_>) -> Result {
-    if early_drop::drop_one(net, hash, rcu) {
+fn make_room(net: &Net, rcu: Rcu<'_>) -> Result {
+    if early_drop::drop_one(net, rcu) {
         net.count_one(Stat::EarlyDrop);
         return Ok(());
     }
@@ -120,7 +120,7 @@ pub(super) fn create(
         return Ok(None);
     };
     let state = net.state_in::<NetState>(rcu);
-    let room = room(net, state, hash, rcu)?;
+    let room = room(net, state, rcu)?;
     let mirrored = is_mirror && zone.is_for_both();
     let tuples = [key.words(), &reply];
     let fresh = Fresh::new(net, zone, tuples, mirrored, hash.pack()).ok_or(ENOMEM)?;
@@ -185,7 +185,7 @@ pub(super) fn make(
     set_up: impl FnOnce(&mut Fresh) -> Result,
     rcu: Rcu<'_>,
 ) -> Result<ARef<Conn>> {
-    let room = room(net, net.state_in(rcu), hash, rcu)?;
+    let room = room(net, net.state_in(rcu), rcu)?;
     let mirrored = entry::is_mirrored(&original.key(), &reply.key(), zone);
     let tuples = [&original.words(), &reply.words()];
     let mut fresh = Fresh::new(net, zone, tuples, mirrored, hash.pack()).ok_or(ENOMEM)?;

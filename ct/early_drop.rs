@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Room for a new connection when the table is full: the least valuable entry near the
-//! new one's place has to go.
+//! Room for a new connection when the table is full: the least valuable one of some entries has
+//! to go.
+//!
+//! They are those of some buckets, here and there in the table. Were those side by side, one entry of
+//! a neighbourhood would go, whether it has many or few: they would gather somewhere, and elsewhere
+//! none would be found.
 
 use kernel::sync::aref::ARef;
 
@@ -13,6 +17,7 @@ use crate::nf::{
         StatusBit, //
     },
     net::Net,
+    random,
     rcu::Rcu, //
 };
 
@@ -21,13 +26,18 @@ use super::{
         self,
         Why, //
     },
-    table::TupleHash,
-    walk, //
+    walk::{
+        self,
+        Spot, //
+    }, //
 };
 
 /// How many buckets are looked at: enough to find a victim where there are some, few enough
 /// for a packet's time.
-const BUCKETS: u32 = 8;
+const BUCKETS: u32 = 16;
+
+/// How far apart they are, in hashes: steps of the golden section come everywhere.
+const STEP: u32 = 0x9e37_79b9;
 
 /// How much an entry that may be dropped is worth; the smaller goes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,13 +90,13 @@ fn consider(stale: Stale<'_>, net: &Net, best: &mut Option<(Rank, ARef<Conn>)>) 
 
 /// Drops one entry of `net`. Says whether there was one to drop.
 #[cold]
-pub(super) fn drop_one(net: &Net, hash: TupleHash, rcu: Rcu<'_>) -> bool {
+pub(super) fn drop_one(net: &Net, rcu: Rcu<'_>) -> bool {
     let mut best = None;
-    let mut at = walk::Spot::of(hash.hash);
+    let mut hash = random::below(u32::MAX);
     for _ in 0..BUCKETS {
-        // By any of its tuples, where it stands by two: it is near if one is.
-        at = walk::visit(at, rcu, |stale| consider(stale, net, &mut best))
-            .unwrap_or(walk::Spot::START);
+        // By any of its tuples, where it stands by two.
+        let _ = walk::visit(Spot::of(hash), rcu, |stale| consider(stale, net, &mut best));
+        hash = hash.wrapping_add(STEP);
     }
     // Someone may have been faster: then there is room all the same, but not for us.
     best.is_some_and(|(_, conn)| delete::delete(&conn, Why::EarlyDrop))

@@ -20,7 +20,8 @@ at_end() {
 }
 
 setup_router
-# Eight buckets are searched for an entry to drop: some are found there.
+# Some buckets are searched for an entry to drop (eight, where each connection is in two): there are
+# some.
 echo 512 >$BUCKETS
 
 connections=5
@@ -76,7 +77,8 @@ diag "$flows new flows: $early entries dropped early, $dropped packets dropped"
 check "entries are dropped early" that "early > (flows - max) / 2"
 check "only one entry goes for a new one, or some that were together with it" \
 	that "early + dropped <= flows + $slack"
-# With 200 tuples in 512 buckets all of eight are empty in 4 of 100 cases.
+# With 200 tuples in 512 buckets all of eight are empty in 4 of 100 cases, and so are, with 100, all
+# of sixteen.
 check "few new ones find none to drop, and are dropped themselves" that "dropped < flows / 10"
 check "established connections stay, and go on" established
 t cat "$R" /proc/net/nf_conntrack
