@@ -420,16 +420,9 @@ impl Conn {
     #[inline]
     pub(crate) fn check_mirrored(&self) {
         if self.has(StatusBit::Mirrored) && !self.has_mirror_images() {
-            self.is_not_mirrored();
-        }
-    }
-
-    #[cold]
-    fn is_not_mirrored(&self) {
-        // SAFETY: The word has that bit.
-        unsafe {
-            let word = self.status_word().as_ptr().cast();
-            bindings::rct_clear_bit(StatusBit::Mirrored as u32, word);
+            let (bit, word) = (StatusBit::Mirrored as u32, self.status_word().as_ptr());
+            // SAFETY: The word has that bit.
+            unsafe { bindings::rct_clear_bit(bit, word.cast()) };
         }
     }
 
