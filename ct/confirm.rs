@@ -260,6 +260,7 @@ pub(super) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
     let kept = conn.clone();
     let net = kept.net();
     let bh = BhDisabled::new();
+    conn.check_mirrored();
     // What NAT promised it on the way.
     let _promise = reservation::redeem(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
@@ -301,7 +302,7 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
             net.count_one(Stat::ClashResolve);
             return Outcome::Joined(rival.clone());
         }
-        match table::reply_rival(pair, &conn) {
+        match table::rival(pair, &conn, Some(Dir::Reply)).0 {
             Some(other) if same_connection(&conn, other) => {
                 net.count_one(Stat::ClashResolve);
                 return Outcome::Joined(ARef::from(other));

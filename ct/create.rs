@@ -48,7 +48,6 @@ use crate::{
 
 use super::{
     early_drop,
-    entry,
     events,
     expect,
     gc,
@@ -116,14 +115,13 @@ pub(super) fn create(
     hash: TupleHash,
     rcu: Rcu<'_>,
 ) -> Result<Option<ARef<Conn>>> {
-    let Some((reply, is_mirror)) = key.answer() else {
+    let Some(reply) = key.answer() else {
         return Ok(None);
     };
     let state = net.state_in::<NetState>(rcu);
     let room = room(net, state, rcu)?;
-    let mirrored = is_mirror && zone.is_for_both();
     let tuples = [key.words(), &reply];
-    let fresh = Fresh::new(net, zone, tuples, mirrored, hash.pack()).ok_or(ENOMEM)?;
+    let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
     let conn = if template.is_none()
         && !has_usual_parts(net)
         && !events::are_wanted(net)
@@ -186,9 +184,8 @@ pub(super) fn make(
     rcu: Rcu<'_>,
 ) -> Result<ARef<Conn>> {
     let room = room(net, net.state_in(rcu), rcu)?;
-    let mirrored = entry::is_mirrored(&original.key(), &reply.key(), zone);
     let tuples = [&original.words(), &reply.words()];
-    let mut fresh = Fresh::new(net, zone, tuples, mirrored, hash.pack()).ok_or(ENOMEM)?;
+    let mut fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
     if let Err(error) = set_up(&mut fresh) {
         // What NAT had chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
@@ -229,9 +226,8 @@ pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     if room.0.take_entry() > params::max_entries().load(Relaxed) {
         return Err(ENOSPC);
     }
-    let mirrored = entry::is_mirrored(&tuple.key(), &reply.key(), Zone::DEFAULT);
     let tuples = [&tuple.words(), &reply.words()];
-    let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, mirrored, 0).ok_or(ENOMEM)?;
+    let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0).ok_or(ENOMEM)?;
     add_usual_parts(&mut fresh, net);
     events::prepare(&mut fresh, net, None)?;
     // The entry gives the room back when it is destroyed.

@@ -16,17 +16,13 @@ use crate::{
             SynProxy,
             Timestamps, //
         },
-        nat::Unconfirmed,
         time, //
     },
     proto::{
         direction::Direction,
         step::Status,
         time::Jiffies32,
-        tuple::{
-            Key,
-            Tuple, //
-        },
+        tuple::Tuple,
         zone::Zone, //
     },
 };
@@ -44,22 +40,6 @@ pub(super) const fn direction(dir: Dir) -> Direction {
 #[inline]
 pub(crate) fn tuple(conn: &Conn, dir: Dir) -> Tuple {
     conn.tuple(dir)
-}
-
-/// Whether an entry with such tuples stands in the table once for both, see [`super::table`].
-#[inline]
-pub(super) fn is_mirrored(original: &Key, reply: &Key, zone: Zone) -> bool {
-    *reply == original.mirror() && zone.is_for_both()
-}
-
-/// Changes the tuple that answers will have.
-pub(crate) fn set_reply(entry: &mut Unconfirmed<'_>, reply: &Tuple) {
-    let conn = entry.conn();
-    let original = tuple(conn, Dir::Original);
-    entry.set_reply(
-        reply,
-        is_mirrored(&original.key(), &reply.key(), zone(conn)),
-    );
 }
 
 /// The entry's zone.

@@ -159,11 +159,11 @@ impl Key {
 
     /// Whether an entry of the namespace belongs to it.
     fn has(&self, conn: &Conn) -> bool {
-        let [source, destination] = ends(conn, Dir::Original);
+        let ends = || ends(conn, Dir::Original);
         match *self {
             Self::Class(class) => class_of(conn) == class,
-            Self::Source(address) => source == address,
-            Self::Destination(address) => destination == address,
+            Self::Source(address) => matches!(ends(), [source, _] if source == address),
+            Self::Destination(address) => matches!(ends(), [_, end] if end == address),
             _ => translation(conn) == Some(*self),
         }
     }

@@ -547,13 +547,6 @@ pub(super) fn rival<'l>(
     (None, length)
 }
 
-/// The entry on a locked bucket that has the reply tuple of `conn`.
-pub(super) fn reply_rival<'l>(pair: &'l LockedPair<'_>, conn: &Conn) -> Option<&'l Conn> {
-    let mut entries = pair.chain(Dir::Reply).entries();
-    let (other, _) = entries.find(|&(other, dir)| has_tuple(other, dir, conn, Dir::Reply))?;
-    Some(other)
-}
-
 /// Whether the tuple by which `other` stands there, or the mirror image for which it stands, too, is
 /// the tuple `dir` of `conn`.
 #[inline]

@@ -265,7 +265,7 @@ impl View<'_, '_> {
             return true;
         };
         reservation::release(self.conn, self.rcu);
-        entry::set_reply(self.entry, &reply);
+        self.entry.set_reply(&reply);
         reservation::claim(self.conn, self.rcu)
     }
 }

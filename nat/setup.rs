@@ -121,7 +121,7 @@ fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Ma
     let reply = chosen.invert()?;
     // A choice that was not taken may have left another one.
     if entry::tuple(conn, Dir::Reply) != reply {
-        entry::set_reply(entry, &reply);
+        entry.set_reply(&reply);
     }
     if chosen != current {
         conn.set(changed_bit(manip));

@@ -130,8 +130,8 @@ pub(crate) enum StatusBit {
     /// shows of the word.
     Adopted = 32,
     /// Its reply tuple is the mirror image of the original one, in the same zone: it is on one
-    /// chain of the table, for both. As `Adopted`. What it says of an entry that is not confirmed
-    /// is [asked again](Conn::check_mirrored).
+    /// chain of the table, for both. As `Adopted`. Of an entry that is not confirmed it says no more
+    /// than that both are in the same zone: its tuples are [compared](Conn::check_mirrored) then.
     Mirrored = 33,
 }
 
@@ -415,8 +415,8 @@ impl Conn {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
 
-    /// Before an entry is confirmed: whether it still is [mirrored](StatusBit::Mirrored). C code may
-    /// have given it another reply tuple, without asking us (IPVS does).
+    /// Before an entry is confirmed: whether it is [mirrored](StatusBit::Mirrored). Not earlier, as
+    /// NAT may give it another reply tuple, and so does C code without asking us (IPVS).
     #[inline]
     pub(crate) fn check_mirrored(&self) {
         if self.has(StatusBit::Mirrored) && !self.has_mirror_images() {
@@ -525,20 +525,10 @@ unsafe fn load_tuple(conn: *mut bindings::nf_conn, dir: Dir) -> [u64; 5] {
 /// # Safety
 ///
 /// `conn` points to an entry that is not confirmed; nobody else writes to its tuples.
-pub(super) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5], mirrored: bool) {
+pub(super) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5]) {
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: The caller's promise.
         unsafe { tuple_word(conn, Dir::Reply, index) }.store(word, Relaxed);
-    }
-    let bit = StatusBit::Mirrored as u32;
-    // SAFETY: The caller's promise; the word has that bit.
-    unsafe {
-        let status = Conn::from_raw(conn).status_word().as_ptr().cast();
-        if mirrored {
-            bindings::rct_set_bit(bit, status);
-        } else {
-            bindings::rct_clear_bit(bit, status);
-        }
     }
 }
 
@@ -689,8 +679,7 @@ pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
 
 impl Fresh {
     /// Allocates an entry, in atomic context, for the tuples with these words, original and reply;
-    /// `mirrored` says whether it is [that](StatusBit::Mirrored). `saved` is kept until it is
-    /// confirmed.
+    /// `one_zone` says whether both are in the same zone. `saved` is kept until it is confirmed.
     ///
     /// [`None`]: no memory.
     #[inline]
@@ -698,7 +687,7 @@ impl Fresh {
         net: &Net,
         zone: Z,
         [original, reply]: [&[u64; 5]; 2],
-        mirrored: bool,
+        one_zone: bool,
         saved: u64,
     ) -> Option<Self> {
         let conn = slab::allocate()?;
@@ -716,7 +705,7 @@ impl Fresh {
             let conn = Conn::from_raw(raw);
             conn.set_reserved(None);
             conn.spare_word(Dir::Reply).store(saved, Relaxed);
-            let status = usize::from(mirrored) << StatusBit::Mirrored as u32;
+            let status = usize::from(one_zone) << StatusBit::Mirrored as u32;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())

@@ -98,16 +98,11 @@ impl<'a> Unconfirmed<'a> {
         Unconfirmed(self.0, PhantomData)
     }
 
-    /// Changes the tuple that answers will have. `mirrored` says whether the entry is
-    /// [that](conn::StatusBit::Mirrored) then.
-    pub(crate) fn set_reply<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(
-        &mut self,
-        tuple: &T,
-        mirrored: bool,
-    ) {
+    /// Changes the tuple that answers will have.
+    pub(crate) fn set_reply<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(&mut self, tuple: &T) {
         // SAFETY: By the contract of the trait `T` has the bytes of a tuple; by the type
         // invariants the entry's may be changed.
-        unsafe { conn::store_reply(self.0.raw(), core::mem::transmute_copy(tuple), mirrored) };
+        unsafe { conn::store_reply(self.0.raw(), core::mem::transmute_copy(tuple)) };
     }
 
     /// The part of the entry for NAT, which it gets if it has none. [`None`]: no memory.

@@ -318,21 +318,16 @@ impl Key {
         )
     }
 
-    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction, and
-    /// whether they are those of its [mirror image](Self::mirror): answers to ICMP queries are of
-    /// another type.
+    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
     #[inline]
-    pub const fn answer(&self) -> Option<([u64; 5], bool)> {
+    pub const fn answer(&self) -> Option<[u64; 5]> {
         let [.., last] = self.halves();
         let [_, _, protonum, _] = last.to_ne_bytes();
         if matches!(protonum, protocol::ICMP | protocol::ICMPV6) {
-            return match self.answer_to_query() {
-                Some(words) => Some((words, false)),
-                None => None,
-            };
+            return self.answer_to_query();
         }
         let [a, b, c, d, last] = self.mirror().0;
-        Some(([a, b, c, d, last | Self::REPLY], true))
+        Some([a, b, c, d, last | Self::REPLY])
     }
 
     /// Whether both ports are the same, or what a protocol has in their place.
