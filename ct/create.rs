@@ -47,7 +47,10 @@ use crate::{
 };
 
 use super::{
-    early_drop,
+    early_drop::{
+        self,
+        Gone, //
+    },
     events,
     expect,
     gc,
@@ -78,9 +81,13 @@ fn room<'n>(net: &'n Net, state: &'n NetState, rcu: Rcu<'_>) -> Result<Room<'n>>
 
 #[cold]
 fn make_room(net: &Net, rcu: Rcu<'_>) -> Result {
-    if early_drop::drop_one(net, rcu) {
-        net.count_one(Stat::EarlyDrop);
-        return Ok(());
+    match early_drop::make_room(net, rcu) {
+        Some(Gone::Expired) => return Ok(()),
+        Some(Gone::Dropped) => {
+            net.count_one(Stat::EarlyDrop);
+            return Ok(());
+        }
+        None => {}
     }
     gc::hurry();
     complain(net);

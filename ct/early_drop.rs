@@ -64,10 +64,30 @@ fn worth(status: crate::nf::conn::Status) -> Option<Worth> {
 /// The worth and the time left: what victims are chosen by.
 type Rank = (Worth, u32);
 
+/// What has made room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// Entries that had expired and were still there.
+    Expired,
+    /// One that had not, and had to go.
+    Dropped,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Search {
+    /// Whether an expired entry of the namespace is gone.
+    expired: bool,
+    /// The best victim.
+    best: Option<(Rank, ARef<Conn>)>,
+}
+
 /// Looks at one entry; keeps it if it is a better victim than the one so far.
-fn consider(stale: Stale<'_>, net: &Net, best: &mut Option<(Rank, ARef<Conn>)>) {
+fn consider(stale: Stale<'_>, net: &Net, Search { expired, best }: &mut Search) {
     if stale.is_expired() {
-        delete::reap(stale);
+        // If it is another namespace's by now, there is one entry too many for a moment.
+        let is_ours = stale.is_in(net);
+        *expired |= delete::reap(stale) && is_ours;
         return;
     }
     let Some(worth_now) = worth(stale.status()) else {
@@ -88,16 +108,21 @@ fn consider(stale: Stale<'_>, net: &Net, best: &mut Option<(Rank, ARef<Conn>)>) 
     }
 }
 
-/// Drops one entry of `net`. Says whether there was one to drop.
+/// Makes room for one more entry of `net`: removes those that have expired, or if it meets none, drops
+/// one that has not. Says which, if it could.
 #[cold]
-pub(super) fn drop_one(net: &Net, rcu: Rcu<'_>) -> bool {
-    let mut best = None;
+pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> Option<Gone> {
+    let mut search = Search::default();
     let mut hash = random::below(u32::MAX);
     for _ in 0..BUCKETS {
         // By any of its tuples, where it stands by two.
-        let _ = walk::visit(Spot::of(hash), rcu, |stale| consider(stale, net, &mut best));
+        let _ = walk::visit(Spot::of(hash), rcu, |stale| consider(stale, net, &mut search));
         hash = hash.wrapping_add(STEP);
     }
+    if search.expired {
+        return Some(Gone::Expired);
+    }
     // Someone may have been faster: then there is room all the same, but not for us.
-    best.is_some_and(|(_, conn)| delete::delete(&conn, Why::EarlyDrop))
+    let (_, victim) = search.best?;
+    delete::delete(&victim, Why::EarlyDrop).then_some(Gone::Dropped)
 }

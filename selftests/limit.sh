@@ -84,16 +84,35 @@ check "established connections stay, and go on" established
 t cat "$R" /proc/net/nf_conntrack
 check "no listing is longer than the limit" that "${#LINES[@]} <= max + $slack"
 
-# --- no room ----------------------------------------------------------------
-
-set_ct "$R" udp_timeout 30
 # The others are dropped for the ones that stay.
 all_established() {
 	count_entries "$R" '![ASSURED]'
 	((COUNT == 0))
 }
 echo 1000 >$MAX
-check "unanswered flows end in their own time" wait_for 45 quiet all_established
+check "unanswered flows end in their own time" wait_for 90 quiet all_established
+
+# The C tracker removes them too, and drops the packet.
+if [[ $MODULE == rust_ct ]]; then
+	set_ct "$R" udp_timeout 1
+	must flood c 100 $X4 $Y4 dport=7003
+	set_ct "$R" udp_timeout "$(scaled 8 60)"
+	echo $((assured + 100)) >$MAX
+	sleep 2.2
+	stat "$R" drop && dropped=$VALUE
+	stat "$R" early_drop && early=$VALUE
+	must flood c 50 $X4 $Y4 dport=7004
+	stat "$R" drop && dropped=$((VALUE - dropped))
+	stat "$R" early_drop && early=$((VALUE - early))
+	diag "50 new flows among 100 that have expired: $early dropped early, $dropped packets dropped"
+	check "what has expired makes room before anything else" that "early + dropped <= 10"
+	echo 1000 >$MAX
+	check "... and the new ones end in their own time" wait_for 90 quiet all_established
+fi
+
+# --- no room ----------------------------------------------------------------
+
+set_ct "$R" udp_timeout 30
 echo "$assured" >$MAX
 flows=$(scaled 500 60)
 check "where nothing can be dropped, every packet of a new connection is" \

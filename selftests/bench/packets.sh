@@ -201,21 +201,21 @@ looked_up() { # NAME ORDER MISSED FLOWS
 	flush
 }
 
-# Memory of one connection: of its entry and whatever hangs on it, and its share of the table. To
-# be run while nothing is in the caches.
+# Memory of one connection: of its entry and whatever hangs on it, and its share of the table and
+# of rust_ct's lists. To be run while nothing is in the caches.
 memory() {
 	is_wanted memory && has_tracker || return
-	local before head=8
-	# nf/chain.rs, with memory of less than 512 GiB
-	[[ $tracker != rust_ct ]] || head=4
+	local before head=8 lists=0
+	# nf/chain.rs, with memory of less than 512 GiB; ct/index.rs, at most
+	[[ $tracker != rust_ct ]] || head=4 lists=2
 	turn memory
 	order setup ip udp "$many"
 	# The largest that rust_ct's table would grow to, beforehand: it might be counted as slab.
-	[[ $tracker != rust_ct ]] || echo $((many * 8 / 3)) >$buckets
+	[[ $tracker != rust_ct ]] || echo $((many * 3 / 2)) >$buckets
 	before=$(slab)
 	order open
 	entries memory "$many"
-	echo "memory $((($(slab) - before) * 1024 / many + $(<$buckets) * head / many))"
+	echo "memory $((($(slab) - before) * 1024 / many + $(<$buckets) * head / many + lists))"
 	flush
 	usual_size
 }
