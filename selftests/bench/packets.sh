@@ -205,7 +205,7 @@ looked_up() { # NAME ORDER MISSED FLOWS
 # of rust_ct's lists. To be run while nothing is in the caches.
 memory() {
 	is_wanted memory && has_tracker || return
-	local before head=8 lists=0
+	local before all head=8 lists=0
 	# nf/chain.rs, with memory of less than 512 GiB; ct/index.rs, at most
 	[[ $tracker != rust_ct ]] || head=4 lists=2
 	turn memory
@@ -215,7 +215,8 @@ memory() {
 	before=$(slab)
 	order open
 	entries memory "$many"
-	echo "memory $((($(slab) - before) * 1024 / many + $(<$buckets) * head / many + lists))"
+	all=$((($(slab) - before) * 1024 + $(<$buckets) * head + many * lists))
+	echo "memory $(((all + many / 2) / many))"
 	flush
 	usual_size
 }
