@@ -64,11 +64,23 @@ impl Packet {
         })
     }
 
-    #[inline]
+    /// The transport protocol and where its header begins.
+    #[inline(always)]
     fn skip_ipv6(skb: &Skb, offset: u32) -> Option<(u8, u32)> {
-        let header = ipv6::Header::parse(&skb.read(offset)?);
+        let next = ipv6::Header::parse(&skb.read(offset)?).next_header();
         let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
-        let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at)).ok()?;
+        if ipv6::is_extension(next) {
+            Self::skip_extensions(skb, next, start)
+        } else {
+            Some((next, start))
+        }
+    }
+
+    /// The same, from a header on that nearly no packet has.
+    #[cold]
+    #[inline(never)]
+    fn skip_extensions(skb: &Skb, first: u8, start: u32) -> Option<(u8, u32)> {
+        let end = ipv6::skip_extensions(first, start, |at| skb.read(at)).ok()?;
         Some((end.protocol, end.offset))
     }
 

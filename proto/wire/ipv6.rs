@@ -112,6 +112,21 @@ pub const fn is_link_local(address: &[u8; 16]) -> bool {
     address[0] == 0xfe && address[1] & 0xc0 == 0x80
 }
 
+/// Whether a header of this number may be followed by the transport's, or by none: whether there is
+/// something to [skip](skip_extensions).
+#[inline]
+pub const fn is_extension(number: u8) -> bool {
+    matches!(
+        number,
+        extension::HOP_BY_HOP
+            | extension::ROUTING
+            | extension::FRAGMENT
+            | extension::AUTHENTICATION
+            | extension::NONE
+            | extension::DESTINATION
+    )
+}
+
 /// The transport header that a walk arrived at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {

@@ -10,7 +10,7 @@ use rust_ct_host::proto::{
     udp,
     wire::{
         icmp as icmp_wire, icmpv6 as icmpv6_wire, ipv4,
-        ipv6::{self, is_link_local, skip_extensions, Transport},
+        ipv6::{self, is_extension, is_link_local, skip_extensions, Transport},
         tcp::{is_timestamp_only, Flags, Header, Options, TcpOption},
         udp as udp_wire, Error,
     },
@@ -207,6 +207,17 @@ fn ipv6_extensions() {
         skip_extensions(0, u32::MAX - 4, |_| Some([6, 0])),
         Err(Error::Extensions)
     );
+}
+
+#[test]
+fn what_is_no_ipv6_extension_is_not_walked() {
+    for number in 0..=255 {
+        let ends_there = Ok(Transport {
+            protocol: number,
+            offset: 0,
+        });
+        assert_eq!(walk(number, &[]) == ends_there, !is_extension(number));
+    }
 }
 
 #[test]
