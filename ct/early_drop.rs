@@ -116,7 +116,9 @@ pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> Option<Gone> {
     let mut hash = random::below(u32::MAX);
     for _ in 0..BUCKETS {
         // By any of its tuples, where it stands by two.
-        let _ = walk::visit(Spot::of(hash), rcu, |stale| consider(stale, net, &mut search));
+        let _ = walk::visit(Spot::of(hash), rcu, |stale| {
+            consider(stale, net, &mut search)
+        });
         hash = hash.wrapping_add(STEP);
     }
     if search.expired {
