@@ -3,15 +3,14 @@
 //! The size of the table follows the number of entries, unless somebody gave it one.
 //!
 //! A packet that puts its entry into a crowded chain asks the collector to look. That counts
-//! some chains, which tells the mean length of all of them, and if that is more than one tuple, the
-//! table grows until there are [`ROOM`] chains for each. At the end of its rounds the collector
+//! some chains, which tells the mean length of all of them, and if it is more than [`MOST`], the
+//! table grows until there are [`ROOM`] chains for each tuple. At the end of its rounds the collector
 //! knows how many tuples there are; if they are many, the table grows then, too, and if they are few,
 //! it shrinks, though never below the size that it had when it was made, or was last given by hand.
 //!
 //! Where caches rule, each tuple that is passed on the way to another costs a miss of its own. With
-//! chains of 2/3 to 1 tuple, and four octets each ([`crate::nf::chain`]), the table takes four to
-//! six octets of memory for each of them: one a connection, or two, where it is translated. With two
-//! octets of [`super::index`], that is at most what a chain of the C tracker's takes.
+//! chains of 1/2 to 3/4 tuples, and four octets each ([`crate::nf::chain`]), the table takes five to
+//! eight octets of memory for each of them: one a connection, or two, where it is translated.
 //!
 //! How a table is replaced while packets use it is told at [`super::table`].
 
@@ -41,15 +40,18 @@ use super::{
     }, //
 };
 
-/// A chain with more tuples than this asks for a look. Where the mean is 2/3 of a tuple, one new entry
-/// in 15000 meets such a chain; where it is one, one in 1700.
+/// A chain with more tuples than this asks for a look. Where the mean is half a tuple, one new entry
+/// in 70000 meets such a chain; where it is [`MOST`], one in 8000.
 pub(super) const CROWDED: u32 = 5;
+
+/// So many tuples in so many chains are too many.
+const MOST: (u64, u64) = (3, 4);
 
 /// In a table that may shrink, so many chains share one tuple, on average.
 const SPARSE: u32 = 8;
 
-/// So many chains for so many tuples has a table that grew or shrank.
-const ROOM: (u64, u64) = (3, 2);
+/// So many chains for each tuple has a table that grew or shrank.
+const ROOM: u32 = 2;
 
 /// How many chains are counted: enough to know the mean to a tenth.
 const SAMPLE: u32 = 256;
@@ -99,20 +101,16 @@ pub(super) fn grow_if_wanted() {
 
 /// Grows the table if so many tuples are too many for so many of its chains. May sleep.
 fn grow_for(tuples: u32, chains: u32) {
-    if tuples <= chains {
+    let ([tuples, chains], buckets) = ([tuples, chains].map(u64::from), resize::buckets());
+    let (most, for_chains) = MOST;
+    if tuples.saturating_mul(for_chains) <= chains.saturating_mul(most) {
         return;
     }
-    // Without chains there would be no tuples.
-    let all = (u64::from(tuples).saturating_mul(resize::buckets().into()))
-        .checked_div(chains.into())
-        .unwrap_or(u64::MAX);
-    resize_to(room_for(all));
-}
-
-/// How many chains that many tuples are to have.
-fn room_for(tuples: u64) -> u32 {
-    let (chains, each) = ROOM;
-    u32::try_from(tuples.saturating_mul(chains) / each).unwrap_or(u32::MAX)
+    // No overflow: factors of 32, 31 and two bits. Without chains there are no tuples.
+    let wanted = (tuples.saturating_mul(u64::from(buckets)))
+        .saturating_mul(ROOM.into())
+        .checked_div(chains);
+    resize_to(wanted.map_or(buckets, |wanted| u32::try_from(wanted).unwrap_or(u32::MAX)));
 }
 
 /// Whether a look is wanted that must not wait for the end of the collector's rest.
@@ -133,7 +131,7 @@ pub(super) fn fit(tuples: u32) {
     {
         return;
     }
-    resize_to(room_for(tuples.into()).max(floor));
+    resize_to(tuples.saturating_mul(ROOM).max(floor));
 }
 
 fn is_due() -> bool {

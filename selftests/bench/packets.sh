@@ -206,16 +206,17 @@ looked_up() { # NAME ORDER MISSED FLOWS
 memory() {
 	is_wanted memory && has_tracker || return
 	local before all head=8 lists=0
-	# nf/chain.rs, with memory of less than 512 GiB; ct/index.rs, at most
-	[[ $tracker != rust_ct ]] || head=4 lists=2
+	# nf/chain.rs, with memory of less than 512 GiB; ct/index.rs: two octets for each connection
+	# that was allowed when the module was loaded
+	[[ $tracker != rust_ct ]] || head=4 lists=$((allowed * 2))
 	turn memory
 	order setup ip udp "$many"
 	# The largest that rust_ct's table would grow to, beforehand: it might be counted as slab.
-	[[ $tracker != rust_ct ]] || echo $((many * 3 / 2)) >$buckets
+	[[ $tracker != rust_ct ]] || echo $((many * 2)) >$buckets
 	before=$(slab)
 	order open
 	entries memory "$many"
-	all=$((($(slab) - before) * 1024 + $(<$buckets) * head + many * lists))
+	all=$((($(slab) - before) * 1024 + $(<$buckets) * head + lists))
 	echo "memory $(((all + many / 2) / many))"
 	flush
 	usual_size
@@ -353,6 +354,7 @@ ip address add fd00::1/16 dev dummy0 nodad
 ip link set dummy0 up
 ip link set lo up
 if has_tracker; then
+	allowed=$(</proc/sys/net/netfilter/nf_conntrack_max)
 	echo $((2 * (many > connections ? many : connections) + 100000)) >/proc/sys/net/netfilter/nf_conntrack_max
 	usual_size
 	# Where nobody works, the guest's time flies.
