@@ -26,10 +26,7 @@ use crate::{
         },
         helper::Candidate,
         log,
-        net::{
-            Net,
-            Stat, //
-        },
+        net::Net,
         params,
         rcu::Rcu,
         timeout::{
@@ -47,10 +44,7 @@ use crate::{
 };
 
 use super::{
-    early_drop::{
-        self,
-        Gone, //
-    },
+    early_drop,
     events,
     expect,
     gc,
@@ -81,13 +75,8 @@ fn room<'n>(net: &'n Net, state: &'n NetState, rcu: Rcu<'_>) -> Result<Room<'n>>
 
 #[cold]
 fn make_room(net: &Net, rcu: Rcu<'_>) -> Result {
-    match early_drop::make_room(net, rcu) {
-        Some(Gone::Expired) => return Ok(()),
-        Some(Gone::Dropped) => {
-            net.count_one(Stat::EarlyDrop);
-            return Ok(());
-        }
-        None => {}
+    if early_drop::make_room(net, rcu) {
+        return Ok(());
     }
     gc::hurry();
     complain(net);

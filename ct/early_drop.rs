@@ -16,7 +16,10 @@ use crate::nf::{
         Stale,
         StatusBit, //
     },
-    net::Net,
+    net::{
+        Net,
+        Stat, //
+    },
     random,
     rcu::Rcu, //
 };
@@ -64,15 +67,6 @@ fn worth(status: crate::nf::conn::Status) -> Option<Worth> {
 /// The worth and the time left: what victims are chosen by.
 type Rank = (Worth, u32);
 
-/// What has made room.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gone {
-    /// Entries that had expired and were still there.
-    Expired,
-    /// One that had not, and had to go.
-    Dropped,
-}
-
 /// What was found so far.
 #[derive(Default)]
 struct Search {
@@ -109,9 +103,9 @@ fn consider(stale: Stale<'_>, net: &Net, Search { expired, best }: &mut Search) 
 }
 
 /// Makes room for one more entry of `net`: removes those that have expired, or if it meets none, drops
-/// one that has not. Says which, if it could.
+/// one that has not. Says whether it could.
 #[cold]
-pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> Option<Gone> {
+pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
     let mut search = Search::default();
     let mut hash = random::below(u32::MAX);
     for _ in 0..BUCKETS {
@@ -122,9 +116,12 @@ pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> Option<Gone> {
         hash = hash.wrapping_add(STEP);
     }
     if search.expired {
-        return Some(Gone::Expired);
+        return true;
     }
     // Someone may have been faster: then there is room all the same, but not for us.
-    let (_, victim) = search.best?;
-    delete::delete(&victim, Why::EarlyDrop).then_some(Gone::Dropped)
+    let dropped = (search.best).is_some_and(|(_, conn)| delete::delete(&conn, Why::EarlyDrop));
+    if dropped {
+        net.count_one(Stat::EarlyDrop);
+    }
+    dropped
 }

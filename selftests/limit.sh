@@ -90,7 +90,7 @@ all_established() {
 	((COUNT == 0))
 }
 echo 1000 >$MAX
-check "unanswered flows end in their own time" wait_for 90 quiet all_established
+check "unanswered flows end in their own time" wait_for 45 quiet all_established
 
 # The C tracker removes them too, and drops the packet.
 if [[ $MODULE == rust_ct ]]; then
@@ -107,7 +107,7 @@ if [[ $MODULE == rust_ct ]]; then
 	diag "50 new flows among 100 that have expired: $early dropped early, $dropped packets dropped"
 	check "what has expired makes room before anything else" that "early + dropped <= 10"
 	echo 1000 >$MAX
-	check "... and the new ones end in their own time" wait_for 90 quiet all_established
+	check "... and the new ones end in their own time" wait_for 45 quiet all_established
 fi
 
 # --- no room ----------------------------------------------------------------
