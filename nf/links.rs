@@ -40,8 +40,21 @@ use super::{
 
 pub(crate) use super::object::Link;
 
-/// Puts an object where `at` leads, behind the object `behind`, or first, if that is 0. `mark` is
-/// [`Layout::MARK`] for a [`Place`], else 0.
+/// Evaluates an expression with the [`Layout`] that links have on this machine.
+macro_rules! with_layout {
+    ($lists:expr, $layout:ident => $expression:expr) => {
+        if $lists.is_far {
+            let $layout = Far::new();
+            $expression
+        } else {
+            let $layout = Near::new();
+            $expression
+        }
+    };
+}
+
+/// Puts an object where `at` leads, behind the object `behind`, or first, if that is 0. Its
+/// number is marked if it belongs to a [`Place`].
 ///
 /// # Safety
 ///
@@ -54,7 +67,7 @@ unsafe fn link_in<L: Layout>(
     behind: usize,
     link: Link,
     own: usize,
-    mark: usize,
+    is_place: bool,
 ) {
     let number = layout.number(own);
     // SAFETY: The caller's promise; what is on a list stays an object until it left.
@@ -67,7 +80,7 @@ unsafe fn link_in<L: Layout>(
             let next = layout.previous(layout.address(next), link);
             L::write(next, number | L::MARK);
         }
-        L::write(at, number | mark);
+        L::write(at, if is_place { number | L::MARK } else { number });
     }
 }
 
@@ -213,7 +226,7 @@ impl Lists {
 
     /// What leads to the first object of a list.
     #[inline]
-    fn head<L: Layout>(&self, link: Link, Number(number): Number) -> *mut u8 {
+    fn head<L: Layout>(&self, _layout: L, link: Link, Number(number): Number) -> *mut u8 {
         let first = (link as usize).wrapping_mul((self.mask as usize).wrapping_add(1));
         let index = first.wrapping_add((number & self.mask) as usize);
         // SAFETY: In bounds by the mask, for the links that have lists.
@@ -243,57 +256,34 @@ impl Lists {
     /// before the reference is given back that keeps it there.
     #[inline(always)]
     pub(crate) fn join(&self, conn: &Conn, shard: u32, on: &Memberships, bh: &BhDisabled) {
-        if self.is_far {
-            self.join_as(Far::new(), conn, shard, on, bh);
-        } else {
-            self.join_as(Near::new(), conn, shard, on, bh);
-        }
-    }
-
-    #[inline(always)]
-    fn join_as<L: Layout>(
-        &self,
-        layout: L,
-        conn: &Conn,
-        shard: u32,
-        on: &Memberships,
-        bh: &BhDisabled,
-    ) {
-        self.locked(shard, bh, || {
-            on.each(|link, number| {
-                let head = self.head::<L>(link, number);
-                // SAFETY: The lock is held; the entry is an object of the slab, not a template,
-                // and the caller sees to it that it is on no such list.
-                unsafe { link_in(layout, head, 0, link, conn.address(), 0) };
-            });
-        });
+        with_layout!(self, layout => self.on_each(layout, shard, on, bh, |head, link| {
+            // SAFETY: The lock is held; the entry is an object of the slab, not a template, and
+            // the caller sees to it that it is on no such list.
+            unsafe { link_in(layout, head, 0, link, conn.address(), false) };
+        }));
     }
 
     /// Takes an entry off the lists that it was put on.
     #[inline(always)]
     pub(crate) fn leave(&self, conn: &Conn, shard: u32, on: &Memberships, bh: &BhDisabled) {
-        if self.is_far {
-            self.leave_as(Far::new(), conn, shard, on, bh);
-        } else {
-            self.leave_as(Near::new(), conn, shard, on, bh);
-        }
+        with_layout!(self, layout => self.on_each(layout, shard, on, bh, |head, link| {
+            // SAFETY: The lock is held, and the caller has put the entry there.
+            unsafe { unlink(layout, head, link, conn.address()) };
+        }));
     }
 
+    /// Runs `act` for what leads to each list, with their lock held.
     #[inline(always)]
-    fn leave_as<L: Layout>(
+    fn on_each<L: Layout>(
         &self,
         layout: L,
-        conn: &Conn,
         shard: u32,
         on: &Memberships,
         bh: &BhDisabled,
+        act: impl Fn(*mut u8, Link),
     ) {
         self.locked(shard, bh, || {
-            on.each(|link, number| {
-                let head = self.head::<L>(link, number);
-                // SAFETY: The lock is held, and the caller has put the entry there.
-                unsafe { unlink(layout, head, link, conn.address()) };
-            });
+            on.each(|link, number| act(self.head(layout, link, number), link));
         });
     }
 }
@@ -371,25 +361,18 @@ impl Place {
     /// Goes to the beginning of a list of a piece.
     pub(crate) fn enter(&mut self, link: Link, number: Number, shard: u32) {
         self.quit();
-        let on = On {
+        with_layout!(self.lists, layout => {
+            let head = self.lists.head(layout, link, number);
+            // SAFETY: The lock is held, and the object is on no list.
+            self.lists.locked(shard, &BhDisabled::new(), || unsafe {
+                link_in(layout, head, 0, link, self.address(), true);
+            });
+        });
+        // INVARIANT: as just done.
+        self.on = Some(On {
             link,
             number,
             shard,
-        };
-        if self.lists.is_far {
-            self.enter_as(Far::new(), on);
-        } else {
-            self.enter_as(Near::new(), on);
-        }
-        // INVARIANT: as just done.
-        self.on = Some(on);
-    }
-
-    fn enter_as<L: Layout>(&self, layout: L, on: On) {
-        let head = self.lists.head::<L>(on.link, on.number);
-        // SAFETY: The lock is held, and the object is on no list.
-        self.lists.locked(on.shard, &BhDisabled::new(), || unsafe {
-            link_in(layout, head, 0, on.link, self.address(), L::MARK);
         });
     }
 
@@ -400,20 +383,15 @@ impl Place {
 
     /// Leaves its list.
     pub(crate) fn quit(&mut self) {
-        if let Some(on) = self.on.take() {
-            if self.lists.is_far {
-                self.quit_as(Far::new(), on);
-            } else {
-                self.quit_as(Near::new(), on);
-            }
-        }
-    }
-
-    fn quit_as<L: Layout>(&self, layout: L, on: On) {
-        let head = self.lists.head::<L>(on.link, on.number);
-        // SAFETY: The lock is held, and the caller says that the object is on that list.
-        self.lists.locked(on.shard, &BhDisabled::new(), || unsafe {
-            unlink(layout, head, on.link, self.address());
+        let Some(on) = self.on.take() else {
+            return;
+        };
+        with_layout!(self.lists, layout => {
+            let head = self.lists.head(layout, on.link, on.number);
+            // SAFETY: The lock is held; by the type invariants the object was on that list.
+            self.lists.locked(on.shard, &BhDisabled::new(), || unsafe {
+                unlink(layout, head, on.link, self.address());
+            });
         });
     }
 
@@ -421,11 +399,10 @@ impl Place {
     ///
     /// Looks at a number of objects that is bounded.
     pub(crate) fn find(&mut self, past: Option<&Conn>, wanted: impl Fn(&Conn) -> bool) -> Found {
-        match self.on {
-            None => Found::End,
-            Some(on) if self.lists.is_far => self.find_as(Far::new(), on, past, wanted),
-            Some(on) => self.find_as(Near::new(), on, past, wanted),
-        }
+        let Some(on) = self.on else {
+            return Found::End;
+        };
+        with_layout!(self.lists, layout => self.find_as(layout, on, past, wanted))
     }
 
     fn find_as<L: Layout>(
@@ -435,7 +412,7 @@ impl Place {
         past: Option<&Conn>,
         wanted: impl Fn(&Conn) -> bool,
     ) -> Found {
-        let head = self.lists.head::<L>(on.link, on.number);
+        let head = self.lists.head(layout, on.link, on.number);
         let (own, link) = (self.address(), on.link);
         let past = past.map_or(0, |conn| layout.number(conn.address()));
         self.lists.locked(on.shard, &BhDisabled::new(), || {
@@ -466,7 +443,7 @@ impl Place {
                 unsafe {
                     unlink(layout, head, link, own);
                     let behind = layout.next(at, link);
-                    link_in(layout, behind, layout.number(at), link, own, L::MARK);
+                    link_in(layout, behind, layout.number(at), link, own, true);
                 }
             }
             found
