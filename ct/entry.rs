@@ -79,6 +79,13 @@ pub(super) fn is_answered(conn: &Conn) -> bool {
         && !status.has(StatusBit::SeqAdjust)
 }
 
+/// Whether listings have an entry: not one that is there for a moment, for the answer to one packet
+/// to find its way back.
+#[inline]
+pub(super) fn is_shown(conn: &Conn) -> bool {
+    !conn.has(StatusBit::NatClash)
+}
+
 /// Whether nothing is left to be found out about a connection by a usual packet: it is
 /// [answered](is_answered), and assured.
 #[inline]

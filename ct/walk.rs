@@ -26,11 +26,14 @@ use crate::nf::{
     work, //
 };
 
-use super::table::{
-    self,
-    Phase,
-    Table,
-    CURRENT, //
+use super::{
+    entry,
+    table::{
+        self,
+        Phase,
+        Table,
+        CURRENT, //
+    }, //
 };
 
 /// How far a walk is: all smaller hashes are done.
@@ -259,8 +262,7 @@ impl Listing {
             let key = self.now.key(&conn);
             let here = key >= self.now.at && key.0 < cell.end;
             let nearer = best.as_ref().is_none_or(|(so_far, _)| key < *so_far);
-            // Not what is there for a moment, for an answer to find it.
-            let counts = conn.is_confirmed() && !conn.has(StatusBit::NatClash);
+            let counts = conn.is_confirmed() && entry::is_shown(&conn);
             if here && nearer && counts && !self.was_listed(&conn) {
                 best = Some((key, conn));
             }

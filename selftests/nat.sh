@@ -7,7 +7,7 @@
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-tap_begin nft ping
+tap_begin conntrack nft ping
 need_tracker
 setup_router
 for ns in "$C" "$R" "$S"; do
@@ -169,6 +169,8 @@ dnat() {
 	rules "${IP} daddr $RX tcp dport 8080 dnat to $SB:80" "" "oifname tos masquerade"
 	check "$FAMILY dnat and masquerade" tcp_comes_from "$RY,PORT" "$RX" 8080 lis
 	check "$FAMILY dnat: two that would look the same at the server" clash
+	check "$FAMILY dnat: two packets of one flow at once, to two servers" both_at_once
+	check "$FAMILY ... conntrack shows one entry" same "$SHOWN" 1
 	rules "${IP} daddr $RX tcp dport 8091 dnat to $CX:91" "" "ct status dnat oifname toc masquerade"
 	must listen own "$C" "$CA" 91
 	check "$FAMILY hairpin: a client by its own outer address" tcp_comes_from "$RX,PORT" "$RX" 8091 own
@@ -190,6 +192,27 @@ clash() {
 		must sendto cli "$RX" 5353 10 && must take srv && must peer srv &&
 		that "${ANSWER#*,} != $port" && must reply srv 12 && must 12 -- take cli && must peer cli &&
 		same "$ANSWER" "$RX,5353" && must close cli
+}
+
+# Two packets of a flow, both on their way before either is confirmed. The second has an entry that
+# lets its answer find its way back, for a second, and is not shown.
+both_at_once() {
+	next_port
+	SHOWN=
+	rules "${IP} daddr $RX udp dport 5353 dnat $NFT addr . port to numgen inc mod 2 map {
+			0 : $SA . 53, 1 : $SA . 54 }" "" "" \
+		"chain waiting { type filter hook forward priority 0; iifname toc meta l4proto udp queue num 5; }"
+	must queue q "$R" 5 && must udp cli "$C" $port "$CA" && must sendto cli "$RX" 5353 10 && must hold q &&
+		must sendto cli "$RX" 5353 11 && must hold q && grows 1 "$R" clashres both_go_on
+	local status=$?
+	t close q
+	t close cli
+	return $status
+}
+both_go_on() {
+	must verdict q accept && must verdict q accept &&
+		SHOWN=$(in_ns "$R" conntrack -L -p udp --sport $port 2>/dev/null | wc -l) &&
+		must 10 -- take srv && must 11 -- take srv54
 }
 
 redirect() {

@@ -177,7 +177,8 @@ impl Dump for Entries {
         while let Some(conn) = self.walk.next(&mut self.place, net, past.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, Why::TimedOut);
-            } else if filter::passes(&self.filter, &conn)
+            } else if entry::is_shown(&conn)
+                && filter::passes(&self.filter, &conn)
                 && tell(&conn, self.peer, flags, self.zero, 1, messages).is_err()
             {
                 return Progress::More;

@@ -36,6 +36,7 @@ use crate::nf::{
 use super::{
     super::{
         delete,
+        entry::is_shown,
         index,
         netns::NetState, //
     },
@@ -156,7 +157,7 @@ fn count(request: &Request<'_>) -> Result<Option<u32>> {
     let filter = Filter::of(&request.attributes(), family)?;
     let mut matching = 0_u32;
     index::for_each(request.net(), filter::scope(&filter), |conn| {
-        if !delete::is_due(conn) && filter::passes(&filter, conn) {
+        if !delete::is_due(conn) && is_shown(conn) && filter::passes(&filter, conn) {
             matching = matching.wrapping_add(1);
         }
     });
