@@ -75,6 +75,11 @@ const LEAST_LISTS: u32 = 8_192;
 const MOST_LISTS: u32 = 131_072;
 const ENTRIES_OF_A_LIST: u32 = 8;
 
+/// How many pieces there are for each processor, and at most. With few of them, processors that
+/// make connections meet in one; with many, who asks for some connections has more lists to look at.
+const PIECES_OF_A_CPU: u32 = 16;
+const MOST_PIECES: u32 = 512;
+
 /// The life of the lists.
 pub(super) struct Owner(());
 
@@ -85,7 +90,7 @@ impl Owner {
             let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
             factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
         }
-        let shards = net::cpus().saturating_mul(2).clamp(2, 64);
+        let shards = net::cpus().saturating_mul(PIECES_OF_A_CPU).min(MOST_PIECES);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
         let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));

@@ -95,14 +95,15 @@ sample() { # NAME ORDER...
 		END { for (f in count) print "sample", name, count[f], f }' $bench
 }
 
-# The table that each tracker has by default for so many: one bucket for a connection with the C
-# one, and with rust_ct what it finds itself.
-size=$((many > 131072 ? many : 131072))
-usual_size() {
+# The table that each tracker has by default on this machine, or for so many connections if they
+# are more: one bucket for each with the C one, and with rust_ct what it grows to itself.
+usual_size() { # CONNECTIONS
+	has_tracker || return 0
 	if [[ $tracker == rust_ct ]]; then
+		echo "$default" >$buckets
 		echo Y >/sys/module/rust_ct/parameters/auto_resize
 	else
-		echo $size >$buckets
+		echo $(($1 > default ? $1 : default)) >$buckets
 	fi
 }
 # For that it may need some seconds.
@@ -115,6 +116,7 @@ established() {
 	is_wanted "$1" || return
 	local round
 	turn "$1"
+	usual_size "$4"
 	order setup "$2" "$3" "$4"
 	order open
 	[[ $3 == tcp ]] || {
@@ -142,6 +144,7 @@ begun() {
 	local round
 	for ((round = 0; round < rounds; round++)); do
 		turn "$1"
+		((round)) || usual_size "$connections"
 		order setup "$2" "$3" "$connections"
 		cost "$1" open
 		if [[ $3 == tcp ]]; then
@@ -168,6 +171,7 @@ refused() { # NAME PROTOCOL ORDER FLOWS
 	is_wanted "$1" || return
 	local round
 	turn "$1"
+	usual_size "$4"
 	order setup ip udp "$4"
 	order open
 	settle
@@ -188,6 +192,7 @@ looked_up() { # NAME ORDER MISSED FLOWS
 	is_wanted "$1" && has_tracker || return
 	local round
 	turn "$1"
+	usual_size "$4"
 	order setup ip udp "$4"
 	order open
 	settle
@@ -210,6 +215,7 @@ memory() {
 	# that was allowed when the module was loaded
 	[[ $tracker != rust_ct ]] || head=4 lists=$((allowed * 2))
 	turn memory
+	usual_size "$many"
 	order setup ip udp "$many"
 	# The largest that rust_ct's table would grow to, beforehand: it might be counted as slab.
 	[[ $tracker != rust_ct ]] || echo $((many * 2)) >$buckets
@@ -219,7 +225,6 @@ memory() {
 	all=$((($(slab) - before) * 1024 + $(<$buckets) * head + lists))
 	echo "memory $(((all + many / 2) / many))"
 	flush
-	usual_size
 }
 
 # Entries end by themselves: what kernel workers need for one.
@@ -227,6 +232,7 @@ expired() {
 	is_wanted "$1" && has_tracker || return
 	local before _
 	turn "$1"
+	usual_size "$connections"
 	sleep 5
 	echo 3 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
 	order setup ip udp "$connections"
@@ -254,7 +260,7 @@ resized() { # NAME
 	is_wanted "$1" && has_tracker || return
 	local round
 	turn "$1"
-	echo "$size" >$buckets
+	echo "$many" >$buckets
 	order setup ip udp "$many"
 	order open
 	order answer
@@ -268,7 +274,7 @@ resized() { # NAME
 		echo "cost $1-without $(field median) $(field mean)"
 		lateness "$1-without"
 		order watch 32
-		echo $((round % 2 ? size : size * 2)) >$buckets
+		echo $((round % 2 ? many : many * 2)) >$buckets
 		order watched
 		echo "cost $1 $(field median) $(field mean)"
 		lateness "$1"
@@ -276,7 +282,6 @@ resized() { # NAME
 		entries "$1" "$many"
 	done
 	flush
-	usual_size
 }
 
 # So many entries end at once, and somebody watches.
@@ -284,6 +289,7 @@ collected() { # NAME
 	is_wanted "$1" && has_tracker || return
 	local _
 	turn "$1"
+	usual_size "$many"
 	echo 5 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
 	order setup ip udp "$many"
 	order open
@@ -303,6 +309,7 @@ counted() {
 	is_wanted "$1" || return
 	local round sum
 	turn "$1"
+	usual_size 1
 	! has_tracker || echo 1 >/proc/sys/net/netfilter/nf_conntrack_acct
 	order setup ip udp 1
 	order open
@@ -354,9 +361,8 @@ ip address add fd00::1/16 dev dummy0 nodad
 ip link set dummy0 up
 ip link set lo up
 if has_tracker; then
-	allowed=$(</proc/sys/net/netfilter/nf_conntrack_max)
+	allowed=$(</proc/sys/net/netfilter/nf_conntrack_max) default=$(<$buckets)
 	echo $((2 * (many > connections ? many : connections) + 100000)) >/proc/sys/net/netfilter/nf_conntrack_max
-	usual_size
 	# Where nobody works, the guest's time flies.
 	for timeout in udp_timeout udp_timeout_stream tcp_timeout_{syn_sent,syn_recv,last_ack,time_wait}; do
 		echo 10000 >/proc/sys/net/netfilter/nf_conntrack_$timeout
