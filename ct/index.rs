@@ -12,9 +12,9 @@
 //! more than the table for a moment, never less. What such a list gives is looked at again:
 //! lists are shared by what has the same hash.
 //!
-//! All lists are in some pieces, with a lock each, so that processors that make connections alike
-//! do not wait for each other. Which one an entry is in is told by where it lies in memory, so it
-//! takes one lock.
+//! All lists are in pieces, with a lock each, and an entry is in that of the processor that made it.
+//! So processors that make connections alike do not wait for each other; who takes connections of
+//! others out of the table may.
 
 use kernel::{
     prelude::*,
@@ -75,10 +75,8 @@ const LEAST_LISTS: u32 = 8_192;
 const MOST_LISTS: u32 = 131_072;
 const ENTRIES_OF_A_LIST: u32 = 8;
 
-/// How many pieces there are for each processor, and at most. With few of them, processors that
-/// make connections meet in one; with many, who asks for some connections has more lists to look at.
-const PIECES_OF_A_CPU: u32 = 16;
-const MOST_PIECES: u32 = 512;
+/// As many pieces there are at most: who asks for some connections looks at a list of each.
+const MOST_PIECES: u32 = 256;
 
 /// The life of the lists.
 pub(super) struct Owner(());
@@ -90,7 +88,7 @@ impl Owner {
             let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
             factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
         }
-        let shards = net::cpus().saturating_mul(PIECES_OF_A_CPU).min(MOST_PIECES);
+        let shards = net::cpus().min(MOST_PIECES);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
         let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));

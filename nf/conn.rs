@@ -135,7 +135,10 @@ pub(crate) enum StatusBit {
     Mirrored = 33,
 }
 
-const _: () = assert!(usize::BITS > StatusBit::Mirrored as u32);
+const _: () = assert!(MAKER_SHIFT > StatusBit::Mirrored as u32);
+
+/// Where in the status word the CPU is told that made an entry: in its highest 16 bits.
+pub(super) const MAKER_SHIFT: u32 = 48;
 
 /// A snapshot of `nf_conn.status`.
 #[derive(Clone, Copy)]
@@ -235,6 +238,13 @@ impl Conn {
     #[inline]
     pub(crate) fn has(&self, bit: StatusBit) -> bool {
         self.status().has(bit)
+    }
+
+    /// The CPU that made the entry, modulo 2^16.
+    #[inline]
+    pub(crate) fn maker(&self) -> u32 {
+        // CAST: 16 bits.
+        (self.status_word().load(Relaxed) >> MAKER_SHIFT) as u32
     }
 
     /// Sets a status bit.
@@ -705,7 +715,9 @@ impl Fresh {
             let conn = Conn::from_raw(raw);
             conn.set_reserved(None);
             conn.spare_word(Dir::Reply).store(saved, Relaxed);
-            let status = usize::from(one_zone) << StatusBit::Mirrored as u32;
+            // CAST: to a larger type.
+            let maker = bindings::rct_this_cpu() as usize;
+            let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | maker << MAKER_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())

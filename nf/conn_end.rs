@@ -21,7 +21,8 @@ use super::{
     bindings,
     conn::{
         Conn,
-        StatusBit, //
+        StatusBit,
+        MAKER_SHIFT, //
     },
     helper,
     net::Net,
@@ -34,7 +35,7 @@ use super::{
 const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
 const MASK: usize = 0xf;
 
-const _: () = assert!(SHIFT + MASK.count_ones() <= usize::BITS);
+const _: () = assert!(SHIFT + MASK.count_ones() <= MAKER_SHIFT);
 
 impl Conn {
     /// Says that the entry is dying, and why: a number below 16. Says whether this call did it:

@@ -96,6 +96,7 @@ void rct_stat_free(struct net *net);
 void rct_stat_add(struct net *net, unsigned long offset, u32 n);
 u32 rct_stat_read(struct net *net, unsigned int cpu, unsigned long offset);
 unsigned int rct_next_possible_cpu(unsigned int from);
+unsigned int rct_this_cpu(void);
 unsigned int rct_nr_cpu_ids(void);
 
 /* all namespaces, and a hold on one */

@@ -208,13 +208,10 @@ impl Lists {
         self.shard_mask.wrapping_add(1)
     }
 
-    /// The piece that an entry is in: those that one processor makes lie side by side.
+    /// The piece that an entry is in: that of the processor that made it.
     #[inline]
     pub(crate) fn shard_of(&self, conn: &Conn) -> u32 {
-        const PAGES: u32 = 14;
-        // CAST: the low bits are well mixed there.
-        let page = (conn.address() >> PAGES) as u32;
-        page.wrapping_mul(0x9e37_79b1) >> 16 & self.shard_mask
+        conn.maker() & self.shard_mask
     }
 
     /// A list of a piece, by the high bits of `hash`.
