@@ -135,10 +135,8 @@ pub(crate) enum StatusBit {
     Mirrored = 33,
 }
 
-const _: () = assert!(MAKER_SHIFT > StatusBit::Mirrored as u32);
-
 /// Where in the status word the CPU is told that made an entry: in its highest 16 bits.
-pub(super) const MAKER_SHIFT: u32 = 48;
+pub(super) const MAKER_SHIFT: u32 = usize::BITS - u16::BITS;
 
 /// A snapshot of `nf_conn.status`.
 #[derive(Clone, Copy)]

@@ -215,10 +215,13 @@ memory() {
 	# that was allowed when the module was loaded
 	[[ $tracker != rust_ct ]] || head=4 lists=$((allowed * 2))
 	turn memory
-	usual_size "$many"
 	order setup ip udp "$many"
-	# The largest that rust_ct's table would grow to, beforehand: it might be counted as slab.
-	[[ $tracker != rust_ct ]] || echo $((many * 2)) >$buckets
+	if [[ $tracker == rust_ct ]]; then
+		# The largest that its table would grow to, beforehand: it might be counted as slab.
+		echo $((many * 2)) >$buckets
+	else
+		usual_size "$many"
+	fi
 	before=$(slab)
 	order open
 	entries memory "$many"
