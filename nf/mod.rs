@@ -4,7 +4,7 @@
 //! stack and C code share with a connection tracker.
 //!
 //! It knows no policy, and nothing of protocols. All unsafe code of the module is here
-//! and in the C-callable doors (`ct/abi.rs`).
+//! and in the C-callable doors (`ct/abi`, `nat/abi`).
 
 pub(crate) mod attr;
 mod bag;
