@@ -121,9 +121,25 @@ static const struct proc_ops operations = {
 	.proc_write = begin_anew,
 };
 
-static int __init start(void)
+/*
+ * The function may begin with the jump of a static key ("is this no virtual machine?"), where no
+ * probe can be. In a virtual machine that does nothing, and what is behind its two bytes follows.
+ */
+static int __init place_probe(void)
 {
 	int error = register_kprobe(&probe);
+
+	if (error == -EINVAL) {
+		probe.addr = NULL;
+		probe.offset = 2;
+		error = register_kprobe(&probe);
+	}
+	return error;
+}
+
+static int __init start(void)
+{
+	int error = place_probe();
 
 	if (error)
 		return error;
