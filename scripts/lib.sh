@@ -144,7 +144,8 @@ follow_output() { # FOLDER PID
 # User-Mode Linux is compiled for the large code model. Clang puts data of that into sections
 # (.ldata, .lbss) which the kernel's linker script has no place for, so that lockdep does not
 # take it for the kernel's own, and switches itself off, and kmemleak does not search it.
-readonly UML_ARGUMENTS=(ARCH=um KCFLAGS=-Xclang=-mlarge-data-threshold=2147483647)
+readonly UML_FLAG=-Xclang=-mlarge-data-threshold=2147483647
+readonly UML_ARGUMENTS=(ARCH=um "KCFLAGS=$UML_FLAG")
 
 # What the kernel's make must be told, beyond the compiler, to build in a folder.
 arch_arguments() { # FOLDER
