@@ -136,7 +136,8 @@ def name_of(error):
     return errno.errorcode.get(error, str(error)) if error else "ok"
 
 
-ROUNDED = (0, 10, 30, 60, 100, 120, 180, 300, 432000, 1 << 24)
+# The last are the longest that there can be, with a tick of 4 ms and of 10 ms.
+ROUNDED = (0, 10, 30, 60, 100, 120, 180, 300, 432000, 1 << 24, 1 << 25)
 
 
 def render(data, subsystem=CT, path=()):
