@@ -30,7 +30,8 @@ for ((i = 0; i < connections; i++)); do
 	must connected -- connect "c$i" "$C" $S4 80 "sport=$((20000 + i))"
 	must accept "s$i" l
 done
-# UDP both ways, and again after two seconds: a stream.
+# UDP both ways, and again after two seconds: a stream. It has nothing to say after that.
+set_ct "$R" udp_timeout_stream 600
 both_ways() {
 	must inject c udp $X4,30000 $Y4,53 len=10
 	must inject s udp $Y4,53 $X4,30000 len=10
