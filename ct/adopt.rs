@@ -34,6 +34,9 @@ use crate::{
             Dir,
             StatusBit, //
         },
+        endpoint::Endpoint,
+        hook::Family,
+        local_ports::Transport,
         net::Net,
         params,
         rcu::{
@@ -43,7 +46,6 @@ use crate::{
         },
         sockets::{
             self,
-            End,
             Seen,
             Socket, //
         },
@@ -58,10 +60,7 @@ use crate::{
             Side, //
         },
         tcp,
-        tuple::{
-            protocol,
-            IPV6, //
-        },
+        tuple::protocol,
         udp, //
     },
 };
@@ -132,44 +131,47 @@ fn adopt(net: Option<&Net>) {
     }
 }
 
-/// Who opened the socket's connection.
-fn opener(socket: &Socket, known: &adopt::Socket, ends: &Ends, rcu: Rcu<'_>) -> Opener {
-    let is_ipv6 = ends.l3num == IPV6;
-    let end = |address, port| End {
-        address,
-        port,
-        is_ipv6,
-    };
+/// Who opened the socket's connection. [`None`]: it is of no protocol that we know sockets of.
+fn opener(socket: &Socket, known: &adopt::Socket, ends: &Ends, rcu: Rcu<'_>) -> Option<Opener> {
     let (chosen, bound) = socket.port_history();
-    let is_tcp = known.protocol == protocol::TCP;
+    let (family, transport) = (
+        Family::from_number(ends.l3num)?,
+        Transport::of(known.protocol)?,
+    );
+    let end = |address, port: u16| Endpoint {
+        address,
+        port: port.to_be_bytes(),
+    };
     let hints = Hints {
         chosen,
         bound,
         listener: socket.has_listener(
-            &end(ends.remote, ends.remote_port),
+            family,
+            transport,
             &end(ends.local, ends.local_port),
-            is_tcp,
+            &end(ends.remote, ends.remote_port),
             rcu,
         ),
         range: sockets::local_port_range(socket.net()),
     };
-    if is_tcp {
-        adopt::tcp_opener(known.state, &hints, ends)
-    } else {
-        adopt::udp_opener(&hints, ends)
-    }
+    Some(match transport {
+        Transport::Tcp => adopt::tcp_opener(known.state, &hints, ends),
+        Transport::Udp => adopt::udp_opener(&hints, ends),
+    })
 }
 
 fn consider(socket: &Socket, is_last: bool) -> Outcome {
     let rcu = RcuGuard::new();
     let glance: adopt::Socket = socket.glance();
-    let Some(ends) = glance.ends().filter(|_| adopt::is_known(glance.protocol)) else {
+    let Some(ends) = glance.ends() else {
         return Outcome::Passed;
     };
     if !hooks::are_on(socket.net(), ends.l3num) {
         return Outcome::Passed;
     }
-    let opener = opener(socket, &glance, &ends, rcu.token());
+    let Some(opener) = opener(socket, &glance, &ends, rcu.token()) else {
+        return Outcome::Passed;
+    };
     socket.stand_still(|known: adopt::Socket| {
         if known.busy != 0 && !is_last {
             return Outcome::Busy;

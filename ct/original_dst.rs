@@ -5,8 +5,8 @@
 use crate::{
     nf::{
         conn::Dir,
+        endpoint::Endpoint,
         hook::Family,
-        local_ports::End,
         net::Net,
         original_dst::Origin,
         rcu::RcuGuard, //
@@ -30,9 +30,9 @@ impl Origin for KnownFromTable {
         net: &Net,
         family: Family,
         protocol: u8,
-        local: &End,
-        peer: &End,
-    ) -> Option<End> {
+        local: &Endpoint,
+        peer: &Endpoint,
+    ) -> Option<Endpoint> {
         let key = L4Key {
             src: local.port,
             dst: peer.port,
@@ -47,7 +47,7 @@ impl Origin for KnownFromTable {
         let section = RcuGuard::new();
         let (conn, _) = table::find_tuple(net, &tuple, section.token())?;
         let original = entry::tuple(&conn, Dir::Original);
-        Some(End {
+        Some(Endpoint {
             address: original.dst,
             port: original.dst_key,
         })

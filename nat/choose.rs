@@ -28,10 +28,10 @@ use crate::{
             Status,
             StatusBit, //
         },
+        endpoint::Endpoint,
         hook::Family,
         local_ports::{
             Bound,
-            End,
             Transport, //
         },
         nat::Unconfirmed,
@@ -226,23 +226,21 @@ impl View<'_, '_> {
     /// Whether the port is one that a socket of this machine uses, other than that from which
     /// the packet comes.
     fn is_used_locally(&self, tuple: &Tuple) -> bool {
-        let transport = match tuple.protonum {
-            protocol::TCP => Transport::Tcp,
-            protocol::UDP => Transport::Udp,
-            _ => return false,
-        };
         let net = self.conn.net();
-        let Some(family) = Family::from_number(tuple.l3num) else {
+        let (Some(family), Some(transport)) = (
+            Family::from_number(tuple.l3num),
+            Transport::of(tuple.protonum),
+        ) else {
             return false;
         };
         if !self.state.avoids_local() || !net.is_local(family, &tuple.src, self.rcu) {
             return false;
         }
-        let local = End {
+        let local = Endpoint {
             address: tuple.src,
             port: tuple.src_key,
         };
-        let remote = End {
+        let remote = Endpoint {
             address: tuple.dst,
             port: tuple.dst_key,
         };

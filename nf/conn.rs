@@ -29,10 +29,7 @@ use core::{
 
 use kernel::{
     sync::{
-        aref::{
-            ARef,
-            AlwaysRefCounted, //
-        },
+        aref::AlwaysRefCounted,
         atomic::{
             Atomic,
             Relaxed, //
@@ -43,15 +40,19 @@ use kernel::{
 
 use super::{
     bindings,
-    conn_end,
     ext::ExtSet,
     net::Net,
-    rcu::Rcu,
-    slab,
     time::jiffies32, //
 };
 
-pub(crate) use super::conn_end::Doomed;
+pub(crate) use super::{
+    conn_end::Doomed,
+    conn_fresh::Fresh,
+    conn_stale::{
+        Get,
+        Stale, //
+    },
+};
 
 /// A type of ours that has the same bytes as a C type.
 ///
@@ -310,11 +311,11 @@ impl Conn {
         unsafe { core::mem::transmute_copy(&words) }
     }
 
-    /// The tuple as five native words, in memory order.
+    /// The tuple as five native words, in memory order. Where it may be overwritten meanwhile, every
+    /// word is one that was there at some time, and the whole may be a mix.
     #[inline]
     pub(crate) fn tuple_words(&self, dir: Dir) -> [u64; 5] {
-        // SAFETY: The entry is valid.
-        unsafe { load_tuple(self.raw(), dir) }
+        core::array::from_fn(|index| self.tuple_word(dir, index))
     }
 
     /// One of those words: below five.
@@ -327,8 +328,13 @@ impl Conn {
     /// The zone.
     #[inline]
     pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
-        // SAFETY: The entry is valid.
-        unsafe { load_zone(self.raw()) }
+        const { assert!(offset_of!(bindings::nf_conn, zone) % 4 == 0) };
+        const { assert!(size_of::<bindings::nf_conntrack_zone>() == 4) };
+        // SAFETY: Valid, aligned as asserted, and accessed atomically.
+        let zone = unsafe { Atomic::<u32>::from_ptr(addr_of_mut!((*self.raw()).zone).cast()) };
+        let word = zone.load(Relaxed);
+        // SAFETY: By the trait's contract any four bytes are a `Z`.
+        unsafe { core::mem::transmute_copy(&word) }
     }
 
     /// The namespace.
@@ -484,7 +490,7 @@ impl Conn {
     /// The word of a tuple's node that our chains do not use. Of an entry in the table it may be a
     /// link of a list (see [`super::object`]).
     #[inline]
-    fn spare_word(&self, dir: Dir) -> &Atomic<u64> {
+    pub(super) fn spare_word(&self, dir: Dir) -> &Atomic<u64> {
         // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.
         unsafe {
             let pprev = addr_of_mut!((*self.raw()).tuplehash[dir as usize].hnnode.pprev);
@@ -503,7 +509,11 @@ fn expired(timeout: u32) -> bool {
 ///
 /// `conn` points to memory that is, or was, an entry.
 #[inline]
-unsafe fn tuple_word<'a>(conn: *mut bindings::nf_conn, dir: Dir, index: usize) -> &'a Atomic<u64> {
+pub(super) unsafe fn tuple_word<'a>(
+    conn: *mut bindings::nf_conn,
+    dir: Dir,
+    index: usize,
+) -> &'a Atomic<u64> {
     const TUPLES: usize = offset_of!(bindings::nf_conn, tuplehash)
         + offset_of!(bindings::nf_conntrack_tuple_hash, tuple);
     const { assert!(TUPLES % 8 == 0) };
@@ -516,18 +526,6 @@ unsafe fn tuple_word<'a>(conn: *mut bindings::nf_conn, dir: Dir, index: usize) -
     unsafe { Atomic::from_ptr(conn.byte_add(offset).cast()) }
 }
 
-/// Reads a tuple that may be overwritten meanwhile: every word is one that was there at
-/// some time, the whole may be a mix.
-///
-/// # Safety
-///
-/// `conn` points to memory that is, or was, an entry, and that is type-stable.
-#[inline]
-unsafe fn load_tuple(conn: *mut bindings::nf_conn, dir: Dir) -> [u64; 5] {
-    // SAFETY: The caller's promise.
-    core::array::from_fn(|index| unsafe { tuple_word(conn, dir, index) }.load(Relaxed))
-}
-
 /// Replaces the reply tuple, word by word.
 ///
 /// # Safety
@@ -537,258 +535,5 @@ pub(super) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5]) 
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: The caller's promise.
         unsafe { tuple_word(conn, Dir::Reply, index) }.store(word, Relaxed);
-    }
-}
-
-/// # Safety
-///
-/// As for [`load_tuple`].
-#[inline]
-unsafe fn load_zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
-    conn: *mut bindings::nf_conn,
-) -> Z {
-    const { assert!(offset_of!(bindings::nf_conn, zone) % 4 == 0) };
-    const { assert!(size_of::<bindings::nf_conntrack_zone>() == 4) };
-    // SAFETY: Valid, aligned as asserted, and accessed atomically.
-    let word = unsafe { Atomic::<u32>::from_ptr(addr_of_mut!((*conn).zone).cast()) }.load(Relaxed);
-    // SAFETY: By the trait's contract any four bytes are a `Z`.
-    unsafe { core::mem::transmute_copy(&word) }
-}
-
-/// Something found on a chain: certainly an entry's memory, possibly no longer the entry
-/// that was looked for.
-///
-/// It gives out only what may be read in passing. The one way to a `&Conn` is
-/// [`Stale::get_if`], which takes a reference and then asks again.
-///
-/// # Invariants
-///
-/// `conn` points into the entries' slab; the memory stays type-stable for `'r`.
-#[derive(Clone, Copy)]
-pub(crate) struct Stale<'r> {
-    conn: NonNull<bindings::nf_conn>,
-    dir: Dir,
-    rcu: Rcu<'r>,
-}
-
-/// What came of [`Stale::get_if`].
-pub(crate) enum Get {
-    /// A reference to the entry that was looked for.
-    Hit(ARef<Conn>),
-    /// The memory became another entry meanwhile; the reference to that was given back.
-    Recycled,
-    /// The entry is being freed.
-    Dead,
-}
-
-impl<'r> Stale<'r> {
-    /// # Safety
-    ///
-    /// `conn` was linked to a chain of entries during the section `rcu`.
-    #[inline]
-    pub(super) unsafe fn new(conn: NonNull<bindings::nf_conn>, dir: Dir, rcu: Rcu<'r>) -> Self {
-        // INVARIANT: the caller's promise; the slab is type-stable under RCU.
-        Self { conn, dir, rcu }
-    }
-
-    /// The section that it was found in.
-    #[inline]
-    pub(crate) fn rcu(&self) -> Rcu<'r> {
-        self.rcu
-    }
-
-    /// Which of its tuples stands on the chain.
-    #[inline]
-    pub(crate) fn dir(&self) -> Dir {
-        self.dir
-    }
-
-    /// The words of a tuple.
-    #[inline]
-    pub(crate) fn tuple_words(&self, dir: Dir) -> [u64; 5] {
-        // SAFETY: By the type invariants.
-        unsafe { load_tuple(self.conn.as_ptr(), dir) }
-    }
-
-    /// One of those words: below five.
-    #[inline]
-    pub(crate) fn tuple_word(&self, dir: Dir, index: usize) -> u64 {
-        self.peek().tuple_word(dir, index)
-    }
-
-    /// The zone.
-    #[inline]
-    pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
-        // SAFETY: By the type invariants.
-        unsafe { load_zone(self.conn.as_ptr()) }
-    }
-
-    #[inline]
-    fn peek(&self) -> &Conn {
-        // SAFETY: The memory is an entry's; the callers below read atomic fields only, and
-        // expect that they may belong to another entry by now.
-        unsafe { Conn::from_raw(self.conn.as_ptr()) }
-    }
-
-    /// The status bits.
-    #[inline]
-    pub(crate) fn status(&self) -> Status {
-        self.peek().status()
-    }
-
-    /// Whether its time is over.
-    #[inline]
-    pub(crate) fn is_expired(&self) -> bool {
-        self.peek().is_expired()
-    }
-
-    /// The jiffies left.
-    pub(crate) fn remaining(&self) -> u32 {
-        self.peek().remaining()
-    }
-
-    /// Whether it belongs to `net`.
-    #[inline]
-    pub(crate) fn is_in(&self, net: &Net) -> bool {
-        // SAFETY: Reads the pointer, does not follow it.
-        let its = unsafe { bindings::rct_ct_net(self.conn.as_ptr()) };
-        core::ptr::eq(its, net.raw())
-    }
-
-    /// Takes a reference, if the entry still is what `same` says it has to be.
-    #[inline(always)]
-    pub(crate) fn get_if(self, same: impl FnOnce(&Self) -> bool) -> Get {
-        // SAFETY: By the type invariants the count is one of an entry. It cannot come back
-        // from zero, because only `Fresh::publish` sets it anew.
-        if !unsafe { bindings::rct_ct_get_not_zero(self.conn.as_ptr()) } {
-            return Get::Dead;
-        }
-        // SAFETY: A barrier: what `same` reads is read after the count was raised. With the
-        // reference held the entry cannot turn into another one any more.
-        unsafe { bindings::rct_smp_acquire_after_ctrl_dep() };
-        // SAFETY: The reference was just taken; the type is transparent.
-        let entry = unsafe { ARef::from_raw(self.conn.cast::<Conn>()) };
-        if same(&self) {
-            Get::Hit(entry)
-        } else {
-            Get::Recycled
-        }
-    }
-}
-
-/// An entry that only its maker knows.
-///
-/// # Invariants
-///
-/// `0` points to an initialised entry whose reference count is zero, so that nobody who
-/// still finds the memory's former entry can take a reference.
-#[must_use = "the entry is freed when this is dropped"]
-pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
-
-impl Fresh {
-    /// Allocates an entry, in atomic context, for the tuples with these words, original and reply;
-    /// `one_zone` says whether both are in the same zone. `saved` is kept until it is confirmed.
-    ///
-    /// [`None`]: no memory.
-    #[inline]
-    pub(crate) fn new<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
-        net: &Net,
-        zone: Z,
-        [original, reply]: [&[u64; 5]; 2],
-        one_zone: bool,
-        saved: u64,
-    ) -> Option<Self> {
-        let conn = slab::allocate()?;
-        let raw = conn.as_ptr();
-
-        // SAFETY: The memory is ours. Readers that still walk over its former entry may look
-        // at it, which is why what they look at is written atomically.
-        unsafe {
-            bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
-            for (dir, words) in [(Dir::Original, original), (Dir::Reply, reply)] {
-                for (index, word) in words.iter().enumerate() {
-                    tuple_word(raw, dir, index).store(*word, Relaxed);
-                }
-            }
-            let conn = Conn::from_raw(raw);
-            conn.set_reserved(None);
-            conn.spare_word(Dir::Reply).store(saved, Relaxed);
-            // CAST: to a larger type.
-            let maker = bindings::rct_this_cpu() as usize;
-            let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | maker << MAKER_SHIFT;
-            Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
-            Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
-            Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
-                .store(core::mem::transmute_copy(&zone), Relaxed);
-            bindings::rct_ct_set_net(raw, net.raw());
-            let tail = bindings::RCT_CONN_INIT_OFFSET;
-            raw.cast::<u8>()
-                .add(tail)
-                .write_bytes(0, size_of::<bindings::nf_conn>() - tail);
-            bindings::rct_ct_set_use(raw, 0);
-        }
-        // INVARIANT: initialised, count zero.
-        Some(Self(conn))
-    }
-
-    #[inline]
-    pub(super) fn raw(&mut self) -> *mut bindings::nf_conn {
-        self.0.as_ptr()
-    }
-
-    /// The entry, to look at.
-    pub(crate) fn conn(&self) -> &Conn {
-        // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.0.as_ptr()) }
-    }
-
-    /// The connection was expected by `master`, whose marks it takes over.
-    pub(crate) fn set_master(&mut self, master: ARef<Conn>) {
-        // SAFETY: By the type invariants nobody else uses the fields. The master's marks may
-        // change at any time, and are single words.
-        unsafe {
-            let raw = self.0.as_ptr();
-            #[cfg(CONFIG_NF_CONNTRACK_MARK)]
-            {
-                (*raw).mark = master.mark();
-            }
-            #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
-            {
-                (*raw).secmark = master.secmark();
-            }
-        }
-        self.set_master_only(master);
-    }
-
-    /// [`Fresh::set_master`], but the marks stay as they are.
-    pub(crate) fn set_master_only(&mut self, master: ARef<Conn>) {
-        self.conn().set(StatusBit::Expected);
-        // SAFETY: By the type invariants nobody else uses the field.
-        let place = unsafe { &mut *addr_of_mut!((*self.0.as_ptr()).master) };
-        let old = core::mem::replace(place, ARef::into_raw(master).as_ptr().cast());
-        // SAFETY: The pointer owned a reference.
-        drop(NonNull::new(old).map(|old| unsafe { ARef::<Conn>::from_raw(old.cast()) }));
-    }
-
-    /// Makes the entry shareable, with one reference.
-    #[inline]
-    pub(crate) fn publish(self) -> ARef<Conn> {
-        let conn = self.0;
-        core::mem::forget(self);
-        // SAFETY: Whoever meets the raised count sees a cleared status (in particular no
-        // CONFIRMED of the memory's former entry) and the right namespace.
-        unsafe {
-            bindings::rct_smp_wmb();
-            bindings::rct_ct_set_use(conn.as_ptr(), 1);
-        }
-        // SAFETY: This is the one reference.
-        unsafe { ARef::from_raw(conn.cast()) }
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants the entry is ours and was never shared.
-        unsafe { conn_end::free(self.0) };
     }
 }

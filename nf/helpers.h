@@ -355,12 +355,6 @@ void rct_tcp_sock_read(const struct sock *sk, struct rct_socket *to);
 void rct_tcp_tw_read(const struct sock *sk, struct rct_socket *to);
 void rct_tcp_request_read(const struct sock *sk, struct rct_socket *to);
 void rct_local_port_range(const struct net *net, u16 *low, u16 *high);
-bool rct_tcp_listens_ipv4(struct net *net, const u8 *remote, u16 remote_port,
-			  const u8 *local, u16 local_port, int device);
-bool rct_tcp_listens_ipv6(struct net *net, const u8 *remote, u16 remote_port,
-			  const u8 *local, u16 local_port, int device);
-bool rct_udp_listens_ipv4(struct net *net, const u8 *local, u16 local_port, int device);
-bool rct_udp_listens_ipv6(struct net *net, const u8 *local, u16 local_port, int device);
 
 /* module parameters, defined in exports.c; the table's doors for them, in ct/abi.rs */
 extern bool rct_param_enable_hooks;
@@ -393,16 +387,17 @@ bool rct_ipv6_is_local(struct net *net, const struct in6_addr *address);
 struct sock *rct_tcp4_connected(const struct net *net, __be32 remote, __be16 remote_port,
 				__be32 local, u16 local_port);
 struct sock *rct_tcp4_listener(const struct net *net, __be32 remote, __be16 remote_port,
-			       __be32 local, u16 local_port);
+			       __be32 local, u16 local_port, int device);
 struct sock *rct_tcp6_connected(const struct net *net, const struct in6_addr *remote,
 				__be16 remote_port, const struct in6_addr *local, u16 local_port);
 struct sock *rct_tcp6_listener(const struct net *net, const struct in6_addr *remote,
-			       __be16 remote_port, const struct in6_addr *local, u16 local_port);
+			       __be16 remote_port, const struct in6_addr *local, u16 local_port,
+			       int device);
 struct sock *rct_udp4_receiver(const struct net *net, __be32 remote, __be16 remote_port,
-			       __be32 local, __be16 local_port);
+			       __be32 local, __be16 local_port, int device);
 struct sock *rct_udp6_receiver(const struct net *net, const struct in6_addr *remote,
 			       __be16 remote_port, const struct in6_addr *local,
-			       __be16 local_port);
+			       __be16 local_port, int device);
 u16 rct_sock_port(const struct sock *sk);
 __be32 rct_sock_ipv4(const struct sock *sk);
 struct in6_addr rct_sock_ipv6(const struct sock *sk);

@@ -15,44 +15,28 @@ use core::{
 
 use super::{
     bindings,
+    endpoint::Endpoint,
     hook::Family,
     net::Net,
     rcu::Rcu, //
 };
-
-/// An address and a port, both in network byte order; an IPv4 address ends in zeroes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
-    /// The address.
-    pub(crate) address: [u8; 16],
-    /// The port.
-    pub(crate) port: [u8; 2],
-}
-
-impl End {
-    fn ipv4(&self) -> u32 {
-        let [a, b, c, d, ..] = self.address;
-        u32::from_ne_bytes([a, b, c, d])
-    }
-
-    fn ipv6(&self) -> *const bindings::in6_addr {
-        self.address.as_ptr().cast()
-    }
-
-    fn network_port(&self) -> u16 {
-        u16::from_ne_bytes(self.port)
-    }
-
-    fn host_port(&self) -> u16 {
-        u16::from_be_bytes(self.port)
-    }
-}
 
 /// The protocols whose sockets can be asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp,
     Udp,
+}
+
+impl Transport {
+    /// The one with an IP protocol number.
+    pub(crate) fn of(protonum: u8) -> Option<Self> {
+        match u32::from(protonum) {
+            bindings::IPPROTO_TCP => Some(Self::Tcp),
+            bindings::IPPROTO_UDP => Some(Self::Udp),
+            _ => None,
+        }
+    }
 }
 
 /// Where a socket takes packets.
@@ -63,6 +47,9 @@ pub(crate) struct Bound {
     /// The port, in network byte order.
     pub(crate) port: [u8; 2],
 }
+
+/// Whatever device a packet comes through, but for those of a VRF.
+pub(super) const ANY_DEVICE: i32 = 0;
 
 /// A socket that was found.
 ///
@@ -103,7 +90,7 @@ impl Net {
 
     /// Whether an address is one of this machine's.
     pub(crate) fn is_local(&self, family: Family, address: &[u8; 16], _rcu: Rcu<'_>) -> bool {
-        let end = End {
+        let end = Endpoint {
             address: *address,
             port: [0; 2],
         };
@@ -125,75 +112,15 @@ impl Net {
         &self,
         family: Family,
         transport: Transport,
-        local: &End,
-        remote: &End,
+        local: &Endpoint,
+        remote: &Endpoint,
         is_own: &dyn Fn(Bound) -> bool,
-        _rcu: Rcu<'_>,
+        rcu: Rcu<'_>,
     ) -> bool {
-        let net = self.raw();
-        // SAFETY: By the type invariants, under RCU; the addresses are valid for the calls.
-        let (connected, open) = unsafe {
-            match (transport, family) {
-                (Transport::Tcp, Family::Ipv4) => (
-                    bindings::rct_tcp4_connected(
-                        net,
-                        remote.ipv4(),
-                        remote.network_port(),
-                        local.ipv4(),
-                        local.host_port(),
-                    ),
-                    bindings::rct_tcp4_listener(
-                        net,
-                        remote.ipv4(),
-                        remote.network_port(),
-                        local.ipv4(),
-                        local.host_port(),
-                    ),
-                ),
-                (Transport::Tcp, Family::Ipv6) => (
-                    bindings::rct_tcp6_connected(
-                        net,
-                        remote.ipv6(),
-                        remote.network_port(),
-                        local.ipv6(),
-                        local.host_port(),
-                    ),
-                    bindings::rct_tcp6_listener(
-                        net,
-                        remote.ipv6(),
-                        remote.network_port(),
-                        local.ipv6(),
-                        local.host_port(),
-                    ),
-                ),
-                (Transport::Udp, Family::Ipv4) => (
-                    core::ptr::null_mut(),
-                    bindings::rct_udp4_receiver(
-                        net,
-                        remote.ipv4(),
-                        remote.network_port(),
-                        local.ipv4(),
-                        local.network_port(),
-                    ),
-                ),
-                (Transport::Udp, Family::Ipv6) => (
-                    core::ptr::null_mut(),
-                    bindings::rct_udp6_receiver(
-                        net,
-                        remote.ipv6(),
-                        remote.network_port(),
-                        local.ipv6(),
-                        local.network_port(),
-                    ),
-                ),
-            }
-        };
-        if !connected.is_null() {
-            // SAFETY: Whoever finds a connected socket gets a reference.
-            unsafe { bindings::sock_gen_put(connected) };
+        if transport == Transport::Tcp && self.is_connected(family, local, remote) {
             return true;
         }
-        if let Some(open) = NonNull::new(open) {
+        if let Some(open) = self.receiver(family, transport, local, remote, ANY_DEVICE, rcu) {
             // INVARIANT: Under RCU the socket stays.
             if !is_own(Socket(open).bound(family)) {
                 return true;
@@ -202,8 +129,93 @@ impl Net {
         transport == Transport::Tcp && self.port_is_bound(family, local, is_own)
     }
 
+    /// Whether a TCP socket has this four-tuple.
+    fn is_connected(&self, family: Family, local: &Endpoint, remote: &Endpoint) -> bool {
+        let (net, remote_port, local_port) = (self.raw(), remote.network_port(), local.host_port());
+        // SAFETY: By the type invariants; the addresses are valid for the calls.
+        let found = unsafe {
+            match family {
+                Family::Ipv4 => bindings::rct_tcp4_connected(
+                    net,
+                    remote.ipv4(),
+                    remote_port,
+                    local.ipv4(),
+                    local_port,
+                ),
+                Family::Ipv6 => bindings::rct_tcp6_connected(
+                    net,
+                    remote.ipv6(),
+                    remote_port,
+                    local.ipv6(),
+                    local_port,
+                ),
+            }
+        };
+        if !found.is_null() {
+            // SAFETY: Whoever finds a connected socket gets a reference.
+            unsafe { bindings::sock_gen_put(found) };
+        }
+        !found.is_null()
+    }
+
+    /// The socket that takes what comes from `remote` to `local` through a device (by its index, or
+    /// [`ANY_DEVICE`]): of TCP, one that listens. It stays as long as the section.
+    pub(super) fn receiver(
+        &self,
+        family: Family,
+        transport: Transport,
+        local: &Endpoint,
+        remote: &Endpoint,
+        device: i32,
+        _rcu: Rcu<'_>,
+    ) -> Option<NonNull<bindings::sock>> {
+        let (net, remote_port) = (self.raw(), remote.network_port());
+        // SAFETY: By the type invariants, under RCU; the addresses are valid for the calls.
+        NonNull::new(unsafe {
+            match (transport, family) {
+                (Transport::Tcp, Family::Ipv4) => bindings::rct_tcp4_listener(
+                    net,
+                    remote.ipv4(),
+                    remote_port,
+                    local.ipv4(),
+                    local.host_port(),
+                    device,
+                ),
+                (Transport::Tcp, Family::Ipv6) => bindings::rct_tcp6_listener(
+                    net,
+                    remote.ipv6(),
+                    remote_port,
+                    local.ipv6(),
+                    local.host_port(),
+                    device,
+                ),
+                (Transport::Udp, Family::Ipv4) => bindings::rct_udp4_receiver(
+                    net,
+                    remote.ipv4(),
+                    remote_port,
+                    local.ipv4(),
+                    local.network_port(),
+                    device,
+                ),
+                (Transport::Udp, Family::Ipv6) => bindings::rct_udp6_receiver(
+                    net,
+                    remote.ipv6(),
+                    remote_port,
+                    local.ipv6(),
+                    local.network_port(),
+                    device,
+                ),
+            }
+        })
+    }
+
     /// Whether a TCP socket is bound there that is not connected.
-    fn port_is_bound(&self, family: Family, local: &End, is_own: &dyn Fn(Bound) -> bool) -> bool {
+    fn port_is_bound(
+        &self,
+        family: Family,
+        local: &Endpoint,
+        is_own: &dyn Fn(Bound) -> bool,
+    ) -> bool {
         let mut question = Question {
             family,
             local,
@@ -230,7 +242,7 @@ const MOST_SOCKETS: u32 = 64;
 
 struct Question<'a> {
     family: Family,
-    local: &'a End,
+    local: &'a Endpoint,
     is_own: &'a dyn Fn(Bound) -> bool,
     left: u32,
     found: bool,

@@ -23,16 +23,21 @@ use kernel::{
 
 use super::{
     bindings,
+    endpoint::Endpoint,
     hook::Family,
-    local_ports::End,
     net::Net, //
 };
 
 /// Who knows where a connection wanted to go.
 pub(crate) trait Origin: 'static {
     /// Where the peer of a socket wanted to go. [`None`]: nobody knows the connection.
-    fn destination(net: &Net, family: Family, protocol: u8, local: &End, peer: &End)
-        -> Option<End>;
+    fn destination(
+        net: &Net,
+        family: Family,
+        protocol: u8,
+        local: &Endpoint,
+        peer: &Endpoint,
+    ) -> Option<Endpoint>;
 }
 
 /// What the kernel links into its list.
@@ -115,7 +120,7 @@ trait Form {
     /// # Safety
     ///
     /// `sock` is a socket of the family.
-    unsafe fn write(sock: *mut bindings::sock, end: &End, to: &mut [u8]) -> Option<()>;
+    unsafe fn write(sock: *mut bindings::sock, end: &Endpoint, to: &mut [u8]) -> Option<()>;
 }
 
 struct Ipv4;
@@ -138,7 +143,7 @@ impl Form for Ipv4 {
         })
     }
 
-    unsafe fn write(_sock: *mut bindings::sock, end: &End, to: &mut [u8]) -> Option<()> {
+    unsafe fn write(_sock: *mut bindings::sock, end: &Endpoint, to: &mut [u8]) -> Option<()> {
         // CAST: a small number.
         put(to, 0, &(bindings::RCT_AF_INET as u16).to_ne_bytes())?;
         put(to, 2, &end.port)?;
@@ -162,7 +167,7 @@ impl Form for Ipv6 {
         }
     }
 
-    unsafe fn write(sock: *mut bindings::sock, end: &End, to: &mut [u8]) -> Option<()> {
+    unsafe fn write(sock: *mut bindings::sock, end: &Endpoint, to: &mut [u8]) -> Option<()> {
         // SAFETY: The caller's promise; the address is sixteen octets.
         let (label, scope) = unsafe {
             (
@@ -235,7 +240,7 @@ unsafe fn answer<O: Origin, F: Form>(
     if usize::try_from(length).map_or(true, |length| length < F::SIZE) {
         return Err(EINVAL);
     }
-    let [local, peer] = [0, 1].map(|end: usize| End {
+    let [local, peer] = [0, 1].map(|end: usize| Endpoint {
         address: ends[end & 1],
         port: ports[end & 1],
     });

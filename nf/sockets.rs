@@ -21,6 +21,9 @@ use super::{
     bag::Bag,
     bindings,
     conn::LayoutTwin,
+    endpoint::Endpoint,
+    hook::Family,
+    local_ports::Transport,
     lock::BhDisabled,
     net::{
         self,
@@ -141,25 +144,25 @@ impl Socket {
         }
     }
 
-    /// Whether another socket, connected to nobody, waits for what comes to `local`.
-    pub(crate) fn has_listener(&self, remote: &End, local: &End, tcp: bool, _rcu: Rcu<'_>) -> bool {
-        let net = self.net.raw();
-        let (from, to) = (remote.address.as_ptr(), local.address.as_ptr());
-        // SAFETY: By the type invariants, and in an RCU read-side section. The addresses have
-        // 16 bytes; of a connection over IPv4 the first four are read.
-        unsafe {
-            let device = bindings::rct_sock_device(self.sk.as_ptr());
-            match (tcp, local.is_ipv6) {
-                (true, false) => {
-                    bindings::rct_tcp_listens_ipv4(net, from, remote.port, to, local.port, device)
-                }
-                (true, true) => {
-                    bindings::rct_tcp_listens_ipv6(net, from, remote.port, to, local.port, device)
-                }
-                (false, false) => bindings::rct_udp_listens_ipv4(net, to, local.port, device),
-                (false, true) => bindings::rct_udp_listens_ipv6(net, to, local.port, device),
-            }
-        }
+    /// Whether another socket, connected to nobody, waits for what comes from `remote` to `local`.
+    pub(crate) fn has_listener(
+        &self,
+        family: Family,
+        transport: Transport,
+        local: &Endpoint,
+        remote: &Endpoint,
+        rcu: Rcu<'_>,
+    ) -> bool {
+        // Of UDP, a socket that is connected to `remote` would be found first.
+        let from = match transport {
+            Transport::Tcp => remote,
+            Transport::Udp => &Endpoint::NOBODY,
+        };
+        // SAFETY: By the type invariants.
+        let device = unsafe { bindings::rct_sock_device(self.sk.as_ptr()) };
+        self.net
+            .receiver(family, transport, local, from, device, rcu)
+            .is_some()
     }
 }
 
@@ -168,16 +171,6 @@ impl Drop for Socket {
         // SAFETY: By the type invariants the reference is ours. No lock is held.
         unsafe { bindings::sock_gen_put(self.sk.as_ptr()) };
     }
-}
-
-/// One end of a connection. An IPv4 address is in the first four bytes.
-pub(crate) struct End {
-    /// Network byte order.
-    pub(crate) address: [u8; 16],
-    /// Host byte order.
-    pub(crate) port: u16,
-    /// The family of the connection, not of the socket.
-    pub(crate) is_ipv6: bool,
 }
 
 /// The ports that a namespace chooses from: the first and the last.

@@ -24,9 +24,10 @@ RCT struct sock *rct_tcp4_connected(const struct net *net, __be32 remote, __be16
 }
 
 RCT struct sock *rct_tcp4_listener(const struct net *net, __be32 remote, __be16 remote_port,
-				   __be32 local, u16 local_port)
+				   __be32 local, u16 local_port, int device)
 {
-	return __inet_lookup_listener(net, NULL, 0, remote, remote_port, local, local_port, 0, 0);
+	return __inet_lookup_listener(net, NULL, 0, remote, remote_port, local, local_port,
+				      device, 0);
 }
 
 RCT struct sock *rct_tcp6_connected(const struct net *net, const struct in6_addr *remote,
@@ -38,22 +39,23 @@ RCT struct sock *rct_tcp6_connected(const struct net *net, const struct in6_addr
 
 RCT struct sock *rct_tcp6_listener(const struct net *net, const struct in6_addr *remote,
 				   __be16 remote_port, const struct in6_addr *local,
-				   u16 local_port)
+				   u16 local_port, int device)
 {
-	return inet6_lookup_listener(net, NULL, 0, remote, remote_port, local, local_port, 0, 0);
+	return inet6_lookup_listener(net, NULL, 0, remote, remote_port, local, local_port,
+				     device, 0);
 }
 
 RCT struct sock *rct_udp4_receiver(const struct net *net, __be32 remote, __be16 remote_port,
-				   __be32 local, __be16 local_port)
+				   __be32 local, __be16 local_port, int device)
 {
-	return __udp4_lib_lookup(net, remote, remote_port, local, local_port, 0, 0, NULL);
+	return __udp4_lib_lookup(net, remote, remote_port, local, local_port, device, 0, NULL);
 }
 
 RCT struct sock *rct_udp6_receiver(const struct net *net, const struct in6_addr *remote,
 				   __be16 remote_port, const struct in6_addr *local,
-				   __be16 local_port)
+				   __be16 local_port, int device)
 {
-	return __udp6_lib_lookup(net, remote, remote_port, local, local_port, 0, 0, NULL);
+	return __udp6_lib_lookup(net, remote, remote_port, local, local_port, device, 0, NULL);
 }
 
 RCT u16 rct_sock_port(const struct sock *sk)
@@ -289,40 +291,6 @@ RCT void rct_local_port_range(const struct net *net, u16 *low, u16 *high)
 	inet_get_local_port_range(net, &first, &last);
 	*low = first;
 	*high = last;
-}
-
-RCT bool rct_tcp_listens_ipv4(struct net *net, const u8 *remote, u16 remote_port,
-			      const u8 *local, u16 local_port, int device)
-{
-	return __inet_lookup_listener(net, NULL, 0, get_unaligned((const __be32 *)remote),
-				      htons(remote_port), get_unaligned((const __be32 *)local),
-				      local_port, device, 0);
-}
-
-RCT bool rct_tcp_listens_ipv6(struct net *net, const u8 *remote, u16 remote_port,
-			      const u8 *local, u16 local_port, int device)
-{
-	struct in6_addr from, to;
-
-	memcpy(&from, remote, sizeof(from));
-	memcpy(&to, local, sizeof(to));
-	return inet6_lookup_listener(net, NULL, 0, &from, htons(remote_port), &to, local_port,
-				     device, 0);
-}
-
-/* Nobody is connected to address and port zero: what is found is connected to nobody. */
-RCT bool rct_udp_listens_ipv4(struct net *net, const u8 *local, u16 local_port, int device)
-{
-	return __udp4_lib_lookup(net, 0, 0, get_unaligned((const __be32 *)local),
-				 htons(local_port), device, 0, NULL);
-}
-
-RCT bool rct_udp_listens_ipv6(struct net *net, const u8 *local, u16 local_port, int device)
-{
-	struct in6_addr to;
-
-	memcpy(&to, local, sizeof(to));
-	return __udp6_lib_lookup(net, &in6addr_any, 0, &to, htons(local_port), device, 0, NULL);
 }
 
 RCT void rct_sock_own(struct sock *sk)
