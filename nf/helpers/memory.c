@@ -31,14 +31,38 @@ RCT void **rct_percpu_slot_of(void *slot, unsigned int cpu)
 	return per_cpu_ptr((void * __percpu *)slot, cpu);
 }
 
+/*
+ * With bottom halves off nobody else on this processor comes to a slot: neither a task nor a
+ * softirq runs then (on PREEMPT_RT they do), and a hard interrupt frees no packet that has an
+ * entry. Plain accesses do then, where atomic ones may turn interrupts off.
+ */
+static __always_inline bool percpu_slot_is_ours(void)
+{
+	return !IS_ENABLED(CONFIG_PREEMPT_RT) && softirq_count();
+}
+
 RCT void *rct_percpu_slot_take(void *slot)
 {
-	return this_cpu_xchg(*(void * __percpu *)slot, NULL);
+	void * __percpu *place = (void * __percpu *)slot;
+	void *value;
+
+	if (unlikely(!percpu_slot_is_ours()))
+		return this_cpu_xchg(*place, NULL);
+	value = __this_cpu_read(*place);
+	__this_cpu_write(*place, NULL);
+	return value;
 }
 
 RCT bool rct_percpu_slot_fill(void *slot, void *value)
 {
-	return !this_cpu_cmpxchg(*(void * __percpu *)slot, NULL, value);
+	void * __percpu *place = (void * __percpu *)slot;
+
+	if (unlikely(!percpu_slot_is_ours()))
+		return !this_cpu_cmpxchg(*place, NULL, value);
+	if (__this_cpu_read(*place))
+		return false;
+	__this_cpu_write(*place, value);
+	return true;
 }
 
 RCT unsigned long rct_page_offset(void)
