@@ -38,6 +38,7 @@ RCT void **rct_percpu_slot_of(void *slot, unsigned int cpu)
  */
 static __always_inline bool percpu_slot_is_ours(void)
 {
+	lockdep_assert(!in_hardirq());
 	return !IS_ENABLED(CONFIG_PREEMPT_RT) && softirq_count();
 }
 

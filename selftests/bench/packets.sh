@@ -111,13 +111,14 @@ settle() {
 	[[ $tracker != rust_ct ]] || sleep 3
 }
 
-# One hot connection, or many in random order. (NAME FAMILY PROTOCOL FLOWS)
+# One hot connection, or many in random order. With one it is another one each round: how long it
+# takes depends on where in memory its entry is. (NAME FAMILY PROTOCOL FLOWS)
 established() {
 	is_wanted "$1" || return
-	local round
+	local round flows=$(($4 == 1 ? rounds : $4))
 	turn "$1"
-	usual_size "$4"
-	order setup "$2" "$3" "$4"
+	usual_size "$flows"
+	order setup "$2" "$3" "$flows"
 	order open
 	[[ $3 == tcp ]] || {
 		order answer
@@ -125,10 +126,11 @@ established() {
 		sleep 2.5
 	}
 	settle
-	order hit $(($4 * 3 > 2000 ? $4 * 3 : 2000))
-	entries "$1" "$4"
+	order hit $((flows * 3 > 2000 ? flows * 3 : 2000))
+	entries "$1" "$flows"
 	for ((round = 0; round < rounds; round++)); do
 		turn "$1"
+		(($4 > 1)) || order among "$round" 1
 		((rounds == 1)) || order hit $((packets / 2))
 		cost "$1" hit "$packets"
 		expect "$1" new=0 none=0 related=0

@@ -19,6 +19,7 @@
  *                                (UDP: one packet, TCP: three)
  *   answer                       one packet the other way for each connection
  *   hit PACKETS                  packets of these connections, in random order, both ways
+ *   among FIRST COUNT            from now on: random connections are of so many of them
  *   miss PACKETS                 each the first of a connection that is refused after
  *                                PRE_ROUTING
  *   stray PACKETS                TCP: each of a connection that nobody opened
@@ -125,6 +126,8 @@ static struct {
 	struct sk_buff *skb;
 	struct flow *flows;
 	u32 count, first, used;
+	/* those of which random ones are */
+	u32 among_first, among;
 	u8 family, protocol;
 	u32 random;
 	/* what became of the packets */
@@ -187,7 +190,7 @@ static u32 next_random(void)
 
 static u32 random_flow(void)
 {
-	return reciprocal_scale(next_random(), now.count);
+	return now.among_first + reciprocal_scale(next_random(), now.among);
 }
 
 /* Connection number `i` of all that there ever were: its opener's address and port. */
@@ -783,6 +786,8 @@ static int set_up(const char *family, const char *protocol, u32 count)
 	if (!now.flows || !now.skb)
 		return -ENOMEM;
 	now.count = count;
+	now.among_first = 0;
+	now.among = count;
 	now.first = now.used;
 	now.used += count;
 	now.random = 2463534242;
@@ -817,6 +822,18 @@ static int obey(char *line)
 		if (sscanf(line, "setup %7s %7s %u", family, protocol, &count) != 3)
 			return -EINVAL;
 		return set_up(family, protocol, count);
+	}
+	if (!strcmp(name, "among")) {
+		u32 first;
+
+		if (watch.task)
+			return -EBUSY;
+		if (sscanf(line, "among %u %u", &first, &count) != 2 || !count ||
+		    first >= now.count || count > now.count - first)
+			return -EINVAL;
+		now.among_first = first;
+		now.among = count;
+		return 0;
 	}
 	if (!strcmp(name, "spin")) {
 		if (sscanf(line, "spin %u", &count) != 1)
