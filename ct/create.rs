@@ -29,6 +29,7 @@ use crate::{
         net::Net,
         params,
         rcu::Rcu,
+        skb::CtInfo,
         timeout::{
             self,
             PolicySlot, //
@@ -99,7 +100,8 @@ fn complain(net: &Net) {
 }
 
 /// Makes an entry for the tuple with this key, in the original direction, with one reference, not
-/// in the table yet. A template says what rules want of it.
+/// in the table yet. A template says what rules want of it. Returned with it is what the packet is
+/// to it.
 ///
 /// `Ok(None)`: nothing can answer such a packet, so it begins no connection. `ENOMEM`: the
 /// table is full, or memory is.
@@ -110,7 +112,7 @@ pub(super) fn create(
     key: &Key,
     hash: TupleHash,
     rcu: Rcu<'_>,
-) -> Result<Option<ARef<Conn>>> {
+) -> Result<Option<(ARef<Conn>, CtInfo)>> {
     let Some(reply) = key.answer() else {
         return Ok(None);
     };
@@ -118,18 +120,18 @@ pub(super) fn create(
     let room = room(net, state, rcu)?;
     let tuples = [key.words(), &reply];
     let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
-    let conn = if template.is_none()
+    let begun = if template.is_none()
         && !has_usual_parts(net)
         && !events::are_wanted(net)
         && state.expectations.load(Relaxed) == 0
     {
-        fresh.publish()
+        (fresh.publish(), CtInfo::New)
     } else {
         furnish(fresh, net, template, zone, key, rcu)?
     };
     // The entry gives the room back when it is destroyed.
     core::mem::forget(room);
-    Ok(Some(conn))
+    Ok(Some(begun))
 }
 
 /// Gives a new entry its parts, and its master if it was expected.
@@ -141,7 +143,7 @@ fn furnish(
     zone: Zone,
     key: &Key,
     rcu: Rcu<'_>,
-) -> Result<ARef<Conn>> {
+) -> Result<(ARef<Conn>, CtInfo)> {
     if template.is_some_and(|template| template.extensions().find::<SynProxy>().is_some()) {
         ext::add::<SeqAdjust>(&mut fresh)?;
         ext::add::<SynProxy>(&mut fresh)?;
@@ -161,10 +163,11 @@ fn furnish(
         let _ = helper::assign(Candidate::of(&mut fresh), template, rcu);
     }
     let conn = fresh.publish();
-    if let Some(met) = met {
-        met.announce(&conn, rcu);
-    }
-    Ok(conn)
+    let Some(met) = met else {
+        return Ok((conn, CtInfo::New));
+    };
+    met.announce(&conn, rcu);
+    Ok((conn, CtInfo::Related))
 }
 
 /// Makes an entry of which user space knows both tuples, with one reference, not in the table

@@ -143,7 +143,7 @@ pub(super) fn reap(stale: Stale<'_>) -> bool {
 #[inline]
 pub(super) fn destroy(mut doomed: Doomed, rcu: Rcu<'_>) {
     let conn = doomed.conn();
-    let status = conn.status();
+    let status = doomed.status();
     if status.has(StatusBit::Template) {
         // Never counted, and no connection.
         drop(doomed);

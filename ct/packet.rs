@@ -308,8 +308,7 @@ enum Begun {
 #[inline(never)]
 fn begin(wanted: Wanted<'_>, template: Option<&Conn>, hash: TupleHash, rcu: Rcu<'_>) -> Begun {
     match create::create(wanted.net, template, wanted.zone, &wanted.key, hash, rcu) {
-        Ok(Some(conn)) if conn.has(StatusBit::Expected) => Begun::Entry((conn, CtInfo::Related)),
-        Ok(Some(conn)) => Begun::Entry((conn, CtInfo::New)),
+        Ok(Some(begun)) => Begun::Entry(begun),
         Ok(None) => Begun::Nothing,
         Err(_) => Begun::NoRoom,
     }

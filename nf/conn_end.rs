@@ -21,6 +21,7 @@ use super::{
     bindings,
     conn::{
         Conn,
+        Status,
         StatusBit,
         MAKER_SHIFT, //
     },
@@ -65,42 +66,55 @@ impl Conn {
 ///
 /// # Invariants
 ///
-/// `0` points to an entry with reference count zero that is on no chain.
-pub(crate) struct Doomed(NonNull<bindings::nf_conn>);
+/// `conn` points to an entry with reference count zero that is on no chain. `status` is what it
+/// had then: nobody changes it any more.
+pub(crate) struct Doomed {
+    conn: NonNull<bindings::nf_conn>,
+    status: Status,
+}
 
 impl Doomed {
     /// # Safety
     ///
     /// The last reference to `conn` was just given back, to the caller.
     pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
+        // SAFETY: The caller's promise.
+        let status = unsafe { Conn::from_raw(conn.as_ptr()) }.status();
         // INVARIANT: the caller's promise; an entry on a chain has a reference for that.
-        Self(conn)
+        Self { conn, status }
+    }
+
+    /// Its last status.
+    pub(crate) fn status(&self) -> Status {
+        self.status
     }
 
     /// The entry, to look at. Nobody takes a reference to it any more.
     pub(crate) fn conn(&self) -> &Conn {
         // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.0.as_ptr()) }
+        unsafe { Conn::from_raw(self.conn.as_ptr()) }
     }
 
     /// Takes the reference that the entry holds on its master.
     pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
         // SAFETY: By the type invariants nobody else uses the field.
-        let master = unsafe { addr_of_mut!((*self.0.as_ptr()).master).replace(null_mut()) };
+        let field = unsafe { &mut *addr_of_mut!((*self.conn.as_ptr()).master) };
+        let master = NonNull::new(*field)?;
+        *field = null_mut();
         // SAFETY: The pointer owned a reference, which passes to the caller.
-        NonNull::new(master).map(|master| unsafe { ARef::from_raw(master.cast()) })
+        Some(unsafe { ARef::from_raw(master.cast()) })
     }
 }
 
 impl Doomed {
     /// Frees the entry, then tells `after` for which namespace.
     pub(crate) fn free(self, after: impl FnOnce(&Net)) {
-        let conn = self.0;
+        let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);
         // SAFETY: By the type invariants.
         let net = unsafe { bindings::rct_ct_net(conn.as_ptr()) };
         // SAFETY: By the type invariants.
-        unsafe { free(conn) };
+        unsafe { free(conn, status) };
         // SAFETY: The namespace's teardown waits for what `after` does.
         after(unsafe { Net::from_raw(net) });
     }
@@ -109,7 +123,7 @@ impl Doomed {
 impl Drop for Doomed {
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
-        unsafe { free(self.0) };
+        unsafe { free(self.conn, self.status) };
     }
 }
 
@@ -117,12 +131,11 @@ impl Drop for Doomed {
 ///
 /// # Safety
 ///
-/// The entry has no reference, is on no chain, and belongs to the caller.
+/// The entry has no reference, is on no chain, and belongs to the caller; `status` is its own.
 #[inline(always)]
-pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>) {
+pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
     // SAFETY: Initialised.
-    let (entry, blob) = unsafe { (Conn::from_raw(conn.as_ptr()), (*conn.as_ptr()).ext) };
-    let status = entry.status();
+    let blob = unsafe { (*conn.as_ptr()).ext };
     if status.has(StatusBit::Template) {
         // SAFETY: The caller's promise.
         return unsafe { template::free(conn) };

@@ -146,6 +146,6 @@ impl Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the entry is ours and was never shared.
-        unsafe { conn_end::free(self.0) };
+        unsafe { conn_end::free(self.0, self.conn().status()) };
     }
 }
