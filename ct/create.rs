@@ -105,6 +105,7 @@ fn complain(net: &Net) {
 ///
 /// `Ok(None)`: nothing can answer such a packet, so it begins no connection. `ENOMEM`: the
 /// table is full, or memory is.
+#[inline(always)]
 pub(super) fn create(
     net: &Net,
     template: Option<&Conn>,

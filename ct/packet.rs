@@ -2,7 +2,10 @@
 
 //! A packet's way in: find its connection, or begin one.
 
-use kernel::sync::aref::ARef;
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 use crate::{
     nf::{
@@ -32,7 +35,10 @@ use crate::{
         },
     },
     proto::{
-        tuple::protocol,
+        tuple::{
+            protocol,
+            Key, //
+        },
         zone::Zone, //
     },
 };
@@ -86,11 +92,11 @@ pub(super) fn track(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rc
             (conn, info)
         }
         Glance::Absent(hash) => {
-            let wanted = Wanted { key, zone, net };
             if packet.protocol == protocol::TCP {
+                let wanted = Wanted { key, zone, net };
                 return first(skb, packet, None, wanted, hash, state, rcu);
             }
-            match begin(wanted, None, hash, rcu) {
+            match begin_plain(net, key, hash, rcu) {
                 Begun::Entry(begun) => begun,
                 Begun::Nothing => return no_connection(net),
                 Begun::NoRoom => return no_room(net),
@@ -304,12 +310,26 @@ enum Begun {
     NoRoom,
 }
 
+impl From<Result<Option<(ARef<Conn>, CtInfo)>>> for Begun {
+    #[inline(always)]
+    fn from(result: Result<Option<(ARef<Conn>, CtInfo)>>) -> Self {
+        match result {
+            Ok(Some(begun)) => Self::Entry(begun),
+            Ok(None) => Self::Nothing,
+            Err(_) => Self::NoRoom,
+        }
+    }
+}
+
 /// Makes an entry for what was not found.
 #[inline(never)]
 fn begin(wanted: Wanted<'_>, template: Option<&Conn>, hash: TupleHash, rcu: Rcu<'_>) -> Begun {
-    match create::create(wanted.net, template, wanted.zone, &wanted.key, hash, rcu) {
-        Ok(Some(begun)) => Begun::Entry(begun),
-        Ok(None) => Begun::Nothing,
-        Err(_) => Begun::NoRoom,
-    }
+    let Wanted { key, zone, net } = wanted;
+    create::create(net, template, zone, &key, hash, rcu).into()
+}
+
+/// [`begin`] in the default zone, for a packet of which no rule has said anything.
+#[inline(never)]
+fn begin_plain(net: &Net, key: Key, hash: TupleHash, rcu: Rcu<'_>) -> Begun {
+    create::create(net, None, Zone::DEFAULT, &key, hash, rcu).into()
 }
