@@ -117,7 +117,7 @@ impl Net {
         is_own: &dyn Fn(Bound) -> bool,
         rcu: Rcu<'_>,
     ) -> bool {
-        if transport == Transport::Tcp && self.is_connected(family, local, remote) {
+        if transport == Transport::Tcp && self.is_connected(family, local, remote, rcu) {
             return true;
         }
         if let Some(open) = self.receiver(family, transport, local, remote, ANY_DEVICE, rcu) {
@@ -130,9 +130,15 @@ impl Net {
     }
 
     /// Whether a TCP socket has this four-tuple.
-    fn is_connected(&self, family: Family, local: &Endpoint, remote: &Endpoint) -> bool {
+    fn is_connected(
+        &self,
+        family: Family,
+        local: &Endpoint,
+        remote: &Endpoint,
+        _rcu: Rcu<'_>,
+    ) -> bool {
         let (net, remote_port, local_port) = (self.raw(), remote.network_port(), local.host_port());
-        // SAFETY: By the type invariants; the addresses are valid for the calls.
+        // SAFETY: By the type invariants, under RCU; the addresses are valid for the calls.
         let found = unsafe {
             match family {
                 Family::Ipv4 => bindings::rct_tcp4_connected(
