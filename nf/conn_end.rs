@@ -76,7 +76,8 @@ pub(crate) struct Doomed {
 impl Doomed {
     /// # Safety
     ///
-    /// The last reference to `conn` was just given back, to the caller.
+    /// The last reference to `conn` was just given back, to the caller, or it never had one and is
+    /// the caller's.
     pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
         // SAFETY: The caller's promise.
         let status = unsafe { Conn::from_raw(conn.as_ptr()) }.status();
@@ -104,10 +105,9 @@ impl Doomed {
         // SAFETY: The pointer owned a reference, which passes to the caller.
         Some(unsafe { ARef::from_raw(master.cast()) })
     }
-}
 
-impl Doomed {
-    /// Frees the entry, then tells `after` for which namespace.
+    /// Frees the entry, then tells `after` for which namespace. For the way of every packet that
+    /// rules refuse: without the drop, which would be a call, with all of this in memory.
     pub(crate) fn free(self, after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);
@@ -131,9 +131,9 @@ impl Drop for Doomed {
 ///
 /// # Safety
 ///
-/// The entry has no reference, is on no chain, and belongs to the caller; `status` is its own.
+/// The two are those of a [`Doomed`] that is not used any more.
 #[inline(always)]
-pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
+unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
     // SAFETY: Initialised.
     let blob = unsafe { (*conn.as_ptr()).ext };
     if status.has(StatusBit::Template) {
@@ -152,7 +152,7 @@ pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
 ///
 /// # Safety
 ///
-/// As for [`free`]; it is no template.
+/// The entry is that of a [`Doomed`] that is not used any more; it is no template.
 #[inline(never)]
 unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) {
     // SAFETY: Initialised.

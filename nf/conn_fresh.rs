@@ -28,7 +28,7 @@ use super::{
         StatusBit,
         MAKER_SHIFT, //
     },
-    conn_end,
+    conn_end::Doomed,
     net::Net,
     slab, //
 };
@@ -146,6 +146,6 @@ impl Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the entry is ours and was never shared.
-        unsafe { conn_end::free(self.0, self.conn().status()) };
+        drop(unsafe { Doomed::from_raw(self.0) });
     }
 }
