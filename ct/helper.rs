@@ -23,41 +23,49 @@ use kernel::{
 
 use crate::{
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            StatusBit, //
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                StatusBit, //
+            },
+            ecache::Requester, //
         },
-        ecache::Requester,
-        helper::{
-            Candidate,
-            Help,
-            Helper,
-            Name,
-            Unregistered,
-            CLASSES,
-            MAX_EXPECTED, //
+        expect::{
+            helper::{
+                Candidate,
+                Help,
+                Helper,
+                Name,
+                Unregistered,
+                CLASSES,
+                MAX_EXPECTED, //
+            },
+            helper_table::{
+                self,
+                HelperTable, //
+            },
         },
-        helper_table::{
-            self,
-            HelperTable, //
+        kernel::{
+            mutex,
+            net::Stat,
+            random,
+            rcu::{
+                self,
+                Rcu,
+                RcuGuard, //
+            },
         },
-        hook::{
-            Family,
-            Verdict, //
-        },
-        mutex,
-        net::Stat,
-        random,
-        rcu::{
-            self,
-            Rcu,
-            RcuGuard, //
-        },
-        skb::{
-            CtInfo,
-            Skb,
-            Tracked, //
+        packet::{
+            hook::{
+                Family,
+                Verdict, //
+            },
+            skb::{
+                CtInfo,
+                Skb,
+                Tracked, //
+            },
         },
     },
     proto::{
@@ -73,11 +81,13 @@ use crate::{
 };
 
 use super::{
-    confirm,
-    entry,
+    entry::{
+        self,
+        seqadj, //
+    },
     expect,
-    parse::Packet,
-    seqadj, //
+    life::confirm,
+    packet::parse::Packet, //
 };
 
 /// The secret of the table of helpers.

@@ -13,19 +13,21 @@ use kernel::{
 
 use crate::{
     nf::{
-        ecache,
-        net::{
-            Counter,
-            ExitingNets,
-            Net,
-            Pernet,
-            PernetPlace, //
+        entry::ecache,
+        kernel::{
+            net::{
+                Counter,
+                ExitingNets,
+                Net,
+                Pernet,
+                PernetPlace, //
+            },
+            params,
+            rcu,
+            settings::Defaults,
+            time::HZ,
+            work, //
         },
-        params,
-        rcu,
-        settings::Defaults,
-        time::HZ,
-        work, //
     },
     proto::{
         gre,
@@ -36,22 +38,21 @@ use crate::{
 };
 
 use super::{
-    delete::{
+    entry::events,
+    life::delete::{
         self,
         Why, //
     },
-    events,
-    hooks::{
+    netlink,
+    packet::hooks::{
         self,
         Wish, //
     },
-    index::{
+    procfs, sysctl,
+    table::index::{
         self,
         Scope, //
     },
-    netlink,
-    procfs,
-    sysctl, //
 };
 
 /// Seconds that an ICMP or ICMPv6 query lives without another packet.

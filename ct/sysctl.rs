@@ -9,20 +9,22 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
-        log,
-        net::{
-            Counter,
-            Net, //
+        kernel::{
+            net::{
+                Counter,
+                Net, //
+            },
+            params,
+            sysctl::{
+                Byte,
+                Computed,
+                Registration,
+                Setting,
+                Timeout,
+                Watcher, //
+            },
         },
-        params,
-        sysctl::{
-            Byte,
-            Computed,
-            Registration,
-            Setting,
-            Timeout,
-            Watcher, //
-        },
+        packet::log, //
     },
     proto::{
         gre,
@@ -37,10 +39,10 @@ use crate::{
 
 use super::{
     netns::NetState,
-    resize, //
+    table::resize, //
 };
 
-pub(super) use crate::nf::sysctl::Slot;
+pub(super) use crate::nf::kernel::sysctl::Slot;
 
 /// `net.netfilter.*`, for every namespace.
 const SETTINGS: &[Setting] = &[

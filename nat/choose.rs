@@ -11,32 +11,37 @@ use kernel::sync::{
 
 use crate::{
     ct::{
-        delete::{
+        entry,
+        life::delete::{
             self,
             Why, //
         },
-        entry, reservation,
         table::{
             self,
+            reservation,
             Wanted, //
         },
     },
     nf::{
-        conn::{
+        entry::conn::{
             Conn,
             Dir,
             Status,
             StatusBit, //
         },
-        endpoint::Endpoint,
-        hook::Family,
-        local_ports::{
-            Bound,
-            Transport, //
+        kernel::{
+            endpoint::Endpoint,
+            local_ports::{
+                Bound,
+                Transport, //
+            },
+            random,
+            rcu::Rcu, //
         },
-        nat::Unconfirmed,
-        random,
-        rcu::Rcu, //
+        packet::{
+            hook::Family,
+            nat::Unconfirmed, //
+        },
     },
     proto::{
         direction::Direction,

@@ -7,23 +7,29 @@ use kernel::prelude::*;
 
 use crate::{
     ct::{
-        entry,
-        expect,
-        seqadj, //
+        entry::{
+            self,
+            seqadj, //
+        },
+        expect, //
     },
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            StatusBit, //
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                StatusBit, //
+            },
+            ecache::Requester, //
         },
-        ecache::Requester,
-        expect::Draft,
-        hook::Verdict,
-        nat::Unconfirmed,
-        random,
-        skb::Skb,
-        skb_change::Summed, //
+        expect::expectation::Draft,
+        kernel::random,
+        packet::{
+            hook::Verdict,
+            nat::Unconfirmed,
+            skb::Skb,
+            skb_change::Summed, //
+        },
     },
     proto::{
         nat::{

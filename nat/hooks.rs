@@ -2,41 +2,48 @@
 
 //! Where NAT meets packets, and whose chains are asked.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 
 use crate::{
     ct::{
-        delete::{
+        entry,
+        life::delete::{
             self,
             Why, //
         },
-        entry, //
     },
     nf::{
         bindings,
-        conn::Dir,
-        hook::{
-            Family,
-            HookState,
-            Point,
-            Verdict, //
+        entry::conn::Dir,
+        kernel::{
+            mutex,
+            net::Net,
+            rcu::Rcu, //
         },
-        mutex,
-        nat::NatPart,
-        nat_hook::{
-            Chain,
-            Chains,
-            NatHook,
-            Template,
-            POINTS, //
-        },
-        net::Net,
-        rcu::Rcu,
-        route,
-        skb::{
-            CtInfo,
-            Skb,
-            Tracked, //
+        packet::{
+            hook::{
+                Family,
+                HookState,
+                Point,
+                Verdict, //
+            },
+            nat::NatPart,
+            nat_hook::{
+                Chain,
+                Chains,
+                NatHook,
+                Template,
+                POINTS, //
+            },
+            route,
+            skb::{
+                CtInfo,
+                Skb,
+                Tracked, //
+            },
         },
     },
     proto::{
@@ -44,8 +51,6 @@ use crate::{
         tuple::protocol, //
     },
 };
-
-use kernel::sync::atomic::Relaxed;
 
 use super::{
     icmp,

@@ -9,17 +9,19 @@
 use crate::{
     ct::{
         entry,
-        parse::Packet, //
+        packet::parse::Packet, //
     },
     nf::{
-        conn::{
+        entry::conn::{
             Conn,
             Dir,
             StatusBit, //
         },
-        hook::Family,
-        skb::Skb,
-        skb_change::Summed, //
+        packet::{
+            hook::Family,
+            skb::Skb,
+            skb_change::Summed, //
+        },
     },
     proto::{
         nat::{

@@ -7,17 +7,19 @@ use kernel::prelude::*;
 use crate::{
     ct::entry,
     nf::{
-        attr::Attribute,
-        conn::Conn,
-        hook::Family,
-        nat::{
-            Flow,
-            Translator,
-            Unconfirmed, //
-        },
-        skb::{
-            Skb,
-            Tracked, //
+        entry::conn::Conn,
+        kernel::attr::Attribute,
+        packet::{
+            hook::Family,
+            nat::{
+                Flow,
+                Translator,
+                Unconfirmed, //
+            },
+            skb::{
+                Skb,
+                Tracked, //
+            },
         },
     },
     proto::{

@@ -20,38 +20,43 @@ use kernel::{
 
 use crate::{
     ct::{
-        delete::{
+        entry,
+        life::delete::{
             self,
             Why, //
         },
-        entry,
-        walk, //
+        table::walk, //
     },
     nf::{
-        conn::{
+        entry::conn::{
             Conn,
             Dir, //
         },
-        device::Device,
-        hook::Verdict,
-        log, mutex,
-        nat::NatPart,
-        notify::{
-            Watcher,
-            WatcherRegistration, //
+        kernel::{
+            mutex,
+            notify::{
+                Watcher,
+                WatcherRegistration, //
+            },
+            rcu::{
+                self,
+                Rcu, //
+            },
+            work::{
+                self,
+                Repeating,
+                WorkSlot, //
+            },
         },
-        rcu::{
-            self,
-            Rcu, //
-        },
-        skb::{
-            Skb,
-            Tracked, //
-        },
-        work::{
-            self,
-            Repeating,
-            WorkSlot, //
+        packet::{
+            device::Device,
+            hook::Verdict,
+            log,
+            nat::NatPart,
+            skb::{
+                Skb,
+                Tracked, //
+            },
         },
     },
     proto::{
@@ -59,7 +64,7 @@ use crate::{
             range::Range,
             Manip, //
         },
-        wire::ipv6,
+        wire::ipv6, //
     },
 };
 

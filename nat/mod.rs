@@ -27,7 +27,6 @@
 
 #[allow(unsafe_code)]
 pub(crate) mod abi;
-mod below;
 mod choose;
 mod helper;
 mod hooks;
@@ -36,6 +35,7 @@ mod kernel_hook;
 mod masquerade;
 mod netlink;
 mod netns;
+mod ovs;
 mod packet;
 mod pool;
 mod redirect;
@@ -45,10 +45,14 @@ mod sources;
 use kernel::prelude::*;
 
 use crate::nf::{
-    nat::TranslatorRegistration,
-    nat_hook,
-    net::PernetRegistration,
-    work::WorkRegistration, //
+    kernel::{
+        net::PernetRegistration,
+        work::WorkRegistration, //
+    },
+    packet::{
+        nat::TranslatorRegistration,
+        nat_hook, //
+    },
 };
 
 /// Everything that is switched on, in the order in which it is switched off: fields are

@@ -8,16 +8,18 @@ use kernel::prelude::*;
 use crate::{
     ct::entry,
     nf::{
-        attr::{
+        entry::conn::Dir,
+        kernel::attr::{
             Attribute,
             Attributes,
             Policy, //
         },
-        conn::Dir,
-        hook::Verdict,
-        nat::{
-            attribute as number,
-            Unconfirmed, //
+        packet::{
+            hook::Verdict,
+            nat::{
+                attribute as number,
+                Unconfirmed, //
+            },
         },
     },
     proto::{

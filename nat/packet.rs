@@ -5,14 +5,16 @@
 use crate::{
     ct::entry,
     nf::{
-        conn::{
+        entry::conn::{
             Conn,
             Dir,
             Status, //
         },
-        hook::Verdict,
-        skb::Skb,
-        skb_change::Summed, //
+        packet::{
+            hook::Verdict,
+            skb::Skb,
+            skb_change::Summed, //
+        },
     },
     proto::{
         nat::{

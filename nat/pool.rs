@@ -21,7 +21,7 @@ use kernel::{
 };
 
 use crate::{
-    nf::{
+    nf::kernel::{
         bh_lock::BhLock,
         net::Net, //
     },

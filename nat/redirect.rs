@@ -4,14 +4,16 @@
 
 use crate::{
     nf::{
-        device::Ipv6Kind,
-        hook::{
-            Family,
-            Point,
-            Verdict, //
+        kernel::rcu::Rcu,
+        packet::{
+            device::Ipv6Kind,
+            hook::{
+                Family,
+                Point,
+                Verdict, //
+            },
+            skb::Skb, //
         },
-        rcu::Rcu,
-        skb::Skb, //
     },
     proto::{
         nat::{

@@ -12,21 +12,25 @@ use kernel::{
 use crate::{
     ct::entry,
     nf::{
-        conn::{
+        entry::conn::{
             Conn,
             Dir,
             Status,
             StatusBit, //
         },
-        helper::Help,
-        hook::{
-            Point,
-            Verdict, //
+        expect::helper::Help,
+        kernel::{
+            net::Stat,
+            rcu::RcuGuard, //
         },
-        log,
-        nat::Unconfirmed,
-        net::Stat,
-        rcu::RcuGuard, //
+        packet::{
+            hook::{
+                Point,
+                Verdict, //
+            },
+            log,
+            nat::Unconfirmed, //
+        },
     },
     proto::{
         nat::{

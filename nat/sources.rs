@@ -22,19 +22,25 @@ use crate::{
         table, //
     },
     nf::{
-        by_source::SourceTable,
-        conn::{
-            Conn,
-            Dir,
-            Get,
-            Stale, //
+        entry::{
+            by_source::SourceTable,
+            conn::{
+                Conn,
+                Dir, //
+            },
+            stale::{
+                Get,
+                Stale, //
+            },
         },
-        net::Net,
-        random,
-        rcu::{
-            Rcu,
-            RcuArc,
-            RcuGuard, //
+        kernel::{
+            net::Net,
+            random,
+            rcu::{
+                Rcu,
+                RcuArc,
+                RcuGuard, //
+            },
         },
     },
     proto::{

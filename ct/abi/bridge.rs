@@ -3,10 +3,10 @@
 //! The bridge family, whose hooks are in a module of their own.
 
 use crate::{
-    ct::hooks,
+    ct::packet::hooks,
     nf::{
         bindings,
-        bridge::BridgeHooks, //
+        packet::bridge::BridgeHooks, //
     },
 };
 

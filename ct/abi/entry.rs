@@ -16,31 +16,37 @@ use core::{
 
 use crate::{
     ct::{
-        delete::{
+        entry,
+        life::delete::{
             self,
             Why, //
         },
-        entry,
-        index::{
+        netns::NetState,
+        packet::kernel_hook::RustCt,
+        table::index::{
             self,
             Scope, //
         },
-        kernel_hook::RustCt,
-        netns::NetState, //
     },
     nf::{
         bindings,
-        conn::{
-            Conn,
-            Dir,
-            Doomed, //
+        entry::{
+            conn::{
+                Conn,
+                Dir, //
+            },
+            ecache::Requester,
+            end::Doomed,
+            ext, //
         },
-        ecache::Requester,
-        ext,
-        net::Net,
-        rcu::RcuGuard,
-        skb::CtInfo,
-        tracker::Tracker, //
+        kernel::{
+            net::Net,
+            rcu::RcuGuard, //
+        },
+        packet::{
+            skb::CtInfo,
+            tracker::Tracker, //
+        },
     },
 };
 

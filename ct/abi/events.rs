@@ -10,17 +10,21 @@ use core::ffi::{
 use kernel::prelude::*;
 
 use crate::{
-    ct::events,
+    ct::entry::events,
     nf::{
         bindings,
-        conn::Conn,
-        ecache::{
-            self,
-            Requester, //
+        entry::{
+            conn::Conn,
+            ecache::{
+                self,
+                Requester, //
+            },
+            ext, //
         },
-        ext,
-        mutex,
-        net::Net, //
+        kernel::{
+            mutex,
+            net::Net, //
+        },
     },
 };
 

@@ -23,19 +23,23 @@ use crate::{
     ct::expect,
     nf::{
         bindings,
-        conn::Conn,
-        ecache::Requester,
-        expect::{
+        entry::{
+            conn::Conn,
+            ecache::Requester, //
+        },
+        expect::expectation::{
             Draft,
             Ends,
             Expectation,
             Linked,
             Locked, //
         },
-        net::Net,
-        rcu::{
-            Rcu,
-            RcuGuard, //
+        kernel::{
+            net::Net,
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
         },
     },
     proto::{
@@ -166,7 +170,7 @@ unsafe fn find<R>(
     zone: *const bindings::nf_conntrack_zone,
     tuple: *const bindings::nf_conntrack_tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::Seen<'_>) -> R,
+    take: impl FnOnce(&crate::nf::expect::expectation::Seen<'_>) -> R,
 ) -> Option<R> {
     // SAFETY: The caller's promise; ours have the same bytes.
     let (net, zone, tuple) = unsafe {

@@ -3,11 +3,11 @@
 //! GRE keys, for the PPTP helper.
 
 use crate::{
-    ct::gre_keymap,
+    ct::entry::gre_keymap,
     nf::{
         bindings,
-        conn::Conn,
-        gre_keymap::Control, //
+        entry::conn::Conn,
+        expect::gre_keymap::Control, //
     },
     proto::tuple::Tuple, //
 };

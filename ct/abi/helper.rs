@@ -27,21 +27,27 @@ use crate::{
     },
     nf::{
         bindings,
-        conn::Conn,
-        ecache::Requester,
-        expect::ExpectGuard,
-        helper::{
-            self as nf_helper,
-            Candidate,
-            Help,
-            Helper,
-            Name,
-            Unregistered,
-            CLASSES, //
+        entry::{
+            conn::Conn,
+            ecache::Requester, //
         },
-        helper_table,
-        mutex,
-        rcu::Rcu, //
+        expect::{
+            expectation::ExpectGuard,
+            helper as nf_helper,
+            helper::{
+                Candidate,
+                Help,
+                Helper,
+                Name,
+                Unregistered,
+                CLASSES, //
+            },
+            helper_table, //
+        },
+        kernel::{
+            mutex,
+            rcu::Rcu, //
+        },
     },
 };
 

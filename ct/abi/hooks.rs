@@ -7,14 +7,14 @@ use core::ffi::c_int;
 use kernel::prelude::*;
 
 use crate::{
-    ct::hooks::{
+    ct::packet::hooks::{
         self,
         Wish, //
     },
     nf::{
         bindings,
-        hook::Family,
-        net::Net, //
+        kernel::net::Net,
+        packet::hook::Family, //
     },
 };
 

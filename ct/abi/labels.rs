@@ -10,12 +10,14 @@ use core::ffi::{
 use kernel::prelude::*;
 
 use crate::{
-    ct::labels,
+    ct::entry::labels,
     nf::{
         bindings,
-        conn::Conn,
-        ext::Labels,
-        net::Net, //
+        entry::{
+            conn::Conn,
+            ext::Labels, //
+        },
+        kernel::net::Net, //
     },
 };
 

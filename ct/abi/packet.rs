@@ -18,31 +18,37 @@ use kernel::sync::aref::ARef;
 
 use crate::{
     ct::{
-        confirm,
-        hooks::{
-            self,
-            Confirm, //
+        life::confirm,
+        packet::{
+            hooks::{
+                self,
+                Confirm, //
+            },
+            parse::Packet, //
         },
-        parse::Packet,
         table::Wanted, //
     },
     nf::{
         bindings,
-        conn::{
+        entry::conn::{
             Conn,
             Dir, //
         },
-        hook::{
-            Family,
-            Hook,
-            HookState, //
+        kernel::{
+            net::Net,
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
         },
-        net::Net,
-        rcu::{
-            Rcu,
-            RcuGuard, //
+        packet::{
+            hook::{
+                Family,
+                Hook,
+                HookState, //
+            },
+            skb::Skb, //
         },
-        skb::Skb, //
     },
     proto::{
         tuple::Tuple,

@@ -8,7 +8,7 @@ use core::ffi::{
 };
 
 use crate::{
-    ct::resize,
+    ct::table::resize,
     nf::bindings, //
 };
 

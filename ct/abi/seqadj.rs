@@ -9,20 +9,24 @@ use core::ffi::{
 
 use crate::{
     ct::{
-        entry,
-        parse::Packet,
-        seqadj, //
+        entry::{
+            self,
+            seqadj, //
+        },
+        packet::parse::Packet, //
     },
     nf::{
         bindings,
-        conn::{
+        entry::conn::{
             Conn,
             Dir, //
         },
-        hook::Family,
-        skb::{
-            CtInfo,
-            Skb, //
+        packet::{
+            hook::Family,
+            skb::{
+                CtInfo,
+                Skb, //
+            },
         },
     },
     proto::{

@@ -9,8 +9,8 @@ use core::ptr::{
 
 use crate::nf::{
     bindings,
-    net::Net,
-    template, //
+    entry::template,
+    kernel::net::Net, //
 };
 
 c_export! {

@@ -7,16 +7,18 @@ use core::ffi::c_int;
 use kernel::ffi::c_char;
 
 use crate::{
-    ct::timeout,
+    ct::entry::timeout,
     nf::{
         bindings,
-        conn::Conn,
-        net::Net,
-        timeout::{
-            Name,
-            Policy,
-            Template, //
+        entry::{
+            conn::Conn,
+            timeout::{
+                Name,
+                Policy,
+                Template, //
+            },
         },
+        kernel::net::Net, //
     },
 };
 

@@ -12,7 +12,7 @@ use core::mem::{
 use crate::{
     nf::{
         bindings,
-        conn::{
+        entry::conn::{
             LayoutTwin,
             ProtoState, //
         },

@@ -9,35 +9,39 @@ use kernel::{
 };
 
 use crate::{
+    ct::netns::NetState,
     nf::{
-        ecache::Requester,
+        entry::ecache::Requester,
         expect::{
-            Draft,
-            Event,
-            ExpectGuard,
-            Flag,
-            Locked, //
+            expectation::{
+                Draft,
+                Event,
+                ExpectGuard,
+                Flag,
+                Locked, //
+            },
+            helper::{
+                Help,
+                Policy,
+                CLASSES,
+                MAX_EXPECTED, //
+            },
+            table, //
         },
-        expect_table,
-        helper::{
-            Help,
-            Policy,
-            CLASSES,
-            MAX_EXPECTED, //
+        kernel::{
+            net::{
+                Net,
+                Stat, //
+            },
+            params,
+            time::HZ, //
         },
-        log,
-        net::{
-            Net,
-            Stat, //
-        },
-        params,
-        time::HZ, //
+        packet::log, //
     },
     proto::expect::Pattern, //
 };
 
 use super::{
-    super::netns::NetState,
     bucket,
     help_of,
     pattern,
@@ -144,7 +148,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
     /// Sees to it that nothing stands in its way, and that it is not one too many.
     fn make_room(&self) -> Result {
         let own = self.draft.expectation();
-        for other in expect_table::walk_locked(self.bucket, self.locked) {
+        for other in table::walk_locked(self.bucket, self.locked) {
             if remove_expired(&other, self.locked) || !other.is_in(self.net) {
                 continue;
             }
@@ -198,8 +202,8 @@ impl<'d, 'l> Wanted<'d, 'l> {
     /// Adds it. Its class's time counts from when it was made.
     fn insert(&self, by: Requester) -> Result {
         let more = self.policy().timeout.wrapping_mul(HZ);
-        let linked = expect_table::insert(self.draft, self.bucket, self.help, more, self.locked)
-            .ok_or(EINVAL)?;
+        let linked =
+            table::insert(self.draft, self.bucket, self.help, more, self.locked).ok_or(EINVAL)?;
         self.count(u8::saturating_add);
         self.net
             .state::<NetState>()

@@ -9,41 +9,46 @@ use kernel::{
 };
 
 use crate::{
+    ct::{
+        entry::{
+            self,
+            labels, //
+        },
+        helper, //
+    },
     nf::{
-        attr::{
-            Attribute,
-            Attributes,
-            Policy, //
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                Status,
+                StatusBit, //
+            },
+            ext::{
+                Labels,
+                SeqAdjust,
+                SynProxy, //
+            },
         },
-        conn::{
-            Conn,
-            Dir,
-            Status,
-            StatusBit, //
-        },
-        ctattr::{
-            entry as number,
-            help,
-            shift,
-            synproxy, //
-        },
-        ext::{
-            Labels,
-            SeqAdjust,
-            SynProxy, //
-        },
-        helper::{
+        expect::helper::{
             Help,
             Name,
             NAME_LEN, //
         },
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        time::{
-            self,
-            HZ, //
+        kernel::{
+            attr::{
+                Attribute,
+                Attributes,
+                Policy, //
+            },
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+            time::{
+                self,
+                HZ, //
+            },
         },
     },
     proto::{
@@ -53,10 +58,11 @@ use crate::{
 };
 
 use super::{
-    super::{
-        entry,
-        helper,
-        labels, //
+    attributes::{
+        entry as number,
+        help,
+        shift,
+        synproxy, //
     },
     protocol::Told, //
 };

@@ -4,26 +4,30 @@
 
 use kernel::prelude::*;
 
-use crate::nf::{
-    attr::Policy,
-    ctattr::entry as number,
-    nfnetlink::{
-        Handler,
-        Request, //
-    },
-    tracker::Tracker, //
-};
-
-use super::{
-    super::{
-        delete::{
+use crate::{
+    ct::{
+        life::delete::{
             self,
             Why, //
         },
-        index,
-        kernel_hook::RustCt,
-        netns::NetState, //
+        netns::NetState,
+        packet::kernel_hook::RustCt,
+        table::index, //
     },
+    nf::{
+        kernel::{
+            attr::Policy,
+            nfnetlink::{
+                Handler,
+                Request, //
+            },
+        },
+        packet::tracker::Tracker, //
+    },
+};
+
+use super::{
+    attributes::entry as number,
     filter::{
         self,
         Filter, //

@@ -8,43 +8,49 @@
 use kernel::prelude::*;
 
 use crate::{
+    ct::entry,
     nf::{
-        attr::Message,
-        conn::{
-            Conn,
-            Dir, //
-        },
-        ctattr::{
-            expect_message,
-            message, //
-        },
-        ecache::{
-            Congested,
-            Event,
-            Listener,
-            Requester, //
+        entry::{
+            conn::{
+                Conn,
+                Dir, //
+            },
+            ecache::{
+                Congested,
+                Event,
+                Listener,
+                Requester, //
+            },
         },
         expect::{
-            self,
-            Seen, //
+            expectation::{
+                self,
+                Seen, //
+            },
+            helper::Help, //
         },
-        helper::Help,
-        net::Net,
-        nfnetlink::{
-            flag,
-            Group,
-            Head,
-            Peer,
-            CONNECTIONS,
-            EXPECTATIONS, //
+        kernel::{
+            attr::Message,
+            net::Net,
+            nfnetlink::{
+                flag,
+                Group,
+                Head,
+                Peer,
+                CONNECTIONS,
+                EXPECTATIONS, //
+            },
+            rcu::Rcu, //
         },
-        rcu::Rcu, //
     },
-    proto::tuple::Tuple,
+    proto::tuple::Tuple, //
 };
 
 use super::{
-    super::entry,
+    attributes::{
+        expect_message,
+        message, //
+    },
     expect as ct_expect,
     write::{
         self,
@@ -87,10 +93,16 @@ impl Listener for Multicast {
         })
     }
 
-    fn expectation(seen: &Seen<'_>, net: &Net, event: expect::Event, by: Requester, rcu: Rcu<'_>) {
+    fn expectation(
+        seen: &Seen<'_>,
+        net: &Net,
+        event: expectation::Event,
+        by: Requester,
+        rcu: Rcu<'_>,
+    ) {
         let (message, flags, group) = match event {
-            expect::Event::Destroy => (expect_message::DELETE, 0, Group::EXPECTATION_GONE),
-            expect::Event::New => (expect_message::NEW, flag::CREATED, Group::EXPECTATION_NEW),
+            expectation::Event::Destroy => (expect_message::DELETE, 0, Group::EXPECTATION_GONE),
+            expectation::Event::New => (expect_message::NEW, flag::CREATED, Group::EXPECTATION_NEW),
         };
         if !by.report && !group.has_listeners(net) {
             return;

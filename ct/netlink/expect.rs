@@ -8,58 +8,64 @@ use kernel::{
 };
 
 use crate::{
+    ct::{
+        entry,
+        expect,
+        helper,
+        packet::kernel_hook, //
+    },
     nf::{
-        attr::{
-            size_of_attribute,
-            Attribute,
-            Attributes,
-            Message,
-            Policy, //
+        entry::{
+            conn::{
+                Conn,
+                Dir, //
+            },
+            ecache::Requester,
+            l4proto::Parts, //
         },
-        conn::{
-            Conn,
-            Dir, //
-        },
-        ctattr::{
-            expect as number,
-            expect_message as message,
-            expect_nat, //
-        },
-        ecache::Requester,
         expect::{
-            Draft,
-            Expectation,
-            Seen, //
+            expectation::{
+                Draft,
+                Expectation,
+                Seen, //
+            },
+            helper::{
+                Help,
+                Helper,
+                Name,
+                NAME_LEN, //
+            },
+            helper_table, table,
+            user::{
+                Saved,
+                Wish, //
+            },
         },
-        expect_table,
-        expect_user::{
-            Saved,
-            Wish, //
+        kernel::{
+            attr::{
+                size_of_attribute,
+                Attribute,
+                Attributes,
+                Message,
+                Policy, //
+            },
+            net::Net,
+            nfnetlink::{
+                Dump,
+                Handler,
+                Head,
+                Messages,
+                Peer,
+                Progress,
+                Request,
+                EXPECTATIONS, //
+            },
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+            time::HZ, //
         },
-        helper::{
-            Help,
-            Helper,
-            Name,
-            NAME_LEN, //
-        },
-        helper_table,
-        l4proto::Parts,
-        net::Net,
-        nfnetlink::{
-            Dump,
-            Handler,
-            Head,
-            Messages,
-            Peer,
-            Progress,
-            Request,
-            EXPECTATIONS, //
-        },
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        time::HZ, //
     },
     proto::{
         direction::Direction,
@@ -73,11 +79,10 @@ use crate::{
 };
 
 use super::{
-    super::{
-        entry,
-        expect,
-        helper,
-        kernel_hook, //
+    attributes::{
+        expect as number,
+        expect_message as message,
+        expect_nat, //
     },
     change,
     get,
@@ -140,7 +145,7 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     }
     message.put_be32(number::TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
     message.put(number::ID, &id(seen))?;
-    message.put_be32(number::FLAGS, seen.flags().known())?;
+    message.put_be32(number::FLAGS, seen.flags().bits() & number::KNOWN_FLAGS)?;
     message.put_be32(number::CLASS, seen.class())?;
     if let Some(helper) = seen.helper() {
         message.put_text(number::HELPER, helper.name().text())?;
@@ -252,10 +257,10 @@ struct Expectations {
 
 impl Dump for Expectations {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        while self.bucket < expect_table::buckets() {
+        while self.bucket < table::buckets() {
             let section = RcuGuard::new();
             let rcu = section.token();
-            let next = expect_table::walk(self.bucket, rcu)
+            let next = table::walk(self.bucket, rcu)
                 .filter(|seen| seen.address() >= self.address && self.is_wanted(seen, net))
                 .min_by_key(|seen| seen.address());
             match next {

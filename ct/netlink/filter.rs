@@ -5,23 +5,25 @@
 use kernel::prelude::*;
 
 use crate::{
+    ct::{
+        entry,
+        table::index::Scope, //
+    },
     nf::{
-        attr::{
+        entry::{
+            conn::{
+                Conn,
+                Dir, //
+            },
+            l4proto::{
+                Parts,
+                TupleAttribute, //
+            },
+        },
+        kernel::attr::{
             Attribute,
             Attributes,
             Policy, //
-        },
-        conn::{
-            Conn,
-            Dir, //
-        },
-        ctattr::{
-            entry as number,
-            filter, //
-        },
-        l4proto::{
-            Parts,
-            TupleAttribute, //
         },
     },
     proto::{
@@ -34,9 +36,9 @@ use crate::{
 };
 
 use super::{
-    super::{
-        entry,
-        index::Scope, //
+    attributes::{
+        entry as number,
+        filter, //
     },
     tuple, //
 };

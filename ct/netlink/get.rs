@@ -13,33 +13,48 @@ use kernel::{
 };
 
 use crate::{
+    ct::{
+        entry,
+        life::delete::{
+            self,
+            Why, //
+        },
+        netns::NetState,
+        table::{
+            index::{
+                self,
+                Walk, //
+            },
+            Wanted, //
+        },
+    },
     nf::{
-        attr::Policy,
-        conn::{
-            Conn,
-            Dir, //
+        entry::{
+            conn::{
+                Conn,
+                Dir, //
+            },
+            ecache::UNTOLD,
+            index_lists::Place,
+            l4proto::Parts, //
         },
-        ctattr::{
-            entry as number,
-            message, //
+        kernel::{
+            attr::Policy,
+            net::Net,
+            nfnetlink::{
+                flag,
+                Dump,
+                Handler,
+                Head,
+                Messages,
+                Peer,
+                Progress,
+                Request,
+                CONNECTIONS, //
+            },
+            rcu::RcuGuard,
+            work, //
         },
-        ecache::UNTOLD,
-        l4proto::Parts,
-        links::Place,
-        net::Net,
-        nfnetlink::{
-            flag,
-            Dump,
-            Handler,
-            Head,
-            Messages,
-            Peer,
-            Progress,
-            Request,
-            CONNECTIONS, //
-        },
-        rcu::RcuGuard,
-        work, //
     },
     proto::{
         direction::Direction,
@@ -49,18 +64,9 @@ use crate::{
 };
 
 use super::{
-    super::{
-        delete::{
-            self,
-            Why, //
-        },
-        entry,
-        index::{
-            self,
-            Walk, //
-        },
-        netns::NetState,
-        table::Wanted, //
+    attributes::{
+        entry as number,
+        message, //
     },
     filter::{
         self,

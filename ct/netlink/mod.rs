@@ -10,23 +10,27 @@
 use kernel::prelude::*;
 
 use crate::nf::{
-    attr::Policy,
-    ctattr::{
-        entry as number,
-        expect_message,
-        message, //
+    entry::ext::Labels,
+    kernel::{
+        attr::Policy,
+        nfnetlink::{
+            Handlers,
+            Subsystem,
+            SubsystemRegistration,
+            CONNECTIONS,
+            EXPECTATIONS, //
+        },
     },
-    ext::Labels,
-    nfnetlink::{
-        Handlers,
-        Subsystem,
-        SubsystemRegistration,
-        CONNECTIONS,
-        EXPECTATIONS, //
-    },
-    queue_hook::GlueRegistration, //
+    packet::queue_hook::GlueRegistration, //
 };
 
+use self::attributes::{
+    entry as number,
+    expect_message,
+    message, //
+};
+
+mod attributes;
 mod change;
 mod delete;
 mod events;
@@ -40,7 +44,7 @@ mod statistics;
 mod tuple;
 mod write;
 
-pub(super) use events::Multicast;
+pub(super) use crate::ct::netlink::events::Multicast;
 
 /// What the attributes of a message about entries must look like.
 static POLICY: [Policy; number::PLACES] = {

@@ -9,42 +9,62 @@ use kernel::{
 };
 
 use crate::{
-    nf::{
-        attr::{
-            Attribute,
-            Policy, //
-        },
-        conn::{
-            Conn,
-            Fresh,
-            Status,
-            StatusBit, //
-        },
-        ctattr::entry as number,
-        ecache::Event,
-        ext::{
+    ct::{
+        entry::{
             self,
-            Counters,
-            Labels,
-            SeqAdjust,
-            Timestamps, //
+            events, //
         },
-        helper::{
-            Candidate,
-            Name, //
+        helper,
+        life::{
+            confirm,
+            create, //
         },
-        helper_table,
-        l4proto::Parts,
-        nat,
-        nfnetlink::{
-            Handler,
-            Request, //
+        table::{
+            TupleHash,
+            Wanted, //
         },
-        rcu::{
-            Rcu,
-            RcuGuard, //
+    },
+    nf::{
+        entry::{
+            conn::{
+                Conn,
+                Status,
+                StatusBit, //
+            },
+            ecache::Event,
+            ext::{
+                self,
+                Counters,
+                Labels,
+                SeqAdjust,
+                Timestamps, //
+            },
+            fresh::Fresh,
+            l4proto::Parts, //
         },
-        time,
+        expect::{
+            helper::{
+                Candidate,
+                Name, //
+            },
+            helper_table, //
+        },
+        kernel::{
+            attr::{
+                Attribute,
+                Policy, //
+            },
+            nfnetlink::{
+                Handler,
+                Request, //
+            },
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+            time, //
+        },
+        packet::nat, //
     },
     proto::{
         direction::Direction,
@@ -54,17 +74,7 @@ use crate::{
 };
 
 use super::{
-    super::{
-        confirm,
-        create,
-        entry,
-        events,
-        helper,
-        table::{
-            TupleHash,
-            Wanted, //
-        }, //
-    },
+    attributes::entry as number,
     change::{
         self,
         Changes,
@@ -303,7 +313,7 @@ fn need_helper(name: &Name, tuple: &Tuple) -> Result {
 }
 
 fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
-    let original = entry::tuple(fresh.conn(), crate::nf::conn::Dir::Original);
+    let original = entry::tuple(fresh.conn(), crate::nf::entry::conn::Dir::Original);
     let helper =
         helper::find(&wanted.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
     let reference = helper.get().ok_or(ENOENT)?;

@@ -5,22 +5,35 @@
 use kernel::prelude::*;
 
 use crate::{
+    ct::{
+        entry as ct_entry, //
+        entry::l4proto::{
+            Icmp,
+            Icmpv6,
+            Ports,
+            Sctp,
+            SctpTold,
+            Tcp,
+            TcpTold, //
+        },
+    },
     nf::{
-        attr::{
+        entry::{
+            conn::Conn,
+            l4proto::{
+                tuple_size,
+                Memory,
+                Parts,
+                ProtocolAttribute,
+                Request,
+                TupleForm,
+                PROTOCOL_PLACES, //
+            },
+        },
+        kernel::attr::{
             Attribute,
             Message,
             Policy, //
-        },
-        conn::Conn,
-        ctattr::entry,
-        l4proto::{
-            tuple_size,
-            Memory,
-            Parts,
-            ProtocolAttribute,
-            Request,
-            TupleForm,
-            PROTOCOL_PLACES, //
         },
     },
     proto::tuple::{
@@ -29,18 +42,7 @@ use crate::{
     },
 };
 
-use super::super::{
-    entry as ct_entry,
-    l4proto::{
-        Icmp,
-        Icmpv6,
-        Ports,
-        Sctp,
-        SctpTold,
-        Tcp,
-        TcpTold, //
-    },
-};
+use super::attributes::entry;
 
 static POLICY: [Policy; PROTOCOL_PLACES] = {
     let mut policy = [const { Policy::ANY }; PROTOCOL_PLACES];
@@ -110,7 +112,7 @@ pub(super) fn size(protocol: u8) -> usize {
         _ => 0,
     };
     // The nest in the nest, which the sizes leave out.
-    const NEST: usize = crate::nf::attr::size_of_attribute(0);
+    const NEST: usize = crate::nf::kernel::attr::size_of_attribute(0);
     (tuple as usize)
         .wrapping_mul(3)
         .wrapping_add(memory.into())

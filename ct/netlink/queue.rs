@@ -6,22 +6,26 @@
 use kernel::prelude::*;
 
 use crate::nf::{
-    attr::{
-        Attribute,
-        Message, //
+    entry::{
+        conn::{
+            Conn,
+            StatusBit, //
+        },
+        ecache::Requester, //
     },
-    conn::{
-        Conn,
-        StatusBit, //
+    kernel::{
+        attr::{
+            Attribute,
+            Message, //
+        },
+        rcu::Rcu,
+        time, //
     },
-    ctattr::entry as number,
-    ecache::Requester,
-    queue_hook::Glue,
-    rcu::Rcu,
-    time, //
+    packet::queue_hook::Glue, //
 };
 
 use super::{
+    attributes::entry as number,
     change::{
         self,
         Helped,

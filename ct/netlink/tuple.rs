@@ -6,19 +6,14 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
-        attr::{
+        entry::l4proto::{
+            Parts,
+            TUPLE_PLACES, //
+        },
+        kernel::attr::{
             Attribute,
             Message,
             Policy, //
-        },
-        ctattr::{
-            address,
-            transport,
-            tuple as part, //
-        },
-        l4proto::{
-            Parts,
-            TUPLE_PLACES, //
         },
     },
     proto::{
@@ -33,7 +28,14 @@ use crate::{
     },
 };
 
-use super::protocol;
+use super::{
+    attributes::{
+        address,
+        transport,
+        tuple as part, //
+    },
+    protocol, //
+};
 
 static POLICY: [Policy; part::PLACES] = {
     let mut policy = [const { Policy::ANY }; part::PLACES];
@@ -61,7 +63,7 @@ static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = {
 /// Octets that the addresses of a tuple count for in a message: those of both families, as if
 /// it could have both.
 pub(super) const ADDRESSES_SIZE: usize = {
-    use crate::nf::attr::size_of_attribute as size;
+    use crate::nf::kernel::attr::size_of_attribute as size;
     2 * size(4) + 2 * size(16)
 };
 

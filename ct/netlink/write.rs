@@ -8,39 +8,38 @@ use kernel::{
 };
 
 use crate::{
+    ct::{
+        entry,
+        helper as ct_helper,
+        packet::kernel_hook::RustCt, //
+    },
     nf::{
-        attr::{
-            size_of_attribute,
-            Message, //
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                StatusBit, //
+            },
+            ecache::EventCache,
+            ext::{
+                Counters,
+                Labels,
+                SeqAdjust,
+                SynProxy,
+                Timestamps, //
+            },
         },
-        conn::{
-            Conn,
-            Dir,
-            StatusBit, //
+        expect::helper,
+        kernel::{
+            attr::{
+                size_of_attribute,
+                Message, //
+            },
+            params,
+            rcu::RcuGuard,
+            time::HZ, //
         },
-        ctattr::{
-            counters,
-            entry as number,
-            help,
-            own,
-            shift,
-            synproxy,
-            times,
-            tuple as part, //
-        },
-        ecache::EventCache,
-        ext::{
-            Counters,
-            Labels,
-            SeqAdjust,
-            SynProxy,
-            Timestamps, //
-        },
-        helper,
-        params,
-        rcu::RcuGuard,
-        time::HZ,
-        tracker::Tracker, //
+        packet::tracker::Tracker, //
     },
     proto::{
         seqadj::Shift,
@@ -49,10 +48,15 @@ use crate::{
 };
 
 use super::{
-    super::{
-        entry,
-        helper as ct_helper,
-        kernel_hook::RustCt, //
+    attributes::{
+        counters,
+        entry as number,
+        help,
+        own,
+        shift,
+        synproxy,
+        times,
+        tuple as part, //
     },
     protocol,
     tuple, //
@@ -171,7 +175,7 @@ impl<'c, 'm> Writer<'c, 'm> {
 
     #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
     pub(super) fn security(&mut self) -> Result {
-        use crate::nf::ctattr::security;
+        use crate::ct::netlink::attributes::security;
 
         let Ok(label) = kernel::security::SecurityCtx::from_secid(self.conn.secmark()) else {
             return Ok(());

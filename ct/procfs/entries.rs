@@ -14,25 +14,27 @@ use core::marker::PhantomData;
 
 use kernel::sync::aref::ARef;
 
-use crate::nf::{
-    conn::Conn,
-    net::Net,
-    seq_file::{
-        Out,
-        SeqFile, //
-    },
-};
-
-use super::{
-    super::{
-        delete::{
+use crate::{
+    ct::{
+        life::delete::{
             self,
             Why, //
         },
-        walk::Listing, //
+        table::walk::Listing, //
     },
-    line::Format, //
+    nf::{
+        entry::conn::Conn,
+        kernel::{
+            net::Net,
+            seq_file::{
+                Out,
+                SeqFile, //
+            },
+        },
+    },
 };
+
+use super::line::Format;
 
 /// The entries, a line of format `F` for each.
 pub(super) struct Entries<F>(PhantomData<F>);

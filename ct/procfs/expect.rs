@@ -13,19 +13,23 @@
 use crate::{
     nf::{
         expect::{
-            Flag,
-            Flags,
-            Seen, //
+            expectation::{
+                Flag,
+                Flags,
+                Seen, //
+            },
+            helper::Name,
+            table, //
         },
-        expect_table,
-        helper::Name,
-        net::Net,
-        rcu::RcuGuard,
-        seq_file::{
-            Out,
-            SeqFile, //
+        kernel::{
+            net::Net,
+            rcu::RcuGuard,
+            seq_file::{
+                Out,
+                SeqFile, //
+            },
+            time::HZ, //
         },
-        time::HZ, //
     },
     proto::tuple::Tuple, //
 };
@@ -70,9 +74,9 @@ impl SeqFile for Expectations {
     type Item = Line;
 
     fn current(place: &mut Place, net: &Net) -> Option<Line> {
-        while place.bucket < expect_table::buckets() {
+        while place.bucket < table::buckets() {
             let section = RcuGuard::new();
-            let next = expect_table::walk(place.bucket, section.token())
+            let next = table::walk(place.bucket, section.token())
                 .filter(|seen| seen.address() >= place.address && seen.is_in(net))
                 .filter_map(|seen| Some((seen.address(), Line::of(&seen)?)))
                 .min_by_key(|(address, _)| *address);

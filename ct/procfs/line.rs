@@ -29,18 +29,29 @@
 use kernel::sync::atomic::Relaxed;
 
 use crate::{
-    nf::{
-        conn::{
-            Conn,
-            Dir,
-            Status,
-            StatusBit, //
+    ct::{
+        entry::{
+            self,
+            l4proto, //
         },
-        ext::Timestamps,
-        l4proto::Shown,
-        seq_file::Out,
-        time,
-        tracker::Tracker, //
+        packet::kernel_hook::RustCt, //
+    },
+    nf::{
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                Status,
+                StatusBit, //
+            },
+            ext::Timestamps,
+            l4proto::Shown, //
+        },
+        kernel::{
+            seq_file::Out,
+            time, //
+        },
+        packet::tracker::Tracker, //
     },
     proto::{
         tuple::{
@@ -50,12 +61,6 @@ use crate::{
         },
         zone::Zone, //
     },
-};
-
-use super::super::{
-    entry,
-    kernel_hook::RustCt,
-    l4proto, //
 };
 
 /// How to write an entry.

@@ -21,17 +21,21 @@ use crate::{
     },
     nf::{
         bindings,
-        conn::Conn,
+        entry::conn::Conn,
         expect::{
-            Draft,
-            ExpectGuard,
-            Expectation, //
+            expectation::{
+                Draft,
+                ExpectGuard,
+                Expectation, //
+            },
+            helper_table, //
         },
-        helper_table,
-        nat::Unconfirmed,
-        skb::{
-            CtInfo,
-            Skb, //
+        packet::{
+            nat::Unconfirmed,
+            skb::{
+                CtInfo,
+                Skb, //
+            },
         },
     },
 };

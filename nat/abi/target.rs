@@ -15,13 +15,15 @@ use crate::{
     },
     nf::{
         bindings,
-        device::Device,
-        hook::{
-            Family,
-            Verdict, //
+        kernel::rcu::Rcu,
+        packet::{
+            device::Device,
+            hook::{
+                Family,
+                Verdict, //
+            },
+            skb::Skb, //
         },
-        rcu::Rcu,
-        skb::Skb, //
     },
     proto::nat::range::Range, //
 };

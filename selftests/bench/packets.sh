@@ -213,7 +213,7 @@ looked_up() { # NAME ORDER MISSED FLOWS
 memory() {
 	is_wanted memory && has_tracker || return
 	local before all head=8 lists=0
-	# nf/chain.rs, with memory of less than 512 GiB; ct/index.rs: two octets for each connection
+	# nf/entry/chain.rs, with memory of less than 512 GiB; ct/table/index.rs: two octets for each connection
 	# that was allowed when the module was loaded
 	[[ $tracker != rust_ct ]] || head=4 lists=$((allowed * 2))
 	turn memory

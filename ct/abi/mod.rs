@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The doors for C code: raw pointers in, one safe call, a number out.
+//!
+//! The functions have the names and types under which the kernel's own modules import
+//! them; `nf/exports.c` exports them.
+
+/// Exports a function under a C name, if it has the type that the C header gives it.
+macro_rules! c_export {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        ///
+        /// As the C header says.
+        #[no_mangle]
+        pub(crate) unsafe extern "C" fn $name($($arg: $type),*) $(-> $result)? $body
+
+        const _: () = {
+            // Both arms must have one type: the compiler compares the two declarations.
+            let _ = if true { bindings::$name } else { $name };
+        };
+    };
+}
+
+pub(crate) use c_export;
+
+mod bridge;
+mod entry;
+mod events;
+mod expect;
+mod gre;
+mod helper;
+mod hooks;
+mod l4proto;
+mod labels;
+mod ovs;
+mod packet;
+mod params;
+mod seqadj;
+mod template;
+mod timeout;
+mod twin;

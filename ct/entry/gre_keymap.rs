@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! GRE keys that PPTP agrees on.
+//!
+//! A packet of a PPTP call carries the call ID of its receiver only. Both IDs were agreed on in
+//! the control connection, where the PPTP helper reads them and makes two maps, one for each
+//! direction, from addresses and the receiver's ID to the sender's ID.
+
+use crate::{
+    ct::{
+        entry,
+        expect,
+        life::delete::{
+            self,
+            Why, //
+        },
+        table, //
+    },
+    nf::{
+        entry::conn::{
+            Conn,
+            Dir,
+            StatusBit, //
+        },
+        expect::gre_keymap::{
+            Control,
+            KeymapGuard,
+            NewMaps, //
+        },
+        kernel::{
+            net::Net,
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+        },
+    },
+    proto::tuple::{
+        protocol,
+        L4Key,
+        Tuple, //
+    },
+};
+
+/// Whether two tuples are of one call, seen the same way: all but the sender's ID.
+fn same_receiver(a: &Tuple, b: &Tuple) -> bool {
+    let without_source = |tuple: &Tuple| Tuple {
+        src_key: [0; 2],
+        ..*tuple
+    };
+    without_source(a) == without_source(b)
+}
+
+/// The call ID of the sender, by all else that the tuple says; 0 if nobody has told it.
+pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2] {
+    crate::nf::expect::gre_keymap::find(net, rcu, |map| same_receiver(map, tuple))
+        .map_or([0; 2], |map: Tuple| map.src_key)
+}
+
+/// Makes the maps of a control connection. Says whether it has these.
+///
+/// It keeps the first that it gets: a peer that tells other IDs later may not take over calls.
+pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply: &Tuple) -> bool {
+    let Some(maps) = NewMaps::new(*original, *reply) else {
+        return false;
+    };
+    let guard = KeymapGuard::new();
+    // Who takes the entry away takes its maps away later, and waits for the lock.
+    if conn.has(StatusBit::Dying) {
+        return false;
+    }
+    let there = [Dir::Original, Dir::Reply].map(|dir| guard.tuple(control, dir));
+    match there {
+        [None, None] => {
+            guard.add(conn.net(), control, maps);
+            true
+        }
+        [Some(first), Some(second)] => {
+            same_receiver(&first, original) && same_receiver(&second, reply)
+        }
+        _ => false,
+    }
+}
+
+/// Takes the maps of a control connection away.
+pub(in crate::ct) fn remove(control: &Control) {
+    KeymapGuard::new().remove(control);
+}
+
+/// A GRE connection ends that came of `parent`: so do the maps that led to it.
+#[cold]
+pub(in crate::ct) fn remove_of_parent(parent: &Conn) {
+    let rcu = RcuGuard::new();
+    if let Some(control) = Control::of_parent(parent, rcu.token()) {
+        remove(control);
+    }
+}
+
+/// Ends the calls of a control connection: maps, and the connection or expectation of either
+/// direction.
+pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
+    remove(control);
+    let [server, concentrator] = control.call_ids();
+    for (dir, src, dst) in [
+        (Dir::Original, server, concentrator),
+        (Dir::Reply, concentrator, server),
+    ] {
+        let way = entry::tuple(conn, dir);
+        let key = L4Key { src, dst };
+        end_call(
+            conn,
+            &Tuple::new(way.l3num, way.src, way.dst, key, protocol::GRE),
+        );
+    }
+}
+
+fn end_call(conn: &Conn, tuple: &Tuple) {
+    let (net, zone) = (conn.net(), entry::zone(conn));
+    let rcu = RcuGuard::new();
+    let wanted = table::Wanted {
+        key: tuple.key(),
+        zone,
+        net,
+    };
+    if let (Some((call, _)), _) = wanted.find(rcu.token()) {
+        // Packets that still hold it must not bring it back to life.
+        call.proto_half::<0>()
+            .store(0, kernel::sync::atomic::Relaxed);
+        call.proto_half::<1>()
+            .store(0, kernel::sync::atomic::Relaxed);
+        delete::delete(&call, Why::ParentGone);
+        return;
+    }
+    let expected = expect::find(net, zone, tuple, rcu.token(), |seen| seen.get());
+    if let Some(expectation) = expected.flatten() {
+        expect::withdraw(&expectation);
+    }
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Confirmation: a packet has passed every check, so the connection that it began counts
+//! and goes into the table.
+//!
+//! Two packets of one new connection, on two CPUs, each made an entry, and one comes
+//! second. What becomes of it then is told at [`settle_clash`].
+
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use crate::{
+    ct::{
+        entry::{
+            self,
+            events, //
+        },
+        helper,
+        table::{
+            self,
+            autosize,
+            index,
+            reservation,
+            resize,
+            TupleHash, //
+        },
+    },
+    nf::{
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                StatusBit, //
+            },
+            ecache::{
+                self,
+                Event,
+                EventCache, //
+            },
+            pair::LockedPair, //
+        },
+        kernel::{
+            lock::BhDisabled,
+            net::Stat,
+            random,
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+            time, //
+        },
+        packet::{
+            hook::Verdict,
+            skb::{
+                CtInfo,
+                Skb,
+                Tracked, //
+            },
+        },
+    },
+    proto::{
+        tcp,
+        tuple::protocol, //
+    },
+};
+
+/// Chains longer than this, plus a random number below [`CHAIN_SPREAD`], take no more
+/// entries. Chance alone does not make them so long.
+const CHAIN_LIMIT: u32 = 50;
+const CHAIN_SPREAD: u32 = 30;
+
+/// Whether a chain of this length takes no more. Chance is asked where it decides, which is hardly
+/// ever. A crowded one makes the table grow.
+#[inline]
+fn is_too_long(length: u32) -> bool {
+    if length <= autosize::CROWDED {
+        return false;
+    }
+    autosize::request();
+    length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
+}
+
+/// What keeps an entry out of the table.
+enum Obstacle {
+    /// This one has one of its tuples.
+    Rival(ARef<Conn>),
+    /// Its chain takes no more.
+    LongChain,
+}
+
+/// What keeps an entry out of its buckets.
+#[inline(always)]
+fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
+    if pair.is_one() {
+        obstacle_at(pair, conn, None)
+    } else {
+        obstacle_of_two(pair, conn)
+    }
+}
+
+#[inline(never)]
+fn obstacle_of_two(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
+    obstacle_at(pair, conn, Some(Dir::Original))
+        .or_else(|| obstacle_at(pair, conn, Some(Dir::Reply)))
+}
+
+/// What keeps it out of the bucket of one of its tuples, or of both.
+#[inline(always)]
+fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Dir>) -> Option<Obstacle> {
+    match table::rival(pair, conn, dir) {
+        (Some(rival), _) => Some(Obstacle::Rival(ARef::from(rival))),
+        (None, length) if is_too_long(length) => {
+            resize::request_reseed();
+            conn.net().count_one(Stat::ChainTooLong);
+            Some(Obstacle::LongChain)
+        }
+        (None, _) => None,
+    }
+}
+
+/// What came of an attempt to put an entry into the table.
+enum Outcome {
+    /// It is in.
+    In,
+    /// Its packet belongs to this entry instead.
+    Joined(ARef<Conn>),
+    /// It cannot be in.
+    Refused,
+}
+
+/// Whether nothing is to be done for the packet any more: it has no entry, or one that is in the
+/// table, with no helper and no events.
+#[inline]
+pub(in crate::ct) fn is_settled(skb: &Skb) -> bool {
+    let Some(conn) = skb.attached() else {
+        return true;
+    };
+    let status = conn.status();
+    status.has(StatusBit::Confirmed)
+        && !status.has(StatusBit::Helper)
+        && !status.has(StatusBit::SeqAdjust)
+        && conn.extensions().find::<EventCache>().is_none()
+}
+
+/// Puts the packet's entry into the table, if it is not in yet, and tells listeners what
+/// happened to it.
+#[inline]
+pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    let verdict = put_in(skb, rcu);
+    if verdict == Verdict::Accept {
+        if let Tracked::Yes(conn, _) = skb.tracked() {
+            events::deliver(conn);
+        }
+    }
+    verdict
+}
+
+/// Puts the packet's entry into the table, if it is not in yet.
+#[inline]
+pub(in crate::ct) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    let (conn, info) = match skb.tracked() {
+        // An answer of ours to a packet that was refused carries the entry that the packet
+        // made, in the other direction; it confirms nothing.
+        Tracked::Yes(conn, info) if !conn.is_confirmed() && info.dir() == Dir::Original => {
+            (ARef::from(conn), info)
+        }
+        _ => return Verdict::Accept,
+    };
+    let hash = TupleHash::unpack(conn.saved());
+    match insert(conn, Some(hash), rcu, settle_clash) {
+        Outcome::In => Verdict::Accept,
+        Outcome::Joined(winner) => {
+            join(skb, winner, info);
+            Verdict::Accept
+        }
+        Outcome::Refused => Verdict::Drop,
+    }
+}
+
+/// Puts in an entry that no packet made. Says whether it is in: it gives way to one that a
+/// packet of the same connection has made.
+pub(in crate::ct) fn put_in_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
+    let keep = conn.clone();
+    let is_in = matches!(
+        insert(conn, None, rcu, |_, _, _| Outcome::Refused),
+        Outcome::In
+    );
+    if is_in {
+        let _bh = BhDisabled::new();
+        events::deliver(&keep);
+    }
+    is_in
+}
+
+/// Puts an entry into the table; the reference becomes the table's. `clash` decides what
+/// becomes of it if another entry has one of its tuples.
+///
+/// `hash` is that of the original tuple, if it is known.
+fn insert(
+    conn: ARef<Conn>,
+    hash: Option<TupleHash>,
+    rcu: Rcu<'_>,
+    clash: impl FnOnce(&mut LockedPair<'_>, ARef<Conn>, &ARef<Conn>) -> Outcome,
+) -> Outcome {
+    let bh = BhDisabled::new();
+    conn.check_mirrored();
+    // Until the entry is in.
+    let _promise = reservation::redeem(&conn, &bh, rcu);
+    let Some(mut pair) = table::lock_pair(&conn, hash, &bh, rcu) else {
+        return Outcome::Refused;
+    };
+    let status = conn.status();
+    // A clone of the packet may have been faster, on another CPU: a bridge floods clones.
+    if status.has(StatusBit::Confirmed) {
+        return Outcome::In;
+    }
+    // Killed before it was born, by user space or by a namespace's end.
+    if status.has(StatusBit::Dying) {
+        conn.net().count_one(Stat::InsertFailed);
+        return Outcome::Refused;
+    }
+
+    match obstacle(&pair, &conn) {
+        None => {}
+        Some(Obstacle::Rival(rival)) => return clash(&mut pair, conn, &rival),
+        Some(Obstacle::LongChain) => {
+            conn.net().count_one(Stat::InsertFailed);
+            return Outcome::Refused;
+        }
+    }
+
+    // Its time runs from now on.
+    conn.set_timeout(conn.timeout().wrapping_add(time::jiffies32()));
+    if !conn.extensions().is_empty() {
+        note(&conn, rcu);
+    }
+    index::join(&conn, &bh, rcu);
+    match pair.insert(conn) {
+        Ok(()) => Outcome::In,
+        Err(_) => Outcome::Refused,
+    }
+}
+
+/// Has the parts of an entry know that it begins.
+#[inline(never)]
+fn note(conn: &Conn, rcu: Rcu<'_>) {
+    entry::note_start(conn);
+    let event = if conn.has(StatusBit::Expected) {
+        Event::Related
+    } else {
+        Event::New
+    };
+    if helper::of(conn, rcu).is_some() {
+        ecache::keep(conn, Event::Helper);
+    }
+    ecache::keep(conn, event);
+}
+
+/// Puts an entry into the table that user space made, and whose time runs already; the reference
+/// becomes the table's.
+///
+/// `EEXIST`: one of its tuples is there. `ENOSPC`: a chain is too long.
+pub(in crate::ct) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
+    // After the lock is given back: this may be the last reference.
+    let kept = conn.clone();
+    let net = kept.net();
+    let bh = BhDisabled::new();
+    conn.check_mirrored();
+    // What NAT promised it on the way.
+    let _promise = reservation::redeem(&conn, &bh, rcu);
+    let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
+    match obstacle(&pair, &conn) {
+        None => {}
+        Some(Obstacle::Rival(_)) => return Err(EEXIST),
+        Some(Obstacle::LongChain) => return Err(ENOSPC),
+    }
+    index::join(&conn, &bh, rcu);
+    pair.insert(conn).map_err(|_| EEXIST)?;
+    net.count_one(Stat::Insert);
+    Ok(())
+}
+
+/// Whether an entry that came second may be resolved: the protocol has no state that the
+/// two packets would see differently.
+fn may_clash(protocol: u8) -> bool {
+    !matches!(protocol, protocol::TCP | protocol::SCTP)
+}
+
+/// An entry of the same tuple, `rival`, was there first.
+///
+/// 1. If both are the same connection, or the same one seen from its two ends, the packet
+///    joins the first entry. (Of TCP, only if that came by its socket, while the packet was on
+///    its way: see [`catch_up`].)
+/// 2. If the reply tuple is free (the two were translated differently), the second entry
+///    goes in by that alone, for a second: packets of the original direction go on finding
+///    the first, and the answer to this packet finds its way back.
+/// 3. Else the packet is dropped.
+#[cold]
+fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>) -> Outcome {
+    let net = conn.net();
+    if rival.has(StatusBit::Adopted) && same_connection(&conn, rival) {
+        net.count_one(Stat::ClashResolve);
+        return Outcome::Joined(rival.clone());
+    }
+    if may_clash(entry::protocol(&conn)) {
+        if same_connection(&conn, rival) {
+            net.count_one(Stat::ClashResolve);
+            return Outcome::Joined(rival.clone());
+        }
+        match table::rival(pair, &conn, Some(Dir::Reply)).0 {
+            Some(other) if same_connection(&conn, other) => {
+                net.count_one(Stat::ClashResolve);
+                return Outcome::Joined(ARef::from(other));
+            }
+            Some(_) => {}
+            None => {
+                conn.set_timeout(time::jiffies32().wrapping_add(time::HZ));
+                conn.set(StatusBit::FixedTimeout);
+                conn.set(StatusBit::NatClash);
+                net.count_one(Stat::ClashResolve);
+                entry::note_start(&conn);
+                let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
+                index::join(&conn, &bh, rcu.token());
+                return match pair.insert_reply_only(conn) {
+                    Ok(()) => Outcome::In,
+                    Err(_) => Outcome::Refused,
+                };
+            }
+        }
+    }
+    net.count_one(Stat::Drop);
+    net.count_one(Stat::InsertFailed);
+    Outcome::Refused
+}
+
+/// Whether two entries stand for one connection, seen from the same end or from the two.
+fn same_connection(a: &Conn, b: &Conn) -> bool {
+    let equal = |a_dir: Dir, b_dir: Dir| {
+        entry::tuple(a, a_dir) == entry::tuple(b, b_dir)
+            && entry::zone(a).id_for(entry::direction(a_dir))
+                == entry::zone(b).id_for(entry::direction(b_dir))
+    };
+    let same_end = equal(Dir::Original, Dir::Original) && equal(Dir::Reply, Dir::Reply);
+    let other_end = equal(Dir::Original, Dir::Reply) && equal(Dir::Reply, Dir::Original);
+    same_end || other_end
+}
+
+/// Has the packet continue with `winner`, which takes over what was counted.
+fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
+    if let Tracked::Yes(loser, _) = skb.tracked() {
+        if entry::protocol(loser) == protocol::TCP {
+            catch_up(&winner, loser);
+        }
+        if let Some((_, bytes)) = entry::counted(loser, info.dir()) {
+            // One packet made the loser, so this is its length.
+            entry::account(
+                &winner,
+                info.dir(),
+                u32::try_from(bytes).unwrap_or(u32::MAX),
+            );
+        }
+    }
+    skb.attach(winner, info);
+}
+
+/// The entry of a TCP connection was made from its socket when this packet, which made the
+/// other one, had been looked up but had not reached the socket.
+#[cold]
+fn catch_up(winner: &Conn, loser: &Conn) {
+    let turned = entry::tuple(winner, Dir::Original) != entry::tuple(loser, Dir::Original);
+    let seen = loser.with_proto(|track: &mut tcp::Track| *track);
+    winner.with_proto(|track: &mut tcp::Track| track.catch_up(&seen, turned));
+}

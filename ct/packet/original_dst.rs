@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a redirected connection wanted to go, for the program that it was redirected to.
+
+use crate::{
+    ct::{
+        entry,
+        table, //
+    },
+    nf::{
+        entry::conn::Dir,
+        kernel::{
+            endpoint::Endpoint,
+            net::Net,
+            rcu::RcuGuard, //
+        },
+        packet::{
+            hook::Family,
+            original_dst::Origin, //
+        },
+    },
+    proto::tuple::{
+        L4Key,
+        Tuple, //
+    },
+};
+
+/// The table of connections, in the default zone, knows.
+pub(in crate::ct) struct KnownFromTable;
+
+impl Origin for KnownFromTable {
+    fn destination(
+        net: &Net,
+        family: Family,
+        protocol: u8,
+        local: &Endpoint,
+        peer: &Endpoint,
+    ) -> Option<Endpoint> {
+        let key = L4Key {
+            src: local.port,
+            dst: peer.port,
+        };
+        let tuple = match family {
+            Family::Ipv4 => {
+                let ([a, b, c, d, ..], [e, f, g, h, ..]) = (local.address, peer.address);
+                Tuple::ipv4([a, b, c, d], [e, f, g, h], key, protocol)
+            }
+            Family::Ipv6 => Tuple::ipv6(local.address, peer.address, key, protocol),
+        };
+        let section = RcuGuard::new();
+        let (conn, _) = table::find_tuple(net, &tuple, section.token())?;
+        let original = entry::tuple(&conn, Dir::Original);
+        Some(Endpoint {
+            address: original.dst,
+            port: original.dst_key,
+        })
+    }
+}

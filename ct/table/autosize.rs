@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The size of the table follows the number of entries, unless somebody gave it one.
+//!
+//! A packet that puts its entry into a crowded chain asks the collector to look. That counts
+//! some chains, which tells the mean length of all of them, and if it is more than [`MOST`], the
+//! table grows until there are [`ROOM`] chains for each tuple. At the end of its rounds the collector
+//! knows how many tuples there are; if they are many, the table grows then, too, and if they are few,
+//! it shrinks, though never below the size that it had when it was made, or was last given by hand.
+//!
+//! Where caches rule, each tuple that is passed on the way to another costs a miss of its own. With
+//! chains of 1/2 to 3/4 tuples, and four octets each ([`crate::nf::entry::chain`]), the table takes five to
+//! eight octets of memory for each of them: one a connection, or two, where it is translated.
+//!
+//! How a table is replaced while packets use it is told at [`super::table`].
+
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+use crate::{
+    ct::life::gc,
+    nf::kernel::{
+        params, random,
+        rcu::RcuGuard,
+        time::{
+            jiffies32,
+            HZ, //
+        },
+    },
+};
+
+use super::{
+    resize,
+    walk::{
+        self,
+        Spot, //
+    },
+};
+
+/// A chain with more tuples than this asks for a look. Where the mean is half a tuple, one new entry
+/// in 70000 meets such a chain; where it is [`MOST`], one in 8000.
+pub(in crate::ct) const CROWDED: u32 = 5;
+
+/// So many tuples in so many chains are too many.
+const MOST: (u64, u64) = (3, 4);
+
+/// In a table that may shrink, so many chains share one tuple, on average.
+const SPARSE: u32 = 8;
+
+/// So many chains for each tuple has a table that grew or shrank.
+const ROOM: u32 = 2;
+
+/// How many chains are counted: enough to know the mean to a tenth.
+const SAMPLE: u32 = 256;
+
+/// How long after a look the next one comes at the earliest, in jiffies.
+const LOOK_AGAIN: u32 = HZ;
+
+/// How long a table keeps its size before it may shrink, in jiffies.
+const KEEP: u32 = 60 * HZ;
+
+/// Set by packets that met a crowded chain.
+static WANTED: Atomic<bool> = Atomic::new(false);
+
+/// When the collector looked last, in jiffies.
+static LOOKED_AT: Atomic<u32> = Atomic::new(0);
+
+/// When the table got its size, in jiffies.
+static RESIZED_AT: Atomic<u32> = Atomic::new(0);
+
+/// The table does not shrink below this.
+static FLOOR: Atomic<u32> = Atomic::new(0);
+
+/// The table has been made, or somebody gave it a size: it does not shrink below that.
+pub(in crate::ct) fn begin_with(buckets: u32) {
+    FLOOR.store(buckets, Relaxed);
+    RESIZED_AT.store(jiffies32(), Relaxed);
+}
+
+/// Asks for a look, from a packet's context.
+#[cold]
+pub(in crate::ct) fn request() {
+    if params::auto_resize() && !WANTED.xchg(true, Relaxed) {
+        gc::come_soon();
+    }
+}
+
+/// Grows the table if a packet asked for it and the chains are long. May sleep.
+pub(in crate::ct) fn grow_if_wanted() {
+    if !is_due() {
+        return;
+    }
+    LOOKED_AT.store(jiffies32(), Relaxed);
+    WANTED.store(false, Relaxed);
+    let (tuples, chains) = sample();
+    grow_for(tuples, chains);
+}
+
+/// Grows the table if so many tuples are too many for so many of its chains. May sleep.
+fn grow_for(tuples: u32, chains: u32) {
+    let ([tuples, chains], buckets) = ([tuples, chains].map(u64::from), resize::buckets());
+    let (most, for_chains) = MOST;
+    if tuples.saturating_mul(for_chains) <= chains.saturating_mul(most) {
+        return;
+    }
+    // No overflow: factors of 32, 31 and two bits. Without chains there are no tuples.
+    let wanted = (tuples.saturating_mul(u64::from(buckets)))
+        .saturating_mul(ROOM.into())
+        .checked_div(chains);
+    resize_to(wanted.map_or(buckets, |wanted| u32::try_from(wanted).unwrap_or(u32::MAX)));
+}
+
+/// Whether a look is wanted that must not wait for the end of the collector's rest.
+pub(in crate::ct) fn is_wanted() -> bool {
+    WANTED.load(Relaxed)
+}
+
+/// Fits the table to the number of tuples, if there are many or few for it. May sleep.
+pub(in crate::ct) fn fit(tuples: u32) {
+    if !params::auto_resize() {
+        return;
+    }
+    let (buckets, floor) = (resize::buckets(), FLOOR.load(Relaxed));
+    grow_for(tuples, buckets);
+    if buckets <= floor
+        || tuples.saturating_mul(SPARSE) > buckets
+        || jiffies32().wrapping_sub(RESIZED_AT.load(Relaxed)) < KEEP
+    {
+        return;
+    }
+    resize_to(tuples.saturating_mul(ROOM).max(floor));
+}
+
+fn is_due() -> bool {
+    is_wanted() && jiffies32().wrapping_sub(LOOKED_AT.load(Relaxed)) >= LOOK_AGAIN
+}
+
+/// Counts the tuples of some chains, but for those that have expired, of which the collector may have
+/// left many. Returns how many, and of how many chains.
+pub(in crate::ct) fn sample() -> (u32, u32) {
+    let (mut tuples, mut chains) = (0_u32, 0_u32);
+    let mut spot = Spot::of(random::below(u32::MAX));
+    while chains < SAMPLE {
+        let next = {
+            let rcu = RcuGuard::new();
+            walk::visit(spot, rcu.token(), |stale| {
+                tuples = tuples.saturating_add(u32::from(!stale.is_expired()));
+            })
+        };
+        chains = chains.saturating_add(1);
+        spot = match next {
+            Some(next) => next,
+            None if chains < SAMPLE => Spot::START,
+            None => break,
+        };
+    }
+    (tuples, chains)
+}
+
+fn resize_to(buckets: u32) {
+    let was = resize::buckets();
+    match resize::fit(buckets) {
+        // Somebody has given it a size by hand just now.
+        Ok(is) if is == was || !params::auto_resize() => {}
+        Ok(is) => {
+            RESIZED_AT.store(jiffies32(), Relaxed);
+            pr_info!("the table has {is} buckets now, it had {was}\n");
+        }
+        Err(_) => pr_warn!("no memory for a table of {buckets} buckets; it keeps its {was}\n"),
+    }
+}

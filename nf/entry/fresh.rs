@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An entry that is being made, which only its maker knows.
+
+use core::{
+    mem::size_of,
+    ptr::{
+        addr_of_mut,
+        NonNull, //
+    },
+};
+
+use kernel::sync::{
+    aref::ARef,
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+use crate::nf::{
+    bindings,
+    kernel::net::Net, //
+};
+
+use super::{
+    conn::{
+        tuple_word,
+        Conn,
+        Dir,
+        LayoutTwin,
+        StatusBit,
+        MAKER_SHIFT, //
+    },
+    end::Doomed,
+    slab, //
+};
+
+/// An entry that only its maker knows.
+///
+/// # Invariants
+///
+/// `0` points to an initialised entry whose reference count is zero, so that nobody who
+/// still finds the memory's former entry can take a reference.
+#[must_use = "the entry is freed when this is dropped"]
+pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
+
+impl Fresh {
+    /// Allocates an entry, in atomic context, for the tuples with these words, original and reply;
+    /// `one_zone` says whether both are in the same zone. `saved` is kept until it is confirmed.
+    ///
+    /// [`None`]: no memory.
+    #[inline]
+    pub(crate) fn new<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
+        net: &Net,
+        zone: Z,
+        [original, reply]: [&[u64; 5]; 2],
+        one_zone: bool,
+        saved: u64,
+    ) -> Option<Self> {
+        let conn = slab::allocate()?;
+        let raw = conn.as_ptr();
+
+        // SAFETY: The memory is ours. Readers that still walk over its former entry may look
+        // at it, which is why what they look at is written atomically.
+        unsafe {
+            bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
+            for (dir, words) in [(Dir::Original, original), (Dir::Reply, reply)] {
+                for (index, word) in words.iter().enumerate() {
+                    tuple_word(raw, dir, index).store(*word, Relaxed);
+                }
+            }
+            let conn = Conn::from_raw(raw);
+            conn.set_reserved(None);
+            conn.spare_word(Dir::Reply).store(saved, Relaxed);
+            // CAST: to a larger type.
+            let maker = bindings::rct_this_cpu() as usize;
+            let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | maker << MAKER_SHIFT;
+            Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
+            Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
+            Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
+                .store(core::mem::transmute_copy(&zone), Relaxed);
+            bindings::rct_ct_set_net(raw, net.raw());
+            let tail = bindings::RCT_CONN_INIT_OFFSET;
+            raw.cast::<u8>()
+                .add(tail)
+                .write_bytes(0, size_of::<bindings::nf_conn>() - tail);
+            bindings::rct_ct_set_use(raw, 0);
+        }
+        // INVARIANT: initialised, count zero.
+        Some(Self(conn))
+    }
+
+    #[inline]
+    pub(in crate::nf) fn raw(&mut self) -> *mut bindings::nf_conn {
+        self.0.as_ptr()
+    }
+
+    /// The entry, to look at.
+    pub(crate) fn conn(&self) -> &Conn {
+        // SAFETY: By the type invariants.
+        unsafe { Conn::from_raw(self.0.as_ptr()) }
+    }
+
+    /// The connection was expected by `master`, whose marks it takes over.
+    pub(crate) fn set_master(&mut self, master: ARef<Conn>) {
+        // SAFETY: By the type invariants nobody else uses the fields. The master's marks may
+        // change at any time, and are single words.
+        unsafe {
+            let raw = self.0.as_ptr();
+            #[cfg(CONFIG_NF_CONNTRACK_MARK)]
+            {
+                (*raw).mark = master.mark();
+            }
+            #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+            {
+                (*raw).secmark = master.secmark();
+            }
+        }
+        self.set_master_only(master);
+    }
+
+    /// [`Fresh::set_master`], but the marks stay as they are.
+    pub(crate) fn set_master_only(&mut self, master: ARef<Conn>) {
+        self.conn().set(StatusBit::Expected);
+        // SAFETY: By the type invariants nobody else uses the field.
+        let place = unsafe { &mut *addr_of_mut!((*self.0.as_ptr()).master) };
+        let old = core::mem::replace(place, ARef::into_raw(master).as_ptr().cast());
+        // SAFETY: The pointer owned a reference.
+        drop(NonNull::new(old).map(|old| unsafe { ARef::<Conn>::from_raw(old.cast()) }));
+    }
+
+    /// Makes the entry shareable, with one reference.
+    #[inline]
+    pub(crate) fn publish(self) -> ARef<Conn> {
+        let conn = self.0;
+        core::mem::forget(self);
+        // SAFETY: Whoever meets the raised count sees a cleared status (in particular no
+        // CONFIRMED of the memory's former entry) and the right namespace.
+        unsafe {
+            bindings::rct_smp_wmb();
+            bindings::rct_ct_set_use(conn.as_ptr(), 1);
+        }
+        // SAFETY: This is the one reference.
+        unsafe { ARef::from_raw(conn.cast()) }
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the entry is ours and was never shared.
+        drop(unsafe { Doomed::from_raw(self.0) });
+    }
+}
