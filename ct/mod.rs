@@ -45,6 +45,7 @@ pub(crate) mod entry;
 pub(crate) mod expect;
 mod helper;
 pub(crate) mod life;
+mod namespace;
 mod netlink;
 mod netns;
 pub(crate) mod packet;
@@ -72,7 +73,7 @@ use crate::nf::{
     packet::{
         original_dst::OriginRegistration,
         tracker::TrackerRegistration, //
-    },
+    }, //
 };
 
 /// Everything that is switched on, in the order in which it is switched off: fields are

@@ -22,7 +22,7 @@ use crate::{
                 Setting,
                 Timeout,
                 Watcher, //
-            },
+            }, //
         },
         packet::log, //
     },
@@ -34,15 +34,13 @@ use crate::{
             State, //
         },
         udp, //
-    },
+    }, //
 };
 
 use super::{
     netns::NetState,
     table::resize, //
 };
-
-pub(super) use crate::nf::kernel::sysctl::Slot;
 
 /// `net.netfilter.*`, for every namespace.
 const SETTINGS: &[Setting] = &[

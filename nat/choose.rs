@@ -12,15 +12,17 @@ use kernel::sync::{
 use crate::{
     ct::{
         entry,
-        life::delete::{
-            self,
-            Why, //
+        life::{
+            delete::{
+                self,
+                Why, //
+            },
+            lookup::{
+                self,
+                Wanted, //
+            },
         },
-        table::{
-            self,
-            reservation,
-            Wanted, //
-        },
+        table::reservation, //
     },
     nf::{
         entry::conn::{
@@ -151,7 +153,7 @@ impl View<'_, '_> {
     fn holder(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
         // Entries are found by what arrives; what leaves is the inverse of what answers it.
         let answer = tuple.invert()?;
-        table::holder(&answer, self.conn, self.rcu)
+        lookup::holder(&answer, self.conn, self.rcu)
     }
 
     /// The same, of which a connection that would not be translated has to be afraid.

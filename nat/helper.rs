@@ -11,7 +11,7 @@ use crate::{
             self,
             seqadj, //
         },
-        expect, //
+        expect::add, //
     },
     nf::{
         entry::{
@@ -222,7 +222,7 @@ pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
     let mut port = wanted;
     loop {
         draft.set_destination_port(port.to_be_bytes());
-        match expect::relate(draft, false, Requester::default()) {
+        match add::relate(draft, false, Requester::default()) {
             Ok(()) => return port,
             Err(error) if error == EBUSY && left != 0 => left = left.wrapping_sub(1),
             Err(_) => return 0,

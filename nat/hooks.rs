@@ -13,7 +13,7 @@ use crate::{
         life::delete::{
             self,
             Why, //
-        },
+        }, //
     },
     nf::{
         bindings,
@@ -43,13 +43,13 @@ use crate::{
                 CtInfo,
                 Skb,
                 Tracked, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         nat::Manip,
         tuple::protocol, //
-    },
+    }, //
 };
 
 use super::{
@@ -59,7 +59,7 @@ use super::{
     setup::{
         self,
         is_done, //
-    },
+    }, //
 };
 
 /// Translates one end of a packet; before, if it is a connection's first one, asks the chains how.

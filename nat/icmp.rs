@@ -21,7 +21,7 @@ use crate::{
             hook::Family,
             skb::Skb,
             skb_change::Summed, //
-        },
+        }, //
     },
     proto::{
         nat::{
@@ -33,8 +33,8 @@ use crate::{
             icmp,
             icmpv6,
             ipv6, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

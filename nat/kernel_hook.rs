@@ -19,13 +19,13 @@ use crate::{
             skb::{
                 Skb,
                 Tracked, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         nat::Manip,
         tuple::protocol, //
-    },
+    }, //
 };
 
 use super::{

@@ -15,7 +15,7 @@ use kernel::{
         Full,
         Relaxed,
         Release, //
-    },
+    }, //
 };
 
 use crate::{
@@ -46,7 +46,7 @@ use crate::{
                 self,
                 Repeating,
                 WorkSlot, //
-            },
+            }, //
         },
         packet::{
             device::Device,
@@ -56,8 +56,8 @@ use crate::{
             skb::{
                 Skb,
                 Tracked, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         nat::{
@@ -65,7 +65,7 @@ use crate::{
             Manip, //
         },
         wire::ipv6, //
-    },
+    }, //
 };
 
 use super::setup;

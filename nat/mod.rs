@@ -52,7 +52,7 @@ use crate::nf::{
     packet::{
         nat::TranslatorRegistration,
         nat_hook, //
-    },
+    }, //
 };
 
 /// Everything that is switched on, in the order in which it is switched off: fields are

@@ -19,8 +19,8 @@ use crate::{
             nat::{
                 attribute as number,
                 Unconfirmed, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         nat::{
@@ -33,8 +33,8 @@ use crate::{
         tuple::{
             IPV4,
             IPV6, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::setup;

@@ -20,7 +20,7 @@ use crate::nf::{
         sysctl::{
             self,
             Setting, //
-        },
+        }, //
     },
     packet::nat_hook::Slot, //
 };

@@ -20,8 +20,8 @@ use crate::{
                 CtInfo,
                 Skb,
                 Tracked, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::nat::{
         range::{
@@ -29,15 +29,17 @@ use crate::{
             Range, //
         },
         Manip, //
-    },
+    }, //
 };
 
 use super::{
-    hooks, icmp, packet,
+    hooks,
+    icmp,
+    packet,
     setup::{
         self,
         is_done, //
-    },
+    }, //
 };
 
 /// The ends of a packet that are, or are to be, translated.

@@ -14,7 +14,7 @@ use crate::{
             hook::Verdict,
             skb::Skb,
             skb_change::Summed, //
-        },
+        }, //
     },
     proto::{
         nat::{
@@ -35,8 +35,8 @@ use crate::{
         wire::{
             ipv4,
             ipv6, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::setup::changed_bit;

@@ -17,7 +17,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    },
+    }, //
 };
 
 use crate::{
@@ -35,13 +35,13 @@ use crate::{
             pool::{
                 Keys,
                 WORDS, //
-            },
+            }, //
         },
         tuple::{
             Key,
             Tuple, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// Lists of pools, by what they are pools of.

@@ -13,7 +13,7 @@ use crate::{
                 Verdict, //
             },
             skb::Skb, //
-        },
+        }, //
     },
     proto::{
         nat::{
@@ -21,7 +21,7 @@ use crate::{
             Manip, //
         },
         wire::ipv6, //
-    },
+    }, //
 };
 
 use super::setup;

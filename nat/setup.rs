@@ -30,7 +30,7 @@ use crate::{
             },
             log,
             nat::Unconfirmed, //
-        },
+        }, //
     },
     proto::{
         nat::{
@@ -44,8 +44,8 @@ use crate::{
         tuple::{
             Tuple,
             IPV4, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

@@ -13,7 +13,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    },
+    }, //
 };
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
             stale::{
                 Get,
                 Stale, //
-            },
+            }, //
         },
         kernel::{
             net::Net,
@@ -40,8 +40,8 @@ use crate::{
                 Rcu,
                 RcuArc,
                 RcuGuard, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         direction::Direction,
@@ -54,7 +54,7 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 static TABLE: RcuArc<SourceTable> = RcuArc::empty();

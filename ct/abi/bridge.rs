@@ -7,7 +7,7 @@ use crate::{
     nf::{
         bindings,
         packet::bridge::BridgeHooks, //
-    },
+    }, //
 };
 
 c_export! {

@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         table::index::{
             self,
             Scope, //
-        },
+        }, //
     },
     nf::{
         bindings,
@@ -46,8 +46,8 @@ use crate::{
         packet::{
             skb::CtInfo,
             tracker::Tracker, //
-        },
-    },
+        }, //
+    }, //
 };
 
 c_export! {

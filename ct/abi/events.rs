@@ -24,8 +24,8 @@ use crate::{
         kernel::{
             mutex,
             net::Net, //
-        },
-    },
+        }, //
+    }, //
 };
 
 c_export! {

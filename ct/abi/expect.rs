@@ -20,7 +20,10 @@ use kernel::{
 };
 
 use crate::{
-    ct::expect,
+    ct::expect::{
+        self,
+        add, //
+    },
     nf::{
         bindings,
         entry::{
@@ -145,7 +148,7 @@ c_export! {
         // SAFETY: The caller made the expectation of an entry that it has at hand.
         let draft = unsafe { draft(expect) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(expect::relate(&draft, any_master, requester(portid, report)))
+        number(add::relate(&draft, any_master, requester(portid, report)))
     }
 }
 
@@ -158,7 +161,7 @@ c_export! {
         // SAFETY: The caller hands over two, made of an entry that it has at hand.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(expect::relate_pair([&first, &second], any_master))
+        number(add::relate_pair([&first, &second], any_master))
     }
 }
 

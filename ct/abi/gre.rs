@@ -3,7 +3,10 @@
 //! GRE keys, for the PPTP helper.
 
 use crate::{
-    ct::entry::gre_keymap,
+    ct::{
+        entry::gre_keymap,
+        life::pptp, //
+    },
     nf::{
         bindings,
         entry::conn::Conn,
@@ -49,7 +52,7 @@ c_export! {
         let conn = unsafe { Conn::from_raw(ct) };
         // SAFETY: As above.
         if let Some(control) = unsafe { Control::of(conn) } {
-            gre_keymap::end_calls(conn, control);
+            pptp::end_calls(conn, control);
         }
     }
 }

@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -47,8 +47,8 @@ use crate::{
         kernel::{
             mutex,
             rcu::Rcu, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// A helper's function.

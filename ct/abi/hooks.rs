@@ -15,7 +15,7 @@ use crate::{
         bindings,
         kernel::net::Net,
         packet::hook::Family, //
-    },
+    }, //
 };
 
 fn wish(family: u8) -> Result<Wish> {

@@ -22,7 +22,7 @@ use crate::{
             TUPLE_PLACES, //
         },
         kernel::attr::Policy, //
-    },
+    }, //
 };
 
 c_export! {

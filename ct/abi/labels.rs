@@ -18,7 +18,7 @@ use crate::{
             ext::Labels, //
         },
         kernel::net::Net, //
-    },
+    }, //
 };
 
 c_export! {

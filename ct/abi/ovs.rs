@@ -11,7 +11,10 @@ use kernel::{
 };
 
 use crate::{
-    ct::helper,
+    ct::{
+        helper,
+        packet::help, //
+    },
     nf::{
         bindings,
         entry::conn::Conn,
@@ -52,7 +55,7 @@ c_export! {
         // holds a reference to the entry, under `rcu_read_lock()`.
         let (skb, conn, rcu) =
             unsafe { (Skb::from_raw(skb), Conn::from_raw(ct), Rcu::assume_held()) };
-        helper::look(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw() as c_int
+        help::look(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw() as c_int
     }
 }
 

@@ -11,22 +11,24 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::sync::aref::ARef;
 
 use crate::{
     ct::{
-        life::confirm,
+        life::{
+            confirm,
+            lookup::Wanted, //
+        },
         packet::{
             hooks::{
                 self,
                 Confirm, //
             },
             parse::Packet, //
-        },
-        table::Wanted, //
+        }, //
     },
     nf::{
         bindings,
@@ -39,7 +41,7 @@ use crate::{
             rcu::{
                 Rcu,
                 RcuGuard, //
-            },
+            }, //
         },
         packet::{
             hook::{
@@ -48,12 +50,12 @@ use crate::{
                 HookState, //
             },
             skb::Skb, //
-        },
+        }, //
     },
     proto::{
         tuple::Tuple,
         zone::Zone, //
-    },
+    }, //
 };
 
 c_export! {

@@ -26,13 +26,13 @@ use crate::{
             skb::{
                 CtInfo,
                 Skb, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         tcp::SeqNum,
         tuple::protocol, //
-    },
+    }, //
 };
 
 fn way(info: bindings::ip_conntrack_info) -> Dir {

@@ -7,7 +7,13 @@ use core::ffi::c_int;
 use kernel::ffi::c_char;
 
 use crate::{
-    ct::entry::timeout,
+    ct::{
+        entry::timeout,
+        table::index::{
+            self,
+            Scope, //
+        },
+    },
     nf::{
         bindings,
         entry::{
@@ -55,6 +61,6 @@ c_export! {
     fn nf_ct_untimeout(net: *mut bindings::net, timeout: *mut bindings::nf_ct_timeout) {
         // SAFETY: The caller hands over a namespace, and null or a policy of its own.
         let (net, policy) = unsafe { (Net::from_raw(net), Policy::from_raw(timeout)) };
-        timeout::forget(net, policy);
+        index::for_each(net, Scope::Namespace, |conn| timeout::forget(conn, policy));
     }
 }

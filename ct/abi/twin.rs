@@ -15,7 +15,7 @@ use crate::{
         entry::conn::{
             LayoutTwin,
             ProtoState, //
-        },
+        }, //
     },
     proto::{
         adopt,
@@ -27,7 +27,7 @@ use crate::{
         tuple::Tuple,
         udp,
         zone::Zone, //
-    },
+    }, //
 };
 
 /// States that a type of ours has the bytes of a C type, and checks what can be checked.

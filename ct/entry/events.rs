@@ -11,7 +11,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::{
@@ -43,8 +43,8 @@ use crate::nf::{
             self,
             Repeating,
             WorkSlot, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// `nf_conntrack_events`: no events; always; if somebody listens.

@@ -7,15 +7,6 @@
 //! direction, from addresses and the receiver's ID to the sender's ID.
 
 use crate::{
-    ct::{
-        entry,
-        expect,
-        life::delete::{
-            self,
-            Why, //
-        },
-        table, //
-    },
     nf::{
         entry::conn::{
             Conn,
@@ -35,11 +26,7 @@ use crate::{
             },
         },
     },
-    proto::tuple::{
-        protocol,
-        L4Key,
-        Tuple, //
-    },
+    proto::tuple::Tuple, //
 };
 
 /// Whether two tuples are of one call, seen the same way: all but the sender's ID.
@@ -93,46 +80,5 @@ pub(in crate::ct) fn remove_of_parent(parent: &Conn) {
     let rcu = RcuGuard::new();
     if let Some(control) = Control::of_parent(parent, rcu.token()) {
         remove(control);
-    }
-}
-
-/// Ends the calls of a control connection: maps, and the connection or expectation of either
-/// direction.
-pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
-    remove(control);
-    let [server, concentrator] = control.call_ids();
-    for (dir, src, dst) in [
-        (Dir::Original, server, concentrator),
-        (Dir::Reply, concentrator, server),
-    ] {
-        let way = entry::tuple(conn, dir);
-        let key = L4Key { src, dst };
-        end_call(
-            conn,
-            &Tuple::new(way.l3num, way.src, way.dst, key, protocol::GRE),
-        );
-    }
-}
-
-fn end_call(conn: &Conn, tuple: &Tuple) {
-    let (net, zone) = (conn.net(), entry::zone(conn));
-    let rcu = RcuGuard::new();
-    let wanted = table::Wanted {
-        key: tuple.key(),
-        zone,
-        net,
-    };
-    if let (Some((call, _)), _) = wanted.find(rcu.token()) {
-        // Packets that still hold it must not bring it back to life.
-        call.proto_half::<0>()
-            .store(0, kernel::sync::atomic::Relaxed);
-        call.proto_half::<1>()
-            .store(0, kernel::sync::atomic::Relaxed);
-        delete::delete(&call, Why::ParentGone);
-        return;
-    }
-    let expected = expect::find(net, zone, tuple, rcu.token(), |seen| seen.get());
-    if let Some(expectation) = expected.flatten() {
-        expect::withdraw(&expectation);
     }
 }

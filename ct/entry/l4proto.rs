@@ -12,7 +12,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
                 SCTP_PLACES,
                 TCP_PLACES,
                 TUPLE_PLACES, //
-            },
+            }, //
         },
         kernel::{
             attr::{
@@ -46,7 +46,7 @@ use crate::{
             net::Net,
             seq_file::Out,
             time::HZ, //
-        },
+        }, //
     },
     proto::{
         direction::Direction,
@@ -61,7 +61,7 @@ use crate::{
         },
         udp,
         wire, //
-    },
+    }, //
 };
 
 /// The number by which C code asks for all protocols without a tracker of their own.

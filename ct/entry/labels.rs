@@ -8,7 +8,7 @@ use kernel::{
         Atomic,
         Full,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::entry::{

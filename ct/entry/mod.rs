@@ -23,7 +23,7 @@ use crate::{
                 Counters,
                 SynProxy,
                 Timestamps, //
-            },
+            }, //
         },
         kernel::time, //
     },
@@ -33,7 +33,7 @@ use crate::{
         time::Jiffies32,
         tuple::Tuple,
         zone::Zone, //
-    },
+    }, //
 };
 
 /// A way, in the terms of `proto`.

@@ -18,7 +18,7 @@ use crate::{
         seqadj::Shift,
         tcp::SeqNum,
         wire::tcp::Header, //
-    },
+    }, //
 };
 
 /// Offsets in a TCP header (RFC 9293, section 3.1).

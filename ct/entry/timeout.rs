@@ -5,10 +5,6 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::table::index::{
-        self,
-        Scope, //
-    },
     nf::{
         entry::{
             conn::Conn,
@@ -141,12 +137,9 @@ pub(in crate::ct) fn take_back(template: &Conn) {
     }
 }
 
-/// Has all entries of a namespace forget a policy, or any: they go on with the namespace's
-/// timeouts. May sleep.
-pub(in crate::ct) fn forget(net: &Net, which: Option<&Policy>) {
-    index::for_each(net, Scope::Namespace, |conn| {
-        if let Some(slot) = conn.extensions().find::<PolicySlot>() {
-            slot.forget(which);
-        }
-    });
+/// Takes a policy, or any ([`None`]), from an entry, which goes on with the namespace's timeouts.
+pub(in crate::ct) fn forget(conn: &Conn, which: Option<&Policy>) {
+    if let Some(slot) = conn.extensions().find::<PolicySlot>() {
+        slot.forget(which);
+    }
 }

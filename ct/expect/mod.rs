@@ -22,8 +22,8 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use crate::{
@@ -57,7 +57,7 @@ use crate::{
             table::{
                 self,
                 ExpectTable, //
-            },
+            }, //
         },
         kernel::{
             net::{
@@ -67,7 +67,7 @@ use crate::{
             params,
             random,
             rcu::Rcu, //
-        },
+        }, //
     },
     proto::{
         expect::{
@@ -79,15 +79,10 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
-mod add;
-
-pub(crate) use crate::ct::expect::add::{
-    relate,
-    relate_pair, //
-};
+pub(crate) mod add;
 
 /// The secret of the table.
 static SEED: Atomic<u32> = Atomic::new(0);

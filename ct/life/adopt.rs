@@ -30,8 +30,7 @@ use kernel::{
 use crate::{
     ct::{
         entry,
-        packet::hooks,
-        table, //
+        netns::NetState, //
     },
     nf::{
         entry::conn::{
@@ -73,11 +72,13 @@ use crate::{
 };
 
 use super::{
-    confirm, create,
+    confirm,
+    create,
     delete::{
         self,
         Why, //
     },
+    lookup, //
 };
 
 /// What became of a socket.
@@ -169,7 +170,7 @@ fn consider(socket: &Socket, is_last: bool) -> Outcome {
     let Some(ends) = glance.ends() else {
         return Outcome::Passed;
     };
-    if !hooks::are_on(socket.net(), ends.l3num) {
+    if !socket.net().state::<NetState>().is_tracking(ends.l3num) {
         return Outcome::Passed;
     }
     let Some(opener) = opener(socket, &glance, &ends, rcu.token()) else {
@@ -212,7 +213,7 @@ fn is_guess(conn: &Conn, dir: Dir, opener: Opener) -> bool {
 /// Gives a connection the entry that it ought to have.
 fn take(net: &Net, known: &adopt::Socket, ends: &Ends, opener: Opener, rcu: Rcu<'_>) -> Outcome {
     let tuple = ends.tuple(opener.side, known.protocol);
-    let rival = table::find_tuple(net, &tuple, rcu);
+    let rival = lookup::find_tuple(net, &tuple, rcu);
     let mut known = *known;
     if let Some((rival, dir)) = &rival {
         if !is_guess(rival, *dir, opener) {

@@ -66,6 +66,8 @@ use crate::{
     },
 };
 
+use super::gc;
+
 /// Chains longer than this, plus a random number below [`CHAIN_SPREAD`], take no more
 /// entries. Chance alone does not make them so long.
 const CHAIN_LIMIT: u32 = 50;
@@ -78,7 +80,9 @@ fn is_too_long(length: u32) -> bool {
     if length <= autosize::CROWDED {
         return false;
     }
-    autosize::request();
+    if autosize::request() {
+        gc::come_soon();
+    }
     length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
 }
 

@@ -7,18 +7,19 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    },
+    }, //
 };
 
 use crate::{
     ct::{
         entry::events,
-        expect, helper,
+        expect,
+        helper,
         netns::NetState,
         table::{
             reservation,
             TupleHash, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -35,7 +36,7 @@ use crate::{
             timeout::{
                 self,
                 PolicySlot, //
-            },
+            }, //
         },
         expect::helper::Candidate,
         kernel::{
@@ -46,7 +47,7 @@ use crate::{
         packet::{
             log,
             skb::CtInfo, //
-        },
+        }, //
     },
     proto::{
         tuple::{
@@ -54,7 +55,7 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{

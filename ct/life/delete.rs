@@ -9,13 +9,14 @@ use crate::{
             events,
             gre_keymap, //
         },
-        expect, helper,
+        expect,
+        helper,
         netns::NetState,
         table::{
             self,
             index,
             reservation, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -32,15 +33,15 @@ use crate::{
             stale::{
                 Get,
                 Stale, //
-            },
+            }, //
         },
         kernel::{
             lock::BhDisabled,
             rcu::{
                 Rcu,
                 RcuGuard, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::tuple::protocol, //
 };

@@ -23,7 +23,7 @@ use crate::{
             stale::{
                 Get,
                 Stale, //
-            },
+            }, //
         },
         kernel::{
             net::{
@@ -32,8 +32,8 @@ use crate::{
             },
             random,
             rcu::Rcu, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::delete::{

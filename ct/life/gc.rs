@@ -11,7 +11,7 @@ use kernel::sync::{
     atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::{
@@ -23,12 +23,13 @@ use crate::{
         expect,
         netns::NetState,
         table::{
-            autosize, resize,
+            autosize,
+            resize,
             walk::{
                 self,
                 Spot, //
-            },
-        },
+            }, //
+        }, //
     },
     nf::{
         entry::{
@@ -40,7 +41,7 @@ use crate::{
             stale::{
                 Get,
                 Stale, //
-            },
+            }, //
         },
         kernel::{
             params,
@@ -53,8 +54,8 @@ use crate::{
                 self,
                 Repeating,
                 WorkSlot, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::tuple::protocol, //
 };

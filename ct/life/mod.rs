@@ -8,3 +8,5 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod early_drop;
 pub(crate) mod gc;
+pub(crate) mod lookup;
+pub(crate) mod pptp;

@@ -28,7 +28,7 @@ use crate::{
                 Labels,
                 SeqAdjust,
                 SynProxy, //
-            },
+            }, //
         },
         expect::helper::{
             Help,
@@ -48,13 +48,13 @@ use crate::{
             time::{
                 self,
                 HZ, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         seqadj::Shift,
         tcp::SeqNum, //
-    },
+    }, //
 };
 
 use super::{

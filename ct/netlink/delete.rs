@@ -20,10 +20,10 @@ use crate::{
             nfnetlink::{
                 Handler,
                 Request, //
-            },
+            }, //
         },
         packet::tracker::Tracker, //
-    },
+    }, //
 };
 
 use super::{
@@ -33,8 +33,8 @@ use super::{
         Filter, //
     },
     get,
-    tuple,
-    POLICY, //
+    policy::POLICY,
+    tuple, //
 };
 
 /// Takes entries away.

@@ -20,7 +20,7 @@ use crate::{
                 Event,
                 Listener,
                 Requester, //
-            },
+            }, //
         },
         expect::{
             expectation::{
@@ -41,7 +41,7 @@ use crate::{
                 EXPECTATIONS, //
             },
             rcu::Rcu, //
-        },
+        }, //
     },
     proto::tuple::Tuple, //
 };
@@ -55,7 +55,7 @@ use super::{
     write::{
         self,
         Writer, //
-    },
+    }, //
 };
 
 /// The listener of all namespaces.

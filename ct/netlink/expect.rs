@@ -10,7 +10,10 @@ use kernel::{
 use crate::{
     ct::{
         entry,
-        expect,
+        expect::{
+            self,
+            add, //
+        },
         helper,
         packet::kernel_hook, //
     },
@@ -450,7 +453,7 @@ fn relate(
     });
     // Given back when the table has one of its own, or none.
     let _first = draft.first_reference();
-    expect::relate(&draft, false, by)
+    add::relate(&draft, false, by)
 }
 
 fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {

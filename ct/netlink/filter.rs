@@ -18,21 +18,21 @@ use crate::{
             l4proto::{
                 Parts,
                 TupleAttribute, //
-            },
+            }, //
         },
         kernel::attr::{
             Attribute,
             Attributes,
             Policy, //
-        },
+        }, //
     },
     proto::{
         direction::Direction,
         tuple::{
             protocol,
             Tuple, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

@@ -15,18 +15,18 @@ use kernel::{
 use crate::{
     ct::{
         entry,
-        life::delete::{
-            self,
-            Why, //
+        life::{
+            delete::{
+                self,
+                Why, //
+            },
+            lookup::Wanted, //
         },
         netns::NetState,
-        table::{
-            index::{
-                self,
-                Walk, //
-            },
-            Wanted, //
-        },
+        table::index::{
+            self,
+            Walk, //
+        }, //
     },
     nf::{
         entry::{
@@ -54,13 +54,13 @@ use crate::{
             },
             rcu::RcuGuard,
             work, //
-        },
+        }, //
     },
     proto::{
         direction::Direction,
         tuple::Tuple,
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{
@@ -72,9 +72,9 @@ use super::{
         self,
         Filter, //
     },
+    policy::POLICY,
     tuple,
-    write::Writer,
-    POLICY, //
+    write::Writer, //
 };
 
 /// The entry that has a tuple.

@@ -10,22 +10,17 @@
 use kernel::prelude::*;
 
 use crate::nf::{
-    entry::ext::Labels,
-    kernel::{
-        attr::Policy,
-        nfnetlink::{
-            Handlers,
-            Subsystem,
-            SubsystemRegistration,
-            CONNECTIONS,
-            EXPECTATIONS, //
-        },
+    kernel::nfnetlink::{
+        Handlers,
+        Subsystem,
+        SubsystemRegistration,
+        CONNECTIONS,
+        EXPECTATIONS, //
     },
     packet::queue_hook::GlueRegistration, //
 };
 
 use self::attributes::{
-    entry as number,
     expect_message,
     message, //
 };
@@ -33,46 +28,17 @@ use self::attributes::{
 mod attributes;
 mod change;
 mod delete;
-mod events;
+pub(super) mod events;
 mod expect;
 mod filter;
 mod get;
 mod new;
+mod policy;
 mod protocol;
 mod queue;
 mod statistics;
 mod tuple;
 mod write;
-
-pub(super) use crate::ct::netlink::events::Multicast;
-
-/// What the attributes of a message about entries must look like.
-static POLICY: [Policy; number::PLACES] = {
-    // CAST: a handful.
-    const LABELS: Policy = Policy::octets_up_to((Labels::WORDS * 4) as u16);
-    let mut policy = [const { Policy::ANY }; number::PLACES];
-    policy[number::ORIGINAL as usize] = Policy::NESTED;
-    policy[number::REPLY as usize] = Policy::NESTED;
-    policy[number::STATUS as usize] = Policy::U32;
-    policy[number::PROTOCOL_INFO as usize] = Policy::NESTED;
-    policy[number::HELP as usize] = Policy::NESTED;
-    policy[number::NAT_SOURCE as usize] = Policy::NESTED;
-    policy[number::TIMEOUT as usize] = Policy::U32;
-    policy[number::MARK as usize] = Policy::U32;
-    policy[number::ID as usize] = Policy::U32;
-    policy[number::NAT_DESTINATION as usize] = Policy::NESTED;
-    policy[number::MASTER as usize] = Policy::NESTED;
-    policy[number::SHIFT_ORIGINAL as usize] = Policy::NESTED;
-    policy[number::SHIFT_REPLY as usize] = Policy::NESTED;
-    policy[number::ZONE as usize] = Policy::U16;
-    policy[number::MARK_MASK as usize] = Policy::U32;
-    policy[number::LABELS as usize] = LABELS;
-    policy[number::LABELS_MASK as usize] = LABELS;
-    policy[number::FILTER as usize] = Policy::NESTED;
-    policy[number::STATUS_MASK as usize] = Policy::U32;
-    policy[number::EVENT_TIME as usize] = Policy::REJECTED;
-    policy
-};
 
 static HANDLERS: Handlers<{ message::COUNT }> = Handlers::new()
     .with::<new::New>(message::NEW)

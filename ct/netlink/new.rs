@@ -17,12 +17,10 @@ use crate::{
         helper,
         life::{
             confirm,
-            create, //
+            create,
+            lookup::Wanted, //
         },
-        table::{
-            TupleHash,
-            Wanted, //
-        },
+        table::TupleHash, //
     },
     nf::{
         entry::{
@@ -70,7 +68,7 @@ use crate::{
         direction::Direction,
         tuple::Tuple,
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{
@@ -85,9 +83,9 @@ use super::{
         Synproxy, //
     },
     get,
+    policy::POLICY,
     protocol::Told,
-    tuple,
-    POLICY, //
+    tuple, //
 };
 
 /// What may be new of an entry that user space made or changed.

@@ -28,18 +28,18 @@ use crate::{
                 Request,
                 TupleForm,
                 PROTOCOL_PLACES, //
-            },
+            }, //
         },
         kernel::attr::{
             Attribute,
             Message,
             Policy, //
-        },
+        }, //
     },
     proto::tuple::{
         protocol,
         Tuple, //
-    },
+    }, //
 };
 
 use super::attributes::entry;

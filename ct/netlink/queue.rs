@@ -33,11 +33,11 @@ use super::{
         Mark, //
     },
     expect,
+    policy::POLICY,
     write::{
         self,
         Writer, //
-    },
-    POLICY, //
+    }, //
 };
 
 /// What is told of a packet's connection.

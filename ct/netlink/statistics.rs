@@ -32,7 +32,7 @@ use crate::{
             CONNECTIONS, //
         },
         params, //
-    },
+    }, //
 };
 
 use super::{
@@ -46,7 +46,7 @@ use super::{
         self,
         Filter, //
     },
-    POLICY, //
+    policy::POLICY, //
 };
 
 /// What is told of connections.

@@ -14,7 +14,7 @@ use crate::{
             Attribute,
             Message,
             Policy, //
-        },
+        }, //
     },
     proto::{
         direction::Direction,
@@ -25,7 +25,7 @@ use crate::{
             IPV6, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{

@@ -27,7 +27,7 @@ use crate::{
                 SeqAdjust,
                 SynProxy,
                 Timestamps, //
-            },
+            }, //
         },
         expect::helper,
         kernel::{
@@ -44,7 +44,7 @@ use crate::{
     proto::{
         seqadj::Shift,
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{

@@ -10,13 +10,15 @@ use kernel::{
 use crate::{
     ct::{
         entry,
-        life::create,
-        table::{
-            self,
-            Glance,
-            TupleHash,
-            Wanted, //
+        life::{
+            create,
+            lookup::{
+                self,
+                Glance,
+                Wanted, //
+            },
         },
+        table::TupleHash, //
     },
     nf::{
         entry::{
@@ -99,7 +101,7 @@ pub(in crate::ct) fn track(
         return no_connection(net);
     };
     let zone = Zone::DEFAULT;
-    let (conn, info) = match table::glance(&key, zone, net, rcu) {
+    let (conn, info) = match lookup::glance(&key, zone, net, rcu) {
         Glance::Found(conn, dir) => {
             let info = relation(&conn, dir);
             (conn, info)

@@ -13,7 +13,7 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry, helper,
+        entry,
         life::{
             adopt,
             confirm, //
@@ -28,10 +28,7 @@ use crate::{
         entry::conn::Dir,
         kernel::{
             mutex,
-            net::{
-                Counter,
-                Net, //
-            },
+            net::Net,
             rcu::Rcu, //
         },
         packet::{
@@ -68,6 +65,7 @@ use crate::{
 
 use super::{
     conntrack_in,
+    help,
     parse, //
 };
 
@@ -129,7 +127,7 @@ impl Hook for Confirm {
 
 #[inline(never)]
 fn confirm_unsettled(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    helper::confirm(skb, rcu)
+    help::confirm(skb, rcu)
 }
 
 static IPV4_HOOKS: Hooks<4> = Hooks::new([
@@ -171,24 +169,6 @@ fn hooks_of(family: Family) -> &'static Hooks<4> {
         Family::Ipv4 => &IPV4_HOOKS,
         Family::Ipv6 => &IPV6_HOOKS,
     }
-}
-
-fn users_of(net: &Net, family: Family) -> &Counter {
-    let state = net.state::<NetState>();
-    match family {
-        Family::Ipv4 => &state.users_ipv4,
-        Family::Ipv6 => &state.users_ipv6,
-    }
-}
-
-/// Whether the packets of a family are tracked in a namespace.
-pub(in crate::ct) fn are_on(net: &Net, l3num: u16) -> bool {
-    let family = match l3num {
-        IPV4 => Family::Ipv4,
-        IPV6 => Family::Ipv6,
-        _ => return false,
-    };
-    users_of(net, family).load(Relaxed) != 0
 }
 
 /// Adds a user. The first one switches the hooks on, and has the connections adopted that
@@ -282,7 +262,7 @@ fn put_bridge(net: &Net) {
 
 fn get_family(net: &Net, family: Family) -> Result<bool> {
     let guard = mutex::hooks();
-    let users = users_of(net, family);
+    let users = net.state::<NetState>().users(family);
     if users.load(Relaxed) == 0 {
         hook::defragment(family, net)?;
         hooks_of(family)
@@ -300,7 +280,7 @@ fn get_family(net: &Net, family: Family) -> Result<bool> {
 
 fn put_family(net: &Net, family: Family) {
     let _guard = mutex::hooks();
-    let users = users_of(net, family);
+    let users = net.state::<NetState>().users(family);
     match users.load(Relaxed) {
         // More puts than gets: a user that came before a failed get counted for it.
         0 => {}

@@ -6,7 +6,7 @@
 use crate::{
     ct::{
         entry,
-        table::Wanted, //
+        life::lookup::Wanted, //
     },
     nf::{
         entry::conn::Dir,
@@ -20,8 +20,8 @@ use crate::{
             skb::{
                 CtInfo,
                 Skb, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         step::Reason,
@@ -32,7 +32,7 @@ use crate::{
             icmpv6, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{

@@ -13,12 +13,11 @@ use kernel::sync::{
 use crate::{
     ct::{
         entry,
-        helper,
         life::{
             confirm,
-            delete, //
+            delete,
+            lookup, //
         },
-        table, //
     },
     nf::{
         entry::{
@@ -61,7 +60,10 @@ use crate::{
     },
 };
 
-use super::parse::Packet;
+use super::{
+    help,
+    parse::Packet, //
+};
 
 /// The secret of entries' numbers; 0: not drawn yet.
 static ID_SEED: Atomic<u32> = Atomic::new(0);
@@ -74,7 +76,7 @@ impl Tracker for RustCt {
 
     fn update(_net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         // Only a helper in user space leaves work for this moment.
-        helper::resume(skb, rcu)
+        help::resume(skb, rcu)
     }
 
     fn destroy(conn: Doomed, rcu: Rcu<'_>) {
@@ -89,7 +91,7 @@ impl Tracker for RustCt {
         let packet = Packet::parse(skb, Family::Ipv4, skb.network_offset()?)?;
         let net = skb.device_net()?;
         let tuple = packet.tuple(skb, net, rcu)?;
-        let (conn, dir) = table::find_tuple(net, &tuple, rcu)?;
+        let (conn, dir) = lookup::find_tuple(net, &tuple, rcu)?;
         Some(entry::tuple(&conn, dir.opposite()))
     }
 

@@ -5,7 +5,7 @@
 use crate::{
     ct::{
         entry,
-        table, //
+        life::lookup, //
     },
     nf::{
         entry::conn::Dir,
@@ -48,7 +48,7 @@ impl Origin for KnownFromTable {
             Family::Ipv6 => Tuple::ipv6(local.address, peer.address, key, protocol),
         };
         let section = RcuGuard::new();
-        let (conn, _) = table::find_tuple(net, &tuple, section.token())?;
+        let (conn, _) = lookup::find_tuple(net, &tuple, section.token())?;
         let original = entry::tuple(&conn, Dir::Original);
         Some(Endpoint {
             address: original.dst,

@@ -12,7 +12,7 @@ use crate::{
         packet::{
             hook::Family,
             skb::Skb, //
-        },
+        }, //
     },
     proto::{
         tuple::{
@@ -27,8 +27,8 @@ use crate::{
             icmpv6,
             ipv4,
             ipv6, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// Where a packet's headers are. What they say is read where it is needed.

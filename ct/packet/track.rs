@@ -17,7 +17,7 @@ use crate::{
         life::delete::{
             self,
             Why, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -28,7 +28,7 @@ use crate::{
             ecache::{
                 self,
                 Event, //
-            },
+            }, //
         },
         kernel::{
             rcu::Rcu,
@@ -44,8 +44,8 @@ use crate::{
             skb::{
                 CtInfo,
                 Skb, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         direction::Direction,
@@ -69,7 +69,7 @@ use crate::{
         },
         udp,
         wire, //
-    },
+    }, //
 };
 
 use super::parse::Packet;

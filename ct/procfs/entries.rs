@@ -29,9 +29,9 @@ use crate::{
             seq_file::{
                 Out,
                 SeqFile, //
-            },
-        },
-    },
+            }, //
+        }, //
+    }, //
 };
 
 use super::line::Format;

@@ -29,7 +29,7 @@ use crate::{
                 SeqFile, //
             },
             time::HZ, //
-        },
+        }, //
     },
     proto::tuple::Tuple, //
 };

@@ -60,7 +60,7 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 /// How to write an entry.

@@ -19,7 +19,7 @@ use crate::nf::kernel::{
         Folder,
         ProcFile,
         Readers, //
-    },
+    }, //
 };
 
 use self::entries::Entries;

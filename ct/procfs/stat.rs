@@ -15,8 +15,8 @@ use crate::{
         seq_file::{
             Out,
             SeqFile, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// As tools know it, with blanks and all.

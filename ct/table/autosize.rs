@@ -22,24 +22,17 @@ use kernel::{
     },
 };
 
-use crate::{
-    ct::life::gc,
-    nf::kernel::{
-        params, random,
-        rcu::RcuGuard,
-        time::{
-            jiffies32,
-            HZ, //
-        },
+use crate::nf::kernel::{
+    params,
+    time::{
+        jiffies32,
+        HZ, //
     },
 };
 
 use super::{
     resize,
-    walk::{
-        self,
-        Spot, //
-    },
+    walk, //
 };
 
 /// A chain with more tuples than this asks for a look. Where the mean is half a tuple, one new entry
@@ -55,9 +48,6 @@ const SPARSE: u32 = 8;
 /// So many chains for each tuple has a table that grew or shrank.
 const ROOM: u32 = 2;
 
-/// How many chains are counted: enough to know the mean to a tenth.
-const SAMPLE: u32 = 256;
-
 /// How long after a look the next one comes at the earliest, in jiffies.
 const LOOK_AGAIN: u32 = HZ;
 
@@ -70,24 +60,11 @@ static WANTED: Atomic<bool> = Atomic::new(false);
 /// When the collector looked last, in jiffies.
 static LOOKED_AT: Atomic<u32> = Atomic::new(0);
 
-/// When the table got its size, in jiffies.
-static RESIZED_AT: Atomic<u32> = Atomic::new(0);
-
-/// The table does not shrink below this.
-static FLOOR: Atomic<u32> = Atomic::new(0);
-
-/// The table has been made, or somebody gave it a size: it does not shrink below that.
-pub(in crate::ct) fn begin_with(buckets: u32) {
-    FLOOR.store(buckets, Relaxed);
-    RESIZED_AT.store(jiffies32(), Relaxed);
-}
-
-/// Asks for a look, from a packet's context.
+/// Asks for a look, from a packet's context. Returns whether the collector, which takes it, is to
+/// be woken.
 #[cold]
-pub(in crate::ct) fn request() {
-    if params::auto_resize() && !WANTED.xchg(true, Relaxed) {
-        gc::come_soon();
-    }
+pub(in crate::ct) fn request() -> bool {
+    params::auto_resize() && !WANTED.xchg(true, Relaxed)
 }
 
 /// Grows the table if a packet asked for it and the chains are long. May sleep.
@@ -97,7 +74,7 @@ pub(in crate::ct) fn grow_if_wanted() {
     }
     LOOKED_AT.store(jiffies32(), Relaxed);
     WANTED.store(false, Relaxed);
-    let (tuples, chains) = sample();
+    let (tuples, chains) = walk::sample();
     grow_for(tuples, chains);
 }
 
@@ -125,11 +102,11 @@ pub(in crate::ct) fn fit(tuples: u32) {
     if !params::auto_resize() {
         return;
     }
-    let (buckets, floor) = (resize::buckets(), FLOOR.load(Relaxed));
+    let (buckets, floor) = (resize::buckets(), resize::FLOOR.load(Relaxed));
     grow_for(tuples, buckets);
     if buckets <= floor
         || tuples.saturating_mul(SPARSE) > buckets
-        || jiffies32().wrapping_sub(RESIZED_AT.load(Relaxed)) < KEEP
+        || jiffies32().wrapping_sub(resize::RESIZED_AT.load(Relaxed)) < KEEP
     {
         return;
     }
@@ -140,35 +117,13 @@ fn is_due() -> bool {
     is_wanted() && jiffies32().wrapping_sub(LOOKED_AT.load(Relaxed)) >= LOOK_AGAIN
 }
 
-/// Counts the tuples of some chains, but for those that have expired, of which the collector may have
-/// left many. Returns how many, and of how many chains.
-pub(in crate::ct) fn sample() -> (u32, u32) {
-    let (mut tuples, mut chains) = (0_u32, 0_u32);
-    let mut spot = Spot::of(random::below(u32::MAX));
-    while chains < SAMPLE {
-        let next = {
-            let rcu = RcuGuard::new();
-            walk::visit(spot, rcu.token(), |stale| {
-                tuples = tuples.saturating_add(u32::from(!stale.is_expired()));
-            })
-        };
-        chains = chains.saturating_add(1);
-        spot = match next {
-            Some(next) => next,
-            None if chains < SAMPLE => Spot::START,
-            None => break,
-        };
-    }
-    (tuples, chains)
-}
-
 fn resize_to(buckets: u32) {
     let was = resize::buckets();
     match resize::fit(buckets) {
         // Somebody has given it a size by hand just now.
         Ok(is) if is == was || !params::auto_resize() => {}
         Ok(is) => {
-            RESIZED_AT.store(jiffies32(), Relaxed);
+            resize::RESIZED_AT.store(jiffies32(), Relaxed);
             pr_info!("the table has {is} buckets now, it had {was}\n");
         }
         Err(_) => pr_warn!("no memory for a table of {buckets} buckets; it keeps its {was}\n"),

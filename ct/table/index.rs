@@ -31,7 +31,10 @@ use kernel::{
 use crate::{
     ct::{
         entry,
-        netns::NetState, //
+        netns::{
+            NetState,
+            ZONE_CLASSES, //
+        },
     },
     nf::{
         entry::{
@@ -70,9 +73,6 @@ static LISTS: RcuArc<Lists> = RcuArc::empty();
 
 /// The secret of the hash: odd numbers.
 static FACTORS: [Atomic<u64>; 3] = [const { Atomic::new(1) }; 3];
-
-/// Zones are told apart by their low bits: as many classes there are.
-pub(in crate::ct) const CLASSES: u32 = 4096;
 
 /// How many lists there are for each link, and how many entries may come to one, roughly, when
 /// the table is full.
@@ -219,7 +219,7 @@ impl Mixer {
 
 #[inline]
 fn class_of(conn: &Conn) -> u32 {
-    u32::from(entry::zone(conn).id) & (CLASSES - 1)
+    u32::from(entry::zone(conn).id) & (ZONE_CLASSES - 1)
 }
 
 /// The lists that an entry is on, of a piece.
@@ -290,7 +290,7 @@ impl Scope {
                 let class = net.state::<NetState>().class_from(number)?;
                 return Some((class, Key::Class(class)));
             }
-            (Self::Zone(id), 0) => Key::Class(u32::from(id) & (CLASSES - 1)),
+            (Self::Zone(id), 0) => Key::Class(u32::from(id) & (ZONE_CLASSES - 1)),
             (Self::Source(address), 0) => Key::Source(halves(address)),
             (Self::Destination(address), 0) => Key::Destination(halves(address)),
             // What is not translated answers from where the first packet went.

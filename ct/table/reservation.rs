@@ -20,7 +20,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    },
+    }, //
 };
 
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
             conn::{
                 Conn,
                 Dir, //
-            },
+            }, //
         },
         kernel::{
             lock::BhDisabled,
@@ -48,14 +48,14 @@ use crate::{
             rcu::{
                 Rcu,
                 RcuArc, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         hash::reciprocal_scale,
         tuple::Tuple,
         zone::Zone, //
-    },
+    }, //
 };
 
 /// How many chains there are. Few entries stand on them: those whose first packet is on its

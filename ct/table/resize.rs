@@ -30,7 +30,7 @@ use crate::{
 };
 
 use super::{
-    autosize,
+    walk,
     Table,
     CURRENT, //
 };
@@ -49,6 +49,12 @@ static RESEEDED_AT: Atomic<u32> = Atomic::new(0);
 
 /// Set by packets that met a chain too long.
 static RESEED_WANTED: Atomic<bool> = Atomic::new(false);
+
+/// When the table got its size, in jiffies.
+pub(super) static RESIZED_AT: Atomic<u32> = Atomic::new(0);
+
+/// The table does not shrink below this.
+pub(super) static FLOOR: Atomic<u32> = Atomic::new(0);
 
 pub(in crate::ct) fn round_up(buckets: u32) -> Result<u32> {
     if buckets == 0 {
@@ -69,6 +75,12 @@ fn default_buckets() -> u32 {
     }
 }
 
+/// The table has been made, or somebody gave it a size: it does not shrink below that.
+fn begin_with(buckets: u32) {
+    FLOOR.store(buckets, Relaxed);
+    RESIZED_AT.store(time::jiffies32(), Relaxed);
+}
+
 /// The life of the table.
 pub(crate) struct TableOwner(());
 
@@ -84,7 +96,7 @@ impl TableOwner {
         let buckets = round_up(buckets)?;
         let table = Arc::new(Table::new(buckets, None)?, GFP_KERNEL)?;
         params::buckets().store(buckets, Relaxed);
-        autosize::begin_with(buckets);
+        begin_with(buckets);
         params::max_entries().store(buckets.saturating_mul(entries_per_bucket), Relaxed);
         drop(CURRENT.replace(Some(table)));
         Ok(Self(()))
@@ -123,7 +135,7 @@ pub(crate) fn resize(buckets: u32) -> Result {
     let _guard = mutex::resize();
     change_size(buckets)?;
     params::no_auto_resize();
-    autosize::begin_with(buckets);
+    begin_with(buckets);
     Ok(())
 }
 
@@ -174,7 +186,7 @@ pub(in crate::ct) fn reseed_if_wanted() {
     {
         return;
     }
-    let (tuples, chains) = autosize::sample();
+    let (tuples, chains) = walk::sample();
     let _guard = mutex::resize();
     RESEED_WANTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);

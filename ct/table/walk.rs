@@ -29,6 +29,7 @@ use crate::{
         kernel::{
             mutex,
             net::Net,
+            random,
             rcu::{
                 Rcu,
                 RcuGuard, //
@@ -95,6 +96,9 @@ fn cell<'r>(spot: Spot, rcu: Rcu<'r>) -> Option<Cell<'r>> {
         }
     }
 }
+
+/// How many chains are counted: enough to know the mean to a tenth.
+const SAMPLE: u32 = 256;
 
 /// Shows `look` every tuple on the chain at `spot`, some of them more than once if the chain
 /// changes. Returns where the next chain begins, [`None`] after the last one.
@@ -328,4 +332,26 @@ impl Listing {
             drop(mutex::resize());
         }
     }
+}
+
+/// Counts the tuples of some chains, but for those that have expired, of which the collector may have
+/// left many. Returns how many, and of how many chains.
+pub(in crate::ct) fn sample() -> (u32, u32) {
+    let (mut tuples, mut chains) = (0_u32, 0_u32);
+    let mut spot = Spot::of(random::below(u32::MAX));
+    while chains < SAMPLE {
+        let next = {
+            let rcu = RcuGuard::new();
+            visit(spot, rcu.token(), |stale| {
+                tuples = tuples.saturating_add(u32::from(!stale.is_expired()));
+            })
+        };
+        chains = chains.saturating_add(1);
+        spot = match next {
+            Some(next) => next,
+            None if chains < SAMPLE => Spot::START,
+            None => break,
+        };
+    }
+    (tuples, chains)
 }

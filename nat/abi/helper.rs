@@ -35,9 +35,9 @@ use crate::{
             skb::{
                 CtInfo,
                 Skb, //
-            },
-        },
-    },
+            }, //
+        }, //
+    }, //
 };
 
 use super::Place;

@@ -18,7 +18,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -53,13 +53,13 @@ use crate::{
             skb::{
                 CtInfo,
                 Skb, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::nat::{
         range::Range,
         Manip, //
-    },
+    }, //
 };
 
 mod helper;

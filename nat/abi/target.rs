@@ -23,7 +23,7 @@ use crate::{
                 Verdict, //
             },
             skb::Skb, //
-        },
+        }, //
     },
     proto::nat::range::Range, //
 };

@@ -28,7 +28,7 @@ use kernel::{
             Atomic,
             Relaxed,
             Release, //
-        },
+        }, //
     },
     types::Opaque, //
 };
@@ -42,7 +42,7 @@ use crate::nf::{
             BucketLock, //
         },
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::{

@@ -24,7 +24,7 @@ use core::{
         addr_of,
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -33,7 +33,7 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        },
+        }, //
     },
     types::Opaque, //
 };
@@ -43,7 +43,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         time::jiffies32, //
-    },
+    }, //
 };
 
 use super::ext::ExtSet;

@@ -20,7 +20,7 @@ use kernel::{
             Atomic,
             Full,
             Relaxed, //
-        },
+        }, //
     },
     types::Opaque, //
 };
@@ -35,7 +35,7 @@ use crate::nf::{
         net::Net,
         rcu::Rcu,
         time, //
-    },
+    }, //
 };
 
 use super::{

@@ -16,7 +16,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{

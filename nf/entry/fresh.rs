@@ -7,7 +7,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::sync::{
@@ -15,7 +15,7 @@ use kernel::sync::{
     atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::{

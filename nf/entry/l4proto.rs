@@ -21,7 +21,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::{
@@ -36,7 +36,7 @@ use crate::nf::{
         net::Net,
         seq_file::Out,
         time::HZ, //
-    },
+    }, //
 };
 
 use super::conn::{

@@ -26,7 +26,7 @@ use super::{
         Conn,
         Dir,
         StatusBit, //
-    },
+    }, //
 };
 
 /// Where a tuple belongs.

@@ -11,7 +11,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::conn::{

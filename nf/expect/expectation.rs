@@ -28,7 +28,7 @@ use core::{
         addr_of,
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -41,12 +41,12 @@ use kernel::{
             Acquire,
             Atomic,
             Relaxed, //
-        },
+        }, //
     },
     types::{
         NotThreadSafe,
         Opaque, //
-    },
+    }, //
 };
 
 use crate::nf::{
@@ -71,7 +71,7 @@ use crate::nf::{
             RcuGuard, //
         },
         time::jiffies32, //
-    },
+    }, //
 };
 
 use super::{

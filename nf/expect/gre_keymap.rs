@@ -16,7 +16,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::types::{
@@ -34,7 +34,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::helper::Help;

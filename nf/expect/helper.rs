@@ -20,7 +20,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -36,7 +36,7 @@ use kernel::{
             Full,
             Relaxed,
             Release, //
-        },
+        }, //
     },
     types::Opaque, //
 };
@@ -62,15 +62,15 @@ use crate::nf::{
         rcu::{
             Rcu,
             RcuGuard, //
-        },
+        }, //
     },
     packet::{
         hook::Verdict,
         skb::{
             CtInfo,
             Skb, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::expectation::Locked;

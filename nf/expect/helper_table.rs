@@ -17,7 +17,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -29,8 +29,8 @@ use kernel::{
             Atomic,
             Relaxed,
             Release, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use crate::nf::{
@@ -43,7 +43,7 @@ use crate::nf::{
         },
         mutex::HelpersGuard,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::{
@@ -52,7 +52,7 @@ use super::{
         Helper,
         Name,
         Unregistered, //
-    },
+    }, //
 };
 
 /// Those who translate addresses in what helpers read: `struct nf_conntrack_nat_helper`.

@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::prelude::*;

@@ -10,7 +10,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use crate::nf::{

@@ -7,7 +7,7 @@ use kernel::{
     sync::{
         global_lock,
         GlobalGuard, //
-    },
+    }, //
 };
 
 use crate::nf::packet::bridge::BridgeHooks;

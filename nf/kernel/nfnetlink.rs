@@ -18,7 +18,7 @@ use core::{
         null,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -32,7 +32,7 @@ use crate::nf::{
     entry::ecache::{
         Congested,
         Requester, //
-    },
+    }, //
 };
 
 use super::{

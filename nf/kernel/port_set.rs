@@ -10,7 +10,7 @@ use kernel::{
         Atomic,
         Full,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::bindings;

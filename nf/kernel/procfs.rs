@@ -18,7 +18,7 @@ use super::{
     seq_file::{
         self,
         SeqFile, //
-    },
+    }, //
 };
 
 /// Where a file is.

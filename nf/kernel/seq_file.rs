@@ -24,7 +24,7 @@ use core::{
         addr_of_mut,
         null,
         null_mut, //
-    },
+    }, //
 };
 
 use pin_init::Zeroable;

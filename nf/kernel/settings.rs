@@ -12,7 +12,7 @@ use core::{
     ptr::{
         addr_of,
         addr_of_mut, //
-    },
+    }, //
 };
 
 use kernel::sync::atomic::{

@@ -21,7 +21,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -30,7 +30,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Full, //
-    },
+    }, //
 };
 
 use crate::nf::bindings;
@@ -46,7 +46,7 @@ use super::{
         SCTP_TIMEOUTS,
         TCP_TIMEOUTS,
         UDP_TIMEOUTS, //
-    },
+    }, //
 };
 
 /// A setting of one byte in `struct netns_ct`.

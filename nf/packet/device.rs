@@ -17,7 +17,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::{

@@ -23,7 +23,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::skb::Skb;

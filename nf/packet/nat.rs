@@ -11,7 +11,7 @@ use core::{
         addr_of_mut,
         null,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -37,7 +37,7 @@ use crate::nf::{
     kernel::{
         attr::Attribute,
         rcu, //
-    },
+    }, //
 };
 
 use super::{
@@ -45,7 +45,7 @@ use super::{
     skb::{
         Skb,
         Tracked, //
-    },
+    }, //
 };
 
 /// What a connection keeps for NAT.

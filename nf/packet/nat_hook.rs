@@ -21,7 +21,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -30,7 +30,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::{
@@ -39,7 +39,7 @@ use crate::nf::{
         mutex::NatGuard,
         net::Net,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::{

@@ -26,7 +26,7 @@ use crate::nf::{
     kernel::{
         endpoint::Endpoint,
         net::Net, //
-    },
+    }, //
 };
 
 use super::hook::Family;

@@ -10,7 +10,7 @@ use core::{
     ptr::{
         null,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::prelude::*;
@@ -29,8 +29,8 @@ use crate::nf::{
         rcu::{
             self,
             Rcu, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// Tells of packets' connections.

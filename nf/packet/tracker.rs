@@ -9,7 +9,7 @@ use core::{
     ptr::{
         null,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::prelude::*;
@@ -26,7 +26,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::{
