@@ -17,8 +17,8 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use crate::{
@@ -28,13 +28,14 @@ use crate::{
                 Conn,
                 StatusBit, //
             },
-            ecache::Requester, //
+            help::{
+                Candidate,
+                Help,
+                Helper, //
+            }, //
         },
         expect::{
             helper::{
-                Candidate,
-                Help,
-                Helper,
                 Name,
                 Unregistered,
                 CLASSES,
@@ -43,21 +44,23 @@ use crate::{
             helper_table::{
                 self,
                 HelperTable, //
-            },
+            }, //
         },
         kernel::{
-            mutex, random,
+            mutex,
+            nfnetlink::Requester,
+            random,
             rcu::{
                 self,
                 Rcu,
                 RcuGuard, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::hash::{
         jhash2_array,
         reciprocal_scale, //
-    },
+    }, //
 };
 
 use super::expect;

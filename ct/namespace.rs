@@ -9,7 +9,7 @@ use kernel::{
 
 use crate::{
     nf::{
-        entry::ecache,
+        expect::listener,
         kernel::{
             net::{
                 ExitingNets,
@@ -22,14 +22,14 @@ use crate::{
             settings::Defaults,
             time::HZ,
             work, //
-        }, //
+        },
     },
     proto::{
         gre,
         sctp,
         tcp,
         udp, //
-    }, //
+    },
 };
 
 use super::{
@@ -44,12 +44,11 @@ use super::{
         self,
         Wish, //
     },
-    procfs,
-    sysctl,
+    procfs, sysctl,
     table::index::{
         self,
         Scope, //
-    }, //
+    },
 };
 
 /// Seconds that an ICMP or ICMPv6 query lives without another packet.
@@ -86,8 +85,8 @@ impl Pernet for NetState {
         let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
         procfs::register(net)?;
         let files = ScopeGuard::new(|| procfs::unregister(net));
-        ecache::listen::<netlink::events::Multicast>(net);
-        let listener = ScopeGuard::new(|| ecache::leave(net));
+        listener::listen::<netlink::events::Multicast>(net);
+        let listener = ScopeGuard::new(|| listener::leave(net));
         if params::enable_hooks() {
             hooks::get_from_start(net)?;
         }
@@ -103,7 +102,7 @@ impl Pernet for NetState {
             if params::enable_hooks() {
                 hooks::put(net, Wish::Inet);
             }
-            ecache::leave(net);
+            listener::leave(net);
             procfs::unregister(net);
             sysctl::unregister(net);
         }

@@ -20,7 +20,7 @@ use crate::{
             lookup::{
                 self,
                 Wanted, //
-            },
+            }, //
         },
         table::reservation, //
     },
@@ -43,7 +43,7 @@ use crate::{
         packet::{
             hook::Family,
             nat::Unconfirmed, //
-        },
+        }, //
     },
     proto::{
         direction::Direction,
@@ -63,8 +63,8 @@ use crate::{
         tuple::{
             protocol,
             Tuple, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

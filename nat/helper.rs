@@ -14,22 +14,22 @@ use crate::{
         expect::add, //
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                Dir,
-                StatusBit, //
-            },
-            ecache::Requester, //
+        entry::conn::{
+            Conn,
+            Dir,
+            StatusBit, //
         },
         expect::expectation::Draft,
-        kernel::random,
+        kernel::{
+            nfnetlink::Requester,
+            random, //
+        },
         packet::{
             hook::Verdict,
             nat::Unconfirmed,
             skb::Skb,
             skb_change::Summed, //
-        },
+        }, //
     },
     proto::{
         nat::{
@@ -55,8 +55,8 @@ use crate::{
             ipv4,
             ipv6,
             tcp::Header, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::setup;

@@ -34,10 +34,6 @@ use crate::{
         },
         kernel::{
             mutex,
-            notify::{
-                Watcher,
-                WatcherRegistration, //
-            },
             rcu::{
                 self,
                 Rcu, //
@@ -53,6 +49,10 @@ use crate::{
             hook::Verdict,
             log,
             nat::NatPart,
+            notify::{
+                Watcher,
+                WatcherRegistration, //
+            },
             skb::{
                 Skb,
                 Tracked, //

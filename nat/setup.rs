@@ -12,13 +12,15 @@ use kernel::{
 use crate::{
     ct::entry,
     nf::{
-        entry::conn::{
-            Conn,
-            Dir,
-            Status,
-            StatusBit, //
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                Status,
+                StatusBit, //
+            },
+            help::Help, //
         },
-        expect::helper::Help,
         kernel::{
             net::Stat,
             rcu::RcuGuard, //

@@ -35,12 +35,12 @@ use crate::{
                 Conn,
                 Dir, //
             },
-            ecache::Requester,
             end::Doomed,
             ext, //
         },
         kernel::{
             net::Net,
+            nfnetlink::Requester,
             rcu::RcuGuard, //
         },
         packet::{

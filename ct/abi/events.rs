@@ -15,15 +15,13 @@ use crate::{
         bindings,
         entry::{
             conn::Conn,
-            ecache::{
-                self,
-                Requester, //
-            },
+            ecache,
             ext, //
         },
         kernel::{
             mutex,
-            net::Net, //
+            net::Net,
+            nfnetlink::Requester, //
         }, //
     }, //
 };

@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -26,10 +26,7 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::{
-            conn::Conn,
-            ecache::Requester, //
-        },
+        entry::conn::Conn,
         expect::expectation::{
             Draft,
             Ends,
@@ -39,16 +36,17 @@ use crate::{
         },
         kernel::{
             net::Net,
+            nfnetlink::Requester,
             rcu::{
                 Rcu,
                 RcuGuard, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         tuple::Tuple,
         zone::Zone, //
-    },
+    }, //
 };
 
 /// What C code chooses expectations by.

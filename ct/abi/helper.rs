@@ -29,15 +29,16 @@ use crate::{
         bindings,
         entry::{
             conn::Conn,
-            ecache::Requester, //
+            help::{
+                Candidate,
+                Help,
+                Helper, //
+            }, //
         },
         expect::{
             expectation::ExpectGuard,
             helper as nf_helper,
             helper::{
-                Candidate,
-                Help,
-                Helper,
                 Name,
                 Unregistered,
                 CLASSES, //
@@ -46,6 +47,7 @@ use crate::{
         },
         kernel::{
             mutex,
+            nfnetlink::Requester,
             rcu::Rcu, //
         }, //
     }, //

@@ -17,11 +17,11 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::Conn,
-        expect::helper::{
-            Candidate,
-            Name, //
+        entry::{
+            conn::Conn,
+            help::Candidate, //
         },
+        expect::helper::Name,
         kernel::rcu::{
             Rcu,
             RcuGuard, //
@@ -35,9 +35,9 @@ use crate::{
             skb::{
                 CtInfo,
                 Skb, //
-            },
-        },
-    },
+            }, //
+        }, //
+    }, //
 };
 
 c_export! {

@@ -12,7 +12,7 @@ use crate::{
         table::index::{
             self,
             Scope, //
-        },
+        }, //
     },
     nf::{
         bindings,
@@ -22,10 +22,10 @@ use crate::{
                 Name,
                 Policy,
                 Template, //
-            },
+            }, //
         },
         kernel::net::Net, //
-    },
+    }, //
 };
 
 c_export! {

@@ -12,10 +12,8 @@ use core::mem::{
 use crate::{
     nf::{
         bindings,
-        entry::conn::{
-            LayoutTwin,
-            ProtoState, //
-        }, //
+        entry::conn::ProtoState,
+        kernel::layout::LayoutTwin, //
     },
     proto::{
         adopt,

@@ -11,7 +11,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    }, //
+    },
 };
 
 use crate::nf::{
@@ -22,19 +22,18 @@ use crate::nf::{
         },
         ecache::{
             self,
-            Congested,
             Event,
-            EventCache,
-            Requester, //
+            EventCache, //
         },
-        ext::{
-            self,
-            Timestamps, //
-        },
+        ext::Timestamps,
         fresh::Fresh, //
     },
     kernel::{
         net::Net,
+        nfnetlink::{
+            Congested,
+            Requester, //
+        },
         time::{
             jiffies32,
             HZ, //
@@ -43,8 +42,8 @@ use crate::nf::{
             self,
             Repeating,
             WorkSlot, //
-        }, //
-    }, //
+        },
+    },
 };
 
 /// `nf_conntrack_events`: no events; always; if somebody listens.
@@ -88,7 +87,7 @@ pub(in crate::ct) fn prepare(fresh: &mut Fresh, net: &Net, template: Option<&Con
         return Ok(());
     }
     if let Some((ct_mask, expect_mask)) = masks_for(net, ct_mask, expect_mask) {
-        ext::add::<EventCache>(fresh)?;
+        fresh.add::<EventCache>()?;
         set_up(fresh.conn(), ct_mask, expect_mask);
     }
     Ok(())

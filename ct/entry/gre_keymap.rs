@@ -23,8 +23,8 @@ use crate::{
             rcu::{
                 Rcu,
                 RcuGuard, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::tuple::Tuple, //
 };

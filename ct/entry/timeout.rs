@@ -15,14 +15,14 @@ use crate::{
                 Policy,
                 PolicySlot,
                 Template, //
-            },
+            }, //
         },
         kernel::{
             net::Net,
             rcu::{
                 Rcu,
                 RcuGuard, //
-            },
+            }, //
         },
         packet::log, //
     },
@@ -31,7 +31,7 @@ use crate::{
         sctp,
         tcp,
         udp, //
-    },
+    }, //
 };
 
 use super::l4proto;

@@ -11,7 +11,7 @@ use kernel::{
 use crate::{
     ct::netns::NetState,
     nf::{
-        entry::ecache::Requester,
+        entry::help::Help,
         expect::{
             expectation::{
                 Draft,
@@ -21,7 +21,6 @@ use crate::{
                 Locked, //
             },
             helper::{
-                Help,
                 Policy,
                 CLASSES,
                 MAX_EXPECTED, //
@@ -33,6 +32,7 @@ use crate::{
                 Net,
                 Stat, //
             },
+            nfnetlink::Requester,
             params,
             time::HZ, //
         },

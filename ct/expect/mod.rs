@@ -22,8 +22,8 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use crate::{
@@ -37,8 +37,8 @@ use crate::{
                 Conn,
                 StatusBit, //
             },
-            ecache::Requester,
             fresh::Fresh,
+            help::Help,
             stale::Get, //
         },
         expect::{
@@ -50,24 +50,21 @@ use crate::{
                 Linked,
                 Locked, //
             },
-            helper::{
-                Candidate,
-                Help, //
-            },
             table::{
                 self,
                 ExpectTable, //
-            }, //
+            },
         },
         kernel::{
             net::{
                 Net,
                 Stat, //
             },
+            nfnetlink::Requester,
             params,
             random,
             rcu::Rcu, //
-        }, //
+        },
     },
     proto::{
         expect::{
@@ -79,7 +76,7 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    }, //
+    },
 };
 
 pub(crate) mod add;
@@ -214,7 +211,7 @@ fn meet_locked(fresh: &mut Fresh, net: &Net, zone: Zone, tuple: &Tuple, keep: bo
     }
 
     if let Some(helper) = linked.assigned_helper() {
-        if let Some(help) = Candidate::of(fresh).add_help() {
+        if let Some(help) = fresh.candidate().add_help() {
             help.set_helper(helper.get());
         }
     }

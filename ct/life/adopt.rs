@@ -68,7 +68,7 @@ use crate::{
         tcp,
         tuple::protocol,
         udp, //
-    },
+    }, //
 };
 
 use super::{

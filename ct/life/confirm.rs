@@ -25,7 +25,7 @@ use crate::{
             reservation,
             resize,
             TupleHash, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -57,13 +57,13 @@ use crate::{
                 CtInfo,
                 Skb,
                 Tracked, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         tcp,
         tuple::protocol, //
-    },
+    }, //
 };
 
 use super::gc;

@@ -7,25 +7,23 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
     ct::{
         entry::events,
-        expect,
-        helper,
+        expect, helper,
         netns::NetState,
         table::{
             reservation,
             TupleHash, //
-        }, //
+        },
     },
     nf::{
         entry::{
             conn::Conn,
             ext::{
-                self,
                 Counters,
                 Labels,
                 SeqAdjust,
@@ -33,12 +31,8 @@ use crate::{
                 Timestamps, //
             },
             fresh::Fresh,
-            timeout::{
-                self,
-                PolicySlot, //
-            }, //
+            timeout::PolicySlot, //
         },
-        expect::helper::Candidate,
         kernel::{
             net::Net,
             params,
@@ -47,7 +41,7 @@ use crate::{
         packet::{
             log,
             skb::CtInfo, //
-        }, //
+        },
     },
     proto::{
         tuple::{
@@ -55,7 +49,7 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    }, //
+    },
 };
 
 use super::{
@@ -154,13 +148,13 @@ fn furnish(
     rcu: Rcu<'_>,
 ) -> Result<(ARef<Conn>, CtInfo)> {
     if template.is_some_and(|template| template.extensions().find::<SynProxy>().is_some()) {
-        ext::add::<SeqAdjust>(&mut fresh)?;
-        ext::add::<SynProxy>(&mut fresh)?;
+        fresh.add::<SeqAdjust>()?;
+        fresh.add::<SynProxy>()?;
     }
     add_usual_parts(&mut fresh, net);
     let slot = template.and_then(|template| template.extensions().find::<PolicySlot>());
     if let Some(policy) = slot.and_then(|slot| slot.policy(rcu)) {
-        timeout::give(&mut fresh, policy);
+        fresh.add_policy(policy);
     }
     events::prepare(&mut fresh, net, template)?;
 
@@ -169,7 +163,7 @@ fn furnish(
     let met = expect::meet(&mut fresh, net, zone, key, keep, rcu);
     if let (None, Some(template)) = (&met, template) {
         // Without memory for it the connection goes on without help.
-        let _ = helper::assign(Candidate::of(&mut fresh), template, rcu);
+        let _ = helper::assign(fresh.candidate(), template, rcu);
     }
     let conn = fresh.publish();
     let Some(met) = met else {
@@ -214,13 +208,13 @@ fn has_usual_parts(net: &Net) -> bool {
 /// uncounted.
 fn add_usual_parts(fresh: &mut Fresh, net: &Net) {
     if net.acct() != 0 {
-        let _ = ext::add::<Counters>(fresh);
+        let _ = fresh.add::<Counters>();
     }
     if net.tstamp() != 0 {
-        let _ = ext::add::<Timestamps>(fresh);
+        let _ = fresh.add::<Timestamps>();
     }
     if net.labels_used() {
-        let _ = ext::add::<Labels>(fresh);
+        let _ = fresh.add::<Labels>();
     }
 }
 

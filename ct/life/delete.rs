@@ -24,11 +24,7 @@ use crate::{
                 Conn,
                 StatusBit, //
             },
-            ecache::{
-                Congested,
-                Event,
-                Requester, //
-            },
+            ecache::Event,
             end::Doomed,
             stale::{
                 Get,
@@ -37,6 +33,10 @@ use crate::{
         },
         kernel::{
             lock::BhDisabled,
+            nfnetlink::{
+                Congested,
+                Requester, //
+            },
             rcu::{
                 Rcu,
                 RcuGuard, //

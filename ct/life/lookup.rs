@@ -12,7 +12,7 @@ use crate::{
             Table,
             TupleHash,
             CURRENT, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -24,7 +24,7 @@ use crate::{
             stale::{
                 Get,
                 Stale, //
-            },
+            }, //
         },
         kernel::{
             net::{
@@ -32,7 +32,7 @@ use crate::{
                 Stat, //
             },
             rcu::Rcu, //
-        },
+        }, //
     },
     proto::{
         hash::tuple_hash,
@@ -41,7 +41,7 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::delete;
@@ -272,7 +272,11 @@ pub(crate) fn holder(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Co
 }
 
 /// The entry that has `tuple`, in the default zone.
-pub(in crate::ct) fn find_tuple(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Dir)> {
+pub(in crate::ct) fn find_tuple(
+    net: &Net,
+    tuple: &Tuple,
+    rcu: Rcu<'_>,
+) -> Option<(ARef<Conn>, Dir)> {
     Wanted {
         key: tuple.key(),
         zone: Zone::DEFAULT,

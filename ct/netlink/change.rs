@@ -28,10 +28,10 @@ use crate::{
                 Labels,
                 SeqAdjust,
                 SynProxy, //
-            }, //
+            },
+            help::Help, //
         },
         expect::helper::{
-            Help,
             Name,
             NAME_LEN, //
         },

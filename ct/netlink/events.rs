@@ -15,28 +15,26 @@ use crate::{
                 Conn,
                 Dir, //
             },
-            ecache::{
-                Congested,
-                Event,
-                Listener,
-                Requester, //
-            }, //
+            ecache::Event,
+            help::Help, //
         },
         expect::{
             expectation::{
                 self,
                 Seen, //
             },
-            helper::Help, //
+            listener::Listener, //
         },
         kernel::{
             attr::Message,
             net::Net,
             nfnetlink::{
                 flag,
+                Congested,
                 Group,
                 Head,
                 Peer,
+                Requester,
                 CONNECTIONS,
                 EXPECTATIONS, //
             },

@@ -23,7 +23,10 @@ use crate::{
                 Conn,
                 Dir, //
             },
-            ecache::Requester,
+            help::{
+                Help,
+                Helper, //
+            },
             l4proto::Parts, //
         },
         expect::{
@@ -33,16 +36,15 @@ use crate::{
                 Seen, //
             },
             helper::{
-                Help,
-                Helper,
                 Name,
                 NAME_LEN, //
             },
-            helper_table, table,
+            helper_table,
+            table,
             user::{
                 Saved,
                 Wish, //
-            },
+            }, //
         },
         kernel::{
             attr::{
@@ -61,6 +63,7 @@ use crate::{
                 Peer,
                 Progress,
                 Request,
+                Requester,
                 EXPECTATIONS, //
             },
             rcu::{
@@ -68,7 +71,7 @@ use crate::{
                 RcuGuard, //
             },
             time::HZ, //
-        },
+        }, //
     },
     proto::{
         direction::Direction,
@@ -78,7 +81,7 @@ use crate::{
             Tuple, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{

@@ -41,10 +41,7 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            helper::{
-                Candidate,
-                Name, //
-            },
+            helper::Name,
             helper_table, //
         },
         kernel::{
@@ -68,7 +65,7 @@ use crate::{
         direction::Direction,
         tuple::Tuple,
         zone::Zone, //
-    }, //
+    },
 };
 
 use super::{
@@ -315,7 +312,8 @@ fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
     let helper =
         helper::find(&wanted.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
     let reference = helper.get().ok_or(ENOENT)?;
-    Candidate::of(fresh)
+    fresh
+        .candidate()
         .add_help()
         .ok_or(ENOMEM)?
         .set_helper(Some(reference));
@@ -328,19 +326,19 @@ fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
 fn add_parts(fresh: &mut Fresh, request: &Request<'_>) {
     let net = request.net();
     if net.acct() != 0 {
-        let _ = ext::add::<Counters>(fresh);
+        let _ = fresh.add::<Counters>();
     }
     if net.tstamp() != 0 {
-        let _ = ext::add::<Timestamps>(fresh);
+        let _ = fresh.add::<Timestamps>();
     }
     let _ = events::prepare(fresh, net, None);
     if net.labels_used() {
-        let _ = ext::add::<Labels>(fresh);
+        let _ = fresh.add::<Labels>();
     }
     if fresh.conn().extensions().find::<SeqAdjust>().is_none() {
-        let _ = ext::add::<SeqAdjust>(fresh);
+        let _ = fresh.add::<SeqAdjust>();
     }
     if HAS_SYNPROXY {
-        let _ = ext::add::<ext::SynProxy>(fresh);
+        let _ = fresh.add::<ext::SynProxy>();
     }
 }

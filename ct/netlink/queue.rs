@@ -6,18 +6,16 @@
 use kernel::prelude::*;
 
 use crate::nf::{
-    entry::{
-        conn::{
-            Conn,
-            StatusBit, //
-        },
-        ecache::Requester, //
+    entry::conn::{
+        Conn,
+        StatusBit, //
     },
     kernel::{
         attr::{
             Attribute,
             Message, //
         },
+        nfnetlink::Requester,
         rcu::Rcu,
         time, //
     },

@@ -16,7 +16,7 @@ use crate::{
                 self,
                 Glance,
                 Wanted, //
-            },
+            }, //
         },
         table::TupleHash, //
     },
@@ -30,7 +30,7 @@ use crate::{
             ecache::{
                 self,
                 Event, //
-            },
+            }, //
         },
         kernel::{
             net::{
@@ -49,8 +49,8 @@ use crate::{
                 CtInfo,
                 Skb,
                 Tracked, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         tuple::{
@@ -58,7 +58,7 @@ use crate::{
             Key, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{
@@ -67,7 +67,7 @@ use super::{
     track::{
         Outcome,
         Passage, //
-    },
+    }, //
 };
 
 /// Attaches a connection to a packet that arrives or that this machine sends.

@@ -14,12 +14,14 @@ use crate::{
         life::confirm, //
     },
     nf::{
-        entry::conn::{
-            Conn,
-            Dir,
-            StatusBit, //
+        entry::{
+            conn::{
+                Conn,
+                Dir,
+                StatusBit, //
+            },
+            help::Helper, //
         },
-        expect::helper::Helper,
         kernel::{
             net::Stat,
             rcu::Rcu, //

@@ -22,7 +22,7 @@ use crate::{
         table::index::{
             self,
             Scope, //
-        },
+        }, //
     },
     nf::{
         entry::conn::Dir,
@@ -50,8 +50,8 @@ use crate::{
             skb::{
                 Skb,
                 Tracked, //
-            },
-        },
+            }, //
+        }, //
     },
     proto::{
         tcp,
@@ -59,8 +59,8 @@ use crate::{
             protocol,
             IPV4,
             IPV6, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

@@ -7,7 +7,7 @@ use kernel::sync::{
     atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
             confirm,
             delete,
             lookup, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -47,7 +47,7 @@ use crate::{
                 Tracked, //
             },
             tracker::Tracker, //
-        },
+        }, //
     },
     proto::{
         hash::tuple_hash,
@@ -56,8 +56,8 @@ use crate::{
             protocol,
             Key,
             Tuple, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

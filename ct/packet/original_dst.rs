@@ -17,12 +17,12 @@ use crate::{
         packet::{
             hook::Family,
             original_dst::Origin, //
-        },
+        }, //
     },
     proto::tuple::{
         L4Key,
         Tuple, //
-    },
+    }, //
 };
 
 /// The table of connections, in the default zone, knows.

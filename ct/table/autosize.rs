@@ -19,7 +19,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::kernel::{
@@ -27,7 +27,7 @@ use crate::nf::kernel::{
     time::{
         jiffies32,
         HZ, //
-    },
+    }, //
 };
 
 use super::{

@@ -25,7 +25,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    },
+    }, //
 };
 
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
         netns::{
             NetState,
             ZONE_CLASSES, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -65,8 +65,8 @@ use crate::{
                 RcuGuard, //
             },
             work, //
-        },
-    },
+        }, //
+    }, //
 };
 
 static LISTS: RcuArc<Lists> = RcuArc::empty();

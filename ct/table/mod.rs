@@ -42,7 +42,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::{
@@ -58,7 +58,7 @@ use crate::{
             pair::{
                 LockedPair,
                 Place, //
-            },
+            }, //
         },
         kernel::{
             lock::BhDisabled,
@@ -68,7 +68,7 @@ use crate::{
                 RcuArc, //
             },
             seqcount::SeqCount, //
-        },
+        }, //
     },
     proto::{
         hash::{
@@ -77,7 +77,7 @@ use crate::{
         },
         tuple::Key,
         zone::Zone, //
-    },
+    }, //
 };
 
 /// The table that lookups begin with.

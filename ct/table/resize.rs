@@ -11,7 +11,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    },
+    }, //
 };
 
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
             rcu::RcuGuard,
             time,
             work, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

@@ -24,7 +24,7 @@ use crate::{
             stale::{
                 Get,
                 Stale, //
-            },
+            }, //
         },
         kernel::{
             mutex,
@@ -35,8 +35,8 @@ use crate::{
                 RcuGuard, //
             },
             work, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use super::{

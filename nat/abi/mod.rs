@@ -37,11 +37,11 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::{
-            Conn,
-            LayoutTwin, //
+        entry::conn::Conn,
+        kernel::{
+            layout::LayoutTwin,
+            net::Net, //
         },
-        kernel::net::Net,
         packet::{
             hook::{
                 Family,

@@ -24,7 +24,7 @@ use core::{
         addr_of,
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -33,7 +33,7 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        }, //
+        },
     },
     types::Opaque, //
 };
@@ -41,23 +41,11 @@ use kernel::{
 use crate::nf::{
     bindings,
     kernel::{
+        layout::LayoutTwin,
         net::Net,
         time::jiffies32, //
-    }, //
+    },
 };
-
-use super::ext::ExtSet;
-
-/// A type of ours that has the same bytes as a C type.
-///
-/// # Safety
-///
-/// `Self` has the size of `Self::C`, an alignment that is not larger, and every sequence
-/// of bytes is a valid `Self`.
-pub(crate) unsafe trait LayoutTwin: Copy {
-    /// The C type.
-    type C;
-}
 
 /// A protocol's private part of an entry: a type that lives in `nf_conn.proto`.
 ///
@@ -398,13 +386,6 @@ impl Conn {
         unsafe {
             bindings::rct_read_once_u8(addr_of!((*self.raw()).proto).cast::<u8>().add(offset))
         }
-    }
-
-    /// The extensions that the entry got when it was made.
-    #[inline]
-    pub(crate) fn extensions(&self) -> ExtSet<'_> {
-        // SAFETY: The blob is set before the entry is shared and lives as long.
-        unsafe { ExtSet::from_raw((*self.raw()).ext) }
     }
 
     /// The first word of the protocol's private part, for a protocol that needs no lock

@@ -14,12 +14,11 @@ use kernel::sync::{
     atomic::{
         Full,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::nf::{
     bindings,
-    expect::helper,
     kernel::net::Net, //
 };
 
@@ -30,6 +29,7 @@ use super::{
         StatusBit,
         MAKER_SHIFT, //
     },
+    help,
     slab,
     template,
     timeout, //
@@ -164,7 +164,7 @@ unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) {
         // SAFETY: The entry is still whole.
         unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
     }
-    helper::release(entry);
+    help::release(entry);
     timeout::release(entry);
     // SAFETY: The blob came from `kmalloc` and belongs to the entry alone; null is fine.
     unsafe { bindings::kfree((*conn.as_ptr()).ext.cast()) };

@@ -9,31 +9,26 @@
 use core::{
     ffi::c_void,
     marker::PhantomData,
-    mem::{
-        align_of,
-        size_of, //
-    },
+    mem::size_of,
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
-    prelude::*,
     sync::atomic::Atomic,
     types::Opaque, //
 };
 
-use crate::nf::bindings;
+use crate::nf::{
+    bindings,
+    kernel::layout::LayoutTwin, //
+};
 
-use super::{
-    conn::{
-        Conn,
-        Dir,
-        LayoutTwin, //
-    },
-    fresh::Fresh, //
+use super::conn::{
+    Conn,
+    Dir, //
 };
 
 /// A part of the blob.
@@ -48,14 +43,14 @@ pub(crate) unsafe trait Extension: Sync {
 }
 
 /// In place of a number: this kernel has no such part, and no entry does.
-const ABSENT: u32 = u32::MAX;
+pub(super) const ABSENT: u32 = u32::MAX;
 
 /// The blob is made this large at once, so that the usual set of parts needs one
 /// allocation.
 const FIRST_SIZE: usize = 128;
 
 /// The sizes of the parts, by number. Some belong to modules that we never see the types of.
-const SIZES: [usize; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize] = {
+pub(super) const SIZES: [usize; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize] = {
     let mut sizes = [0; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize];
     sizes[bindings::nf_ct_ext_id_NF_CT_EXT_HELPER as usize] = bindings::RCT_EXT_SIZE_HELPER;
     sizes[bindings::nf_ct_ext_id_NF_CT_EXT_NAT as usize] = bindings::RCT_EXT_SIZE_NAT;
@@ -87,16 +82,6 @@ const _: () = {
     }
     assert!(total <= u8::MAX as usize);
 };
-
-/// Adds a part, zeroed. The entry is not shared yet, so nobody sees the blob move.
-pub(crate) fn add<E: Extension>(entry: &mut Fresh) -> Result {
-    const { assert!(align_of::<E>() <= 8) };
-    const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
-
-    // SAFETY: The entry is its maker's alone.
-    let part = unsafe { add_by_number(entry.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
-    part.map(|_| ()).ok_or(ENOMEM)
-}
 
 /// Adds a part, zeroed. [`None`]: no memory, no such part, or it is there already.
 ///
@@ -147,6 +132,15 @@ pub(crate) unsafe fn add_by_number(
             .write(offset8);
         (*blob.as_ptr()).len = end8;
         Some(blob.byte_add(offset).cast())
+    }
+}
+
+impl Conn {
+    /// The extensions that the entry got when it was made.
+    #[inline]
+    pub(crate) fn extensions(&self) -> ExtSet<'_> {
+        // SAFETY: The blob is set before the entry is shared and lives as long.
+        unsafe { ExtSet::from_raw((*self.raw()).ext) }
     }
 }
 

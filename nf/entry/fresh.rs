@@ -7,20 +7,26 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
-use kernel::sync::{
-    aref::ARef,
-    atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+    },
 };
 
 use crate::nf::{
     bindings,
-    kernel::net::Net, //
+    kernel::{
+        layout::LayoutTwin,
+        net::Net, //
+    },
 };
 
 use super::{
@@ -28,12 +34,22 @@ use super::{
         tuple_word,
         Conn,
         Dir,
-        LayoutTwin,
         StatusBit,
         MAKER_SHIFT, //
     },
     end::Doomed,
-    slab, //
+    ext::{
+        add_by_number,
+        Extension,
+        ABSENT,
+        SIZES, //
+    },
+    help::Candidate,
+    slab,
+    timeout::{
+        self,
+        Policy, //
+    },
 };
 
 /// An entry that only its maker knows.
@@ -128,6 +144,31 @@ impl Fresh {
         let old = core::mem::replace(place, ARef::into_raw(master).as_ptr().cast());
         // SAFETY: The pointer owned a reference.
         drop(NonNull::new(old).map(|old| unsafe { ARef::<Conn>::from_raw(old.cast()) }));
+    }
+
+    /// Adds an extension, zeroed. The entry is not shared yet, so nobody sees the blob move.
+    pub(crate) fn add<E: Extension>(&mut self) -> Result {
+        const { assert!(align_of::<E>() <= 8) };
+        const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
+
+        // SAFETY: The entry is its maker's alone.
+        let part = unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
+        part.map(|_| ()).ok_or(ENOMEM)
+    }
+
+    /// Adds a timeout policy. Without memory for it the connection goes on without.
+    pub(crate) fn add_policy(&mut self, policy: &Policy) {
+        // SAFETY: The entry is its maker's alone.
+        let slot = unsafe { timeout::add_slot(self.raw()) };
+        if let (Some(slot), Some(policy)) = (slot, policy.get()) {
+            slot.set(policy);
+        }
+    }
+
+    /// The entry as a candidate for a helper; in atomic context.
+    pub(crate) fn candidate(&mut self) -> Candidate<'_> {
+        // SAFETY: The entry is its maker's alone while `self` is borrowed.
+        unsafe { Candidate::from_raw(self.raw(), bindings::RCT_GFP_ATOMIC as u32) }
     }
 
     /// Makes the entry shareable, with one reference.

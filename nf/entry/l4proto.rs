@@ -33,16 +33,14 @@ use crate::nf::{
             Message,
             Policy, //
         },
+        layout::LayoutTwin,
         net::Net,
         seq_file::Out,
         time::HZ, //
     }, //
 };
 
-use super::conn::{
-    Conn,
-    LayoutTwin, //
-};
+use super::conn::Conn;
 
 /// What C code calls it.
 pub(crate) type Raw = bindings::nf_conntrack_l4proto;

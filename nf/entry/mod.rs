@@ -9,6 +9,7 @@ pub(crate) mod ecache;
 pub(crate) mod end;
 pub(crate) mod ext;
 pub(crate) mod fresh;
+pub(crate) mod help;
 pub(crate) mod index_lists;
 pub(crate) mod l4proto;
 pub(crate) mod object;

@@ -9,6 +9,7 @@ use kernel::sync::aref::ARef;
 use crate::nf::{
     bindings,
     kernel::{
+        layout::LayoutTwin,
         net::Net,
         rcu::Rcu, //
     }, //
@@ -17,7 +18,6 @@ use crate::nf::{
 use super::conn::{
     Conn,
     Dir,
-    LayoutTwin,
     Status, //
 };
 

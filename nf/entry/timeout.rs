@@ -16,7 +16,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -33,7 +33,7 @@ use kernel::{
             Atomic,
             Full,
             Release, //
-        }, //
+        },
     },
     types::Opaque, //
 };
@@ -43,7 +43,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         rcu::Rcu, //
-    }, //
+    },
 };
 
 use super::{
@@ -52,7 +52,6 @@ use super::{
         self,
         Extension, //
     },
-    fresh::Fresh,
     l4proto::L4Proto, //
 };
 
@@ -194,26 +193,17 @@ impl PolicySlot {
         }
     }
 
-    fn set(&self, policy: ARef<Policy>) {
+    pub(super) fn set(&self, policy: ARef<Policy>) {
         let policy = ARef::into_raw(policy).cast::<bindings::nf_ct_timeout>();
         // INVARIANT: the extension is new, so there was none; the reference moves in.
         self.pointer().store(policy.as_ptr(), Release);
     }
 }
 
-/// Gives a new entry a policy. Without memory for it the connection goes on without.
-pub(crate) fn give(entry: &mut Fresh, policy: &Policy) {
-    // SAFETY: The entry is its maker's alone.
-    let slot = unsafe { add_slot(entry.raw()) };
-    if let (Some(slot), Some(policy)) = (slot, policy.get()) {
-        slot.set(policy);
-    }
-}
-
 /// # Safety
 ///
 /// As for [`ext::add_by_number`].
-unsafe fn add_slot<'a>(conn: *mut bindings::nf_conn) -> Option<&'a PolicySlot> {
+pub(super) unsafe fn add_slot<'a>(conn: *mut bindings::nf_conn) -> Option<&'a PolicySlot> {
     let gfp = bindings::RCT_GFP_ATOMIC as u32;
     // SAFETY: The caller's promise.
     let part = unsafe { ext::add_by_number(conn, PolicySlot::ID, gfp) }?;

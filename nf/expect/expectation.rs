@@ -28,7 +28,7 @@ use core::{
         addr_of,
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -41,12 +41,12 @@ use kernel::{
             Acquire,
             Atomic,
             Relaxed, //
-        }, //
+        },
     },
     types::{
         NotThreadSafe,
         Opaque, //
-    }, //
+    },
 };
 
 use crate::nf::{
@@ -54,33 +54,29 @@ use crate::nf::{
     entry::{
         conn::{
             Conn,
-            Dir,
-            LayoutTwin, //
+            Dir, //
         },
-        ecache::{
-            EventCache,
-            Requester, //
+        ecache::EventCache,
+        help::{
+            Help,
+            Helper, //
         },
         stale::Stale, //
     },
     kernel::{
         hlist::Nodes,
+        layout::LayoutTwin,
         net::Net,
+        nfnetlink::Requester,
         rcu::{
             Rcu,
             RcuGuard, //
         },
         time::jiffies32, //
-    }, //
+    },
 };
 
-use super::{
-    helper::{
-        Help,
-        Helper, //
-    },
-    table, //
-};
+use super::cache;
 
 /// Evidence that this context holds `nf_conntrack_expect_lock` for all of `'l`.
 ///
@@ -230,7 +226,7 @@ unsafe impl AlwaysRefCounted for Expectation {
 unsafe extern "C" fn free(head: *mut bindings::callback_head) {
     const RCU: usize = offset_of!(bindings::nf_conntrack_expect, rcu);
     // SAFETY: The head is inside an expectation, of which there is no reference left.
-    unsafe { table::release(head.byte_sub(RCU).cast()) };
+    unsafe { cache::release(head.byte_sub(RCU).cast()) };
 }
 
 impl Expectation {
@@ -579,6 +575,23 @@ pub(in crate::nf) unsafe fn linked<'l>(
 }
 
 impl Help {
+    /// How many expectations there are of a class.
+    pub(crate) fn expecting(&self, class: u32, _locked: Locked<'_>) -> u8 {
+        let class = class as usize;
+        // SAFETY: The lock is held.
+        let counts = unsafe { (*self.raw()).expecting };
+        counts.get(class).copied().unwrap_or(0)
+    }
+
+    /// Sets [`Help::expecting`].
+    pub(crate) fn set_expecting(&self, class: u32, count: u8, _locked: Locked<'_>) {
+        // SAFETY: The lock is held.
+        let counts = unsafe { &mut (*self.raw()).expecting };
+        if let Some(place) = counts.get_mut(class as usize) {
+            *place = count;
+        }
+    }
+
     /// The entry's expectations, newest first. The one that was given out last may be taken
     /// off meanwhile.
     pub(crate) fn expectations<'l>(
@@ -626,7 +639,7 @@ pub(crate) struct Draft<'a>(
 impl<'a> Draft<'a> {
     /// Allocates one, with one reference. Atomic context. [`None`]: no memory.
     pub(crate) fn new(master: &'a Conn) -> Option<Self> {
-        let expectation = table::allocate()?;
+        let expectation = cache::allocate()?;
         let raw = expectation.as_ptr();
         // SAFETY: The memory is ours, and zeroed.
         unsafe {

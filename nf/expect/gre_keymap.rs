@@ -26,18 +26,19 @@ use kernel::types::{
 
 use crate::nf::{
     bindings,
-    entry::conn::{
-        Conn,
-        Dir,
-        LayoutTwin, //
+    entry::{
+        conn::{
+            Conn,
+            Dir, //
+        },
+        help::Help, //
     },
     kernel::{
+        layout::LayoutTwin,
         net::Net,
         rcu::Rcu, //
     }, //
 };
-
-use super::helper::Help;
 
 type Map = bindings::nf_ct_gre_keymap;
 

@@ -20,39 +20,30 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     prelude::*,
     sync::{
-        aref::{
-            ARef,
-            AlwaysRefCounted, //
-        },
+        aref::ARef,
         atomic::{
             Acquire,
             Atomic,
-            Full,
             Relaxed,
             Release, //
-        }, //
+        },
     },
-    types::Opaque, //
 };
 
 use crate::nf::{
     bindings,
     entry::{
-        conn::{
-            Conn,
-            StatusBit, //
+        conn::Conn,
+        help::{
+            Help,
+            Helper, //
         },
-        ext::{
-            self,
-            Extension, //
-        },
-        fresh::Fresh, //
     },
     kernel::{
         attr::{
@@ -62,18 +53,16 @@ use crate::nf::{
         rcu::{
             Rcu,
             RcuGuard, //
-        }, //
+        },
     },
     packet::{
         hook::Verdict,
         skb::{
             CtInfo,
             Skb, //
-        }, //
-    }, //
+        },
+    },
 };
-
-use super::expectation::Locked;
 
 /// How many classes of expectations a helper may have.
 pub(crate) const CLASSES: usize = bindings::NF_CT_MAX_EXPECT_CLASSES as usize;
@@ -191,72 +180,7 @@ pub(crate) struct Policy {
 /// The bits of `nf_conntrack_helper.flags`.
 const USERSPACE: u32 = bindings::nf_ct_helper_flags_NF_CT_HELPER_F_USERSPACE;
 
-/// A helper.
-///
-/// # Invariants
-///
-/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was
-/// given back. Name, families and functions other than `help` do not change while it is
-/// registered; the policies are single words, which their owner may change at any time.
-#[repr(transparent)]
-pub(crate) struct Helper(Opaque<bindings::nf_conntrack_helper>);
-
-// SAFETY: Not tied to a thread.
-unsafe impl Send for Helper {}
-// SAFETY: What changes is atomic.
-unsafe impl Sync for Helper {}
-
-// SAFETY: The reference count is `ct_refcnt`.
-unsafe impl AlwaysRefCounted for Helper {
-    fn inc_ref(&self) {
-        // SAFETY: Valid; the caller has a reference, so the count is not zero.
-        unsafe { bindings::rct_refcount_inc(self.count()) };
-    }
-
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        let raw = obj.as_ptr().cast::<bindings::nf_conntrack_helper>();
-        // SAFETY: The caller gives up a reference; after the last one nobody finds the helper.
-        unsafe {
-            if bindings::rct_refcount_dec_and_test(addr_of_mut!((*raw).ct_refcnt)) {
-                bindings::rct_helper_kfree_rcu(raw);
-            }
-        }
-    }
-}
-
 impl Helper {
-    /// # Safety
-    ///
-    /// `ptr` points to an initialised helper that is not freed during `'a`.
-    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conntrack_helper) -> &'a Self {
-        // SAFETY: The caller's promise; the type is transparent.
-        unsafe { &*ptr.cast() }
-    }
-
-    #[inline]
-    pub(crate) fn raw(&self) -> *mut bindings::nf_conntrack_helper {
-        self.0.get()
-    }
-
-    fn count(&self) -> *mut bindings::refcount_t {
-        // SAFETY: A field of a valid object.
-        unsafe { addr_of_mut!((*self.raw()).ct_refcnt) }
-    }
-
-    /// The address, an identity while it lives.
-    pub(crate) fn address(&self) -> usize {
-        self.raw() as usize
-    }
-
-    /// Takes a reference; [`None`] if the last one was given back.
-    pub(crate) fn get(&self) -> Option<ARef<Self>> {
-        // SAFETY: Valid; at zero the count stays there.
-        unsafe { bindings::rct_refcount_inc_not_zero(self.count()) }.then(|| {
-            // SAFETY: The reference was just taken.
-            unsafe { ARef::from_raw(NonNull::from(self)) }
-        })
-    }
-
     /// The name.
     pub(crate) fn name(&self) -> Name {
         // SAFETY: Valid, and not changed.
@@ -530,138 +454,6 @@ pub(crate) unsafe fn initialise(
         addr_of_mut!((*helper).nat_mod_name)
             .cast::<Name>()
             .write(Name::cut(b"ip_nat_", name));
-    }
-}
-
-/// The part of an entry that says who helps it, and keeps its expectations.
-///
-/// # Invariants
-///
-/// The helper's pointer is null or has a reference on it, which is given back with the entry.
-#[repr(transparent)]
-pub(crate) struct Help(Opaque<bindings::nf_conn_help>);
-
-// SAFETY: The pointer is atomic, the rest needs the lock of expectations.
-unsafe impl Sync for Help {}
-// SAFETY: `struct nf_conn_help` is the part under this number.
-unsafe impl Extension for Help {
-    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_HELPER;
-}
-
-impl Help {
-    fn pointer(&self) -> &Atomic<*mut bindings::nf_conntrack_helper> {
-        // SAFETY: A valid, aligned pointer, accessed atomically.
-        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).helper)) }
-    }
-
-    /// Who helps.
-    #[inline]
-    pub(crate) fn helper<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r Helper> {
-        let helper = NonNull::new(self.pointer().load(Acquire))?;
-        // SAFETY: By the type invariants; the last reference lasts for the section.
-        Some(unsafe { Helper::from_raw(helper.as_ptr()) })
-    }
-
-    /// Says who helps from now on.
-    pub(crate) fn set_helper(&self, helper: Option<ARef<Helper>>) {
-        let new = helper.map_or(null_mut(), |helper| ARef::into_raw(helper).as_ptr().cast());
-        // INVARIANT: the new reference moves in, the old one out.
-        let old = self.pointer().xchg(new, Full);
-        if let Some(old) = NonNull::new(old) {
-            // SAFETY: By the type invariants the reference was ours.
-            drop(unsafe { ARef::from_raw(old.cast::<Helper>()) });
-        }
-    }
-
-    pub(in crate::nf) fn chain(&self) -> *mut bindings::hlist_head {
-        // SAFETY: A field of a valid object.
-        unsafe { addr_of_mut!((*self.0.get()).expectations) }
-    }
-
-    /// Whether there are expectations, as seen in passing.
-    pub(crate) fn is_expecting(&self) -> bool {
-        // SAFETY: A valid, aligned pointer, accessed atomically.
-        let first = unsafe { Atomic::from_ptr(addr_of_mut!((*self.chain()).first)) };
-        !first.load(Relaxed).is_null()
-    }
-
-    /// How many expectations there are of a class.
-    pub(crate) fn expecting(&self, class: u32, _locked: Locked<'_>) -> u8 {
-        let class = class as usize;
-        // SAFETY: The lock is held.
-        let counts = unsafe { (*self.0.get()).expecting };
-        counts.get(class).copied().unwrap_or(0)
-    }
-
-    /// Sets [`Help::expecting`].
-    pub(crate) fn set_expecting(&self, class: u32, count: u8, _locked: Locked<'_>) {
-        // SAFETY: The lock is held.
-        let counts = unsafe { &mut (*self.0.get()).expecting };
-        if let Some(place) = counts.get_mut(class as usize) {
-            *place = count;
-        }
-    }
-
-    /// The part as C code takes it.
-    pub(crate) fn raw(&self) -> *mut bindings::nf_conn_help {
-        self.0.get()
-    }
-}
-
-/// An entry, or a template, that may still get a [`Help`].
-///
-/// # Invariants
-///
-/// The entry is not confirmed, and nobody else looks at its extensions during `'a`.
-pub(crate) struct Candidate<'a> {
-    conn: *mut bindings::nf_conn,
-    gfp: u32,
-    entry: PhantomData<&'a mut Fresh>,
-}
-
-impl<'a> Candidate<'a> {
-    /// An entry that only its maker knows; in atomic context.
-    pub(crate) fn of(entry: &'a mut Fresh) -> Self {
-        // INVARIANT: as said.
-        Self {
-            conn: entry.raw(),
-            gfp: bindings::RCT_GFP_ATOMIC as u32,
-            entry: PhantomData,
-        }
-    }
-
-    /// # Safety
-    ///
-    /// As the invariants say; `gfp` fits the context.
-    pub(crate) unsafe fn from_raw(conn: *mut bindings::nf_conn, gfp: u32) -> Self {
-        // INVARIANT: the caller's promise.
-        Self {
-            conn,
-            gfp,
-            entry: PhantomData,
-        }
-    }
-
-    /// The entry, to look at.
-    pub(crate) fn conn(&self) -> &Conn {
-        // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.conn) }
-    }
-
-    /// Gives it the part, without a helper. [`None`]: no memory, or it has one.
-    pub(crate) fn add_help(&mut self) -> Option<&'a Help> {
-        // SAFETY: By the type invariants.
-        let part = unsafe { ext::add_by_number(self.conn, Help::ID, self.gfp) }?;
-        self.conn().set(StatusBit::Helper);
-        // SAFETY: The part is a `Help`; all zeroes are one without helper or expectations.
-        Some(unsafe { part.cast::<Help>().as_ref() })
-    }
-}
-
-/// Gives back what an entry's [`Help`] holds.
-pub(in crate::nf) fn release(conn: &Conn) {
-    if let Some(help) = conn.extensions().find::<Help>() {
-        help.set_helper(None);
     }
 }
 

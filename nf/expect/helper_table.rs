@@ -35,6 +35,7 @@ use kernel::{
 
 use crate::nf::{
     bindings,
+    entry::help::Helper,
     kernel::{
         hlist::{
             self,
@@ -49,7 +50,6 @@ use crate::nf::{
 use super::{
     expectation::Locked,
     helper::{
-        Helper,
         Name,
         Unregistered, //
     }, //

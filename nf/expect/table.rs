@@ -11,7 +11,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -21,18 +21,20 @@ use kernel::{
         Atomic,
         Relaxed,
         Release, //
-    }, //
+    },
 };
 
 use crate::nf::{
     bindings,
+    entry::help::Help,
     kernel::{
         hlist,
         rcu::Rcu, //
-    }, //
+    },
 };
 
 use super::{
+    cache::ExpectCache,
     expectation::{
         self,
         Draft,
@@ -40,11 +42,7 @@ use super::{
         Locked,
         Seen, //
     },
-    helper::Help, //
 };
-
-/// The cache. Null before [`ExpectTable::create`] and after its drop.
-static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
 #[inline]
 fn heads() -> &'static Atomic<*mut bindings::hlist_head> {
@@ -76,7 +74,9 @@ fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
 /// # Invariants
 ///
 /// The table and the cache exist, and there is one value of this type.
-pub(crate) struct ExpectTable(());
+pub(crate) struct ExpectTable {
+    _cache: ExpectCache,
+}
 
 impl ExpectTable {
     /// Chains are allocated by the page.
@@ -84,68 +84,27 @@ impl ExpectTable {
 
     /// Makes a table of at least `buckets` chains. May sleep.
     pub(crate) fn create(buckets: u32) -> Result<Self> {
-        if !CACHE.load(Relaxed).is_null() {
-            return Err(EBUSY);
-        }
         let buckets = buckets
             .max(1)
             .checked_next_multiple_of(Self::ROUND_TO)
             .ok_or(ENOMEM)?;
+        let cache = ExpectCache::create()?;
         let chains = hlist::allocate(buckets)?;
-        // SAFETY: Process context.
-        let cache = unsafe { bindings::rct_expect_cache_create() };
-        if cache.is_null() {
-            // SAFETY: Allocated above; nobody knows of them.
-            unsafe { hlist::free(chains.as_ptr()) };
-            return Err(ENOMEM);
-        }
-        CACHE.store(cache, Relaxed);
         size().store(buckets, Relaxed);
         heads().store(chains.as_ptr(), Release);
         // INVARIANT: just made.
-        Ok(Self(()))
+        Ok(Self { _cache: cache })
     }
 }
 
 impl Drop for ExpectTable {
     /// No entry is left by now, so the table is empty.
     fn drop(&mut self) {
-        // SAFETY: Process context. Waits until the last expectations are freed.
-        unsafe { bindings::rcu_barrier() };
-        let cache = CACHE.load(Relaxed);
-        CACHE.store(null_mut(), Relaxed);
         let chains = heads().load(Relaxed);
         heads().store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; nobody uses either any more.
-        unsafe {
-            bindings::kmem_cache_destroy(cache);
-            hlist::free(chains);
-        }
+        // SAFETY: By the type invariants; nobody uses them any more.
+        unsafe { hlist::free(chains) };
     }
-}
-
-/// Zeroed memory for an expectation. Atomic context.
-pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conntrack_expect>> {
-    let cache = CACHE.load(Relaxed);
-    if cache.is_null() {
-        return None;
-    }
-    // SAFETY: The cache is alive: its owner goes after all who could call this.
-    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
-    let memory = NonNull::new(memory)?.cast::<bindings::nf_conntrack_expect>();
-    // SAFETY: As large as an expectation, for which all zeroes will do.
-    unsafe { memory.write_bytes(0, 1) };
-    Some(memory)
-}
-
-/// Gives memory back.
-///
-/// # Safety
-///
-/// `expectation` came from [`allocate`] and is not used any more.
-pub(in crate::nf) unsafe fn release(expectation: *mut bindings::nf_conntrack_expect) {
-    // SAFETY: The caller's promise; an expectation is out, so the cache is alive.
-    unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), expectation.cast()) };
 }
 
 /// The expectations of a bucket.

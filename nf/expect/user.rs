@@ -12,13 +12,14 @@ use kernel::sync::atomic::{
 use crate::nf::{
     bindings,
     entry::{
-        conn::{
-            Dir,
-            LayoutTwin, //
-        },
-        ecache::EventCache, //
+        conn::Dir,
+        ecache::EventCache,
+        help::Helper, //
     },
-    kernel::time::jiffies32, //
+    kernel::{
+        layout::LayoutTwin,
+        time::jiffies32, //
+    }, //
 };
 
 use super::{
@@ -27,7 +28,6 @@ use super::{
         Expectation,
         Locked, //
     },
-    helper::Helper,
     helper_table::Function, //
 };
 

@@ -10,9 +10,10 @@ use kernel::{
     }, //
 };
 
-use crate::nf::packet::bridge::BridgeHooks;
-
-use super::notify::WatcherRegistration;
+use crate::nf::packet::{
+    bridge::BridgeHooks,
+    notify::WatcherRegistration, //
+};
 
 /// Who masquerades: how many rules' modules, and what keeps them informed.
 pub(crate) struct Masqueraders {

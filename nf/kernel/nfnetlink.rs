@@ -18,7 +18,7 @@ use core::{
         null,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -27,13 +27,7 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::{
-    bindings,
-    entry::ecache::{
-        Congested,
-        Requester, //
-    }, //
-};
+use crate::nf::bindings;
 
 use super::{
     attr::{
@@ -44,6 +38,18 @@ use super::{
     },
     net::Net, //
 };
+
+/// Who asked for what an event tells: 0 if not user space.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Requester {
+    /// The netlink port.
+    pub(crate) portid: u32,
+    /// Whether the requester wants to hear of it as well.
+    pub(crate) report: bool,
+}
+
+/// The listener could not take an event: its buffer is full.
+pub(crate) struct Congested;
 
 /// The subsystem of connections.
 pub(crate) const CONNECTIONS: u8 = bindings::NFNL_SUBSYS_CTNETLINK as u8;

@@ -19,13 +19,13 @@ use kernel::prelude::*;
 
 use crate::nf::{
     bindings,
-    entry::conn::LayoutTwin,
     packet::hook::Family, //
 };
 
 use super::{
     bag::Bag,
     endpoint::Endpoint,
+    layout::LayoutTwin,
     local_ports::Transport,
     lock::BhDisabled,
     net::{

@@ -9,6 +9,7 @@ pub(crate) mod hook;
 pub(crate) mod log;
 pub(crate) mod nat;
 pub(crate) mod nat_hook;
+pub(crate) mod notify;
 pub(crate) mod original_dst;
 pub(crate) mod queue_hook;
 pub(crate) mod route;

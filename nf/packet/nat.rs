@@ -24,8 +24,7 @@ use crate::nf::{
     entry::{
         conn::{
             self,
-            Conn,
-            LayoutTwin, //
+            Conn, //
         },
         ext::{
             self,
@@ -36,6 +35,7 @@ use crate::nf::{
     },
     kernel::{
         attr::Attribute,
+        layout::LayoutTwin,
         rcu, //
     }, //
 };

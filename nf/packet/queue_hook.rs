@@ -17,15 +17,13 @@ use kernel::prelude::*;
 
 use crate::nf::{
     bindings,
-    entry::{
-        conn::Conn,
-        ecache::Requester, //
-    },
+    entry::conn::Conn,
     kernel::{
         attr::{
             Attribute,
             Message, //
         },
+        nfnetlink::Requester,
         rcu::{
             self,
             Rcu, //

@@ -17,13 +17,11 @@ use kernel::prelude::*;
 use crate::nf::{
     bindings,
     entry::{
-        conn::{
-            Conn,
-            LayoutTwin, //
-        },
+        conn::Conn,
         end::Doomed, //
     },
     kernel::{
+        layout::LayoutTwin,
         net::Net,
         rcu::Rcu, //
     }, //

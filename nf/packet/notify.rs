@@ -15,10 +15,9 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    packet::device::Device, //
-};
+use crate::nf::bindings;
+
+use super::device::Device;
 
 /// Who wants to know.
 pub(crate) trait Watcher: 'static {
