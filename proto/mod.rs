@@ -22,7 +22,6 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
-pub mod direction;
 pub mod expect;
 pub mod generic;
 pub mod gre;
@@ -32,10 +31,12 @@ pub mod icmpv6;
 pub mod nat;
 pub mod sctp;
 pub mod seqadj;
+pub mod state;
 pub mod step;
 pub mod tcp;
 pub mod time;
-pub mod tuple;
+pub mod types;
 pub mod udp;
 pub mod wire;
-pub mod zone;
+
+pub use types::{direction, tuple, zone};

@@ -38,10 +38,9 @@ use super::{
     },
 };
 
-pub mod state;
 mod track;
 
-pub use state::State;
+pub use super::state::sctp::{self as state, State};
 pub use track::Track;
 
 /// Entries of [`Timeouts`]: one for each state, and one that is no longer used.

@@ -33,16 +33,14 @@ pub mod adopt;
 mod begin;
 mod options;
 mod reset;
-mod seq;
-pub mod state;
 pub mod timeout;
 pub mod track;
 mod usual;
 mod window;
 
 pub use begin::begin;
-pub use seq::SeqNum;
-pub use state::{Kind, Next, State};
+pub use super::state::tcp::{self as state, Kind, Next, State};
+pub use super::wire::seq::SeqNum;
 pub use timeout::Timeouts;
 pub use track::{flag, Seen, Track};
 pub use usual::{complete_handshake, usual};

@@ -4,7 +4,10 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::{direction::Direction, icmp, icmpv6};
+use super::{
+    super::{icmp, icmpv6},
+    direction::Direction,
+};
 
 /// `AF_INET`, `NFPROTO_IPV4`: the value of `l3num` for IPv4.
 pub const IPV4: u16 = 2;
