@@ -6,7 +6,14 @@
 //! is who opened it. [`tcp_opener`] and [`udp_opener`] find out, each by the first of its rules
 //! that applies.
 
-use super::tuple::{protocol, L4Key, Tuple, IPV4, IPV6};
+use super::types::{
+    family::Family,
+    protocol,
+    tuple::{L4Key, Tuple},
+};
+
+const IPV4: u16 = Family::Ipv4.to_u16();
+const IPV6: u16 = Family::Ipv6.to_u16();
 
 /// What a socket knows of its connection; C code fills it in (`struct rct_socket`).
 ///
@@ -22,7 +29,7 @@ pub struct Socket {
     pub local_port: u16,
     /// The peer's port, host byte order.
     pub remote_port: u16,
-    /// The socket's family, [`IPV4`] or [`IPV6`]. (One of IPv6 may have IPv4 addresses.)
+    /// Number of the socket's [`Family`]. (One of IPv6 may have IPv4 addresses.)
     pub family: u16,
     /// IP protocol number.
     pub protocol: u8,
@@ -86,7 +93,7 @@ pub mod state {
 /// The two ends of a connection, as its packets carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// [`IPV4`] or [`IPV6`].
+    /// Number of the [`Family`].
     pub l3num: u16,
     /// As in a [`Tuple`]: an IPv4 address in the first four bytes.
     pub local: [u8; 16],

@@ -6,7 +6,7 @@ use core::mem::{align_of, offset_of, size_of};
 
 use super::{
     hash::{jhash2_array, reciprocal_scale},
-    tuple::Tuple,
+    types::tuple::Tuple,
 };
 
 /// The bits of a tuple's source that count.

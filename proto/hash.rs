@@ -5,7 +5,7 @@
 //! C header: [`include/linux/jhash.h`](srctree/include/linux/jhash.h); the algorithm is described
 //! at <https://burtleburtle.net/bob/hash/doobs.html>.
 
-use super::tuple::{Key, IPV4};
+use super::types::{family::Family, tuple::Key};
 
 /// The constant that `jhash2` starts from.
 const INITVAL: u32 = 0xdead_beef;
@@ -144,7 +144,7 @@ pub fn source_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
     let ([_, _, l0, l1], [_, _, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
     let place = u32::from(zone_id) | u32::from(protonum).wrapping_shl(16);
     let initval = seed ^ net_mix;
-    if u16::from_ne_bytes([l0, l1]) == IPV4 {
+    if u16::from_ne_bytes([l0, l1]) == Family::Ipv4.to_u16() {
         return jhash_3words(a, source, place, initval);
     }
     Lanes::new(6, initval)
@@ -186,7 +186,7 @@ pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
         }
     };
     let (a, f) = pick(a, f);
-    if u16::from_ne_bytes([l0, l1]) == IPV4 {
+    if u16::from_ne_bytes([l0, l1]) == Family::Ipv4.to_u16() {
         return jhash_3words(a, f, ports, initval);
     }
     let ((b, g), (c, h), (d, i)) = (pick(b, g), pick(c, h), pick(d, i));

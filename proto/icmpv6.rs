@@ -7,30 +7,20 @@
 
 use super::{
     step::{Reason, Status, Step, Update},
-    tuple::{Tuple, IPV6},
-    wire::icmpv6::{classify, kind, Class},
+    types::{family::Family, tuple::Tuple},
+    wire::icmpv6::{classify, Class},
 };
+
+pub use super::wire::icmpv6::answer;
 
 /// Default timeout in seconds (`nf_conntrack_icmpv6_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
-
-/// The type that answers `kind`, and the other way round; [`None`] if there is none.
-#[inline]
-pub const fn answer(kind: u8) -> Option<u8> {
-    Some(match kind {
-        kind::ECHO_REQUEST => kind::ECHO_REPLY,
-        kind::ECHO_REPLY => kind::ECHO_REQUEST,
-        kind::NODE_INFORMATION_QUERY => kind::NODE_INFORMATION_REPLY,
-        kind::NODE_INFORMATION_REPLY => kind::NODE_INFORMATION_QUERY,
-        _ => return None,
-    })
-}
 
 /// Moves a connection on by one packet. `family` is the hook's (`NFPROTO_*`), `original` the
 /// entry's tuple in the original direction, `timeout` in jiffies.
 #[inline]
 pub const fn packet(family: u16, original: &Tuple, status: &Status, timeout: u32) -> Step {
-    if family != IPV6 {
+    if family != Family::Ipv6.to_u16() {
         return Step::invalid(Reason::IcmpFamily);
     }
     // A confirmed entry may have come from netlink; its type is not ours to question.

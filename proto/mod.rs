@@ -28,6 +28,7 @@ pub mod gre;
 pub mod hash;
 pub mod icmp;
 pub mod icmpv6;
+mod invert;
 pub mod nat;
 pub mod sctp;
 pub mod seqadj;
@@ -39,4 +40,18 @@ pub mod types;
 pub mod udp;
 pub mod wire;
 
-pub use types::{direction, tuple, zone};
+// Until `ct`, `nat` and `nf` name the types by their new paths.
+pub use types::{direction, zone};
+
+/// The former path of the types in `types/tuple.rs`.
+pub mod tuple {
+    pub use super::types::{
+        protocol,
+        tuple::{Key, L4Key, Tuple},
+    };
+
+    /// `NFPROTO_IPV4`.
+    pub const IPV4: u16 = super::types::family::Family::Ipv4.to_u16();
+    /// `NFPROTO_IPV6`.
+    pub const IPV6: u16 = super::types::family::Family::Ipv6.to_u16();
+}

@@ -7,7 +7,7 @@
 
 use core::mem::size_of;
 
-use super::tcp::SeqNum;
+use super::wire::seq::SeqNum;
 
 /// The shift of one way. Layout twin of `struct nf_ct_seqadj`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

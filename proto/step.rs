@@ -3,11 +3,17 @@
 //! What a tracker tells its caller to do with a packet and its entry.
 
 use super::{
-    direction::Direction,
-    sctp,
-    tcp::{Kind, State},
+    state::{
+        sctp,
+        tcp::{Kind, State},
+    },
     time::Jiffies32,
-    wire,
+    types::direction::Direction,
+    wire::{
+        error::Error,
+        icmpv6::RedirectError,
+        sctp::{ChunkError, Kind as ChunkKind},
+    },
 };
 
 /// The outcome of a tracker.
@@ -107,7 +113,7 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The packet cannot be parsed.
-    Malformed(wire::Error),
+    Malformed(Error),
     /// TCP: a combination of flags that no segment may have.
     TcpFlags,
     /// TCP: a segment that cannot open a connection.
@@ -149,7 +155,7 @@ pub enum Reason {
     /// TCP: FIN or RST out of window from both sides; the entry's time was cut.
     TimeoutLowered,
     /// SCTP: chunks that must not stand in a packet as they do.
-    SctpChunks(wire::sctp::ChunkError),
+    SctpChunks(ChunkError),
     /// SCTP: a packet that cannot open an association. Not logged.
     SctpNew,
     /// SCTP: the verification tag is not that of the association.
@@ -159,7 +165,7 @@ pub enum Reason {
     /// SCTP: the chunk cannot occur in this state.
     SctpState {
         /// The kind of chunk.
-        kind: wire::sctp::Kind,
+        kind: ChunkKind,
         /// The way it went.
         direction: Direction,
         /// The state it found.
@@ -227,7 +233,7 @@ impl Reason {
         !matches!(
             self,
             Self::TcpMidStream
-                | Self::SctpChunks(wire::sctp::ChunkError::None)
+                | Self::SctpChunks(ChunkError::None)
                 | Self::SctpNew
                 | Self::SctpChunkTag
                 | Self::IcmpNew
@@ -236,8 +242,18 @@ impl Reason {
     }
 }
 
-impl From<wire::Error> for Reason {
-    fn from(error: wire::Error) -> Self {
+impl From<Error> for Reason {
+    fn from(error: Error) -> Self {
         Self::Malformed(error)
+    }
+}
+
+impl From<RedirectError> for Reason {
+    fn from(error: RedirectError) -> Self {
+        match error {
+            RedirectError::Short => Self::Malformed(Error::Short),
+            RedirectError::Source => Self::RedirectSource,
+            RedirectError::Options => Self::RedirectOptions,
+        }
     }
 }

@@ -4,8 +4,7 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::super::{direction::Direction, wire::sctp::Tag};
-use super::State;
+use crate::proto::{state::sctp::State, types::direction::Direction, wire::sctp::Tag};
 
 /// Of [`Track::flags`]: a HEARTBEAT with an unknown tag went in direction [`Track::last_dir`].
 const HEARTBEAT_DOUBTED: u8 = 0x01;

@@ -5,7 +5,7 @@
 //! RFC 9260, section 4 gives each *endpoint* a state machine. We see both endpoints' chunks,
 //! cannot know which of them arrive, and so follow the association as a whole.
 
-use super::super::{types::direction::Direction, wire::sctp::Kind};
+use crate::proto::{types::direction::Direction, wire::sctp::Kind};
 
 /// The state of an association. The numbers are user-visible (`enum sctp_conntrack`, netlink).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! them arrive, and so follow the connection as a whole: SYN_SENT means that a SYN has passed us,
 //! FIN_WAIT that a FIN has, and so on.
 
-use super::super::{types::direction::Direction, wire::tcp::Flags};
+use crate::proto::{types::direction::Direction, wire::tcp::Flags};
 
 /// The state of a connection. The numbers are user-visible (`enum tcp_conntrack`, netlink).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,14 +11,16 @@
 //! the record says of each sender that it has sent whatever it was allowed to send; and windows are
 //! larger, as an acknowledgment that opens one may be under way.
 
-use super::super::{
-    adopt::{state as socket, Side, Socket},
-    direction::Direction,
-};
 use super::{
-    flag, timeout,
-    window::{at_least_one, unscaled},
-    Kind, Policy, Seen, SeqNum, State, Track,
+    config::Config,
+    timeout,
+    track::{at_least_one, flag, unscaled, Seen, Track},
+};
+use crate::proto::{
+    adopt::{state as socket, Side, Socket},
+    state::tcp::{Kind, State},
+    types::direction::Direction,
+    wire::seq::SeqNum,
 };
 
 /// The window of a peer of which none is known, without scaling.
@@ -207,9 +209,9 @@ pub fn track(socket: &Socket, opener: Side) -> Option<Track> {
 ///
 /// A tracker might have forgotten a connection that has been quiet for days. As there is a
 /// socket for it, it stays for some minutes at least; one that is ending, for seconds.
-pub fn remaining(track: &Track, socket: &Socket, policy: &Policy<'_>) -> u32 {
-    let (state, timeouts) = (track.state(), policy.timeouts);
-    let whole = timeout::choose(track, Kind::Ack, state, timeouts, policy.max_retrans);
+pub fn remaining(track: &Track, socket: &Socket, config: &Config<'_>) -> u32 {
+    let (state, timeouts) = (track.state(), config.timeouts);
+    let whole = timeout::choose(track, Kind::Ack, state, timeouts, config.max_retrans);
     let least = match state {
         // The SYN of a socket that was never heard of has no time.
         State::SynSent => whole,

@@ -6,11 +6,16 @@
 //! [`open`](super::open) and [`packet`](super::packet) come to the same record for each, of which
 //! only the SYN's own numbers and options differ.
 
-use super::super::direction::Direction;
 use super::{
     options,
+    segment::Segment,
     timeout::{self, Timeouts},
-    Kind, Seen, Segment, SeqNum, State, Track,
+    track::{Seen, Track},
+};
+use crate::proto::{
+    state::tcp::{Kind, State},
+    types::direction::Direction,
+    wire::seq::SeqNum,
 };
 
 /// More octets of data than a packet can have. With them, a sequence number may seem to lie behind
@@ -24,7 +29,7 @@ const NO_PACKET: u32 = 1 << 30;
 /// a connection.
 ///
 /// The caller knows that the segment has passed [`check`](super::check). `max_retrans` is that of
-/// [`Policy`](super::Policy).
+/// [`Config`](super::Config).
 #[inline]
 pub fn begin(segment: &Segment<'_>, timeouts: &Timeouts, max_retrans: u8) -> Option<(Track, u32)> {
     let header = &segment.header;

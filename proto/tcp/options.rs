@@ -2,8 +2,11 @@
 
 //! What the options of a segment tell about its sender.
 
-use super::super::wire::tcp::{is_timestamp_only, shift_of_common_syn, Options, TcpOption};
-use super::{flag, Seen, SeqNum};
+use super::track::{flag, Seen};
+use crate::proto::wire::{
+    seq::SeqNum,
+    tcp::{is_timestamp_only, shift_of_common_syn, Options, TcpOption},
+};
 
 /// The largest shift count of a window (RFC 7323, section 2.3).
 const MAX_SCALE: u8 = 14;

@@ -6,11 +6,16 @@
 //! genuine one that we disbelieve would leave a dead entry behind. So its sequence number is
 //! compared with what the receiver acknowledged last.
 
-use super::super::{
-    direction::Direction,
-    step::{Reason, Status},
+use super::{
+    config::Config,
+    segment::Segment,
+    track::{flag, Track},
 };
-use super::{flag, Kind, Policy, Segment, State, Track};
+use crate::proto::{
+    state::tcp::{Kind, State},
+    step::{Reason, Status},
+    types::direction::Direction,
+};
 
 /// What a RST that is not INVALID does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,7 +34,7 @@ pub(super) fn judge(
     direction: Direction,
     state: State,
     status: &Status,
-    policy: &Policy<'_>,
+    config: &Config<'_>,
 ) -> Result<Ruling, Reason> {
     // The addresses may be in use again already, by peers whose numbers we do not know.
     if state.may_be_dropped_early() {
@@ -50,7 +55,7 @@ pub(super) fn judge(
             // Likely refuses a SYN that we let through; the window check knows this case.
             return Ok(ruling);
         }
-        if seq.before(receiver.max_ack) && !policy.ignore_invalid_rst {
+        if seq.before(receiver.max_ack) && !config.ignore_invalid_rst {
             return Err(Reason::TcpReset);
         }
         let follows_last =

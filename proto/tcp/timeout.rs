@@ -2,7 +2,8 @@
 
 //! How long an entry lives after a segment.
 
-use super::{flag, Kind, State, Track};
+use super::track::{flag, Track};
+use crate::proto::state::tcp::{Kind, State};
 
 /// The timeouts of the TCP tracker in jiffies, indexed as `enum tcp_conntrack` is: by state, then
 /// [`RETRANS`] and [`UNACK`]. Index 0 repeats that of [`State::SynSent`]; 10 and 11 are unused.

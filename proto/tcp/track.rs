@@ -4,8 +4,12 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::super::direction::Direction;
-use super::{window::at_least_one, Kind, Segment, SeqNum, State};
+use super::segment::Segment;
+use crate::proto::{
+    state::tcp::{Kind, State},
+    types::direction::Direction,
+    wire::seq::SeqNum,
+};
 
 /// Flags of a direction (`IP_CT_TCP_FLAG_*`; user-visible through netlink).
 pub mod flag {
@@ -214,4 +218,20 @@ impl Track {
             reply.max_window = 0;
         }
     }
+}
+
+/// A window of nothing still counts as one octet.
+#[inline]
+pub(super) const fn at_least_one(window: u32) -> u32 {
+    if window == 0 {
+        1
+    } else {
+        window
+    }
+}
+
+/// A window in octets as the sender's header has it.
+#[inline]
+pub(super) fn unscaled(window: u32, scale: u8) -> u16 {
+    u16::try_from(window.wrapping_shr(scale.into())).unwrap_or(u16::MAX)
 }

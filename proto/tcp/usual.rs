@@ -6,11 +6,15 @@
 //! the windows on, and nothing else. [`packet`](super::packet) does the same with them, by way of
 //! all that a segment may be. (Receivers have such a short cut, too: "header prediction".)
 
-use super::super::direction::Direction;
 use super::{
+    segment::Segment,
     timeout::{self, Timeouts},
+    track::Track,
     window::{self, Numbers},
-    Kind, Segment, State, Track,
+};
+use crate::proto::{
+    state::tcp::{Kind, State},
+    types::direction::Direction,
 };
 
 /// Moves an established connection on by one segment, if that is a usual one. Returns its entry's
@@ -25,7 +29,7 @@ use super::{
 /// - no NAT helper has moved its numbers,
 /// - the entry is confirmed, assured, and has seen a reply.
 ///
-/// `max_retrans` is that of [`Policy`](super::Policy).
+/// `max_retrans` is that of [`Config`](super::Config).
 #[inline(always)]
 pub fn usual(
     track: &mut Track,

@@ -30,8 +30,18 @@
 //! that violates I or III is INVALID. A segment that violates I by no more than one window, and
 //! nothing else, is let through too: some senders overrun windows.
 
-use super::super::{direction::Direction, step::Reason};
-use super::{flag, options, Kind, Policy, Seen, Segment, SeqNum, State, Track};
+use super::{
+    config::Config,
+    options,
+    segment::Segment,
+    track::{at_least_one, flag, Seen, Track},
+};
+use crate::proto::{
+    state::tcp::{Kind, State},
+    step::Reason,
+    types::direction::Direction,
+    wire::seq::SeqNum,
+};
 
 /// The least distance that inequality IV grants to a late acknowledgment, in octets.
 const MIN_ACK_DISTANCE: u32 = 66_000;
@@ -63,7 +73,7 @@ pub(super) fn admit(
     segment: &Segment<'_>,
     direction: Direction,
     kind: Kind,
-    policy: &Policy<'_>,
+    config: &Config<'_>,
 ) -> Fit {
     let state = track.state();
     let header = &segment.header;
@@ -89,7 +99,7 @@ pub(super) fn admit(
     assume(&mut numbers, sender, receiver, segment, state);
 
     if let Err(fit) = judge(&numbers, sender, receiver) {
-        let liberal = policy.liberal || sender.has(flag::BE_LIBERAL);
+        let liberal = config.liberal || sender.has(flag::BE_LIBERAL);
         if let Fit::Ignored(Reason::TcpOvershot(_)) = fit {
             // The receiver may take the excess after all. If it does, its ACK must not fail III.
             sender.end = numbers.end;
@@ -280,20 +290,4 @@ pub(super) fn count_repetition(
         track.last_win = window;
         track.retrans = 0;
     }
-}
-
-/// A window of nothing still counts as one octet.
-#[inline]
-pub(super) const fn at_least_one(window: u32) -> u32 {
-    if window == 0 {
-        1
-    } else {
-        window
-    }
-}
-
-/// A window in octets as the sender's header has it.
-#[inline]
-pub(super) fn unscaled(window: u32, scale: u8) -> u16 {
-    u16::try_from(window.wrapping_shr(scale.into())).unwrap_or(u16::MAX)
 }

@@ -33,6 +33,16 @@ impl Direction {
         }
     }
 
+    /// Reads a direction from the bit that tells a reply.
+    #[inline]
+    pub const fn from_bit(is_reply: bool) -> Self {
+        if is_reply {
+            Self::Reply
+        } else {
+            Self::Original
+        }
+    }
+
     /// Reads a direction back from its number; [`None`] above 1.
     #[inline]
     pub const fn from_u8(number: u8) -> Option<Self> {

@@ -4,31 +4,7 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::{
-    super::{icmp, icmpv6},
-    direction::Direction,
-};
-
-/// `AF_INET`, `NFPROTO_IPV4`: the value of `l3num` for IPv4.
-pub const IPV4: u16 = 2;
-/// `AF_INET6`, `NFPROTO_IPV6`: the value of `l3num` for IPv6.
-pub const IPV6: u16 = 10;
-
-/// Protocol numbers (IANA) that the trackers know.
-pub mod protocol {
-    /// ICMP for IPv4 (RFC 792).
-    pub const ICMP: u8 = 1;
-    /// TCP (RFC 9293).
-    pub const TCP: u8 = 6;
-    /// UDP (RFC 768).
-    pub const UDP: u8 = 17;
-    /// GRE (RFC 2784, RFC 2637).
-    pub const GRE: u8 = 47;
-    /// ICMPv6 (RFC 4443).
-    pub const ICMPV6: u8 = 58;
-    /// SCTP (RFC 9260).
-    pub const SCTP: u8 = 132;
-}
+use super::{direction::Direction, family::Family};
 
 /// The transport protocol's part of a tuple: two bytes on either side, in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +63,7 @@ pub struct Tuple {
     pub src: [u8; 16],
     /// Source port, ICMP identifier or GRE key, network byte order.
     pub src_key: [u8; 2],
-    /// Address family ([`IPV4`], [`IPV6`]), host byte order.
+    /// Number of the address [`Family`], host byte order.
     pub l3num: u16,
     /// Destination address, network byte order.
     pub dst: [u8; 16],
@@ -115,13 +91,13 @@ impl Tuple {
     /// An IPv4 tuple in the original direction.
     #[inline]
     pub const fn ipv4(src: [u8; 4], dst: [u8; 4], key: L4Key, protonum: u8) -> Self {
-        Self::new(IPV4, widen(src), widen(dst), key, protonum)
+        Self::new(Family::Ipv4.to_u16(), widen(src), widen(dst), key, protonum)
     }
 
     /// An IPv6 tuple in the original direction.
     #[inline]
     pub const fn ipv6(src: [u8; 16], dst: [u8; 16], key: L4Key, protonum: u8) -> Self {
-        Self::new(IPV6, src, dst, key, protonum)
+        Self::new(Family::Ipv6.to_u16(), src, dst, key, protonum)
     }
 
     /// A tuple of any family in the original direction.
@@ -141,11 +117,7 @@ impl Tuple {
     /// The direction that the tuple belongs to.
     #[inline]
     pub const fn direction(&self) -> Direction {
-        if self.dir == 0 {
-            Direction::Original
-        } else {
-            Direction::Reply
-        }
+        Direction::from_bit(self.dir != 0)
     }
 
     /// The same tuple, belonging to `direction`.
@@ -154,6 +126,12 @@ impl Tuple {
     pub const fn with_direction(mut self, direction: Direction) -> Self {
         self.dir = direction.to_u8();
         self
+    }
+
+    /// Whether the addresses are of `family`.
+    #[inline]
+    pub const fn has_family(&self, family: Family) -> bool {
+        self.l3num == family.to_u16()
     }
 
     /// The transport protocol's part.
@@ -205,29 +183,6 @@ impl Tuple {
     #[inline]
     pub const fn dst_ipv4(&self) -> [u8; 4] {
         narrow(&self.dst)
-    }
-
-    /// The tuple that an answer to this one carries, in the opposite direction.
-    ///
-    /// [`None`] for an ICMP or ICMPv6 type that has no answer; no connection can be made of it.
-    #[inline]
-    pub const fn invert(&self) -> Option<Self> {
-        let key = match self.protonum {
-            protocol::ICMP => match icmp::answer(self.icmp_type()) {
-                Some(kind) => L4Key::icmp(self.src_key, kind, self.icmp_code()),
-                None => return None,
-            },
-            protocol::ICMPV6 => match icmpv6::answer(self.icmp_type()) {
-                Some(kind) => L4Key::icmp(self.src_key, kind, self.icmp_code()),
-                None => return None,
-            },
-            _ => L4Key {
-                src: self.dst_key,
-                dst: self.src_key,
-            },
-        };
-        let answer = Self::new(self.l3num, self.dst, self.src, key, self.protonum);
-        Some(answer.with_direction(self.direction().opposite()))
     }
 
     /// The five words of the tuple in memory, direction and all.
@@ -283,7 +238,8 @@ impl Key {
     /// That of [`Tuple::ipv4`], without the detour.
     #[inline]
     pub const fn ipv4(src: [u8; 4], dst: [u8; 4], key: L4Key, protonum: u8) -> Self {
-        let ([s0, s1], [d0, d1], [l0, l1]) = (key.src, key.dst, IPV4.to_ne_bytes());
+        let ([s0, s1], [d0, d1], [l0, l1]) =
+            (key.src, key.dst, Family::Ipv4.to_u16().to_ne_bytes());
         Self([
             join(u32::from_ne_bytes(src), 0),
             0,
@@ -321,18 +277,6 @@ impl Key {
         )
     }
 
-    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
-    #[inline]
-    pub const fn answer(&self) -> Option<[u64; 5]> {
-        let [.., last] = self.halves();
-        let [_, _, protonum, _] = last.to_ne_bytes();
-        if matches!(protonum, protocol::ICMP | protocol::ICMPV6) {
-            return self.answer_to_query();
-        }
-        let [a, b, c, d, last] = self.mirror().0;
-        Some([a, b, c, d, last | Self::REPLY])
-    }
-
     /// Whether both ports are the same, or what a protocol has in their place.
     #[inline]
     pub const fn has_equal_ports(&self) -> bool {
@@ -358,19 +302,8 @@ impl Key {
         ])
     }
 
-    #[inline(never)]
-    const fn answer_to_query(&self) -> Option<[u64; 5]> {
-        match self.tuple().invert() {
-            Some(answer) => Some(answer.words()),
-            None => None,
-        }
-    }
-
     /// All of a tuple's last word but the byte with the direction.
     const LAST: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
-
-    /// The direction's byte in the last word.
-    const REPLY: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, Direction::Reply.to_u8()]);
 
     /// The key in five native-endian words, as loaded from a tuple in memory.
     #[inline]
@@ -392,6 +325,14 @@ impl Key {
     #[inline]
     pub const fn words(&self) -> &[u64; 5] {
         &self.0
+    }
+
+    /// The five words of a tuple with this key, as it belongs to `direction`.
+    #[inline]
+    pub const fn tuple_words(&self, direction: Direction) -> [u64; 5] {
+        let [a, b, c, d, last] = self.0;
+        let direction = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, direction.to_u8()]);
+        [a, b, c, d, last | direction]
     }
 
     /// The ten 32-bit words in memory order, the direction's byte zero.

@@ -44,14 +44,19 @@ impl Zone {
         Self { id, flags: 0, dir }
     }
 
+    /// The bit of `dir` for one direction.
+    #[inline]
+    pub const fn direction_bit(direction: Direction) -> u8 {
+        match direction {
+            Direction::Original => Self::ORIGINAL,
+            Direction::Reply => Self::REPLY,
+        }
+    }
+
     /// The zone id that counts in `direction`: 0 where the zone does not cover it.
     #[inline]
     pub const fn id_for(self, direction: Direction) -> u16 {
-        let bit = match direction {
-            Direction::Original => Self::ORIGINAL,
-            Direction::Reply => Self::REPLY,
-        };
-        if self.dir & bit != 0 {
+        if self.dir & Self::direction_bit(direction) != 0 {
             self.id
         } else {
             Self::DEFAULT_ID

@@ -2,7 +2,7 @@
 
 //! The GRE header (RFC 2784), and the enhanced one that PPTP uses (RFC 2637, section 4.1).
 
-use super::Error;
+use super::error::Error;
 
 /// Octets of the part that every version has.
 pub const HEADER_LEN: usize = 4;

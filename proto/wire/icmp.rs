@@ -2,7 +2,7 @@
 
 //! The ICMP header for IPv4 (RFC 792).
 
-use super::super::tuple::L4Key;
+use crate::proto::types::tuple::L4Key;
 
 /// Octets of the header.
 pub const HEADER_LEN: usize = 8;
@@ -74,6 +74,22 @@ pub const fn classify(kind: u8) -> Class {
         0..=kind::ADDRESS_MASK_REPLY => Class::Other,
         _ => Class::Unknown,
     }
+}
+
+/// The type that answers `kind`, and the other way round; [`None`] if there is none.
+#[inline]
+pub const fn answer(kind: u8) -> Option<u8> {
+    Some(match kind {
+        kind::ECHO => kind::ECHO_REPLY,
+        kind::ECHO_REPLY => kind::ECHO,
+        kind::TIMESTAMP => kind::TIMESTAMP_REPLY,
+        kind::TIMESTAMP_REPLY => kind::TIMESTAMP,
+        kind::INFORMATION_REQUEST => kind::INFORMATION_REPLY,
+        kind::INFORMATION_REPLY => kind::INFORMATION_REQUEST,
+        kind::ADDRESS_MASK_REQUEST => kind::ADDRESS_MASK_REPLY,
+        kind::ADDRESS_MASK_REPLY => kind::ADDRESS_MASK_REQUEST,
+        _ => return None,
+    })
 }
 
 /// An ICMP header, its last four octets read as those of a query.

@@ -2,8 +2,8 @@
 
 //! The ICMPv6 header (RFC 4443) and the Redirect message (RFC 4861, section 4.5).
 
-use super::super::{step::Reason, tuple::L4Key};
-use super::{ipv6::is_link_local, Error};
+use super::ipv6::is_link_local;
+use crate::proto::types::tuple::L4Key;
 
 /// Octets of the header.
 pub const HEADER_LEN: usize = 8;
@@ -80,6 +80,18 @@ pub const fn classify(kind: u8) -> Class {
     }
 }
 
+/// The type that answers `kind`, and the other way round; [`None`] if there is none.
+#[inline]
+pub const fn answer(kind: u8) -> Option<u8> {
+    Some(match kind {
+        kind::ECHO_REQUEST => kind::ECHO_REPLY,
+        kind::ECHO_REPLY => kind::ECHO_REQUEST,
+        kind::NODE_INFORMATION_QUERY => kind::NODE_INFORMATION_REPLY,
+        kind::NODE_INFORMATION_REPLY => kind::NODE_INFORMATION_QUERY,
+        _ => return None,
+    })
+}
+
 /// An ICMPv6 header, its last four octets read as those of an echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -141,6 +153,17 @@ pub const REDIRECT_WINDOW: usize = REDIRECT_LEN + 2;
 /// The option that quotes the redirected packet (RFC 4861, section 4.6.3).
 const REDIRECTED_HEADER: u8 = 4;
 
+/// Why a Redirect is INVALID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedirectError {
+    /// The packet ends inside the message's fixed part.
+    Short,
+    /// It does not come from a neighbour (RFC 4861, section 8.1).
+    Source,
+    /// It has no options, or an empty one.
+    Options,
+}
+
 /// Finds the packet that a Redirect quotes.
 ///
 /// `message` is the start of the ICMPv6 message, [`REDIRECT_WINDOW`] octets or what there is.
@@ -151,18 +174,22 @@ const REDIRECTED_HEADER: u8 = 4;
 /// A Redirect speaks for a router on the link, so it must come from a link-local address and must
 /// not have been forwarded (RFC 4861, section 8.1): otherwise it is INVALID.
 #[inline]
-pub fn redirected(hop_limit: u8, source: &[u8; 16], message: &[u8]) -> Result<Option<u32>, Reason> {
+pub fn redirected(
+    hop_limit: u8,
+    source: &[u8; 16],
+    message: &[u8],
+) -> Result<Option<u32>, RedirectError> {
     let (Some(_), Some(&code)) = (message.get(..REDIRECT_LEN), message.get(1)) else {
-        return Err(Reason::Malformed(Error::Short));
+        return Err(RedirectError::Short);
     };
     if code != 0 {
         return Ok(None);
     }
     if hop_limit != 255 || !is_link_local(source) {
-        return Err(Reason::RedirectSource);
+        return Err(RedirectError::Source);
     }
     match message.get(REDIRECT_LEN..) {
-        None | Some([] | [_] | [_, 0, ..]) => Err(Reason::RedirectOptions),
+        None | Some([] | [_] | [_, 0, ..]) => Err(RedirectError::Options),
         // The quotation follows type, length and six reserved octets.
         Some([REDIRECTED_HEADER, ..]) => Ok(Some(48)),
         Some(_) => Ok(None),

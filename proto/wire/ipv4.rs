@@ -2,7 +2,7 @@
 
 //! The IPv4 header (RFC 791, section 3.1).
 
-use super::Error;
+use super::error::Error;
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;

@@ -2,7 +2,7 @@
 
 //! The IPv6 header and the walk over its extension headers (RFC 8200).
 
-use super::Error;
+use super::error::Error;
 
 /// Octets of the fixed header.
 pub const HEADER_LEN: usize = 40;

@@ -221,6 +221,17 @@ pub enum ChunkError {
     Bundled,
 }
 
+impl ChunkError {
+    /// The text for the log.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::None => "packet without chunks",
+            Self::Empty => "chunk of length zero",
+            Self::Bundled => "chunk that must not be bundled so",
+        }
+    }
+}
+
 /// A packet whose chunks have passed the rules of bundling.
 ///
 /// `R` copies four octets at a position out of the packet, counted from the SCTP header.

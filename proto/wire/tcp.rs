@@ -2,7 +2,7 @@
 
 //! The TCP header and its options (RFC 9293, section 3.1).
 
-use super::super::tcp::SeqNum;
+use super::seq::SeqNum;
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;

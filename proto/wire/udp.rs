@@ -2,7 +2,7 @@
 
 //! The UDP header (RFC 768).
 
-use super::Error;
+use super::error::Error;
 
 /// Octets of the header.
 pub const HEADER_LEN: usize = 8;

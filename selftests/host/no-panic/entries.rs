@@ -162,7 +162,7 @@ entries! {
         (h.class(), h.key())
     }
     entry_redirected(hops: u8, src: &[u8; 16], message: &[u8]) -> Result<Option<u32>, Reason> {
-        wire::icmpv6::redirected(hops, src, message)
+        Ok(wire::icmpv6::redirected(hops, src, message)?)
     }
     entry_tcp_header(b: &[u8; 20], n: u32) -> Result<wire::tcp::Header, Reason> {
         let h = wire::tcp::Header::parse(b);

@@ -351,7 +351,10 @@ fn icmp_trackers() {
 
 #[test]
 fn redirects() {
-    use icmpv6_wire::redirected;
+    // As the caller takes it: an error is a reason.
+    let redirected = |hop_limit, source: &[u8; 16], message: &[u8]| {
+        icmpv6_wire::redirected(hop_limit, source, message).map_err(Reason::from)
+    };
     let mut source = [0; 16];
     source[..2].copy_from_slice(&[0xfe, 0x80]);
     let mut message = [0; 42];

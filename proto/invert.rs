@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inversion: the tuple of the reply direction, from that of the original one.
+
+use super::{
+    types::{
+        direction::Direction,
+        protocol,
+        tuple::{Key, L4Key, Tuple},
+    },
+    wire::{icmp, icmpv6},
+};
+
+impl Tuple {
+    /// The tuple that an answer to this one carries, in the opposite direction.
+    ///
+    /// [`None`] for an ICMP or ICMPv6 type that has no answer; no connection can be made of it.
+    #[inline]
+    pub const fn invert(&self) -> Option<Self> {
+        let key = match self.protonum {
+            protocol::ICMP => match icmp::answer(self.icmp_type()) {
+                Some(kind) => L4Key::icmp(self.src_key, kind, self.icmp_code()),
+                None => return None,
+            },
+            protocol::ICMPV6 => match icmpv6::answer(self.icmp_type()) {
+                Some(kind) => L4Key::icmp(self.src_key, kind, self.icmp_code()),
+                None => return None,
+            },
+            _ => L4Key {
+                src: self.dst_key,
+                dst: self.src_key,
+            },
+        };
+        let answer = Self::new(self.l3num, self.dst, self.src, key, self.protonum);
+        Some(answer.with_direction(self.direction().opposite()))
+    }
+}
+
+impl Key {
+    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
+    #[inline]
+    pub const fn answer(&self) -> Option<[u64; 5]> {
+        let [.., last] = self.halves();
+        let [_, _, protonum, _] = last.to_ne_bytes();
+        if matches!(protonum, protocol::ICMP | protocol::ICMPV6) {
+            return self.answer_to_query();
+        }
+        Some(self.mirror().tuple_words(Direction::Reply))
+    }
+
+    #[inline(never)]
+    const fn answer_to_query(&self) -> Option<[u64; 5]> {
+        match self.tuple().invert() {
+            Some(answer) => Some(answer.words()),
+            None => None,
+        }
+    }
+}

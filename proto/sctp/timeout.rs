@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long an entry lives after a packet.
+
+use crate::proto::state::sctp::State;
+
+/// Entries of [`Timeouts`]: one for each state, and one that is no longer used.
+pub const COUNT: usize = 10;
+
+/// The timeouts of the SCTP tracker in jiffies, indexed as `enum sctp_conntrack` is: by state.
+/// Index 0 repeats that of [`State::Closed`].
+pub type Timeouts = [u32; COUNT];
+
+/// Defaults in seconds.
+pub const DEFAULT_SECONDS: Timeouts = [
+    10,  // NONE: as CLOSED
+    10,  // CLOSED
+    3,   // COOKIE_WAIT
+    3,   // COOKIE_ECHOED
+    210, // ESTABLISHED: seven HEARTBEAT intervals
+    3,   // SHUTDOWN_SENT
+    3,   // SHUTDOWN_RECD
+    3,   // SHUTDOWN_ACK_SENT
+    30,  // HEARTBEAT_SENT
+    0,
+];
+
+/// The timeout of a state.
+#[inline]
+pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
+    timeouts.get(state.to_u32() as usize).copied().unwrap_or(0)
+}
