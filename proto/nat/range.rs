@@ -4,12 +4,10 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::{
-    super::{
-        hash::{jhash2_array, reciprocal_scale},
-        tuple::{protocol, Tuple, IPV4},
-    },
-    Manip,
+use super::manip::Manip;
+use crate::proto::{
+    hash::{jhash2_array, reciprocal_scale},
+    types::{family::Family, protocol, tuple::Tuple},
 };
 
 /// The bits of [`Range::flags`] (`NF_NAT_RANGE_*`).
@@ -138,7 +136,7 @@ impl Range {
     #[inline]
     pub fn suits_source(&self, tuple: &Tuple) -> bool {
         let address_fits = !self.has(flag::MAP_IPS)
-            || if tuple.l3num == IPV4 {
+            || if tuple.has_family(Family::Ipv4) {
                 // The rest of an IPv4 address is zero, but of the range only as a rule.
                 let first = |address: &[u8; 16]| words(address)[0];
                 let own = first(&tuple.src);
@@ -164,10 +162,10 @@ impl Range {
             return spread;
         }
 
-        let used = if tuple.l3num == IPV4 { 1 } else { 4 };
+        let used = if tuple.has_family(Family::Ipv4) { 1 } else { 4 };
         let persistent = self.has(flag::PERSISTENT);
         let mut destination = native_words(&tuple.dst);
-        let last = if tuple.l3num == IPV4 {
+        let last = if tuple.has_family(Family::Ipv4) {
             destination[0]
         } else {
             destination[3]
@@ -212,7 +210,11 @@ impl Range {
     /// The address of the range that follows the source of `tuple`; behind the last one, the
     /// first.
     pub fn address_after(&self, tuple: &Tuple) -> [u8; 16] {
-        let used = if tuple.l3num == IPV4 { 32 } else { 128 };
+        let used = if tuple.has_family(Family::Ipv4) {
+            32
+        } else {
+            128
+        };
         // The rest of an IPv4 address is zero, but of the range only as a rule.
         let number = |address: &[u8; 16]| u128::from_be_bytes(*address) >> (128 - used);
         let own = number(&tuple.src);

@@ -5,13 +5,10 @@
 //! Transport headers come first: their checksums cover the addresses (RFC 9293, section 3.1),
 //! the old ones of which are still in the network header then.
 
-use super::{
-    super::{
-        tuple::{protocol, Tuple, IPV6},
-        wire::{icmp, icmpv6},
-    },
-    checksum::Change,
-    Manip,
+use super::{checksum::Change, manip::Manip};
+use crate::proto::{
+    types::{family::Family, protocol, tuple::Tuple},
+    wire::{icmp, icmpv6},
 };
 
 /// How much of a transport header a quoting ICMP error has at least (RFC 792).
@@ -73,7 +70,7 @@ impl Rewrite {
             Manip::Destination if is_icmp => (destination, &target.dst, target.src_key),
             Manip::Destination => (destination, &target.dst, target.dst_key),
         };
-        let addresses = if target.l3num == IPV6 {
+        let addresses = if target.has_family(Family::Ipv6) {
             Change::NONE.replace16(old, new)
         } else {
             Change::NONE.replace4(ipv4(old), ipv4(new))
@@ -148,7 +145,7 @@ impl Rewrite {
                 let new = addresses.and(ports).mend(old);
                 // With a port, the field changes as the port does, and the sum stays. The
                 // address is no part of what was summed up, or, in IPv6, changes as well.
-                let left = if self.l3num == IPV6 {
+                let left = if self.l3num == Family::Ipv6.to_u16() {
                     Left::Nothing
                 } else {
                     Left::SumShrank(addresses)

@@ -10,12 +10,12 @@
 //!   a setting asks, and what is enough for destinations, which rarely clash.
 
 use super::{
-    super::tuple::Tuple,
-    choose::{anywhere, start, Choice, Claim, Occupancy, Pool, Terms},
+    manip::Manip,
+    occupancy::{Choice, Claim, Occupancy, Pool, Terms},
     range::{flag, Range},
     window::Window,
-    Manip,
 };
+use crate::proto::{hash::reciprocal_scale, types::tuple::Tuple};
 
 /// Keys asked for before a pool counts as crowded.
 const GUESSES: u32 = 12;
@@ -178,4 +178,29 @@ pub(super) fn sample(
         tries = (tries >> 1).max(LEAST_TRIES);
         begin = anywhere(window, view);
     }
+}
+
+/// Where the search for a key begins, as an index into the window.
+fn start(
+    tuple: &Tuple,
+    window: &Window,
+    range: &Range,
+    manip: Manip,
+    view: &mut impl Occupancy,
+) -> u32 {
+    if range.has(flag::PROTO_OFFSET) {
+        let base = u16::from_be_bytes(range.base_key);
+        let distance = window.key_of(tuple).wrapping_sub(base);
+        // The size is not zero.
+        u32::from(distance).checked_rem(window.size).unwrap_or(0)
+    } else if range.has(flag::PROTO_RANDOM_ALL) || manip == Manip::Source {
+        anywhere(window, view)
+    } else {
+        0
+    }
+}
+
+/// A random index into the window.
+fn anywhere(window: &Window, view: &mut impl Occupancy) -> u32 {
+    reciprocal_scale(view.random(), window.size)
 }

@@ -3,10 +3,10 @@
 //! The keys (ports, ICMP identifiers, GRE call IDs) that a connection may get.
 
 use super::{
-    super::tuple::{protocol, Tuple},
+    manip::Manip,
     range::{flag, Range},
-    Manip,
 };
+use crate::proto::types::{protocol, tuple::Tuple};
 
 /// A row of keys, and where in a tuple they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
