@@ -23,30 +23,30 @@
 //! and so gives a connection that repeats itself for ever its long timeout back.
 
 pub mod adopt;
-mod begin;
 mod config;
+mod fast_path;
 mod open;
+mod open_syn;
 mod options;
 mod packet;
 mod reset;
 mod segment;
 pub mod timeout;
 pub mod track;
-mod usual;
 mod window;
 
 pub use super::{
     state::tcp::{self as state, Kind, Next, State},
     wire::seq::SeqNum,
 };
-pub use begin::begin;
 pub use config::Config;
+pub use fast_path::{complete_handshake, usual};
 pub use open::{may_begin, open};
+pub use open_syn::begin;
 pub use packet::packet;
 pub use segment::{check, Segment};
 pub use timeout::Timeouts;
 pub use track::{flag, Seen, Track};
-pub use usual::{complete_handshake, usual};
 
 /// The former name of [`Config`].
 pub use config::Config as Policy;
