@@ -92,7 +92,7 @@ pub mod state {
 
 /// The two ends of a connection, as its packets carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct Endpoints {
     /// Number of the [`Family`].
     pub l3num: u16,
     /// As in a [`Tuple`]: an IPv4 address in the first four bytes.
@@ -104,6 +104,9 @@ pub struct Ends {
     /// Host byte order.
     pub remote_port: u16,
 }
+
+// Until `ct` uses the new name.
+pub use Endpoints as Ends;
 
 /// One of the two ends, as the socket sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +152,7 @@ const fn mapped(address: &[u8; 16]) -> Option<[u8; 16]> {
 
 impl Socket {
     /// The ends of the connection. [`None`]: there is none.
-    pub fn ends(&self) -> Option<Ends> {
+    pub fn ends(&self) -> Option<Endpoints> {
         let (l3num, local, remote) = match (self.family, mapped(&self.local), mapped(&self.remote))
         {
             (IPV6, Some(local), Some(remote)) => (IPV4, local, remote),
@@ -157,20 +160,22 @@ impl Socket {
             (IPV4, _, _) => (IPV4, self.local, self.remote),
             _ => return None,
         };
-        let ends = Ends {
+        let endpoints = Endpoints {
             l3num,
             local,
             remote,
             local_port: self.local_port,
             remote_port: self.remote_port,
         };
-        let complete =
-            local != [0; 16] && remote != [0; 16] && ends.local_port != 0 && ends.remote_port != 0;
-        complete.then_some(ends)
+        let complete = local != [0; 16]
+            && remote != [0; 16]
+            && endpoints.local_port != 0
+            && endpoints.remote_port != 0;
+        complete.then_some(endpoints)
     }
 }
 
-impl Ends {
+impl Endpoints {
     /// The tuple of what `opener` sends: the connection's original direction.
     pub const fn tuple(&self, opener: Side, protonum: u8) -> Tuple {
         match opener {
@@ -221,13 +226,13 @@ const REMOTE: Opener = Opener {
 /// 3. Where a socket listens, the peer connected to it.
 /// 4. Else the listener is gone, or the process called `bind()` with port 0 before `connect()`,
 ///    or the socket is in TIME_WAIT and remembers less: the ports decide.
-pub const fn tcp_opener(state: u8, hints: &Hints, ends: &Ends) -> Opener {
+pub const fn tcp_opener(state: u8, hints: &Hints, endpoints: &Endpoints) -> Opener {
     match state {
         state::SYN_SENT => LOCAL,
         state::REQUEST => REMOTE,
         _ if hints.chosen || hints.bound => LOCAL,
         _ if hints.listener => REMOTE,
-        _ => ends.opener_by_ports(hints.range),
+        _ => endpoints.opener_by_ports(hints.range),
     }
 }
 
@@ -237,13 +242,13 @@ pub const fn tcp_opener(state: u8, hints: &Hints, ends: &Ends) -> Opener {
 /// 2. A server may connect a socket to each of its clients; another one, connected to nobody,
 ///    goes on waiting at the same port.
 /// 3. Else the ports decide.
-pub const fn udp_opener(hints: &Hints, ends: &Ends) -> Opener {
+pub const fn udp_opener(hints: &Hints, endpoints: &Endpoints) -> Opener {
     if !hints.bound {
         LOCAL
     } else if hints.listener {
         REMOTE
     } else {
-        ends.opener_by_ports(hints.range)
+        endpoints.opener_by_ports(hints.range)
     }
 }
 

@@ -11,9 +11,12 @@
 /// It is added up in words of 32 bits, each of which counts as the two words that it consists of.
 /// Good for a packet's header: more words fit than a packet has before it overflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Change(u64);
+pub struct Delta(u64);
 
-impl Change {
+// Until `nat` uses the new name.
+pub use Delta as Change;
+
+impl Delta {
     /// Nothing was replaced.
     pub const NONE: Self = Self(0);
 
@@ -126,5 +129,5 @@ const fn fold64(total: u64) -> u16 {
 /// The sum of two sums.
 #[inline]
 pub const fn add(a: u16, b: u16) -> u16 {
-    Change::NONE.plus(a).plus(b).fold()
+    Delta::NONE.plus(a).plus(b).fold()
 }

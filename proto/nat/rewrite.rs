@@ -5,7 +5,7 @@
 //! Transport headers come first: their checksums cover the addresses (RFC 9293, section 3.1),
 //! the old ones of which are still in the network header then.
 
-use super::{checksum::Change, manip::Manip};
+use super::{checksum::Delta, manip::Manip};
 use crate::proto::{
     types::{family::Family, protocol, tuple::Tuple},
     wire::{icmp, icmpv6},
@@ -16,12 +16,15 @@ const QUOTED_LEN: usize = 8;
 
 /// What the checksum field of a TCP, UDP or ICMPv6 header holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum ChecksumField {
     /// The checksum.
     Whole,
     /// The sum of the pseudo-header; the device does the rest.
     PseudoHeader,
 }
+
+// Until `nat` uses the new name.
+pub use ChecksumField as Field;
 
 /// What is left to do for a packet whose transport header was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub enum Left {
     /// Nothing.
     Nothing,
     /// The sum of all octets, where the device reported it, is smaller by this.
-    SumShrank(Change),
+    SumShrank(Delta),
     /// The CRC32c of SCTP (RFC 9260, section 6.8) covers the whole packet: it has to be
     /// computed, and put at [`SCTP_CHECKSUM`].
     Crc,
@@ -50,7 +53,7 @@ pub struct Rewrite {
     new: [u8; 16],
     key: [u8; 2],
     /// By how much the sum over the addresses grows.
-    addresses: Change,
+    addresses: Delta,
 }
 
 impl Rewrite {
@@ -71,9 +74,9 @@ impl Rewrite {
             Manip::Destination => (destination, &target.dst, target.dst_key),
         };
         let addresses = if target.has_family(Family::Ipv6) {
-            Change::NONE.replace16(old, new)
+            Delta::NONE.replace16(old, new)
         } else {
-            Change::NONE.replace4(ipv4(old), ipv4(new))
+            Delta::NONE.replace4(ipv4(old), ipv4(new))
         };
         Self {
             manip,
@@ -112,7 +115,7 @@ impl Rewrite {
         &self,
         protocol: u8,
         header: &mut [u8],
-        field: Field,
+        field: ChecksumField,
     ) -> Result<Left, Refused> {
         match protocol {
             protocol::TCP => self.tcp(header, field),
@@ -128,7 +131,7 @@ impl Rewrite {
 
     /// Puts the port in, and returns by how much the sum over ports grew.
     #[inline]
-    fn port(&self, header: &mut [u8]) -> Result<Change, Refused> {
+    fn port(&self, header: &mut [u8]) -> Result<Delta, Refused> {
         let at = match self.manip {
             Manip::Source => 0,
             Manip::Destination => 2,
@@ -138,10 +141,10 @@ impl Rewrite {
 
     /// Mends a checksum that covers the pseudo-header.
     #[inline]
-    fn mend(&self, old: [u8; 2], field: Field, ports: Change) -> ([u8; 2], Left) {
+    fn mend(&self, old: [u8; 2], field: ChecksumField, ports: Delta) -> ([u8; 2], Left) {
         let addresses = self.addresses;
         match field {
-            Field::Whole => {
+            ChecksumField::Whole => {
                 let new = addresses.and(ports).mend(old);
                 // With a port, the field changes as the port does, and the sum stays. The
                 // address is no part of what was summed up, or, in IPv6, changes as well.
@@ -152,12 +155,12 @@ impl Rewrite {
                 };
                 (new, left)
             }
-            Field::PseudoHeader => (addresses.mend_partial(old), Left::Nothing),
+            ChecksumField::PseudoHeader => (addresses.mend_partial(old), Left::Nothing),
         }
     }
 
     #[inline]
-    fn tcp(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
+    fn tcp(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
         const CHECKSUM: usize = 16;
         let ports = self.port(header)?;
         let Some(old) = get(header, CHECKSUM) else {
@@ -169,7 +172,7 @@ impl Rewrite {
     }
 
     #[inline]
-    fn udp(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
+    fn udp(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
         const CHECKSUM: usize = 6;
         let old = get(header, CHECKSUM).ok_or(Refused)?;
         let ports = self.port(header)?;
@@ -196,14 +199,14 @@ impl Rewrite {
         })
     }
 
-    fn icmpv6(&self, header: &mut [u8], field: Field) -> Result<Left, Refused> {
+    fn icmpv6(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
         const CHECKSUM: usize = 2;
         let kind = *header.first().ok_or(Refused)?;
         let old = get(header, CHECKSUM).ok_or(Refused)?;
         let id = if matches!(kind, icmpv6::kind::ECHO_REQUEST | icmpv6::kind::ECHO_REPLY) {
             put(header, 4, self.key)?
         } else {
-            Change::NONE
+            Delta::NONE
         };
         let (new, left) = self.mend(old, field, id);
         put(header, CHECKSUM, new)?;
@@ -301,12 +304,12 @@ fn get(header: &[u8], at: usize) -> Option<[u8; 2]> {
 
 /// Puts two octets in and returns by how much the sum grew.
 #[inline]
-fn put(header: &mut [u8], at: usize, new: [u8; 2]) -> Result<Change, Refused> {
+fn put(header: &mut [u8], at: usize, new: [u8; 2]) -> Result<Delta, Refused> {
     let place = header
         .get_mut(at..)
         .and_then(|rest| rest.first_chunk_mut::<2>());
     let place = place.ok_or(Refused)?;
-    let change = Change::NONE.replace(*place, new);
+    let change = Delta::NONE.replace(*place, new);
     *place = new;
     Ok(change)
 }

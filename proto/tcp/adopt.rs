@@ -14,7 +14,7 @@
 use super::{
     config::Config,
     timeout,
-    track::{at_least_one, flag, unscaled, Seen, Track},
+    track::{at_least_one, flag, unscaled, Peer, Track},
 };
 use crate::proto::{
     adopt::{state as socket, Side, Socket},
@@ -60,7 +60,7 @@ fn state(socket: &Socket) -> Option<(State, Option<Side>)> {
 }
 
 /// What the socket's own side has sent.
-fn sent(socket: &Socket, state: State) -> Seen {
+fn sent(socket: &Socket, state: State) -> Peer {
     let (una, next) = (SeqNum(socket.snd_una), SeqNum(socket.snd_nxt));
     let allowed = una.add(socket.snd_wnd);
     let acked = SeqNum(socket.rcv_wup);
@@ -87,7 +87,7 @@ fn sent(socket: &Socket, state: State) -> Seen {
     } else {
         flags |= flag::MAX_ACK_SET;
     }
-    Seen {
+    Peer {
         end,
         max_end: allowed.max(end).add(more(socket)),
         max_window: max_window.saturating_add(more(socket)),
@@ -102,9 +102,9 @@ fn sent(socket: &Socket, state: State) -> Seen {
 }
 
 /// What the peer has sent.
-fn received(socket: &Socket, state: State) -> Seen {
+fn received(socket: &Socket, state: State) -> Peer {
     if state == State::SynSent {
-        return Seen::default();
+        return Peer::default();
     }
     let next = SeqNum(socket.rcv_nxt);
     let edge = SeqNum(socket.rcv_wup)
@@ -122,7 +122,7 @@ fn received(socket: &Socket, state: State) -> Seen {
         0 => ANY_WINDOW,
         window => window,
     };
-    Seen {
+    Peer {
         end: if socket.busy != 0 {
             edge
         } else {

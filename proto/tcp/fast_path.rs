@@ -31,16 +31,15 @@ use crate::proto::{
 ///
 /// `max_retrans` is that of [`Config`](super::Config).
 #[inline(always)]
-pub fn usual(
+pub fn fast_path(
     track: &mut Track,
     segment: &Segment<'_>,
     direction: Direction,
     timeouts: &Timeouts,
     max_retrans: u8,
 ) -> Option<u32> {
-    let is_usual =
-        matches!(track.state(), State::Established) && advance(track, segment, direction);
-    is_usual.then(|| lifetime(track, timeouts, max_retrans))
+    let applies = matches!(track.state(), State::Established) && advance(track, segment, direction);
+    applies.then(|| lifetime(track, timeouts, max_retrans))
 }
 
 /// Completes a handshake by the opener's first ACK: the connection is established, and assured from

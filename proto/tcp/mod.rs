@@ -40,13 +40,16 @@ pub use super::{
     wire::seq::SeqNum,
 };
 pub use config::Config;
-pub use fast_path::{complete_handshake, usual};
-pub use open::{may_begin, open};
-pub use open_syn::begin;
+pub use fast_path::{complete_handshake, fast_path};
+pub use open::{may_open, open};
+pub use open_syn::open_syn;
 pub use packet::packet;
 pub use segment::{check, Segment};
 pub use timeout::Timeouts;
-pub use track::{flag, Seen, Track};
+pub use track::{flag, Peer, Track};
 
-/// The former name of [`Config`].
+// Until `ct` uses the new names.
 pub use config::Config as Policy;
+pub use fast_path::fast_path as usual;
+pub use open::may_open as may_begin;
+pub use open_syn::open_syn as begin;

@@ -6,7 +6,7 @@ use super::{
     config::Config,
     options,
     segment::Segment,
-    track::{flag, Seen, Track},
+    track::{flag, Peer, Track},
 };
 use crate::proto::{
     state::tcp::{self as state, Kind, Next, State},
@@ -20,7 +20,7 @@ use crate::proto::{
 ///
 /// `loose` is that of [`Config`].
 #[inline]
-pub fn may_begin(header: &Header, loose: bool) -> Result<(), Reason> {
+pub fn may_open(header: &Header, loose: bool) -> Result<(), Reason> {
     match first_state(header) {
         Some(State::SynSent) => Ok(()),
         Some(_) if loose => Ok(()),
@@ -45,11 +45,11 @@ fn first_state(header: &Header) -> Option<State> {
 /// both, [`begin`].)
 pub fn open(track: &mut Track, segment: &Segment<'_>, config: &Config<'_>) -> Result<(), Reason> {
     let header = &segment.header;
-    may_begin(header, config.loose)?;
+    may_open(header, config.loose)?;
     let picked_up = !matches!(first_state(header), Some(State::SynSent));
 
-    let mut opener = Seen::by_first(segment);
-    let mut other = Seen::default();
+    let mut opener = Peer::by_first(segment);
+    let mut other = Peer::default();
     if picked_up {
         // We missed the options of the SYNs: allow SACK, and any scale by not judging windows.
         opener.max_end = opener.end.add(opener.max_window);

@@ -10,7 +10,7 @@ use super::{
     options,
     segment::Segment,
     timeout::{self, Timeouts},
-    track::{Seen, Track},
+    track::{Peer, Track},
 };
 use crate::proto::{
     state::tcp::{Kind, State},
@@ -31,17 +31,21 @@ const NO_PACKET: u32 = 1 << 30;
 /// The caller knows that the segment has passed [`check`](super::check). `max_retrans` is that of
 /// [`Config`](super::Config).
 #[inline]
-pub fn begin(segment: &Segment<'_>, timeouts: &Timeouts, max_retrans: u8) -> Option<(Track, u32)> {
+pub fn open_syn(
+    segment: &Segment<'_>,
+    timeouts: &Timeouts,
+    max_retrans: u8,
+) -> Option<(Track, u32)> {
     let header = &segment.header;
     if !matches!(Kind::of(header.flags()), Kind::Syn) || segment.payload_len >= NO_PACKET {
         return None;
     }
-    let mut opener = Seen::by_first(segment);
+    let mut opener = Peer::by_first(segment);
     options::learn(&mut opener, segment.options);
-    let other = Seen {
+    let other = Peer {
         // It has acknowledged nothing: the window that it is offered begins at zero.
         max_end: SeqNum(opener.max_window),
-        ..Seen::default()
+        ..Peer::default()
     };
     let track = Track {
         seen: [opener, other],

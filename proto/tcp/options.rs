@@ -2,7 +2,7 @@
 
 //! What the options of a segment tell about its sender.
 
-use super::track::{flag, Seen};
+use super::track::{flag, Peer};
 use crate::proto::wire::{
     seq::SeqNum,
     tcp::{is_timestamp_only, shift_of_common_syn, Options, TcpOption},
@@ -14,7 +14,7 @@ const MAX_SCALE: u8 = 14;
 /// Learns window scale and SACK from the options of a SYN.
 ///
 /// A SYN without any option changes nothing: it may be the repetition of one that had them.
-pub(super) fn learn(sender: &mut Seen, options: &[u8]) {
+pub(super) fn learn(sender: &mut Peer, options: &[u8]) {
     if options.is_empty() {
         return;
     }

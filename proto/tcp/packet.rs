@@ -7,7 +7,7 @@ use super::{
     options, reset,
     segment::Segment,
     timeout,
-    track::{at_least_one, flag, Seen, Track},
+    track::{at_least_one, flag, Peer, Track},
     window::{self, Fit},
 };
 use crate::proto::{
@@ -197,7 +197,7 @@ impl Transition {
 
         match (kind, direction, state) {
             (Kind::Syn, Direction::Original, _) => {
-                let mut offer = Seen::default();
+                let mut offer = Peer::default();
                 options::learn(&mut offer, segment.options);
                 track.last_flags = offer.flags;
                 track.last_wscale = offer.scale;

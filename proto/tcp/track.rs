@@ -23,7 +23,7 @@ pub mod flag {
     pub const BE_LIBERAL: u8 = 0x08;
     /// The sender has data under way that the other peer has not acknowledged.
     pub const DATA_UNACKNOWLEDGED: u8 = 0x10;
-    /// [`Seen::max_ack`](super::Seen::max_ack) holds a value.
+    /// [`Peer::max_ack`](super::Peer::max_ack) holds a value.
     pub const MAX_ACK_SET: u8 = 0x20;
     /// Of [`Track::last_flags`](super::Track::last_flags): a SYN was let through in LAST_ACK,
     /// a challenge ACK (RFC 5961) may come back.
@@ -38,7 +38,7 @@ pub mod flag {
 /// `max_end` in the sender's sequence space, `max_ack` in the receiver's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
-pub struct Seen {
+pub struct Peer {
     /// The end of the furthest segment sent.
     pub end: SeqNum,
     /// The furthest octet that the other peer allows, plus one.
@@ -53,7 +53,7 @@ pub struct Seen {
     pub flags: u8,
 }
 
-impl Seen {
+impl Peer {
     /// Whether all bits of `flags` are set.
     #[inline]
     pub const fn has(&self, flags: u8) -> bool {
@@ -99,7 +99,7 @@ impl Seen {
 #[repr(C)]
 pub struct Track {
     /// The two senders: [`Direction::Original`] first.
-    pub seen: [Seen; 2],
+    pub seen: [Peer; 2],
     /// Number of the [`State`].
     pub state: u8,
     /// Number of the last packet's [`Direction`].
@@ -124,13 +124,13 @@ pub struct Track {
 
 // `nf_conn::proto` is read by C code (flow table, synproxy, netlink consumers).
 const _: () = {
-    assert!(size_of::<Seen>() == 20);
-    assert!(offset_of!(Seen, end) == 0);
-    assert!(offset_of!(Seen, max_end) == 4);
-    assert!(offset_of!(Seen, max_window) == 8);
-    assert!(offset_of!(Seen, max_ack) == 12);
-    assert!(offset_of!(Seen, scale) == 16);
-    assert!(offset_of!(Seen, flags) == 17);
+    assert!(size_of::<Peer>() == 20);
+    assert!(offset_of!(Peer, end) == 0);
+    assert!(offset_of!(Peer, max_end) == 4);
+    assert!(offset_of!(Peer, max_window) == 8);
+    assert!(offset_of!(Peer, max_ack) == 12);
+    assert!(offset_of!(Peer, scale) == 16);
+    assert!(offset_of!(Peer, flags) == 17);
     assert!(size_of::<Track>() == 60);
     assert!(align_of::<Track>() == 4);
     assert!(offset_of!(Track, state) == 40);
@@ -163,7 +163,7 @@ impl Track {
 
     /// What the sender in `direction` has said.
     #[inline]
-    pub const fn seen(&self, direction: Direction) -> &Seen {
+    pub const fn seen(&self, direction: Direction) -> &Peer {
         let [original, reply] = &self.seen;
         match direction {
             Direction::Original => original,
@@ -173,7 +173,7 @@ impl Track {
 
     /// What the sender in `direction` has said, and what its receiver has.
     #[inline]
-    pub(super) fn peers(&mut self, direction: Direction) -> (&mut Seen, &mut Seen) {
+    pub(super) fn peers(&mut self, direction: Direction) -> (&mut Peer, &mut Peer) {
         let [original, reply] = &mut self.seen;
         match direction {
             Direction::Original => (original, reply),

@@ -6,7 +6,7 @@
 //! bounds of RFC 9293 (a segment need only *overlap* the window), window scaling (RFC 7323) and
 //! selective acknowledgments (RFC 2018).
 //!
-//! For each sender, these quantities are maintained ([`Seen`]), where `seq`, `len`, `ack`, `win`
+//! For each sender, these quantities are maintained ([`Peer`]), where `seq`, `len`, `ack`, `win`
 //! describe a segment, `win` is scaled, and `sack` is the highest octet acknowledged,
 //! selectively or not:
 //!
@@ -34,7 +34,7 @@ use super::{
     config::Config,
     options,
     segment::Segment,
-    track::{at_least_one, flag, Seen, Track},
+    track::{at_least_one, flag, Peer, Track},
 };
 use crate::proto::{
     state::tcp::{Kind, State},
@@ -119,8 +119,8 @@ pub(super) fn admit(
 /// Returns whether the segment is a SYN that crosses the other peer's.
 #[inline]
 fn introduce(
-    sender: &mut Seen,
-    receiver: &mut Seen,
+    sender: &mut Peer,
+    receiver: &mut Peer,
     segment: &Segment<'_>,
     numbers: &Numbers,
     direction: Direction,
@@ -172,8 +172,8 @@ fn introduce(
 #[inline]
 fn assume(
     numbers: &mut Numbers,
-    sender: &Seen,
-    receiver: &Seen,
+    sender: &Peer,
+    receiver: &Peer,
     segment: &Segment<'_>,
     state: State,
 ) {
@@ -192,7 +192,7 @@ fn assume(
 
 /// Applies the inequalities.
 #[inline(always)]
-pub(super) fn judge(numbers: &Numbers, sender: &Seen, receiver: &Seen) -> Result<(), Fit> {
+pub(super) fn judge(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result<(), Fit> {
     let &Numbers { seq, end, sack, .. } = numbers;
     let oldest_end = sender.end.sub(receiver.max_window);
     let oldest_ack = receiver.end.sub(sender.max_window.max(MIN_ACK_DISTANCE));
@@ -229,8 +229,8 @@ pub(super) fn judge(numbers: &Numbers, sender: &Seen, receiver: &Seen) -> Result
 #[inline(always)]
 pub(super) fn learn(
     numbers: &Numbers,
-    sender: &mut Seen,
-    receiver: &mut Seen,
+    sender: &mut Peer,
+    receiver: &mut Peer,
     segment: &Segment<'_>,
 ) {
     let &Numbers { end, ack, sack, .. } = numbers;

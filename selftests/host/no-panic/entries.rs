@@ -12,22 +12,24 @@ pub mod proto;
 use core::sync::atomic::AtomicU64;
 
 use proto::{
-    direction::Direction,
     generic, gre, hash, icmp, icmpv6,
     nat::{
         checksum,
         choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
         pool::Keys,
-        rewrite::{set_ipv4_len, set_ipv6_len, Field, Left, Refused, Rewrite},
+        rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, Left, Refused, Rewrite},
         Manip,
     },
     sctp,
     step::{Reason, Status, Step, Update},
     tcp,
     time::Jiffies32,
-    tuple::{Key, L4Key, Tuple},
+    types::{
+        direction::Direction,
+        tuple::{Key, L4Key, Tuple},
+        zone::Zone,
+    },
     udp, wire,
-    zone::Zone,
 };
 
 type Read = fn(u32) -> Option<[u8; 4]>;
@@ -172,19 +174,19 @@ entries! {
     entry_tcp_options(b: &[u8]) -> Option<wire::tcp::TcpOption<'_>> {
         wire::tcp::Options::new(b).last()
     }
-    entry_tcp_open(t: &mut tcp::Track, s: &tcp::Segment<'_>, p: &tcp::Policy<'_>)
+    entry_tcp_open(t: &mut tcp::Track, s: &tcp::Segment<'_>, p: &tcp::Config<'_>)
         -> Result<(), Reason>
     {
         tcp::open(t, s, p)
     }
     entry_tcp_packet(
-        t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, st: &Status, p: &tcp::Policy<'_>,
+        t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, st: &Status, p: &tcp::Config<'_>,
         now: Jiffies32
     ) -> Step {
         tcp::packet(t, s, d, st, p, now)
     }
     entry_tcp_begin(s: &tcp::Segment<'_>, to: &tcp::Timeouts, n: u8) -> Option<(tcp::Track, u32)> {
-        tcp::begin(s, to, n)
+        tcp::open_syn(s, to, n)
     }
     entry_tcp_complete_handshake(
         t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, to: &tcp::Timeouts, n: u8
@@ -194,7 +196,7 @@ entries! {
     entry_tcp_usual(
         t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, to: &tcp::Timeouts, n: u8
     ) -> Option<u32> {
-        tcp::usual(t, s, d, to, n)
+        tcp::fast_path(t, s, d, to, n)
     }
     entry_tcp_closing(t: &mut tcp::Track) -> bool { t.forget_windows(); t.set_closing() }
     entry_tcp_name(t: &tcp::Track) -> (&'static str, bool) {
@@ -240,7 +242,7 @@ entries! {
     }
     entry_generic_packet(timeout: u32) -> Step { generic::packet(timeout) }
     entry_nat_rewrite(
-        t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: Field
+        t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: ChecksumField
     ) -> Result<Left, Refused> {
         let rewrite = Rewrite::new(t, m, src, dst);
         let (transport, network) = b.split_at_mut_checked(rewrite.transport_len(n, 99)).ok_or(Refused)?;

@@ -4,8 +4,8 @@
 
 use crate::{
     proto::{
-        direction::Direction,
         tcp::{State, Track},
+        types::direction::Direction,
         wire::tcp::Flags,
     },
     sim::Draft,

@@ -6,12 +6,14 @@ use crate::{
     chaos::{self, Random},
     peers::Peers,
     proto::{
-        direction::Direction,
         icmp, icmpv6,
         step::{Status, Step},
         tcp::{self, State},
         time::Jiffies32,
-        tuple::{L4Key, Tuple},
+        types::{
+            direction::Direction,
+            tuple::{L4Key, Tuple},
+        },
         udp,
         wire::{self, icmp as icmp_wire, icmpv6 as icmpv6_wire, ipv4, ipv6, tcp::Options},
     },

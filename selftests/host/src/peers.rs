@@ -9,8 +9,8 @@ use crate::{
     chaos::Random,
     proto::{
         adopt::{self, Socket},
-        direction::Direction,
         tcp::State,
+        types::direction::Direction,
         wire::tcp::Flags,
     },
     sim::Draft,

@@ -5,10 +5,10 @@
 use crate::{
     chaos::Random,
     proto::{
-        direction::Direction,
         sctp::{self, Timeouts, Track},
         step::{Reason, Status, Step},
         time::Jiffies32,
+        types::direction::Direction,
         wire::sctp::{Header, Tag},
     },
     sim::{Outcome, HZ},

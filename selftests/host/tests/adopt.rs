@@ -9,12 +9,16 @@ use rust_ct_host::{
     chaos::Random,
     peers::{is_over, Peers},
     proto::{
-        adopt::{state, tcp_opener, udp_opener, Ends, Hints, Opener, Side, Socket},
-        direction::Direction,
+        adopt::{state, tcp_opener, udp_opener, Endpoints, Hints, Opener, Side, Socket},
         step::{Status, Step},
         tcp::{self, adopt as of_tcp, flag, SeqNum, State},
         time::Jiffies32,
-        tuple::{protocol, L4Key, Tuple, IPV4, IPV6},
+        types::{
+            direction::Direction,
+            family::Family,
+            protocol,
+            tuple::{L4Key, Tuple},
+        },
         udp,
     },
     sim::{policy, timeouts, Draft, Entry, Outcome, HZ},
@@ -46,7 +50,7 @@ fn idle() -> Socket {
         remote: v4(2),
         local_port: 80,
         remote_port: 40_000,
-        family: IPV4,
+        family: Family::Ipv4.to_u16(),
         protocol: protocol::TCP,
         state: state::ESTABLISHED,
         snd_una: 1000,
@@ -80,14 +84,14 @@ fn ends_and_tuples() {
     );
 
     let dual = Socket {
-        family: IPV6,
+        family: Family::Ipv6.to_u16(),
         local: mapped(1),
         remote: mapped(2),
         ..socket
     };
     assert_eq!(dual.ends(), Some(ends));
     let six = Socket {
-        family: IPV6,
+        family: Family::Ipv6.to_u16(),
         local: v6(1),
         remote: v6(2),
         ..socket
@@ -107,7 +111,7 @@ fn ends_and_tuples() {
             ..socket
         },
         Socket {
-            family: IPV6,
+            family: Family::Ipv6.to_u16(),
             local: mapped(1),
             remote: v6(2),
             ..socket
@@ -132,8 +136,8 @@ fn who_opened_it() {
         listener: false,
         range,
     };
-    let ends = |local_port, remote_port| Ends {
-        l3num: IPV4,
+    let ends = |local_port, remote_port| Endpoints {
+        l3num: Family::Ipv4.to_u16(),
         local: v4(1),
         remote: v4(2),
         local_port,

@@ -4,7 +4,10 @@
 
 use rust_ct_host::proto::{
     expect::{bucket, Mask, Pattern},
-    tuple::{protocol, L4Key, Tuple},
+    types::{
+        protocol,
+        tuple::{L4Key, Tuple},
+    },
 };
 
 const ANY: Mask = mask([0; 4], 0);

@@ -18,7 +18,10 @@ use rust_ct_host::proto::{
         window::Window,
         Manip,
     },
-    tuple::{protocol, L4Key, Tuple},
+    types::{
+        protocol,
+        tuple::{L4Key, Tuple},
+    },
 };
 
 /// Ports that are in use, as far as the tests know; what the choice knows of them is its own.

@@ -8,13 +8,15 @@ use rust_ct_host::{
     chaos::{self, Random},
     peers::{is_over, Peers},
     proto::{
-        direction::Direction,
         hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash},
         icmpv6,
         step::{Status, Step, Update},
-        tcp::{self, Policy, Seen, Segment, SeqNum, State, Track},
+        tcp::{self, Config, Peer, Segment, SeqNum, State, Track},
         time::Jiffies32,
-        tuple::{Key, L4Key, Tuple},
+        types::{
+            direction::Direction,
+            tuple::{Key, L4Key, Tuple},
+        },
         udp,
         wire::{
             self, icmp, icmpv6 as icmpv6_wire, ipv4, ipv6,
@@ -43,9 +45,9 @@ prop_compose! {
 prop_compose! {
     fn any_seen()(
         words in any::<[u32; 4]>(), scale in any::<u8>(), flags in any::<u8>(),
-    ) -> Seen {
+    ) -> Peer {
         let [end, max_end, max_window, max_ack] = words;
-        Seen {
+        Peer {
             end: SeqNum(end),
             max_end: SeqNum(max_end),
             max_window,
@@ -81,8 +83,8 @@ prop_compose! {
     }
 }
 
-fn any_policy<'a>(timeouts: &'a [u32; 14], bits: u8, max_retrans: u8) -> Policy<'a> {
-    Policy {
+fn any_policy<'a>(timeouts: &'a [u32; 14], bits: u8, max_retrans: u8) -> Config<'a> {
+    Config {
         timeouts,
         hz: u32::from(bits) << 24,
         loose: bits & 1 != 0,
@@ -286,7 +288,7 @@ proptest! {
         let status = Status::default();
         let step =
             tcp::packet(&mut track, &segment, Direction::Original, &status, &policy, Jiffies32(0));
-        match tcp::begin(&segment, &timeouts, policy.max_retrans) {
+        match tcp::open_syn(&segment, &timeouts, policy.max_retrans) {
             Some((begun, timeout)) => {
                 let update = Update { protoinfo: true, ..Update::refresh(timeout) };
                 prop_assert_eq!(step, Step::Accept(update));

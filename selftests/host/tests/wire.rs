@@ -6,7 +6,11 @@ use rust_ct_host::proto::{
     icmp, icmpv6,
     step::{Reason, Status, Step, Update},
     tcp::{self, SeqNum},
-    tuple::{protocol, L4Key, Tuple, IPV4, IPV6},
+    types::{
+        family::Family,
+        protocol,
+        tuple::{L4Key, Tuple},
+    },
     udp,
     wire::{
         icmp as icmp_wire, icmpv6 as icmpv6_wire, ipv4,
@@ -320,10 +324,10 @@ fn icmp_trackers() {
     let accept = Step::Accept(Update::refresh(30));
     let refuse = Step::invalid(Reason::IcmpNew);
     let v4 = |kind| Tuple::ipv4([1; 4], [2; 4], L4Key::icmp([0; 2], kind, 0), protocol::ICMP);
-    assert_eq!(icmp::packet(IPV4, &v4(8), 30), accept);
-    assert_eq!(icmp::packet(IPV4, &v4(0), 30), refuse);
+    assert_eq!(icmp::packet(Family::Ipv4.to_u16(), &v4(8), 30), accept);
+    assert_eq!(icmp::packet(Family::Ipv4.to_u16(), &v4(0), 30), refuse);
     assert_eq!(
-        icmp::packet(IPV6, &v4(8), 30),
+        icmp::packet(Family::Ipv6.to_u16(), &v4(8), 30),
         Step::invalid(Reason::IcmpFamily)
     );
 
@@ -340,11 +344,20 @@ fn icmp_trackers() {
         confirmed: true,
         ..new
     };
-    assert_eq!(icmpv6::packet(IPV6, &v6(128), &new, 30), accept);
-    assert_eq!(icmpv6::packet(IPV6, &v6(129), &new, 30), refuse);
-    assert_eq!(icmpv6::packet(IPV6, &v6(129), &old, 30), accept);
     assert_eq!(
-        icmpv6::packet(IPV4, &v6(128), &new, 30),
+        icmpv6::packet(Family::Ipv6.to_u16(), &v6(128), &new, 30),
+        accept
+    );
+    assert_eq!(
+        icmpv6::packet(Family::Ipv6.to_u16(), &v6(129), &new, 30),
+        refuse
+    );
+    assert_eq!(
+        icmpv6::packet(Family::Ipv6.to_u16(), &v6(129), &old, 30),
+        accept
+    );
+    assert_eq!(
+        icmpv6::packet(Family::Ipv4.to_u16(), &v6(128), &new, 30),
         Step::invalid(Reason::IcmpFamily)
     );
 }
