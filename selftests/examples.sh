@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The README's examples: each is taken from there as it stands, loaded in a router
-# whose interfaces have the names that it uses, and tried with traffic.
+# The examples of README.md and docs/examples.md: each is taken from there as it stands,
+# loaded in a router whose interfaces have the names that it uses, and tried with traffic.
 
 # shellcheck source=selftests/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -10,9 +10,9 @@ source "$(dirname "$0")/lib.sh"
 tap_begin nft iptables
 need_tracker
 
-# --- what the README says -----------------------------------------------------
+# --- what the pages say -------------------------------------------------------
 
-# The indented blocks of its section "Examples", into BLOCKS.
+# The indented blocks of the README's section "Examples", then those of docs/examples.md, into BLOCKS.
 read_examples() {
 	local line block=''
 	BLOCKS=()
@@ -23,7 +23,9 @@ read_examples() {
 			BLOCKS+=("$block")
 			block=
 		fi
-	done < <(sed -n '/^### Examples$/,/^### Parameters$/p' "$SELFTESTS/../README.md")
+	done < <(sed -n '/^## Examples$/,/^## /p' "$SELFTESTS/../README.md"
+		cat "$SELFTESTS/../docs/examples.md"
+		echo)
 }
 
 # Loads the block with that number as its reader would. (NS NUMBER)
@@ -41,9 +43,9 @@ clear_rules() { # NS
 		for table in filter raw mangle; do iptables -t $table -F; done' 2>/dev/null
 }
 
-readonly FIREWALL_NFT=0 FIREWALL_IPTABLES=1 TENANTS_NFT=2 TENANTS_IPTABLES=3 CONNMARK=4
+readonly FIREWALL_NFT=0 TENANTS_NFT=1 CONNMARK=2 FIREWALL_IPTABLES=3 TENANTS_IPTABLES=4
 read_examples
-check "the README has five examples" same "${#BLOCKS[@]}" 5
+check "the pages have five examples" same "${#BLOCKS[@]}" 5
 
 # --- routers ------------------------------------------------------------------
 

@@ -154,10 +154,10 @@ fi
 
 # The fifth is for adopt.sh, which can load the tracker.
 missing=
-for number in $(sed -n '/^| 1 | its time was over/,/^$/p' "$SELFTESTS/../README.md" | grep -oE '\| [0-9]+ \|' | tr -d '| '); do
+for number in $(sed -n '/^| 1 | its time was over/,/^$/p' "$SELFTESTS/../docs/views-and-netlink.md" | grep -oE '^\| [0-9]+ \|' | tr -d '| '); do
 	[[ -v told[$number] || $number == 5 ]] || missing+=" $number"
-	readme=$number
+	documented=$number
 done
-check "each reason of the README was told" same "$missing" ""
-check "... of which there are some" that "${readme:-0} > 5 && ${#told[@]} >= 10"
+check "each reason of the documentation was told" same "$missing" ""
+check "... of which there are some" that "${documented:-0} > 5 && ${#told[@]} >= 10"
 tap_finish
