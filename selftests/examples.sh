@@ -43,9 +43,9 @@ clear_rules() { # NS
 		for table in filter raw mangle; do iptables -t $table -F; done' 2>/dev/null
 }
 
-readonly FIREWALL_NFT=0 TENANTS_NFT=1 CONNMARK=2 FIREWALL_IPTABLES=3 TENANTS_IPTABLES=4
+readonly FIREWALL_NFT=0 NAT_NFT=1 TENANTS_NFT=2 FIREWALL_IPTABLES=3 TENANTS_IPTABLES=4 CONNMARK=5
 read_examples
-check "the pages have five examples" same "${#BLOCKS[@]}" 5
+check "the pages have six examples" same "${#BLOCKS[@]}" 6
 
 # --- routers ------------------------------------------------------------------
 
@@ -115,6 +115,25 @@ clear_rules "$F"
 check "without them everything passes" must passed -- inject wan udp 10.0.2.2,5009 10.0.1.2,22 len=1
 check "a firewall in iptables: loads" load "$F" $FIREWALL_IPTABLES
 firewall "iptables" 10.0.1.2 10.0.2.2 6003
+clear_rules "$F"
+
+# --- NAT --------------------------------------------------------------------------
+
+check "NAT in nft: loads" load "$F" $NAT_NFT
+must udp a "$L" 6004 && must udp b "$W" 53 10.0.2.2
+check "NAT: a question from inside" must sendto a 10.0.2.2 53 10
+check "NAT: ... arrives" must take b
+check "NAT: ... from the router's address" must 10.0.2.1,6004 -- peer b
+check "NAT: ... and its answer" must reply b 20
+check "NAT: ... comes back" must 20 -- take a
+must close a && must close b
+must listen l "$L" 10.0.1.2 80
+check "NAT: the forwarded port is open" must connected -- connect a "$W" 10.0.2.1 8080
+check "NAT: ... and leads inside" must accept b l
+check "NAT: another one is not" must refused -- connect c "$W" 10.0.2.1 8081
+for name in a b l; do
+	must close $name
+done
 clear_rules "$F"
 
 # --- tenants --------------------------------------------------------------------
