@@ -22,14 +22,14 @@ use crate::{
             settings::Defaults,
             time::HZ,
             work, //
-        },
+        }, //
     },
     proto::{
         gre,
         sctp,
         tcp,
         udp, //
-    },
+    }, //
 };
 
 use super::{
@@ -44,11 +44,12 @@ use super::{
         self,
         Wish, //
     },
-    procfs, sysctl,
+    procfs,
+    sysctl,
     table::index::{
         self,
         Scope, //
-    },
+    }, //
 };
 
 /// Seconds that an ICMP or ICMPv6 query lives without another packet.

@@ -11,7 +11,6 @@ use kernel::sync::{
 
 use crate::{
     ct::{
-        entry,
         life::{
             delete::{
                 self,
@@ -27,7 +26,6 @@ use crate::{
     nf::{
         entry::conn::{
             Conn,
-            Dir,
             Status,
             StatusBit, //
         },
@@ -40,13 +38,9 @@ use crate::{
             random,
             rcu::Rcu, //
         },
-        packet::{
-            hook::Family,
-            nat::Unconfirmed, //
-        }, //
+        packet::nat::Unconfirmed, //
     },
     proto::{
-        direction::Direction,
         nat::{
             choose::{
                 self,
@@ -60,9 +54,11 @@ use crate::{
             Manip, //
         },
         tcp,
-        tuple::{
+        types::{
+            direction::Direction,
+            family::Family,
             protocol,
-            Tuple, //
+            tuple::Tuple, //
         }, //
     }, //
 };
@@ -92,7 +88,7 @@ pub(super) fn choose(
         tuple: *current,
         range,
         manip,
-        zone_id: entry::zone(conn).id,
+        zone_id: conn.zone().id,
         expected: conn.has(StatusBit::Expected),
         thorough: state.is_thorough(),
     };
@@ -116,14 +112,14 @@ pub(super) fn give_up(conn: &Conn, rcu: Rcu<'_>) {
 /// What an entry looks like is free again.
 pub(super) fn forget(conn: &Conn) {
     if pool::any() {
-        if let Some(tuple) = entry::tuple(conn, Dir::Reply).invert() {
+        if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
             pool::forget(&pool_of(conn, &tuple), &tuple);
         }
     }
 }
 
 fn pool_of(conn: &Conn, tuple: &Tuple) -> PoolKey {
-    let zone_id = entry::zone(conn).id_for(Direction::Reply);
+    let zone_id = conn.zone().id_for(Direction::Reply);
     PoolKey::of(conn.net(), zone_id, tuple)
 }
 
@@ -140,10 +136,10 @@ struct View<'a, 'e> {
 
 impl View<'_, '_> {
     /// The entry that packets like `tuple` belong to.
-    fn find(&self, tuple: &Tuple) -> Option<(ARef<Conn>, Dir)> {
+    fn find(&self, tuple: &Tuple) -> Option<(ARef<Conn>, Direction)> {
         let wanted = Wanted {
             key: tuple.key(),
-            zone: entry::zone(self.conn),
+            zone: self.conn.zone(),
             net: self.conn.net(),
         };
         wanted.find(self.rcu).0
@@ -169,7 +165,7 @@ impl View<'_, '_> {
             .find(tuple)
             .or_else(|| tuple.invert().and_then(|answer| self.find(&answer)))?;
         let is_another = is_changed(other.status())
-            || entry::tuple(&other, Dir::Original) != entry::tuple(self.conn, Dir::Reply);
+            || other.tuple(Direction::Original) != self.conn.tuple(Direction::Reply);
         is_another.then_some(holder)
     }
 
@@ -204,7 +200,7 @@ impl View<'_, '_> {
         let (old, dir) = self.find(&tuple.invert()?)?;
         let (old_state, old_end) = tcp_of(&old);
         let status = old.status();
-        let gives_way = dir == Dir::Reply
+        let gives_way = dir == Direction::Reply
             && matches!(old_state, tcp::State::TimeWait | tcp::State::Close)
             && !status.has(StatusBit::FixedTimeout)
             && !status.has(StatusBit::Dying)
@@ -251,7 +247,7 @@ impl View<'_, '_> {
             address: tuple.dst,
             port: tuple.dst_key,
         };
-        let origin = entry::tuple(self.conn, Dir::Original);
+        let origin = self.conn.tuple(Direction::Original);
         let is_own = |bound: Bound| {
             bound.port == origin.src_key
                 && bound.address.is_none_or(|address| address == origin.src)
@@ -314,7 +310,7 @@ impl Occupancy for View<'_, '_> {
     }
 
     fn mapping(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
-        let zone = entry::zone(self.conn);
+        let zone = self.conn.zone();
         sources::mapping(self.conn.net(), zone, tuple, self.rcu, suits)
     }
 

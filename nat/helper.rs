@@ -7,16 +7,12 @@ use kernel::prelude::*;
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            seqadj, //
-        },
+        entry::seqadj,
         expect::add, //
     },
     nf::{
         entry::conn::{
             Conn,
-            Dir,
             StatusBit, //
         },
         expect::expectation::Draft,
@@ -45,11 +41,14 @@ use crate::{
             Manip, //
         },
         tcp::SeqNum,
-        tuple::{
+        types::{
+            direction::Direction,
+            family::Family,
             protocol,
-            L4Key,
-            Tuple,
-            IPV4, //
+            tuple::{
+                L4Key,
+                Tuple, //
+            }, //
         },
         wire::{
             ipv4,
@@ -86,7 +85,7 @@ impl Words<'_> {
         skb.splice(at, self.len, self.new)?;
         // Of a packet of several segments the length is told elsewhere.
         let len = u16::try_from(skb.len()).unwrap_or(0);
-        if entry::tuple(conn, Dir::Original).l3num == IPV4 {
+        if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
             rewrite::set_ipv4_len(skb.writable(0, ipv4::HEADER_LEN)?, len)
         } else {
             let len = len.saturating_sub(ipv6::HEADER_LEN as u16);
@@ -126,7 +125,7 @@ fn sum_up(
 
 /// The addresses that the packet has.
 fn ends(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
-    if entry::tuple(conn, Dir::Original).l3num == IPV4 {
+    if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
         let header = ipv4::Header::parse(&skb.read(0)?);
         let ends = Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0);
         Some((ends.src, ends.dst))
@@ -141,7 +140,7 @@ fn ends(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
 pub(super) fn mangle_tcp(
     skb: &mut Skb,
     conn: &Conn,
-    dir: Dir,
+    dir: Direction,
     words: &Words<'_>,
     adjust: bool,
 ) -> Option<()> {
@@ -191,11 +190,11 @@ pub(super) fn mangle_udp(skb: &mut Skb, conn: &Conn, words: &Words<'_>) -> Optio
 
 /// Translates a connection that its master announced: it comes from where the master's
 /// answers go, and goes to where they come from, to the port that `port` says.
-pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Dir, port: [u8; 2]) {
+pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Direction, port: [u8; 2]) {
     let Some(master) = entry.master() else {
         return;
     };
-    let peer = entry::tuple(master, announced_in.opposite());
+    let peer = master.tuple(announced_in.opposite());
     let source = Range::address(peer.dst);
     let from = setup::set_up(entry.again(), &source, Manip::Source);
     let target = Range {

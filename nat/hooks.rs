@@ -17,7 +17,6 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::Dir,
         kernel::{
             mutex,
             net::Net,
@@ -25,7 +24,6 @@ use crate::{
         },
         packet::{
             hook::{
-                Family,
                 HookState,
                 Point,
                 Verdict, //
@@ -48,7 +46,11 @@ use crate::{
     },
     proto::{
         nat::Manip,
-        tuple::protocol, //
+        types::{
+            direction::Direction,
+            family::Family,
+            protocol, //
+        }, //
     }, //
 };
 
@@ -129,7 +131,7 @@ fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
     };
     let masqueraded = part.masquerade_device().load(Relaxed);
     masqueraded != 0
-        && info.dir() == Dir::Original
+        && info.dir() == Direction::Original
         && state.out().is_some_and(|out| out.index() != masqueraded)
 }
 
@@ -263,9 +265,9 @@ fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;
     };
-    matches!(entry::protocol(conn), protocol::TCP | protocol::UDP)
-        && info.dir() == Dir::Original
-        && entry::tuple(conn, Dir::Reply).dst_key != expected
+    matches!(conn.protocol(), protocol::TCP | protocol::UDP)
+        && info.dir() == Direction::Original
+        && conn.tuple(Direction::Reply).dst_key != expected
 }
 
 /// What is different about a packet behind us.
@@ -284,8 +286,8 @@ fn differences(skb: &Skb, manip: Manip) -> Differences {
     if !packet::is_changed(conn.status(), manip, info.dir()) {
         return Differences::default();
     }
-    let here = entry::tuple(conn, info.dir());
-    let back = entry::tuple(conn, info.dir().opposite());
+    let here = conn.tuple(info.dir());
+    let back = conn.tuple(info.dir().opposite());
     // The identifiers of queries are no ports.
     let has_ports = !matches!(here.protonum, protocol::ICMP | protocol::ICMPV6);
     match manip {

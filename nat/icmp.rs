@@ -7,18 +7,13 @@
 //! and one of the error itself, so that it finds the one who sent the packet.
 
 use crate::{
-    ct::{
-        entry,
-        packet::parse::Packet, //
-    },
+    ct::packet::parse::Packet,
     nf::{
         entry::conn::{
             Conn,
-            Dir,
             StatusBit, //
         },
         packet::{
-            hook::Family,
             skb::Skb,
             skb_change::Summed, //
         }, //
@@ -28,7 +23,11 @@ use crate::{
             checksum,
             Manip, //
         },
-        tuple::protocol,
+        types::{
+            direction::Direction,
+            family::Family,
+            protocol, //
+        },
         wire::{
             icmp,
             icmpv6,
@@ -66,7 +65,7 @@ pub(super) fn message_of(skb: &Skb, family: Family) -> Option<u32> {
 pub(super) fn translate(
     skb: &mut Skb,
     conn: &Conn,
-    dir: Dir,
+    dir: Direction,
     point: u32,
     manip: Manip,
     family: Family,
@@ -100,7 +99,7 @@ pub(super) fn translate(
     }
 
     // The quoted packet went the other way: it gets the end that it had when it came to us.
-    let quoted = entry::tuple(conn, dir.opposite());
+    let quoted = conn.tuple(dir.opposite());
     let quoted_at = offset.checked_add(u32::try_from(message_len).ok()?)?;
     rewrite(skb, quoted_at, &quoted, manip.opposite(), Place::Quoted)?;
     if skb.summed() != Summed::Device {

@@ -5,12 +5,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::entry,
     nf::{
         entry::conn::Conn,
         kernel::attr::Attribute,
         packet::{
-            hook::Family,
             nat::{
                 Flow,
                 Translator,
@@ -24,7 +22,10 @@ use crate::{
     },
     proto::{
         nat::Manip,
-        tuple::protocol, //
+        types::{
+            family::Family,
+            protocol, //
+        }, //
     }, //
 };
 
@@ -52,7 +53,7 @@ impl Translator for RustNat {
         let Tracked::Yes(conn, info) = skb.tracked() else {
             return;
         };
-        let tuple = entry::tuple(conn, info.dir());
+        let tuple = conn.tuple(info.dir());
         let Some(family) = Family::from_number(tuple.l3num) else {
             return;
         };

@@ -20,7 +20,6 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
         life::delete::{
             self,
             Why, //
@@ -28,10 +27,7 @@ use crate::{
         table::walk, //
     },
     nf::{
-        entry::conn::{
-            Conn,
-            Dir, //
-        },
+        entry::conn::Conn,
         kernel::{
             mutex,
             rcu::{
@@ -64,6 +60,7 @@ use crate::{
             range::Range,
             Manip, //
         },
+        types::direction::Direction,
         wire::ipv6, //
     }, //
 };
@@ -80,7 +77,7 @@ pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> 
         return Verdict::Accept;
     };
     // This machine itself, before it has an address (DHCP).
-    if entry::tuple(conn, Dir::Original).src_ipv4() == [0; 4] {
+    if conn.tuple(Direction::Original).src_ipv4() == [0; 4] {
         return Verdict::Accept;
     }
     match out.ipv4_source_for(skb, rcu) {
@@ -214,7 +211,7 @@ impl Lost {
             && conn.net().cookie() == self.net
             && self
                 .address
-                .is_none_or(|address| halves(&entry::tuple(conn, Dir::Reply).dst) == address)
+                .is_none_or(|address| halves(&conn.tuple(Direction::Reply).dst) == address)
     }
 }
 

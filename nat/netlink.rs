@@ -6,9 +6,7 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::entry,
     nf::{
-        entry::conn::Dir,
         kernel::attr::{
             Attribute,
             Attributes,
@@ -19,8 +17,8 @@ use crate::{
             nat::{
                 attribute as number,
                 Unconfirmed, //
-            }, //
-        }, //
+            },
+        },
     },
     proto::{
         nat::{
@@ -30,11 +28,11 @@ use crate::{
             },
             Manip, //
         },
-        tuple::{
-            IPV4,
-            IPV6, //
-        }, //
-    }, //
+        types::{
+            direction::Direction,
+            family::Family, //
+        },
+    },
 };
 
 use super::setup;
@@ -57,13 +55,13 @@ fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
 }
 
 fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Result {
-    let (first, last) = match l3num {
-        IPV4 => (number::V4_MIN, number::V4_MAX),
-        IPV6 => (number::V6_MIN, number::V6_MAX),
-        _ => return Err(EPROTONOSUPPORT),
+    let (first, last) = match Family::from_number(l3num) {
+        Some(Family::Ipv4) => (number::V4_MIN, number::V4_MAX),
+        Some(Family::Ipv6) => (number::V6_MIN, number::V6_MAX),
+        None => return Err(EPROTONOSUPPORT),
     };
-    let read = |attribute: Attribute<'_>| match l3num {
-        IPV4 => ipv4(attribute),
+    let read = |attribute: Attribute<'_>| match Family::from_number(l3num) {
+        Some(Family::Ipv4) => ipv4(attribute),
         _ => attribute.octets(),
     };
     if let Some(first) = attributes.get(first) {
@@ -103,7 +101,7 @@ pub(super) fn set_up(
         None => setup::leave(entry, manip),
         Some(attribute) => {
             let mut range = Range::default();
-            let l3num = entry::tuple(entry.conn(), Dir::Original).l3num;
+            let l3num = entry.conn().tuple(Direction::Original).l3num;
             let nest = attribute.nest(&NAT_POLICY)?;
             addresses(&mut range, &nest.attributes(), l3num)?;
             if let Some(proto) = nest.attributes().get(number::PROTO) {

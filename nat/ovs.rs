@@ -7,12 +7,10 @@ use crate::{
     nf::{
         entry::conn::{
             Conn,
-            Dir,
             StatusBit, //
         },
         packet::{
             hook::{
-                Family,
                 Point,
                 Verdict, //
             },
@@ -23,12 +21,18 @@ use crate::{
             }, //
         }, //
     },
-    proto::nat::{
-        range::{
-            flag,
-            Range, //
+    proto::{
+        nat::{
+            range::{
+                flag,
+                Range, //
+            },
+            Manip, //
         },
-        Manip, //
+        types::{
+            direction::Direction,
+            family::Family, //
+        }, //
     }, //
 };
 
@@ -69,7 +73,7 @@ fn point_of(manip: Manip) -> u32 {
 }
 
 fn family_of(skb: &Skb) -> Option<Family> {
-    Family::from_ethernet(skb.ethernet_protocol())
+    Family::from_ethertype(skb.ethernet_protocol())
 }
 
 /// Translates one end of a packet, and decides about that before, if it is to be decided.
@@ -121,15 +125,15 @@ fn translate(skb: &mut Skb, manip: Manip) -> Verdict {
 }
 
 /// The end by which a packet of a translated connection is changed first.
-fn first_end(conn: &Conn, dir: Dir) -> Manip {
+fn first_end(conn: &Conn, dir: Direction) -> Manip {
     let original = if conn.has(StatusBit::SrcNat) {
         Manip::Source
     } else {
         Manip::Destination
     };
     match dir {
-        Dir::Original => original,
-        Dir::Reply => original.opposite(),
+        Direction::Original => original,
+        Direction::Reply => original.opposite(),
     }
 }
 
@@ -170,7 +174,7 @@ pub(super) fn translate_for_rule(
     }
     if conn.has(StatusBit::SrcNat) {
         execute(skb, range, manip.opposite(), ends)
-    } else if info.dir() == Dir::Original {
+    } else if info.dir() == Direction::Original {
         // The source has to be decided about as well: the new destination may clash.
         execute(skb, None, Manip::Source, ends)
     } else {

@@ -3,11 +3,9 @@
 //! Changes packets as it was decided about their connections.
 
 use crate::{
-    ct::entry,
     nf::{
         entry::conn::{
             Conn,
-            Dir,
             Status, //
         },
         packet::{
@@ -26,11 +24,13 @@ use crate::{
             },
             Manip, //
         },
-        tuple::{
-            L4Key,
-            Tuple,
-            IPV4,
-            IPV6, //
+        types::{
+            direction::Direction,
+            family::Family,
+            tuple::{
+                L4Key,
+                Tuple, //
+            }, //
         },
         wire::{
             ipv4,
@@ -43,19 +43,19 @@ use super::setup::changed_bit;
 
 /// Whether packets of direction `dir` are changed at one end.
 #[inline]
-pub(super) fn is_changed(status: Status, manip: Manip, dir: Dir) -> bool {
+pub(super) fn is_changed(status: Status, manip: Manip, dir: Direction) -> bool {
     // What is the source of a packet is the destination of its answer.
     let original = match dir {
-        Dir::Original => manip,
-        Dir::Reply => manip.opposite(),
+        Direction::Original => manip,
+        Direction::Reply => manip.opposite(),
     };
     status.has(changed_bit(original))
 }
 
 /// What packets of direction `dir` look like behind us: as the other side expects.
 #[inline]
-pub(super) fn target(conn: &Conn, dir: Dir) -> Option<Tuple> {
-    entry::tuple(conn, dir.opposite()).invert()
+pub(super) fn target(conn: &Conn, dir: Direction) -> Option<Tuple> {
+    conn.tuple(dir.opposite()).invert()
 }
 
 /// Changes one end of a packet of `conn`, if it was decided so.
@@ -72,7 +72,7 @@ pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Ver
 
 /// What a packet of `conn` is to look like at one end; [`None`]: as it does.
 #[inline]
-pub(super) fn plan(conn: &Conn, manip: Manip, dir: Dir) -> Option<Tuple> {
+pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
     is_changed(conn.status(), manip, dir)
         .then(|| target(conn, dir))
         .flatten()
@@ -98,8 +98,8 @@ pub(super) fn rewrite(
     manip: Manip,
     place: Place,
 ) -> Option<()> {
-    match target.l3num {
-        IPV4 => {
+    match target.family()? {
+        Family::Ipv4 => {
             let header = ipv4::Header::parse(&skb.read(offset)?);
             let ends = Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0);
             let rewrite = Rewrite::new(target, manip, &ends.src, &ends.dst);
@@ -115,7 +115,7 @@ pub(super) fn rewrite(
             rewrite.ipv4(bytes).ok()?;
             transport.finish(skb, left, place)
         }
-        IPV6 => {
+        Family::Ipv6 => {
             let header = ipv6::Header::parse(&skb.read(offset)?);
             let rewrite = Rewrite::new(target, manip, header.source(), header.destination());
             let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
@@ -132,7 +132,6 @@ pub(super) fn rewrite(
             let network = skb.writable(offset, ipv6::HEADER_LEN)?;
             rewrite.ipv6(network).ok()
         }
-        _ => None,
     }
 }
 

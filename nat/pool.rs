@@ -37,7 +37,7 @@ use crate::{
                 WORDS, //
             }, //
         },
-        tuple::{
+        types::tuple::{
             Key,
             Tuple, //
         }, //

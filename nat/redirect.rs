@@ -8,7 +8,6 @@ use crate::{
         packet::{
             device::Ipv6Kind,
             hook::{
-                Family,
                 Point,
                 Verdict, //
             },
@@ -20,6 +19,7 @@ use crate::{
             range::Range,
             Manip, //
         },
+        types::family::Family,
         wire::ipv6, //
     }, //
 };

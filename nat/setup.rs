@@ -10,12 +10,10 @@ use kernel::{
 };
 
 use crate::{
-    ct::entry,
     nf::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 Status,
                 StatusBit, //
             },
@@ -32,7 +30,7 @@ use crate::{
             },
             log,
             nat::Unconfirmed, //
-        }, //
+        },
     },
     proto::{
         nat::{
@@ -43,11 +41,12 @@ use crate::{
             },
             Manip, //
         },
-        tuple::{
-            Tuple,
-            IPV4, //
-        }, //
-    }, //
+        types::{
+            direction::Direction,
+            family::Family,
+            tuple::Tuple, //
+        },
+    },
 };
 
 use super::{
@@ -96,7 +95,7 @@ pub(super) fn set_up(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) ->
         return Verdict::Drop;
     }
     // What the packet looks like, after what was decided about the other end.
-    let Some(current) = entry::tuple(conn, Dir::Reply).invert() else {
+    let Some(current) = conn.tuple(Direction::Reply).invert() else {
         return Verdict::Drop;
     };
     let rcu = RcuGuard::new();
@@ -126,7 +125,7 @@ fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Ma
     let conn = entry.conn();
     let reply = chosen.invert()?;
     // A choice that was not taken may have left another one.
-    if entry::tuple(conn, Dir::Reply) != reply {
+    if conn.tuple(Direction::Reply) != reply {
         entry.set_reply(&reply);
     }
     if chosen != current {
@@ -146,7 +145,7 @@ fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
     net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
     net.count_one(Stat::Drop);
     if log::may_speak() {
-        let family = tuple.l3num;
+        let family = tuple.family();
         pr_warn!(
             "nf_nat: no port left at {} towards {} port {}, protocol {}{}: packet dropped\n",
             Address(family, &tuple.src),
@@ -160,12 +159,12 @@ fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
 }
 
 /// An address, to be shown.
-struct Address<'a>(u16, &'a [u8; 16]);
+struct Address<'a>(Option<Family>, &'a [u8; 16]);
 
 impl fmt::Display for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(family, address) = *self;
-        if family == IPV4 {
+        if family == Some(Family::Ipv4) {
             let [a, b, c, d, ..] = *address;
             return write!(f, "{a}.{b}.{c}.{d}");
         }
@@ -200,7 +199,7 @@ impl fmt::Display for Ports<'_> {
 /// Decides that an end of a connection stays as it is, if nobody else looks so.
 pub(super) fn leave(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
     // The reply tuple tells what was decided about the other end.
-    let reply = entry::tuple(entry.conn(), Dir::Reply);
+    let reply = entry.conn().tuple(Direction::Reply);
     let address = match manip {
         Manip::Source => reply.dst,
         Manip::Destination => reply.src,

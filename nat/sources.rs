@@ -17,17 +17,11 @@ use kernel::{
 };
 
 use crate::{
-    ct::{
-        entry,
-        table, //
-    },
+    ct::table,
     nf::{
         entry::{
             by_source::SourceTable,
-            conn::{
-                Conn,
-                Dir, //
-            },
+            conn::Conn,
             stale::{
                 Get,
                 Stale, //
@@ -44,16 +38,18 @@ use crate::{
         }, //
     },
     proto::{
-        direction::Direction,
         hash::{
             reciprocal_scale,
             source_hash, //
         },
-        tuple::{
-            Key,
-            Tuple, //
-        },
-        zone::Zone, //
+        types::{
+            direction::Direction,
+            tuple::{
+                Key,
+                Tuple, //
+            },
+            zone::Zone, //
+        }, //
     }, //
 };
 
@@ -98,8 +94,8 @@ fn chain(table: &SourceTable, net: &Net, zone: Zone, tuple: &Tuple) -> u32 {
 }
 
 fn chain_of(table: &SourceTable, conn: &Conn) -> u32 {
-    let tuple = entry::tuple(conn, Dir::Original);
-    chain(table, conn.net(), entry::zone(conn), &tuple)
+    let tuple = conn.tuple(Direction::Original);
+    chain(table, conn.net(), conn.zone(), &tuple)
 }
 
 /// Remembers an entry, until it is freed.
@@ -129,8 +125,10 @@ pub(super) fn mapping(
     let table = TABLE.load(rcu)?;
     let same = |stale: &Stale<'_>| {
         let way = Direction::Original;
-        has_source_of(&Key::from_words(stale.tuple_words(Dir::Original)), tuple)
-            && stale.zone::<Zone>().id_for(way) == zone.id_for(way)
+        has_source_of(
+            &Key::from_words(stale.tuple_words(Direction::Original)),
+            tuple,
+        ) && stale.zone().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };
     for stale in table.walk(chain(table, net, zone, tuple), rcu) {
@@ -152,12 +150,12 @@ pub(super) fn mapping(
 /// CPU: with the destination of `tuple`.
 pub(super) fn twin(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
     let table = TABLE.load(rcu)?;
-    let origin = entry::tuple(conn, Dir::Original);
-    let (key, zone, net) = (origin.key(), entry::zone(conn), conn.net());
+    let origin = conn.tuple(Direction::Original);
+    let (key, zone, net) = (origin.key(), conn.zone(), conn.net());
     let same = |stale: &Stale<'_>| {
         let way = Direction::Original;
-        Key::from_words(stale.tuple_words(Dir::Original)) == key
-            && stale.zone::<Zone>().id_for(way) == zone.id_for(way)
+        Key::from_words(stale.tuple_words(Direction::Original)) == key
+            && stale.zone().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };
     // It came just now, so it is among the first.
@@ -177,7 +175,7 @@ pub(super) fn twin(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
 
 /// What `tuple` would look like if it were mapped as `other` is.
 fn mapped_as(other: &Conn, tuple: &Tuple) -> Option<Tuple> {
-    let mapped = entry::tuple(other, Dir::Reply).invert()?;
+    let mapped = other.tuple(Direction::Reply).invert()?;
     Some(Tuple {
         src: mapped.src,
         src_key: mapped.src_key,

@@ -39,19 +39,3 @@ pub mod time;
 pub mod types;
 pub mod udp;
 pub mod wire;
-
-// Until `ct`, `nat` and `nf` name the types by their new paths.
-pub use types::{direction, zone};
-
-/// The former path of the types in `types/tuple.rs`.
-pub mod tuple {
-    pub use super::types::{
-        protocol,
-        tuple::{Key, L4Key, Tuple},
-    };
-
-    /// `NFPROTO_IPV4`.
-    pub const IPV4: u16 = super::types::family::Family::Ipv4.to_u16();
-    /// `NFPROTO_IPV6`.
-    pub const IPV6: u16 = super::types::family::Family::Ipv6.to_u16();
-}

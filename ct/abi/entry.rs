@@ -31,10 +31,7 @@ use crate::{
     nf::{
         bindings,
         entry::{
-            conn::{
-                Conn,
-                Dir, //
-            },
+            conn::Conn,
             end::Doomed,
             ext, //
         },
@@ -47,7 +44,8 @@ use crate::{
             skb::CtInfo,
             tracker::Tracker, //
         }, //
-    }, //
+    },
+    proto::types::direction::Direction, //
 };
 
 c_export! {
@@ -95,11 +93,11 @@ c_export! {
     }
 }
 
-fn way(dir: u32) -> Dir {
+fn way(dir: u32) -> Direction {
     if dir == 0 {
-        Dir::Original
+        Direction::Original
     } else {
-        Dir::Reply
+        Direction::Reply
     }
 }
 

@@ -43,7 +43,7 @@ use crate::{
             }, //
         }, //
     },
-    proto::{
+    proto::types::{
         tuple::Tuple,
         zone::Zone, //
     }, //

@@ -12,7 +12,7 @@ use crate::{
         entry::conn::Conn,
         expect::gre_keymap::Control, //
     },
-    proto::tuple::Tuple, //
+    proto::types::tuple::Tuple, //
 };
 
 c_export! {

@@ -13,9 +13,9 @@ use crate::{
     },
     nf::{
         bindings,
-        kernel::net::Net,
-        packet::hook::Family, //
-    }, //
+        kernel::net::Net, //
+    },
+    proto::types::family::Family, //
 };
 
 fn wish(family: u8) -> Result<Wish> {

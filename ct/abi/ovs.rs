@@ -28,16 +28,14 @@ use crate::{
         },
         packet::{
             fragments,
-            hook::{
-                Family,
-                Verdict, //
-            },
+            hook::Verdict,
             skb::{
                 CtInfo,
                 Skb, //
             }, //
         }, //
-    }, //
+    },
+    proto::types::family::Family, //
 };
 
 c_export! {

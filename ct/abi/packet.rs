@@ -32,10 +32,7 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::{
-            Conn,
-            Dir, //
-        },
+        entry::conn::Conn,
         kernel::{
             net::Net,
             rcu::{
@@ -45,14 +42,15 @@ use crate::{
         },
         packet::{
             hook::{
-                Family,
                 Hook,
                 HookState, //
             },
             skb::Skb, //
         }, //
     },
-    proto::{
+    proto::types::{
+        direction::Direction,
+        family::Family,
         tuple::Tuple,
         zone::Zone, //
     }, //
@@ -146,7 +144,7 @@ c_export! {
 }
 
 /// The place of an entry's tuple, which C code takes an entry for.
-fn tuple_hash(conn: ARef<Conn>, dir: Dir) -> *mut bindings::nf_conntrack_tuple_hash {
+fn tuple_hash(conn: ARef<Conn>, dir: Direction) -> *mut bindings::nf_conntrack_tuple_hash {
     let conn = ARef::into_raw(conn);
     // SAFETY: Valid; two directions, two places. The reference goes to the caller.
     unsafe {

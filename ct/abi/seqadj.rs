@@ -9,33 +9,28 @@ use core::ffi::{
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            seqadj, //
-        },
+        entry::seqadj,
         packet::parse::Packet, //
     },
     nf::{
         bindings,
-        entry::conn::{
-            Conn,
-            Dir, //
-        },
-        packet::{
-            hook::Family,
-            skb::{
-                CtInfo,
-                Skb, //
-            }, //
+        entry::conn::Conn,
+        packet::skb::{
+            CtInfo,
+            Skb, //
         }, //
     },
     proto::{
         tcp::SeqNum,
-        tuple::protocol, //
+        types::{
+            direction::Direction,
+            family::Family,
+            protocol, //
+        }, //
     }, //
 };
 
-fn way(info: bindings::ip_conntrack_info) -> Dir {
+fn way(info: bindings::ip_conntrack_info) -> Direction {
     CtInfo::from_number(info).dir()
 }
 
@@ -77,7 +72,7 @@ c_export! {
     ) {
         // SAFETY: The caller holds a reference, and hands over a packet that is its own.
         let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
-        if entry::protocol(conn) != protocol::TCP {
+        if conn.protocol() != protocol::TCP {
             return;
         }
         let seq = skb
@@ -113,7 +108,7 @@ c_export! {
     ) -> i32 {
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct.cast_mut()) };
-        let dir = if dir == 0 { Dir::Original } else { Dir::Reply };
+        let dir = if dir == 0 { Direction::Original } else { Direction::Reply };
         seqadj::offset(conn, dir, SeqNum(seq))
     }
 }

@@ -22,9 +22,11 @@ use crate::{
         sctp,
         seqadj::Shift,
         tcp,
-        tuple::Tuple,
-        udp,
-        zone::Zone, //
+        types::{
+            tuple::Tuple,
+            zone::Zone, //
+        },
+        udp, //
     }, //
 };
 

@@ -11,7 +11,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::{
@@ -42,8 +42,8 @@ use crate::nf::{
             self,
             Repeating,
             WorkSlot, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// `nf_conntrack_events`: no events; always; if somebody listens.

@@ -10,7 +10,6 @@ use crate::{
     nf::{
         entry::conn::{
             Conn,
-            Dir,
             StatusBit, //
         },
         expect::gre_keymap::{
@@ -26,7 +25,10 @@ use crate::{
             }, //
         }, //
     },
-    proto::tuple::Tuple, //
+    proto::types::{
+        direction::Direction,
+        tuple::Tuple, //
+    }, //
 };
 
 /// Whether two tuples are of one call, seen the same way: all but the sender's ID.
@@ -56,7 +58,7 @@ pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply
     if conn.has(StatusBit::Dying) {
         return false;
     }
-    let there = [Dir::Original, Dir::Reply].map(|dir| guard.tuple(control, dir));
+    let there = [Direction::Original, Direction::Reply].map(|dir| guard.tuple(control, dir));
     match there {
         [None, None] => {
             guard.add(conn.net(), control, maps);

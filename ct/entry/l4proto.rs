@@ -49,15 +49,15 @@ use crate::{
         }, //
     },
     proto::{
-        direction::Direction,
         gre,
         icmp,
         icmpv6,
         sctp,
         tcp,
-        tuple::{
+        types::{
+            direction::Direction,
             protocol,
-            Tuple, //
+            tuple::Tuple, //
         },
         udp,
         wire, //
@@ -98,8 +98,6 @@ trait Queries: 'static {
 }
 
 impl<T: Queries> TupleForm for T {
-    type Tuple = Tuple;
-
     const POLICY: &'static [Policy; TUPLE_PLACES] = &Self::QUERY.policy();
 
     const SIZES: &'static [usize] = &[2, 1, 1];
@@ -162,8 +160,6 @@ pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
 pub(in crate::ct) struct Ports;
 
 impl TupleForm for Ports {
-    type Tuple = Tuple;
-
     const POLICY: &'static [Policy; TUPLE_PLACES] = &PORT_POLICY;
 
     const SIZES: &'static [usize] = &[2, 2];

@@ -16,7 +16,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             ext::{
@@ -28,40 +27,11 @@ use crate::{
         kernel::time, //
     },
     proto::{
-        direction::Direction,
         step::Status,
         time::Jiffies32,
-        tuple::Tuple,
-        zone::Zone, //
+        types::direction::Direction, //
     }, //
 };
-
-/// A way, in the terms of `proto`.
-#[inline]
-pub(super) const fn direction(dir: Dir) -> Direction {
-    match dir {
-        Dir::Original => Direction::Original,
-        Dir::Reply => Direction::Reply,
-    }
-}
-
-/// The tuple of packets in direction `dir`.
-#[inline]
-pub(crate) fn tuple(conn: &Conn, dir: Dir) -> Tuple {
-    conn.tuple(dir)
-}
-
-/// The entry's zone.
-#[inline]
-pub(crate) fn zone(conn: &Conn) -> Zone {
-    conn.zone()
-}
-
-/// The IP protocol number.
-#[inline]
-pub(crate) fn protocol(conn: &Conn) -> u8 {
-    tuple(conn, Dir::Original).protonum
-}
 
 /// What the protocol trackers want to know of an entry.
 #[inline]
@@ -119,14 +89,14 @@ pub(super) fn refresh(conn: &Conn, jiffies: u32) {
 
 /// Counts a packet, where the entry has counters.
 #[inline]
-pub(crate) fn account(conn: &Conn, dir: Dir, bytes: u32) {
+pub(crate) fn account(conn: &Conn, dir: Direction, bytes: u32) {
     if let Some(counters) = conn.extensions().find::<Counters>() {
         counters.count(dir, bytes);
     }
 }
 
 /// Counts packets that somebody else forwarded.
-pub(super) fn account_many(conn: &Conn, dir: Dir, packets: u32, bytes: u32) {
+pub(super) fn account_many(conn: &Conn, dir: Direction, packets: u32, bytes: u32) {
     if let Some(counters) = conn.extensions().find::<Counters>() {
         counters.add(dir, packets, bytes);
     }
@@ -156,7 +126,7 @@ pub(super) fn note_stop(conn: &Conn) {
 }
 
 /// The packets and bytes counted in a direction, where the entry has counters.
-pub(super) fn counted(conn: &Conn, dir: Dir) -> Option<(u64, u64)> {
+pub(super) fn counted(conn: &Conn, dir: Direction) -> Option<(u64, u64)> {
     conn.extensions()
         .find::<Counters>()
         .map(|counters| counters.read(dir))

@@ -7,7 +7,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             ext::SeqAdjust, //
@@ -17,6 +16,7 @@ use crate::{
     proto::{
         seqadj::Shift,
         tcp::SeqNum,
+        types::direction::Direction,
         wire::tcp::Header, //
     }, //
 };
@@ -38,7 +38,7 @@ mod option {
 
 /// How far the octet that its sender, in direction `dir`, calls `seq` is moved.
 #[inline]
-pub(in crate::ct) fn offset(conn: &Conn, dir: Dir, seq: SeqNum) -> i32 {
+pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     match conn.extensions().find::<SeqAdjust>() {
         Some(adjust) => adjust.read::<Shift>(dir).at(seq),
         None => 0,
@@ -46,7 +46,7 @@ pub(in crate::ct) fn offset(conn: &Conn, dir: Dir, seq: SeqNum) -> i32 {
 }
 
 /// All octets of direction `dir` are moved by `by`.
-pub(in crate::ct) fn init(conn: &Conn, dir: Dir, by: i32) {
+pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     if by == 0 {
         return;
     }
@@ -60,7 +60,7 @@ pub(in crate::ct) fn init(conn: &Conn, dir: Dir, by: i32) {
 }
 
 /// The octets of direction `dir` behind `seq` are moved by `by` more.
-pub(crate) fn add(conn: &Conn, dir: Dir, seq: SeqNum, by: i32) {
+pub(crate) fn add(conn: &Conn, dir: Direction, seq: SeqNum, by: i32) {
     if by == 0 {
         return;
     }
@@ -71,7 +71,12 @@ pub(crate) fn add(conn: &Conn, dir: Dir, seq: SeqNum, by: i32) {
 }
 
 /// Shifts a segment's numbers. [`None`]: it cannot be done, and the packet has to be dropped.
-pub(in crate::ct) fn adjust(skb: &mut Skb, conn: &Conn, dir: Dir, transport: u32) -> Option<()> {
+pub(in crate::ct) fn adjust(
+    skb: &mut Skb,
+    conn: &Conn,
+    dir: Direction,
+    transport: u32,
+) -> Option<()> {
     let adjust = conn.extensions().find::<SeqAdjust>()?;
     let (ours, theirs): (Shift, Shift) = (adjust.read(dir), adjust.read(dir.opposite()));
 

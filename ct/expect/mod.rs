@@ -22,8 +22,8 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use crate::{
@@ -53,7 +53,7 @@ use crate::{
             table::{
                 self,
                 ExpectTable, //
-            },
+            }, //
         },
         kernel::{
             net::{
@@ -64,19 +64,21 @@ use crate::{
             params,
             random,
             rcu::Rcu, //
-        },
+        }, //
     },
     proto::{
         expect::{
             self,
             Pattern, //
         },
-        tuple::{
-            Key,
-            Tuple, //
-        },
-        zone::Zone, //
-    },
+        types::{
+            tuple::{
+                Key,
+                Tuple, //
+            },
+            zone::Zone, //
+        }, //
+    }, //
 };
 
 pub(crate) mod add;
@@ -108,7 +110,7 @@ fn pattern(expectation: &Expectation) -> Pattern {
     Pattern {
         tuple: expectation.tuple(),
         mask: expectation.mask(),
-        zone_id: expectation.zone::<Zone>().id,
+        zone_id: expectation.zone().id,
     }
 }
 

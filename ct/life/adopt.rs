@@ -35,7 +35,6 @@ use crate::{
     nf::{
         entry::conn::{
             Conn,
-            Dir,
             StatusBit, //
         },
         kernel::{
@@ -54,8 +53,7 @@ use crate::{
                 Socket, //
             },
             time, //
-        },
-        packet::hook::Family, //
+        }, //
     },
     proto::{
         adopt::{
@@ -66,7 +64,11 @@ use crate::{
             Side, //
         },
         tcp,
-        tuple::protocol,
+        types::{
+            direction::Direction,
+            family::Family,
+            protocol, //
+        },
         udp, //
     }, //
 };
@@ -190,7 +192,7 @@ fn consider(socket: &Socket, is_last: bool) -> Outcome {
 
 /// Whether an entry that is there knows less than the socket does: a packet made it, but not a
 /// connection's first one, or (of UDP, where it cannot be told) one in the wrong direction.
-fn is_guess(conn: &Conn, dir: Dir, opener: Opener) -> bool {
+fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
     let status = conn.status();
     let is_plain = ![
         StatusBit::Adopted,
@@ -204,9 +206,9 @@ fn is_guess(conn: &Conn, dir: Dir, opener: Opener) -> bool {
     if !opener.certain || !is_plain {
         return false;
     }
-    match entry::protocol(conn) {
+    match conn.protocol() {
         protocol::TCP => conn.with_proto(|track: &mut tcp::Track| track.is_picked_up()),
-        _ => dir == Dir::Reply,
+        _ => dir == Direction::Reply,
     }
 }
 
@@ -222,7 +224,7 @@ fn take(net: &Net, known: &adopt::Socket, ends: &Ends, opener: Opener, rcu: Rcu<
         // Packets have been seen, of which the socket may not know yet.
         known.busy = 1;
         // One that has the right direction stays, with the packets that are on their way with it.
-        if *dir == Dir::Original {
+        if *dir == Direction::Original {
             return match describe(rival, net, &known, opener.side) {
                 Some(timeout) => {
                     entry::refresh(rival, timeout);

@@ -31,7 +31,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             ecache::{
@@ -62,7 +61,10 @@ use crate::{
     },
     proto::{
         tcp,
-        tuple::protocol, //
+        types::{
+            direction::Direction,
+            protocol, //
+        }, //
     }, //
 };
 
@@ -106,13 +108,13 @@ fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
 
 #[inline(never)]
 fn obstacle_of_two(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
-    obstacle_at(pair, conn, Some(Dir::Original))
-        .or_else(|| obstacle_at(pair, conn, Some(Dir::Reply)))
+    obstacle_at(pair, conn, Some(Direction::Original))
+        .or_else(|| obstacle_at(pair, conn, Some(Direction::Reply)))
 }
 
 /// What keeps it out of the bucket of one of its tuples, or of both.
 #[inline(always)]
-fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Dir>) -> Option<Obstacle> {
+fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Direction>) -> Option<Obstacle> {
     match table::rival(pair, conn, dir) {
         (Some(rival), _) => Some(Obstacle::Rival(ARef::from(rival))),
         (None, length) if is_too_long(length) => {
@@ -167,7 +169,7 @@ pub(in crate::ct) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     let (conn, info) = match skb.tracked() {
         // An answer of ours to a packet that was refused carries the entry that the packet
         // made, in the other direction; it confirms nothing.
-        Tracked::Yes(conn, info) if !conn.is_confirmed() && info.dir() == Dir::Original => {
+        Tracked::Yes(conn, info) if !conn.is_confirmed() && info.dir() == Direction::Original => {
             (ARef::from(conn), info)
         }
         _ => return Verdict::Accept,
@@ -308,12 +310,12 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
         net.count_one(Stat::ClashResolve);
         return Outcome::Joined(rival.clone());
     }
-    if may_clash(entry::protocol(&conn)) {
+    if may_clash(conn.protocol()) {
         if same_connection(&conn, rival) {
             net.count_one(Stat::ClashResolve);
             return Outcome::Joined(rival.clone());
         }
-        match table::rival(pair, &conn, Some(Dir::Reply)).0 {
+        match table::rival(pair, &conn, Some(Direction::Reply)).0 {
             Some(other) if same_connection(&conn, other) => {
                 net.count_one(Stat::ClashResolve);
                 return Outcome::Joined(ARef::from(other));
@@ -341,20 +343,20 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
 
 /// Whether two entries stand for one connection, seen from the same end or from the two.
 fn same_connection(a: &Conn, b: &Conn) -> bool {
-    let equal = |a_dir: Dir, b_dir: Dir| {
-        entry::tuple(a, a_dir) == entry::tuple(b, b_dir)
-            && entry::zone(a).id_for(entry::direction(a_dir))
-                == entry::zone(b).id_for(entry::direction(b_dir))
+    let equal = |a_dir: Direction, b_dir: Direction| {
+        a.tuple(a_dir) == b.tuple(b_dir) && a.zone().id_for(a_dir) == b.zone().id_for(b_dir)
     };
-    let same_end = equal(Dir::Original, Dir::Original) && equal(Dir::Reply, Dir::Reply);
-    let other_end = equal(Dir::Original, Dir::Reply) && equal(Dir::Reply, Dir::Original);
+    let same_end = equal(Direction::Original, Direction::Original)
+        && equal(Direction::Reply, Direction::Reply);
+    let other_end = equal(Direction::Original, Direction::Reply)
+        && equal(Direction::Reply, Direction::Original);
     same_end || other_end
 }
 
 /// Has the packet continue with `winner`, which takes over what was counted.
 fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
     if let Tracked::Yes(loser, _) = skb.tracked() {
-        if entry::protocol(loser) == protocol::TCP {
+        if loser.protocol() == protocol::TCP {
             catch_up(&winner, loser);
         }
         if let Some((_, bytes)) = entry::counted(loser, info.dir()) {
@@ -373,7 +375,7 @@ fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
 /// other one, had been looked up but had not reached the socket.
 #[cold]
 fn catch_up(winner: &Conn, loser: &Conn) {
-    let turned = entry::tuple(winner, Dir::Original) != entry::tuple(loser, Dir::Original);
+    let turned = winner.tuple(Direction::Original) != loser.tuple(Direction::Original);
     let seen = loser.with_proto(|track: &mut tcp::Track| *track);
     winner.with_proto(|track: &mut tcp::Track| track.catch_up(&seen, turned));
 }

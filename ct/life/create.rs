@@ -7,18 +7,19 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    },
+    }, //
 };
 
 use crate::{
     ct::{
         entry::events,
-        expect, helper,
+        expect,
+        helper,
         netns::NetState,
         table::{
             reservation,
             TupleHash, //
-        },
+        }, //
     },
     nf::{
         entry::{
@@ -41,15 +42,15 @@ use crate::{
         packet::{
             log,
             skb::CtInfo, //
-        },
+        }, //
     },
-    proto::{
+    proto::types::{
         tuple::{
             Key,
             Tuple, //
         },
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{

@@ -43,7 +43,7 @@ use crate::{
             }, //
         }, //
     },
-    proto::tuple::protocol, //
+    proto::types::protocol, //
 };
 
 /// Why an entry ends. The numbers are those of the events.
@@ -166,7 +166,7 @@ pub(in crate::ct) fn destroy(mut doomed: Doomed, rcu: Rcu<'_>) {
     expect::remove_all(conn);
     let master = doomed.take_master();
     if let Some(master) = &master {
-        if entry::protocol(doomed.conn()) == protocol::GRE {
+        if doomed.conn().protocol() == protocol::GRE {
             gre_keymap::remove_of_parent(master);
         }
     }

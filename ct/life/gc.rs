@@ -16,10 +16,7 @@ use kernel::sync::{
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            l4proto, //
-        },
+        entry::l4proto,
         expect,
         netns::NetState,
         table::{
@@ -35,7 +32,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             stale::{
@@ -57,7 +53,10 @@ use crate::{
             }, //
         }, //
     },
-    proto::tuple::protocol, //
+    proto::types::{
+        direction::Direction,
+        protocol, //
+    }, //
 };
 
 use super::delete::{
@@ -190,7 +189,7 @@ fn nearly(max: u32) -> u32 {
 fn inspect(stale: Stale<'_>, full: u32) {
     let tuples = ROUND.tuples.load(Relaxed);
     ROUND.tuples.store(tuples.saturating_add(1), Relaxed);
-    if stale.dir() != Dir::Reply {
+    if stale.dir() != Direction::Reply {
         return;
     }
     if stale.is_expired() {
@@ -248,7 +247,7 @@ fn can_be_spared(conn: &ARef<Conn>) -> bool {
     if !conn.has(StatusBit::Assured) {
         return true;
     }
-    match entry::protocol(conn) {
+    match conn.protocol() {
         protocol::TCP => l4proto::tcp_state(conn).may_be_dropped_early(),
         protocol::SCTP => l4proto::sctp_state(conn).may_be_dropped_early(),
         _ => false,

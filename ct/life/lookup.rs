@@ -5,20 +5,16 @@
 use kernel::sync::aref::ARef;
 
 use crate::{
-    ct::{
-        entry::direction,
-        table::{
-            Phase,
-            Table,
-            TupleHash,
-            CURRENT, //
-        }, //
+    ct::table::{
+        Phase,
+        Table,
+        TupleHash,
+        CURRENT, //
     },
     nf::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             stale::{
@@ -36,11 +32,14 @@ use crate::{
     },
     proto::{
         hash::tuple_hash,
-        tuple::{
-            Key,
-            Tuple, //
-        },
-        zone::Zone, //
+        types::{
+            direction::Direction,
+            tuple::{
+                Key,
+                Tuple, //
+            },
+            zone::Zone, //
+        }, //
     }, //
 };
 
@@ -60,7 +59,7 @@ pub(crate) struct Wanted<'a> {
 /// What came of a search through one bucket.
 enum Search {
     /// The entry.
-    Found(ARef<Conn>, Dir),
+    Found(ARef<Conn>, Direction),
     /// There is none.
     Absent,
     /// The bucket is in the next table.
@@ -72,7 +71,7 @@ enum Search {
 /// What came of a look at the table.
 pub(in crate::ct) enum Glance {
     /// The entry, and the way that the packet goes.
-    Found(ARef<Conn>, Dir),
+    Found(ARef<Conn>, Direction),
     /// There is none; the hash is for whoever makes it.
     Absent(TupleHash),
     /// [`Wanted::find`] will tell.
@@ -92,7 +91,7 @@ impl Wanted<'_> {
     /// By which of its tuples `stale` may be what is looked for. Which entries are alike so far that
     /// are not, is rare enough to take a reference first.
     #[inline(always)]
-    fn way(&self, stale: &Stale<'_>) -> Option<Dir> {
+    fn way(&self, stale: &Stale<'_>) -> Option<Direction> {
         // Some words are enough to tell a tuple from its mirror image, if its ports differ.
         let is_whole = |dir| Key::from_words(stale.tuple_words(dir)) == self.key;
         let may_be_by = |dir| {
@@ -101,21 +100,21 @@ impl Wanted<'_> {
         };
         match stale.dir() {
             dir if may_be_by(dir) => Some(dir),
-            Dir::Reply if may_be_by(Dir::Original) => Some(Dir::Original),
+            Direction::Reply if may_be_by(Direction::Original) => Some(Direction::Original),
             _ => None,
         }
     }
 
     /// Whether `stale` is, at this moment, what is looked for, by that tuple.
     #[inline(always)]
-    fn is(&self, stale: &Stale<'_>, dir: Dir) -> bool {
+    fn is(&self, stale: &Stale<'_>, dir: Direction) -> bool {
         let zone: Zone = stale.zone();
-        let id = |zone: Zone| zone.id_for(direction(dir));
+        let id = |zone: Zone| zone.id_for(dir);
         let status = stale.status();
         Key::from_words(stale.tuple_words(dir)) == self.key
             && (zone == self.zone || id(zone) == id(self.zone))
             && status.has(StatusBit::Confirmed)
-            && (dir == Dir::Reply || !status.has(StatusBit::NatClash))
+            && (dir == Direction::Reply || !status.has(StatusBit::NatClash))
             && stale.is_in(self.net)
     }
 
@@ -156,7 +155,11 @@ impl Wanted<'_> {
     /// Looks for the entry, with the zone id `zone_id` in the hash.
     ///
     /// The hash is given back for whoever makes the entry that was not found.
-    fn find_in_zone(&self, zone_id: u16, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
+    fn find_in_zone(
+        &self,
+        zone_id: u16,
+        rcu: Rcu<'_>,
+    ) -> (Option<(ARef<Conn>, Direction)>, TupleHash) {
         let Some(mut table) = CURRENT.load(rcu) else {
             return (None, TupleHash::default());
         };
@@ -181,9 +184,9 @@ impl Wanted<'_> {
     /// ways the packet goes.
     ///
     /// The tuple may stand in the table under either direction's zone id.
-    pub(crate) fn find(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Dir)>, TupleHash) {
-        let original = self.zone.id_for(direction(Dir::Original));
-        let reply = self.zone.id_for(direction(Dir::Reply));
+    pub(crate) fn find(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Direction)>, TupleHash) {
+        let original = self.zone.id_for(Direction::Original);
+        let reply = self.zone.id_for(Direction::Reply);
         let (found, hash) = self.find_in_zone(original, rcu);
         if found.is_some() || original == reply {
             return (found, hash);
@@ -194,8 +197,8 @@ impl Wanted<'_> {
     /// The entry of which only the reply direction is in the zone, or only the original one.
     #[cold]
     #[inline(never)]
-    fn find_reply(&self, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Dir)> {
-        let reply = self.zone.id_for(direction(Dir::Reply));
+    fn find_reply(&self, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Direction)> {
+        let reply = self.zone.id_for(Direction::Reply);
         self.find_in_zone(reply, rcu).0
     }
 }
@@ -212,8 +215,8 @@ pub(in crate::ct) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> G
         zone,
         net,
     };
-    let original = zone.id_for(direction(Dir::Original));
-    let reply = zone.id_for(direction(Dir::Reply));
+    let original = zone.id_for(Direction::Original);
+    let reply = zone.id_for(Direction::Reply);
     let at = wanted.hash(original, table);
     let mut found = wanted.search(table, at, rcu);
     if matches!(found, Search::Moved) {
@@ -252,7 +255,7 @@ fn search_next(wanted: Wanted<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>) -
 /// One that began with the same original tuple does not count: the two are one connection,
 /// of which two packets were on their way at once, and their clash is settled later.
 pub(crate) fn holder(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
-    let zone = conn.zone::<Zone>();
+    let zone = conn.zone();
     let wanted = Wanted {
         key: tuple.key(),
         zone,
@@ -260,10 +263,10 @@ pub(crate) fn holder(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Co
     };
     let found = wanted.find_reply(rcu);
     let holder = found.map(|(other, _)| other).filter(|other| {
-        let way = direction(Dir::Original);
+        let way = Direction::Original;
         !core::ptr::eq(&**other, conn)
-            && (other.tuple::<Tuple>(Dir::Original) != conn.tuple::<Tuple>(Dir::Original)
-                || other.zone::<Zone>().id_for(way) != zone.id_for(way))
+            && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
+                || other.zone().id_for(way) != zone.id_for(way))
     });
     if holder.is_some() {
         conn.net().count_one(Stat::Found);
@@ -276,7 +279,7 @@ pub(in crate::ct) fn find_tuple(
     net: &Net,
     tuple: &Tuple,
     rcu: Rcu<'_>,
-) -> Option<(ARef<Conn>, Dir)> {
+) -> Option<(ARef<Conn>, Direction)> {
     Wanted {
         key: tuple.key(),
         zone: Zone::DEFAULT,

@@ -6,24 +6,21 @@ use kernel::sync::atomic::Relaxed;
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            gre_keymap, //
-        },
+        entry::gre_keymap,
         expect, //
     },
     nf::{
-        entry::conn::{
-            Conn,
-            Dir, //
-        },
+        entry::conn::Conn,
         expect::gre_keymap::Control,
         kernel::rcu::RcuGuard, //
     },
-    proto::tuple::{
+    proto::types::{
+        direction::Direction,
         protocol,
-        L4Key,
-        Tuple, //
+        tuple::{
+            L4Key,
+            Tuple, //
+        }, //
     }, //
 };
 
@@ -41,10 +38,10 @@ pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
     gre_keymap::remove(control);
     let [server, concentrator] = control.call_ids();
     for (dir, src, dst) in [
-        (Dir::Original, server, concentrator),
-        (Dir::Reply, concentrator, server),
+        (Direction::Original, server, concentrator),
+        (Direction::Reply, concentrator, server),
     ] {
-        let way = entry::tuple(conn, dir);
+        let way = conn.tuple(dir);
         let key = L4Key { src, dst };
         end_call(
             conn,
@@ -54,7 +51,7 @@ pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
 }
 
 fn end_call(conn: &Conn, tuple: &Tuple) {
-    let (net, zone) = (conn.net(), entry::zone(conn));
+    let (net, zone) = (conn.net(), conn.zone());
     let rcu = RcuGuard::new();
     let wanted = Wanted {
         key: tuple.key(),

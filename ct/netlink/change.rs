@@ -10,17 +10,13 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            labels, //
-        },
+        entry::labels,
         helper, //
     },
     nf::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 Status,
                 StatusBit, //
             },
@@ -53,7 +49,8 @@ use crate::{
     },
     proto::{
         seqadj::Shift,
-        tcp::SeqNum, //
+        tcp::SeqNum,
+        types::direction::Direction, //
     }, //
 };
 
@@ -107,7 +104,7 @@ impl<'a> Helped<'a> {
                 _ => Err(EBUSY),
             };
         }
-        let original = entry::tuple(conn, Dir::Original);
+        let original = conn.tuple(Direction::Original);
         let wanted =
             helper::find(&self.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
         if conn.extensions().find::<Help>().is_none() {
@@ -207,7 +204,10 @@ impl Shifts {
         let Some(part) = conn.extensions().find::<SeqAdjust>() else {
             return;
         };
-        for (dir, wanted) in [Dir::Original, Dir::Reply].into_iter().zip(self.0) {
+        for (dir, wanted) in [Direction::Original, Direction::Reply]
+            .into_iter()
+            .zip(self.0)
+        {
             if let Some(wanted) = wanted {
                 part.change(conn, dir, |shift: &mut Shift| *shift = wanted);
                 conn.set(StatusBit::SeqAdjust);
@@ -350,7 +350,7 @@ impl<'a> Changes<'a> {
                 .map(|attribute| status(conn.status(), attribute))
                 .transpose()?,
             told: get(number::PROTOCOL_INFO)
-                .map(|attribute| Told::get(attribute, entry::protocol(conn)))
+                .map(|attribute| Told::get(attribute, conn.protocol()))
                 .transpose()?,
             mark: Mark::get(attributes)?,
             shifts: Shifts::get(attributes, parts.find::<SeqAdjust>().is_some())?,

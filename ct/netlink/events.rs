@@ -8,13 +8,9 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::entry,
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Dir, //
-            },
+            conn::Conn,
             ecache::Event,
             help::Help, //
         },
@@ -41,7 +37,7 @@ use crate::{
             rcu::Rcu, //
         }, //
     },
-    proto::tuple::Tuple, //
+    proto::types::direction::Direction, //
 };
 
 use super::{
@@ -83,7 +79,7 @@ impl Listener for Multicast {
             subsystem: CONNECTIONS,
             message,
             flags,
-            family: entry::tuple(conn, Dir::Original).l3num,
+            family: conn.tuple(Direction::Original).l3num,
             resource: 0,
         };
         group.tell(net, by, write::size(conn), &head, |message| {
@@ -113,7 +109,7 @@ impl Listener for Multicast {
             subsystem: EXPECTATIONS,
             message,
             flags,
-            family: seen.tuple::<Tuple>().l3num,
+            family: seen.tuple().l3num,
             resource: 0,
         };
         // Of expectations nobody is told a second time.

@@ -9,7 +9,6 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
         expect::{
             self,
             add, //
@@ -19,10 +18,7 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Dir, //
-            },
+            conn::Conn,
             help::{
                 Help,
                 Helper, //
@@ -74,13 +70,15 @@ use crate::{
         }, //
     },
     proto::{
-        direction::Direction,
         expect::Mask,
-        tuple::{
-            L4Key,
-            Tuple, //
-        },
-        zone::Zone, //
+        types::{
+            direction::Direction,
+            tuple::{
+                L4Key,
+                Tuple, //
+            },
+            zone::Zone, //
+        }, //
     }, //
 };
 
@@ -118,7 +116,7 @@ static NAT_POLICY: [Policy; expect_nat::PLACES] =
 
 /// A number that stays with it.
 fn id(expectation: &Expectation) -> [u8; 4] {
-    let key = expectation.tuple::<Tuple>().key();
+    let key = expectation.tuple().key();
     kernel_hook::number_of(&key, expectation.address()).to_ne_bytes()
 }
 
@@ -179,7 +177,7 @@ fn tell(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: Rcu<'_>) 
         subsystem: EXPECTATIONS,
         message: message::NEW,
         flags: Head::multi(peer),
-        family: seen.tuple::<Tuple>().l3num,
+        family: seen.tuple().l3num,
         resource: 0,
     };
     messages.add(&head, |message| put(seen, message, rcu))
@@ -288,7 +286,7 @@ impl Expectations {
     fn is_wanted(&self, seen: &Seen<'_>, net: &Net) -> bool {
         seen.is_in(net)
             && !seen.is_expired()
-            && (self.family == 0 || seen.tuple::<Tuple>().l3num == self.family)
+            && (self.family == 0 || seen.tuple().l3num == self.family)
             && self
                 .master
                 .as_ref()
@@ -404,7 +402,7 @@ pub(super) fn announce(
 
 fn family_of(conn: &Conn) -> u8 {
     // CAST: families are a byte.
-    entry::tuple(conn, Dir::Original).l3num as u8
+    conn.tuple(Direction::Original).l3num as u8
 }
 
 /// Adds an expectation of a connection. `EOPNOTSUPP`: the connection has no helper.
@@ -468,8 +466,8 @@ fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
     let before = read_tuple(before, family)?;
     Ok(Saved {
         dir: match dir.be32()? {
-            0 => Dir::Original,
-            _ => Dir::Reply,
+            0 => Direction::Original,
+            _ => Direction::Reply,
         },
         address: before.src,
         key: before.src_key,

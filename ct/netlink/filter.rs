@@ -5,16 +5,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::{
-        entry,
-        table::index::Scope, //
-    },
+    ct::table::index::Scope,
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Dir, //
-            },
+            conn::Conn,
             l4proto::{
                 Parts,
                 TupleAttribute, //
@@ -26,12 +20,10 @@ use crate::{
             Policy, //
         }, //
     },
-    proto::{
+    proto::types::{
         direction::Direction,
-        tuple::{
-            protocol,
-            Tuple, //
-        }, //
+        protocol,
+        tuple::Tuple, //
     }, //
 };
 
@@ -176,14 +168,14 @@ impl Filter {
 
     /// Whether it is about an entry.
     pub(super) fn matches(&self, conn: &Conn) -> bool {
-        let original = entry::tuple(conn, Dir::Original);
+        let original = conn.tuple(Direction::Original);
         let ends = |ends: &Option<Ends>, tuple: &Tuple| {
             ends.as_ref().is_none_or(|ends| ends.matches(tuple))
         };
         (self.family == 0 || u16::from(self.family) == original.l3num)
-            && self.zone.is_none_or(|id| entry::zone(conn).id == id)
+            && self.zone.is_none_or(|id| conn.zone().id == id)
             && ends(&self.original, &original)
-            && ends(&self.reply, &entry::tuple(conn, Dir::Reply))
+            && ends(&self.reply, &conn.tuple(Direction::Reply))
             && self.mark.matches(conn.mark())
             && self.status.matches(conn.status().bits())
     }

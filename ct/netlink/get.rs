@@ -30,10 +30,7 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Dir, //
-            },
+            conn::Conn,
             ecache::UNTOLD,
             index_lists::Place,
             l4proto::Parts, //
@@ -56,7 +53,7 @@ use crate::{
             work, //
         }, //
     },
-    proto::{
+    proto::types::{
         direction::Direction,
         tuple::Tuple,
         zone::Zone, //
@@ -122,7 +119,7 @@ fn tell(
         subsystem: CONNECTIONS,
         message: message::NEW,
         flags: flags | Head::multi(peer),
-        family: entry::tuple(conn, Dir::Original).l3num,
+        family: conn.tuple(Direction::Original).l3num,
         resource: 0,
     };
     let mut counted = Default::default();
@@ -229,7 +226,7 @@ struct Dying {
 impl Dump for Dying {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         let wanted = |conn: &Conn| {
-            let family = entry::tuple(conn, Dir::Original).l3num;
+            let family = conn.tuple(Direction::Original).l3num;
             core::ptr::eq(conn.net(), net) && (self.family == 0 || self.family == family)
         };
         let mut from = self.from;

@@ -61,11 +61,11 @@ use crate::{
         },
         packet::nat, //
     },
-    proto::{
+    proto::types::{
         direction::Direction,
         tuple::Tuple,
         zone::Zone, //
-    },
+    }, //
 };
 
 use super::{
@@ -308,7 +308,9 @@ fn need_helper(name: &Name, tuple: &Tuple) -> Result {
 }
 
 fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
-    let original = entry::tuple(fresh.conn(), crate::nf::entry::conn::Dir::Original);
+    let original = fresh
+        .conn()
+        .tuple(crate::proto::types::direction::Direction::Original);
     let helper =
         helper::find(&wanted.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
     let reference = helper.get().ok_or(ENOENT)?;

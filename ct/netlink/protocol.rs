@@ -6,7 +6,6 @@ use kernel::prelude::*;
 
 use crate::{
     ct::{
-        entry as ct_entry, //
         entry::l4proto::{
             Icmp,
             Icmpv6,
@@ -28,18 +27,18 @@ use crate::{
                 Request,
                 TupleForm,
                 PROTOCOL_PLACES, //
-            }, //
+            },
         },
         kernel::attr::{
             Attribute,
             Message,
             Policy, //
-        }, //
+        },
     },
-    proto::tuple::{
+    proto::types::{
         protocol,
-        Tuple, //
-    }, //
+        tuple::Tuple, //
+    },
 };
 
 use super::attributes::entry;
@@ -79,7 +78,7 @@ pub(super) fn put_tuple(tuple: &Tuple, message: &mut Message<'_>) -> Result {
     }
 }
 
-fn get<F: TupleForm<Tuple = Tuple>>(
+fn get<F: TupleForm>(
     attribute: Attribute<'_>,
     tuple: &mut Tuple,
     parts: Parts,
@@ -121,7 +120,7 @@ pub(super) fn size(protocol: u8) -> usize {
 
 /// Writes what an entry's tracker remembers.
 pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
-    match ct_entry::protocol(conn) {
+    match conn.protocol() {
         protocol::TCP => message.nest(entry::PROTOCOL_INFO, |message| {
             Tcp::put(conn, going, message)
         }),

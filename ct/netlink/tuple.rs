@@ -16,13 +16,12 @@ use crate::{
             Policy, //
         }, //
     },
-    proto::{
+    proto::types::{
         direction::Direction,
+        family::Family,
         tuple::{
             L4Key,
-            Tuple,
-            IPV4,
-            IPV6, //
+            Tuple, //
         },
         zone::Zone, //
     }, //
@@ -69,16 +68,16 @@ pub(super) const ADDRESSES_SIZE: usize = {
 
 /// Writes a tuple, without the nest that it stands in.
 pub(super) fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
-    message.nest(part::ADDRESSES, |message| match tuple.l3num {
-        IPV4 => {
+    message.nest(part::ADDRESSES, |message| match tuple.family() {
+        Some(Family::Ipv4) => {
             message.put(address::V4_SOURCE, &tuple.src_ipv4())?;
             message.put(address::V4_DESTINATION, &tuple.dst_ipv4())
         }
-        IPV6 => {
+        Some(Family::Ipv6) => {
             message.put(address::V6_SOURCE, &tuple.src)?;
             message.put(address::V6_DESTINATION, &tuple.dst)
         }
-        _ => Ok(()),
+        None => Ok(()),
     })?;
     message.nest(part::TRANSPORT, |message| {
         message.put_u8(transport::PROTOCOL, tuple.protonum)?;
@@ -99,9 +98,9 @@ pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
     }
 }
 
-fn address(attribute: Option<Attribute<'_>>, family: u16) -> Result<[u8; 16]> {
+fn address(attribute: Option<Attribute<'_>>, family: Option<Family>) -> Result<[u8; 16]> {
     let attribute = attribute.ok_or(EINVAL)?;
-    if family == IPV6 {
+    if family == Some(Family::Ipv6) {
         return attribute.octets();
     }
     let [a, b, c, d] = attribute.octets()?;
@@ -111,16 +110,16 @@ fn address(attribute: Option<Attribute<'_>>, family: u16) -> Result<[u8; 16]> {
 fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
     let nest = attribute.nest(&ADDRESS_POLICY)?;
     let attributes = nest.attributes();
-    let (source, destination) = if tuple.l3num == IPV4 {
+    let (source, destination) = if tuple.has_family(Family::Ipv4) {
         (address::V4_SOURCE, address::V4_DESTINATION)
     } else {
         (address::V6_SOURCE, address::V6_DESTINATION)
     };
     if parts.any(Parts::SOURCE) {
-        tuple.src = address(attributes.get(source), tuple.l3num)?;
+        tuple.src = address(attributes.get(source), tuple.family())?;
     }
     if parts.any(Parts::DESTINATION) {
-        tuple.dst = address(attributes.get(destination), tuple.l3num)?;
+        tuple.dst = address(attributes.get(destination), tuple.family())?;
     }
     Ok(())
 }
@@ -138,11 +137,9 @@ pub(super) fn get(
 ) -> Result<Tuple> {
     let nest = attribute.nest(&POLICY)?;
     let attributes = nest.attributes();
-    let family = u16::from(family);
-    if family != IPV4 && family != IPV6 {
-        return Err(EOPNOTSUPP);
-    }
-    let mut tuple = Tuple::new(family, [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
+    let family = Family::from_number(family.into()).ok_or(EOPNOTSUPP)?;
+    let mut tuple =
+        Tuple::new(family.to_u16(), [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
 
     if parts.any(Parts::SOURCE) || parts.any(Parts::DESTINATION) {
         let addresses = attributes.get(part::ADDRESSES).ok_or(EINVAL)?;

@@ -9,7 +9,6 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
         helper as ct_helper,
         packet::kernel_hook::RustCt, //
     },
@@ -17,7 +16,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             ecache::EventCache,
@@ -43,7 +41,10 @@ use crate::{
     },
     proto::{
         seqadj::Shift,
-        zone::Zone, //
+        types::{
+            direction::Direction,
+            zone::Zone, //
+        }, //
     }, //
 };
 
@@ -72,7 +73,10 @@ impl Counted {
         let Some(part) = conn.extensions().find::<Counters>() else {
             return;
         };
-        for (dir, counted) in [Dir::Original, Dir::Reply].into_iter().zip(self.0) {
+        for (dir, counted) in [Direction::Original, Direction::Reply]
+            .into_iter()
+            .zip(self.0)
+        {
             if let Some((packets, bytes)) = counted {
                 part.take_off(dir, packets, bytes);
             }
@@ -118,13 +122,13 @@ impl<'c, 'm> Writer<'c, 'm> {
     /// Both tuples, and the zone: in the tuple of the direction that it is for, or by itself.
     pub(super) fn ends(&mut self) -> Result {
         let conn = self.conn;
-        let zone = entry::zone(conn);
+        let zone = conn.zone();
         for (place, dir, bit) in [
-            (number::ORIGINAL, Dir::Original, Zone::ORIGINAL),
-            (number::REPLY, Dir::Reply, Zone::REPLY),
+            (number::ORIGINAL, Direction::Original, Zone::ORIGINAL),
+            (number::REPLY, Direction::Reply, Zone::REPLY),
         ] {
             self.message.nest(place, |message| {
-                tuple::put(&entry::tuple(conn, dir), message)?;
+                tuple::put(&conn.tuple(dir), message)?;
                 put_zone(message, part::ZONE, zone, bit)
             })?;
         }
@@ -208,7 +212,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         }
         match self.conn.master() {
             Some(master) => {
-                let original = entry::tuple(master, Dir::Original);
+                let original = master.tuple(Direction::Original);
                 tuple::put_nest(number::MASTER, &original, self.message)
             }
             None => Ok(()),
@@ -221,8 +225,8 @@ impl<'c, 'm> Writer<'c, 'm> {
             return Ok(counted);
         };
         let ways = [
-            (number::COUNTERS_ORIGINAL, Dir::Original),
-            (number::COUNTERS_REPLY, Dir::Reply),
+            (number::COUNTERS_ORIGINAL, Direction::Original),
+            (number::COUNTERS_REPLY, Direction::Reply),
         ];
         for ((place, dir), counted) in ways.into_iter().zip(&mut counted.0) {
             let (packets, bytes) = part.read(dir);
@@ -289,8 +293,8 @@ impl<'c, 'm> Writer<'c, 'm> {
             return Ok(());
         }
         for (place, dir) in [
-            (number::SHIFT_ORIGINAL, Dir::Original),
-            (number::SHIFT_REPLY, Dir::Reply),
+            (number::SHIFT_ORIGINAL, Direction::Original),
+            (number::SHIFT_REPLY, Direction::Reply),
         ] {
             let mut now = Shift::default();
             part.change(conn, dir, |shift: &mut Shift| now = *shift);
@@ -364,7 +368,7 @@ pub(super) fn size(conn: &Conn) -> usize {
         // The reason.
         + size_of_attribute(1);
     FIXED
-        .wrapping_add(protocol::size(entry::protocol(conn)))
+        .wrapping_add(protocol::size(conn.protocol()))
         .wrapping_add(security_size(conn))
 }
 

@@ -9,7 +9,6 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
         life::{
             create,
             lookup::{
@@ -24,7 +23,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             ecache::{
@@ -41,7 +39,6 @@ use crate::{
         },
         packet::{
             hook::{
-                Family,
                 HookState,
                 Verdict, //
             },
@@ -52,11 +49,11 @@ use crate::{
             }, //
         }, //
     },
-    proto::{
-        tuple::{
-            protocol,
-            Key, //
-        },
+    proto::types::{
+        direction::Direction,
+        family::Family,
+        protocol,
+        tuple::Key,
         zone::Zone, //
     }, //
 };
@@ -182,7 +179,7 @@ fn any(
 ) -> Verdict {
     let net = state.net();
     let zone = match template {
-        Some(template) => entry::zone(template).for_mark(skb.mark()),
+        Some(template) => template.zone().for_mark(skb.mark()),
         None => Zone::DEFAULT,
     };
     if matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6) {
@@ -262,10 +259,10 @@ fn note_reply(conn: &Conn) {
 
 /// What a packet is to the entry that was found for it.
 #[inline(always)]
-fn relation(conn: &Conn, dir: Dir) -> CtInfo {
+fn relation(conn: &Conn, dir: Direction) -> CtInfo {
     match dir {
-        Dir::Reply => CtInfo::EstablishedReply,
-        Dir::Original => {
+        Direction::Reply => CtInfo::EstablishedReply,
+        Direction::Original => {
             let status = conn.status();
             if status.has(StatusBit::SeenReply) {
                 CtInfo::Established

@@ -6,10 +6,7 @@ use kernel::sync::aref::ARef;
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            seqadj, //
-        },
+        entry::seqadj,
         helper,
         life::confirm, //
     },
@@ -17,7 +14,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             help::Helper, //
@@ -27,10 +23,7 @@ use crate::{
             rcu::Rcu, //
         },
         packet::{
-            hook::{
-                Family,
-                Verdict, //
-            },
+            hook::Verdict,
             skb::{
                 CtInfo,
                 Skb,
@@ -38,9 +31,9 @@ use crate::{
             }, //
         }, //
     },
-    proto::tuple::{
-        IPV4,
-        IPV6, //
+    proto::types::{
+        direction::Direction,
+        family::Family, //
     }, //
 };
 
@@ -75,11 +68,7 @@ impl Helped {
         if info == CtInfo::RelatedReply {
             return None;
         }
-        let family = match entry::tuple(&conn, Dir::Original).l3num {
-            IPV4 => Family::Ipv4,
-            IPV6 => Family::Ipv6,
-            _ => return None,
-        };
+        let family = conn.tuple(Direction::Original).family()?;
         let transport = Packet::parse(skb, family, skb.network_offset()?)?.transport;
         let shifted = conn.has(StatusBit::SeqAdjust) && !skb.is_loopback();
         Some(Self {

@@ -13,7 +13,6 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
         life::{
             adopt,
             confirm, //
@@ -25,7 +24,6 @@ use crate::{
         }, //
     },
     nf::{
-        entry::conn::Dir,
         kernel::{
             mutex,
             net::Net,
@@ -39,7 +37,6 @@ use crate::{
             hook::{
                 self,
                 hook,
-                Family,
                 Hook,
                 HookState,
                 Hooks,
@@ -55,10 +52,10 @@ use crate::{
     },
     proto::{
         tcp,
-        tuple::{
-            protocol,
-            IPV4,
-            IPV6, //
+        types::{
+            direction::Direction,
+            family::Family,
+            protocol, //
         }, //
     }, //
 };
@@ -299,13 +296,9 @@ fn forget_windows(net: &Net, family: Family) {
     if net.state::<NetState>().entries() == 0 {
         return;
     }
-    let l3num = match family {
-        Family::Ipv4 => IPV4,
-        Family::Ipv6 => IPV6,
-    };
     index::for_each(net, Scope::Namespace, |conn| {
-        let tuple = entry::tuple(conn, Dir::Original);
-        if tuple.l3num == l3num && tuple.protonum == protocol::TCP {
+        let tuple = conn.tuple(Direction::Original);
+        if tuple.has_family(family) && tuple.protonum == protocol::TCP {
             conn.with_proto(|track: &mut tcp::Track| {
                 if track.state() == tcp::State::Established {
                     track.forget_windows();

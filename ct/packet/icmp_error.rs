@@ -4,16 +4,11 @@
 //! as RELATED, and never begin one.
 
 use crate::{
-    ct::{
-        entry,
-        life::lookup::Wanted, //
-    },
+    ct::life::lookup::Wanted,
     nf::{
-        entry::conn::Dir,
         kernel::rcu::Rcu,
         packet::{
             hook::{
-                Family,
                 HookState,
                 Point, //
             },
@@ -25,13 +20,17 @@ use crate::{
     },
     proto::{
         step::Reason,
-        tuple::protocol,
+        types::{
+            direction::Direction,
+            family::Family,
+            protocol,
+            zone::Zone, //
+        },
         wire::{
             self,
             icmp,
             icmpv6, //
-        },
-        zone::Zone, //
+        }, //
     }, //
 };
 
@@ -182,15 +181,15 @@ fn attach(
     let (Some((conn, dir)), _) = wanted.find(rcu) else {
         return false;
     };
-    if Some(entry::tuple(&conn, dir).dst) != packet.destination(skb) {
+    if Some(conn.tuple(dir).dst) != packet.destination(skb) {
         log_invalid(skb, state, packet.protocol, Reason::QuotedDestination);
         return false;
     }
     skb.attach(
         conn,
         match dir {
-            Dir::Original => CtInfo::Related,
-            Dir::Reply => CtInfo::RelatedReply,
+            Direction::Original => CtInfo::Related,
+            Direction::Reply => CtInfo::RelatedReply,
         },
     );
     true

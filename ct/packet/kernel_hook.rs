@@ -21,10 +21,7 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Dir, //
-            },
+            conn::Conn,
             ecache::{
                 self,
                 Event, //
@@ -37,10 +34,7 @@ use crate::{
             rcu::Rcu, //
         },
         packet::{
-            hook::{
-                Family,
-                Verdict, //
-            },
+            hook::Verdict,
             skb::{
                 CtInfo,
                 Skb,
@@ -52,10 +46,14 @@ use crate::{
     proto::{
         hash::tuple_hash,
         tcp,
-        tuple::{
+        types::{
+            direction::Direction,
+            family::Family,
             protocol,
-            Key,
-            Tuple, //
+            tuple::{
+                Key,
+                Tuple, //
+            }, //
         }, //
     }, //
 };
@@ -72,8 +70,6 @@ static ID_SEED: Atomic<u32> = Atomic::new(0);
 pub(crate) struct RustCt;
 
 impl Tracker for RustCt {
-    type Tuple = Tuple;
-
     fn update(_net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         // Only a helper in user space leaves work for this moment.
         help::resume(skb, rcu)
@@ -85,29 +81,29 @@ impl Tracker for RustCt {
 
     fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Tuple> {
         if let Tracked::Yes(conn, info) = skb.tracked() {
-            return Some(entry::tuple(conn, info.dir()));
+            return Some(conn.tuple(info.dir()));
         }
         // A queueing discipline sees packets that were never attached, or no longer are.
         let packet = Packet::parse(skb, Family::Ipv4, skb.network_offset()?)?;
         let net = skb.device_net()?;
         let tuple = packet.tuple(skb, net, rcu)?;
         let (conn, dir) = lookup::find_tuple(net, &tuple, rcu)?;
-        Some(entry::tuple(&conn, dir.opposite()))
+        Some(conn.tuple(dir.opposite()))
     }
 
     fn attach(new: &mut Skb, old: &Skb) {
         // The answer goes the other way than the packet that it answers.
         if let Tracked::Yes(conn, info) = old.tracked() {
             let info = match info.dir() {
-                Dir::Original => CtInfo::RelatedReply,
-                Dir::Reply => CtInfo::Related,
+                Direction::Original => CtInfo::RelatedReply,
+                Direction::Reply => CtInfo::Related,
             };
             new.attach(ARef::from(conn), info);
         }
     }
 
     fn set_closing(conn: &Conn) {
-        if entry::protocol(conn) != protocol::TCP || !conn.is_confirmed() {
+        if conn.protocol() != protocol::TCP || !conn.is_confirmed() {
             return;
         }
         if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
@@ -122,7 +118,7 @@ impl Tracker for RustCt {
     }
 
     fn id(conn: &Conn) -> u32 {
-        number_of(&entry::tuple(conn, Dir::Original).key(), conn.address())
+        number_of(&conn.tuple(Direction::Original).key(), conn.address())
     }
 }
 

@@ -3,25 +3,22 @@
 //! Where a redirected connection wanted to go, for the program that it was redirected to.
 
 use crate::{
-    ct::{
-        entry,
-        life::lookup, //
-    },
+    ct::life::lookup,
     nf::{
-        entry::conn::Dir,
         kernel::{
             endpoint::Endpoint,
             net::Net,
             rcu::RcuGuard, //
         },
-        packet::{
-            hook::Family,
-            original_dst::Origin, //
-        }, //
+        packet::original_dst::Origin, //
     },
-    proto::tuple::{
-        L4Key,
-        Tuple, //
+    proto::types::{
+        direction::Direction,
+        family::Family,
+        tuple::{
+            L4Key,
+            Tuple, //
+        }, //
     }, //
 };
 
@@ -49,7 +46,7 @@ impl Origin for KnownFromTable {
         };
         let section = RcuGuard::new();
         let (conn, _) = lookup::find_tuple(net, &tuple, section.token())?;
-        let original = entry::tuple(&conn, Dir::Original);
+        let original = conn.tuple(Direction::Original);
         Some(Endpoint {
             address: original.dst,
             port: original.dst_key,

@@ -9,17 +9,17 @@ use crate::{
             net::Net,
             rcu::Rcu, //
         },
-        packet::{
-            hook::Family,
-            skb::Skb, //
-        }, //
+        packet::skb::Skb, //
     },
     proto::{
-        tuple::{
+        types::{
+            family::Family,
             protocol,
-            Key,
-            L4Key,
-            Tuple, //
+            tuple::{
+                Key,
+                L4Key,
+                Tuple, //
+            }, //
         },
         wire::{
             gre,

@@ -10,7 +10,6 @@ use crate::{
     ct::{
         entry::{
             self,
-            direction,
             seqadj,
             timeout, //
         },
@@ -36,7 +35,6 @@ use crate::{
         },
         packet::{
             hook::{
-                Family,
                 HookState,
                 Point, //
             },
@@ -48,7 +46,6 @@ use crate::{
         }, //
     },
     proto::{
-        direction::Direction,
         generic,
         gre,
         icmp,
@@ -61,11 +58,10 @@ use crate::{
         },
         tcp,
         time::Jiffies32,
-        tuple::{
+        types::{
+            direction::Direction,
             protocol,
-            Tuple,
-            IPV4,
-            IPV6, //
+            tuple::Tuple, //
         },
         udp,
         wire, //
@@ -187,14 +183,11 @@ impl Passage<'_> {
     }
 
     fn l3(&self) -> u16 {
-        match self.packet.family {
-            Family::Ipv4 => IPV4,
-            Family::Ipv6 => IPV6,
-        }
+        self.packet.family.to_u16()
     }
 
     fn original(&self, conn: &Conn) -> Tuple {
-        entry::tuple(conn, crate::nf::entry::conn::Dir::Original)
+        conn.tuple(Direction::Original)
     }
 
     /// Whether the transport checksum is to be verified, and is wrong.
@@ -256,7 +249,7 @@ impl Passage<'_> {
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let max_retrans = net.tcp_max_retrans();
-        let way = direction(self.info.dir());
+        let way = self.info.dir();
         conn.with_proto(|track: &mut tcp::Track| {
             short_cut(track, &segment, way, timeouts, max_retrans)
         })
@@ -372,7 +365,7 @@ impl Passage<'_> {
                     return Step::invalid(reason);
                 }
             }
-            let way = direction(self.info.dir());
+            let way = self.info.dir();
             tcp::packet(track, &segment, way, &status, &policy, now)
         })
     }
@@ -461,7 +454,7 @@ impl Passage<'_> {
                     return Step::invalid(reason);
                 }
             }
-            let direction = direction(self.info.dir());
+            let direction = self.info.dir();
             sctp::packet(track, &packet, direction, &status, timeouts)
         })
     }

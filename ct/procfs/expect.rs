@@ -31,7 +31,7 @@ use crate::{
             time::HZ, //
         }, //
     },
-    proto::tuple::Tuple, //
+    proto::types::tuple::Tuple, //
 };
 
 use super::line::write_tuple;

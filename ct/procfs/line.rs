@@ -40,7 +40,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 Status,
                 StatusBit, //
             },
@@ -53,12 +52,11 @@ use crate::{
         },
         packet::tracker::Tracker, //
     },
-    proto::{
-        tuple::{
-            self,
-            protocol,
-            Tuple, //
-        },
+    proto::types::{
+        direction::Direction,
+        family::Family,
+        protocol,
+        tuple::Tuple,
         zone::Zone, //
     }, //
 };
@@ -106,8 +104,8 @@ impl<'a> Line<'a> {
         Self {
             conn,
             status: conn.status(),
-            original: entry::tuple(conn, Dir::Original),
-            zone: entry::zone(conn),
+            original: conn.tuple(Direction::Original),
+            zone: conn.zone(),
             left: (conn.remaining() / time::HZ).into(),
         }
     }
@@ -126,10 +124,10 @@ impl<'a> Line<'a> {
     }
 
     fn classic(&self, out: &mut Out<'_>) {
-        let family = match self.original.l3num {
-            tuple::IPV4 => "ipv4",
-            tuple::IPV6 => "ipv6",
-            _ => "unknown",
+        let family = match self.original.family() {
+            Some(Family::Ipv4) => "ipv4",
+            Some(Family::Ipv6) => "ipv6",
+            None => "unknown",
         };
         out.padded(family, 8);
         field(out, " ", self.original.l3num);
@@ -150,11 +148,11 @@ impl<'a> Line<'a> {
             _ => {}
         }
 
-        self.direction(Dir::Original, out);
+        self.direction(Direction::Original, out);
         if !self.status.has(StatusBit::SeenReply) {
             out.text("[UNREPLIED] ");
         }
-        self.direction(Dir::Reply, out);
+        self.direction(Direction::Reply, out);
 
         if self.status.has(StatusBit::HwOffload) {
             out.text("[HW_OFFLOAD] ");
@@ -176,11 +174,11 @@ impl<'a> Line<'a> {
     }
 
     /// One of the tuples, and what goes with it.
-    fn direction(&self, dir: Dir, out: &mut Out<'_>) {
-        write_tuple(&entry::tuple(self.conn, dir), out);
+    fn direction(&self, dir: Direction, out: &mut Out<'_>) {
+        write_tuple(&self.conn.tuple(dir), out);
         match dir {
-            Dir::Original => self.zone(out, Zone::ORIGINAL, "zone-orig="),
-            Dir::Reply => self.zone(out, Zone::REPLY, "zone-reply="),
+            Direction::Original => self.zone(out, Zone::ORIGINAL, "zone-orig="),
+            Direction::Reply => self.zone(out, Zone::REPLY, "zone-reply="),
         }
         if let Some((packets, bytes)) = entry::counted(self.conn, dir) {
             field_then_blank(out, "packets=", packets);
@@ -260,22 +258,22 @@ fn field_then_blank(out: &mut Out<'_>, name: &str, number: impl Into<u64>) {
 
 /// Addresses and what the protocol has in the place of ports.
 pub(super) fn write_tuple(tuple: &Tuple, out: &mut Out<'_>) {
-    match tuple.l3num {
-        tuple::IPV4 => {
+    match tuple.family() {
+        Some(Family::Ipv4) => {
             out.text("src=");
             out.ipv4(&tuple.src_ipv4());
             out.text(" dst=");
             out.ipv4(&tuple.dst_ipv4());
             out.text(" ");
         }
-        tuple::IPV6 => {
+        Some(Family::Ipv6) => {
             out.text("src=");
             out.ipv6(&tuple.src);
             out.text(" dst=");
             out.ipv6(&tuple.dst);
             out.text(" ");
         }
-        _ => {}
+        None => {}
     }
     match tuple.protonum {
         protocol::TCP | protocol::UDP | protocol::SCTP => {

@@ -29,18 +29,14 @@ use kernel::{
 };
 
 use crate::{
-    ct::{
-        entry,
-        netns::{
-            NetState,
-            ZONE_CLASSES, //
-        }, //
+    ct::netns::{
+        NetState,
+        ZONE_CLASSES, //
     },
     nf::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             index_lists::{
@@ -66,7 +62,8 @@ use crate::{
             },
             work, //
         }, //
-    }, //
+    },
+    proto::types::direction::Direction, //
 };
 
 static LISTS: RcuArc<Lists> = RcuArc::empty();
@@ -121,8 +118,8 @@ fn halves(address: [u8; 16]) -> Address {
 
 /// Where an entry's packets come from and go to, in one direction.
 #[inline]
-fn ends(conn: &Conn, dir: Dir) -> [Address; 2] {
-    let tuple = entry::tuple(conn, dir);
+fn ends(conn: &Conn, dir: Direction) -> [Address; 2] {
+    let tuple = conn.tuple(dir);
     [halves(tuple.src), halves(tuple.dst)]
 }
 
@@ -132,8 +129,8 @@ fn translation(conn: &Conn) -> Option<Key> {
     if conn.has(StatusBit::Mirrored) {
         return None;
     }
-    let [source, destination] = ends(conn, Dir::Original);
-    let [reply_source, reply_destination] = ends(conn, Dir::Reply);
+    let [source, destination] = ends(conn, Direction::Original);
+    let [reply_source, reply_destination] = ends(conn, Direction::Reply);
     match (reply_destination != source, reply_source != destination) {
         (false, false) => None,
         (true, false) => Some(Key::ReplyDestination(reply_destination)),
@@ -167,7 +164,7 @@ impl Key {
 
     /// Whether an entry of the namespace belongs to it.
     fn has(&self, conn: &Conn) -> bool {
-        let ends = || ends(conn, Dir::Original);
+        let ends = || ends(conn, Direction::Original);
         match *self {
             Self::Class(class) => class_of(conn) == class,
             Self::Source(address) => matches!(ends(), [source, _] if source == address),
@@ -219,7 +216,7 @@ impl Mixer {
 
 #[inline]
 fn class_of(conn: &Conn) -> u32 {
-    u32::from(entry::zone(conn).id) & (ZONE_CLASSES - 1)
+    u32::from(conn.zone().id) & (ZONE_CLASSES - 1)
 }
 
 /// The lists that an entry is on, of a piece.
@@ -235,7 +232,7 @@ fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
             translated: None,
         };
     }
-    let [source, destination] = ends(conn, Dir::Original);
+    let [source, destination] = ends(conn, Direction::Original);
     Memberships {
         zone,
         ends: Some([on(Key::Source(source)), on(Key::Destination(destination))]),

@@ -46,13 +46,11 @@ use kernel::{
 };
 
 use crate::{
-    ct::entry::direction,
     nf::{
         entry::{
             chain::ChainArray,
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             pair::{
@@ -75,8 +73,10 @@ use crate::{
             reciprocal_scale,
             tuple_hash, //
         },
-        tuple::Key,
-        zone::Zone, //
+        types::{
+            direction::Direction,
+            tuple::Key, //
+        }, //
     }, //
 };
 
@@ -202,8 +202,8 @@ impl TupleHash {
 
 /// The hash of one of an entry's tuples.
 #[inline]
-pub(super) fn hash_of(conn: &Conn, dir: Dir, seed: u32) -> u32 {
-    let zone_id = conn.zone::<Zone>().id_for(direction(dir));
+pub(super) fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
+    let zone_id = conn.zone().id_for(dir);
     tuple_hash(
         &Key::from_words(conn.tuple_words(dir)),
         zone_id,
@@ -243,13 +243,16 @@ fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<
     }
     let original = match original {
         Some(known) if known.seed == seed => known.hash,
-        _ => hash_of(conn, Dir::Original, seed),
+        _ => hash_of(conn, Direction::Original, seed),
     };
     let at = |hash| (table, table.bucket(hash));
     if conn.has(StatusBit::Mirrored) {
         return Some((None, at(original)));
     }
-    Some((Some(at(original)), at(hash_of(conn, Dir::Reply, seed))))
+    Some((
+        Some(at(original)),
+        at(hash_of(conn, Direction::Reply, seed)),
+    ))
 }
 
 /// [`places`] during a resize.
@@ -257,11 +260,11 @@ fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<
 #[inline(never)]
 fn places_meanwhile<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<Places<'r>> {
     let place_of = |dir| place(|seed| hash_of(conn, dir, seed), rcu);
-    let reply = place_of(Dir::Reply)?;
+    let reply = place_of(Direction::Reply)?;
     if conn.has(StatusBit::Mirrored) {
         return Some((None, reply));
     }
-    Some((Some(place_of(Dir::Original)?), reply))
+    Some((Some(place_of(Direction::Original)?), reply))
 }
 
 /// Locks the buckets of an entry, wherever they are.
@@ -298,15 +301,15 @@ pub(super) fn lock_pair<'a>(
 pub(super) fn rival<'l>(
     pair: &'l LockedPair<'_>,
     conn: &Conn,
-    dir: Option<Dir>,
+    dir: Option<Direction>,
 ) -> (Option<&'l Conn>, u32) {
     let mut length = 0;
-    for (other, other_dir) in pair.chain(dir.unwrap_or(Dir::Reply)).entries() {
+    for (other, other_dir) in pair.chain(dir.unwrap_or(Direction::Reply)).entries() {
         let is_rival = match dir {
             Some(dir) => has_tuple(other, other_dir, conn, dir),
             None => {
-                has_tuple_of(other, other_dir, conn, Dir::Reply)
-                    || has_tuple_of(other, other_dir, conn, Dir::Original)
+                has_tuple_of(other, other_dir, conn, Direction::Reply)
+                    || has_tuple_of(other, other_dir, conn, Direction::Original)
             }
         };
         if is_rival {
@@ -320,7 +323,7 @@ pub(super) fn rival<'l>(
 /// Whether the tuple by which `other` stands there, or the mirror image for which it stands, too, is
 /// the tuple `dir` of `conn`.
 #[inline]
-fn has_tuple(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
+fn has_tuple(other: &Conn, other_dir: Direction, conn: &Conn, dir: Direction) -> bool {
     let status = other.status();
     let stands_for_both = status.has(StatusBit::Mirrored) && !status.has(StatusBit::NatClash);
     has_tuple_of(other, other_dir, conn, dir)
@@ -330,9 +333,9 @@ fn has_tuple(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
 /// Whether the tuple `other_dir` of `other` is the tuple `dir` of `conn`, for a lookup: by the zone
 /// id of the way that it has there.
 #[inline]
-fn has_tuple_of(other: &Conn, other_dir: Dir, conn: &Conn, dir: Dir) -> bool {
+fn has_tuple_of(other: &Conn, other_dir: Direction, conn: &Conn, dir: Direction) -> bool {
     let key = |conn: &Conn, dir| Key::from_words(conn.tuple_words(dir));
-    let id = |conn: &Conn| conn.zone::<Zone>().id_for(direction(other_dir));
+    let id = |conn: &Conn| conn.zone().id_for(other_dir);
     let wanted = key(conn, dir);
     wanted.may_have(|index| other.tuple_word(other_dir, index))
         && wanted == key(other, other_dir)

@@ -24,23 +24,14 @@ use kernel::{
 };
 
 use crate::{
-    ct::{
-        entry::{
-            self,
-            direction, //
-        },
-        table, //
-    },
+    ct::table,
     nf::{
         entry::{
             chain::{
                 ChainArray,
                 LockedChain, //
             },
-            conn::{
-                Conn,
-                Dir, //
-            }, //
+            conn::Conn, //
         },
         kernel::{
             lock::BhDisabled,
@@ -53,8 +44,11 @@ use crate::{
     },
     proto::{
         hash::reciprocal_scale,
-        tuple::Tuple,
-        zone::Zone, //
+        types::{
+            direction::Direction,
+            tuple::Tuple,
+            zone::Zone, //
+        }, //
     }, //
 };
 
@@ -89,7 +83,7 @@ impl Drop for Owner {
 
 /// The hash of the reply tuple that an entry has.
 fn hash_of(conn: &Conn) -> u32 {
-    table::hash_of(conn, Dir::Reply, SEED.load(Relaxed))
+    table::hash_of(conn, Direction::Reply, SEED.load(Relaxed))
 }
 
 #[inline]
@@ -104,16 +98,16 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'
 /// An entry with the same original tuple is no other: the two are one connection, of which two
 /// packets were on their way at once, and their clash is settled later.
 pub(crate) fn claim(conn: &Conn, rcu: Rcu<'_>) -> bool {
-    let (reply, zone) = (entry::tuple(conn, Dir::Reply), entry::zone(conn));
-    let id = |zone: Zone, dir| zone.id_for(direction(dir));
+    let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
+    let id = |zone: Zone, dir| zone.id_for(dir);
     let is_rival = |other: &Conn| {
-        let others: Tuple = entry::tuple(other, Dir::Reply);
-        let their_zone = entry::zone(other);
+        let others: Tuple = other.tuple(Direction::Reply);
+        let their_zone = other.zone();
         others.key() == reply.key()
-            && id(their_zone, Dir::Reply) == id(zone, Dir::Reply)
+            && id(their_zone, Direction::Reply) == id(zone, Direction::Reply)
             && core::ptr::eq(other.net(), conn.net())
-            && (entry::tuple(other, Dir::Original) != entry::tuple(conn, Dir::Original)
-                || id(their_zone, Dir::Original) != id(zone, Dir::Original))
+            && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
+                || id(their_zone, Direction::Original) != id(zone, Direction::Original))
     };
     let (hash, bh) = (hash_of(conn), BhDisabled::new());
     let Some(mut chain) = lock(hash, &bh, rcu) else {

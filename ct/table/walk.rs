@@ -18,7 +18,6 @@ use crate::{
         entry::{
             conn::{
                 Conn,
-                Dir,
                 StatusBit, //
             },
             stale::{
@@ -36,7 +35,8 @@ use crate::{
             },
             work, //
         }, //
-    }, //
+    },
+    proto::types::direction::Direction, //
 };
 
 use super::{
@@ -167,7 +167,7 @@ pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
             let rcu = RcuGuard::new();
             visit(spot, rcu.token(), |stale| {
                 // The reply tuple of every entry is in the table, see `confirm`.
-                if stale.dir() != Dir::Reply {
+                if stale.dir() != Direction::Reply {
                     return;
                 }
                 let same = |stale: &Stale<'_>| stale.status().has(StatusBit::Confirmed);
@@ -217,7 +217,7 @@ type Key = (u64, usize);
 impl Reach {
     /// The place of an entry.
     fn key(&self, conn: &Conn) -> Key {
-        let hash = table::hash_of(conn, Dir::Reply, self.seed);
+        let hash = table::hash_of(conn, Direction::Reply, self.seed);
         (hash.into(), conn.address())
     }
 
@@ -273,7 +273,7 @@ impl Listing {
         let mut best: Option<(Key, ARef<Conn>)> = None;
         let mut walk = cell.table.chains.walk(cell.bucket, rcu.token());
         for stale in &mut walk {
-            if stale.dir() != Dir::Reply || !stale.is_in(net) {
+            if stale.dir() != Direction::Reply || !stale.is_in(net) {
                 continue;
             }
             let Get::Hit(conn) = stale.get_if(|stale| stale.is_in(net)) else {

@@ -44,7 +44,6 @@ use crate::{
         },
         packet::{
             hook::{
-                Family,
                 HookState,
                 Verdict, //
             },
@@ -56,9 +55,12 @@ use crate::{
             }, //
         }, //
     },
-    proto::nat::{
-        range::Range,
-        Manip, //
+    proto::{
+        nat::{
+            range::Range,
+            Manip, //
+        },
+        types::family::Family, //
     }, //
 };
 

@@ -18,14 +18,14 @@ use crate::{
         kernel::rcu::Rcu,
         packet::{
             device::Device,
-            hook::{
-                Family,
-                Verdict, //
-            },
+            hook::Verdict,
             skb::Skb, //
         }, //
     },
-    proto::nat::range::Range, //
+    proto::{
+        nat::range::Range,
+        types::family::Family, //
+    }, //
 };
 
 use super::{

@@ -16,16 +16,16 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::rcu::Rcu, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::rcu::Rcu, //
+    },
+    proto::types::direction::Direction, //
 };
 
 use super::{
-    conn::{
-        Conn,
-        Dir, //
-    },
+    conn::Conn,
     object::{
         self,
         Far,
@@ -193,7 +193,7 @@ impl SourceTable {
                 }
             };
             // SAFETY: As above.
-            Some(unsafe { Stale::new(conn, Dir::Original, rcu) })
+            Some(unsafe { Stale::new(conn, Direction::Original, rcu) })
         })
     }
 }

@@ -33,23 +33,23 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        lock::{
-            BhDisabled,
-            BucketGuard,
-            BucketLock, //
-        },
-        rcu::Rcu, //
-    }, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            lock::{
+                BhDisabled,
+                BucketGuard,
+                BucketLock, //
+            },
+            rcu::Rcu, //
+        }, //
+    },
+    proto::types::direction::Direction, //
 };
 
 use super::{
-    conn::{
-        Conn,
-        Dir, //
-    },
+    conn::Conn,
     object::{
         self,
         Words, //
@@ -245,7 +245,7 @@ const fn is_end(word: usize) -> bool {
 ///
 /// `object` is the address of one, valid for `'a`.
 #[inline]
-unsafe fn next<'a>(object: usize, dir: Dir) -> &'a Atomic<usize> {
+unsafe fn next<'a>(object: usize, dir: Direction) -> &'a Atomic<usize> {
     let node = object.wrapping_add(object::node(dir));
     // SAFETY: The word is in bounds, and accessed atomically by all.
     unsafe { Atomic::from_ptr(core::ptr::with_exposed_provenance_mut(node)) }
@@ -287,7 +287,7 @@ impl Head<'_> {
     ///
     /// Nobody else changes the chain; the tuple is one of an entry, and on no chain.
     #[inline(always)]
-    unsafe fn push(self, home: usize, words: Words, object: usize, dir: Dir) {
+    unsafe fn push(self, home: usize, words: Words, object: usize, dir: Direction) {
         let first = self.load().unwrap_or(end(home));
         // SAFETY: The caller's promise. Readers that still stand on the tuple from before go on
         // along this chain then, and end at its marker.
@@ -301,7 +301,7 @@ impl Head<'_> {
     ///
     /// Nobody else changes the chain.
     #[inline]
-    unsafe fn unlink(self, words: Words, object: usize, dir: Dir) -> bool {
+    unsafe fn unlink(self, words: Words, object: usize, dir: Direction) -> bool {
         let Some(first) = self.load() else {
             return false;
         };
@@ -332,7 +332,7 @@ impl Head<'_> {
 
     /// The objects on a chain that nobody changes meanwhile, and by which tuple.
     #[inline]
-    fn tuples(self, words: Words) -> impl Iterator<Item = (usize, Dir)> {
+    fn tuples(self, words: Words) -> impl Iterator<Item = (usize, Direction)> {
         let mut word = self.load();
         core::iter::from_fn(move || {
             // SAFETY: What the chain leads to is there.
@@ -421,7 +421,7 @@ impl<'a> LockedChain<'a> {
     ///
     /// It is one of an entry, and on no chain.
     #[inline(always)]
-    unsafe fn put(&mut self, object: usize, dir: Dir) {
+    unsafe fn put(&mut self, object: usize, dir: Direction) {
         let home = self.array.marker_of(self.bucket);
         // SAFETY: The lock is held; the rest is the caller's promise.
         unsafe { self.head().push(home, self.array.words, object, dir) };
@@ -429,7 +429,7 @@ impl<'a> LockedChain<'a> {
 
     /// Takes the tuple of an object off, if it is there.
     #[inline(always)]
-    fn take(&mut self, object: usize, dir: Dir) -> bool {
+    fn take(&mut self, object: usize, dir: Direction) -> bool {
         // SAFETY: The lock is held.
         unsafe { self.head().unlink(self.array.words, object, dir) }
     }
@@ -448,7 +448,7 @@ impl<'a> LockedChain<'a> {
     /// The entries on the chain. They cannot leave it while it is locked, and an entry on
     /// a chain has a reference for that, so they are more than [`Stale`].
     #[inline]
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Conn, Dir)> + '_ {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Conn, Direction)> + '_ {
         let tuples = self.head().tuples(self.array.words);
         // SAFETY: As the comment above says, the chain's reference keeps the entry.
         tuples.map(|(object, dir)| (unsafe { entry(object) }, dir))
@@ -459,7 +459,7 @@ impl<'a> LockedChain<'a> {
     /// The chain takes over a reference: the caller holds one for it and passes it on,
     /// one for both tuples together (see `ct::table`).
     #[inline]
-    pub(in crate::nf) fn push(&mut self, conn: &Conn, dir: Dir) {
+    pub(in crate::nf) fn push(&mut self, conn: &Conn, dir: Direction) {
         // SAFETY: The lock is held, and the caller in `nf` saw to it that the node is free.
         unsafe { self.put(conn.address(), dir) };
     }
@@ -469,7 +469,7 @@ impl<'a> LockedChain<'a> {
     /// Looking for it costs little, as chains are short, and makes it impossible to take an
     /// entry off a chain that is not locked.
     #[inline]
-    pub(in crate::nf) fn remove(&mut self, conn: &Conn, dir: Dir) -> bool {
+    pub(in crate::nf) fn remove(&mut self, conn: &Conn, dir: Direction) -> bool {
         self.take(conn.address(), dir)
     }
 
@@ -480,13 +480,13 @@ impl<'a> LockedChain<'a> {
     pub(crate) fn reserve(&mut self, conn: &Conn, hash: u32) {
         // SAFETY: The node of an entry that is in no table, and on no chain of these: the
         // caller comes once until it withdraws.
-        unsafe { self.put(conn.address(), Dir::Original) };
+        unsafe { self.put(conn.address(), Direction::Original) };
         conn.set_reserved(Some(hash));
     }
 
     /// Takes an entry off the chain, if it is there.
     pub(crate) fn withdraw(&mut self, conn: &Conn) {
-        if self.take(conn.address(), Dir::Original) {
+        if self.take(conn.address(), Direction::Original) {
             conn.set_reserved(None);
         }
     }
@@ -552,7 +552,12 @@ impl DetachedList {
         // SAFETY: The lock is held, and the node is on no chain any more.
         self.locked(|| unsafe {
             let head = self.head();
-            head.push(Self::MARKER, Words::new(), conn.address(), Dir::Original);
+            head.push(
+                Self::MARKER,
+                Words::new(),
+                conn.address(),
+                Direction::Original,
+            );
         });
     }
 

@@ -24,7 +24,7 @@ use core::{
         addr_of,
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -33,18 +33,25 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        },
+        }, //
     },
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        layout::LayoutTwin,
-        net::Net,
-        time::jiffies32, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            layout::LayoutTwin,
+            net::Net,
+            time::jiffies32, //
+        }, //
     },
+    proto::types::{
+        direction::Direction,
+        tuple::Tuple,
+        zone::Zone, //
+    }, //
 };
 
 /// A protocol's private part of an entry: a type that lives in `nf_conn.proto`.
@@ -53,25 +60,6 @@ use crate::nf::{
 ///
 /// As for [`LayoutTwin`], `Self::C` being a member of `union nf_conntrack_proto`.
 pub(crate) unsafe trait ProtoState: LayoutTwin {}
-
-/// One of an entry's two tuples, by the way its packets go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dir {
-    /// The way of the first packet.
-    Original = 0,
-    /// The way of its answer.
-    Reply = 1,
-}
-
-impl Dir {
-    /// The other one.
-    pub(crate) const fn opposite(self) -> Self {
-        match self {
-            Self::Original => Self::Reply,
-            Self::Reply => Self::Original,
-        }
-    }
-}
 
 /// The bits of `nf_conn.status` that we set or look at.
 #[derive(Clone, Copy)]
@@ -287,36 +275,42 @@ impl Conn {
 
     /// The tuple that packets in direction `dir` carry.
     #[inline]
-    pub(crate) fn tuple<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(&self, dir: Dir) -> T {
+    pub(crate) fn tuple(&self, dir: Direction) -> Tuple {
         let words = self.tuple_words(dir);
-        // SAFETY: By the trait's contract any 40 bytes are a `T`.
-        unsafe { core::mem::transmute_copy(&words) }
+        // SAFETY: A `Tuple` is 40 bytes of plain integers.
+        unsafe { core::mem::transmute(words) }
     }
 
     /// The tuple as five native words, in memory order. Where it may be overwritten meanwhile, every
     /// word is one that was there at some time, and the whole may be a mix.
     #[inline]
-    pub(crate) fn tuple_words(&self, dir: Dir) -> [u64; 5] {
+    pub(crate) fn tuple_words(&self, dir: Direction) -> [u64; 5] {
         core::array::from_fn(|index| self.tuple_word(dir, index))
     }
 
     /// One of those words: below five.
     #[inline]
-    pub(crate) fn tuple_word(&self, dir: Dir, index: usize) -> u64 {
+    pub(crate) fn tuple_word(&self, dir: Direction, index: usize) -> u64 {
         // SAFETY: The entry is valid, the word in bounds.
         unsafe { tuple_word(self.raw(), dir, index.min(4)) }.load(Relaxed)
     }
 
     /// The zone.
     #[inline]
-    pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
+    pub(crate) fn zone(&self) -> Zone {
         const { assert!(offset_of!(bindings::nf_conn, zone) % 4 == 0) };
         const { assert!(size_of::<bindings::nf_conntrack_zone>() == 4) };
         // SAFETY: Valid, aligned as asserted, and accessed atomically.
         let zone = unsafe { Atomic::<u32>::from_ptr(addr_of_mut!((*self.raw()).zone).cast()) };
         let word = zone.load(Relaxed);
-        // SAFETY: By the trait's contract any four bytes are a `Z`.
-        unsafe { core::mem::transmute_copy(&word) }
+        // SAFETY: A `Zone` is four bytes of plain integers.
+        unsafe { core::mem::transmute(word) }
+    }
+
+    /// The IP protocol number.
+    #[inline]
+    pub(crate) fn protocol(&self) -> u8 {
+        self.tuple(Direction::Original).protonum
     }
 
     /// The namespace.
@@ -429,7 +423,10 @@ impl Conn {
             unsafe { Atomic::from_ptr(halves.add(index % 2)) }.load(Relaxed)
         };
         let mut differs = 0;
-        for (dir, other) in [(Dir::Original, Dir::Reply), (Dir::Reply, Dir::Original)] {
+        for (dir, other) in [
+            (Direction::Original, Direction::Reply),
+            (Direction::Reply, Direction::Original),
+        ] {
             for index in 0..4 {
                 differs |= half(dir, index) ^ half(other, index + 5);
             }
@@ -442,7 +439,7 @@ impl Conn {
     /// `ct::reservation`), the hash by which that is to be found. Another CPU may be changing it.
     #[inline]
     pub(crate) fn reserved_by(&self) -> Option<u32> {
-        let word = self.spare_word(Dir::Original).load(Relaxed);
+        let word = self.spare_word(Direction::Original).load(Relaxed);
         // CAST: the lower half.
         (word >> 32 == 1).then_some(word as u32)
     }
@@ -451,7 +448,7 @@ impl Conn {
     #[inline]
     pub(in crate::nf) fn set_reserved(&self, hash: Option<u32>) {
         let word = hash.map_or(0, |hash| 1 << 32 | u64::from(hash));
-        self.spare_word(Dir::Original).store(word, Relaxed);
+        self.spare_word(Direction::Original).store(word, Relaxed);
     }
 
     /// What [`Fresh::new`](super::fresh::Fresh::new) was given to keep until the entry is confirmed. Of a confirmed
@@ -459,13 +456,13 @@ impl Conn {
     /// highest bit is set.
     #[inline]
     pub(crate) fn saved(&self) -> u64 {
-        self.spare_word(Dir::Reply).load(Relaxed)
+        self.spare_word(Direction::Reply).load(Relaxed)
     }
 
     /// The word of a tuple's node that our chains do not use. Of an entry in the table it may be a
     /// link of a list (see [`crate::nf::entry::object`]).
     #[inline]
-    pub(in crate::nf) fn spare_word(&self, dir: Dir) -> &Atomic<u64> {
+    pub(in crate::nf) fn spare_word(&self, dir: Direction) -> &Atomic<u64> {
         // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.
         unsafe {
             let pprev = addr_of_mut!((*self.raw()).tuplehash[dir as usize].hnnode.pprev);
@@ -486,7 +483,7 @@ fn expired(timeout: u32) -> bool {
 #[inline]
 pub(in crate::nf) unsafe fn tuple_word<'a>(
     conn: *mut bindings::nf_conn,
-    dir: Dir,
+    dir: Direction,
     index: usize,
 ) -> &'a Atomic<u64> {
     const TUPLES: usize = offset_of!(bindings::nf_conn, tuplehash)
@@ -509,6 +506,6 @@ pub(in crate::nf) unsafe fn tuple_word<'a>(
 pub(in crate::nf) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5]) {
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: The caller's promise.
-        unsafe { tuple_word(conn, Dir::Reply, index) }.store(word, Relaxed);
+        unsafe { tuple_word(conn, Direction::Reply, index) }.store(word, Relaxed);
     }
 }

@@ -13,7 +13,7 @@ use kernel::{
             Atomic,
             Full,
             Relaxed, //
-        },
+        }, //
     },
     types::Opaque, //
 };
@@ -27,7 +27,7 @@ use crate::nf::{
             Requester, //
         },
         time, //
-    },
+    }, //
 };
 
 use super::{

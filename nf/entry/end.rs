@@ -14,7 +14,7 @@ use kernel::sync::{
     atomic::{
         Full,
         Relaxed, //
-    },
+    }, //
 };
 
 use crate::nf::{

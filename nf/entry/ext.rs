@@ -13,7 +13,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -21,15 +21,15 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::layout::LayoutTwin, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::layout::LayoutTwin, //
+    },
+    proto::types::direction::Direction, //
 };
 
-use super::conn::{
-    Conn,
-    Dir, //
-};
+use super::conn::Conn;
 
 /// A part of the blob.
 ///
@@ -201,7 +201,7 @@ unsafe impl Extension for Counters {
 
 impl Counters {
     #[inline]
-    fn of(&self, dir: Dir) -> *mut bindings::nf_conn_counter {
+    fn of(&self, dir: Direction) -> *mut bindings::nf_conn_counter {
         // SAFETY: In bounds: two directions, two counters.
         unsafe {
             addr_of_mut!((*self.0.get()).counter)
@@ -212,13 +212,13 @@ impl Counters {
 
     /// Counts one packet of `bytes` bytes.
     #[inline]
-    pub(crate) fn count(&self, dir: Dir, bytes: u32) {
+    pub(crate) fn count(&self, dir: Direction, bytes: u32) {
         self.add(dir, 1, bytes);
     }
 
     /// Counts some packets of `bytes` bytes together.
     #[inline]
-    pub(crate) fn add(&self, dir: Dir, packets: u32, bytes: u32) {
+    pub(crate) fn add(&self, dir: Direction, packets: u32, bytes: u32) {
         let counter = self.of(dir);
         // SAFETY: The fields are valid `atomic64_t`.
         unsafe {
@@ -228,7 +228,7 @@ impl Counters {
     }
 
     /// Takes packets and bytes off.
-    pub(crate) fn take_off(&self, dir: Dir, packets: u64, bytes: u64) {
+    pub(crate) fn take_off(&self, dir: Direction, packets: u64, bytes: u64) {
         let counter = self.of(dir);
         // SAFETY: The fields are valid `atomic64_t`. CAST: they wrap round.
         unsafe {
@@ -244,7 +244,7 @@ impl Counters {
     }
 
     /// Packets and bytes so far.
-    pub(crate) fn read(&self, dir: Dir) -> (u64, u64) {
+    pub(crate) fn read(&self, dir: Direction) -> (u64, u64) {
         let counter = self.of(dir);
         // SAFETY: The fields are valid `atomic64_t`.
         unsafe {
@@ -293,7 +293,7 @@ unsafe impl Extension for SeqAdjust {
 }
 
 impl SeqAdjust {
-    fn of(&self, dir: Dir) -> *mut bindings::nf_ct_seqadj {
+    fn of(&self, dir: Direction) -> *mut bindings::nf_ct_seqadj {
         // SAFETY: In bounds: two directions, two records.
         unsafe {
             addr_of_mut!((*self.0.get()).seq)
@@ -303,7 +303,7 @@ impl SeqAdjust {
     }
 
     /// The shift of one way, as it was at some moment.
-    pub(crate) fn read<T: LayoutTwin<C = bindings::nf_ct_seqadj>>(&self, dir: Dir) -> T {
+    pub(crate) fn read<T: LayoutTwin<C = bindings::nf_ct_seqadj>>(&self, dir: Direction) -> T {
         // SAFETY: Valid; by the trait's contract any bytes are a `T`. A racing change is made
         // of aligned words.
         unsafe { self.of(dir).cast::<T>().read() }
@@ -313,7 +313,7 @@ impl SeqAdjust {
     pub(crate) fn change<T: LayoutTwin<C = bindings::nf_ct_seqadj>>(
         &self,
         conn: &Conn,
-        dir: Dir,
+        dir: Direction,
         change: impl FnOnce(&mut T),
     ) {
         // SAFETY: Valid, and exclusive by the lock.

@@ -7,7 +7,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -17,23 +17,25 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        },
-    },
+        }, //
+    }, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        layout::LayoutTwin,
-        net::Net, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::net::Net, //
     },
+    proto::types::{
+        direction::Direction,
+        zone::Zone, //
+    }, //
 };
 
 use super::{
     conn::{
         tuple_word,
         Conn,
-        Dir,
         StatusBit,
         MAKER_SHIFT, //
     },
@@ -49,7 +51,7 @@ use super::{
     timeout::{
         self,
         Policy, //
-    },
+    }, //
 };
 
 /// An entry that only its maker knows.
@@ -67,9 +69,9 @@ impl Fresh {
     ///
     /// [`None`]: no memory.
     #[inline]
-    pub(crate) fn new<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(
+    pub(crate) fn new(
         net: &Net,
-        zone: Z,
+        zone: Zone,
         [original, reply]: [&[u64; 5]; 2],
         one_zone: bool,
         saved: u64,
@@ -81,21 +83,21 @@ impl Fresh {
         // at it, which is why what they look at is written atomically.
         unsafe {
             bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
-            for (dir, words) in [(Dir::Original, original), (Dir::Reply, reply)] {
+            for (dir, words) in [(Direction::Original, original), (Direction::Reply, reply)] {
                 for (index, word) in words.iter().enumerate() {
                     tuple_word(raw, dir, index).store(*word, Relaxed);
                 }
             }
             let conn = Conn::from_raw(raw);
             conn.set_reserved(None);
-            conn.spare_word(Dir::Reply).store(saved, Relaxed);
+            conn.spare_word(Direction::Reply).store(saved, Relaxed);
             // CAST: to a larger type.
             let maker = bindings::rct_this_cpu() as usize;
             let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | maker << MAKER_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
-                .store(core::mem::transmute_copy(&zone), Relaxed);
+                .store(core::mem::transmute(zone), Relaxed);
             bindings::rct_ct_set_net(raw, net.raw());
             let tail = bindings::RCT_CONN_INIT_OFFSET;
             raw.cast::<u8>()

@@ -24,20 +24,22 @@ use kernel::{
     }, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        attr::{
-            size_of_attribute,
-            Attributes,
-            Message,
-            Policy, //
-        },
-        layout::LayoutTwin,
-        net::Net,
-        seq_file::Out,
-        time::HZ, //
-    }, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            attr::{
+                size_of_attribute,
+                Attributes,
+                Message,
+                Policy, //
+            },
+            net::Net,
+            seq_file::Out,
+            time::HZ, //
+        }, //
+    },
+    proto::types::tuple::Tuple, //
 };
 
 use super::conn::Conn;
@@ -153,9 +155,6 @@ impl<'a> Request<'a> {
 
 /// How tuples of a protocol travel in messages.
 pub(crate) trait TupleForm: 'static {
-    /// The tuple type of the tracker.
-    type Tuple: LayoutTwin<C = bindings::nf_conntrack_tuple>;
-
     /// What its attributes must look like.
     const POLICY: &'static [Policy; TUPLE_PLACES];
 
@@ -163,10 +162,10 @@ pub(crate) trait TupleForm: 'static {
     const SIZES: &'static [usize];
 
     /// Writes the transport part of `tuple`.
-    fn put(tuple: &Self::Tuple, message: &mut Message<'_>) -> Result;
+    fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result;
 
     /// Reads it.
-    fn get(request: &Request<'_>, tuple: &mut Self::Tuple) -> Result;
+    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result;
 }
 
 /// Octets that a tuple's transport part takes in a message.
@@ -452,7 +451,7 @@ pub(crate) unsafe extern "C" fn tuple_to_nlattr<F: TupleForm>(
     let mut message = unsafe { Message::from_raw(skb) };
     // SAFETY: The caller's promise; the types have the same bytes, and the tuple type's
     // alignment is not larger.
-    to_errno(F::put(unsafe { &*tuple.cast::<F::Tuple>() }, &mut message))
+    to_errno(F::put(unsafe { &*tuple.cast::<Tuple>() }, &mut message))
 }
 
 /// [`TupleForm::get`].
@@ -468,7 +467,7 @@ pub(crate) unsafe extern "C" fn nlattr_to_tuple<F: TupleForm>(
     // SAFETY: The caller's promise; it has a place for each attribute of this kind.
     let request = unsafe { Request::from_raw(tb, flags) };
     // SAFETY: As for `tuple_to_nlattr`; the tuple is the caller's alone.
-    to_errno(F::get(&request, unsafe { &mut *tuple.cast::<F::Tuple>() }))
+    to_errno(F::get(&request, unsafe { &mut *tuple.cast::<Tuple>() }))
 }
 
 /// [`tuple_size`].

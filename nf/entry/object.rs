@@ -35,9 +35,10 @@ use kernel::sync::atomic::{
     Release, //
 };
 
-use crate::nf::bindings;
-
-use super::conn::Dir;
+use crate::{
+    nf::bindings,
+    proto::types::direction::Direction, //
+};
 
 /// Why entries are linked to each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,14 +142,14 @@ pub(in crate::nf) unsafe trait Layout: Copy {
 const END: usize = size_of::<bindings::nf_conn>().next_multiple_of(8);
 
 /// Where an object has the node by which a tuple is on a chain.
-pub(in crate::nf) const fn node(dir: Dir) -> usize {
+pub(in crate::nf) const fn node(dir: Direction) -> usize {
     offset_of!(bindings::nf_conn, tuplehash)
         + dir as usize * size_of::<bindings::nf_conntrack_tuple_hash>()
         + offset_of!(bindings::nf_conntrack_tuple_hash, hnnode)
 }
 
 /// The word of that node which leads backwards where C code links entries.
-const fn backwards(dir: Dir) -> usize {
+const fn backwards(dir: Direction) -> usize {
     node(dir) + offset_of!(bindings::hlist_nulls_node, pprev)
 }
 
@@ -178,8 +179,8 @@ unsafe impl Layout for Near {
     fn offset(link: Link) -> usize {
         match link {
             Link::Zone => END,
-            Link::Source => const { backwards(Dir::Original) },
-            Link::Destination => const { backwards(Dir::Reply) },
+            Link::Source => const { backwards(Direction::Original) },
+            Link::Destination => const { backwards(Direction::Reply) },
             Link::Translated => const { SOURCE_NODE + offset_of!(bindings::hlist_node, pprev) },
             Link::Origin => const { SOURCE_NODE + offset_of!(bindings::hlist_node, next) },
         }
@@ -356,7 +357,7 @@ impl Words {
 
     /// The word for the tuple of an object.
     #[inline(always)]
-    pub(in crate::nf) fn word(self, object: usize, dir: Dir) -> usize {
+    pub(in crate::nf) fn word(self, object: usize, dir: Direction) -> usize {
         if self.are_short() {
             Near(self.base).number(object) << 2 | (dir as usize) << 1
         } else {
@@ -370,15 +371,15 @@ impl Words {
     ///
     /// The word is one of an object's, whose memory is there.
     #[inline(always)]
-    pub(in crate::nf) unsafe fn tuple(self, word: usize) -> (usize, Dir) {
+    pub(in crate::nf) unsafe fn tuple(self, word: usize) -> (usize, Direction) {
         if !self.are_short() {
             // SAFETY: The caller's promise.
             return unsafe { tuple_around(word) };
         }
         let dir = if word & 2 == 0 {
-            Dir::Original
+            Direction::Original
         } else {
-            Dir::Reply
+            Direction::Reply
         };
         (Near(self.base).address(word >> 2), dir)
     }
@@ -391,7 +392,7 @@ impl Words {
 /// It is one of an object's, whose memory is there.
 #[cold]
 #[inline(never)]
-unsafe fn tuple_around(address: usize) -> (usize, Dir) {
+unsafe fn tuple_around(address: usize) -> (usize, Direction) {
     const DIR: usize = offset_of!(bindings::nf_conntrack_tuple_hash, tuple)
         + offset_of!(bindings::nf_conntrack_tuple, dst)
         + offset_of!(bindings::nf_conntrack_tuple__bindgen_ty_1, dir);
@@ -399,8 +400,8 @@ unsafe fn tuple_around(address: usize) -> (usize, Dir) {
     let byte = core::ptr::with_exposed_provenance(address.wrapping_add(DIR));
     // SAFETY: A tuple follows the node. The byte is the same in all lives of the memory.
     let dir = match unsafe { bindings::rct_read_once_u8(byte) } {
-        0 => Dir::Original,
-        _ => Dir::Reply,
+        0 => Direction::Original,
+        _ => Direction::Reply,
     };
     (address.wrapping_sub(node(dir)), dir)
 }

@@ -12,9 +12,12 @@ use core::{
 
 use kernel::sync::aref::ARef;
 
-use crate::nf::{
-    bindings,
-    kernel::lock::BhDisabled, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::lock::BhDisabled, //
+    },
+    proto::types::direction::Direction, //
 };
 
 use super::{
@@ -24,7 +27,6 @@ use super::{
     },
     conn::{
         Conn,
-        Dir,
         StatusBit, //
     }, //
 };
@@ -108,9 +110,9 @@ impl<'bh> LockedPair<'bh> {
 
     /// The bucket of the tuple in direction `dir`.
     #[inline]
-    pub(crate) fn chain(&self, dir: Dir) -> &LockedChain<'bh> {
+    pub(crate) fn chain(&self, dir: Direction) -> &LockedChain<'bh> {
         match (dir, &self.original) {
-            (Dir::Original, Some(original)) => original,
+            (Direction::Original, Some(original)) => original,
             _ => &self.reply,
         }
     }
@@ -124,9 +126,9 @@ impl<'bh> LockedPair<'bh> {
             return Err(conn);
         }
         if let Some(original) = &mut self.original {
-            original.push(&conn, Dir::Original);
+            original.push(&conn, Direction::Original);
         }
-        self.reply.push(&conn, Dir::Reply);
+        self.reply.push(&conn, Direction::Reply);
         Self::confirm(conn);
         Ok(())
     }
@@ -137,7 +139,7 @@ impl<'bh> LockedPair<'bh> {
         if conn.is_confirmed() {
             return Err(conn);
         }
-        self.reply.push(&conn, Dir::Reply);
+        self.reply.push(&conn, Direction::Reply);
         Self::confirm(conn);
         Ok(())
     }
@@ -160,9 +162,9 @@ impl<'bh> LockedPair<'bh> {
     pub(crate) fn remove(&mut self, conn: &Conn) -> Option<ARef<Conn>> {
         // An entry that came in by `insert_reply_only` has no tuple in the original bucket.
         if let Some(original) = &mut self.original {
-            original.remove(conn, Dir::Original);
+            original.remove(conn, Direction::Original);
         }
-        if !self.reply.remove(conn, Dir::Reply) {
+        if !self.reply.remove(conn, Direction::Reply) {
             return None;
         }
         // SAFETY: The reply tuple was in, so the table held this reference since `confirm`.

@@ -6,18 +6,22 @@ use core::ptr::NonNull;
 
 use kernel::sync::aref::ARef;
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        layout::LayoutTwin,
-        net::Net,
-        rcu::Rcu, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            net::Net,
+            rcu::Rcu, //
+        }, //
+    },
+    proto::types::{
+        direction::Direction,
+        zone::Zone, //
     }, //
 };
 
 use super::conn::{
     Conn,
-    Dir,
     Status, //
 };
 
@@ -33,7 +37,7 @@ use super::conn::{
 #[derive(Clone, Copy)]
 pub(crate) struct Stale<'r> {
     conn: NonNull<bindings::nf_conn>,
-    dir: Dir,
+    dir: Direction,
     rcu: Rcu<'r>,
 }
 
@@ -54,7 +58,7 @@ impl<'r> Stale<'r> {
     #[inline]
     pub(in crate::nf) unsafe fn new(
         conn: NonNull<bindings::nf_conn>,
-        dir: Dir,
+        dir: Direction,
         rcu: Rcu<'r>,
     ) -> Self {
         // INVARIANT: the caller's promise; the slab is type-stable under RCU.
@@ -69,25 +73,25 @@ impl<'r> Stale<'r> {
 
     /// Which of its tuples stands on the chain.
     #[inline]
-    pub(crate) fn dir(&self) -> Dir {
+    pub(crate) fn dir(&self) -> Direction {
         self.dir
     }
 
     /// The words of a tuple.
     #[inline]
-    pub(crate) fn tuple_words(&self, dir: Dir) -> [u64; 5] {
+    pub(crate) fn tuple_words(&self, dir: Direction) -> [u64; 5] {
         self.peek().tuple_words(dir)
     }
 
     /// One of those words: below five.
     #[inline]
-    pub(crate) fn tuple_word(&self, dir: Dir, index: usize) -> u64 {
+    pub(crate) fn tuple_word(&self, dir: Direction, index: usize) -> u64 {
         self.peek().tuple_word(dir, index)
     }
 
     /// The zone.
     #[inline]
-    pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
+    pub(crate) fn zone(&self) -> Zone {
         self.peek().zone()
     }
 

@@ -16,7 +16,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -33,7 +33,7 @@ use kernel::{
             Atomic,
             Full,
             Release, //
-        },
+        }, //
     },
     types::Opaque, //
 };
@@ -43,7 +43,7 @@ use crate::nf::{
     kernel::{
         net::Net,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::{

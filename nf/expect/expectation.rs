@@ -28,7 +28,7 @@ use core::{
         addr_of,
         addr_of_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -41,39 +41,43 @@ use kernel::{
             Acquire,
             Atomic,
             Relaxed, //
-        },
+        }, //
     },
     types::{
         NotThreadSafe,
         Opaque, //
-    },
+    }, //
 };
 
-use crate::nf::{
-    bindings,
-    entry::{
-        conn::{
-            Conn,
-            Dir, //
+use crate::{
+    nf::{
+        bindings,
+        entry::{
+            conn::Conn,
+            ecache::EventCache,
+            help::{
+                Help,
+                Helper, //
+            },
+            stale::Stale, //
         },
-        ecache::EventCache,
-        help::{
-            Help,
-            Helper, //
-        },
-        stale::Stale, //
+        kernel::{
+            hlist::Nodes,
+            layout::LayoutTwin,
+            net::Net,
+            nfnetlink::Requester,
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+            time::jiffies32, //
+        }, //
     },
-    kernel::{
-        hlist::Nodes,
-        layout::LayoutTwin,
-        net::Net,
-        nfnetlink::Requester,
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        time::jiffies32, //
-    },
+    proto::types::{
+        direction::Direction,
+        tuple::Tuple,
+        zone::Zone, //
+    }, //
 };
 
 use super::cache;
@@ -255,10 +259,10 @@ impl Expectation {
 
     /// Which packets are expected: destination, and the known part of the source.
     #[inline]
-    pub(crate) fn tuple<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(&self) -> T {
-        // SAFETY: Valid, and not changed since it was added. By the trait's contract the bytes
-        // are a `T`, of no larger alignment.
-        unsafe { addr_of!((*self.raw()).tuple).cast::<T>().read() }
+    pub(crate) fn tuple(&self) -> Tuple {
+        // SAFETY: Valid, and not changed since it was added; `Tuple` is a layout twin, of no larger
+        // alignment.
+        unsafe { addr_of!((*self.raw()).tuple).cast::<Tuple>().read() }
     }
 
     /// Which part of the source is known.
@@ -270,19 +274,19 @@ impl Expectation {
 
     /// The zone.
     #[inline]
-    pub(crate) fn zone<Z: LayoutTwin<C = bindings::nf_conntrack_zone>>(&self) -> Z {
+    pub(crate) fn zone(&self) -> Zone {
         // SAFETY: As in `tuple`.
-        unsafe { addr_of!((*self.raw()).zone).cast::<Z>().read() }
+        unsafe { addr_of!((*self.raw()).zone).cast::<Zone>().read() }
     }
 
     /// The direction of its master in which it was announced, and the port that NAT saved.
-    pub(crate) fn saved_for_nat(&self) -> (Dir, [u8; 2]) {
+    pub(crate) fn saved_for_nat(&self) -> (Direction, [u8; 2]) {
         // SAFETY: Valid, and not changed since it was added; the union is two octets.
         unsafe {
             let dir = if (*self.raw()).dir == 0 {
-                Dir::Original
+                Direction::Original
             } else {
-                Dir::Reply
+                Direction::Reply
             };
             (
                 dir,
@@ -478,7 +482,7 @@ impl<'l> Linked<'l> {
         // SAFETY: By the type invariants the master is an entry. It is never null.
         unsafe {
             let master = NonNull::new_unchecked((*self.raw()).master);
-            Stale::new(master, Dir::Original, self.1.rcu())
+            Stale::new(master, Direction::Original, self.1.rcu())
         }
     }
 
@@ -723,7 +727,7 @@ impl<'a> Draft<'a> {
             (*raw).zone = (*master.raw()).zone;
             addr_of_mut!((*raw).master_tuple)
                 .cast::<[u64; 5]>()
-                .write_unaligned(master.tuple_words(Dir::Original));
+                .write_unaligned(master.tuple_words(Direction::Original));
 
             let tuple = addr_of_mut!((*raw).tuple);
             let mask = addr_of_mut!((*raw).mask);

@@ -24,30 +24,32 @@ use kernel::types::{
     Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    entry::{
-        conn::{
-            Conn,
-            Dir, //
+use crate::{
+    nf::{
+        bindings,
+        entry::{
+            conn::Conn,
+            help::Help, //
         },
-        help::Help, //
+        kernel::{
+            net::Net,
+            rcu::Rcu, //
+        }, //
     },
-    kernel::{
-        layout::LayoutTwin,
-        net::Net,
-        rcu::Rcu, //
+    proto::types::{
+        direction::Direction,
+        tuple::Tuple, //
     }, //
 };
 
 type Map = bindings::nf_ct_gre_keymap;
 
 /// Finds a map of a namespace by its tuple.
-pub(crate) fn find<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(
+pub(crate) fn find(
     net: &Net,
     _rcu: Rcu<'_>,
-    mut is_it: impl FnMut(&T) -> bool,
-) -> Option<T> {
+    mut is_it: impl FnMut(&Tuple) -> bool,
+) -> Option<Tuple> {
     let head = net.keymaps();
     let mut at = head;
     loop {
@@ -59,7 +61,7 @@ pub(crate) fn find<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(
         }
         let map = at.wrapping_byte_sub(offset_of!(Map, list)).cast::<Map>();
         // SAFETY: A map that is, or was, on the list; its tuple does not change.
-        let tuple = unsafe { addr_of_mut!((*map).tuple).cast::<T>().read() };
+        let tuple = unsafe { addr_of_mut!((*map).tuple).cast::<Tuple>().read() };
         if is_it(&tuple) {
             return Some(tuple);
         }
@@ -113,7 +115,7 @@ impl Control {
         }
     }
 
-    fn place(&self, dir: Dir) -> *mut *mut Map {
+    fn place(&self, dir: Direction) -> *mut *mut Map {
         // SAFETY: In bounds: one for each direction.
         unsafe {
             addr_of_mut!((*self.0.get()).keymap)
@@ -132,10 +134,7 @@ pub(crate) struct NewMaps([NonNull<Map>; 2]);
 
 impl NewMaps {
     /// Makes them, in atomic context. [`None`]: no memory.
-    pub(crate) fn new<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(
-        original: T,
-        reply: T,
-    ) -> Option<Self> {
+    pub(crate) fn new(original: Tuple, reply: Tuple) -> Option<Self> {
         let original = allocate(original)?;
         let Some(reply) = allocate(reply) else {
             // SAFETY: Ours alone.
@@ -147,12 +146,16 @@ impl NewMaps {
     }
 }
 
-fn allocate<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(tuple: T) -> Option<NonNull<Map>> {
+fn allocate(tuple: Tuple) -> Option<NonNull<Map>> {
     let gfp = bindings::RCT_GFP_ATOMIC as u32;
     // SAFETY: Allocates.
     let map = NonNull::new(unsafe { bindings::rct_kzalloc(size_of::<Map>(), gfp) }.cast::<Map>())?;
     // SAFETY: Ours, and large enough; the types have the same bytes.
-    unsafe { addr_of_mut!((*map.as_ptr()).tuple).cast::<T>().write(tuple) };
+    unsafe {
+        addr_of_mut!((*map.as_ptr()).tuple)
+            .cast::<Tuple>()
+            .write(tuple)
+    };
     Some(map)
 }
 
@@ -183,22 +186,18 @@ impl KeymapGuard {
     }
 
     /// The tuple of a control connection's map.
-    pub(crate) fn tuple<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(
-        &self,
-        control: &Control,
-        dir: Dir,
-    ) -> Option<T> {
+    pub(crate) fn tuple(&self, control: &Control, dir: Direction) -> Option<Tuple> {
         // SAFETY: The lock is held.
         let map = NonNull::new(unsafe { *control.place(dir) })?;
         // SAFETY: By the invariants of `Control`; the types have the same bytes.
-        Some(unsafe { addr_of_mut!((*map.as_ptr()).tuple).cast::<T>().read() })
+        Some(unsafe { addr_of_mut!((*map.as_ptr()).tuple).cast::<Tuple>().read() })
     }
 
     /// Gives a control connection that has no maps these.
     pub(crate) fn add(&self, net: &Net, control: &Control, maps: NewMaps) {
         let [original, reply] = maps.0;
         core::mem::forget(maps);
-        for (dir, map) in [(Dir::Original, original), (Dir::Reply, reply)] {
+        for (dir, map) in [(Direction::Original, original), (Direction::Reply, reply)] {
             // SAFETY: The lock is held; the map is initialised and on no list.
             // INVARIANT: it is on the list from now on.
             unsafe {
@@ -210,7 +209,7 @@ impl KeymapGuard {
 
     /// Takes the maps of a control connection away.
     pub(crate) fn remove(&self, control: &Control) {
-        for dir in [Dir::Original, Dir::Reply] {
+        for dir in [Direction::Original, Direction::Reply] {
             let place = control.place(dir);
             // SAFETY: The lock is held.
             let map = unsafe { place.replace(null_mut()) };

@@ -20,7 +20,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -32,8 +32,8 @@ use kernel::{
             Atomic,
             Relaxed,
             Release, //
-        },
-    },
+        }, //
+    }, //
 };
 
 use crate::nf::{
@@ -43,7 +43,7 @@ use crate::nf::{
         help::{
             Help,
             Helper, //
-        },
+        }, //
     },
     kernel::{
         attr::{
@@ -53,15 +53,15 @@ use crate::nf::{
         rcu::{
             Rcu,
             RcuGuard, //
-        },
+        }, //
     },
     packet::{
         hook::Verdict,
         skb::{
             CtInfo,
             Skb, //
-        },
-    },
+        }, //
+    }, //
 };
 
 /// How many classes of expectations a helper may have.

@@ -11,7 +11,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{
@@ -21,7 +21,7 @@ use kernel::{
         Atomic,
         Relaxed,
         Release, //
-    },
+    }, //
 };
 
 use crate::nf::{
@@ -30,7 +30,7 @@ use crate::nf::{
     kernel::{
         hlist,
         rcu::Rcu, //
-    },
+    }, //
 };
 
 use super::{
@@ -41,7 +41,7 @@ use super::{
         Linked,
         Locked,
         Seen, //
-    },
+    }, //
 };
 
 #[inline]

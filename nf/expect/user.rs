@@ -9,16 +9,21 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 
-use crate::nf::{
-    bindings,
-    entry::{
-        conn::Dir,
-        ecache::EventCache,
-        help::Helper, //
+use crate::{
+    nf::{
+        bindings,
+        entry::{
+            ecache::EventCache,
+            help::Helper, //
+        },
+        kernel::{
+            layout::LayoutTwin,
+            time::jiffies32, //
+        }, //
     },
-    kernel::{
-        layout::LayoutTwin,
-        time::jiffies32, //
+    proto::types::{
+        direction::Direction,
+        tuple::Tuple, //
     }, //
 };
 
@@ -35,7 +40,7 @@ use super::{
 #[derive(Clone, Copy)]
 pub(crate) struct Saved {
     /// The direction of the master in which it was announced.
-    pub(crate) dir: Dir,
+    pub(crate) dir: Direction,
     /// The address that stood in the announcement before it was translated.
     pub(crate) address: [u8; 16],
     /// The port that did.
@@ -43,9 +48,9 @@ pub(crate) struct Saved {
 }
 
 /// What is to be expected.
-pub(crate) struct Wish<'r, T, M> {
+pub(crate) struct Wish<'r, M> {
     /// Which packets.
-    pub(crate) tuple: T,
+    pub(crate) tuple: Tuple,
     /// Which part of their source counts.
     pub(crate) mask: M,
     /// See [`Flags`].
@@ -64,9 +69,8 @@ pub(crate) struct Wish<'r, T, M> {
 
 impl Draft<'_> {
     /// Fills in what it expects, and what it takes over from its master.
-    pub(crate) fn describe_as<T, M>(&self, wish: &Wish<'_, T, M>)
+    pub(crate) fn describe_as<M>(&self, wish: &Wish<'_, M>)
     where
-        T: LayoutTwin<C = bindings::nf_conntrack_tuple>,
         M: LayoutTwin<C = bindings::nf_conntrack_tuple_mask>,
     {
         let raw = self.raw();
@@ -91,9 +95,9 @@ impl Draft<'_> {
             (*raw).zone = (*master.raw()).zone;
             addr_of_mut!((*raw).master_tuple)
                 .cast::<[u64; 5]>()
-                .write_unaligned(master.tuple_words(Dir::Original));
+                .write_unaligned(master.tuple_words(Direction::Original));
             addr_of_mut!((*raw).tuple)
-                .cast::<T>()
+                .cast::<Tuple>()
                 .write_unaligned(wish.tuple);
             addr_of_mut!((*raw).mask)
                 .cast::<M>()
@@ -113,12 +117,12 @@ impl Draft<'_> {
 
 impl Expectation {
     /// The master's original tuple.
-    pub(crate) fn master_tuple<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(&self) -> T {
-        // SAFETY: Valid, and not changed since it was added. By the trait's contract the bytes
-        // are a `T`.
+    pub(crate) fn master_tuple(&self) -> Tuple {
+        // SAFETY: Valid, and not changed since it was added. `Tuple` is a layout
+        // twin.
         unsafe {
             addr_of_mut!((*self.raw()).master_tuple)
-                .cast::<T>()
+                .cast::<Tuple>()
                 .read_unaligned()
         }
     }

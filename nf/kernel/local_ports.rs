@@ -13,9 +13,9 @@ use core::{
     }, //
 };
 
-use crate::nf::{
-    bindings,
-    packet::hook::Family, //
+use crate::{
+    nf::bindings,
+    proto::types::family::Family, //
 };
 
 use super::{

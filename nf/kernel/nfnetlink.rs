@@ -18,7 +18,7 @@ use core::{
         null,
         null_mut,
         NonNull, //
-    },
+    }, //
 };
 
 use kernel::{

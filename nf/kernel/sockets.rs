@@ -17,9 +17,9 @@ use core::{
 
 use kernel::prelude::*;
 
-use crate::nf::{
-    bindings,
-    packet::hook::Family, //
+use crate::{
+    nf::bindings,
+    proto::types::family::Family, //
 };
 
 use super::{

@@ -18,12 +18,15 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        net::Net,
-        rcu::Rcu, //
-    }, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            net::Net,
+            rcu::Rcu, //
+        }, //
+    },
+    proto::types::family::Family, //
 };
 
 use super::skb::Skb;
@@ -73,36 +76,6 @@ pub(crate) enum Point {
     LocalOut = bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
     /// Everything that leaves.
     PostRouting = bindings::nf_inet_hooks_NF_INET_POST_ROUTING,
-}
-
-/// A protocol family.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Family {
-    /// IPv4.
-    Ipv4 = bindings::NFPROTO_IPV4 as u8,
-    /// IPv6.
-    Ipv6 = bindings::NFPROTO_IPV6 as u8,
-}
-
-impl Family {
-    /// The family of packets with the number `ETH_P_*` behind their link header.
-    pub(crate) fn from_ethernet(number: u16) -> Option<Self> {
-        match usize::from(number) {
-            bindings::RCT_ETH_P_IP => Some(Self::Ipv4),
-            bindings::RCT_ETH_P_IPV6 => Some(Self::Ipv6),
-            _ => None,
-        }
-    }
-
-    /// The family with the number `l3num`, if it is tracked.
-    pub(crate) fn from_number(l3num: u16) -> Option<Self> {
-        match u32::from(l3num) {
-            bindings::NFPROTO_IPV4 => Some(Self::Ipv4),
-            bindings::NFPROTO_IPV6 => Some(Self::Ipv6),
-            _ => None,
-        }
-    }
 }
 
 /// The order among hooks at one point.

@@ -19,33 +19,35 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    entry::{
-        conn::{
-            self,
-            Conn, //
+use crate::{
+    nf::{
+        bindings,
+        entry::{
+            conn::{
+                self,
+                Conn, //
+            },
+            ext::{
+                self,
+                Extension,
+                SeqAdjust, //
+            },
+            fresh::Fresh, //
         },
-        ext::{
-            self,
-            Extension,
-            SeqAdjust, //
-        },
-        fresh::Fresh, //
+        kernel::{
+            attr::Attribute,
+            rcu, //
+        }, //
     },
-    kernel::{
-        attr::Attribute,
-        layout::LayoutTwin,
-        rcu, //
+    proto::types::{
+        family::Family,
+        tuple::Tuple, //
     }, //
 };
 
-use super::{
-    hook::Family,
-    skb::{
-        Skb,
-        Tracked, //
-    }, //
+use super::skb::{
+    Skb,
+    Tracked, //
 };
 
 /// What a connection keeps for NAT.
@@ -106,10 +108,9 @@ impl<'a> Unconfirmed<'a> {
     }
 
     /// Changes the tuple that answers will have.
-    pub(crate) fn set_reply<T: LayoutTwin<C = bindings::nf_conntrack_tuple>>(&mut self, tuple: &T) {
-        // SAFETY: By the contract of the trait `T` has the bytes of a tuple; by the type
-        // invariants the entry's may be changed.
-        unsafe { conn::store_reply(self.0.raw(), core::mem::transmute_copy(tuple)) };
+    pub(crate) fn set_reply(&mut self, tuple: &Tuple) {
+        // SAFETY: By the type invariants the entry's tuple may be changed.
+        unsafe { conn::store_reply(self.0.raw(), tuple.words()) };
     }
 
     /// The part of the entry for NAT, which it gets if it has none. [`None`]: no memory.

@@ -21,15 +21,16 @@ use kernel::{
     ModuleMetadata, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        endpoint::Endpoint,
-        net::Net, //
-    }, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            endpoint::Endpoint,
+            net::Net, //
+        }, //
+    },
+    proto::types::family::Family, //
 };
-
-use super::hook::Family;
 
 /// Who knows where a connection wanted to go.
 pub(crate) trait Origin: 'static {

@@ -9,13 +9,13 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::family::Family, //
+};
 
 use super::{
-    hook::{
-        Family,
-        HookState, //
-    },
+    hook::HookState,
     skb::Skb, //
 };
 

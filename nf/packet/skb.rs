@@ -22,14 +22,16 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    entry::conn::{
-        Conn,
-        Dir,
-        StatusBit, //
+use crate::{
+    nf::{
+        bindings,
+        entry::conn::{
+            Conn,
+            StatusBit, //
+        },
+        kernel::net::Net, //
     },
-    kernel::net::Net, //
+    proto::types::direction::Direction, //
 };
 
 /// How a packet relates to its connection (`enum ip_conntrack_info`), as rules see it.
@@ -69,10 +71,10 @@ impl CtInfo {
 
     /// The way the packet goes.
     #[inline]
-    pub(crate) fn dir(self) -> Dir {
+    pub(crate) fn dir(self) -> Direction {
         match self {
-            Self::Established | Self::Related | Self::New => Dir::Original,
-            Self::EstablishedReply | Self::RelatedReply => Dir::Reply,
+            Self::Established | Self::Related | Self::New => Direction::Original,
+            Self::EstablishedReply | Self::RelatedReply => Direction::Reply,
         }
     }
 }

@@ -14,17 +14,19 @@ use core::{
 
 use kernel::prelude::*;
 
-use crate::nf::{
-    bindings,
-    entry::{
-        conn::Conn,
-        end::Doomed, //
+use crate::{
+    nf::{
+        bindings,
+        entry::{
+            conn::Conn,
+            end::Doomed, //
+        },
+        kernel::{
+            net::Net,
+            rcu::Rcu, //
+        }, //
     },
-    kernel::{
-        layout::LayoutTwin,
-        net::Net,
-        rcu::Rcu, //
-    }, //
+    proto::types::tuple::Tuple, //
 };
 
 use super::{
@@ -34,9 +36,6 @@ use super::{
 
 /// A connection tracker.
 pub(crate) trait Tracker: 'static {
-    /// The tuple type of the tracker.
-    type Tuple: LayoutTwin<C = bindings::nf_conntrack_tuple>;
-
     /// User space gave a queued packet back (nfnetlink_queue).
     fn update(net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict;
 
@@ -44,7 +43,7 @@ pub(crate) trait Tracker: 'static {
     fn destroy(conn: Doomed, rcu: Rcu<'_>);
 
     /// The tuple of the way that `skb` goes, as seen before any translation.
-    fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Self::Tuple>;
+    fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Tuple>;
 
     /// `new` answers `old`, on behalf of this machine.
     fn attach(new: &mut Skb, old: &Skb);
@@ -147,7 +146,7 @@ unsafe extern "C" fn get_tuple_skb<T: Tracker>(
     match unsafe { T::tuple_of(Skb::from_raw_shared(skb), Rcu::assume_held()) } {
         Some(found) => {
             // SAFETY: `tuple` has room for one; the types have the same bytes.
-            unsafe { tuple.cast::<T::Tuple>().write(found) };
+            unsafe { tuple.cast::<Tuple>().write(found) };
             true
         }
         None => false,

@@ -128,7 +128,13 @@ impl Tuple {
         self
     }
 
-    /// Whether the addresses are of `family`.
+    /// Returns the family of the addresses; [`None`] for one that is not tracked.
+    #[inline]
+    pub const fn family(&self) -> Option<Family> {
+        Family::from_number(self.l3num)
+    }
+
+    /// Returns whether the addresses are of `family`.
     #[inline]
     pub const fn has_family(&self, family: Family) -> bool {
         self.l3num == family.to_u16()
