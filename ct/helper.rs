@@ -29,7 +29,7 @@ use crate::{
                 StatusBit, //
             },
             help::{
-                Candidate,
+                HelperTarget,
                 Help,
                 Helper, //
             }, //
@@ -209,7 +209,7 @@ pub(super) fn release(helper: ARef<Helper>) {
 /// Gives an entry the helper that its template asks for, unless it has one.
 ///
 /// `ENOMEM`: there is no memory for it.
-pub(super) fn assign(mut entry: Candidate<'_>, template: &Conn, rcu: Rcu<'_>) -> Result {
+pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>) -> Result {
     if entry.conn().has(StatusBit::Helper) {
         return Ok(());
     }
@@ -226,9 +226,9 @@ pub(super) fn assign(mut entry: Candidate<'_>, template: &Conn, rcu: Rcu<'_>) ->
 }
 
 /// Tells the helper of an entry that this ends.
-pub(super) fn clean_up(conn: &Conn, rcu: Rcu<'_>) {
+pub(super) fn destroy(conn: &Conn, rcu: Rcu<'_>) {
     if let Some(helper) = of(conn, rcu) {
-        helper.clean_up(conn, rcu);
+        helper.destroy(conn, rcu);
     }
 }
 
@@ -243,7 +243,7 @@ pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
 /// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates
 /// addresses for it.
 pub(super) fn add(
-    mut template: Candidate<'_>,
+    mut template: HelperTarget<'_>,
     name: &Name,
     family: u8,
     protocol: u8,

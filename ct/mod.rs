@@ -114,7 +114,7 @@ impl Conntrack {
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
         let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ));
-        ecache::UNTOLD.init();
+        ecache::DYING.init();
         let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None);
         let tracker = TrackerRegistration::new::<packet::kernel_hook::RustCt>()?;
         let sysctl = sysctl::Global::new()?;

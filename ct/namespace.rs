@@ -36,13 +36,13 @@ use super::{
     entry::events,
     life::delete::{
         self,
-        Why, //
+        DestroyReason, //
     },
     netlink,
     netns::NetState,
     packet::hooks::{
         self,
-        Wish, //
+        HookFamilies, //
     },
     procfs,
     sysctl,
@@ -101,7 +101,7 @@ impl Pernet for NetState {
     fn exit(nets: &ExitingNets) {
         for net in nets.iter() {
             if params::enable_hooks() {
-                hooks::put(net, Wish::Inet);
+                hooks::put(net, HookFamilies::Inet);
             }
             listener::leave(net);
             procfs::unregister(net);
@@ -126,10 +126,10 @@ impl Pernet for NetState {
 fn empty(net: &Net) {
     while net.state::<NetState>().entries() != 0 {
         index::for_each(net, Scope::Namespace, |conn| {
-            delete::delete(conn, Why::NamespaceGone);
+            delete::delete(conn, DestroyReason::NamespaceGone);
         });
         // Ends that are still untold are forgotten: the listener is gone with the namespace.
-        events::listener_has_room();
-        work::give_way();
+        events::retry_deferred();
+        work::schedule();
     }
 }

@@ -14,11 +14,11 @@ use crate::{
         life::{
             delete::{
                 self,
-                Why, //
+                DestroyReason, //
             },
             lookup::{
                 self,
-                Wanted, //
+                LookupKey, //
             }, //
         },
         table::reservation, //
@@ -70,7 +70,7 @@ use super::{
         PoolKey,
         Search, //
     },
-    sources, //
+    bysource, //
 };
 
 /// Chooses what packets of an entry, which look like `current` now, are to look like. If it is
@@ -137,7 +137,7 @@ struct View<'a, 'e> {
 impl View<'_, '_> {
     /// The entry that packets like `tuple` belong to.
     fn find(&self, tuple: &Tuple) -> Option<(ARef<Conn>, Direction)> {
-        let wanted = Wanted {
+        let wanted = LookupKey {
             key: tuple.key(),
             zone: self.conn.zone(),
             net: self.conn.net(),
@@ -149,7 +149,7 @@ impl View<'_, '_> {
     fn holder(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
         // Entries are found by what arrives; what leaves is the inverse of what answers it.
         let answer = tuple.invert()?;
-        lookup::holder(&answer, self.conn, self.rcu)
+        lookup::reply_tuple_owner(&answer, self.conn, self.rcu)
     }
 
     /// The same, of which a connection that would not be translated has to be afraid.
@@ -177,7 +177,7 @@ impl View<'_, '_> {
         // Its packets may pass by us, on a way that ends later.
         let status = old.status();
         let offloaded = status.has(StatusBit::Offload) || status.has(StatusBit::HwOffload);
-        if delete::delete(&old, Why::GaveWay) && !offloaded {
+        if delete::delete(&old, DestroyReason::GaveWay) && !offloaded {
             self.state.gave_way.fetch_add(1, Relaxed);
             return None;
         }
@@ -267,7 +267,7 @@ impl View<'_, '_> {
         };
         reservation::release(self.conn, self.rcu);
         self.entry.set_reply(&reply);
-        reservation::claim(self.conn, self.rcu)
+        reservation::reserve(self.conn, self.rcu)
     }
 }
 
@@ -309,17 +309,17 @@ impl Occupancy for View<'_, '_> {
         claim
     }
 
-    fn mapping(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
+    fn find_appropriate_src(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
         let zone = self.conn.zone();
-        sources::mapping(self.conn.net(), zone, tuple, self.rcu, suits)
+        bysource::find_appropriate_src(self.conn.net(), zone, tuple, self.rcu, suits)
     }
 
-    fn twin(&mut self, tuple: &Tuple) -> Option<Tuple> {
+    fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple> {
         // The clash of others ends in the loss of a packet, however they are mapped.
         if matches!(tuple.protonum, protocol::TCP | protocol::SCTP) {
             return None;
         }
-        sources::twin(self.conn, tuple, self.rcu)
+        bysource::same_flow_mapping(self.conn, tuple, self.rcu)
     }
 
     fn random(&mut self) -> u32 {

@@ -70,16 +70,16 @@ mod field {
 pub(super) struct Words<'a> {
     /// Where the transport header begins.
     pub(super) transport: u32,
-    /// Octets from the beginning of the payload to what goes.
+    /// Bytes from the beginning of the payload to what goes.
     pub(super) at: u32,
-    /// Octets that go.
+    /// Bytes that go.
     pub(super) len: u32,
     /// What comes.
     pub(super) new: &'a [u8],
 }
 
 impl Words<'_> {
-    /// Says it, behind `header` octets of a transport header.
+    /// Says it, behind `header` bytes of a transport header.
     fn put(&self, skb: &mut Skb, conn: &Conn, header: u32) -> Option<()> {
         let at = self.transport.checked_add(header)?.checked_add(self.at)?;
         skb.splice(at, self.len, self.new)?;
@@ -196,14 +196,14 @@ pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Direction,
     };
     let peer = master.tuple(announced_in.opposite());
     let source = Range::address(peer.dst);
-    let from = setup::set_up(entry.again(), &source, Manip::Source);
+    let from = setup::setup_info(entry.again(), &source, Manip::Source);
     let target = Range {
         flags: flag::MAP_IPS | flag::PROTO_SPECIFIED,
         min_key: port,
         max_key: port,
         ..Range::address(peer.src)
     };
-    let to = setup::set_up(entry.again(), &target, Manip::Destination);
+    let to = setup::setup_info(entry.again(), &target, Manip::Destination);
     if from != Verdict::Accept || to != Verdict::Accept {
         // That is not to be had, so the connection is not to be confirmed.
         entry.conn().set(StatusBit::Dying);

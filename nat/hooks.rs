@@ -12,7 +12,7 @@ use crate::{
         entry,
         life::delete::{
             self,
-            Why, //
+            DestroyReason, //
         }, //
     },
     nf::{
@@ -85,7 +85,7 @@ pub(super) fn translate(
         if verdict != Verdict::Accept {
             return verdict;
         }
-    } else if leaves_elsewhere(skb, state) {
+    } else if output_device_changed(skb, state) {
         return end(skb);
     }
     let plan = match skb.tracked() {
@@ -110,7 +110,7 @@ fn decide(
     match chains.and_then(|chains| chains.show(skb, state, decided)) {
         Some(verdict) => verdict,
         None => match skb.unconfirmed() {
-            Some(entry) => setup::leave(entry, manip),
+            Some(entry) => setup::null_binding(entry, manip),
             None => Verdict::Accept,
         },
     }
@@ -119,7 +119,7 @@ fn decide(
 /// Whether a masqueraded connection's packet leaves through another device than its first one:
 /// with an address that is not of that device.
 #[inline]
-fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
+fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
     if !state.is_at(Point::PostRouting) {
         return false;
     }
@@ -140,7 +140,7 @@ fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
 fn end(skb: &Skb) -> Verdict {
     if let Tracked::Yes(conn, info) = skb.tracked() {
         entry::account(conn, info.dir(), skb.len());
-        delete::delete(conn, Why::AddressGone);
+        delete::delete(conn, DestroyReason::AddressGone);
     }
     Verdict::Drop
 }
@@ -149,7 +149,7 @@ fn end(skb: &Skb) -> Verdict {
 /// are at one end; or there is no connection. Then nothing is to be done, but what the hook of
 /// packets that leave has to look at.
 #[inline]
-fn stays_as_it_is(skb: &Skb, manip: Manip) -> bool {
+fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     match skb.tracked() {
         Tracked::Yes(conn, info @ (CtInfo::Established | CtInfo::EstablishedReply)) => {
             !packet::is_changed(conn.status(), manip, info.dir())
@@ -225,7 +225,7 @@ impl NatHook for PreRouting {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        if stays_as_it_is(skb, Manip::Destination) {
+        if needs_no_translation(skb, Manip::Destination) {
             return Verdict::Accept;
         }
         let before = address(skb, family, false);
@@ -310,8 +310,8 @@ impl NatHook for PostRouting {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        if stays_as_it_is(skb, Manip::Source) {
-            let lost = !state.leaves_through_vrf() && leaves_elsewhere(skb, state);
+        if needs_no_translation(skb, Manip::Source) {
+            let lost = !state.leaves_through_vrf() && output_device_changed(skb, state);
             return if lost { end(skb) } else { Verdict::Accept };
         }
         let verdict = run(skb, state, Manip::Source, chains, family);
@@ -336,7 +336,7 @@ impl NatHook for LocalOut {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        if stays_as_it_is(skb, Manip::Destination) {
+        if needs_no_translation(skb, Manip::Destination) {
             return Verdict::Accept;
         }
         let verdict = run(skb, state, Manip::Destination, chains, family);

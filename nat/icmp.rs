@@ -41,7 +41,7 @@ use super::{
         is_changed,
         rewrite,
         target,
-        Place, //
+        HeaderPos, //
     },
     setup::is_done, //
 };
@@ -101,14 +101,14 @@ pub(super) fn translate(
     // The quoted packet went the other way: it gets the end that it had when it came to us.
     let quoted = conn.tuple(dir.opposite());
     let quoted_at = offset.checked_add(u32::try_from(message_len).ok()?)?;
-    rewrite(skb, quoted_at, &quoted, manip.opposite(), Place::Quoted)?;
+    rewrite(skb, quoted_at, &quoted, manip.opposite(), HeaderPos::Inner)?;
     if skb.summed() != Summed::Device {
         sum_up(skb, family, offset)?;
     }
 
     let mut outside = target(conn, dir)?;
     outside.protonum = protocol;
-    rewrite(skb, 0, &outside, manip, Place::Outside)
+    rewrite(skb, 0, &outside, manip, HeaderPos::Outer)
 }
 
 /// Computes the message's checksum, for the addresses that the packet has.

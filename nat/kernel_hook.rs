@@ -33,7 +33,7 @@ use super::{
     choose,
     netlink,
     packet,
-    sources, //
+    bysource, //
 };
 
 /// NAT, as the kernel sees it.
@@ -71,7 +71,7 @@ impl Translator for RustNat {
     }
 
     fn forget(conn: &Conn) {
-        sources::forget(conn);
+        bysource::forget(conn);
         choose::forget(conn);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     ct::{
         life::delete::{
             self,
-            Why, //
+            DestroyReason, //
         },
         table::walk, //
     },
@@ -91,9 +91,9 @@ pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> 
 
 #[cold]
 fn complain(out: &Device) {
-    if log::may_speak() {
+    if log::ratelimit() {
         let name = out.name();
-        let text = name.split(|&octet| octet == 0).next().unwrap_or_default();
+        let text = name.split(|&byte| byte == 0).next().unwrap_or_default();
         let text = core::str::from_utf8(text).unwrap_or("?");
         pr_info!("{text} ate my IP address\n");
     }
@@ -122,7 +122,7 @@ fn masquerade(skb: &mut Skb, range: &Range, out: &Device, source: [u8; 16]) -> V
     if let Some(part) = entry.nat_part() {
         part.masquerade_device().store(out.index(), Relaxed);
     }
-    setup::set_up(entry, &range.at(source), Manip::Source)
+    setup::setup_info(entry, &range.at(source), Manip::Source)
 }
 
 /// An address, or a device, that is gone. A place for one is in one of three states; who
@@ -232,7 +232,7 @@ impl Repeating for Cleaner {
             rcu::synchronize();
             walk::for_each(|conn| {
                 if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
-                    delete::delete(conn, Why::AddressGone);
+                    delete::delete(conn, DestroyReason::AddressGone);
                 }
             });
         }
@@ -261,7 +261,7 @@ impl Masquerade {
             address: address.as_ref().map(halves),
         };
         if LOSSES.iter().any(|loss| loss.put(&lost)) {
-            work::hasten(Cleaner::slot());
+            work::queue_now(Cleaner::slot());
         }
     }
 }

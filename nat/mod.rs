@@ -13,7 +13,7 @@
 //!
 //! # Locks
 //!
-//! [`sources`] and [`pool`] have locks of their own, under which no other one is taken; all
+//! [`bysource`] and [`pool`] have locks of their own, under which no other one is taken; all
 //! else is what
 //! `ct` has. Of the two mutexes, that of chains is taken under nf_tables's, and that of who
 //! masquerades before the lock of all devices; none of `ct`'s is held with them.
@@ -21,7 +21,7 @@
 //! # Unloading
 //!
 //! Chains are gone, as the modules that registered them are. `ct` ends first: freeing an entry
-//! asks [`sources`] to forget it, through the kernel's hook.
+//! asks [`bysource`] to forget it, through the kernel's hook.
 
 #![deny(unsafe_code)]
 
@@ -40,7 +40,7 @@ mod packet;
 mod pool;
 mod redirect;
 mod setup;
-mod sources;
+mod bysource;
 
 use kernel::prelude::*;
 
@@ -66,7 +66,7 @@ pub(crate) struct Nat {
     /// Waits for hooks that are still to be freed.
     _hooks: HooksBarrier,
     /// Empty by now.
-    _sources: sources::Owner,
+    _sources: bysource::Owner,
     /// Empty by now, too.
     _pools: pool::Owner,
 }
@@ -83,7 +83,7 @@ impl Nat {
     /// Switches everything on, in the opposite order. The tracker is there. May sleep.
     pub(crate) fn new() -> Result<Self> {
         let pools = pool::Owner::new();
-        let sources = sources::Owner::new()?;
+        let sources = bysource::Owner::new()?;
         let hooks = HooksBarrier;
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
         let masquerade = WorkRegistration::start::<masquerade::Cleaner>(None);

@@ -41,8 +41,8 @@ static NAT_POLICY: [Policy; 6] = {
     let mut policy = [Policy::ANY; 6];
     policy[number::V4_MIN as usize] = Policy::U32;
     policy[number::V4_MAX as usize] = Policy::U32;
-    policy[number::V6_MIN as usize] = Policy::octets(16);
-    policy[number::V6_MAX as usize] = Policy::octets(16);
+    policy[number::V6_MIN as usize] = Policy::bytes(16);
+    policy[number::V6_MAX as usize] = Policy::bytes(16);
     policy[number::PROTO as usize] = Policy::NESTED;
     policy
 };
@@ -50,7 +50,7 @@ static NAT_POLICY: [Policy; 6] = {
 static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
 
 fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
-    let [a, b, c, d] = attribute.octets()?;
+    let [a, b, c, d] = attribute.bytes()?;
     Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
@@ -62,7 +62,7 @@ fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Resu
     };
     let read = |attribute: Attribute<'_>| match Family::from_number(l3num) {
         Some(Family::Ipv4) => ipv4(attribute),
-        _ => attribute.octets(),
+        _ => attribute.bytes(),
     };
     if let Some(first) = attributes.get(first) {
         range.min_addr = read(first)?;
@@ -77,12 +77,12 @@ fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Resu
 
 fn keys(range: &mut Range, attributes: &Attributes<'_>) -> Result {
     if let Some(first) = attributes.get(number::PORT_MIN) {
-        range.min_key = first.octets()?;
+        range.min_key = first.bytes()?;
         range.max_key = range.min_key;
         range.flags |= flag::PROTO_SPECIFIED;
     }
     if let Some(last) = attributes.get(number::PORT_MAX) {
-        range.max_key = last.octets()?;
+        range.max_key = last.bytes()?;
         range.flags |= flag::PROTO_SPECIFIED;
     }
     Ok(())
@@ -98,7 +98,7 @@ pub(super) fn set_up(
         return Err(EEXIST);
     }
     let verdict = match attribute {
-        None => setup::leave(entry, manip),
+        None => setup::null_binding(entry, manip),
         Some(attribute) => {
             let mut range = Range::default();
             let l3num = entry.conn().tuple(Direction::Original).l3num;
@@ -107,7 +107,7 @@ pub(super) fn set_up(
             if let Some(proto) = nest.attributes().get(number::PROTO) {
                 keys(&mut range, &proto.nest(&PROTO_POLICY)?.attributes())?;
             }
-            setup::set_up(entry, &range, manip)
+            setup::setup_info(entry, &range, manip)
         }
     };
     if verdict == Verdict::Drop {

@@ -105,8 +105,8 @@ fn decide_and_translate(skb: &mut Skb, range: Option<&Range>, manip: Manip) -> V
     if let Some(entry) = skb.unconfirmed() {
         if !is_done(entry.conn().status(), manip) {
             let verdict = match range.filter(|range| range.has(flag::MAP_IPS)) {
-                Some(range) => setup::set_up(entry, range, manip),
-                None => setup::leave(entry, manip),
+                Some(range) => setup::setup_info(entry, range, manip),
+                None => setup::null_binding(entry, manip),
             };
             if verdict != Verdict::Accept {
                 return verdict;

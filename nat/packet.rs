@@ -63,7 +63,7 @@ pub(super) fn target(conn: &Conn, dir: Direction) -> Option<Tuple> {
 pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Verdict {
     match plan {
         None => Verdict::Accept,
-        Some(target) => match rewrite(skb, 0, &target, manip, Place::Outside) {
+        Some(target) => match rewrite(skb, 0, &target, manip, HeaderPos::Outer) {
             Some(()) => Verdict::Accept,
             None => Verdict::Drop,
         },
@@ -80,12 +80,12 @@ pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
 
 /// Where the headers are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum HeaderPos {
     /// The packet's own.
-    Outside,
+    Outer,
     /// Those that an ICMP error quotes. Their checksums are what they were when the packet was
     /// seen, whatever is to be done about that of the error.
-    Quoted,
+    Inner,
 }
 
 /// Gives the packet whose network header is at `offset` the source, or destination, of
@@ -96,7 +96,7 @@ pub(super) fn rewrite(
     offset: u32,
     target: &Tuple,
     manip: Manip,
-    place: Place,
+    place: HeaderPos,
 ) -> Option<()> {
     match target.family()? {
         Family::Ipv4 => {
@@ -159,8 +159,8 @@ impl Transport {
     }
 
     #[inline]
-    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], place: Place) -> Option<Left> {
-        let field = if place == Place::Outside && self.summed == Summed::Device {
+    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], place: HeaderPos) -> Option<Left> {
+        let field = if place == HeaderPos::Outer && self.summed == Summed::Device {
             Field::PseudoHeader
         } else {
             Field::Whole
@@ -170,11 +170,11 @@ impl Transport {
 
     /// Does what the changed header leaves to do.
     #[inline]
-    fn finish(&self, skb: &mut Skb, left: Left, place: Place) -> Option<()> {
+    fn finish(&self, skb: &mut Skb, left: Left, place: HeaderPos) -> Option<()> {
         match left {
             Left::Nothing => {}
             // The sum over an ICMP error stays what it is: its own checksum is mended.
-            Left::SumShrank(_) if place == Place::Quoted => {}
+            Left::SumShrank(_) if place == HeaderPos::Inner => {}
             Left::SumShrank(change) => {
                 if self.summed == Summed::Reported {
                     skb.shrink_sum(change.fold());

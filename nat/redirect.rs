@@ -61,7 +61,7 @@ pub(super) fn redirect(
         return Verdict::Drop;
     };
     match skb.unconfirmed() {
-        Some(entry) => setup::set_up(entry, &range.at(destination), Manip::Destination),
+        Some(entry) => setup::setup_info(entry, &range.at(destination), Manip::Destination),
         None => Verdict::Accept,
     }
 }

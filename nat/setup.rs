@@ -52,7 +52,7 @@ use crate::{
 use super::{
     choose,
     netns::NatState,
-    sources, //
+    bysource, //
 };
 
 /// Which end is decided about at a hook.
@@ -88,7 +88,7 @@ pub(super) fn is_done(status: Status, manip: Manip) -> bool {
 }
 
 /// Decides about an end of a connection: it is to be one that `range` allows.
-pub(super) fn set_up(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) -> Verdict {
+pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) -> Verdict {
     let conn = entry.conn();
     if is_done(conn.status(), manip) {
         pr_warn_once!("a connection was to be translated twice\n");
@@ -114,7 +114,7 @@ pub(super) fn set_up(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) ->
         return Verdict::Drop;
     }
     if manip == Manip::Source {
-        sources::remember(conn, rcu.token());
+        bysource::remember(conn, rcu.token());
     }
     conn.set(done_bit(manip));
     Verdict::Accept
@@ -144,7 +144,7 @@ fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
     let net = conn.net();
     net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
     net.count_one(Stat::Drop);
-    if log::may_speak() {
+    if log::ratelimit() {
         let family = tuple.family();
         pr_warn!(
             "nf_nat: no port left at {} towards {} port {}, protocol {}{}: packet dropped\n",
@@ -197,12 +197,12 @@ impl fmt::Display for Ports<'_> {
 }
 
 /// Decides that an end of a connection stays as it is, if nobody else looks so.
-pub(super) fn leave(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
+pub(super) fn null_binding(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
     // The reply tuple tells what was decided about the other end.
     let reply = entry.conn().tuple(Direction::Reply);
     let address = match manip {
         Manip::Source => reply.dst,
         Manip::Destination => reply.src,
     };
-    set_up(entry, &Range::address(address), manip)
+    setup_info(entry, &Range::address(address), manip)
 }

@@ -19,7 +19,7 @@ use crate::{
         entry,
         life::delete::{
             self,
-            Why, //
+            DestroyReason, //
         },
         netns::NetState,
         packet::kernel_hook::RustCt,
@@ -32,7 +32,7 @@ use crate::{
         bindings,
         entry::{
             conn::Conn,
-            end::Doomed,
+            end::Dead,
             ext, //
         },
         kernel::{
@@ -52,8 +52,8 @@ c_export! {
     /// The last reference to an entry is gone.
     fn nf_ct_destroy(nfct: *mut bindings::nf_conntrack) {
         // SAFETY: The count just became zero; `ct_general` is the entry's first field.
-        let doomed = unsafe { Doomed::from_raw(NonNull::new_unchecked(nfct.cast())) };
-        RustCt::destroy(doomed, RcuGuard::new().token());
+        let dead = unsafe { Dead::from_raw(NonNull::new_unchecked(nfct.cast())) };
+        RustCt::destroy(dead, RcuGuard::new().token());
     }
 }
 
@@ -79,7 +79,7 @@ c_export! {
         let by = Requester { portid: pid, report: report != 0 };
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        let why = if delete::is_due(conn) { Why::TimedOut } else { Why::ByModule };
+        let why = if delete::is_due(conn) { DestroyReason::TimedOut } else { DestroyReason::ByModule };
         delete::delete_for(conn, why, by)
     }
 }
@@ -146,7 +146,7 @@ unsafe fn remove_if(
     move |conn| {
         // SAFETY: The caller's promise.
         if unsafe { iter(conn.raw(), data) } != 0 {
-            delete::delete_for(conn, Why::ByModule, by);
+            delete::delete_for(conn, DestroyReason::ByModule, by);
         }
     }
 }

@@ -44,7 +44,7 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        match events::report(conn, eventmask, Requester { portid, report: report != 0 }) {
+        match events::notify_now(conn, eventmask, Requester { portid, report: report != 0 }) {
             Ok(()) => 0,
             Err(_) => ENOBUFS.to_errno(),
         }

@@ -30,7 +30,7 @@ use crate::{
         entry::{
             conn::Conn,
             help::{
-                Candidate,
+                HelperTarget,
                 Help,
                 Helper, //
             }, //
@@ -280,7 +280,7 @@ c_export! {
         gfp: bindings::gfp_t
     ) -> *mut bindings::nf_conn_help {
         // SAFETY: The caller hands over an entry that only its packet knows.
-        unsafe { Candidate::from_raw(ct, gfp) }
+        unsafe { HelperTarget::from_raw(ct, gfp) }
             .add_help()
             .map_or(null_mut(), Help::raw)
     }
@@ -299,7 +299,7 @@ c_export! {
         // SAFETY: The caller hands over an entry that only its packet knows, and a template,
         // under `rcu_read_lock()`.
         let (entry, template, rcu) = unsafe {
-            (Candidate::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
+            (HelperTarget::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
         };
         number(helper::assign(entry, template, rcu))
     }

@@ -19,7 +19,7 @@ use crate::{
         bindings,
         entry::{
             conn::Conn,
-            help::Candidate, //
+            help::HelperTarget, //
         },
         expect::helper::Name,
         kernel::rcu::{
@@ -53,7 +53,7 @@ c_export! {
         // holds a reference to the entry, under `rcu_read_lock()`.
         let (skb, conn, rcu) =
             unsafe { (Skb::from_raw(skb), Conn::from_raw(ct), Rcu::assume_held()) };
-        help::look(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw() as c_int
+        help::help_packet(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw() as c_int
     }
 }
 
@@ -69,7 +69,7 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller hands over a name, and a template that is its own.
         let (name, conn, template) = unsafe {
-            let template = Candidate::from_raw(ct, bindings::RCT_GFP_KERNEL as u32);
+            let template = HelperTarget::from_raw(ct, bindings::RCT_GFP_KERNEL as u32);
             (Name::of_text(name.cast()), Conn::from_raw(ct), template)
         };
         let Some(name) = name else {
@@ -107,6 +107,6 @@ c_export! {
         mru: *mut u16
     ) -> c_int {
         // SAFETY: The caller hands over a packet, and the places for the answers.
-        unsafe { fragments::gather(net, skb, zone, family, proto, mru) }
+        unsafe { fragments::defragment(net, skb, zone, family, proto, mru) }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     ct::{
         life::{
             confirm,
-            lookup::Wanted, //
+            lookup::LookupKey, //
         },
         packet::{
             hooks::{
@@ -77,7 +77,7 @@ c_export! {
         // SAFETY: The caller hands over a packet that is its own.
         let skb = unsafe { Skb::from_raw(skb) };
         let rcu = RcuGuard::new();
-        confirm::put_in(skb, rcu.token()).as_raw() as c_int
+        confirm::confirm_packet(skb, rcu.token()).as_raw() as c_int
     }
 }
 
@@ -165,7 +165,7 @@ c_export! {
         let (net, zone, tuple) =
             unsafe { (Net::from_raw(net), *zone.cast::<Zone>(), *tuple.cast::<Tuple>()) };
         let rcu = RcuGuard::new();
-        let wanted = Wanted { key: tuple.key(), zone, net };
+        let wanted = LookupKey { key: tuple.key(), zone, net };
         match wanted.find(rcu.token()).0 {
             Some((conn, dir)) => tuple_hash(conn, dir),
             None => null_mut(),

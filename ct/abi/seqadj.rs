@@ -35,7 +35,7 @@ fn way(info: bindings::ip_conntrack_info) -> Direction {
 }
 
 c_export! {
-    /// All octets of a direction are moved.
+    /// All bytes of a direction are moved.
     fn nf_ct_seqadj_init(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
@@ -48,7 +48,7 @@ c_export! {
 }
 
 c_export! {
-    /// The octets of a direction behind `seq` are moved.
+    /// The bytes of a direction behind `seq` are moved.
     fn nf_ct_seqadj_set(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
@@ -63,7 +63,7 @@ c_export! {
 }
 
 c_export! {
-    /// The octets behind this IPv4 segment's first one are moved.
+    /// The bytes behind this IPv4 segment's first one are moved.
     fn nf_ct_tcp_seqadj_set(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
@@ -100,7 +100,7 @@ c_export! {
 }
 
 c_export! {
-    /// How far an octet is moved.
+    /// How far an byte is moved.
     fn nf_ct_seq_offset(
         ct: *const bindings::nf_conn,
         dir: bindings::ip_conntrack_dir,

@@ -13,7 +13,7 @@ use crate::{
     nf::{
         bindings,
         entry::conn::ProtoState,
-        kernel::layout::LayoutTwin, //
+        kernel::layout::SameLayout, //
     },
     proto::{
         adopt,
@@ -37,7 +37,7 @@ macro_rules! twin {
         const _: () = assert!(align_of::<$rust>() <= align_of::<$c>());
         $(const _: () = assert!(offset_of!($rust, $field) == offset_of!($c, $c_field));)*
         // SAFETY: Checked above; the type is made of integers alone.
-        unsafe impl LayoutTwin for $rust {
+        unsafe impl SameLayout for $rust {
             type C = $c;
         }
     };

@@ -75,7 +75,7 @@ pub(in crate::ct) fn are_wanted(net: &Net) -> bool {
     match net.events() {
         setting::OFF => false,
         setting::ALWAYS => true,
-        _ => ecache::someone_listens(),
+        _ => ecache::has_listeners(),
     }
 }
 
@@ -102,7 +102,7 @@ pub(in crate::ct) fn set_up(conn: &Conn, ct_mask: u16, expect_mask: u16) {
 }
 
 /// Tells `events`, and with them those that were missed before.
-fn tell(
+fn notify(
     conn: &Conn,
     cache: &EventCache,
     events: u32,
@@ -112,7 +112,7 @@ fn tell(
     if (events | missed) & cache.wanted() == 0 {
         return Ok(());
     }
-    let result = ecache::tell(conn, events | missed, by);
+    let result = ecache::notify(conn, events | missed, by);
     if result.is_ok() && missed == 0 {
         return result;
     }
@@ -144,11 +144,11 @@ pub(in crate::ct) fn deliver(conn: &Conn) {
     }
     let missed = cache.missed().load(Relaxed);
     // What could not be told is remembered as missed.
-    let _ = tell(conn, cache, cache.take(), missed, Requester::default());
+    let _ = notify(conn, cache, cache.take(), missed, Requester::default());
 }
 
 /// Tells events at once.
-pub(in crate::ct) fn report(conn: &Conn, events: u32, by: Requester) -> Result<(), Congested> {
+pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Result<(), Congested> {
     let Some(cache) = conn.extensions().find::<EventCache>() else {
         return Ok(());
     };
@@ -162,7 +162,7 @@ pub(in crate::ct) fn report(conn: &Conn, events: u32, by: Requester) -> Result<(
         _ => (earlier, 0),
     };
     cache.renew_time();
-    let result = tell(
+    let result = notify(
         conn,
         cache,
         events,
@@ -179,16 +179,16 @@ pub(in crate::ct) fn report(conn: &Conn, events: u32, by: Requester) -> Result<(
 }
 
 /// Keeps an entry that left the table, whose end could not be told.
-pub(in crate::ct) fn tell_later(conn: ARef<Conn>) {
-    ecache::keep_untold(conn);
+pub(in crate::ct) fn defer_destroy(conn: ARef<Conn>) {
+    ecache::defer(conn);
     work::queue(&SLOT, HZ);
 }
 
 /// An end was told: the listener has room again.
 #[inline]
-pub(in crate::ct) fn listener_has_room() {
-    if !ecache::UNTOLD.is_empty() {
-        work::hasten(&SLOT);
+pub(in crate::ct) fn retry_deferred() {
+    if !ecache::DYING.is_empty() {
+        work::queue_now(&SLOT);
     }
 }
 
@@ -203,15 +203,15 @@ pub(crate) struct Redelivery;
 impl Repeating for Redelivery {
     fn run() -> Option<u32> {
         let begin = jiffies32();
-        while let Some(conn) = ecache::UNTOLD.pop() {
-            if report(&conn, Event::Destroy.mask(), Requester::default()).is_err() {
-                ecache::keep_untold(conn);
+        while let Some(conn) = ecache::DYING.pop() {
+            if notify_now(&conn, Event::Destroy.mask(), Requester::default()).is_err() {
+                ecache::defer(conn);
                 return Some(TEN_MS);
             }
             if jiffies32().wrapping_sub(begin) > TEN_MS {
                 return Some(0);
             }
-            work::yield_if_needed();
+            work::cond_resched();
         }
         None
     }

@@ -170,10 +170,10 @@ impl TupleForm for Ports {
     }
 
     fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result {
-        if let Some(port) = request.octets(TupleAttribute::SourcePort)? {
+        if let Some(port) = request.bytes(TupleAttribute::SourcePort)? {
             tuple.src_key = port;
         }
-        if let Some(port) = request.octets(TupleAttribute::DestinationPort)? {
+        if let Some(port) = request.bytes(TupleAttribute::DestinationPort)? {
             tuple.dst_key = port;
         }
         Ok(())
@@ -213,16 +213,16 @@ impl Query {
 
     fn get(&self, request: &Request<'_>, tuple: &mut Tuple) -> Result {
         let [kind, code] = &mut tuple.dst_key;
-        if let Some([wanted]) = request.octets(self.kind)? {
+        if let Some([wanted]) = request.bytes(self.kind)? {
             *kind = wanted;
             if !(self.has_answer)(wanted) {
                 return Err(EINVAL);
             }
         }
-        if let Some([wanted]) = request.octets(self.code)? {
+        if let Some([wanted]) = request.bytes(self.code)? {
             *code = wanted;
         }
-        if let Some(id) = request.octets(self.id)? {
+        if let Some(id) = request.bytes(self.id)? {
             tuple.src_key = id;
         }
         Ok(())
@@ -282,8 +282,8 @@ impl Tcp {
         policy[TcpAttribute::State as usize] = Policy::u8_up_to(tcp::State::SynSent2.to_u8());
         policy[TcpAttribute::OriginalScale as usize] = Policy::u8_up_to(Self::MAX_SCALE);
         policy[TcpAttribute::ReplyScale as usize] = Policy::u8_up_to(Self::MAX_SCALE);
-        policy[TcpAttribute::OriginalFlags as usize] = Policy::octets(2);
-        policy[TcpAttribute::ReplyFlags as usize] = Policy::octets(2);
+        policy[TcpAttribute::OriginalFlags as usize] = Policy::bytes(2);
+        policy[TcpAttribute::ReplyFlags as usize] = Policy::bytes(2);
         policy
     };
 
@@ -301,7 +301,7 @@ pub(in crate::ct) struct TcpTold {
 }
 
 impl Memory for Tcp {
-    type Told = TcpTold;
+    type ProtoInfo = TcpTold;
 
     // CAST: a handful. The two scales count for one, as user space is used to.
     const MESSAGE_SIZE: u16 = (2 * size_of_attribute(1) + 2 * size_of_attribute(2)) as u16;
@@ -320,7 +320,7 @@ impl Memory for Tcp {
             let [original, reply] = &track.seen;
             message.put_u8(TcpAttribute::OriginalScale as u16, original.scale)?;
             message.put_u8(TcpAttribute::ReplyScale as u16, reply.scale)?;
-            // The second octet is a mask, which counts for requests only.
+            // The second byte is a mask, which counts for requests only.
             message.put(TcpAttribute::OriginalFlags as u16, &[original.flags, 0])?;
             message.put(TcpAttribute::ReplyFlags as u16, &[reply.flags, 0])
         })
@@ -338,7 +338,7 @@ impl Memory for Tcp {
         };
         let flags = |attribute: TcpAttribute| {
             let found = attributes.get(attribute as u16);
-            found.map(|found| found.octets::<2>()).transpose()
+            found.map(|found| found.bytes::<2>()).transpose()
         };
         let state = number(TcpAttribute::State)?;
         let scales = (
@@ -441,7 +441,7 @@ pub(in crate::ct) struct SctpTold {
 }
 
 impl Memory for Sctp {
-    type Told = SctpTold;
+    type ProtoInfo = SctpTold;
 
     // CAST: a handful.
     const MESSAGE_SIZE: u16 = (size_of_attribute(1) + 2 * size_of_attribute(4)) as u16;
@@ -472,8 +472,8 @@ impl Memory for Sctp {
         let attributes = nest.attributes();
         let need = |attribute: SctpAttribute| attributes.get(attribute as u16).ok_or(EINVAL);
         let state = sctp::State::from_u32(need(SctpAttribute::State)?.u8()?.into());
-        let original = wire::sctp::Tag(need(SctpAttribute::OriginalTag)?.octets()?);
-        let reply = wire::sctp::Tag(need(SctpAttribute::ReplyTag)?.octets()?);
+        let original = wire::sctp::Tag(need(SctpAttribute::OriginalTag)?.bytes()?);
+        let reply = wire::sctp::Tag(need(SctpAttribute::ReplyTag)?.bytes()?);
         Ok(Some(SctpTold {
             state,
             original,

@@ -36,7 +36,7 @@ mod option {
     pub(in crate::ct) const SACK: u8 = 5;
 }
 
-/// How far the octet that its sender, in direction `dir`, calls `seq` is moved.
+/// How far the byte that its sender, in direction `dir`, calls `seq` is moved.
 #[inline]
 pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     match conn.extensions().find::<SeqAdjust>() {
@@ -45,7 +45,7 @@ pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     }
 }
 
-/// All octets of direction `dir` are moved by `by`.
+/// All bytes of direction `dir` are moved by `by`.
 pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     if by == 0 {
         return;
@@ -59,7 +59,7 @@ pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     }
 }
 
-/// The octets of direction `dir` behind `seq` are moved by `by` more.
+/// The bytes of direction `dir` behind `seq` are moved by `by` more.
 pub(crate) fn add(conn: &Conn, dir: Direction, seq: SeqNum, by: i32) {
     if by == 0 {
         return;

@@ -101,13 +101,13 @@ pub(in crate::ct) fn assign(
 ) -> Result {
     let rcu = RcuGuard::new();
     let Some(owner) = Owner::find(rcu.token()) else {
-        if log::may_speak() {
+        if log::ratelimit() {
             pr_info!("no timeout policies without nfnetlink_cttimeout\n");
         }
         return Err(ENOENT);
     };
     let Some(named) = owner.policy(net, name) else {
-        if log::may_speak() {
+        if log::ratelimit() {
             pr_info!("no such timeout policy: `{name}`\n");
         }
         return Err(ENOENT);
@@ -121,7 +121,7 @@ pub(in crate::ct) fn assign(
         None
     };
     if let Some((layer, number)) = other {
-        if log::may_speak() {
+        if log::ratelimit() {
             pr_info!("timeout policy `{name}` is for L{layer} protocol {number} only\n");
         }
         return Err(EINVAL);

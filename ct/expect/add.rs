@@ -171,7 +171,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
         }
         let max = params::max_expectations().load(Relaxed);
         if self.net.state::<NetState>().expectations.load(Relaxed) >= max {
-            if log::may_speak() {
+            if log::ratelimit() {
                 pr_warn!("nf_conntrack: expectation table full\n");
             }
             return Err(EMFILE);
@@ -210,7 +210,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
             .expectations
             .fetch_add(1, Relaxed);
         self.net.count_one(Stat::ExpectCreate);
-        linked.tell(Event::New, by);
+        linked.notify(Event::New, by);
         Ok(())
     }
 }

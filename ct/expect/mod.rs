@@ -4,7 +4,7 @@
 //!
 //! A helper reads in a control connection where a data connection will come from, and adds an
 //! expectation of it ([`add`]). The packet that begins it makes an entry as any other does,
-//! which then meets its expectation ([`meet`]): it is RELATED, has a master, and may get a
+//! which then meets its expectation ([`match_new`]): it is RELATED, has a master, and may get a
 //! helper of its own. That uses the expectation up, unless it is a permanent one.
 //!
 //! Nothing watches the clock. An expectation whose time is over, or that was withdrawn, is
@@ -143,7 +143,7 @@ pub(super) fn remove(linked: &Linked<'_>, by: Requester, locked: Locked<'_>) {
         let fewer = help.expecting(class, locked).saturating_sub(1);
         help.set_expecting(class, fewer, locked);
     }
-    linked.tell(Event::Destroy, by);
+    linked.notify(Event::Destroy, by);
     drop(expectation);
     net.count_one(Stat::ExpectDelete);
 }
@@ -158,35 +158,35 @@ fn remove_expired(linked: &Linked<'_>, locked: Locked<'_>) -> bool {
 }
 
 /// What a new entry met: its maker's function is still to be called.
-pub(super) struct Met(ARef<Expectation>);
+pub(super) struct Matched(ARef<Expectation>);
 
-impl Met {
+impl Matched {
     /// Calls that function. Without the lock, because it may add or remove expectations, and
     /// with the entry ready to be translated.
-    pub(super) fn announce(self, conn: &Conn, rcu: Rcu<'_>) {
-        self.0.call_back(conn, rcu);
+    pub(super) fn run_expectfn(self, conn: &Conn, rcu: Rcu<'_>) {
+        self.0.run_expectfn(conn, rcu);
     }
 }
 
 /// A new entry for the tuple with this key looks whether it is expected; if so it becomes RELATED to its
 /// master, and the expectation is used up, unless `keep`, or it is a permanent one.
 #[inline]
-pub(super) fn meet(
+pub(super) fn match_new(
     fresh: &mut Fresh,
     net: &Net,
     zone: Zone,
     key: &Key,
     keep: bool,
     rcu: Rcu<'_>,
-) -> Option<Met> {
+) -> Option<Matched> {
     if net.state_in::<NetState>(rcu).expectations.load(Relaxed) == 0 {
         return None;
     }
-    meet_locked(fresh, net, zone, &key.tuple(), keep)
+    match_new_locked(fresh, net, zone, &key.tuple(), keep)
 }
 
 #[inline(never)]
-fn meet_locked(fresh: &mut Fresh, net: &Net, zone: Zone, tuple: &Tuple, keep: bool) -> Option<Met> {
+fn match_new_locked(fresh: &mut Fresh, net: &Net, zone: Zone, tuple: &Tuple, keep: bool) -> Option<Matched> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let linked = table::walk_locked(bucket(net, tuple), locked).find(|linked| {
@@ -213,13 +213,13 @@ fn meet_locked(fresh: &mut Fresh, net: &Net, zone: Zone, tuple: &Tuple, keep: bo
     }
 
     if let Some(helper) = linked.assigned_helper() {
-        if let Some(help) = fresh.candidate().add_help() {
+        if let Some(help) = fresh.helper_target().add_help() {
             help.set_helper(helper.get());
         }
     }
     fresh.set_master(master);
     net.count_one(Stat::ExpectNew);
-    Some(Met(expectation))
+    Some(Matched(expectation))
 }
 
 #[inline]

@@ -78,7 +78,7 @@ use super::{
     create,
     delete::{
         self,
-        Why, //
+        DestroyReason, //
     },
     lookup, //
 };
@@ -168,7 +168,7 @@ fn opener(socket: &Socket, known: &adopt::Socket, ends: &Ends, rcu: Rcu<'_>) -> 
 
 fn consider(socket: &Socket, is_last: bool) -> Outcome {
     let rcu = RcuGuard::new();
-    let glance: adopt::Socket = socket.glance();
+    let glance: adopt::Socket = socket.snapshot();
     let Some(ends) = glance.ends() else {
         return Outcome::Passed;
     };
@@ -178,7 +178,7 @@ fn consider(socket: &Socket, is_last: bool) -> Outcome {
     let Some(opener) = opener(socket, &glance, &ends, rcu.token()) else {
         return Outcome::Passed;
     };
-    socket.stand_still(|known: adopt::Socket| {
+    socket.with_locked(|known: adopt::Socket| {
         if known.busy != 0 && !is_last {
             return Outcome::Busy;
         }
@@ -245,9 +245,9 @@ fn take(net: &Net, known: &adopt::Socket, ends: &Ends, opener: Opener, rcu: Rcu<
     };
     conn.set_timeout(timeout);
     if let Some((rival, _)) = &rival {
-        delete::delete(rival, Why::Replaced);
+        delete::delete(rival, DestroyReason::Replaced);
     }
-    if confirm::put_in_adopted(conn, rcu) {
+    if confirm::insert_adopted(conn, rcu) {
         Outcome::Adopted
     } else {
         // A packet was faster.

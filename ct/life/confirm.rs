@@ -79,26 +79,26 @@ const CHAIN_SPREAD: u32 = 30;
 /// ever. A crowded one makes the table grow.
 #[inline]
 fn is_too_long(length: u32) -> bool {
-    if length <= autosize::CROWDED {
+    if length <= autosize::LONG_CHAIN {
         return false;
     }
     if autosize::request() {
-        gc::come_soon();
+        gc::wake();
     }
     length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
 }
 
 /// What keeps an entry out of the table.
-enum Obstacle {
+enum InsertError {
     /// This one has one of its tuples.
-    Rival(ARef<Conn>),
+    Conflict(ARef<Conn>),
     /// Its chain takes no more.
-    LongChain,
+    ChainTooLong,
 }
 
 /// What keeps an entry out of its buckets.
 #[inline(always)]
-fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
+fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
     if pair.is_one() {
         obstacle_at(pair, conn, None)
     } else {
@@ -107,27 +107,27 @@ fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
 }
 
 #[inline(never)]
-fn obstacle_of_two(pair: &LockedPair<'_>, conn: &Conn) -> Option<Obstacle> {
+fn obstacle_of_two(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
     obstacle_at(pair, conn, Some(Direction::Original))
         .or_else(|| obstacle_at(pair, conn, Some(Direction::Reply)))
 }
 
 /// What keeps it out of the bucket of one of its tuples, or of both.
 #[inline(always)]
-fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Direction>) -> Option<Obstacle> {
-    match table::rival(pair, conn, dir) {
-        (Some(rival), _) => Some(Obstacle::Rival(ARef::from(rival))),
+fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Direction>) -> Option<InsertError> {
+    match table::find_conflict(pair, conn, dir) {
+        (Some(rival), _) => Some(InsertError::Conflict(ARef::from(rival))),
         (None, length) if is_too_long(length) => {
             resize::request_reseed();
             conn.net().count_one(Stat::ChainTooLong);
-            Some(Obstacle::LongChain)
+            Some(InsertError::ChainTooLong)
         }
         (None, _) => None,
     }
 }
 
 /// What came of an attempt to put an entry into the table.
-enum Outcome {
+enum InsertOutcome {
     /// It is in.
     In,
     /// Its packet belongs to this entry instead.
@@ -139,7 +139,7 @@ enum Outcome {
 /// Whether nothing is to be done for the packet any more: it has no entry, or one that is in the
 /// table, with no helper and no events.
 #[inline]
-pub(in crate::ct) fn is_settled(skb: &Skb) -> bool {
+pub(in crate::ct) fn needs_no_confirm(skb: &Skb) -> bool {
     let Some(conn) = skb.attached() else {
         return true;
     };
@@ -154,7 +154,7 @@ pub(in crate::ct) fn is_settled(skb: &Skb) -> bool {
 /// happened to it.
 #[inline]
 pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    let verdict = put_in(skb, rcu);
+    let verdict = confirm_packet(skb, rcu);
     if verdict == Verdict::Accept {
         if let Tracked::Yes(conn, _) = skb.tracked() {
             events::deliver(conn);
@@ -165,7 +165,7 @@ pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 
 /// Puts the packet's entry into the table, if it is not in yet.
 #[inline]
-pub(in crate::ct) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+pub(in crate::ct) fn confirm_packet(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     let (conn, info) = match skb.tracked() {
         // An answer of ours to a packet that was refused carries the entry that the packet
         // made, in the other direction; it confirms nothing.
@@ -174,24 +174,24 @@ pub(in crate::ct) fn put_in(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         }
         _ => return Verdict::Accept,
     };
-    let hash = TupleHash::unpack(conn.saved());
+    let hash = TupleHash::unpack(conn.cached_hash());
     match insert(conn, Some(hash), rcu, settle_clash) {
-        Outcome::In => Verdict::Accept,
-        Outcome::Joined(winner) => {
+        InsertOutcome::In => Verdict::Accept,
+        InsertOutcome::Joined(winner) => {
             join(skb, winner, info);
             Verdict::Accept
         }
-        Outcome::Refused => Verdict::Drop,
+        InsertOutcome::Refused => Verdict::Drop,
     }
 }
 
 /// Puts in an entry that no packet made. Says whether it is in: it gives way to one that a
 /// packet of the same connection has made.
-pub(in crate::ct) fn put_in_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
+pub(in crate::ct) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
     let keep = conn.clone();
     let is_in = matches!(
-        insert(conn, None, rcu, |_, _, _| Outcome::Refused),
-        Outcome::In
+        insert(conn, None, rcu, |_, _, _| InsertOutcome::Refused),
+        InsertOutcome::In
     );
     if is_in {
         let _bh = BhDisabled::new();
@@ -208,50 +208,50 @@ fn insert(
     conn: ARef<Conn>,
     hash: Option<TupleHash>,
     rcu: Rcu<'_>,
-    clash: impl FnOnce(&mut LockedPair<'_>, ARef<Conn>, &ARef<Conn>) -> Outcome,
-) -> Outcome {
+    clash: impl FnOnce(&mut LockedPair<'_>, ARef<Conn>, &ARef<Conn>) -> InsertOutcome,
+) -> InsertOutcome {
     let bh = BhDisabled::new();
     conn.check_mirrored();
     // Until the entry is in.
-    let _promise = reservation::redeem(&conn, &bh, rcu);
+    let _promise = reservation::consume(&conn, &bh, rcu);
     let Some(mut pair) = table::lock_pair(&conn, hash, &bh, rcu) else {
-        return Outcome::Refused;
+        return InsertOutcome::Refused;
     };
     let status = conn.status();
     // A clone of the packet may have been faster, on another CPU: a bridge floods clones.
     if status.has(StatusBit::Confirmed) {
-        return Outcome::In;
+        return InsertOutcome::In;
     }
     // Killed before it was born, by user space or by a namespace's end.
     if status.has(StatusBit::Dying) {
         conn.net().count_one(Stat::InsertFailed);
-        return Outcome::Refused;
+        return InsertOutcome::Refused;
     }
 
     match obstacle(&pair, &conn) {
         None => {}
-        Some(Obstacle::Rival(rival)) => return clash(&mut pair, conn, &rival),
-        Some(Obstacle::LongChain) => {
+        Some(InsertError::Conflict(rival)) => return clash(&mut pair, conn, &rival),
+        Some(InsertError::ChainTooLong) => {
             conn.net().count_one(Stat::InsertFailed);
-            return Outcome::Refused;
+            return InsertOutcome::Refused;
         }
     }
 
     // Its time runs from now on.
     conn.set_timeout(conn.timeout().wrapping_add(time::jiffies32()));
     if !conn.extensions().is_empty() {
-        note(&conn, rcu);
+        queue_new_event(&conn, rcu);
     }
     index::join(&conn, &bh, rcu);
     match pair.insert(conn) {
-        Ok(()) => Outcome::In,
-        Err(_) => Outcome::Refused,
+        Ok(()) => InsertOutcome::In,
+        Err(_) => InsertOutcome::Refused,
     }
 }
 
 /// Has the parts of an entry know that it begins.
 #[inline(never)]
-fn note(conn: &Conn, rcu: Rcu<'_>) {
+fn queue_new_event(conn: &Conn, rcu: Rcu<'_>) {
     entry::note_start(conn);
     let event = if conn.has(StatusBit::Expected) {
         Event::Related
@@ -268,19 +268,19 @@ fn note(conn: &Conn, rcu: Rcu<'_>) {
 /// becomes the table's.
 ///
 /// `EEXIST`: one of its tuples is there. `ENOSPC`: a chain is too long.
-pub(in crate::ct) fn put_in_made(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
+pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
     // After the lock is given back: this may be the last reference.
     let kept = conn.clone();
     let net = kept.net();
     let bh = BhDisabled::new();
     conn.check_mirrored();
     // What NAT promised it on the way.
-    let _promise = reservation::redeem(&conn, &bh, rcu);
+    let _promise = reservation::consume(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
     match obstacle(&pair, &conn) {
         None => {}
-        Some(Obstacle::Rival(_)) => return Err(EEXIST),
-        Some(Obstacle::LongChain) => return Err(ENOSPC),
+        Some(InsertError::Conflict(_)) => return Err(EEXIST),
+        Some(InsertError::ChainTooLong) => return Err(ENOSPC),
     }
     index::join(&conn, &bh, rcu);
     pair.insert(conn).map_err(|_| EEXIST)?;
@@ -304,21 +304,21 @@ fn may_clash(protocol: u8) -> bool {
 ///    the first, and the answer to this packet finds its way back.
 /// 3. Else the packet is dropped.
 #[cold]
-fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>) -> Outcome {
+fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>) -> InsertOutcome {
     let net = conn.net();
     if rival.has(StatusBit::Adopted) && same_connection(&conn, rival) {
         net.count_one(Stat::ClashResolve);
-        return Outcome::Joined(rival.clone());
+        return InsertOutcome::Joined(rival.clone());
     }
     if may_clash(conn.protocol()) {
         if same_connection(&conn, rival) {
             net.count_one(Stat::ClashResolve);
-            return Outcome::Joined(rival.clone());
+            return InsertOutcome::Joined(rival.clone());
         }
-        match table::rival(pair, &conn, Some(Direction::Reply)).0 {
+        match table::find_conflict(pair, &conn, Some(Direction::Reply)).0 {
             Some(other) if same_connection(&conn, other) => {
                 net.count_one(Stat::ClashResolve);
-                return Outcome::Joined(ARef::from(other));
+                return InsertOutcome::Joined(ARef::from(other));
             }
             Some(_) => {}
             None => {
@@ -330,15 +330,15 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
                 let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
                 index::join(&conn, &bh, rcu.token());
                 return match pair.insert_reply_only(conn) {
-                    Ok(()) => Outcome::In,
-                    Err(_) => Outcome::Refused,
+                    Ok(()) => InsertOutcome::In,
+                    Err(_) => InsertOutcome::Refused,
                 };
             }
         }
     }
     net.count_one(Stat::Drop);
     net.count_one(Stat::InsertFailed);
-    Outcome::Refused
+    InsertOutcome::Refused
 }
 
 /// Whether two entries stand for one connection, seen from the same end or from the two.

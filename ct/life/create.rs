@@ -82,14 +82,14 @@ fn make_room(net: &Net, rcu: Rcu<'_>) -> Result {
     if early_drop::make_room(net, rcu) {
         return Ok(());
     }
-    gc::hurry();
+    gc::wake_for_early_drop();
     complain(net);
     Err(ENOMEM)
 }
 
 #[cold]
 fn complain(net: &Net) {
-    if !log::may_speak() {
+    if !log::ratelimit() {
         return;
     }
     if net.is_init() {
@@ -125,13 +125,13 @@ pub(in crate::ct) fn create(
     let tuples = [key.words(), &reply];
     let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
     let begun = if template.is_none()
-        && !has_usual_parts(net)
+        && !has_default_extensions(net)
         && !events::are_wanted(net)
         && state.expectations.load(Relaxed) == 0
     {
         (fresh.publish(), CtInfo::New)
     } else {
-        furnish(fresh, net, template, zone, key, rcu)?
+        add_extensions(fresh, net, template, zone, key, rcu)?
     };
     // The entry gives the room back when it is destroyed.
     core::mem::forget(room);
@@ -140,7 +140,7 @@ pub(in crate::ct) fn create(
 
 /// Gives a new entry its parts, and its master if it was expected.
 #[inline(never)]
-fn furnish(
+fn add_extensions(
     mut fresh: Fresh,
     net: &Net,
     template: Option<&Conn>,
@@ -152,7 +152,7 @@ fn furnish(
         fresh.add::<SeqAdjust>()?;
         fresh.add::<SynProxy>()?;
     }
-    add_usual_parts(&mut fresh, net);
+    add_default_extensions(&mut fresh, net);
     let slot = template.and_then(|template| template.extensions().find::<PolicySlot>());
     if let Some(policy) = slot.and_then(|slot| slot.policy(rcu)) {
         fresh.add_policy(policy);
@@ -161,16 +161,16 @@ fn furnish(
 
     // A template that is no commitment yet (Open vSwitch) leaves the expectation to one that is.
     let keep = template.is_some_and(|template| !template.is_confirmed());
-    let met = expect::meet(&mut fresh, net, zone, key, keep, rcu);
-    if let (None, Some(template)) = (&met, template) {
+    let matched = expect::match_new(&mut fresh, net, zone, key, keep, rcu);
+    if let (None, Some(template)) = (&matched, template) {
         // Without memory for it the connection goes on without help.
-        let _ = helper::assign(fresh.candidate(), template, rcu);
+        let _ = helper::assign(fresh.helper_target(), template, rcu);
     }
     let conn = fresh.publish();
-    let Some(met) = met else {
+    let Some(matched) = matched else {
         return Ok((conn, CtInfo::New));
     };
-    met.announce(&conn, rcu);
+    matched.run_expectfn(&conn, rcu);
     Ok((conn, CtInfo::Related))
 }
 
@@ -178,7 +178,7 @@ fn furnish(
 /// yet. `set_up` says what it is like.
 ///
 /// `ENOMEM`: the table is full, or memory is.
-pub(in crate::ct) fn make(
+pub(in crate::ct) fn create_from_user(
     net: &Net,
     zone: Zone,
     [original, reply]: [&Tuple; 2],
@@ -201,13 +201,13 @@ pub(in crate::ct) fn make(
 
 /// Whether a namespace wants anything of every entry.
 #[inline]
-fn has_usual_parts(net: &Net) -> bool {
+fn has_default_extensions(net: &Net) -> bool {
     net.acct() != 0 || net.tstamp() != 0 || net.labels_used()
 }
 
 /// What the namespace wants of every entry. Without memory for it the connection goes on
 /// uncounted.
-fn add_usual_parts(fresh: &mut Fresh, net: &Net) {
+fn add_default_extensions(fresh: &mut Fresh, net: &Net) {
     if net.acct() != 0 {
         let _ = fresh.add::<Counters>();
     }
@@ -231,7 +231,7 @@ pub(in crate::ct) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Con
     }
     let tuples = [&tuple.words(), &reply.words()];
     let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0).ok_or(ENOMEM)?;
-    add_usual_parts(&mut fresh, net);
+    add_default_extensions(&mut fresh, net);
     events::prepare(&mut fresh, net, None)?;
     // The entry gives the room back when it is destroyed.
     core::mem::forget(room);

@@ -25,7 +25,7 @@ use crate::{
                 StatusBit, //
             },
             ecache::Event,
-            end::Doomed,
+            end::Dead,
             stale::{
                 Get,
                 Stale, //
@@ -46,10 +46,10 @@ use crate::{
     proto::types::protocol, //
 };
 
-/// Why an entry ends. The numbers are those of the events.
+/// DestroyReason an entry ends. The numbers are those of the events.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-pub(crate) enum Why {
+pub(crate) enum DestroyReason {
     /// Its time was over.
     TimedOut = 1,
     /// The table was full, and it was worth least.
@@ -80,17 +80,17 @@ pub(crate) enum Why {
 /// the same time, one does.
 ///
 /// Packets that hold a reference go on using the entry; no new packet finds it.
-pub(crate) fn delete(conn: &Conn, why: Why) -> bool {
+pub(crate) fn delete(conn: &Conn, why: DestroyReason) -> bool {
     delete_for(conn, why, Requester::default())
 }
 
 /// [`delete`], on somebody's behalf, who is told of it.
-pub(in crate::ct) fn delete_for(conn: &Conn, why: Why, by: Requester) -> bool {
-    end(conn, why, by, RcuGuard::new().token())
+pub(in crate::ct) fn delete_for(conn: &Conn, why: DestroyReason, by: Requester) -> bool {
+    delete_inner(conn, why, by, RcuGuard::new().token())
 }
 
-fn end(conn: &Conn, why: Why, by: Requester, rcu: Rcu<'_>) -> bool {
-    if !conn.doom(why as u8) {
+fn delete_inner(conn: &Conn, why: DestroyReason, by: Requester, rcu: Rcu<'_>) -> bool {
+    if !conn.set_dying(why as u8) {
         return false;
     }
     let has_parts = !conn.extensions().is_empty();
@@ -113,10 +113,10 @@ fn end(conn: &Conn, why: Why, by: Requester, rcu: Rcu<'_>) -> bool {
     }
     // Without the locks: this may be the last reference, and freeing runs other code.
     match (told, table_reference) {
-        (Err(_), Some(reference)) => events::tell_later(reference),
+        (Err(_), Some(reference)) => events::defer_destroy(reference),
         (_, reference) => {
             drop(reference);
-            events::listener_has_room();
+            events::retry_deferred();
         }
     }
     true
@@ -126,8 +126,8 @@ fn end(conn: &Conn, why: Why, by: Requester, rcu: Rcu<'_>) -> bool {
 #[inline(never)]
 fn tell_parts(conn: &Conn, by: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
     entry::note_stop(conn);
-    let told = events::report(conn, Event::Destroy.mask(), by);
-    helper::clean_up(conn, rcu);
+    let told = events::notify_now(conn, Event::Destroy.mask(), by);
+    helper::destroy(conn, rcu);
     told
 }
 
@@ -143,34 +143,34 @@ pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     let rcu = stale.rcu();
     match stale.get_if(|_| true) {
         // Asked again with the reference held: the memory may have been used anew.
-        Get::Hit(conn) => is_due(&conn) && end(&conn, Why::TimedOut, Requester::default(), rcu),
+        Get::Hit(conn) => is_due(&conn) && delete_inner(&conn, DestroyReason::TimedOut, Requester::default(), rcu),
         Get::Recycled | Get::Dead => false,
     }
 }
 
 /// Frees an entry without references, and gives back what it held.
 #[inline]
-pub(in crate::ct) fn destroy(mut doomed: Doomed, rcu: Rcu<'_>) {
-    let conn = doomed.conn();
-    let status = doomed.status();
+pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
+    let conn = dead.conn();
+    let status = dead.status();
     if status.has(StatusBit::Template) {
         // Never counted, and no connection.
-        drop(doomed);
+        drop(dead);
         return;
     }
-    if !status.has(StatusBit::Confirmed) && conn.reserved_by().is_some() {
+    if !status.has(StatusBit::Confirmed) && conn.reservation_hash().is_some() {
         // What NAT had chosen for it is free again.
         reservation::release(conn, rcu);
     }
     // Its first packet may have announced something, and then was dropped.
     expect::remove_all(conn);
-    let master = doomed.take_master();
+    let master = dead.take_master();
     if let Some(master) = &master {
-        if doomed.conn().protocol() == protocol::GRE {
+        if dead.conn().protocol() == protocol::GRE {
             gre_keymap::remove_of_parent(master);
         }
     }
-    doomed.free(|net| net.state_in::<NetState>(rcu).release_entry());
+    dead.free(|net| net.state_in::<NetState>(rcu).release_entry());
     // Last, because it may end another entry, and so on up a chain of expectations.
     drop(master);
 }

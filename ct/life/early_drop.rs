@@ -12,7 +12,7 @@ use kernel::sync::aref::ARef;
 use crate::{
     ct::table::walk::{
         self,
-        Spot, //
+        Cursor, //
     },
     nf::{
         entry::{
@@ -38,7 +38,7 @@ use crate::{
 
 use super::delete::{
     self,
-    Why, //
+    DestroyReason, //
 };
 
 /// How many buckets are looked at: enough to find a victim where there are some, few enough
@@ -116,7 +116,7 @@ pub(in crate::ct) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
     let mut hash = random::below(u32::MAX);
     for _ in 0..BUCKETS {
         // By any of its tuples, where it stands by two.
-        let _ = walk::visit(Spot::of(hash), rcu, |stale| {
+        let _ = walk::walk_bucket(Cursor::of(hash), rcu, |stale| {
             consider(stale, net, &mut search)
         });
         hash = hash.wrapping_add(STEP);
@@ -125,7 +125,7 @@ pub(in crate::ct) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
         return true;
     }
     // Someone may have been faster: then there is room all the same, but not for us.
-    let dropped = (search.best).is_some_and(|(_, conn)| delete::delete(&conn, Why::EarlyDrop));
+    let dropped = (search.best).is_some_and(|(_, conn)| delete::delete(&conn, DestroyReason::EarlyDrop));
     if dropped {
         net.count_one(Stat::EarlyDrop);
     }

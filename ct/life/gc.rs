@@ -24,7 +24,7 @@ use crate::{
             resize,
             walk::{
                 self,
-                Spot, //
+                Cursor, //
             }, //
         }, //
     },
@@ -61,7 +61,7 @@ use crate::{
 
 use super::delete::{
     self,
-    Why, //
+    DestroyReason, //
 };
 
 /// How long a slice may take, in jiffies.
@@ -81,7 +81,7 @@ static SLOT: WorkSlot = WorkSlot::new();
 
 /// Where the round is, between slices. Only the collector itself touches it.
 static ROUND: Round = Round {
-    spot: Atomic::new(0),
+    cursor: Atomic::new(0),
     started: Atomic::new(0),
     mean: Atomic::new(0),
     seen: Atomic::new(0),
@@ -90,7 +90,7 @@ static ROUND: Round = Round {
 
 struct Round {
     /// The hash that the round has got to.
-    spot: Atomic<u32>,
+    cursor: Atomic<u32>,
     /// When it began, in jiffies.
     started: Atomic<u32>,
     /// The mean of the remaining times so far, in jiffies.
@@ -106,16 +106,16 @@ pub(crate) struct Collector;
 
 /// The table is full: the collector comes soon, and takes more than expired entries.
 #[cold]
-pub(in crate::ct) fn hurry() {
+pub(in crate::ct) fn wake_for_early_drop() {
     if !HURRY.xchg(true, Relaxed) {
-        come_soon();
+        wake();
     }
 }
 
 /// The collector comes soon.
 #[cold]
-pub(in crate::ct) fn come_soon() {
-    work::hasten(&SLOT);
+pub(in crate::ct) fn wake() {
+    work::queue_now(&SLOT);
 }
 
 impl Repeating for Collector {
@@ -138,8 +138,8 @@ impl Repeating for Collector {
 /// Does a slice of a round. Returns the jiffies until the next one.
 fn slice() -> u32 {
     let begin = jiffies32();
-    let mut spot = Spot::of(ROUND.spot.load(Relaxed));
-    if spot == Spot::START {
+    let mut cursor = Cursor::of(ROUND.cursor.load(Relaxed));
+    if cursor == Cursor::START {
         ROUND.started.store(begin, Relaxed);
         ROUND.mean.store(REST.1, Relaxed);
         ROUND.seen.store(100, Relaxed);
@@ -147,7 +147,7 @@ fn slice() -> u32 {
     }
     // Asked once a slice: a namespace near its limit loses entries that are not assured.
     let full = if HURRY.load(Relaxed) {
-        nearly(params::max_entries().load(Relaxed))
+        high_watermark(params::max_entries().load(Relaxed))
     } else {
         u32::MAX
     };
@@ -155,20 +155,20 @@ fn slice() -> u32 {
     loop {
         let next = {
             let rcu = RcuGuard::new();
-            walk::sweep(spot, rcu.token(), |stale| inspect(stale, full))
+            walk::walk_batch(cursor, rcu.token(), |stale| inspect(stale, full))
         };
-        work::yield_if_needed();
+        work::cond_resched();
         match next {
             None => break,
-            Some(next) => spot = next,
+            Some(next) => cursor = next,
         }
         if jiffies32().wrapping_sub(begin) > SLICE {
-            ROUND.spot.store(spot.hash(), Relaxed);
+            ROUND.cursor.store(cursor.hash(), Relaxed);
             return 1;
         }
     }
 
-    ROUND.spot.store(0, Relaxed);
+    ROUND.cursor.store(0, Relaxed);
     HURRY.store(false, Relaxed);
     autosize::fit(ROUND.tuples.load(Relaxed));
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
@@ -181,7 +181,7 @@ fn slice() -> u32 {
 }
 
 /// Where the collector begins to make room: 95 of 100.
-fn nearly(max: u32) -> u32 {
+fn high_watermark(max: u32) -> u32 {
     (max / 100).saturating_mul(95)
 }
 
@@ -196,7 +196,7 @@ fn inspect(stale: Stale<'_>, full: u32) {
         delete::reap(stale);
         return;
     }
-    learn(stale.remaining());
+    update_mean(stale.remaining());
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
@@ -206,7 +206,7 @@ fn inspect(stale: Stale<'_>, full: u32) {
 }
 
 /// Takes a remaining time into the running mean.
-fn learn(remaining: u32) {
+fn update_mean(remaining: u32) {
     let seen = ROUND.seen.load(Relaxed).saturating_add(1);
     let mean = ROUND.mean.load(Relaxed);
     let remaining = remaining.clamp(HZ, LONG_LIFE);
@@ -233,13 +233,13 @@ fn reap_expectations(stale: Stale<'_>) {
     }
 }
 
-/// Removes an entry if its namespace is nearly full and it can be spared.
+/// Removes an entry if its namespace is high_watermark full and it can be spared.
 fn make_room(stale: Stale<'_>, full: u32) {
     let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {
         return;
     };
     if conn.net().state::<NetState>().entries() >= full && can_be_spared(&conn) {
-        delete::delete(&conn, Why::EarlyDrop);
+        delete::delete(&conn, DestroyReason::EarlyDrop);
     }
 }
 

@@ -47,7 +47,7 @@ use super::delete;
 
 /// What a lookup looks for.
 #[derive(Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct LookupKey<'a> {
     /// The tuple that the packet carries.
     pub(crate) key: Key,
     /// The zone that it came in by.
@@ -65,20 +65,20 @@ enum Search {
     /// The bucket is in the next table.
     Moved,
     /// Perhaps there is none: the bucket was on its way, or the search was led to another one.
-    Disturbed,
+    Retry,
 }
 
 /// What came of a look at the table.
-pub(in crate::ct) enum Glance {
+pub(in crate::ct) enum FastLookup {
     /// The entry, and the way that the packet goes.
-    Found(ARef<Conn>, Direction),
+    Hit(ARef<Conn>, Direction),
     /// There is none; the hash is for whoever makes it.
-    Absent(TupleHash),
-    /// [`Wanted::find`] will tell.
-    Unsure,
+    Miss(TupleHash),
+    /// [`LookupKey::find`] will tell.
+    Retry,
 }
 
-impl Wanted<'_> {
+impl LookupKey<'_> {
     #[inline(always)]
     fn hash(&self, zone_id: u16, table: &Table) -> TupleHash {
         let seed = table.seed;
@@ -91,7 +91,7 @@ impl Wanted<'_> {
     /// By which of its tuples `stale` may be what is looked for. Which entries are alike so far that
     /// are not, is rare enough to take a reference first.
     #[inline(always)]
-    fn way(&self, stale: &Stale<'_>) -> Option<Direction> {
+    fn matching_dir(&self, stale: &Stale<'_>) -> Option<Direction> {
         // Some words are enough to tell a tuple from its mirror image, if its ports differ.
         let is_whole = |dir| Key::from_words(stale.tuple_words(dir)) == self.key;
         let may_be_by = |dir| {
@@ -130,7 +130,7 @@ impl Wanted<'_> {
         }
         let mut walk = table.chains.walk(bucket, rcu);
         for stale in &mut walk {
-            let Some(dir) = self.way(&stale) else {
+            let Some(dir) = self.matching_dir(&stale) else {
                 continue;
             };
             if stale.is_expired() {
@@ -148,7 +148,7 @@ impl Wanted<'_> {
         if is_whole {
             Search::Absent
         } else {
-            Search::Disturbed
+            Search::Retry
         }
     }
 
@@ -171,7 +171,7 @@ impl Wanted<'_> {
             match self.search(table, at, rcu) {
                 Search::Found(conn, dir) => return (Some((conn, dir)), at),
                 Search::Absent => return (None, at),
-                Search::Disturbed => self.net.count_one(Stat::SearchRestart),
+                Search::Retry => self.net.count_one(Stat::SearchRestart),
                 Search::Moved => match table.following(rcu) {
                     Some(next) => table = next,
                     None => return (None, at),
@@ -203,14 +203,14 @@ impl Wanted<'_> {
     }
 }
 
-/// [`Wanted::find`], but only where the answer is to be had at once. For the way of every packet:
+/// [`LookupKey::find`], but only where the answer is to be had at once. For the way of every packet:
 /// inlined, it has neither the key nor the answer in memory.
 #[inline(always)]
-pub(in crate::ct) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> Glance {
+pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> FastLookup {
     let Some(table) = CURRENT.load(rcu) else {
-        return Glance::Unsure;
+        return FastLookup::Retry;
     };
-    let wanted = Wanted {
+    let wanted = LookupKey {
         key: *key,
         zone,
         net,
@@ -221,7 +221,7 @@ pub(in crate::ct) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> G
     let mut found = wanted.search(table, at, rcu);
     if matches!(found, Search::Moved) {
         // A value of its own, so that the other one need not be in memory.
-        let wanted = Wanted {
+        let wanted = LookupKey {
             key: *key,
             zone,
             net,
@@ -229,12 +229,12 @@ pub(in crate::ct) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> G
         found = search_next(wanted, table, at, rcu);
     }
     match found {
-        Search::Found(conn, dir) => Glance::Found(conn, dir),
-        Search::Absent if original == reply => Glance::Absent(at),
-        Search::Absent | Search::Moved => Glance::Unsure,
-        Search::Disturbed => {
+        Search::Found(conn, dir) => FastLookup::Hit(conn, dir),
+        Search::Absent if original == reply => FastLookup::Miss(at),
+        Search::Absent | Search::Moved => FastLookup::Retry,
+        Search::Retry => {
             net.count_one(Stat::SearchRestart);
-            Glance::Unsure
+            FastLookup::Retry
         }
     }
 }
@@ -243,7 +243,7 @@ pub(in crate::ct) fn glance(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> G
 /// a new secret.
 #[cold]
 #[inline(never)]
-fn search_next(wanted: Wanted<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
+fn search_next(wanted: LookupKey<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
     match table.following(rcu) {
         Some(next) if next.seed == at.seed => wanted.search(next, at, rcu),
         _ => Search::Moved,
@@ -254,24 +254,24 @@ fn search_next(wanted: Wanted<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>) -
 ///
 /// One that began with the same original tuple does not count: the two are one connection,
 /// of which two packets were on their way at once, and their clash is settled later.
-pub(crate) fn holder(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
+pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let zone = conn.zone();
-    let wanted = Wanted {
+    let wanted = LookupKey {
         key: tuple.key(),
         zone,
         net: conn.net(),
     };
     let found = wanted.find_reply(rcu);
-    let holder = found.map(|(other, _)| other).filter(|other| {
+    let reply_tuple_owner = found.map(|(other, _)| other).filter(|other| {
         let way = Direction::Original;
         !core::ptr::eq(&**other, conn)
             && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
                 || other.zone().id_for(way) != zone.id_for(way))
     });
-    if holder.is_some() {
+    if reply_tuple_owner.is_some() {
         conn.net().count_one(Stat::Found);
     }
-    holder
+    reply_tuple_owner
 }
 
 /// The entry that has `tuple`, in the default zone.
@@ -280,7 +280,7 @@ pub(in crate::ct) fn find_tuple(
     tuple: &Tuple,
     rcu: Rcu<'_>,
 ) -> Option<(ARef<Conn>, Direction)> {
-    Wanted {
+    LookupKey {
         key: tuple.key(),
         zone: Zone::DEFAULT,
         net,

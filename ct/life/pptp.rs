@@ -27,9 +27,9 @@ use crate::{
 use super::{
     delete::{
         self,
-        Why, //
+        DestroyReason, //
     },
-    lookup::Wanted, //
+    lookup::LookupKey, //
 };
 
 /// Ends the calls of a control connection: maps, and the connection or expectation of either
@@ -53,7 +53,7 @@ pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
 fn end_call(conn: &Conn, tuple: &Tuple) {
     let (net, zone) = (conn.net(), conn.zone());
     let rcu = RcuGuard::new();
-    let wanted = Wanted {
+    let wanted = LookupKey {
         key: tuple.key(),
         zone,
         net,
@@ -62,7 +62,7 @@ fn end_call(conn: &Conn, tuple: &Tuple) {
         // Packets that still hold it must not bring it back to life.
         call.proto_half::<0>().store(0, Relaxed);
         call.proto_half::<1>().store(0, Relaxed);
-        delete::delete(&call, Why::ParentGone);
+        delete::delete(&call, DestroyReason::ParentGone);
         return;
     }
     let expected = expect::find(net, zone, tuple, rcu.token(), |seen| seen.get());

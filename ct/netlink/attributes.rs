@@ -82,9 +82,9 @@ pub(crate) mod entry {
 /// What the C tracker does not know. The numbers lie far above its own, which grow by one at a
 /// time, and have no bit that means something else.
 pub(crate) mod own {
-    /// Of an entry that ended: why. One octet.
+    /// Of an entry that ended: why. One byte.
     pub(crate) const WHY: u16 = 0x3001;
-    /// Of global statistics: how many entries pass the filter of the request. Four octets.
+    /// Of global statistics: how many entries pass the filter of the request. Four bytes.
     pub(crate) const MATCHING: u16 = 0x3002;
 }
 

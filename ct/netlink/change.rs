@@ -61,7 +61,7 @@ use super::{
         shift,
         synproxy, //
     },
-    protocol::Told, //
+    protocol::ProtoInfo, //
 };
 
 static HELP_POLICY: [Policy; help::PLACES] = {
@@ -123,7 +123,7 @@ impl<'a> Helped<'a> {
         }
         let section = RcuGuard::new();
         if let Some(own) = helper::of(conn, section.token()) {
-            own.hear(conn, self.info, section.token());
+            own.from_nlattr(conn, self.info, section.token());
         }
     }
 }
@@ -218,11 +218,11 @@ impl Shifts {
 
 fn one_shift(attribute: Attribute<'_>) -> Result<Shift> {
     let nest = attribute.nest(&SHIFT_POLICY)?;
-    let octets = |place| nest.get(place).ok_or(EINVAL)?.octets();
+    let bytes = |place| nest.get(place).ok_or(EINVAL)?.bytes();
     Ok(Shift {
-        position: SeqNum(u32::from_be_bytes(octets(shift::POSITION)?)),
-        before: i32::from_be_bytes(octets(shift::BEFORE)?),
-        after: i32::from_be_bytes(octets(shift::AFTER)?),
+        position: SeqNum(u32::from_be_bytes(bytes(shift::POSITION)?)),
+        before: i32::from_be_bytes(bytes(shift::BEFORE)?),
+        after: i32::from_be_bytes(bytes(shift::AFTER)?),
     })
 }
 
@@ -300,11 +300,11 @@ impl LabelBits {
     }
 }
 
-fn words(octets: &[u8]) -> [u32; Labels::WORDS] {
+fn words(bytes: &[u8]) -> [u32; Labels::WORDS] {
     let mut words = [0; Labels::WORDS];
-    for (word, octets) in words.iter_mut().zip(octets.chunks_exact(4)) {
-        if let Some(octets) = octets.first_chunk() {
-            *word = u32::from_ne_bytes(*octets);
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        if let Some(bytes) = bytes.first_chunk() {
+            *word = u32::from_ne_bytes(*bytes);
         }
     }
     words
@@ -315,7 +315,7 @@ pub(super) struct Changes<'a> {
     help: Option<Helped<'a>>,
     timeout: Option<u32>,
     status: Option<u32>,
-    told: Option<Told>,
+    told: Option<ProtoInfo>,
     mark: Option<Mark>,
     shifts: Shifts,
     synproxy: Synproxy,
@@ -350,7 +350,7 @@ impl<'a> Changes<'a> {
                 .map(|attribute| status(conn.status(), attribute))
                 .transpose()?,
             told: get(number::PROTOCOL_INFO)
-                .map(|attribute| Told::get(attribute, conn.protocol()))
+                .map(|attribute| ProtoInfo::get(attribute, conn.protocol()))
                 .transpose()?,
             mark: Mark::get(attributes)?,
             shifts: Shifts::get(attributes, parts.find::<SeqAdjust>().is_some())?,

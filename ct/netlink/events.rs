@@ -82,7 +82,7 @@ impl Listener for Multicast {
             family: conn.tuple(Direction::Original).l3num,
             resource: 0,
         };
-        group.tell(net, by, write::size(conn), &head, |message| {
+        group.send(net, by, write::size(conn), &head, |message| {
             fill(conn, events, message)
         })
     }
@@ -113,7 +113,7 @@ impl Listener for Multicast {
             resource: 0,
         };
         // Of expectations nobody is told a second time.
-        let _ = group.tell(net, by, ct_expect::SIZE, &head, |message| {
+        let _ = group.send(net, by, ct_expect::SIZE, &head, |message| {
             ct_expect::put(seen, message, rcu)
         });
     }

@@ -39,7 +39,7 @@ use crate::{
             table,
             user::{
                 Saved,
-                Wish, //
+                ExpectSpec, //
             }, //
         },
         kernel::{
@@ -120,7 +120,7 @@ fn id(expectation: &Expectation) -> [u8; 4] {
     kernel_hook::number_of(&key, expectation.address()).to_ne_bytes()
 }
 
-/// Octets that one takes in a message, without its head.
+/// Bytes that one takes in a message, without its head.
 pub(super) const SIZE: usize = {
     const NEST: usize = size_of_attribute(0);
     const TUPLE: usize = 4 * NEST + tuple::ADDRESSES_SIZE + 4 * size_of_attribute(4);
@@ -171,7 +171,7 @@ fn mask_tuple(own: &Tuple, mask: &Mask) -> Tuple {
     Tuple::new(own.l3num, mask.src, [u8::MAX; 16], key, own.protonum)
 }
 
-fn tell(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: Rcu<'_>) -> Result {
+fn write_answer(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: Rcu<'_>) -> Result {
     let head = Head {
         peer,
         subsystem: EXPECTATIONS,
@@ -190,7 +190,7 @@ fn read_tuple(attribute: Attribute<'_>, family: u8) -> Result<Tuple> {
 /// Whether the number that a request may tell is that of an expectation.
 fn is_meant(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
     match request.get(number::ID) {
-        Some(wanted) => Ok(wanted.octets()? == id(expectation)),
+        Some(wanted) => Ok(wanted.bytes()? == id(expectation)),
         None => Ok(true),
     }
 }
@@ -216,7 +216,7 @@ impl Handler for Get {
             let rcu = section.token();
             let told = expect::find(request.net(), zone, &tuple, rcu, |seen| {
                 if is_meant(request, seen)? {
-                    tell(seen, request.peer(), messages, rcu)
+                    write_answer(seen, request.peer(), messages, rcu)
                 } else {
                     Err(ENOENT)
                 }
@@ -268,7 +268,7 @@ impl Dump for Expectations {
                 .filter(|seen| seen.address() >= self.address && self.is_wanted(seen, net))
                 .min_by_key(|seen| seen.address());
             match next {
-                Some(seen) if tell(&seen, self.peer, messages, rcu).is_err() => {
+                Some(seen) if write_answer(&seen, self.peer, messages, rcu).is_err() => {
                     return Progress::More;
                 }
                 Some(seen) => self.address = seen.address().saturating_add(1),
@@ -423,7 +423,7 @@ fn relate(
     }
     let function = match attributes.get(number::FUNCTION) {
         Some(name) => {
-            let name = name.payload().split(|octet| *octet == 0).next();
+            let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
             let found =
                 helper_table::functions(rcu).find(|function| function.with_name(|own| own == name));
@@ -438,7 +438,7 @@ fn relate(
     let flags = number(number::FLAGS)? & !number::USERSPACE_FLAG;
 
     let draft = Draft::new(master).ok_or(ENOMEM)?;
-    draft.describe_as(&Wish {
+    draft.describe_as(&ExpectSpec {
         tuple: own,
         mask: Mask {
             src: mask.src,

@@ -18,9 +18,9 @@ use crate::{
         life::{
             delete::{
                 self,
-                Why, //
+                DestroyReason, //
             },
-            lookup::Wanted, //
+            lookup::LookupKey, //
         },
         netns::NetState,
         table::index::{
@@ -31,7 +31,7 @@ use crate::{
     nf::{
         entry::{
             conn::Conn,
-            ecache::UNTOLD,
+            ecache::DYING,
             index_lists::Place,
             l4proto::Parts, //
         },
@@ -77,7 +77,7 @@ use super::{
 /// The entry that has a tuple.
 pub(super) fn find(net: &Net, zone: Zone, tuple: &Tuple) -> Option<ARef<Conn>> {
     let section = RcuGuard::new();
-    let wanted = Wanted {
+    let wanted = LookupKey {
         key: tuple.key(),
         zone,
         net,
@@ -106,7 +106,7 @@ pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
 
 /// Tells of an entry, and takes off its counters what it told of them, if that is wanted.
 /// `own` references to it are the reader's.
-fn tell(
+fn write_answer(
     conn: &Conn,
     peer: Peer,
     flags: u16,
@@ -152,7 +152,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
             });
         }
         let conn = find_named(request)?;
-        request.answer(|messages| tell(&conn, request.peer(), 0, ZERO, 0, messages))
+        request.answer(|messages| write_answer(&conn, request.peer(), 0, ZERO, 0, messages))
     }
 }
 
@@ -179,10 +179,10 @@ impl Dump for Entries {
         let mut past: Option<ARef<Conn>> = None;
         while let Some(conn) = self.walk.next(&mut self.place, net, past.as_deref()) {
             if delete::is_due(&conn) {
-                delete::delete(&conn, Why::TimedOut);
+                delete::delete(&conn, DestroyReason::TimedOut);
             } else if entry::is_shown(&conn)
                 && filter::passes(&self.filter, &conn)
-                && tell(&conn, self.peer, flags, self.zero, 1, messages).is_err()
+                && write_answer(&conn, self.peer, flags, self.zero, 1, messages).is_err()
             {
                 return Progress::More;
             }
@@ -231,7 +231,7 @@ impl Dump for Dying {
         };
         let mut from = self.from;
         loop {
-            let mut batch = UNTOLD
+            let mut batch = DYING
                 .lowest_from::<BATCH>(from, wanted)
                 .into_iter()
                 .flatten();
@@ -240,13 +240,13 @@ impl Dump for Dying {
             };
             for conn in Iterator::chain(core::iter::once(first), batch) {
                 from = conn.address();
-                if tell(&conn, self.peer, 0, false, 1, messages).is_err() {
+                if write_answer(&conn, self.peer, 0, false, 1, messages).is_err() {
                     self.from = from;
                     return Progress::More;
                 }
                 from = from.saturating_add(1);
             }
-            work::yield_if_needed();
+            work::cond_resched();
         }
         self.from = usize::MAX;
         Progress::End

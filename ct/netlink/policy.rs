@@ -12,7 +12,7 @@ use super::attributes::entry as number;
 /// What the attributes of a message about entries must look like.
 pub(super) static POLICY: [Policy; number::PLACES] = {
     // CAST: a handful.
-    const LABELS: Policy = Policy::octets_up_to((Labels::WORDS * 4) as u16);
+    const LABELS: Policy = Policy::bytes_up_to((Labels::WORDS * 4) as u16);
     let mut policy = [const { Policy::ANY }; number::PLACES];
     policy[number::ORIGINAL as usize] = Policy::NESTED;
     policy[number::REPLY as usize] = Policy::NESTED;

@@ -97,7 +97,7 @@ pub(super) fn get_tuple(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Part
     }
 }
 
-/// Octets that tuples and memory of a protocol take in the message of an entry with a master.
+/// Bytes that tuples and memory of a protocol take in the message of an entry with a master.
 pub(super) fn size(protocol: u8) -> usize {
     let tuple = match form(protocol) {
         Form::Ports => tuple_size::<Ports>(),
@@ -132,13 +132,13 @@ pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) ->
 }
 
 /// What a message says of that.
-pub(super) enum Told {
+pub(super) enum ProtoInfo {
     Nothing,
     Tcp(TcpTold),
     Sctp(SctpTold),
 }
 
-impl Told {
+impl ProtoInfo {
     /// Reads it, for an entry of this protocol.
     pub(super) fn get(attribute: Attribute<'_>, protocol: u8) -> Result<Self> {
         let nest = attribute.nest(&POLICY)?;

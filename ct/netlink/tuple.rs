@@ -48,8 +48,8 @@ static ADDRESS_POLICY: [Policy; address::PLACES] = {
     let mut policy = [const { Policy::ANY }; address::PLACES];
     policy[address::V4_SOURCE as usize] = Policy::U32;
     policy[address::V4_DESTINATION as usize] = Policy::U32;
-    policy[address::V6_SOURCE as usize] = Policy::octets(16);
-    policy[address::V6_DESTINATION as usize] = Policy::octets(16);
+    policy[address::V6_SOURCE as usize] = Policy::bytes(16);
+    policy[address::V6_DESTINATION as usize] = Policy::bytes(16);
     policy
 };
 
@@ -59,7 +59,7 @@ static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = {
     policy
 };
 
-/// Octets that the addresses of a tuple count for in a message: those of both families, as if
+/// Bytes that the addresses of a tuple count for in a message: those of both families, as if
 /// it could have both.
 pub(super) const ADDRESSES_SIZE: usize = {
     use crate::nf::kernel::attr::size_of_attribute as size;
@@ -101,9 +101,9 @@ pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
 fn address(attribute: Option<Attribute<'_>>, family: Option<Family>) -> Result<[u8; 16]> {
     let attribute = attribute.ok_or(EINVAL)?;
     if family == Some(Family::Ipv6) {
-        return attribute.octets();
+        return attribute.bytes();
     }
-    let [a, b, c, d] = attribute.octets()?;
+    let [a, b, c, d] = attribute.bytes()?;
     Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 

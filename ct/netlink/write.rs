@@ -260,7 +260,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         };
         self.message.nest(number::HELP, |message| {
             message.put_text(help::NAME, helper.name().text())?;
-            helper.tell(conn, message, section.token());
+            helper.to_nlattr(conn, message, section.token());
             Ok(())
         })
     }
@@ -270,17 +270,17 @@ impl<'c, 'm> Writer<'c, 'm> {
         let Some(part) = self.conn.extensions().find::<Labels>() else {
             return Ok(());
         };
-        let mut octets = [0; Labels::WORDS * 4];
-        for (index, place) in octets.chunks_exact_mut(4).enumerate() {
+        let mut bytes = [0; Labels::WORDS * 4];
+        for (index, place) in bytes.chunks_exact_mut(4).enumerate() {
             let word = part.word(index).map_or(0, |word| word.load(Relaxed));
-            for (place, octet) in place.iter_mut().zip(word.to_ne_bytes()) {
-                *place = octet;
+            for (place, byte) in place.iter_mut().zip(word.to_ne_bytes()) {
+                *place = byte;
             }
         }
-        if octets.iter().all(|octet| *octet == 0) {
+        if bytes.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        self.message.put(number::LABELS, &octets)
+        self.message.put(number::LABELS, &bytes)
     }
 
     /// How far sequence numbers are shifted.
@@ -319,9 +319,9 @@ impl<'c, 'm> Writer<'c, 'm> {
         })
     }
 
-    /// Why the entry ended, if that is known and told.
+    /// DestroyReason the entry ended, if that is known and told.
     pub(super) fn why(&mut self) -> Result {
-        match self.conn.doomed_for() {
+        match self.conn.destroy_reason() {
             why if why != 0 && params::event_reasons() => self.message.put(own::WHY, &[why]),
             _ => Ok(()),
         }
@@ -345,7 +345,7 @@ fn put_zone(message: &mut Message<'_>, place: u16, zone: Zone, directions: u8) -
     message.put_be16(place, zone.id)
 }
 
-/// Octets that all of it takes at most, without the messages's head.
+/// Bytes that all of it takes at most, without the messages's head.
 pub(super) fn size(conn: &Conn) -> usize {
     const NEST: usize = size_of_attribute(0);
     const WORD: usize = size_of_attribute(4);

@@ -13,8 +13,8 @@ use crate::{
             create,
             lookup::{
                 self,
-                Glance,
-                Wanted, //
+                FastLookup,
+                LookupKey, //
             }, //
         },
         table::TupleHash, //
@@ -62,8 +62,8 @@ use super::{
     icmp_error,
     parse::Packet,
     track::{
-        Outcome,
-        Passage, //
+        TrackOutcome,
+        TrackedPacket, //
     }, //
 };
 
@@ -75,7 +75,7 @@ use super::{
 /// TCP and UDP go straight through this and what is inlined into it. What is not gets small
 /// values: a reference to a larger one would keep that in memory, where registers do.
 #[inline(always)]
-pub(in crate::ct) fn track(
+pub(in crate::ct) fn track_fast(
     skb: &mut Skb,
     family: Family,
     state: HookState<'_>,
@@ -92,48 +92,48 @@ pub(in crate::ct) fn track(
         return no_connection(net);
     };
     if !packet.is_common() {
-        return any(skb, packet, None, state, rcu);
+        return track_slow(skb, packet, None, state, rcu);
     }
     let Some(key) = packet.common_key(skb) else {
         return no_connection(net);
     };
     let zone = Zone::DEFAULT;
-    let (conn, info) = match lookup::glance(&key, zone, net, rcu) {
-        Glance::Found(conn, dir) => {
+    let (conn, info) = match lookup::lookup_fast(&key, zone, net, rcu) {
+        FastLookup::Hit(conn, dir) => {
             let info = relation(&conn, dir);
             (conn, info)
         }
-        Glance::Absent(hash) => {
+        FastLookup::Miss(hash) => {
             if packet.protocol == protocol::TCP {
-                let wanted = Wanted { key, zone, net };
-                return first(skb, packet, None, wanted, hash, state, rcu);
+                let wanted = LookupKey { key, zone, net };
+                return track_new(skb, packet, None, wanted, hash, state, rcu);
             }
-            match begin_plain(net, key, hash, rcu) {
-                Begun::Entry(begun) => begun,
-                Begun::Nothing => return no_connection(net),
-                Begun::NoRoom => return no_room(net),
+            match begin_default(net, key, hash, rcu) {
+                NewConn::Entry(begun) => begun,
+                NewConn::Nothing => return no_connection(net),
+                NewConn::NoRoom => return no_room(net),
             }
         }
-        Glance::Unsure => return any(skb, packet, None, state, rcu),
+        FastLookup::Retry => return track_slow(skb, packet, None, state, rcu),
     };
-    let passage = Passage {
+    let tracked = TrackedPacket {
         packet,
         state,
         info,
         rcu,
     };
-    match passage.track_common(&conn, skb) {
-        Outcome::Belongs => {
+    match tracked.track_common(&conn, skb) {
+        TrackOutcome::Accept => {
             attach(skb, conn, info);
             Verdict::Accept
         }
-        Outcome::Invalid => no_connection(net),
-        Outcome::BeginsAnew => {
+        TrackOutcome::Invalid => no_connection(net),
+        TrackOutcome::Repeat => {
             // The former entry counts as long as somebody has it.
             drop(conn);
-            any(skb, packet, None, state, rcu)
+            track_slow(skb, packet, None, state, rcu)
         }
-        Outcome::Drop => {
+        TrackOutcome::Drop => {
             net.count_one(Stat::Invalid);
             no_room(net)
         }
@@ -141,7 +141,7 @@ pub(in crate::ct) fn track(
 }
 
 /// A packet of another family passes without.
-pub(in crate::ct) fn of_no_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
+pub(in crate::ct) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
     match skb.tracked() {
         Tracked::Yes(..) | Tracked::Untracked => return Verdict::Accept,
         Tracked::Template => drop(skb.detach()),
@@ -157,7 +157,7 @@ pub(in crate::ct) fn of_no_family(skb: &mut Skb, state: HookState<'_>) -> Verdic
 fn with_template(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
     let template = skb.detach();
     match parse(skb, family) {
-        Some(packet) => any(skb, packet, template.as_deref(), state, rcu),
+        Some(packet) => track_slow(skb, packet, template.as_deref(), state, rcu),
         None => no_connection(state.net()),
     }
 }
@@ -170,7 +170,7 @@ fn parse(skb: &Skb, family: Family) -> Option<Packet> {
 /// Any packet: finds or makes its entry and shows the packet to the protocol's tracker.
 #[cold]
 #[inline(never)]
-fn any(
+fn track_slow(
     skb: &mut Skb,
     packet: Packet,
     template: Option<&Conn>,
@@ -195,7 +195,7 @@ fn any(
     let Some(key) = packet.key(skb, net, rcu) else {
         return no_connection(net);
     };
-    let wanted = Wanted { key, zone, net };
+    let wanted = LookupKey { key, zone, net };
     // A second turn comes only after an entry was taken out of the table; bounded, so that
     // two packets that keep replacing each other's connection cannot hold the CPU.
     for _ in 0..4 {
@@ -204,22 +204,22 @@ fn any(
                 let info = relation(&conn, dir);
                 (conn, info)
             }
-            (None, hash) => return first(skb, packet, template, wanted, hash, state, rcu),
+            (None, hash) => return track_new(skb, packet, template, wanted, hash, state, rcu),
         };
-        let passage = Passage {
+        let tracked = TrackedPacket {
             packet,
             state,
             info,
             rcu,
         };
-        match passage.track(&conn, skb) {
-            Outcome::Belongs => {
+        match tracked.track(&conn, skb) {
+            TrackOutcome::Accept => {
                 attach(skb, conn, info);
                 return Verdict::Accept;
             }
-            Outcome::Invalid => return no_connection(net),
-            Outcome::Drop => break,
-            Outcome::BeginsAnew => {}
+            TrackOutcome::Invalid => return no_connection(net),
+            TrackOutcome::Drop => break,
+            TrackOutcome::Repeat => {}
         }
     }
     net.count_one(Stat::Invalid);
@@ -278,42 +278,42 @@ fn relation(conn: &Conn, dir: Direction) -> CtInfo {
 /// A packet that belongs to no connection: begins one with it, if it may. (UDP always may, and goes
 /// on in [`track`].)
 #[inline(never)]
-fn first(
+fn track_new(
     skb: &mut Skb,
     packet: Packet,
     template: Option<&Conn>,
-    wanted: Wanted<'_>,
+    wanted: LookupKey<'_>,
     hash: TupleHash,
     state: HookState<'_>,
     rcu: Rcu<'_>,
 ) -> Verdict {
     let net = wanted.net;
-    let passage = Passage {
+    let tracked = TrackedPacket {
         packet,
         state,
         info: CtInfo::New,
         rcu,
     };
-    if !passage.may_begin(skb) {
+    if !tracked.may_begin(skb) {
         return no_connection(net);
     }
     let (conn, info) = match begin(wanted, template, hash, rcu) {
-        Begun::Entry(begun) => begun,
-        Begun::Nothing => return no_connection(net),
-        Begun::NoRoom => return no_room(net),
+        NewConn::Entry(begun) => begun,
+        NewConn::Nothing => return no_connection(net),
+        NewConn::NoRoom => return no_room(net),
     };
-    match (Passage { info, ..passage }).track_first(&conn, skb) {
-        Outcome::Belongs => {
+    match (TrackedPacket { info, ..tracked }).track_first(&conn, skb) {
+        TrackOutcome::Accept => {
             skb.attach(conn, info);
             Verdict::Accept
         }
         // There is nothing yet that could be replaced.
-        Outcome::Invalid | Outcome::BeginsAnew | Outcome::Drop => no_connection(net),
+        TrackOutcome::Invalid | TrackOutcome::Repeat | TrackOutcome::Drop => no_connection(net),
     }
 }
 
 /// What came of the attempt to begin a connection.
-enum Begun {
+enum NewConn {
     /// Its entry, and what the packet is to it.
     Entry((ARef<Conn>, CtInfo)),
     /// The packet cannot begin one.
@@ -322,7 +322,7 @@ enum Begun {
     NoRoom,
 }
 
-impl From<Result<Option<(ARef<Conn>, CtInfo)>>> for Begun {
+impl From<Result<Option<(ARef<Conn>, CtInfo)>>> for NewConn {
     #[inline(always)]
     fn from(result: Result<Option<(ARef<Conn>, CtInfo)>>) -> Self {
         match result {
@@ -335,13 +335,13 @@ impl From<Result<Option<(ARef<Conn>, CtInfo)>>> for Begun {
 
 /// Makes an entry for what was not found.
 #[inline(never)]
-fn begin(wanted: Wanted<'_>, template: Option<&Conn>, hash: TupleHash, rcu: Rcu<'_>) -> Begun {
-    let Wanted { key, zone, net } = wanted;
+fn begin(wanted: LookupKey<'_>, template: Option<&Conn>, hash: TupleHash, rcu: Rcu<'_>) -> NewConn {
+    let LookupKey { key, zone, net } = wanted;
     create::create(net, template, zone, &key, hash, rcu).into()
 }
 
 /// [`begin`] in the default zone, for a packet of which no rule has said anything.
 #[inline(never)]
-fn begin_plain(net: &Net, key: Key, hash: TupleHash, rcu: Rcu<'_>) -> Begun {
+fn begin_default(net: &Net, key: Key, hash: TupleHash, rcu: Rcu<'_>) -> NewConn {
     create::create(net, None, Zone::DEFAULT, &key, hash, rcu).into()
 }

@@ -82,7 +82,7 @@ impl Helped {
     /// Shows the packet to the helper.
     fn show(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         match helper::of(&self.conn, rcu) {
-            Some(helper) => helper.show(skb, self.transport, &self.conn, self.info, rcu),
+            Some(helper) => helper.help(skb, self.transport, &self.conn, self.info, rcu),
             None => Verdict::Accept,
         }
     }
@@ -124,7 +124,7 @@ fn help(helped: &Helped, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 
 /// A packet's helper looks at it, for those who see packets below the hooks and confirm them
 /// themselves.
-pub(in crate::ct) fn look(
+pub(in crate::ct) fn help_packet(
     skb: &mut Skb,
     conn: &Conn,
     info: CtInfo,

@@ -72,7 +72,7 @@ struct LookUpIpv4;
 impl Hook for LookUpIpv4 {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-        conntrack_in::track(skb, Family::Ipv4, state, rcu)
+        conntrack_in::track_fast(skb, Family::Ipv4, state, rcu)
     }
 }
 
@@ -82,7 +82,7 @@ struct LookUpIpv6;
 impl Hook for LookUpIpv6 {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-        conntrack_in::track(skb, Family::Ipv6, state, rcu)
+        conntrack_in::track_fast(skb, Family::Ipv6, state, rcu)
     }
 }
 
@@ -115,7 +115,7 @@ impl Hook for Confirm {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
         // Most packets belong to connections that are confirmed and have nothing to tell.
-        if confirm::is_settled(skb) || state.leaves_through_vrf() {
+        if confirm::needs_no_confirm(skb) || state.leaves_through_vrf() {
             return Verdict::Accept;
         }
         confirm_unsettled(skb, rcu)
@@ -146,13 +146,13 @@ pub(in crate::ct) fn look_up(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) 
     match state.family() {
         Some(Family::Ipv4) => look_up_ipv4(skb, state, rcu),
         Some(Family::Ipv6) => LookUpIpv6::run(skb, state, rcu),
-        None => conntrack_in::of_no_family(skb, state),
+        None => conntrack_in::track_unsupported_family(skb, state),
     }
 }
 
 /// What a user asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ct) enum Wish {
+pub(in crate::ct) enum HookFamilies {
     /// One family.
     Family(Family),
     /// Both.
@@ -170,8 +170,8 @@ fn hooks_of(family: Family) -> &'static Hooks<4> {
 
 /// Adds a user. The first one switches the hooks on, and has the connections adopted that
 /// there are. May sleep.
-pub(in crate::ct) fn get(net: &Net, wish: Wish) -> Result {
-    if add(net, wish)? {
+pub(in crate::ct) fn get(net: &Net, families: HookFamilies) -> Result {
+    if add(net, families)? {
         adopt::namespace(net);
     }
     Ok(())
@@ -180,37 +180,37 @@ pub(in crate::ct) fn get(net: &Net, wish: Wish) -> Result {
 /// Adds a user in a namespace that begins, or in all when the module is loaded: connections
 /// that are there then are not the namespace's business.
 pub(in crate::ct) fn get_from_start(net: &Net) -> Result {
-    add(net, Wish::Inet).map(|_| ())
+    add(net, HookFamilies::Inet).map(|_| ())
 }
 
 /// Says whether hooks were switched on.
-fn add(net: &Net, wish: Wish) -> Result<bool> {
-    match wish {
-        Wish::Family(family) => get_family(net, family),
-        Wish::Inet => {
+fn add(net: &Net, families: HookFamilies) -> Result<bool> {
+    match families {
+        HookFamilies::Family(family) => get_family(net, family),
+        HookFamilies::Inet => {
             let first = get_family(net, Family::Ipv4)?;
             get_family(net, Family::Ipv6)
                 .map(|other| first || other)
                 .inspect_err(|_| put_family(net, Family::Ipv4))
         }
-        Wish::Bridge => {
+        HookFamilies::Bridge => {
             get_bridge(net)?;
-            add(net, Wish::Inet).inspect_err(|_| put_bridge(net))
+            add(net, HookFamilies::Inet).inspect_err(|_| put_bridge(net))
         }
     }
 }
 
 /// Removes a user. With the last one the hooks go. May sleep.
-pub(in crate::ct) fn put(net: &Net, wish: Wish) {
-    match wish {
-        Wish::Family(family) => put_family(net, family),
-        Wish::Inet => {
+pub(in crate::ct) fn put(net: &Net, families: HookFamilies) {
+    match families {
+        HookFamilies::Family(family) => put_family(net, family),
+        HookFamilies::Inet => {
             put_family(net, Family::Ipv4);
             put_family(net, Family::Ipv6);
         }
-        Wish::Bridge => {
+        HookFamilies::Bridge => {
             put_bridge(net);
-            put(net, Wish::Inet);
+            put(net, HookFamilies::Inet);
         }
     }
 }

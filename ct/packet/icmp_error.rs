@@ -4,7 +4,7 @@
 //! as RELATED, and never begin one.
 
 use crate::{
-    ct::life::lookup::Wanted,
+    ct::life::lookup::LookupKey,
     nf::{
         kernel::rcu::Rcu,
         packet::{
@@ -173,7 +173,7 @@ fn attach(
     else {
         return false;
     };
-    let wanted = Wanted {
+    let wanted = LookupKey {
         key: answer.key(),
         zone,
         net: state.net(),

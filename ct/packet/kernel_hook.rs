@@ -26,7 +26,7 @@ use crate::{
                 self,
                 Event, //
             },
-            end::Doomed, //
+            end::Dead, //
         },
         kernel::{
             net::Net,
@@ -75,7 +75,7 @@ impl Tracker for RustCt {
         help::resume(skb, rcu)
     }
 
-    fn destroy(conn: Doomed, rcu: Rcu<'_>) {
+    fn destroy(conn: Dead, rcu: Rcu<'_>) {
         delete::destroy(conn, rcu);
     }
 
@@ -114,7 +114,7 @@ impl Tracker for RustCt {
     }
 
     fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-        confirm::put_in(skb, rcu)
+        confirm::confirm_packet(skb, rcu)
     }
 
     fn id(conn: &Conn) -> u32 {

@@ -171,7 +171,7 @@ impl Packet {
         }
     }
 
-    /// The octets from the transport header to the end of the packet.
+    /// The bytes from the transport header to the end of the packet.
     #[inline]
     pub(in crate::ct) fn transport_len(&self, skb: &Skb) -> u32 {
         skb.len().saturating_sub(self.transport)

@@ -15,7 +15,7 @@ use crate::{
         },
         life::delete::{
             self,
-            Why, //
+            DestroyReason, //
         }, //
     },
     nf::{
@@ -72,41 +72,41 @@ use super::parse::Packet;
 
 /// What the packet is to its entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ct) enum Outcome {
+pub(in crate::ct) enum TrackOutcome {
     /// A part of the connection.
-    Belongs,
+    Accept,
     /// None of it: INVALID.
     Invalid,
     /// The beginning of another one, with the same tuple; the entry is out of the table.
-    BeginsAnew,
+    Repeat,
     /// To be dropped: it begins another connection, but somebody else is still removing
     /// this one.
     Drop,
 }
 
-/// Octets of a TCP header at most, behind the fixed part.
+/// Bytes of a TCP header at most, behind the fixed part.
 const TCP_OPTIONS: usize = 40;
 
 /// Everything that the packet's way tells.
 #[derive(Clone, Copy)]
-pub(in crate::ct) struct Passage<'a> {
+pub(in crate::ct) struct TrackedPacket<'a> {
     pub(in crate::ct) packet: Packet,
     pub(in crate::ct) state: HookState<'a>,
     pub(in crate::ct) info: CtInfo,
     pub(in crate::ct) rcu: Rcu<'a>,
 }
 
-impl Passage<'_> {
+impl TrackedPacket<'_> {
     /// Moves `conn` on by the packet, which is one of TCP or UDP.
     #[inline(always)]
-    pub(in crate::ct) fn track_common(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+    pub(in crate::ct) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         if self.packet.protocol == protocol::UDP {
             return self.udp(conn, skb);
         }
         match self.usual_segment(conn, skb) {
             Some(timeout) => {
                 self.refresh(conn, skb, timeout);
-                Outcome::Belongs
+                TrackOutcome::Accept
             }
             None => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
         }
@@ -136,13 +136,13 @@ impl Passage<'_> {
 
     /// Begins `conn` with the packet, which [may](Self::may_begin).
     #[inline(always)]
-    pub(in crate::ct) fn track_first(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+    pub(in crate::ct) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => return self.udp(conn, skb),
             protocol::TCP => {
                 if let Some(update) = self.first_segment(conn, skb) {
                     self.update(conn, skb, update);
-                    return Outcome::Belongs;
+                    return TrackOutcome::Accept;
                 }
             }
             _ => {}
@@ -151,7 +151,7 @@ impl Passage<'_> {
     }
 
     /// Moves `conn` on by the packet.
-    pub(in crate::ct) fn track(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+    pub(in crate::ct) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => self.udp(conn, skb),
             protocol::TCP => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
@@ -161,7 +161,7 @@ impl Passage<'_> {
 
     #[cold]
     #[inline(never)]
-    fn rarer(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+    fn rarer(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let net = self.state.net();
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
@@ -370,7 +370,7 @@ impl Passage<'_> {
         })
     }
 
-    /// How far the octet that a segment acknowledges was moved for a helper's sake.
+    /// How far the byte that a segment acknowledges was moved for a helper's sake.
     #[inline]
     fn ack_offset(&self, conn: &Conn, header: &wire::tcp::Header) -> i32 {
         if !conn.has(StatusBit::SeqAdjust) {
@@ -380,7 +380,7 @@ impl Passage<'_> {
     }
 
     #[inline(always)]
-    fn udp(self, conn: &Conn, skb: &mut Skb) -> Outcome {
+    fn udp(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let Some(bytes) = skb.read(self.packet.transport) else {
             return refuse(
                 skb,
@@ -420,7 +420,7 @@ impl Passage<'_> {
             word.store(track.stream_ts, Relaxed);
         }
         self.update(conn, skb, update);
-        Outcome::Belongs
+        TrackOutcome::Accept
     }
 
     #[inline]
@@ -478,17 +478,17 @@ impl Passage<'_> {
 
     /// Does what a tracker decided.
     #[inline]
-    fn apply(self, conn: &Conn, skb: &Skb, step: Step) -> Outcome {
+    fn apply(self, conn: &Conn, skb: &Skb, step: Step) -> TrackOutcome {
         match step {
             Step::Accept(update) => {
                 self.update(conn, skb, update);
-                Outcome::Belongs
+                TrackOutcome::Accept
             }
             Step::Ignore(reason) => {
                 if let Some(reason) = reason {
                     self.log(skb, reason);
                 }
-                Outcome::Belongs
+                TrackOutcome::Accept
             }
             Step::Invalid {
                 reason,
@@ -499,14 +499,14 @@ impl Passage<'_> {
                     entry::refresh(conn, timeout);
                     self.log(skb, Reason::TimeoutLowered);
                 }
-                Outcome::Invalid
+                TrackOutcome::Invalid
             }
-            Step::Reopen if delete::delete(conn, Why::Reopened) => Outcome::BeginsAnew,
-            Step::Reopen => Outcome::Drop,
+            Step::Reopen if delete::delete(conn, DestroyReason::Reopened) => TrackOutcome::Repeat,
+            Step::Reopen => TrackOutcome::Drop,
             Step::Kill => {
                 entry::account(conn, self.info.dir(), skb.len());
-                delete::delete(conn, Why::Reset);
-                Outcome::Belongs
+                delete::delete(conn, DestroyReason::Reset);
+                TrackOutcome::Accept
             }
         }
     }
@@ -543,19 +543,19 @@ fn segment(
     state: HookState<'_>,
     info: CtInfo,
     rcu: Rcu<'_>,
-) -> Outcome {
-    let passage = Passage {
+) -> TrackOutcome {
+    let tracked = TrackedPacket {
         packet,
         state,
         info,
         rcu,
     };
-    if let Some(update) = passage.last_of_handshake(conn, skb) {
-        passage.update(conn, skb, update);
-        return Outcome::Belongs;
+    if let Some(update) = tracked.last_of_handshake(conn, skb) {
+        tracked.update(conn, skb, update);
+        return TrackOutcome::Accept;
     }
-    let step = passage.judge_segment(conn, skb);
-    passage.apply(conn, skb, step)
+    let step = tracked.judge_segment(conn, skb);
+    tracked.apply(conn, skb, step)
 }
 
 /// Whether a TCP connection is in a state, as seen without its lock.
@@ -566,9 +566,9 @@ fn is_in(conn: &Conn, state: tcp::State) -> bool {
 
 /// A packet that is INVALID by itself.
 #[cold]
-fn refuse(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> Outcome {
+fn refuse(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
     log(skb, state, protocol, reason);
-    Outcome::Invalid
+    TrackOutcome::Invalid
 }
 
 #[cold]

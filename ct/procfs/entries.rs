@@ -18,7 +18,7 @@ use crate::{
     ct::{
         life::delete::{
             self,
-            Why, //
+            DestroyReason, //
         },
         table::walk::Listing, //
     },
@@ -61,7 +61,7 @@ impl<F: Format> SeqFile for Entries<F> {
 /// The entry that was found, or the first one behind it whose time is not over.
 fn living(mut found: Option<ARef<Conn>>, listing: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
     while let Some(expired) = found.as_deref().filter(|conn| delete::is_due(conn)) {
-        delete::delete(expired, Why::TimedOut);
+        delete::delete(expired, DestroyReason::TimedOut);
         found = listing.advance(net);
     }
     found

@@ -221,7 +221,7 @@ impl<'a> Line<'a> {
             field(out, " expires=", self.left);
             out.text("s");
         }
-        // Netlink hands out its octets as they lie in memory, for network byte order.
+        // Netlink hands out its bytes as they lie in memory, for network byte order.
         field(out, " id=", u32::from_be(RustCt::id(self.conn)));
         if self.status.has(StatusBit::Adopted) {
             out.text(" [ADOPTED]");

@@ -3,14 +3,14 @@
 //! The size of the table follows the number of entries, unless somebody gave it one.
 //!
 //! A packet that puts its entry into a crowded chain asks the collector to look. That counts
-//! some chains, which tells the mean length of all of them, and if it is more than [`MOST`], the
-//! table grows until there are [`ROOM`] chains for each tuple. At the end of its rounds the collector
+//! some chains, which tells the mean length of all of them, and if it is more than [`GROW_LOAD`], the
+//! table grows until there are [`TARGET_BUCKETS_PER_TUPLE`] chains for each tuple. At the end of its rounds the collector
 //! knows how many tuples there are; if they are many, the table grows then, too, and if they are few,
 //! it shrinks, though never below the size that it had when it was made, or was last given by hand.
 //!
 //! Where caches rule, each tuple that is passed on the way to another costs a miss of its own. With
-//! chains of 1/2 to 3/4 tuples, and four octets each ([`crate::nf::entry::chain`]), the table takes five to
-//! eight octets of memory for each of them: one a connection, or two, where it is translated.
+//! chains of 1/2 to 3/4 tuples, and four bytes each ([`crate::nf::entry::chain`]), the table takes five to
+//! eight bytes of memory for each of them: one a connection, or two, where it is translated.
 //!
 //! How a table is replaced while packets use it is told at [`super::table`].
 
@@ -36,23 +36,23 @@ use super::{
 };
 
 /// A chain with more tuples than this asks for a look. Where the mean is half a tuple, one new entry
-/// in 70000 meets such a chain; where it is [`MOST`], one in 8000.
-pub(in crate::ct) const CROWDED: u32 = 5;
+/// in 70000 meets such a chain; where it is [`GROW_LOAD`], one in 8000.
+pub(in crate::ct) const LONG_CHAIN: u32 = 5;
 
 /// So many tuples in so many chains are too many.
-const MOST: (u64, u64) = (3, 4);
+const GROW_LOAD: (u64, u64) = (3, 4);
 
 /// In a table that may shrink, so many chains share one tuple, on average.
-const SPARSE: u32 = 8;
+const SHRINK_BUCKETS_PER_TUPLE: u32 = 8;
 
 /// So many chains for each tuple has a table that grew or shrank.
-const ROOM: u32 = 2;
+const TARGET_BUCKETS_PER_TUPLE: u32 = 2;
 
 /// How long after a look the next one comes at the earliest, in jiffies.
 const LOOK_AGAIN: u32 = HZ;
 
 /// How long a table keeps its size before it may shrink, in jiffies.
-const KEEP: u32 = 60 * HZ;
+const SHRINK_HOLDOFF: u32 = 60 * HZ;
 
 /// Set by packets that met a crowded chain.
 static WANTED: Atomic<bool> = Atomic::new(false);
@@ -81,13 +81,13 @@ pub(in crate::ct) fn grow_if_wanted() {
 /// Grows the table if so many tuples are too many for so many of its chains. May sleep.
 fn grow_for(tuples: u32, chains: u32) {
     let ([tuples, chains], buckets) = ([tuples, chains].map(u64::from), resize::buckets());
-    let (most, for_chains) = MOST;
+    let (most, for_chains) = GROW_LOAD;
     if tuples.saturating_mul(for_chains) <= chains.saturating_mul(most) {
         return;
     }
     // No overflow: factors of 32, 31 and two bits. Without chains there are no tuples.
     let wanted = (tuples.saturating_mul(u64::from(buckets)))
-        .saturating_mul(ROOM.into())
+        .saturating_mul(TARGET_BUCKETS_PER_TUPLE.into())
         .checked_div(chains);
     resize_to(wanted.map_or(buckets, |wanted| u32::try_from(wanted).unwrap_or(u32::MAX)));
 }
@@ -102,15 +102,15 @@ pub(in crate::ct) fn fit(tuples: u32) {
     if !params::auto_resize() {
         return;
     }
-    let (buckets, floor) = (resize::buckets(), resize::FLOOR.load(Relaxed));
+    let (buckets, floor) = (resize::buckets(), resize::MIN_BUCKETS.load(Relaxed));
     grow_for(tuples, buckets);
     if buckets <= floor
-        || tuples.saturating_mul(SPARSE) > buckets
-        || jiffies32().wrapping_sub(resize::RESIZED_AT.load(Relaxed)) < KEEP
+        || tuples.saturating_mul(SHRINK_BUCKETS_PER_TUPLE) > buckets
+        || jiffies32().wrapping_sub(resize::RESIZED_AT.load(Relaxed)) < SHRINK_HOLDOFF
     {
         return;
     }
-    resize_to(tuples.saturating_mul(ROOM).max(floor));
+    resize_to(tuples.saturating_mul(TARGET_BUCKETS_PER_TUPLE).max(floor));
 }
 
 fn is_due() -> bool {

@@ -361,7 +361,7 @@ impl Walk {
                     }
                 }
             }
-            work::yield_if_needed();
+            work::cond_resched();
         }
     }
 }

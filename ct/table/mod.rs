@@ -214,7 +214,7 @@ pub(super) fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
 
 /// The place of a tuple whose hash under a seed is `hash`.
 #[inline]
-pub(super) fn place<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(&'r Table, u32)> {
+pub(super) fn bucket_of<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(&'r Table, u32)> {
     let mut table = CURRENT.load(rcu)?;
     loop {
         let bucket = table.bucket(hash(table.seed));
@@ -231,15 +231,15 @@ type At<'a> = (&'a Table, u32);
 
 /// Where an entry belongs: by its original tuple, if it is not [mirrored](StatusBit::Mirrored),
 /// and by its reply tuple.
-type Places<'a> = (Option<At<'a>>, At<'a>);
+type EntryBuckets<'a> = (Option<At<'a>>, At<'a>);
 
 /// Where an entry belongs. `original` is the hash of its original tuple, if it is known.
 #[inline(always)]
-fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<Places<'r>> {
+fn buckets_of_entry<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<EntryBuckets<'r>> {
     let table = CURRENT.load(rcu)?;
     let seed = table.seed;
     if table.is_moving() {
-        return places_meanwhile(conn, rcu);
+        return buckets_while_resizing(conn, rcu);
     }
     let original = match original {
         Some(known) if known.seed == seed => known.hash,
@@ -255,16 +255,16 @@ fn places<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<
     ))
 }
 
-/// [`places`] during a resize.
+/// [`buckets_of_entry`] during a resize.
 #[cold]
 #[inline(never)]
-fn places_meanwhile<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<Places<'r>> {
-    let place_of = |dir| place(|seed| hash_of(conn, dir, seed), rcu);
-    let reply = place_of(Direction::Reply)?;
+fn buckets_while_resizing<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<EntryBuckets<'r>> {
+    let bucket_of_tuple = |dir| bucket_of(|seed| hash_of(conn, dir, seed), rcu);
+    let reply = bucket_of_tuple(Direction::Reply)?;
     if conn.has(StatusBit::Mirrored) {
         return Some((None, reply));
     }
-    Some((Some(place_of(Direction::Original)?), reply))
+    Some((Some(bucket_of_tuple(Direction::Original)?), reply))
 }
 
 /// Locks the buckets of an entry, wherever they are.
@@ -278,7 +278,7 @@ pub(super) fn lock_pair<'a>(
     rcu: Rcu<'a>,
 ) -> Option<LockedPair<'a>> {
     loop {
-        let (first, second) = places(conn, original, rcu)?;
+        let (first, second) = buckets_of_entry(conn, original, rcu)?;
         let place = |(table, bucket): At<'a>| Place {
             chains: &table.chains,
             generation: table.generation,
@@ -298,7 +298,7 @@ pub(super) fn lock_pair<'a>(
 /// there in front of it: one that has its tuple `dir`, or any of its tuples ([`None`]), if the
 /// bucket is for both of them.
 #[inline(always)]
-pub(super) fn rival<'l>(
+pub(super) fn find_conflict<'l>(
     pair: &'l LockedPair<'_>,
     conn: &Conn,
     dir: Option<Direction>,

@@ -9,7 +9,7 @@
 //! # Order
 //!
 //! Who claims a tuple enters it here, then asks the table. Who confirms an entry puts it into
-//! the table and takes it off here, both under the chain's lock ([`redeem`]). So whoever comes
+//! the table and takes it off here, both under the chain's lock ([`consume`]). So whoever comes
 //! second finds it in one of the two. The lock is taken before those of the table's buckets.
 
 use kernel::{
@@ -97,7 +97,7 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'
 ///
 /// An entry with the same original tuple is no other: the two are one connection, of which two
 /// packets were on their way at once, and their clash is settled later.
-pub(crate) fn claim(conn: &Conn, rcu: Rcu<'_>) -> bool {
+pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
     let id = |zone: Zone, dir| zone.id_for(dir);
     let is_rival = |other: &Conn| {
@@ -122,21 +122,21 @@ pub(crate) fn claim(conn: &Conn, rcu: Rcu<'_>) -> bool {
 
 /// Gives the promise back, if there is one.
 pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
-    if conn.reserved_by().is_some() {
+    if conn.reservation_hash().is_some() {
         let bh = BhDisabled::new();
-        drop(redeem(conn, &bh, rcu));
+        drop(consume(conn, &bh, rcu));
     }
 }
 
 /// Gives the promise back, but lets nobody claim the tuple until the result is dropped: the
 /// entry is to be put into the table meanwhile.
 #[inline]
-pub(in crate::ct) fn redeem<'a>(
+pub(in crate::ct) fn consume<'a>(
     conn: &Conn,
     bh: &'a BhDisabled,
     rcu: Rcu<'a>,
 ) -> Option<LockedChain<'a>> {
-    let mut chain = lock(conn.reserved_by()?, bh, rcu)?;
+    let mut chain = lock(conn.reservation_hash()?, bh, rcu)?;
     // Another CPU, with a clone of the packet, may have been here before.
     chain.withdraw(conn);
     Some(chain)

@@ -54,7 +54,7 @@ static RESEED_WANTED: Atomic<bool> = Atomic::new(false);
 pub(super) static RESIZED_AT: Atomic<u32> = Atomic::new(0);
 
 /// The table does not shrink below this.
-pub(super) static FLOOR: Atomic<u32> = Atomic::new(0);
+pub(super) static MIN_BUCKETS: Atomic<u32> = Atomic::new(0);
 
 pub(in crate::ct) fn round_up(buckets: u32) -> Result<u32> {
     if buckets == 0 {
@@ -77,7 +77,7 @@ fn default_buckets() -> u32 {
 
 /// The table has been made, or somebody gave it a size: it does not shrink below that.
 fn begin_with(buckets: u32) {
-    FLOOR.store(buckets, Relaxed);
+    MIN_BUCKETS.store(buckets, Relaxed);
     RESIZED_AT.store(time::jiffies32(), Relaxed);
 }
 
@@ -179,7 +179,7 @@ pub(in crate::ct) fn request_reseed() {
 pub(in crate::ct) fn reseed_if_wanted() {
     const MINUTE: u32 = 60 * time::HZ;
     /// Tuples in a chain, on average, from which on long chains need no attacker.
-    const CROWDED: u32 = 8;
+    const CROWDED_MEAN: u32 = 8;
 
     if !RESEED_WANTED.load(Relaxed)
         || time::jiffies32().wrapping_sub(RESEEDED_AT.load(Relaxed)) < MINUTE
@@ -191,8 +191,8 @@ pub(in crate::ct) fn reseed_if_wanted() {
     RESEED_WANTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);
     let buckets = buckets();
-    if tuples > chains.saturating_mul(CROWDED) {
-        pr_notice!("{buckets} buckets, with more than {CROWDED} tuples each: nf_conntrack_buckets is too small\n");
+    if tuples > chains.saturating_mul(CROWDED_MEAN) {
+        pr_notice!("{buckets} buckets, with more than {CROWDED_MEAN} tuples each: nf_conntrack_buckets is too small\n");
         return;
     }
     match Table::new(buckets, None).and_then(move_to) {
@@ -217,7 +217,7 @@ fn move_to(new: Table) -> Result {
 
     let mut bucket = 0;
     while move_slice(&new, &mut bucket) {
-        work::yield_if_needed();
+        work::cond_resched();
     }
     params::buckets().store(new.chains.len(), Relaxed);
     // Waits for those who still look into the old table.

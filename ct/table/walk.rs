@@ -47,9 +47,9 @@ use super::{
 
 /// How far a walk is: all smaller hashes are done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::ct) struct Spot(u64);
+pub(in crate::ct) struct Cursor(u64);
 
-impl Spot {
+impl Cursor {
     /// The beginning.
     pub(in crate::ct) const START: Self = Self(0);
     /// Behind the last hash.
@@ -61,14 +61,14 @@ impl Spot {
         Self(hash as u64)
     }
 
-    /// The hash, for [`Spot::of`].
+    /// The hash, for [`Cursor::of`].
     pub(in crate::ct) fn hash(self) -> u32 {
         u32::try_from(self.0).unwrap_or(0)
     }
 }
 
 /// A range of hashes that stands on one chain.
-struct Cell<'r> {
+struct HashRange<'r> {
     table: &'r Table,
     bucket: u32,
     /// The first hash that is not in it.
@@ -81,16 +81,16 @@ fn end_of(table: &Table, bucket: u32) -> u64 {
     behind.div_ceil(u64::from(table.chains.len()).max(1))
 }
 
-/// The chain that hashes from `spot` on stand on.
-fn cell<'r>(spot: Spot, rcu: Rcu<'r>) -> Option<Cell<'r>> {
-    let hash = u32::try_from(spot.0).ok()?;
+/// The chain that hashes from `cursor` on stand on.
+fn range<'r>(cursor: Cursor, rcu: Rcu<'r>) -> Option<HashRange<'r>> {
+    let hash = u32::try_from(cursor.0).ok()?;
     let mut table = CURRENT.load(rcu)?;
-    let mut end = Spot::END;
+    let mut end = Cursor::END;
     loop {
         let bucket = table.bucket(hash);
         end = end.min(end_of(table, bucket));
         match table.phase(bucket) {
-            Phase::Before => return Some(Cell { table, bucket, end }),
+            Phase::Before => return Some(HashRange { table, bucket, end }),
             Phase::Moving => core::hint::spin_loop(),
             Phase::Moved => table = table.following(rcu)?,
         }
@@ -100,40 +100,40 @@ fn cell<'r>(spot: Spot, rcu: Rcu<'r>) -> Option<Cell<'r>> {
 /// How many chains are counted: enough to know the mean to a tenth.
 const SAMPLE: u32 = 256;
 
-/// Shows `look` every tuple on the chain at `spot`, some of them more than once if the chain
+/// Shows `look` every tuple on the chain at `cursor`, some of them more than once if the chain
 /// changes. Returns where the next chain begins, [`None`] after the last one.
-pub(in crate::ct) fn visit<'r>(
-    spot: Spot,
+pub(in crate::ct) fn walk_bucket<'r>(
+    cursor: Cursor,
     rcu: Rcu<'r>,
     mut look: impl FnMut(Stale<'r>),
-) -> Option<Spot> {
+) -> Option<Cursor> {
     loop {
-        let cell = cell(spot, rcu)?;
-        let mut walk = cell.table.chains.walk(cell.bucket, rcu);
+        let range = range(cursor, rcu)?;
+        let mut walk = range.table.chains.walk(range.bucket, rcu);
         for stale in &mut walk {
             look(stale);
         }
-        if walk.ended_at_home() && cell.table.phase_after(cell.bucket) == Phase::Before {
-            return (cell.end < Spot::END).then_some(Spot(cell.end));
+        if walk.ended_at_home() && range.table.phase_after(range.bucket) == Phase::Before {
+            return (range.end < Cursor::END).then_some(Cursor(range.end));
         }
     }
 }
 
-/// As many chains are gone through by [`sweep`] at a time.
+/// As many chains are gone through by [`walk_batch`] at a time.
 const SWEEP: u32 = 32;
 
-/// As [`visit`], but goes through some chains, of which many have nothing on them: what there is
+/// As [`walk_bucket`], but goes through some chains, of which many have nothing on them: what there is
 /// to be asked about a chain is asked once for all.
-pub(in crate::ct) fn sweep<'r>(
-    spot: Spot,
+pub(in crate::ct) fn walk_batch<'r>(
+    cursor: Cursor,
     rcu: Rcu<'r>,
     mut look: impl FnMut(Stale<'r>),
-) -> Option<Spot> {
-    let hash = u32::try_from(spot.0).ok()?;
+) -> Option<Cursor> {
+    let hash = u32::try_from(cursor.0).ok()?;
     let table = CURRENT.load(rcu)?;
     let first = table.bucket(hash);
     if table.phase(first) != Phase::Before {
-        return visit(spot, rcu, look);
+        return walk_bucket(cursor, rcu, look);
     }
     // Buckets move in order: as long as the first one is here, all are.
     let last = first.wrapping_add(SWEEP).min(table.chains.len());
@@ -151,21 +151,21 @@ pub(in crate::ct) fn sweep<'r>(
         }
     }
     if table.phase_after(first) != Phase::Before {
-        return Some(spot);
+        return Some(cursor);
     }
     let end = end_of(table, last.wrapping_sub(1));
-    (end < Spot::END).then_some(Spot(end))
+    (end < Cursor::END).then_some(Cursor(end))
 }
 
 /// Calls `act` for every entry of all namespaces, at least once for each that is there all the
 /// time. (Of one namespace: [`crate::ct::table::index::for_each`].) May sleep between entries, but not in
 /// `act`, which may take the entry out of the table.
 pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
-    let mut spot = Spot::START;
+    let mut cursor = Cursor::START;
     loop {
         let next = {
             let rcu = RcuGuard::new();
-            visit(spot, rcu.token(), |stale| {
+            walk_bucket(cursor, rcu.token(), |stale| {
                 // The reply tuple of every entry is in the table, see `confirm`.
                 if stale.dir() != Direction::Reply {
                     return;
@@ -176,9 +176,9 @@ pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
                 }
             })
         };
-        work::yield_if_needed();
+        work::cond_resched();
         match next {
-            Some(next) => spot = next,
+            Some(next) => cursor = next,
             None => return,
         }
     }
@@ -195,9 +195,9 @@ pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
 /// All zeroes: the beginning.
 #[derive(Clone, Copy, pin_init::Zeroable)]
 pub(in crate::ct) struct Listing {
-    now: Reach,
+    now: Progress,
     /// The latest first.
-    earlier: [Reach; EARLIER],
+    earlier: [Progress; EARLIER],
 }
 
 /// How many orders a [`Listing`] remembers beside the present one.
@@ -205,7 +205,7 @@ const EARLIER: usize = 3;
 
 /// How far a listing got in the order that a secret makes.
 #[derive(Clone, Copy, pin_init::Zeroable)]
-struct Reach {
+struct Progress {
     seed: u32,
     /// Everything before that is listed.
     at: Key,
@@ -214,7 +214,7 @@ struct Reach {
 /// The place of an entry in an order: its hash, and its address among those of that hash.
 type Key = (u64, usize);
 
-impl Reach {
+impl Progress {
     /// The place of an entry.
     fn key(&self, conn: &Conn) -> Key {
         let hash = table::hash_of(conn, Direction::Reply, self.seed);
@@ -245,7 +245,7 @@ impl Listing {
         loop {
             match self.look(net) {
                 Look::Found(conn) => return Some(conn),
-                Look::Empty => work::yield_if_needed(),
+                Look::Empty => work::cond_resched(),
                 Look::End => return None,
                 Look::Disorder => self.reorder(),
             }
@@ -261,17 +261,17 @@ impl Listing {
     /// Looks for an entry in the part of the table where the listing is.
     fn look(&mut self, net: &Net) -> Look {
         let rcu = RcuGuard::new();
-        let Some(cell) = cell(Spot(self.now.at.0), rcu.token()) else {
+        let Some(range) = range(Cursor(self.now.at.0), rcu.token()) else {
             return Look::End;
         };
         // Nothing of a table with another secret is looked at. So what the listing leaves
         // behind it has seen, to the last entry, even if entries were on their way into
         // such a table.
-        if cell.table.seed != self.now.seed {
+        if range.table.seed != self.now.seed {
             return Look::Disorder;
         }
         let mut best: Option<(Key, ARef<Conn>)> = None;
-        let mut walk = cell.table.chains.walk(cell.bucket, rcu.token());
+        let mut walk = range.table.chains.walk(range.bucket, rcu.token());
         for stale in &mut walk {
             if stale.dir() != Direction::Reply || !stale.is_in(net) {
                 continue;
@@ -280,14 +280,14 @@ impl Listing {
                 continue;
             };
             let key = self.now.key(&conn);
-            let here = key >= self.now.at && key.0 < cell.end;
+            let here = key >= self.now.at && key.0 < range.end;
             let nearer = best.as_ref().is_none_or(|(so_far, _)| key < *so_far);
             let counts = conn.is_confirmed() && entry::is_shown(&conn);
             if here && nearer && counts && !self.was_listed(&conn) {
                 best = Some((key, conn));
             }
         }
-        if !walk.ended_at_home() || cell.table.phase_after(cell.bucket) != Phase::Before {
+        if !walk.ended_at_home() || range.table.phase_after(range.bucket) != Phase::Before {
             // Again: entries came and went under our hands.
             return Look::Empty;
         }
@@ -297,7 +297,7 @@ impl Listing {
                 Look::Found(conn)
             }
             None => {
-                self.now.at = (cell.end, 0);
+                self.now.at = (range.end, 0);
                 Look::Empty
             }
         }
@@ -305,7 +305,7 @@ impl Listing {
 
     /// Whether an entry was listed in an earlier order.
     fn was_listed(&self, conn: &Conn) -> bool {
-        self.earlier.iter().any(|reach| reach.covers(conn))
+        self.earlier.iter().any(|progress| progress.covers(conn))
     }
 
     /// Begins with the order of the present table, once all entries are in it.
@@ -320,7 +320,7 @@ impl Listing {
                 if table.seed != self.now.seed {
                     let [first, second, _] = self.earlier;
                     self.earlier = [self.now, first, second];
-                    self.now = Reach {
+                    self.now = Progress {
                         seed: table.seed,
                         at: (0, 0),
                     };
@@ -338,18 +338,18 @@ impl Listing {
 /// left many. Returns how many, and of how many chains.
 pub(in crate::ct) fn sample() -> (u32, u32) {
     let (mut tuples, mut chains) = (0_u32, 0_u32);
-    let mut spot = Spot::of(random::below(u32::MAX));
+    let mut cursor = Cursor::of(random::below(u32::MAX));
     while chains < SAMPLE {
         let next = {
             let rcu = RcuGuard::new();
-            visit(spot, rcu.token(), |stale| {
+            walk_bucket(cursor, rcu.token(), |stale| {
                 tuples = tuples.saturating_add(u32::from(!stale.is_expired()));
             })
         };
         chains = chains.saturating_add(1);
-        spot = match next {
+        cursor = match next {
             Some(next) => next,
-            None if chains < SAMPLE => Spot::START,
+            None if chains < SAMPLE => Cursor::START,
             None => break,
         };
     }

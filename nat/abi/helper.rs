@@ -44,7 +44,7 @@ use super::Place;
 
 /// # Safety
 ///
-/// `new` points to `new_len` octets that stay for `'a`.
+/// `new` points to `new_len` bytes that stay for `'a`.
 unsafe fn words<'a>(
     transport: c_uint,
     at: c_uint,
@@ -67,7 +67,7 @@ unsafe fn words<'a>(
 }
 
 c_export! {
-    /// Replaces octets of a TCP segment's payload.
+    /// Replaces bytes of a TCP segment's payload.
     fn __nf_nat_mangle_tcp_packet(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
@@ -79,7 +79,7 @@ c_export! {
         rep_len: c_uint,
         adjust: bool
     ) -> bool {
-        // SAFETY: The caller hands over a packet of its own, and octets that are not part of it,
+        // SAFETY: The caller hands over a packet of its own, and bytes that are not part of it,
         // and holds a reference to the entry.
         unsafe {
             let (conn, skb) = (Conn::from_raw(ct), Skb::from_raw(skb));
@@ -91,7 +91,7 @@ c_export! {
 }
 
 c_export! {
-    /// Replaces octets of a UDP datagram's payload.
+    /// Replaces bytes of a UDP datagram's payload.
     fn nf_nat_mangle_udp_packet(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,

@@ -39,7 +39,7 @@ use crate::{
         bindings,
         entry::conn::Conn,
         kernel::{
-            layout::LayoutTwin,
+            layout::SameLayout,
             net::Net, //
         },
         packet::{
@@ -79,7 +79,7 @@ const _: () = {
     assert!(offset_of!(Range, base_key) == offset_of!(C, base_proto));
 };
 // SAFETY: Checked above; the type is made of integers alone.
-unsafe impl LayoutTwin for Range {
+unsafe impl SameLayout for Range {
     type C = bindings::nf_nat_range2;
 }
 
@@ -118,7 +118,7 @@ c_export! {
         let (entry, allowed) =
             unsafe { (Unconfirmed::from_conn(Conn::from_raw(ct)), range(allowed)) };
         let verdict = match (entry, allowed, manip(maniptype)) {
-            (Some(entry), Some(allowed), Some(manip)) => setup::set_up(entry, allowed, manip),
+            (Some(entry), Some(allowed), Some(manip)) => setup::setup_info(entry, allowed, manip),
             // About a confirmed connection everything is decided.
             (None, ..) => Verdict::Accept,
             _ => Verdict::Drop,
@@ -133,7 +133,7 @@ c_export! {
         // SAFETY: The caller handles the packet that made the entry.
         let entry = unsafe { Unconfirmed::from_conn(Conn::from_raw(ct)) };
         match entry {
-            Some(entry) => setup::leave(entry, setup::manip_at(hooknum)).as_raw(),
+            Some(entry) => setup::null_binding(entry, setup::manip_at(hooknum)).as_raw(),
             None => Verdict::Accept.as_raw(),
         }
     }

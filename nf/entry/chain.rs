@@ -8,7 +8,7 @@
 //! none: its head is zero.
 //!
 //! What leads to a tuple is a word ([`Words`]). Where memory allows it says the number of the object,
-//! and a head has room for it in four octets: so a table of a size has twice as many chains.
+//! and a head has room for it in four bytes: so a table of a size has twice as many chains.
 //!
 //! They lead forwards only: who takes an entry off looks for it first. The word of a node that
 //! leads backwards elsewhere in the kernel has other uses here (see [`crate::nf::entry::object`]).
@@ -481,13 +481,13 @@ impl<'a> LockedChain<'a> {
         // SAFETY: The node of an entry that is in no table, and on no chain of these: the
         // caller comes once until it withdraws.
         unsafe { self.put(conn.address(), Direction::Original) };
-        conn.set_reserved(Some(hash));
+        conn.set_reservation_hash(Some(hash));
     }
 
     /// Takes an entry off the chain, if it is there.
     pub(crate) fn withdraw(&mut self, conn: &Conn) {
         if self.take(conn.address(), Direction::Original) {
-            conn.set_reserved(None);
+            conn.set_reservation_hash(None);
         }
     }
 

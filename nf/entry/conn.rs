@@ -4,10 +4,10 @@
 //!
 //! An entry lives through stages, and each is a type:
 //!
-//! - [`Fresh`](super::fresh::Fresh): just allocated; its maker alone may use it.
+//! - [`Fresh`](super::fresh::Fresh): just allocated; its cpu alone may use it.
 //! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that made it and to
 //!   that packet's clones (unconfirmed), then also found through the table (confirmed).
-//! - [`Doomed`](super::end::Doomed): the last reference is gone; memory is returned when it is dropped.
+//! - [`Dead`](super::end::Dead): the last reference is gone; memory is returned when it is dropped.
 //!
 //! The memory is type-stable under RCU (`SLAB_TYPESAFE_BY_RCU`): after it was freed it
 //! may become another connection at once, but it stays a `struct nf_conn` until a grace
@@ -42,7 +42,7 @@ use crate::{
     nf::{
         bindings,
         kernel::{
-            layout::LayoutTwin,
+            layout::SameLayout,
             net::Net,
             time::jiffies32, //
         }, //
@@ -58,8 +58,8 @@ use crate::{
 ///
 /// # Safety
 ///
-/// As for [`LayoutTwin`], `Self::C` being a member of `union nf_conntrack_proto`.
-pub(crate) unsafe trait ProtoState: LayoutTwin {}
+/// As for [`SameLayout`], `Self::C` being a member of `union nf_conntrack_proto`.
+pub(crate) unsafe trait ProtoState: SameLayout {}
 
 /// The bits of `nf_conn.status` that we set or look at.
 #[derive(Clone, Copy)]
@@ -107,7 +107,7 @@ pub(crate) enum StatusBit {
 }
 
 /// Where in the status word the CPU is told that made an entry: in its highest 16 bits.
-pub(in crate::nf) const MAKER_SHIFT: u32 = usize::BITS - u16::BITS;
+pub(in crate::nf) const CPU_SHIFT: u32 = usize::BITS - u16::BITS;
 
 /// A snapshot of `nf_conn.status`.
 #[derive(Clone, Copy)]
@@ -211,9 +211,9 @@ impl Conn {
 
     /// The CPU that made the entry, modulo 2^16.
     #[inline]
-    pub(crate) fn maker(&self) -> u32 {
+    pub(crate) fn cpu(&self) -> u32 {
         // CAST: 16 bits.
-        (self.status_word().load(Relaxed) >> MAKER_SHIFT) as u32
+        (self.status_word().load(Relaxed) >> CPU_SHIFT) as u32
     }
 
     /// Sets a status bit.
@@ -438,31 +438,31 @@ impl Conn {
     /// Of an entry that is not confirmed: if its reply tuple is promised to it (see
     /// `ct::reservation`), the hash by which that is to be found. Another CPU may be changing it.
     #[inline]
-    pub(crate) fn reserved_by(&self) -> Option<u32> {
-        let word = self.spare_word(Direction::Original).load(Relaxed);
+    pub(crate) fn reservation_hash(&self) -> Option<u32> {
+        let word = self.pprev_word(Direction::Original).load(Relaxed);
         // CAST: the lower half.
         (word >> 32 == 1).then_some(word as u32)
     }
 
     /// Notes that the reply tuple is promised to it, or no longer.
     #[inline]
-    pub(in crate::nf) fn set_reserved(&self, hash: Option<u32>) {
+    pub(in crate::nf) fn set_reservation_hash(&self, hash: Option<u32>) {
         let word = hash.map_or(0, |hash| 1 << 32 | u64::from(hash));
-        self.spare_word(Direction::Original).store(word, Relaxed);
+        self.pprev_word(Direction::Original).store(word, Relaxed);
     }
 
     /// What [`Fresh::new`](super::fresh::Fresh::new) was given to keep until the entry is confirmed. Of a confirmed
     /// entry, also of one that another CPU is confirming: that, or something of which the
     /// highest bit is set.
     #[inline]
-    pub(crate) fn saved(&self) -> u64 {
-        self.spare_word(Direction::Reply).load(Relaxed)
+    pub(crate) fn cached_hash(&self) -> u64 {
+        self.pprev_word(Direction::Reply).load(Relaxed)
     }
 
     /// The word of a tuple's node that our chains do not use. Of an entry in the table it may be a
     /// link of a list (see [`crate::nf::entry::object`]).
     #[inline]
-    pub(in crate::nf) fn spare_word(&self, dir: Direction) -> &Atomic<u64> {
+    pub(in crate::nf) fn pprev_word(&self, dir: Direction) -> &Atomic<u64> {
         // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.
         unsafe {
             let pprev = addr_of_mut!((*self.raw()).tuplehash[dir as usize].hnnode.pprev);

@@ -168,7 +168,7 @@ pub(crate) fn keep(conn: &Conn, event: Event) {
 }
 
 /// Tells a namespace's listener. Nobody there is nobody missed.
-pub(crate) fn tell(conn: &Conn, events: u32, by: Requester) -> Result<(), Congested> {
+pub(crate) fn notify(conn: &Conn, events: u32, by: Requester) -> Result<(), Congested> {
     let item = bindings::nf_ct_event {
         ct: conn.raw(),
         portid: by.portid,
@@ -183,7 +183,7 @@ pub(crate) fn tell(conn: &Conn, events: u32, by: Requester) -> Result<(), Conges
 }
 
 /// Whether a listener may have joined: then new entries get an [`EventCache`].
-pub(crate) fn someone_listens() -> bool {
+pub(crate) fn has_listeners() -> bool {
     // SAFETY: A byte that is read whole.
     unsafe { bindings::rct_ctnetlink_has_listener() }
 }
@@ -200,9 +200,9 @@ pub(crate) unsafe fn set_listener(net: &Net, notifier: *const bindings::nf_ct_ev
 }
 
 /// Entries that left the table, but whose end no listener could be told yet.
-pub(crate) static UNTOLD: DetachedList = DetachedList::new();
+pub(crate) static DYING: DetachedList = DetachedList::new();
 
 /// Keeps an entry that left the table until its end is told.
-pub(crate) fn keep_untold(conn: ARef<Conn>) {
-    UNTOLD.push(conn);
+pub(crate) fn defer(conn: ARef<Conn>) {
+    DYING.push(conn);
 }

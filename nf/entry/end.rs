@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of an entry. Why it ends is a number in its status word, beyond what netlink shows of
+//! The end of an entry. DestroyReason it ends is a number in its status word, beyond what netlink shows of
 //! that; when its last reference is gone, its memory is given back.
 
 use core::ptr::{
@@ -27,7 +27,7 @@ use super::{
         Conn,
         Status,
         StatusBit,
-        MAKER_SHIFT, //
+        CPU_SHIFT, //
     },
     help,
     slab,
@@ -39,12 +39,12 @@ use super::{
 const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
 const MASK: usize = 0xf;
 
-const _: () = assert!(SHIFT + MASK.count_ones() <= MAKER_SHIFT);
+const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
 
 impl Conn {
     /// Says that the entry is dying, and why: a number below 16. Says whether this call did it:
     /// of several that try at the same time, one does.
-    pub(crate) fn doom(&self, why: u8) -> bool {
+    pub(crate) fn set_dying(&self, why: u8) -> bool {
         let dying = 1 << StatusBit::Dying as u32;
         let word = self.status_word();
         let mut old = word.load(Relaxed);
@@ -58,8 +58,8 @@ impl Conn {
         false
     }
 
-    /// Why it is dying; 0: it is not, or nobody said.
-    pub(crate) fn doomed_for(&self) -> u8 {
+    /// DestroyReason it is dying; 0: it is not, or nobody said.
+    pub(crate) fn destroy_reason(&self) -> u8 {
         // CAST: four bits.
         (self.status_word().load(Relaxed) >> SHIFT & MASK) as u8
     }
@@ -71,12 +71,12 @@ impl Conn {
 ///
 /// `conn` points to an entry with reference count zero that is on no chain. `status` is what it
 /// had then: nobody changes it any more.
-pub(crate) struct Doomed {
+pub(crate) struct Dead {
     conn: NonNull<bindings::nf_conn>,
     status: Status,
 }
 
-impl Doomed {
+impl Dead {
     /// # Safety
     ///
     /// The last reference to `conn` was just given back, to the caller, or it never had one and is
@@ -123,7 +123,7 @@ impl Doomed {
     }
 }
 
-impl Drop for Doomed {
+impl Drop for Dead {
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { free(self.conn, self.status) };
@@ -134,7 +134,7 @@ impl Drop for Doomed {
 ///
 /// # Safety
 ///
-/// The two are those of a [`Doomed`] that is not used any more.
+/// The two are those of a [`Dead`] that is not used any more.
 #[inline(always)]
 unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
     // SAFETY: Initialised.
@@ -155,7 +155,7 @@ unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
 ///
 /// # Safety
 ///
-/// The entry is that of a [`Doomed`] that is not used any more; it is no template.
+/// The entry is that of a [`Dead`] that is not used any more; it is no template.
 #[inline(never)]
 unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) {
     // SAFETY: Initialised.

@@ -24,7 +24,7 @@ use kernel::{
 use crate::{
     nf::{
         bindings,
-        kernel::layout::LayoutTwin, //
+        kernel::layout::SameLayout, //
     },
     proto::types::direction::Direction, //
 };
@@ -303,14 +303,14 @@ impl SeqAdjust {
     }
 
     /// The shift of one way, as it was at some moment.
-    pub(crate) fn read<T: LayoutTwin<C = bindings::nf_ct_seqadj>>(&self, dir: Direction) -> T {
+    pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(&self, dir: Direction) -> T {
         // SAFETY: Valid; by the trait's contract any bytes are a `T`. A racing change is made
         // of aligned words.
         unsafe { self.of(dir).cast::<T>().read() }
     }
 
     /// Changes the shift of one way, under the lock of its entry.
-    pub(crate) fn change<T: LayoutTwin<C = bindings::nf_ct_seqadj>>(
+    pub(crate) fn change<T: SameLayout<C = bindings::nf_ct_seqadj>>(
         &self,
         conn: &Conn,
         dir: Direction,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An entry that is being made, which only its maker knows.
+//! An entry that is being made, which only its cpu knows.
 
 use core::{
     mem::size_of,
@@ -37,16 +37,16 @@ use super::{
         tuple_word,
         Conn,
         StatusBit,
-        MAKER_SHIFT, //
+        CPU_SHIFT, //
     },
-    end::Doomed,
+    end::Dead,
     ext::{
         add_by_number,
         Extension,
         ABSENT,
         SIZES, //
     },
-    help::Candidate,
+    help::HelperTarget,
     slab,
     timeout::{
         self,
@@ -54,7 +54,7 @@ use super::{
     }, //
 };
 
-/// An entry that only its maker knows.
+/// An entry that only its cpu knows.
 ///
 /// # Invariants
 ///
@@ -89,11 +89,11 @@ impl Fresh {
                 }
             }
             let conn = Conn::from_raw(raw);
-            conn.set_reserved(None);
-            conn.spare_word(Direction::Reply).store(saved, Relaxed);
+            conn.set_reservation_hash(None);
+            conn.pprev_word(Direction::Reply).store(saved, Relaxed);
             // CAST: to a larger type.
-            let maker = bindings::rct_this_cpu() as usize;
-            let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | maker << MAKER_SHIFT;
+            let cpu = bindings::rct_this_cpu() as usize;
+            let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | cpu << CPU_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
@@ -153,14 +153,14 @@ impl Fresh {
         const { assert!(align_of::<E>() <= 8) };
         const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
 
-        // SAFETY: The entry is its maker's alone.
+        // SAFETY: The entry is its cpu's alone.
         let part = unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
         part.map(|_| ()).ok_or(ENOMEM)
     }
 
     /// Adds a timeout policy. Without memory for it the connection goes on without.
     pub(crate) fn add_policy(&mut self, policy: &Policy) {
-        // SAFETY: The entry is its maker's alone.
+        // SAFETY: The entry is its cpu's alone.
         let slot = unsafe { timeout::add_slot(self.raw()) };
         if let (Some(slot), Some(policy)) = (slot, policy.get()) {
             slot.set(policy);
@@ -168,9 +168,9 @@ impl Fresh {
     }
 
     /// The entry as a candidate for a helper; in atomic context.
-    pub(crate) fn candidate(&mut self) -> Candidate<'_> {
-        // SAFETY: The entry is its maker's alone while `self` is borrowed.
-        unsafe { Candidate::from_raw(self.raw(), bindings::RCT_GFP_ATOMIC as u32) }
+    pub(crate) fn helper_target(&mut self) -> HelperTarget<'_> {
+        // SAFETY: The entry is its cpu's alone while `self` is borrowed.
+        unsafe { HelperTarget::from_raw(self.raw(), bindings::RCT_GFP_ATOMIC as u32) }
     }
 
     /// Makes the entry shareable, with one reference.
@@ -192,6 +192,6 @@ impl Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the entry is ours and was never shared.
-        drop(unsafe { Doomed::from_raw(self.0) });
+        drop(unsafe { Dead::from_raw(self.0) });
     }
 }

@@ -173,13 +173,13 @@ impl Help {
 /// # Invariants
 ///
 /// The entry is not confirmed, and nobody else looks at its extensions during `'a`.
-pub(crate) struct Candidate<'a> {
+pub(crate) struct HelperTarget<'a> {
     conn: *mut bindings::nf_conn,
     gfp: u32,
     entry: PhantomData<&'a mut Conn>,
 }
 
-impl<'a> Candidate<'a> {
+impl<'a> HelperTarget<'a> {
     /// # Safety
     ///
     /// As the invariants say; `gfp` fits the context.

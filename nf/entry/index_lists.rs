@@ -214,7 +214,7 @@ impl Lists {
     /// The piece that an entry is in: that of the processor that made it.
     #[inline]
     pub(crate) fn shard_of(&self, conn: &Conn) -> u32 {
-        conn.maker() & self.shard_mask
+        conn.cpu() & self.shard_mask
     }
 
     /// A list of a piece, by the high bits of `hash`.

@@ -139,9 +139,9 @@ impl<'a> Request<'a> {
         Self { attributes, wanted }
     }
 
-    /// The first `N` octets of an attribute; [`None`] if nobody wants to know. `EINVAL`: it is
+    /// The first `N` bytes of an attribute; [`None`] if nobody wants to know. `EINVAL`: it is
     /// wanted, but not there.
-    pub(crate) fn octets<const N: usize>(
+    pub(crate) fn bytes<const N: usize>(
         &self,
         attribute: TupleAttribute,
     ) -> Result<Option<[u8; N]>> {
@@ -149,7 +149,7 @@ impl<'a> Request<'a> {
             return Ok(None);
         }
         let attribute = self.attributes.get(attribute as u16).ok_or(EINVAL)?;
-        attribute.octets().map(Some)
+        attribute.bytes().map(Some)
     }
 }
 
@@ -158,7 +158,7 @@ pub(crate) trait TupleForm: 'static {
     /// What its attributes must look like.
     const POLICY: &'static [Policy; TUPLE_PLACES];
 
-    /// Octets of their payloads, one by one.
+    /// Bytes of their payloads, one by one.
     const SIZES: &'static [usize];
 
     /// Writes the transport part of `tuple`.
@@ -168,7 +168,7 @@ pub(crate) trait TupleForm: 'static {
     fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result;
 }
 
-/// Octets that a tuple's transport part takes in a message.
+/// Bytes that a tuple's transport part takes in a message.
 pub(crate) const fn tuple_size<F: TupleForm>() -> c_uint {
     let mut rest = F::SIZES;
     let mut size = 0;
@@ -182,11 +182,11 @@ pub(crate) const fn tuple_size<F: TupleForm>() -> c_uint {
 
 /// What an entry of a protocol remembers.
 pub(crate) trait Memory: 'static {
-    /// Octets that it takes in a message, without the nest's header.
+    /// Bytes that it takes in a message, without the nest's header.
     const MESSAGE_SIZE: u16;
 
     /// What a message says of it.
-    type Told;
+    type ProtoInfo;
 
     /// Whether a full table may drop the entry, assured or not.
     fn may_be_dropped(conn: &Conn) -> bool;
@@ -196,10 +196,10 @@ pub(crate) trait Memory: 'static {
 
     /// Reads what a message says, if it does. `attributes` are those of
     /// [`ProtocolAttribute`]s.
-    fn get(attributes: &Attributes<'_>) -> Result<Option<Self::Told>>;
+    fn get(attributes: &Attributes<'_>) -> Result<Option<Self::ProtoInfo>>;
 
     /// Has the entry remember that.
-    fn set(conn: &Conn, told: &Self::Told);
+    fn set(conn: &Conn, told: &Self::ProtoInfo);
 }
 
 /// What a protocol shows of an entry in `/proc/net/nf_conntrack`.

@@ -19,7 +19,7 @@
 //! does not look at; lists are followed under their locks.
 //!
 //! Until an entry is confirmed, the spare words of its nodes say whether its reply tuple is
-//! promised to it, and keep a hash ([`Conn::reserved_by`](crate::nf::entry::conn::Conn::reserved_by),
+//! promised to it, and keep a hash ([`Conn::reservation_hash`](crate::nf::entry::conn::Conn::reservation_hash),
 //! [`Conn::saved`](crate::nf::entry::conn::Conn::saved)). Another CPU that has a clone of its packet may
 //! read them when they are links already. It can tell: the highest bit of a link is set, and of
 //! these it never is.
@@ -40,7 +40,7 @@ use crate::{
     proto::types::direction::Direction, //
 };
 
-/// Why entries are linked to each other.
+/// DestroyReason entries are linked to each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Link {
@@ -346,7 +346,7 @@ impl Words {
         self.base != 0
     }
 
-    /// Octets of half a short word, or of a word.
+    /// Bytes of half a short word, or of a word.
     pub(in crate::nf) fn head_size(self) -> usize {
         if self.are_short() {
             size_of::<u32>()

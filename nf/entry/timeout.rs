@@ -271,8 +271,8 @@ impl fmt::Display for Name<'_> {
             // SAFETY: By the type invariants, as no zero was met so far.
             match unsafe { self.0.add(at).read() } {
                 0 => break,
-                octet => f.write_char(match octet {
-                    octet @ b' '..=b'~' => char::from(octet),
+                byte => f.write_char(match byte {
+                    byte @ b' '..=b'~' => char::from(byte),
                     _ => '?',
                 })?,
             }

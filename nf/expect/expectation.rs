@@ -63,7 +63,7 @@ use crate::{
         },
         kernel::{
             hlist::Nodes,
-            layout::LayoutTwin,
+            layout::SameLayout,
             net::Net,
             nfnetlink::Requester,
             rcu::{
@@ -267,7 +267,7 @@ impl Expectation {
 
     /// Which part of the source is known.
     #[inline]
-    pub(crate) fn mask<M: LayoutTwin<C = bindings::nf_conntrack_tuple_mask>>(&self) -> M {
+    pub(crate) fn mask<M: SameLayout<C = bindings::nf_conntrack_tuple_mask>>(&self) -> M {
         // SAFETY: As in `tuple`.
         unsafe { addr_of!((*self.raw()).mask).cast::<M>().read() }
     }
@@ -281,7 +281,7 @@ impl Expectation {
 
     /// The direction of its master in which it was announced, and the port that NAT saved.
     pub(crate) fn saved_for_nat(&self) -> (Direction, [u8; 2]) {
-        // SAFETY: Valid, and not changed since it was added; the union is two octets.
+        // SAFETY: Valid, and not changed since it was added; the union is two bytes.
         unsafe {
             let dir = if (*self.raw()).dir == 0 {
                 Direction::Original
@@ -359,7 +359,7 @@ impl Expectation {
     /// Tells its maker's function, if there is one, of the connection that was expected.
     ///
     /// The section keeps that function from being unloaded.
-    pub(crate) fn call_back(&self, conn: &Conn, _rcu: Rcu<'_>) {
+    pub(crate) fn run_expectfn(&self, conn: &Conn, _rcu: Rcu<'_>) {
         // SAFETY: Valid, and not changed since it was added.
         if let Some(function) = unsafe { (*self.raw()).expectfn } {
             // SAFETY: The function takes an unconfirmed entry, and the expectation that was met.
@@ -367,7 +367,7 @@ impl Expectation {
         }
     }
 
-    /// The function that [`Expectation::call_back`] calls, as an identity.
+    /// The function that [`Expectation::run_expectfn`] calls, as an identity.
     pub(crate) fn function(&self) -> Option<usize> {
         // SAFETY: Valid, and not changed since it was added.
         unsafe { (*self.raw()).expectfn }.map(|function| function as usize)
@@ -527,7 +527,7 @@ impl<'l> Linked<'l> {
     }
 
     /// Tells listeners, of those who want to know about this one.
-    pub(crate) fn tell(&self, event: Event, requester: Requester) {
+    pub(crate) fn notify(&self, event: Event, requester: Requester) {
         let event = 1u32 << event as u32;
         // SAFETY: Valid, and not changed since it was added.
         if u32::from(unsafe { (*self.raw()).event_mask }) & event == 0 {
@@ -689,7 +689,7 @@ impl<'a> Draft<'a> {
     /// Changes the port that it expects, network byte order.
     pub(crate) fn set_destination_port(&self, port: [u8; 2]) {
         // SAFETY: By the type invariants we are the only ones to change it; the union is two
-        // octets.
+        // bytes.
         unsafe {
             addr_of_mut!((*self.raw()).tuple.dst.u)
                 .cast::<[u8; 2]>()

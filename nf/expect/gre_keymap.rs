@@ -95,7 +95,7 @@ impl Control {
     /// [`None`]: that is not PPTP.
     pub(crate) fn of_parent<'a>(conn: &'a Conn, rcu: Rcu<'_>) -> Option<&'a Self> {
         let help = conn.extensions().find::<Help>()?;
-        if !help.helper(rcu)?.cleans_up() {
+        if !help.helper(rcu)?.has_destroy() {
             return None;
         }
         // SAFETY: The one helper that wants to clean up is PPTP's.

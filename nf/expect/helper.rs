@@ -70,7 +70,7 @@ pub(crate) const CLASSES: usize = bindings::NF_CT_MAX_EXPECT_CLASSES as usize;
 /// How many expectations a class may have at most, and has without a helper.
 pub(crate) const MAX_EXPECTED: u32 = bindings::NF_CT_EXPECT_MAX_CNT;
 
-/// Octets of a name, with the zero behind it.
+/// Bytes of a name, with the zero behind it.
 pub(crate) const NAME_LEN: usize = bindings::NF_CT_HELPER_NAME_LEN as usize;
 
 /// The name of a helper: text of up to fifteen bytes, filled up with zeroes.
@@ -266,7 +266,7 @@ impl Helper {
 
     /// Shows it a packet of a connection that it helps; `transport` is where the transport
     /// header begins. It may change the packet, and decides what becomes of it.
-    pub(crate) fn show(
+    pub(crate) fn help(
         &self,
         skb: &mut Skb,
         transport: u32,
@@ -295,7 +295,7 @@ impl Helper {
 
     /// Adds to a message what it wants to tell of a connection that it helps. (What it cannot
     /// tell is left out.)
-    pub(crate) fn tell(&self, conn: &Conn, message: &mut Message<'_>, _rcu: Rcu<'_>) {
+    pub(crate) fn to_nlattr(&self, conn: &Conn, message: &mut Message<'_>, _rcu: Rcu<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
         }
@@ -307,7 +307,7 @@ impl Helper {
     }
 
     /// Tells it what user space says of a connection that it helps.
-    pub(crate) fn hear(&self, conn: &Conn, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
+    pub(crate) fn from_nlattr(&self, conn: &Conn, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
         }
@@ -321,13 +321,13 @@ impl Helper {
     }
 
     /// Whether it wants to know when a connection that it helps ends.
-    pub(crate) fn cleans_up(&self) -> bool {
+    pub(crate) fn has_destroy(&self) -> bool {
         // SAFETY: Valid, and not changed.
         unsafe { (*self.raw()).destroy }.is_some()
     }
 
     /// Tells it that a connection that it helps ends, if it wants to know.
-    pub(crate) fn clean_up(&self, conn: &Conn, _rcu: Rcu<'_>) {
+    pub(crate) fn destroy(&self, conn: &Conn, _rcu: Rcu<'_>) {
         // SAFETY: Valid, and not changed.
         if let Some(function) = unsafe { (*self.raw()).destroy } {
             // SAFETY: The entry is valid; the section keeps the function's module.

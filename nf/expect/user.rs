@@ -17,7 +17,7 @@ use crate::{
             help::Helper, //
         },
         kernel::{
-            layout::LayoutTwin,
+            layout::SameLayout,
             time::jiffies32, //
         }, //
     },
@@ -48,7 +48,7 @@ pub(crate) struct Saved {
 }
 
 /// What is to be expected.
-pub(crate) struct Wish<'r, M> {
+pub(crate) struct ExpectSpec<'r, M> {
     /// Which packets.
     pub(crate) tuple: Tuple,
     /// Which part of their source counts.
@@ -69,9 +69,9 @@ pub(crate) struct Wish<'r, M> {
 
 impl Draft<'_> {
     /// Fills in what it expects, and what it takes over from its master.
-    pub(crate) fn describe_as<M>(&self, wish: &Wish<'_, M>)
+    pub(crate) fn describe_as<M>(&self, spec: &ExpectSpec<'_, M>)
     where
-        M: LayoutTwin<C = bindings::nf_conntrack_tuple_mask>,
+        M: SameLayout<C = bindings::nf_conntrack_tuple_mask>,
     {
         let raw = self.raw();
         let master = self.master();
@@ -82,15 +82,15 @@ impl Draft<'_> {
         // SAFETY: Of a draft we are the only ones to change anything; the types have the bytes
         // of those in C. Helpers and functions outlive what points to them.
         unsafe {
-            (*raw).flags = wish.flags;
-            (*raw).class = wish.class;
-            (*raw).expectfn = wish
+            (*raw).flags = spec.flags;
+            (*raw).class = spec.class;
+            (*raw).expectfn = spec
                 .function
                 .as_ref()
                 .and_then(|function| (*function.raw()).expectfn);
             (*raw).event_mask = events;
-            (*raw).helper = wish.helper.raw();
-            (*raw).assign_helper = wish.assigned.map_or(core::ptr::null_mut(), Helper::raw);
+            (*raw).helper = spec.helper.raw();
+            (*raw).assign_helper = spec.assigned.map_or(core::ptr::null_mut(), Helper::raw);
             bindings::rct_expect_set_net(raw, master.net().raw());
             (*raw).zone = (*master.raw()).zone;
             addr_of_mut!((*raw).master_tuple)
@@ -98,11 +98,11 @@ impl Draft<'_> {
                 .write_unaligned(master.tuple_words(Direction::Original));
             addr_of_mut!((*raw).tuple)
                 .cast::<Tuple>()
-                .write_unaligned(wish.tuple);
+                .write_unaligned(spec.tuple);
             addr_of_mut!((*raw).mask)
                 .cast::<M>()
-                .write_unaligned(wish.mask);
-            if let Some(saved) = wish.saved {
+                .write_unaligned(spec.mask);
+            if let Some(saved) = spec.saved {
                 (*raw).dir = saved.dir as u32;
                 addr_of_mut!((*raw).saved_addr)
                     .cast::<[u8; 16]>()
@@ -130,7 +130,7 @@ impl Expectation {
     /// How what it brings is translated, if it is.
     pub(crate) fn saved(&self) -> Option<Saved> {
         let (dir, key) = self.saved_for_nat();
-        // SAFETY: Valid, and not changed since it was added; the union is sixteen octets.
+        // SAFETY: Valid, and not changed since it was added; the union is sixteen bytes.
         let address = unsafe {
             addr_of_mut!((*self.raw()).saved_addr)
                 .cast::<[u8; 16]>()

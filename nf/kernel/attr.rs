@@ -18,7 +18,7 @@ use kernel::prelude::*;
 
 use crate::nf::bindings;
 
-/// Octets of an attribute's header.
+/// Bytes of an attribute's header.
 const HEADER_LEN: usize = size_of::<bindings::nlattr>();
 
 /// What an attribute must look like, for the kernel's parser.
@@ -31,52 +31,52 @@ unsafe impl Sync for Policy {}
 impl Policy {
     /// Anything.
     pub(crate) const ANY: Self = Self::of(bindings::NLA_UNSPEC, 0);
-    /// At least one octet.
+    /// At least one byte.
     pub(crate) const U8: Self = Self::of(bindings::NLA_U8, 0);
-    /// At least two octets.
+    /// At least two bytes.
     pub(crate) const U16: Self = Self::of(bindings::NLA_U16, 0);
-    /// At least four octets.
+    /// At least four bytes.
     pub(crate) const U32: Self = Self::of(bindings::NLA_U32, 0);
 
     /// Other attributes.
     pub(crate) const NESTED: Self = Self::of(bindings::NLA_NESTED, 0);
 
-    /// At least `len` octets.
-    pub(crate) const fn octets(len: u16) -> Self {
+    /// At least `len` bytes.
+    pub(crate) const fn bytes(len: u16) -> Self {
         Self::of(bindings::NLA_UNSPEC, len)
     }
 
     /// Nobody may send it.
     pub(crate) const REJECTED: Self = Self::of(bindings::NLA_REJECT, 0);
 
-    /// At most `len` octets.
-    pub(crate) const fn octets_up_to(len: u16) -> Self {
+    /// At most `len` bytes.
+    pub(crate) const fn bytes_up_to(len: u16) -> Self {
         Self::of(bindings::NLA_BINARY, len)
     }
 
-    /// Text that ends with a zero, of at most `len` octets without it; 0: of any length.
+    /// Text that ends with a zero, of at most `len` bytes without it; 0: of any length.
     pub(crate) const fn text_up_to(len: u16) -> Self {
         Self::of(bindings::NLA_NUL_STRING, len)
     }
 
-    /// One octet, not above `max`.
+    /// One byte, not above `max`.
     pub(crate) const fn u8_up_to(max: u8) -> Self {
         // CAST: `From` is not const.
         Self::U8.up_to(max as i16)
     }
 
-    /// Four octets in network byte order, not above `max`.
+    /// Four bytes in network byte order, not above `max`.
     pub(crate) const fn be32_up_to(max: u8) -> Self {
         // CAST: `From` is not const.
         Self::of(bindings::NLA_BE32, 0).up_to(max as i16)
     }
 
-    /// Four octets in the machine's byte order, without other bits than those of `mask`.
+    /// Four bytes in the machine's byte order, without other bits than those of `mask`.
     pub(crate) const fn u32_within(mask: u32) -> Self {
         Self::U32.within(mask)
     }
 
-    /// Four octets in network byte order, without other bits than those of `mask`.
+    /// Four bytes in network byte order, without other bits than those of `mask`.
     pub(crate) const fn be32_within(mask: u32) -> Self {
         Self::of(bindings::NLA_BE32, 0).within(mask)
     }
@@ -116,7 +116,7 @@ impl Policy {
     }
 }
 
-/// Octets that an attribute with `payload` octets takes in a message.
+/// Bytes that an attribute with `payload` bytes takes in a message.
 pub(crate) const fn size_of_attribute(payload: usize) -> usize {
     const ALIGN: usize = bindings::NLA_ALIGNTO as usize;
     HEADER_LEN.wrapping_add(payload).wrapping_add(ALIGN - 1) & !(ALIGN - 1)
@@ -163,7 +163,7 @@ impl<'a> Attributes<'a> {
 ///
 /// # Invariants
 ///
-/// `0` points to an attribute, all of whose `nla_len` octets are there for `'a`.
+/// `0` points to an attribute, all of whose `nla_len` bytes are there for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct Attribute<'a>(NonNull<bindings::nlattr>, PhantomData<&'a bindings::nlattr>);
 
@@ -189,29 +189,29 @@ impl<'a> Attribute<'a> {
         unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(HEADER_LEN), len) }
     }
 
-    /// The first `N` octets. `ERANGE`: there are fewer.
-    pub(crate) fn octets<const N: usize>(self) -> Result<[u8; N]> {
+    /// The first `N` bytes. `ERANGE`: there are fewer.
+    pub(crate) fn bytes<const N: usize>(self) -> Result<[u8; N]> {
         self.payload().first_chunk().copied().ok_or(ERANGE)
     }
 
-    /// One octet.
+    /// One byte.
     pub(crate) fn u8(self) -> Result<u8> {
-        self.octets().map(|[octet]| octet)
+        self.bytes().map(|[byte]| byte)
     }
 
-    /// Two octets, which came in network byte order.
+    /// Two bytes, which came in network byte order.
     pub(crate) fn be16(self) -> Result<u16> {
-        self.octets().map(u16::from_be_bytes)
+        self.bytes().map(u16::from_be_bytes)
     }
 
-    /// Four octets, which came in network byte order.
+    /// Four bytes, which came in network byte order.
     pub(crate) fn be32(self) -> Result<u32> {
-        self.octets().map(u32::from_be_bytes)
+        self.bytes().map(u32::from_be_bytes)
     }
 
-    /// Four octets, which came in the machine's byte order.
+    /// Four bytes, which came in the machine's byte order.
     pub(crate) fn u32(self) -> Result<u32> {
-        self.octets().map(u32::from_ne_bytes)
+        self.bytes().map(u32::from_ne_bytes)
     }
 
     /// Takes the attribute for a nest, and parses what is in it. `policy` has `N` places.
@@ -306,36 +306,36 @@ impl<'a> Message<'a> {
     }
 
     /// Adds an attribute.
-    pub(crate) fn put(&mut self, number: u16, octets: &[u8]) -> Result {
-        let len = i32::try_from(octets.len()).map_err(|_| EMSGSIZE)?;
-        // SAFETY: By the type invariants; reads `len` octets.
+    pub(crate) fn put(&mut self, number: u16, bytes: &[u8]) -> Result {
+        let len = i32::try_from(bytes.len()).map_err(|_| EMSGSIZE)?;
+        // SAFETY: By the type invariants; reads `len` bytes.
         kernel::error::to_result(unsafe {
-            bindings::nla_put(self.0, number.into(), len, octets.as_ptr().cast())
+            bindings::nla_put(self.0, number.into(), len, bytes.as_ptr().cast())
         })
     }
 
-    /// Adds an attribute of one octet.
+    /// Adds an attribute of one byte.
     pub(crate) fn put_u8(&mut self, number: u16, value: u8) -> Result {
         self.put(number, &[value])
     }
 
-    /// Adds an attribute of two octets, in network byte order.
+    /// Adds an attribute of two bytes, in network byte order.
     pub(crate) fn put_be16(&mut self, number: u16, value: u16) -> Result {
         self.put(number, &value.to_be_bytes())
     }
 
-    /// Adds an attribute of four octets, in network byte order.
+    /// Adds an attribute of four bytes, in network byte order.
     pub(crate) fn put_be32(&mut self, number: u16, value: u32) -> Result {
         self.put(number, &value.to_be_bytes())
     }
 
-    /// Adds an attribute of eight octets, in network byte order; before it, where the machine
+    /// Adds an attribute of eight bytes, in network byte order; before it, where the machine
     /// wants that aligned, an empty one with the number `pad`.
     pub(crate) fn put_be64(&mut self, number: u16, value: u64, pad: u16) -> Result {
-        let octets = value.to_be_bytes();
-        // SAFETY: By the type invariants; reads eight octets.
+        let bytes = value.to_be_bytes();
+        // SAFETY: By the type invariants; reads eight bytes.
         kernel::error::to_result(unsafe {
-            bindings::nla_put_64bit(self.0, number.into(), 8, octets.as_ptr().cast(), pad.into())
+            bindings::nla_put_64bit(self.0, number.into(), 8, bytes.as_ptr().cast(), pad.into())
         })
     }
 

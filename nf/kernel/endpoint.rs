@@ -27,7 +27,7 @@ impl Endpoint {
         u32::from_ne_bytes([a, b, c, d])
     }
 
-    /// The address, as C code takes it of IPv6: aligned to four octets. Valid while this is.
+    /// The address, as C code takes it of IPv6: aligned to four bytes. Valid while this is.
     pub(in crate::nf) fn ipv6(&self) -> *const bindings::in6_addr {
         self.address.as_ptr().cast()
     }

@@ -8,7 +8,7 @@
 ///
 /// `Self` has the size of `Self::C`, an alignment that is not larger, and every sequence
 /// of bytes is a valid `Self`.
-pub(crate) unsafe trait LayoutTwin: Copy {
+pub(crate) unsafe trait SameLayout: Copy {
     /// The C type.
     type C;
 }

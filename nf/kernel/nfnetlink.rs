@@ -544,11 +544,11 @@ impl Group {
         unsafe { bindings::nfnetlink_has_listeners(net.raw(), self.0) != 0 }
     }
 
-    /// Tells all who joined it, and who asked for it, with a message of at most `size` octets
+    /// Tells all who joined it, and who asked for it, with a message of at most `size` bytes
     /// behind its head. Atomic context.
     ///
     /// Fails if somebody's buffer is full who must not miss anything.
-    pub(crate) fn tell(
+    pub(crate) fn send(
         self,
         net: &Net,
         by: Requester,

@@ -25,7 +25,7 @@ use crate::{
 use super::{
     bag::Bag,
     endpoint::Endpoint,
-    layout::LayoutTwin,
+    layout::SameLayout,
     local_ports::Transport,
     lock::BhDisabled,
     net::{
@@ -76,9 +76,9 @@ impl Socket {
         unsafe { bindings::rct_sock_is_full(self.sk.as_ptr()) }
     }
 
-    /// What it knows. The numbers are of one moment if it [stands still](Self::stand_still),
+    /// What it knows. The numbers are of one moment if it [stands still](Self::with_locked),
     /// and says that no process is at work on it.
-    fn read<T: LayoutTwin<C = bindings::rct_socket>>(&self) -> T {
+    fn read<T: SameLayout<C = bindings::rct_socket>>(&self) -> T {
         const { assert!(size_of::<T>() == size_of::<bindings::rct_socket>()) };
         let sk = self.sk.as_ptr();
         let mut facts = bindings::rct_socket::default();
@@ -103,9 +103,9 @@ impl Socket {
 
     /// Runs `f` with what the socket knows. It sends and takes nothing meanwhile, except if it
     /// says that a process is at work on it.
-    pub(crate) fn stand_still<T, R>(&self, f: impl FnOnce(T) -> R) -> R
+    pub(crate) fn with_locked<T, R>(&self, f: impl FnOnce(T) -> R) -> R
     where
-        T: LayoutTwin<C = bindings::rct_socket>,
+        T: SameLayout<C = bindings::rct_socket>,
     {
         let _bh = BhDisabled::new();
         // What is no whole socket changes little, and has no lock.
@@ -126,7 +126,7 @@ impl Socket {
     }
 
     /// What it knows, at a glance.
-    pub(crate) fn glance<T: LayoutTwin<C = bindings::rct_socket>>(&self) -> T {
+    pub(crate) fn snapshot<T: SameLayout<C = bindings::rct_socket>>(&self) -> T {
         self.read()
     }
 
@@ -347,7 +347,7 @@ impl Batch {
                 if visit(&socket, is_last) == Seen::Again && !is_last {
                     let _ = self.again.push(socket);
                 }
-                work::yield_if_needed();
+                work::cond_resched();
             }
             if self.again.is_empty() {
                 return;
@@ -364,7 +364,7 @@ fn walk(table: Table, net: Option<&Net>, visit: &mut impl FnMut(&Socket, bool) -
     let mut batch = Batch::with_room(BATCH)?;
     for bucket in 0..table.buckets() {
         if bucket % STRIDE == 0 {
-            work::yield_if_needed();
+            work::cond_resched();
         }
         if table.first(bucket).is_null() {
             continue;

@@ -11,7 +11,7 @@ use crate::nf::bindings;
 /// Work that says itself when it wants to be done again.
 pub(crate) trait Repeating: 'static {
     /// Does a part of the work; may sleep. Returns the jiffies until the next part;
-    /// [`None`]: when [`hasten`] asks for it.
+    /// [`None`]: when [`queue_now`] asks for it.
     fn run() -> Option<u32>;
 
     /// Where the kernel keeps track of it.
@@ -54,7 +54,7 @@ unsafe extern "C" fn run<W: Repeating>(_work: *mut bindings::work_struct) {
 pub(crate) struct WorkRegistration(&'static WorkSlot);
 
 impl WorkRegistration {
-    /// Begins after `delay` jiffies, or when [`hasten`] asks for it.
+    /// Begins after `delay` jiffies, or when [`queue_now`] asks for it.
     pub(crate) fn start<W: Repeating>(delay: Option<u32>) -> Self {
         let slot = W::slot();
         // SAFETY: Static memory that is not in use: the module starts each kind once.
@@ -76,7 +76,7 @@ impl Drop for WorkRegistration {
 }
 
 /// Has work done now that would be done later, or not at all. May be called from softirq.
-pub(crate) fn hasten(slot: &'static WorkSlot) {
+pub(crate) fn queue_now(slot: &'static WorkSlot) {
     // SAFETY: The slot was initialised: its work was started before packets come.
     unsafe { bindings::rct_delayed_work_hasten(slot.0.get()) };
 }
@@ -88,13 +88,13 @@ pub(crate) fn queue(slot: &'static WorkSlot, delay: u32) {
 }
 
 /// Lets others run, if they wait.
-pub(crate) fn yield_if_needed() {
+pub(crate) fn cond_resched() {
     // SAFETY: Process context, no lock held: the callers are work and system calls.
     unsafe { bindings::rct_cond_resched() };
 }
 
 /// Lets others run, whether they wait or not: what is waited for is done by them.
-pub(crate) fn give_way() {
+pub(crate) fn schedule() {
     // SAFETY: As above.
     unsafe { bindings::schedule() };
 }

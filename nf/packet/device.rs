@@ -25,7 +25,7 @@ use super::{
     skb::Skb, //
 };
 
-/// Octets of a device's name.
+/// Bytes of a device's name.
 const NAME_LEN: usize = bindings::RCT_IFNAMSIZ;
 
 /// A network device.
@@ -43,7 +43,7 @@ pub(crate) struct Ipv6Kind(u32);
 impl Ipv6Kind {
     /// Of an address.
     pub(crate) fn of(address: &[u8; 16]) -> Self {
-        // SAFETY: Reads 16 octets; the type has no larger alignment than the C code needs.
+        // SAFETY: Reads 16 bytes; the type has no larger alignment than the C code needs.
         Self(unsafe { bindings::rct_ipv6_address_type(&to_c(address)) })
     }
 
@@ -59,7 +59,7 @@ impl Ipv6Kind {
 }
 
 fn to_c(address: &[u8; 16]) -> bindings::in6_addr {
-    // SAFETY: The type is 16 octets, and any are valid.
+    // SAFETY: The type is 16 bytes, and any are valid.
     unsafe { core::mem::transmute_copy(address) }
 }
 
@@ -96,7 +96,7 @@ impl Device {
 
     /// The name, filled up with zeroes.
     pub(crate) fn name(&self) -> [u8; NAME_LEN] {
-        // SAFETY: By the type invariants; a name has so many octets, and may change meanwhile.
+        // SAFETY: By the type invariants; a name has so many bytes, and may change meanwhile.
         unsafe {
             bindings::rct_dev_name(self.raw())
                 .cast::<[u8; NAME_LEN]>()

@@ -41,7 +41,7 @@ pub(crate) unsafe fn trim(skb: *mut bindings::sk_buff, family: c_int) -> c_int {
 ///
 /// The packet is valid and the caller's own; `protocol` and `mru` have room for the
 /// protocol behind the fragment header and the size of the largest fragment.
-pub(crate) unsafe fn gather(
+pub(crate) unsafe fn defragment(
     net: *mut bindings::net,
     skb: *mut bindings::sk_buff,
     zone: u16,

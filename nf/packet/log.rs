@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Whether the network stack may say something now, or has said enough lately.
-pub(crate) fn may_speak() -> bool {
+pub(crate) fn ratelimit() -> bool {
     // SAFETY: May be called in any context.
     unsafe { bindings::rct_net_ratelimit() }
 }

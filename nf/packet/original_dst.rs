@@ -162,7 +162,7 @@ impl Form for Ipv6 {
     const SIZE: usize = 28;
 
     unsafe fn ends(sock: *mut bindings::sock) -> [[u8; 16]; 2] {
-        // SAFETY: The caller's promise. An address is sixteen octets.
+        // SAFETY: The caller's promise. An address is sixteen bytes.
         unsafe {
             [
                 core::mem::transmute_copy(&bindings::rct_sock_ipv6(sock)),
@@ -172,7 +172,7 @@ impl Form for Ipv6 {
     }
 
     unsafe fn write(sock: *mut bindings::sock, end: &Endpoint, to: &mut [u8]) -> Option<()> {
-        // SAFETY: The caller's promise; the address is sixteen octets.
+        // SAFETY: The caller's promise; the address is sixteen bytes.
         let (label, scope) = unsafe {
             (
                 bindings::rct_sock_flow_label(sock),
@@ -188,9 +188,9 @@ impl Form for Ipv6 {
     }
 }
 
-fn put(to: &mut [u8], at: usize, octets: &[u8]) -> Option<()> {
-    let place = to.get_mut(at..)?.get_mut(..octets.len())?;
-    place.copy_from_slice(octets);
+fn put(to: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
+    let place = to.get_mut(at..)?.get_mut(..bytes.len())?;
+    place.copy_from_slice(bytes);
     Some(())
 }
 

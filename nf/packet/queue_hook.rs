@@ -33,7 +33,7 @@ use crate::nf::{
 
 /// Tells of packets' connections.
 pub(crate) trait Glue: 'static {
-    /// Octets that [`Glue::put`] needs at most, without the nest and the packet's state.
+    /// Bytes that [`Glue::put`] needs at most, without the nest and the packet's state.
     fn size(conn: &Conn) -> usize;
 
     /// Tells of a connection.
@@ -166,7 +166,7 @@ unsafe extern "C" fn attach_expect<G: Glue>(
     })
 }
 
-/// User space made a packet `more` octets longer.
+/// User space made a packet `more` bytes longer.
 ///
 /// # Safety
 ///

@@ -11,14 +11,14 @@ use super::skb::Skb;
 pub(crate) enum Summed {
     /// The sender; nobody has to look at it any more, or somebody still has to.
     Sender,
-    /// The device that received the packet reports the sum of all octets.
+    /// The device that received the packet reports the sum of all bytes.
     Reported,
     /// The device that sends the packet will.
     Device,
 }
 
 impl Skb {
-    /// The `len` octets at `offset`, ours to change. Other users of the packet keep theirs.
+    /// The `len` bytes at `offset`, ours to change. Other users of the packet keep theirs.
     ///
     /// [`None`]: the packet ends before, or there is no memory for a copy.
     #[inline]
@@ -28,7 +28,7 @@ impl Skb {
         if !unsafe { bindings::rct_skb_is_writable(self.raw(), end) } {
             self.ensure_writable(end).ok()?;
         }
-        // SAFETY: The octets are in the linear part, which is ours alone now, and does not move
+        // SAFETY: The bytes are in the linear part, which is ours alone now, and does not move
         // while `self` is borrowed.
         Some(unsafe {
             let data = bindings::rct_skb_data(self.raw()).cast_mut();
@@ -60,7 +60,7 @@ impl Skb {
     }
 
     /// Leaves the checksum of everything from `start` on to the device, which puts it into the
-    /// field that is `field` octets behind. [`None`]: the packet ends before.
+    /// field that is `field` bytes behind. [`None`]: the packet ends before.
     pub(crate) fn leave_checksum_to_device(&mut self, start: u32, field: u32) -> Option<()> {
         let end = start.checked_add(field)?.checked_add(2)?;
         // SAFETY: By the type invariants.
@@ -72,11 +72,11 @@ impl Skb {
         Some(())
     }
 
-    /// The one's complement sum of all octets from `offset` on. [`None`]: the packet ends
+    /// The one's complement sum of all bytes from `offset` on. [`None`]: the packet ends
     /// before.
     pub(crate) fn sum_from(&self, offset: u32) -> Option<u16> {
         let len = self.len().checked_sub(offset)?;
-        // SAFETY: By the type invariants; the octets are there.
+        // SAFETY: By the type invariants; the bytes are there.
         Some(unsafe { bindings::rct_skb_sum(self.raw(), offset, len) })
     }
 
@@ -90,7 +90,7 @@ impl Skb {
         Some(unsafe { bindings::rct_sctp_checksum(self.raw(), offset) }.to_ne_bytes())
     }
 
-    /// Puts `new` in place of the `old_len` octets at `offset`, and moves what follows. The
+    /// Puts `new` in place of the `old_len` bytes at `offset`, and moves what follows. The
     /// packet is in one piece afterwards.
     ///
     /// [`None`]: the packet ends before, would be too long, or there is no memory; nothing has

@@ -19,7 +19,7 @@ use crate::{
         bindings,
         entry::{
             conn::Conn,
-            end::Doomed, //
+            end::Dead, //
         },
         kernel::{
             net::Net,
@@ -40,7 +40,7 @@ pub(crate) trait Tracker: 'static {
     fn update(net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict;
 
     /// The last reference to an entry is gone.
-    fn destroy(conn: Doomed, rcu: Rcu<'_>);
+    fn destroy(conn: Dead, rcu: Rcu<'_>);
 
     /// The tuple of the way that `skb` goes, as seen before any translation.
     fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Tuple>;
@@ -124,13 +124,13 @@ unsafe extern "C" fn update<T: Tracker>(
 unsafe extern "C" fn destroy<T: Tracker>(nfct: *mut bindings::nf_conntrack) {
     // SAFETY: The count just became zero; `ct_general` is the entry's first field. The core
     // looked us up under `rcu_read_lock()`.
-    let (doomed, rcu) = unsafe {
+    let (dead, rcu) = unsafe {
         (
-            Doomed::from_raw(NonNull::new_unchecked(nfct.cast())),
+            Dead::from_raw(NonNull::new_unchecked(nfct.cast())),
             Rcu::assume_held(),
         )
     };
-    T::destroy(doomed, rcu);
+    T::destroy(dead, rcu);
 }
 
 /// [`Tracker::tuple_of`], as the core calls it.

@@ -53,7 +53,7 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
             if view.claim(tuple, Terms::Untranslated) == Claim::Granted {
                 return Choice::Found(*tuple);
             }
-        } else if let Some(known) = view.mapping(tuple, |known| range.suits_source(known)) {
+        } else if let Some(known) = view.find_appropriate_src(tuple, |known| range.suits_source(known)) {
             if view.claim(&known, Terms::Alone) == Claim::Granted {
                 return Choice::Found(known);
             }
@@ -107,7 +107,7 @@ fn at_address(request: &Request<'_>, spread: Tuple, view: &mut impl Occupancy) -
     }
     if manip == Manip::Source {
         let twin = view
-            .twin(&spread)
+            .same_flow_mapping(&spread)
             .filter(|twin| range.suits_source(twin) && search::is_granted(view, twin));
         if let Some(twin) = twin {
             return Choice::Found(twin);

@@ -64,11 +64,11 @@ impl Occupancy for Others {
         self.0(tuple)
     }
 
-    fn mapping(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
+    fn find_appropriate_src(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
         self.1(tuple).filter(suits)
     }
 
-    fn twin(&mut self, tuple: &Tuple) -> Option<Tuple> {
+    fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple> {
         self.1(tuple)
     }
 

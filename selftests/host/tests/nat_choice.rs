@@ -118,11 +118,11 @@ impl Occupancy for Model {
         }
     }
 
-    fn mapping(&mut self, _: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
+    fn find_appropriate_src(&mut self, _: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
         self.known.filter(suits)
     }
 
-    fn twin(&mut self, _: &Tuple) -> Option<Tuple> {
+    fn same_flow_mapping(&mut self, _: &Tuple) -> Option<Tuple> {
         self.twin
     }
 

@@ -115,7 +115,7 @@ pub(super) fn forget(conn: &Conn) {
 
 /// How a connection from the source of `tuple` is mapped, of those that `suits` says: with the
 /// destination of `tuple`.
-pub(super) fn mapping(
+pub(super) fn find_appropriate_src(
     net: &Net,
     zone: Zone,
     tuple: &Tuple,
@@ -148,7 +148,7 @@ pub(super) fn mapping(
 
 /// How another entry of the same connection is mapped, which a packet made just now on another
 /// CPU: with the destination of `tuple`.
-pub(super) fn twin(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
+pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
     let table = TABLE.load(rcu)?;
     let origin = conn.tuple(Direction::Original);
     let (key, zone, net) = (origin.key(), conn.zone(), conn.net());
