@@ -17,22 +17,16 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use crate::{
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            help::{
-                HelperTarget,
-                Help,
-                Helper, //
-            }, //
+        entry::help::{
+            Help,
+            Helper,
+            HelperTarget, //
         },
         expect::{
             helper::{
@@ -44,23 +38,20 @@ use crate::{
             helper_table::{
                 self,
                 HelperTable, //
-            }, //
+            },
         },
         kernel::{
             mutex,
             nfnetlink::Requester,
             random,
-            rcu::{
-                self,
-                Rcu,
-                RcuGuard, //
-            }, //
-        }, //
+            rcu, //
+        },
+        prelude::*, //
     },
     proto::hash::{
         jhash2_array,
         reciprocal_scale, //
-    }, //
+    },
 };
 
 use super::expect;

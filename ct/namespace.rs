@@ -13,7 +13,6 @@ use crate::{
         kernel::{
             net::{
                 ExitingNets,
-                Net,
                 Pernet,
                 PernetPlace, //
             },
@@ -22,14 +21,15 @@ use crate::{
             settings::Defaults,
             time::HZ,
             work, //
-        }, //
+        },
+        prelude::*, //
     },
     proto::{
         gre,
         sctp,
         tcp,
         udp, //
-    }, //
+    },
 };
 
 use super::{
@@ -44,12 +44,11 @@ use super::{
         self,
         HookFamilies, //
     },
-    procfs,
-    sysctl,
+    procfs, sysctl,
     table::index::{
         self,
         Scope, //
-    }, //
+    },
 };
 
 /// Seconds that an ICMP or ICMPv6 query lives without another packet.

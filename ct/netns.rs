@@ -7,12 +7,12 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 
-use crate::{
-    nf::kernel::{
+use crate::nf::{
+    kernel::{
         net::Counter,
         sysctl::Slot, //
     },
-    proto::types::family::Family, //
+    prelude::*, //
 };
 
 /// How many classes of zones there are: zones whose ids are equal modulo this share one. A power of

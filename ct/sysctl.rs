@@ -10,10 +10,7 @@ use kernel::prelude::*;
 use crate::{
     nf::{
         kernel::{
-            net::{
-                Counter,
-                Net, //
-            },
+            net::Counter,
             params,
             sysctl::{
                 Byte,
@@ -22,9 +19,10 @@ use crate::{
                 Setting,
                 Timeout,
                 Watcher, //
-            }, //
+            },
         },
-        packet::log, //
+        packet::log,
+        prelude::*, //
     },
     proto::{
         gre,
@@ -34,7 +32,7 @@ use crate::{
             State, //
         },
         udp, //
-    }, //
+    },
 };
 
 use super::{

@@ -13,7 +13,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    }, //
+    },
 };
 
 use crate::{
@@ -21,36 +21,24 @@ use crate::{
     nf::{
         entry::{
             by_source::SourceTable,
-            conn::Conn,
             stale::{
                 Get,
                 Stale, //
-            }, //
+            },
         },
         kernel::{
-            net::Net,
             random,
-            rcu::{
-                Rcu,
-                RcuArc,
-                RcuGuard, //
-            }, //
-        }, //
+            rcu::RcuArc, //
+        },
+        prelude::*, //
     },
     proto::{
         hash::{
             reciprocal_scale,
             source_hash, //
         },
-        types::{
-            direction::Direction,
-            tuple::{
-                Key,
-                Tuple, //
-            },
-            zone::Zone, //
-        }, //
-    }, //
+        types::tuple::Key, //
+    },
 };
 
 static TABLE: RcuArc<SourceTable> = RcuArc::empty();

@@ -19,26 +19,22 @@ use crate::{
             lookup::{
                 self,
                 LookupKey, //
-            }, //
+            },
         },
         table::reservation, //
     },
     nf::{
-        entry::conn::{
-            Conn,
-            Status,
-            StatusBit, //
-        },
+        entry::conn::Status,
         kernel::{
             endpoint::Endpoint,
             local_ports::{
                 Bound,
                 Transport, //
             },
-            random,
-            rcu::Rcu, //
+            random, //
         },
-        packet::nat::Unconfirmed, //
+        packet::nat::Unconfirmed,
+        prelude::*, //
     },
     proto::{
         nat::{
@@ -53,24 +49,18 @@ use crate::{
             range::Range,
             Manip, //
         },
-        tcp,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol,
-            tuple::Tuple, //
-        }, //
-    }, //
+        tcp, //
+    },
 };
 
 use super::{
+    bysource,
     netns::NatState,
     pool::{
         self,
         PoolKey,
         Search, //
     },
-    bysource, //
 };
 
 /// Chooses what packets of an entry, which look like `current` now, are to look like. If it is
@@ -309,7 +299,11 @@ impl Occupancy for View<'_, '_> {
         claim
     }
 
-    fn find_appropriate_src(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
+    fn find_appropriate_src(
+        &mut self,
+        tuple: &Tuple,
+        suits: impl Fn(&Tuple) -> bool,
+    ) -> Option<Tuple> {
         let zone = self.conn.zone();
         bysource::find_appropriate_src(self.conn.net(), zone, tuple, self.rcu, suits)
     }

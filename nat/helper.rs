@@ -11,21 +11,16 @@ use crate::{
         expect::add, //
     },
     nf::{
-        entry::conn::{
-            Conn,
-            StatusBit, //
-        },
         expect::expectation::Draft,
         kernel::{
             nfnetlink::Requester,
             random, //
         },
         packet::{
-            hook::Verdict,
             nat::Unconfirmed,
-            skb::Skb,
             skb_change::Summed, //
-        }, //
+        },
+        prelude::*, //
     },
     proto::{
         nat::{
@@ -41,21 +36,13 @@ use crate::{
             Manip, //
         },
         tcp::SeqNum,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol,
-            tuple::{
-                L4Key,
-                Tuple, //
-            }, //
-        },
+        types::tuple::L4Key,
         wire::{
             ipv4,
             ipv6,
             tcp::Header, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use super::setup;

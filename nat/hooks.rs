@@ -13,20 +13,15 @@ use crate::{
         life::delete::{
             self,
             DestroyReason, //
-        }, //
+        },
     },
     nf::{
         bindings,
-        kernel::{
-            mutex,
-            net::Net,
-            rcu::Rcu, //
-        },
+        kernel::mutex,
         packet::{
             hook::{
                 HookState,
-                Point,
-                Verdict, //
+                Point, //
             },
             nat::NatPart,
             nat_hook::{
@@ -37,21 +32,11 @@ use crate::{
                 POINTS, //
             },
             route,
-            skb::{
-                CtInfo,
-                Skb,
-                Tracked, //
-            }, //
-        }, //
+            skb::Tracked, //
+        },
+        prelude::*, //
     },
-    proto::{
-        nat::Manip,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol, //
-        }, //
-    }, //
+    proto::nat::Manip, //
 };
 
 use super::{
@@ -61,7 +46,7 @@ use super::{
     setup::{
         self,
         is_done, //
-    }, //
+    },
 };
 
 /// Translates one end of a packet; before, if it is a connection's first one, asks the chains how.

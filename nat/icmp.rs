@@ -9,31 +9,20 @@
 use crate::{
     ct::packet::parse::Packet,
     nf::{
-        entry::conn::{
-            Conn,
-            StatusBit, //
-        },
-        packet::{
-            skb::Skb,
-            skb_change::Summed, //
-        }, //
+        packet::skb_change::Summed,
+        prelude::*, //
     },
     proto::{
         nat::{
             checksum,
             Manip, //
         },
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol, //
-        },
         wire::{
             icmp,
             icmpv6,
             ipv6, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use super::{

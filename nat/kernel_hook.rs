@@ -6,7 +6,6 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
-        entry::conn::Conn,
         kernel::attr::Attribute,
         packet::{
             nat::{
@@ -14,26 +13,18 @@ use crate::{
                 Translator,
                 Unconfirmed, //
             },
-            skb::{
-                Skb,
-                Tracked, //
-            }, //
-        }, //
+            skb::Tracked, //
+        },
+        prelude::*, //
     },
-    proto::{
-        nat::Manip,
-        types::{
-            family::Family,
-            protocol, //
-        }, //
-    }, //
+    proto::nat::Manip, //
 };
 
 use super::{
+    bysource,
     choose,
     netlink,
-    packet,
-    bysource, //
+    packet, //
 };
 
 /// NAT, as the kernel sees it.

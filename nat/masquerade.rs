@@ -15,7 +15,7 @@ use kernel::{
         Full,
         Relaxed,
         Release, //
-    }, //
+    },
 };
 
 use crate::{
@@ -27,42 +27,33 @@ use crate::{
         table::walk, //
     },
     nf::{
-        entry::conn::Conn,
         kernel::{
-            mutex,
-            rcu::{
-                self,
-                Rcu, //
-            },
+            mutex, rcu,
             work::{
                 self,
                 Repeating,
                 WorkSlot, //
-            }, //
+            },
         },
         packet::{
             device::Device,
-            hook::Verdict,
             log,
             nat::NatPart,
             notify::{
                 Watcher,
                 WatcherRegistration, //
             },
-            skb::{
-                Skb,
-                Tracked, //
-            }, //
-        }, //
+            skb::Tracked, //
+        },
+        prelude::*, //
     },
     proto::{
         nat::{
             range::Range,
             Manip, //
         },
-        types::direction::Direction,
         wire::ipv6, //
-    }, //
+    },
 };
 
 use super::setup;

@@ -27,6 +27,7 @@
 
 #[allow(unsafe_code)]
 pub(crate) mod abi;
+mod bysource;
 mod choose;
 mod helper;
 mod hooks;
@@ -40,7 +41,6 @@ mod packet;
 mod pool;
 mod redirect;
 mod setup;
-mod bysource;
 
 use kernel::prelude::*;
 

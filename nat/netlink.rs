@@ -12,26 +12,18 @@ use crate::{
             Attributes,
             Policy, //
         },
-        packet::{
-            hook::Verdict,
-            nat::{
-                attribute as number,
-                Unconfirmed, //
-            },
+        packet::nat::{
+            attribute as number,
+            Unconfirmed, //
         },
+        prelude::*, //
     },
-    proto::{
-        nat::{
-            range::{
-                flag,
-                Range, //
-            },
-            Manip, //
+    proto::nat::{
+        range::{
+            flag,
+            Range, //
         },
-        types::{
-            direction::Direction,
-            family::Family, //
-        },
+        Manip, //
     },
 };
 

@@ -12,7 +12,6 @@ use crate::nf::{
         net::{
             Counter,
             ExitingNets,
-            Net,
             Pernet,
             PernetPlace, //
         },
@@ -20,9 +19,10 @@ use crate::nf::{
         sysctl::{
             self,
             Setting, //
-        }, //
+        },
     },
-    packet::nat_hook::Slot, //
+    packet::nat_hook::Slot,
+    prelude::*, //
 };
 
 /// What NAT keeps for a namespace. Zeroed at first.

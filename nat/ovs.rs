@@ -5,45 +5,27 @@
 
 use crate::{
     nf::{
-        entry::conn::{
-            Conn,
-            StatusBit, //
-        },
         packet::{
-            hook::{
-                Point,
-                Verdict, //
-            },
-            skb::{
-                CtInfo,
-                Skb,
-                Tracked, //
-            }, //
-        }, //
-    },
-    proto::{
-        nat::{
-            range::{
-                flag,
-                Range, //
-            },
-            Manip, //
+            hook::Point,
+            skb::Tracked, //
         },
-        types::{
-            direction::Direction,
-            family::Family, //
-        }, //
-    }, //
+        prelude::*, //
+    },
+    proto::nat::{
+        range::{
+            flag,
+            Range, //
+        },
+        Manip, //
+    },
 };
 
 use super::{
-    hooks,
-    icmp,
-    packet,
+    hooks, icmp, packet,
     setup::{
         self,
         is_done, //
-    }, //
+    },
 };
 
 /// The ends of a packet that are, or are to be, translated.

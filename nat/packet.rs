@@ -4,15 +4,9 @@
 
 use crate::{
     nf::{
-        entry::conn::{
-            Conn,
-            Status, //
-        },
-        packet::{
-            hook::Verdict,
-            skb::Skb,
-            skb_change::Summed, //
-        }, //
+        entry::conn::Status,
+        packet::skb_change::Summed,
+        prelude::*, //
     },
     proto::{
         nat::{
@@ -24,19 +18,12 @@ use crate::{
             },
             Manip, //
         },
-        types::{
-            direction::Direction,
-            family::Family,
-            tuple::{
-                L4Key,
-                Tuple, //
-            }, //
-        },
+        types::tuple::L4Key,
         wire::{
             ipv4,
             ipv6, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use super::setup::changed_bit;

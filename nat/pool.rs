@@ -17,13 +17,13 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    }, //
+    },
 };
 
 use crate::{
-    nf::kernel::{
-        bh_lock::BhLock,
-        net::Net, //
+    nf::{
+        kernel::bh_lock::BhLock,
+        prelude::*, //
     },
     proto::{
         hash::{
@@ -35,13 +35,10 @@ use crate::{
             pool::{
                 Keys,
                 WORDS, //
-            }, //
+            },
         },
-        types::tuple::{
-            Key,
-            Tuple, //
-        }, //
-    }, //
+        types::tuple::Key, //
+    },
 };
 
 /// Lists of pools, by what they are pools of.

@@ -4,24 +4,19 @@
 
 use crate::{
     nf::{
-        kernel::rcu::Rcu,
         packet::{
             device::Ipv6Kind,
-            hook::{
-                Point,
-                Verdict, //
-            },
-            skb::Skb, //
-        }, //
+            hook::Point, //
+        },
+        prelude::*, //
     },
     proto::{
         nat::{
             range::Range,
             Manip, //
         },
-        types::family::Family,
         wire::ipv6, //
-    }, //
+    },
 };
 
 use super::setup;

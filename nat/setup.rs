@@ -12,47 +12,31 @@ use kernel::{
 use crate::{
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Status,
-                StatusBit, //
-            },
+            conn::Status,
             help::Help, //
         },
-        kernel::{
-            net::Stat,
-            rcu::RcuGuard, //
-        },
+        kernel::net::Stat,
         packet::{
-            hook::{
-                Point,
-                Verdict, //
-            },
+            hook::Point,
             log,
             nat::Unconfirmed, //
         },
+        prelude::*, //
     },
-    proto::{
-        nat::{
-            choose::Choice,
-            range::{
-                flag,
-                Range, //
-            },
-            Manip, //
+    proto::nat::{
+        choose::Choice,
+        range::{
+            flag,
+            Range, //
         },
-        types::{
-            direction::Direction,
-            family::Family,
-            tuple::Tuple, //
-        },
+        Manip, //
     },
 };
 
 use super::{
+    bysource,
     choose,
-    netns::NatState,
-    bysource, //
+    netns::NatState, //
 };
 
 /// Which end is decided about at a hook.

@@ -7,7 +7,9 @@
 //! and in the C-callable doors (`ct/abi`, `nat/abi`).
 
 pub(crate) mod bindings;
+pub(crate) mod c_export;
 pub(crate) mod entry;
 pub(crate) mod expect;
 pub(crate) mod kernel;
 pub(crate) mod packet;
+pub(crate) mod prelude;

@@ -6,8 +6,9 @@ use crate::{
     ct::packet::hooks,
     nf::{
         bindings,
+        c_export::c_export,
         packet::bridge::BridgeHooks, //
-    }, //
+    },
 };
 
 c_export! {

@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use crate::{
@@ -26,26 +26,19 @@ use crate::{
         table::index::{
             self,
             Scope, //
-        }, //
+        },
     },
     nf::{
         bindings,
+        c_export::c_export,
         entry::{
-            conn::Conn,
             end::Dead,
             ext, //
         },
-        kernel::{
-            net::Net,
-            nfnetlink::Requester,
-            rcu::RcuGuard, //
-        },
-        packet::{
-            skb::CtInfo,
-            tracker::Tracker, //
-        }, //
+        kernel::nfnetlink::Requester,
+        packet::tracker::Tracker,
+        prelude::*, //
     },
-    proto::types::direction::Direction, //
 };
 
 c_export! {

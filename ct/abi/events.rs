@@ -13,17 +13,17 @@ use crate::{
     ct::entry::events,
     nf::{
         bindings,
+        c_export::c_export,
         entry::{
-            conn::Conn,
             ecache,
             ext, //
         },
         kernel::{
             mutex,
-            net::Net,
             nfnetlink::Requester, //
-        }, //
-    }, //
+        },
+        prelude::*, //
+    },
 };
 
 c_export! {

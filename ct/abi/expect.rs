@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -26,7 +26,7 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::Conn,
+        c_export::c_export,
         expect::expectation::{
             Draft,
             Ends,
@@ -34,19 +34,9 @@ use crate::{
             Linked,
             Locked, //
         },
-        kernel::{
-            net::Net,
-            nfnetlink::Requester,
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            }, //
-        }, //
+        kernel::nfnetlink::Requester,
+        prelude::*, //
     },
-    proto::types::{
-        tuple::Tuple,
-        zone::Zone, //
-    }, //
 };
 
 /// What C code chooses expectations by.

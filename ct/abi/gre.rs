@@ -9,10 +9,10 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::Conn,
-        expect::gre_keymap::Control, //
+        c_export::c_export,
+        expect::gre_keymap::Control,
+        prelude::*, //
     },
-    proto::types::tuple::Tuple, //
 };
 
 c_export! {

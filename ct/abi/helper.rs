@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -27,13 +27,11 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::{
-            conn::Conn,
-            help::{
-                HelperTarget,
-                Help,
-                Helper, //
-            }, //
+        c_export::c_export,
+        entry::help::{
+            Help,
+            Helper,
+            HelperTarget, //
         },
         expect::{
             expectation::ExpectGuard,
@@ -47,10 +45,10 @@ use crate::{
         },
         kernel::{
             mutex,
-            nfnetlink::Requester,
-            rcu::Rcu, //
-        }, //
-    }, //
+            nfnetlink::Requester, //
+        },
+        prelude::*, //
+    },
 };
 
 /// A helper's function.

@@ -13,9 +13,9 @@ use crate::{
     },
     nf::{
         bindings,
-        kernel::net::Net, //
+        c_export::c_export,
+        prelude::*, //
     },
-    proto::types::family::Family, //
 };
 
 fn families(family: u8) -> Result<HookFamilies> {

@@ -15,6 +15,7 @@ use crate::{
     },
     nf::{
         bindings,
+        c_export::c_export,
         entry::l4proto::{
             nlattr_to_tuple,
             tuple_size,
@@ -22,7 +23,7 @@ use crate::{
             TUPLE_PLACES, //
         },
         kernel::attr::Policy, //
-    }, //
+    },
 };
 
 c_export! {

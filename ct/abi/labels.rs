@@ -13,12 +13,10 @@ use crate::{
     ct::entry::labels,
     nf::{
         bindings,
-        entry::{
-            conn::Conn,
-            ext::Labels, //
-        },
-        kernel::net::Net, //
-    }, //
+        c_export::c_export,
+        entry::ext::Labels,
+        prelude::*, //
+    },
 };
 
 c_export! {

@@ -17,25 +17,12 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::{
-            conn::Conn,
-            help::HelperTarget, //
-        },
+        c_export::c_export,
+        entry::help::HelperTarget,
         expect::helper::Name,
-        kernel::rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        packet::{
-            fragments,
-            hook::Verdict,
-            skb::{
-                CtInfo,
-                Skb, //
-            }, //
-        }, //
+        packet::fragments,
+        prelude::*, //
     },
-    proto::types::family::Family, //
 };
 
 c_export! {

@@ -11,7 +11,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::sync::aref::ARef;
@@ -28,32 +28,17 @@ use crate::{
                 Confirm, //
             },
             parse::Packet, //
-        }, //
+        },
     },
     nf::{
         bindings,
-        entry::conn::Conn,
-        kernel::{
-            net::Net,
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            }, //
+        c_export::c_export,
+        packet::hook::{
+            Hook,
+            HookState, //
         },
-        packet::{
-            hook::{
-                Hook,
-                HookState, //
-            },
-            skb::Skb, //
-        }, //
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        family::Family,
-        tuple::Tuple,
-        zone::Zone, //
-    }, //
 };
 
 c_export! {

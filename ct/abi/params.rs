@@ -9,7 +9,10 @@ use core::ffi::{
 
 use crate::{
     ct::table::resize,
-    nf::bindings, //
+    nf::{
+        bindings,
+        c_export::c_export, //
+    },
 };
 
 c_export! {

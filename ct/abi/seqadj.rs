@@ -14,20 +14,10 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::Conn,
-        packet::skb::{
-            CtInfo,
-            Skb, //
-        }, //
+        c_export::c_export,
+        prelude::*, //
     },
-    proto::{
-        tcp::SeqNum,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol, //
-        }, //
-    }, //
+    proto::tcp::SeqNum, //
 };
 
 fn way(info: bindings::ip_conntrack_info) -> Direction {

@@ -9,8 +9,9 @@ use core::ptr::{
 
 use crate::nf::{
     bindings,
+    c_export::c_export,
     entry::template,
-    kernel::net::Net, //
+    prelude::*, //
 };
 
 c_export! {

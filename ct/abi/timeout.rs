@@ -12,20 +12,18 @@ use crate::{
         table::index::{
             self,
             Scope, //
-        }, //
+        },
     },
     nf::{
         bindings,
-        entry::{
-            conn::Conn,
-            timeout::{
-                Name,
-                Policy,
-                Template, //
-            }, //
+        c_export::c_export,
+        entry::timeout::{
+            Name,
+            Policy,
+            Template, //
         },
-        kernel::net::Net, //
-    }, //
+        prelude::*, //
+    },
 };
 
 c_export! {

@@ -13,7 +13,8 @@ use crate::{
     nf::{
         bindings,
         entry::conn::ProtoState,
-        kernel::layout::SameLayout, //
+        kernel::layout::SameLayout,
+        prelude::*, //
     },
     proto::{
         adopt,
@@ -22,12 +23,8 @@ use crate::{
         sctp,
         seqadj::Shift,
         tcp,
-        types::{
-            tuple::Tuple,
-            zone::Zone, //
-        },
         udp, //
-    }, //
+    },
 };
 
 /// States that a type of ours has the bytes of a C type, and checks what can be checked.

@@ -11,15 +11,11 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    }, //
+    },
 };
 
 use crate::nf::{
     entry::{
-        conn::{
-            Conn,
-            StatusBit, //
-        },
         ecache::{
             self,
             Event,
@@ -29,7 +25,6 @@ use crate::nf::{
         fresh::Fresh, //
     },
     kernel::{
-        net::Net,
         nfnetlink::{
             Congested,
             Requester, //
@@ -42,8 +37,9 @@ use crate::nf::{
             self,
             Repeating,
             WorkSlot, //
-        }, //
-    }, //
+        },
+    },
+    prelude::*, //
 };
 
 /// `nf_conntrack_events`: no events; always; if somebody listens.

@@ -6,29 +6,13 @@
 //! the control connection, where the PPTP helper reads them and makes two maps, one for each
 //! direction, from addresses and the receiver's ID to the sender's ID.
 
-use crate::{
-    nf::{
-        entry::conn::{
-            Conn,
-            StatusBit, //
-        },
-        expect::gre_keymap::{
-            Control,
-            KeymapGuard,
-            NewMaps, //
-        },
-        kernel::{
-            net::Net,
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            }, //
-        }, //
+use crate::nf::{
+    expect::gre_keymap::{
+        Control,
+        KeymapGuard,
+        NewMaps, //
     },
-    proto::types::{
-        direction::Direction,
-        tuple::Tuple, //
-    }, //
+    prelude::*, //
 };
 
 /// Whether two tuples are of one call, seen the same way: all but the sender's ID.

@@ -12,29 +12,26 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
     nf::{
-        entry::{
-            conn::Conn,
-            l4proto::{
-                L4Proto,
-                Memory,
-                ProtocolAttribute,
-                Raw,
-                Request,
-                SctpAttribute,
-                Shown,
-                TcpAttribute,
-                Timeouts,
-                TupleAttribute,
-                TupleForm,
-                SCTP_PLACES,
-                TCP_PLACES,
-                TUPLE_PLACES, //
-            }, //
+        entry::l4proto::{
+            L4Proto,
+            Memory,
+            ProtocolAttribute,
+            Raw,
+            Request,
+            SctpAttribute,
+            Shown,
+            TcpAttribute,
+            Timeouts,
+            TupleAttribute,
+            TupleForm,
+            SCTP_PLACES,
+            TCP_PLACES,
+            TUPLE_PLACES, //
         },
         kernel::{
             attr::{
@@ -43,10 +40,10 @@ use crate::{
                 Message,
                 Policy, //
             },
-            net::Net,
             seq_file::Out,
             time::HZ, //
-        }, //
+        },
+        prelude::*, //
     },
     proto::{
         gre,
@@ -54,14 +51,9 @@ use crate::{
         icmpv6,
         sctp,
         tcp,
-        types::{
-            direction::Direction,
-            protocol,
-            tuple::Tuple, //
-        },
         udp,
         wire, //
-    }, //
+    },
 };
 
 /// The number by which C code asks for all protocols without a tracker of their own.

@@ -8,16 +8,18 @@ use kernel::{
         Atomic,
         Full,
         Relaxed, //
-    }, //
+    },
 };
 
-use crate::nf::entry::{
-    conn::Conn,
-    ecache::{
-        self,
-        Event, //
+use crate::nf::{
+    entry::{
+        ecache::{
+            self,
+            Event, //
+        },
+        ext::Labels, //
     },
-    ext::Labels, //
+    prelude::*, //
 };
 
 /// Sets a word to `(old & keep) ^ flip`. Says whether that changed it.

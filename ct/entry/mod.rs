@@ -13,24 +13,18 @@ use kernel::sync::atomic::Relaxed;
 
 use crate::{
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            ext::{
-                Counters,
-                SynProxy,
-                Timestamps, //
-            }, //
+        entry::ext::{
+            Counters,
+            SynProxy,
+            Timestamps, //
         },
-        kernel::time, //
+        kernel::time,
+        prelude::*, //
     },
     proto::{
         step::Status,
-        time::Jiffies32,
-        types::direction::Direction, //
-    }, //
+        time::Jiffies32, //
+    },
 };
 
 /// What the protocol trackers want to know of an entry.

@@ -4,21 +4,14 @@
 
 use crate::{
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            ext::SeqAdjust, //
-        },
-        packet::skb::Skb, //
+        entry::ext::SeqAdjust,
+        prelude::*, //
     },
     proto::{
         seqadj::Shift,
         tcp::SeqNum,
-        types::direction::Direction,
         wire::tcp::Header, //
-    }, //
+    },
 };
 
 /// Offsets in a TCP header (RFC 9293, section 3.1).

@@ -7,7 +7,6 @@ use kernel::prelude::*;
 use crate::{
     nf::{
         entry::{
-            conn::Conn,
             l4proto::L4Proto,
             timeout::{
                 Name,
@@ -15,23 +14,17 @@ use crate::{
                 Policy,
                 PolicySlot,
                 Template, //
-            }, //
+            },
         },
-        kernel::{
-            net::Net,
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            }, //
-        },
-        packet::log, //
+        packet::log,
+        prelude::*, //
     },
     proto::{
         gre,
         sctp,
         tcp,
         udp, //
-    }, //
+    },
 };
 
 use super::l4proto;

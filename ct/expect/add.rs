@@ -28,15 +28,13 @@ use crate::{
             table, //
         },
         kernel::{
-            net::{
-                Net,
-                Stat, //
-            },
+            net::Stat,
             nfnetlink::Requester,
             params,
             time::HZ, //
         },
-        packet::log, //
+        packet::log,
+        prelude::*, //
     },
     proto::expect::Pattern, //
 };

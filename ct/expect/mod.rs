@@ -22,8 +22,8 @@ use kernel::{
         atomic::{
             Atomic,
             Relaxed, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use crate::{
@@ -33,10 +33,6 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
             fresh::Fresh,
             help::Help,
             stale::Get, //
@@ -53,32 +49,23 @@ use crate::{
             table::{
                 self,
                 ExpectTable, //
-            }, //
+            },
         },
         kernel::{
-            net::{
-                Net,
-                Stat, //
-            },
+            net::Stat,
             nfnetlink::Requester,
             params,
-            random,
-            rcu::Rcu, //
-        }, //
+            random, //
+        },
+        prelude::*, //
     },
     proto::{
         expect::{
             self,
             Pattern, //
         },
-        types::{
-            tuple::{
-                Key,
-                Tuple, //
-            },
-            zone::Zone, //
-        }, //
-    }, //
+        types::tuple::Key, //
+    },
 };
 
 pub(crate) mod add;
@@ -186,7 +173,13 @@ pub(super) fn match_new(
 }
 
 #[inline(never)]
-fn match_new_locked(fresh: &mut Fresh, net: &Net, zone: Zone, tuple: &Tuple, keep: bool) -> Option<Matched> {
+fn match_new_locked(
+    fresh: &mut Fresh,
+    net: &Net,
+    zone: Zone,
+    tuple: &Tuple,
+    keep: bool,
+) -> Option<Matched> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let linked = table::walk_locked(bucket(net, tuple), locked).find(|linked| {

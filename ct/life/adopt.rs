@@ -33,27 +33,19 @@ use crate::{
         netns::NetState, //
     },
     nf::{
-        entry::conn::{
-            Conn,
-            StatusBit, //
-        },
         kernel::{
             endpoint::Endpoint,
             local_ports::Transport,
-            net::Net,
             params,
-            rcu::{
-                self,
-                Rcu,
-                RcuGuard, //
-            },
+            rcu,
             sockets::{
                 self,
                 Seen,
                 Socket, //
             },
             time, //
-        }, //
+        },
+        prelude::*, //
     },
     proto::{
         adopt::{
@@ -64,13 +56,8 @@ use crate::{
             Side, //
         },
         tcp,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol, //
-        },
         udp, //
-    }, //
+    },
 };
 
 use super::{

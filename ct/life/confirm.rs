@@ -25,14 +25,10 @@ use crate::{
             reservation,
             resize,
             TupleHash, //
-        }, //
+        },
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
             ecache::{
                 self,
                 Event,
@@ -41,31 +37,14 @@ use crate::{
             pair::LockedPair, //
         },
         kernel::{
-            lock::BhDisabled,
             net::Stat,
             random,
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            },
             time, //
         },
-        packet::{
-            hook::Verdict,
-            skb::{
-                CtInfo,
-                Skb,
-                Tracked, //
-            }, //
-        }, //
+        packet::skb::Tracked,
+        prelude::*, //
     },
-    proto::{
-        tcp,
-        types::{
-            direction::Direction,
-            protocol, //
-        }, //
-    }, //
+    proto::tcp, //
 };
 
 use super::gc;

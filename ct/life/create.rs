@@ -7,23 +7,21 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
     ct::{
         entry::events,
-        expect,
-        helper,
+        expect, helper,
         netns::NetState,
         table::{
             reservation,
             TupleHash, //
-        }, //
+        },
     },
     nf::{
         entry::{
-            conn::Conn,
             ext::{
                 Counters,
                 Labels,
@@ -34,23 +32,11 @@ use crate::{
             fresh::Fresh,
             timeout::PolicySlot, //
         },
-        kernel::{
-            net::Net,
-            params,
-            rcu::Rcu, //
-        },
-        packet::{
-            log,
-            skb::CtInfo, //
-        }, //
+        kernel::params,
+        packet::log,
+        prelude::*, //
     },
-    proto::types::{
-        tuple::{
-            Key,
-            Tuple, //
-        },
-        zone::Zone, //
-    }, //
+    proto::types::tuple::Key, //
 };
 
 use super::{

@@ -9,41 +9,29 @@ use crate::{
             events,
             gre_keymap, //
         },
-        expect,
-        helper,
+        expect, helper,
         netns::NetState,
         table::{
             self,
             index,
             reservation, //
-        }, //
+        },
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
             ecache::Event,
             end::Dead,
             stale::{
                 Get,
                 Stale, //
-            }, //
-        },
-        kernel::{
-            lock::BhDisabled,
-            nfnetlink::{
-                Congested,
-                Requester, //
             },
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            }, //
-        }, //
+        },
+        kernel::nfnetlink::{
+            Congested,
+            Requester, //
+        },
+        prelude::*, //
     },
-    proto::types::protocol, //
 };
 
 /// DestroyReason an entry ends. The numbers are those of the events.
@@ -143,7 +131,9 @@ pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     let rcu = stale.rcu();
     match stale.get_if(|_| true) {
         // Asked again with the reference held: the memory may have been used anew.
-        Get::Hit(conn) => is_due(&conn) && delete_inner(&conn, DestroyReason::TimedOut, Requester::default(), rcu),
+        Get::Hit(conn) => {
+            is_due(&conn) && delete_inner(&conn, DestroyReason::TimedOut, Requester::default(), rcu)
+        }
         Get::Recycled | Get::Dead => false,
     }
 }

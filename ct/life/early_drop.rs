@@ -15,25 +15,16 @@ use crate::{
         Cursor, //
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            stale::{
-                Get,
-                Stale, //
-            }, //
+        entry::stale::{
+            Get,
+            Stale, //
         },
         kernel::{
-            net::{
-                Net,
-                Stat, //
-            },
-            random,
-            rcu::Rcu, //
-        }, //
-    }, //
+            net::Stat,
+            random, //
+        },
+        prelude::*, //
+    },
 };
 
 use super::delete::{
@@ -125,7 +116,8 @@ pub(in crate::ct) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
         return true;
     }
     // Someone may have been faster: then there is room all the same, but not for us.
-    let dropped = (search.best).is_some_and(|(_, conn)| delete::delete(&conn, DestroyReason::EarlyDrop));
+    let dropped =
+        (search.best).is_some_and(|(_, conn)| delete::delete(&conn, DestroyReason::EarlyDrop));
     if dropped {
         net.count_one(Stat::EarlyDrop);
     }

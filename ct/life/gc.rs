@@ -11,7 +11,7 @@ use kernel::sync::{
     atomic::{
         Atomic,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
@@ -20,28 +20,20 @@ use crate::{
         expect,
         netns::NetState,
         table::{
-            autosize,
-            resize,
+            autosize, resize,
             walk::{
                 self,
                 Cursor, //
-            }, //
-        }, //
+            },
+        },
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            stale::{
-                Get,
-                Stale, //
-            }, //
+        entry::stale::{
+            Get,
+            Stale, //
         },
         kernel::{
             params,
-            rcu::RcuGuard,
             time::{
                 jiffies32,
                 HZ, //
@@ -50,13 +42,10 @@ use crate::{
                 self,
                 Repeating,
                 WorkSlot, //
-            }, //
-        }, //
+            },
+        },
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        protocol, //
-    }, //
 };
 
 use super::delete::{

@@ -12,35 +12,17 @@ use crate::{
         CURRENT, //
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            stale::{
-                Get,
-                Stale, //
-            }, //
+        entry::stale::{
+            Get,
+            Stale, //
         },
-        kernel::{
-            net::{
-                Net,
-                Stat, //
-            },
-            rcu::Rcu, //
-        }, //
+        kernel::net::Stat,
+        prelude::*, //
     },
     proto::{
         hash::tuple_hash,
-        types::{
-            direction::Direction,
-            tuple::{
-                Key,
-                Tuple, //
-            },
-            zone::Zone, //
-        }, //
-    }, //
+        types::tuple::Key, //
+    },
 };
 
 use super::delete;

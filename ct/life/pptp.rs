@@ -10,18 +10,10 @@ use crate::{
         expect, //
     },
     nf::{
-        entry::conn::Conn,
         expect::gre_keymap::Control,
-        kernel::rcu::RcuGuard, //
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        protocol,
-        tuple::{
-            L4Key,
-            Tuple, //
-        }, //
-    }, //
+    proto::types::tuple::L4Key, //
 };
 
 use super::{

@@ -15,11 +15,7 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Status,
-                StatusBit, //
-            },
+            conn::Status,
             ext::{
                 Labels,
                 SeqAdjust,
@@ -37,21 +33,17 @@ use crate::{
                 Attributes,
                 Policy, //
             },
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            },
             time::{
                 self,
                 HZ, //
-            }, //
-        }, //
+            },
+        },
+        prelude::*, //
     },
     proto::{
         seqadj::Shift,
-        tcp::SeqNum,
-        types::direction::Direction, //
-    }, //
+        tcp::SeqNum, //
+    },
 };
 
 use super::{

@@ -7,37 +7,32 @@
 
 use kernel::prelude::*;
 
-use crate::{
-    nf::{
-        entry::{
-            conn::Conn,
-            ecache::Event,
-            help::Help, //
-        },
-        expect::{
-            expectation::{
-                self,
-                Seen, //
-            },
-            listener::Listener, //
-        },
-        kernel::{
-            attr::Message,
-            net::Net,
-            nfnetlink::{
-                flag,
-                Congested,
-                Group,
-                Head,
-                Peer,
-                Requester,
-                CONNECTIONS,
-                EXPECTATIONS, //
-            },
-            rcu::Rcu, //
-        }, //
+use crate::nf::{
+    entry::{
+        ecache::Event,
+        help::Help, //
     },
-    proto::types::direction::Direction, //
+    expect::{
+        expectation::{
+            self,
+            Seen, //
+        },
+        listener::Listener, //
+    },
+    kernel::{
+        attr::Message,
+        nfnetlink::{
+            flag,
+            Congested,
+            Group,
+            Head,
+            Peer,
+            Requester,
+            CONNECTIONS,
+            EXPECTATIONS, //
+        },
+    },
+    prelude::*, //
 };
 
 use super::{
@@ -49,7 +44,7 @@ use super::{
     write::{
         self,
         Writer, //
-    }, //
+    },
 };
 
 /// The listener of all namespaces.

@@ -18,7 +18,6 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::Conn,
             help::{
                 Help,
                 Helper, //
@@ -35,12 +34,11 @@ use crate::{
                 Name,
                 NAME_LEN, //
             },
-            helper_table,
-            table,
+            helper_table, table,
             user::{
-                Saved,
-                ExpectSpec, //
-            }, //
+                ExpectSpec,
+                Saved, //
+            },
         },
         kernel::{
             attr::{
@@ -50,7 +48,6 @@ use crate::{
                 Message,
                 Policy, //
             },
-            net::Net,
             nfnetlink::{
                 Dump,
                 Handler,
@@ -62,24 +59,14 @@ use crate::{
                 Requester,
                 EXPECTATIONS, //
             },
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            },
             time::HZ, //
-        }, //
+        },
+        prelude::*, //
     },
     proto::{
         expect::Mask,
-        types::{
-            direction::Direction,
-            tuple::{
-                L4Key,
-                Tuple, //
-            },
-            zone::Zone, //
-        }, //
-    }, //
+        types::tuple::L4Key, //
+    },
 };
 
 use super::{

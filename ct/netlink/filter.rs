@@ -7,24 +7,17 @@ use kernel::prelude::*;
 use crate::{
     ct::table::index::Scope,
     nf::{
-        entry::{
-            conn::Conn,
-            l4proto::{
-                Parts,
-                TupleAttribute, //
-            }, //
+        entry::l4proto::{
+            Parts,
+            TupleAttribute, //
         },
         kernel::attr::{
             Attribute,
             Attributes,
             Policy, //
-        }, //
+        },
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        protocol,
-        tuple::Tuple, //
-    }, //
 };
 
 use super::{

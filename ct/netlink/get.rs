@@ -26,18 +26,16 @@ use crate::{
         table::index::{
             self,
             Walk, //
-        }, //
+        },
     },
     nf::{
         entry::{
-            conn::Conn,
             ecache::DYING,
             index_lists::Place,
             l4proto::Parts, //
         },
         kernel::{
             attr::Policy,
-            net::Net,
             nfnetlink::{
                 flag,
                 Dump,
@@ -49,15 +47,10 @@ use crate::{
                 Request,
                 CONNECTIONS, //
             },
-            rcu::RcuGuard,
             work, //
-        }, //
+        },
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        tuple::Tuple,
-        zone::Zone, //
-    }, //
 };
 
 use super::{

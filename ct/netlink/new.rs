@@ -24,11 +24,7 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Status,
-                StatusBit, //
-            },
+            conn::Status,
             ecache::Event,
             ext::{
                 self,
@@ -53,19 +49,11 @@ use crate::{
                 Handler,
                 Request, //
             },
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            },
             time, //
         },
-        packet::nat, //
+        packet::nat,
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        tuple::Tuple,
-        zone::Zone, //
-    }, //
 };
 
 use super::{

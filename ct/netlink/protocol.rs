@@ -5,39 +5,31 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::{
-        entry::l4proto::{
-            Icmp,
-            Icmpv6,
-            Ports,
-            Sctp,
-            SctpTold,
-            Tcp,
-            TcpTold, //
-        },
+    ct::entry::l4proto::{
+        Icmp,
+        Icmpv6,
+        Ports,
+        Sctp,
+        SctpTold,
+        Tcp,
+        TcpTold, //
     },
     nf::{
-        entry::{
-            conn::Conn,
-            l4proto::{
-                tuple_size,
-                Memory,
-                Parts,
-                ProtocolAttribute,
-                Request,
-                TupleForm,
-                PROTOCOL_PLACES, //
-            },
+        entry::l4proto::{
+            tuple_size,
+            Memory,
+            Parts,
+            ProtocolAttribute,
+            Request,
+            TupleForm,
+            PROTOCOL_PLACES, //
         },
         kernel::attr::{
             Attribute,
             Message,
             Policy, //
         },
-    },
-    proto::types::{
-        protocol,
-        tuple::Tuple, //
+        prelude::*, //
     },
 };
 
@@ -78,11 +70,7 @@ pub(super) fn put_tuple(tuple: &Tuple, message: &mut Message<'_>) -> Result {
     }
 }
 
-fn get<F: TupleForm>(
-    attribute: Attribute<'_>,
-    tuple: &mut Tuple,
-    parts: Parts,
-) -> Result {
+fn get<F: TupleForm>(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
     let nest = attribute.nest(F::POLICY)?;
     F::get(&Request::new(nest.attributes(), parts), tuple)
 }

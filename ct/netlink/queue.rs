@@ -6,20 +6,16 @@
 use kernel::prelude::*;
 
 use crate::nf::{
-    entry::conn::{
-        Conn,
-        StatusBit, //
-    },
     kernel::{
         attr::{
             Attribute,
             Message, //
         },
         nfnetlink::Requester,
-        rcu::Rcu,
         time, //
     },
-    packet::queue_hook::Glue, //
+    packet::queue_hook::Glue,
+    prelude::*, //
 };
 
 use super::{
@@ -35,7 +31,7 @@ use super::{
     write::{
         self,
         Writer, //
-    }, //
+    },
 };
 
 /// What is told of a packet's connection.

@@ -14,25 +14,27 @@ use crate::{
         netns::NetState,
         table::index, //
     },
-    nf::kernel::{
-        attr::Policy,
-        net::{
-            possible_cpu,
-            Net,
-            Stat, //
+    nf::{
+        kernel::{
+            attr::Policy,
+            net::{
+                possible_cpu,
+                Stat, //
+            },
+            nfnetlink::{
+                Dump,
+                Handler,
+                Head,
+                Messages,
+                Peer,
+                Progress,
+                Request,
+                CONNECTIONS, //
+            },
+            params, //
         },
-        nfnetlink::{
-            Dump,
-            Handler,
-            Head,
-            Messages,
-            Peer,
-            Progress,
-            Request,
-            CONNECTIONS, //
-        },
-        params, //
-    }, //
+        prelude::*, //
+    },
 };
 
 use super::{

@@ -14,17 +14,10 @@ use crate::{
             Attribute,
             Message,
             Policy, //
-        }, //
-    },
-    proto::types::{
-        direction::Direction,
-        family::Family,
-        tuple::{
-            L4Key,
-            Tuple, //
         },
-        zone::Zone, //
-    }, //
+        prelude::*, //
+    },
+    proto::types::tuple::L4Key, //
 };
 
 use super::{

@@ -14,10 +14,6 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
             ecache::EventCache,
             ext::{
                 Counters,
@@ -25,7 +21,7 @@ use crate::{
                 SeqAdjust,
                 SynProxy,
                 Timestamps, //
-            }, //
+            },
         },
         expect::helper,
         kernel::{
@@ -34,18 +30,12 @@ use crate::{
                 Message, //
             },
             params,
-            rcu::RcuGuard,
             time::HZ, //
         },
-        packet::tracker::Tracker, //
+        packet::tracker::Tracker,
+        prelude::*, //
     },
-    proto::{
-        seqadj::Shift,
-        types::{
-            direction::Direction,
-            zone::Zone, //
-        }, //
-    }, //
+    proto::seqadj::Shift, //
 };
 
 use super::{

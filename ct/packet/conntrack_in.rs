@@ -15,47 +15,23 @@ use crate::{
                 self,
                 FastLookup,
                 LookupKey, //
-            }, //
+            },
         },
         table::TupleHash, //
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            ecache::{
-                self,
-                Event, //
-            }, //
+        entry::ecache::{
+            self,
+            Event, //
         },
-        kernel::{
-            net::{
-                Net,
-                Stat, //
-            },
-            rcu::Rcu, //
-        },
+        kernel::net::Stat,
         packet::{
-            hook::{
-                HookState,
-                Verdict, //
-            },
-            skb::{
-                CtInfo,
-                Skb,
-                Tracked, //
-            }, //
-        }, //
+            hook::HookState,
+            skb::Tracked, //
+        },
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        family::Family,
-        protocol,
-        tuple::Key,
-        zone::Zone, //
-    }, //
+    proto::types::tuple::Key, //
 };
 
 use super::{
@@ -64,7 +40,7 @@ use super::{
     track::{
         TrackOutcome,
         TrackedPacket, //
-    }, //
+    },
 };
 
 /// Attaches a connection to a packet that arrives or that this machine sends.

@@ -11,30 +11,11 @@ use crate::{
         life::confirm, //
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            help::Helper, //
-        },
-        kernel::{
-            net::Stat,
-            rcu::Rcu, //
-        },
-        packet::{
-            hook::Verdict,
-            skb::{
-                CtInfo,
-                Skb,
-                Tracked, //
-            }, //
-        }, //
+        entry::help::Helper,
+        kernel::net::Stat,
+        packet::skb::Tracked,
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        family::Family, //
-    }, //
 };
 
 use super::parse::Packet;

@@ -21,14 +21,10 @@ use crate::{
         table::index::{
             self,
             Scope, //
-        }, //
+        },
     },
     nf::{
-        kernel::{
-            mutex,
-            net::Net,
-            rcu::Rcu, //
-        },
+        kernel::mutex,
         packet::{
             bridge::{
                 self,
@@ -41,23 +37,13 @@ use crate::{
                 HookState,
                 Hooks,
                 Point,
-                Priority,
-                Verdict, //
+                Priority, //
             },
-            skb::{
-                Skb,
-                Tracked, //
-            }, //
-        }, //
+            skb::Tracked, //
+        },
+        prelude::*, //
     },
-    proto::{
-        tcp,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol, //
-        }, //
-    }, //
+    proto::tcp, //
 };
 
 use super::{

@@ -6,32 +6,20 @@
 use crate::{
     ct::life::lookup::LookupKey,
     nf::{
-        kernel::rcu::Rcu,
-        packet::{
-            hook::{
-                HookState,
-                Point, //
-            },
-            skb::{
-                CtInfo,
-                Skb, //
-            }, //
-        }, //
+        packet::hook::{
+            HookState,
+            Point, //
+        },
+        prelude::*, //
     },
     proto::{
         step::Reason,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol,
-            zone::Zone, //
-        },
         wire::{
             self,
             icmp,
             icmpv6, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use super::{

@@ -7,7 +7,7 @@ use kernel::sync::{
     atomic::{
         Atomic,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
@@ -17,45 +17,28 @@ use crate::{
             confirm,
             delete,
             lookup, //
-        }, //
+        },
     },
     nf::{
         entry::{
-            conn::Conn,
             ecache::{
                 self,
                 Event, //
             },
             end::Dead, //
         },
-        kernel::{
-            net::Net,
-            random,
-            rcu::Rcu, //
-        },
+        kernel::random,
         packet::{
-            hook::Verdict,
-            skb::{
-                CtInfo,
-                Skb,
-                Tracked, //
-            },
+            skb::Tracked,
             tracker::Tracker, //
-        }, //
+        },
+        prelude::*, //
     },
     proto::{
         hash::tuple_hash,
         tcp,
-        types::{
-            direction::Direction,
-            family::Family,
-            protocol,
-            tuple::{
-                Key,
-                Tuple, //
-            }, //
-        }, //
-    }, //
+        types::tuple::Key, //
+    },
 };
 
 use super::{

@@ -5,21 +5,11 @@
 use crate::{
     ct::life::lookup,
     nf::{
-        kernel::{
-            endpoint::Endpoint,
-            net::Net,
-            rcu::RcuGuard, //
-        },
-        packet::original_dst::Origin, //
+        kernel::endpoint::Endpoint,
+        packet::original_dst::Origin,
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        family::Family,
-        tuple::{
-            L4Key,
-            Tuple, //
-        }, //
-    }, //
+    proto::types::tuple::L4Key, //
 };
 
 /// The table of connections, in the default zone, knows.

@@ -4,22 +4,11 @@
 
 use crate::{
     ct::entry::gre_keymap,
-    nf::{
-        kernel::{
-            net::Net,
-            rcu::Rcu, //
-        },
-        packet::skb::Skb, //
-    },
+    nf::prelude::*,
     proto::{
-        types::{
-            family::Family,
-            protocol,
-            tuple::{
-                Key,
-                L4Key,
-                Tuple, //
-            }, //
+        types::tuple::{
+            Key,
+            L4Key, //
         },
         wire::{
             gre,
@@ -27,8 +16,8 @@ use crate::{
             icmpv6,
             ipv4,
             ipv6, //
-        }, //
-    }, //
+        },
+    },
 };
 
 /// Where a packet's headers are. What they say is read where it is needed.

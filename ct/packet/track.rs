@@ -16,34 +16,22 @@ use crate::{
         life::delete::{
             self,
             DestroyReason, //
-        }, //
+        },
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            ecache::{
-                self,
-                Event, //
-            }, //
+        entry::ecache::{
+            self,
+            Event, //
         },
-        kernel::{
-            rcu::Rcu,
-            time, //
-        },
+        kernel::time,
         packet::{
             hook::{
                 HookState,
                 Point, //
             },
-            log,
-            skb::{
-                CtInfo,
-                Skb, //
-            }, //
-        }, //
+            log, //
+        },
+        prelude::*, //
     },
     proto::{
         generic,
@@ -58,14 +46,9 @@ use crate::{
         },
         tcp,
         time::Jiffies32,
-        types::{
-            direction::Direction,
-            protocol,
-            tuple::Tuple, //
-        },
         udp,
         wire, //
-    }, //
+    },
 };
 
 use super::parse::Packet;

@@ -23,15 +23,12 @@ use crate::{
         table::walk::Listing, //
     },
     nf::{
-        entry::conn::Conn,
-        kernel::{
-            net::Net,
-            seq_file::{
-                Out,
-                SeqFile, //
-            }, //
-        }, //
-    }, //
+        kernel::seq_file::{
+            Out,
+            SeqFile, //
+        },
+        prelude::*, //
+    },
 };
 
 use super::line::Format;

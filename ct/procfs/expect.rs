@@ -10,28 +10,24 @@
 //! The order is that of buckets, and in a bucket of addresses in memory: a reader that comes
 //! back finds its place, whatever came and went meanwhile.
 
-use crate::{
-    nf::{
-        expect::{
-            expectation::{
-                Flag,
-                Flags,
-                Seen, //
-            },
-            helper::Name,
-            table, //
+use crate::nf::{
+    expect::{
+        expectation::{
+            Flag,
+            Flags,
+            Seen, //
         },
-        kernel::{
-            net::Net,
-            rcu::RcuGuard,
-            seq_file::{
-                Out,
-                SeqFile, //
-            },
-            time::HZ, //
-        }, //
+        helper::Name,
+        table, //
     },
-    proto::types::tuple::Tuple, //
+    kernel::{
+        seq_file::{
+            Out,
+            SeqFile, //
+        },
+        time::HZ, //
+    },
+    prelude::*, //
 };
 
 use super::line::write_tuple;

@@ -38,11 +38,7 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                Status,
-                StatusBit, //
-            },
+            conn::Status,
             ext::Timestamps,
             l4proto::Shown, //
         },
@@ -50,15 +46,9 @@ use crate::{
             seq_file::Out,
             time, //
         },
-        packet::tracker::Tracker, //
+        packet::tracker::Tracker,
+        prelude::*, //
     },
-    proto::types::{
-        direction::Direction,
-        family::Family,
-        protocol,
-        tuple::Tuple,
-        zone::Zone, //
-    }, //
 };
 
 /// How to write an entry.

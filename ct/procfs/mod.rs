@@ -13,13 +13,13 @@ use kernel::{
     types::ScopeGuard, //
 };
 
-use crate::nf::kernel::{
-    net::Net,
-    procfs::{
+use crate::nf::{
+    kernel::procfs::{
         Folder,
         ProcFile,
         Readers, //
-    }, //
+    },
+    prelude::*, //
 };
 
 use self::entries::Entries;

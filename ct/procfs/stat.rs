@@ -6,17 +6,19 @@
 
 use crate::{
     ct::netns::NetState,
-    nf::kernel::{
-        net::{
-            possible_cpu,
-            Net,
-            Stat, //
+    nf::{
+        kernel::{
+            net::{
+                possible_cpu,
+                Stat, //
+            },
+            seq_file::{
+                Out,
+                SeqFile, //
+            },
         },
-        seq_file::{
-            Out,
-            SeqFile, //
-        }, //
-    }, //
+        prelude::*, //
+    },
 };
 
 /// As tools know it, with blanks and all.

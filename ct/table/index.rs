@@ -25,7 +25,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    }, //
+    },
 };
 
 use crate::{
@@ -35,10 +35,6 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
             index_lists::{
                 Found,
                 Lists,
@@ -48,22 +44,14 @@ use crate::{
             object::Link, //
         },
         kernel::{
-            lock::BhDisabled,
-            net::{
-                self,
-                Net, //
-            },
+            net,
             params,
             random,
-            rcu::{
-                Rcu,
-                RcuArc,
-                RcuGuard, //
-            },
+            rcu::RcuArc,
             work, //
-        }, //
+        },
+        prelude::*, //
     },
-    proto::types::direction::Direction, //
 };
 
 static LISTS: RcuArc<Lists> = RcuArc::empty();

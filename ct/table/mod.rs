@@ -42,42 +42,32 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
     nf::{
         entry::{
             chain::ChainArray,
-            conn::{
-                Conn,
-                StatusBit, //
-            },
             pair::{
                 LockedPair,
                 Place, //
-            }, //
+            },
         },
         kernel::{
-            lock::BhDisabled,
             random,
-            rcu::{
-                Rcu,
-                RcuArc, //
-            },
+            rcu::RcuArc,
             seqcount::SeqCount, //
-        }, //
+        },
+        prelude::*, //
     },
     proto::{
         hash::{
             reciprocal_scale,
             tuple_hash, //
         },
-        types::{
-            direction::Direction,
-            tuple::Key, //
-        }, //
-    }, //
+        types::tuple::Key, //
+    },
 };
 
 /// The table that lookups begin with.
@@ -235,7 +225,11 @@ type EntryBuckets<'a> = (Option<At<'a>>, At<'a>);
 
 /// Where an entry belongs. `original` is the hash of its original tuple, if it is known.
 #[inline(always)]
-fn buckets_of_entry<'r>(conn: &Conn, original: Option<TupleHash>, rcu: Rcu<'r>) -> Option<EntryBuckets<'r>> {
+fn buckets_of_entry<'r>(
+    conn: &Conn,
+    original: Option<TupleHash>,
+    rcu: Rcu<'r>,
+) -> Option<EntryBuckets<'r>> {
     let table = CURRENT.load(rcu)?;
     let seed = table.seed;
     if table.is_moving() {

@@ -20,36 +20,23 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    }, //
+    },
 };
 
 use crate::{
     ct::table,
     nf::{
-        entry::{
-            chain::{
-                ChainArray,
-                LockedChain, //
-            },
-            conn::Conn, //
+        entry::chain::{
+            ChainArray,
+            LockedChain, //
         },
         kernel::{
-            lock::BhDisabled,
             random,
-            rcu::{
-                Rcu,
-                RcuArc, //
-            }, //
-        }, //
+            rcu::RcuArc, //
+        },
+        prelude::*, //
     },
-    proto::{
-        hash::reciprocal_scale,
-        types::{
-            direction::Direction,
-            tuple::Tuple,
-            zone::Zone, //
-        }, //
-    }, //
+    proto::hash::reciprocal_scale, //
 };
 
 /// How many chains there are. Few entries stand on them: those whose first packet is on its

@@ -11,7 +11,7 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    }, //
+    },
 };
 
 use crate::{
@@ -19,14 +19,13 @@ use crate::{
     nf::{
         entry::slab,
         kernel::{
-            lock::BhDisabled,
             mutex,
             params,
-            rcu::RcuGuard,
             time,
             work, //
-        }, //
-    }, //
+        },
+        prelude::*, //
+    },
 };
 
 use super::{

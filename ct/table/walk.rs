@@ -15,28 +15,17 @@ use crate::{
         table, //
     },
     nf::{
-        entry::{
-            conn::{
-                Conn,
-                StatusBit, //
-            },
-            stale::{
-                Get,
-                Stale, //
-            }, //
+        entry::stale::{
+            Get,
+            Stale, //
         },
         kernel::{
             mutex,
-            net::Net,
             random,
-            rcu::{
-                Rcu,
-                RcuGuard, //
-            },
             work, //
-        }, //
+        },
+        prelude::*, //
     },
-    proto::types::direction::Direction, //
 };
 
 use super::{

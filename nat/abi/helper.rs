@@ -14,14 +14,13 @@ use kernel::{
 };
 
 use crate::{
-    ct::abi::c_export,
     nat::helper::{
         self,
         Words, //
     },
+    nf::c_export::c_export,
     nf::{
         bindings,
-        entry::conn::Conn,
         expect::{
             expectation::{
                 Draft,
@@ -30,17 +29,10 @@ use crate::{
             },
             helper_table, //
         },
-        packet::{
-            nat::Unconfirmed,
-            skb::{
-                CtInfo,
-                Skb, //
-            }, //
-        }, //
-    }, //
+        packet::nat::Unconfirmed,
+        prelude::*, //
+    },
 };
-
-use super::Place;
 
 /// # Safety
 ///
@@ -137,7 +129,7 @@ c_export! {
 }
 
 /// By this name rules and user space have a connection follow its master.
-static FOLLOW_MASTER: Place<bindings::nf_ct_helper_expectfn> = Place(Opaque::zeroed());
+static FOLLOW_MASTER: LinkedByC<bindings::nf_ct_helper_expectfn> = LinkedByC(Opaque::zeroed());
 
 /// Makes the name known, for as long as the module is loaded.
 pub(crate) fn announce_follow_master() {
@@ -151,3 +143,9 @@ pub(crate) fn announce_follow_master() {
         helper_table::insert_function(element, guard.locked());
     }
 }
+
+/// A C structure of this module's that C code links into a list of its own.
+struct LinkedByC<T>(Opaque<T>);
+
+// SAFETY: C code changes the links under a lock of its own.
+unsafe impl<T> Sync for LinkedByC<T> {}

@@ -18,16 +18,12 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
-use kernel::{
-    prelude::*,
-    types::Opaque, //
-};
+use kernel::prelude::*;
 
 use crate::{
-    ct::abi::c_export,
     nat::{
         hooks,
         icmp,
@@ -37,31 +33,19 @@ use crate::{
     },
     nf::{
         bindings,
-        entry::conn::Conn,
-        kernel::{
-            layout::SameLayout,
-            net::Net, //
-        },
+        c_export::c_export,
+        kernel::layout::SameLayout,
         packet::{
-            hook::{
-                HookState,
-                Verdict, //
-            },
+            hook::HookState,
             nat::Unconfirmed,
-            nat_hook::Chain,
-            skb::{
-                CtInfo,
-                Skb, //
-            }, //
-        }, //
-    },
-    proto::{
-        nat::{
-            range::Range,
-            Manip, //
+            nat_hook::Chain, //
         },
-        types::family::Family, //
-    }, //
+        prelude::*, //
+    },
+    proto::nat::{
+        range::Range,
+        Manip, //
+    },
 };
 
 mod helper;
@@ -358,9 +342,3 @@ c_export! {
         }
     }
 }
-
-/// A place for a C structure of ours that others link.
-struct Place<T>(Opaque<T>);
-
-// SAFETY: Those who link it lock what they do.
-unsafe impl<T> Sync for Place<T> {}

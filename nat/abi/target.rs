@@ -8,24 +8,17 @@ use core::ffi::{
 };
 
 use crate::{
-    ct::abi::c_export,
     nat::{
         masquerade,
         redirect, //
     },
+    nf::c_export::c_export,
     nf::{
         bindings,
-        kernel::rcu::Rcu,
-        packet::{
-            device::Device,
-            hook::Verdict,
-            skb::Skb, //
-        }, //
+        packet::device::Device,
+        prelude::*, //
     },
-    proto::{
-        nat::range::Range,
-        types::family::Family, //
-    }, //
+    proto::nat::range::Range, //
 };
 
 use super::{

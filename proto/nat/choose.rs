@@ -53,7 +53,9 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
             if view.claim(tuple, Terms::Untranslated) == Claim::Granted {
                 return Choice::Found(*tuple);
             }
-        } else if let Some(known) = view.find_appropriate_src(tuple, |known| range.suits_source(known)) {
+        } else if let Some(known) =
+            view.find_appropriate_src(tuple, |known| range.suits_source(known))
+        {
             if view.claim(&known, Terms::Alone) == Claim::Granted {
                 return Choice::Found(known);
             }

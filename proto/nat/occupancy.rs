@@ -37,7 +37,11 @@ pub trait Occupancy {
 
     /// How another connection from the source of `tuple` is mapped, of those that `suits`
     /// says: with the destination of `tuple`.
-    fn find_appropriate_src(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple>;
+    fn find_appropriate_src(
+        &mut self,
+        tuple: &Tuple,
+        suits: impl Fn(&Tuple) -> bool,
+    ) -> Option<Tuple>;
 
     /// How another packet of this very connection is mapped, if one came just now on another
     /// CPU: with the destination of `tuple`.

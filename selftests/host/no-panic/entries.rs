@@ -64,7 +64,11 @@ impl Occupancy for Others {
         self.0(tuple)
     }
 
-    fn find_appropriate_src(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
+    fn find_appropriate_src(
+        &mut self,
+        tuple: &Tuple,
+        suits: impl Fn(&Tuple) -> bool,
+    ) -> Option<Tuple> {
         self.1(tuple).filter(suits)
     }
 
