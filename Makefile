@@ -30,8 +30,8 @@ test-debug: ## the same with every checker: KASAN, lockdep, RCU, kmemleak
 	@scripts/test --debug
 
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side
-	@scripts/vm --tracker none -- selftests/compare.sh loaded_later.sh
-	@scripts/vm --tracker none -- selftests/nat_loaded_later.sh
+	@scripts/vm --tracker none -- selftests/compare.sh life/loaded_later.sh
+	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
 
 bench: module ## every measurement with either tracker, and a report; QUICK=1 is faster
 	@$(if $(SCENARIOS),scripts/bench,scripts/bench-all) $(if $(QUICK),--quick) $(SCENARIOS)

@@ -4,8 +4,8 @@
 # The README's examples: each is taken from there as it stands, loaded in a router
 # whose interfaces have the names that it uses, and tried with traffic.
 
-# shellcheck source=selftests/lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 tap_begin nft iptables
 need_tracker

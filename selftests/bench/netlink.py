@@ -17,12 +17,12 @@ import struct
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
-from libctnetlink import (ACK, AF_INET, CREATE, CT, DELETE, DUMP, FILTER, GET, NEW, NLMSG_DONE,  # noqa: E402
-                          NLMSG_ERROR, ORIG, REPLY, STATS, TIMEOUT, UDP, ZONE, Socket,
-                          attributes, be16, be32, pack, tuple_, u32)
-from libnetlink import REQUEST  # noqa: E402
+from ctnetlink import (ACK, AF_INET, CREATE, CT, DELETE, DUMP, FILTER, GET, NEW, NLMSG_DONE,  # noqa: E402
+                       NLMSG_ERROR, ORIG, REPLY, STATS, TIMEOUT, UDP, ZONE, Socket,
+                       attributes, be16, be32, pack, tuple_, u32)
+from netlink import REQUEST  # noqa: E402
 
 MATCHING = 0x3002
 TOGETHER = 200

@@ -4,8 +4,8 @@
 # What asking for some of many entries costs, and for how long it holds softirqs off: see
 # netlink.py. (ZONES PER_ZONE MODULE)
 
-# shellcheck source=selftests/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/lib/lib.sh
+source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin
 need_tracker

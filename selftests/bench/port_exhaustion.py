@@ -19,10 +19,10 @@ import struct
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
-from libnetlink import ACK, NETLINK_NETFILTER, Netlink, attribute  # noqa: E402
-from libtraffic import ETH_P_IP, Inside, Packet, Side, flood  # noqa: E402
+from netlink import ACK, NETLINK_NETFILTER, Netlink, attribute  # noqa: E402
+from traffic import ETH_P_IP, Inside, Packet, Side, flood  # noqa: E402
 
 DELETE = 1 << 8 | 2
 DPORT = 7

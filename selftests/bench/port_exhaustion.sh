@@ -7,8 +7,8 @@
 #
 # PORTS: the size of the range (60000). SETTINGS: "NAME=VALUE..." of nf_nat_*, for rust_ct.
 
-# shellcheck source=selftests/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/lib/lib.sh
+source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin nft
 need_tracker

@@ -15,8 +15,8 @@
 # difference is what counts. Time that nobody wanted is not in it either: one process takes it
 # all, so that the machine is never idle (its clock would jump then), and does not count.
 
-# shellcheck source=selftests/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/lib/lib.sh
+source "$(dirname "$0")/../lib/lib.sh"
 
 program=$1 megabytes=$2 packets=$3 connections=$4
 tap_begin iperf3 ethtool
