@@ -8,7 +8,7 @@
 # PORTS: the size of the range (60000). SETTINGS: "NAME=VALUE..." of nf_nat_*, for rust_ct.
 
 # shellcheck source=selftests/lib/lib.sh
-source "$(dirname "$0")/../lib/lib.sh"
+source "$(dirname "$0")/../../lib/lib.sh"
 
 tap_begin nft
 need_tracker
@@ -29,7 +29,7 @@ done
 size=${PORTS:-60000} flows=$1
 shift
 measure() { # DADDR PERCENT...
-	python3 "$SELFTESTS/bench/port_exhaustion.py" "$C" eth0 $MAC_C $MAC_RC 10.0.1.100 "$1" "$R" \
+	python3 "$SELFTESTS/bench/guest/nat_ports.py" "$C" eth0 $MAC_C $MAC_RC 10.0.1.100 "$1" "$R" \
 		2000 "$size" "$flows" "${@:2}"
 }
 for other in 100 101 102 103; do

@@ -6,8 +6,8 @@
 # a machine whose time is instructions (scripts/vm --icount). With any tracker or none; each
 # packet meets it on the client, on the router and on the server.
 #
-#   whole_path.sh PROGRAM MEGABYTES PACKETS CONNECTIONS
-#     PROGRAM      that of whole_path.c
+#   path.sh PROGRAM MEGABYTES PACKETS CONNECTIONS
+#     PROGRAM      that of path.c
 #     the others   how much there is to measure
 #
 # Prints "cost NAME NANOSECONDS": of one megabyte, one packet, one connection. What a program
@@ -16,7 +16,7 @@
 # all, so that the machine is never idle (its clock would jump then), and does not count.
 
 # shellcheck source=selftests/lib/lib.sh
-source "$(dirname "$0")/../lib/lib.sh"
+source "$(dirname "$0")/../../lib/lib.sh"
 
 program=$1 megabytes=$2 packets=$3 connections=$4
 tap_begin iperf3 ethtool

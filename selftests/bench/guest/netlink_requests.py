@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What asking for some of many entries costs, in the network namespace of the caller.
 
-  netlink.py ZONES PER_ZONE [wait]
+  netlink_requests.py ZONES PER_ZONE [wait]
 
 Makes PER_ZONE entries in each of ZONES zones, those of a zone with a source address of their
 own; then prints lines "OPERATION ENTRIES NANOSECONDS" (with -icount: instructions), and one of
@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../lib"))
 
 from ctnetlink import (ACK, AF_INET, CREATE, CT, DELETE, DUMP, FILTER, GET, NEW, NLMSG_DONE,  # noqa: E402
                        NLMSG_ERROR, ORIG, REPLY, STATS, TIMEOUT, UDP, ZONE, Socket,

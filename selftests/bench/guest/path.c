@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What whole_path.sh needs: short TCP connections, one after the other, with as little as
+ * What path.sh needs: short TCP connections, one after the other, with as little as
  * possible besides; and a clock that runs only while somebody works.
  *
- *   whole_path serve ADDRESS PORT         until it is killed
- *   whole_path ask ADDRESS PORT COUNT     each: connects, asks, is answered, sees the end
- *   whole_path idle                       takes the time that nobody else wants
- *   whole_path clock PID                  nanoseconds that it did not get, of all
+ *   path serve ADDRESS PORT         until it is killed
+ *   path ask ADDRESS PORT COUNT     each: connects, asks, is answered, sees the end
+ *   path idle                       takes the time that nobody else wants
+ *   path clock PID                  nanoseconds that it did not get, of all
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """New connections through SNAT to one address, towards one destination, with most ports used.
 
-  port_exhaustion.py NS DEV MAC ROUTERMAC SADDR DADDR ROUTER FIRST SIZE FLOWS PERCENT...
+  nat_ports.py NS DEV MAC ROUTERMAC SADDR DADDR ROUTER FIRST SIZE FLOWS PERCENT...
 
 ROUTER's rules translate to ports FIRST to FIRST+SIZE-1 at random. For each PERCENT, in
 rising order: fills that part of the range, then FLOWS times ends a connection by random and
@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../lib"))
 
 from netlink import ACK, NETLINK_NETFILTER, Netlink, attribute  # noqa: E402
 from traffic import ETH_P_IP, Inside, Packet, Side, flood  # noqa: E402

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What asking for some of many entries costs, and for how long it holds softirqs off: see
-# netlink.py. (ZONES PER_ZONE MODULE)
+# netlink_requests.py. (ZONES PER_ZONE MODULE)
 
 # shellcheck source=selftests/lib/lib.sh
-source "$(dirname "$0")/../lib/lib.sh"
+source "$(dirname "$0")/../../lib/lib.sh"
 
 tap_begin
 need_tracker
@@ -22,9 +22,9 @@ at_end() {
 many=$(($1 * $2))
 echo $((many + 1000)) >/proc/sys/net/netfilter/nf_conntrack_max
 echo $((many / 2)) >/proc/sys/net/netfilter/nf_conntrack_buckets
-check "the costs" in_ns "$R" python3 "$SELFTESTS/bench/netlink.py" "$1" "$2"
+check "the costs" in_ns "$R" python3 "$SELFTESTS/bench/guest/netlink_requests.py" "$1" "$2"
 if check "what measures how long softirqs wait is loaded" insmod "$3"; then
-	check "how long softirqs wait" in_ns "$R" python3 "$SELFTESTS/bench/netlink.py" "$1" "$2" wait
+	check "how long softirqs wait" in_ns "$R" python3 "$SELFTESTS/bench/guest/netlink_requests.py" "$1" "$2" wait
 	rmmod softirq_wait
 fi
 tap_finish

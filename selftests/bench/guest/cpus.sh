@@ -5,7 +5,7 @@
 # again, or loses a connection. Checks that each packet was what it should be to its
 # connection, and that each connection had one entry.
 #
-#   concurrency.sh GENERATORS PACKETS CONNECTIONS ROUNDS CPUS...
+#   cpus.sh GENERATORS PACKETS CONNECTIONS ROUNDS CPUS...
 #     GENERATORS   the folder with packet_bench.ko, packet_bench_N.ko and contention.ko
 #     PACKETS      sent by each processor, where connections are there already
 #     CONNECTIONS  made by each processor, where they are not
