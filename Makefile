@@ -34,22 +34,22 @@ loaded-later: module ## connections older than the tracker: ours and the C one, 
 	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
 
 bench: module ## every measurement with either tracker, and a report; QUICK=1 is faster
-	@$(if $(SCENARIOS),scripts/bench,scripts/bench-all) $(if $(QUICK),--quick) $(SCENARIOS)
+	@$(if $(SCENARIOS),selftests/bench/packets.py,selftests/bench/run) $(if $(QUICK),--quick) $(SCENARIOS)
 
 bench-cpus: module ## how often several processors get into each other's way; QUICK=1
-	@scripts/bench-cpus $(if $(QUICK),--quick)
+	@selftests/bench/cpus.py $(if $(QUICK),--quick)
 
 bench-path: module ## what whole transfers cost: iperf3, short connections; QUICK=1
-	@scripts/bench-path $(if $(QUICK),--quick)
+	@selftests/bench/path.py $(if $(QUICK),--quick)
 
 bench-native: ## the same in time and caches, with a kernel that is a program (built first); QUICK=1
-	@scripts/bench-native $(if $(QUICK),--quick) $(SCENARIOS)
+	@selftests/bench/native.py $(if $(QUICK),--quick) $(SCENARIOS)
 
 bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
-	@scripts/bench-nat-ports
+	@selftests/bench/nat_ports.py
 
 bench-netlink: module ## one zone of a thousand, listed, counted, flushed; with either tracker
-	@scripts/bench-netlink
+	@selftests/bench/netlink.py
 
 kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)

@@ -17,7 +17,7 @@ function.
 import argparse
 import re
 
-from libbench import TRACKERS, demangle, generators, plot_pairs, run_vm, run_vms, write
+from common import TRACKERS, demangle, generators, plot_pairs, run_vm, run_vms, write
 
 TASKS = {"make": "make one entry", "list-zone": "list one zone", "count-zone": "count one zone",
           "list-address": "list by address", "flush-zone": "flush one zone",

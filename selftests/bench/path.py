@@ -5,7 +5,7 @@ TCP and UDP, and short connections; with the C tracker, with rust_ct, and withou
 
 Prints a table, and writes it to build/bench/whole-path.txt; with matplotlib a plot, too
 (whole-path.svg). Costs are instructions of the guest (QEMU's -icount), of programs and kernel
-together: the micro view of scripts/bench must not hide that a tracker is a small part of it, or
+together: the micro view of packets.py must not hide that a tracker is a small part of it, or
 pays elsewhere. Client, router and server are namespaces of one machine, and each packet meets
 the tracker on all three.
 """
@@ -14,7 +14,7 @@ import argparse
 import re
 import subprocess
 
-from libbench import OUT, ROOT, plot_pairs, run_vm, run_vms, write
+from common import OUT, ROOT, plot_pairs, run_vm, run_vms, write
 
 TRACKERS = ("none", "stock", "rust_ct")
 SCENARIOS = {
@@ -31,7 +31,7 @@ VARIES = {"tcp"}
 
 def build_program():
     """path.c, as a program that needs no library."""
-    program = OUT / "whole_path"
+    program = OUT / "path"
     OUT.mkdir(parents=True, exist_ok=True)
     subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-static", "-o", program,
                     ROOT / "selftests/bench/guest/path.c"], check=True)

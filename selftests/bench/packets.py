@@ -12,7 +12,7 @@ happens with interrupts off for the place that turns them on again.
 import argparse
 import re
 
-from libbench import OUT, demangle, generators, run_vm, run_vms, write
+from common import OUT, demangle, generators, run_vm, run_vms, write
 
 TRACKERS = ("none", "stock", "rust_ct")
 

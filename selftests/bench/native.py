@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What a packet costs in time and caches: with the C tracker, with rust_ct, and without any.
 
-The same scenarios, generator and checks as scripts/bench, but the kernel is User-Mode Linux: a
+The same scenarios, generator and checks as packets.py, but the kernel is User-Mode Linux: a
 program of this machine, whose code runs at the machine's own speed, with its real caches. Three
 of them, one a tracker, take turns at each scenario, so that what else the machine does meets
 them alike. A round's cost is the median of its batches of packets, in nanoseconds that the
@@ -24,13 +24,13 @@ import sys
 from importlib.machinery import SourceFileLoader
 
 sys.dont_write_bytecode = True
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "build/bench"
-bench = SourceFileLoader("bench", str(ROOT / "scripts/bench")).load_module()
+bench = SourceFileLoader("bench", str(ROOT / "selftests/bench/packets.py")).load_module()
 TRACKERS = bench.TRACKERS
 BARE = (*bench.BARE, "lookup-many", "lookup-miss-many")
 
-# In the order of packets.sh. Scenario: what it is if scripts/bench does not say, and the ratio
+# In the order of packets.sh. Scenario: what it is if packets.py does not say, and the ratio
 # that is wanted.
 SCENARIOS = {
     "udp-hot": (None, 0.75),
@@ -193,7 +193,7 @@ def waiting(guests, costs, options):
         lines.append(f"{'a packet (not its tracker alone), to one without a resize':<60} {during['stock']:>10.2f} "
                      f"{during['rust_ct']:>10.2f} {'≤ 1.2':>7}")
         # No goal here: User-Mode Linux maps a new table's memory with interrupts off, which takes milliseconds
-        # (um_tlb_sync). For how long the trackers keep a packet waiting, scripts/bench tells.
+        # (um_tlb_sync). For how long the trackers keep a packet waiting, packets.py tells.
         for name, what in (("resize", "packets wait at most, µs (the mapping of the table, too)"),
                            ("resize-without", "the same, no resize (what the machine does)")):
             worst = {tracker: statistics.median(one[0] for one in late[tracker][name]) for tracker in late}
@@ -251,7 +251,7 @@ def main():
     options.flows = options.flows or flows
     options.rounds = max(2, options.rounds or rounds)
     subprocess.run([ROOT / "scripts/build-module", "uml"], check=True)
-    generator = subprocess.run([ROOT / "scripts/build-generator", "uml"], stdout=subprocess.PIPE, text=True, check=True)
+    generator = subprocess.run([ROOT / "selftests/bench/build-generator", "uml"], stdout=subprocess.PIPE, text=True, check=True)
     guests = run_all(generator.stdout.strip(), options)
     costs = {tracker: guest.result(r"^cost (\S+) (\d+) \d+$", lambda median: int(median) / 1000)
              for tracker, guest in guests.items()}

@@ -14,7 +14,7 @@ import argparse
 import re
 import statistics
 
-from libbench import LABELS, OUT, demangle, generators, plot_pairs, run_vm, write
+from common import LABELS, OUT, demangle, generators, plot_pairs, run_vm, write
 
 TRACKERS = ("none", "stock", "rust_ct")
 SCENARIOS = {

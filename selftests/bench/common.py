@@ -10,7 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "build/bench"
 LABELS = {"none": "no tracker", "stock": "C tracker", "rust_ct": "rust_ct"}
 TRACKERS = ("stock", "rust_ct")
@@ -50,7 +50,7 @@ def run_vms(trackers, run):
 
 def generators():
     """The folder with the packet generator's modules."""
-    path = subprocess.run([ROOT / "scripts/build-generator"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    path = subprocess.run([ROOT / "selftests/bench/build-generator"], stdout=subprocess.PIPE, text=True, check=True).stdout
     return pathlib.Path(path.strip()).parent
 
 

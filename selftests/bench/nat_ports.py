@@ -11,7 +11,7 @@ connection without NAT: exact and repeatable, blind to caches.
 import argparse
 import re
 
-from libbench import LABELS, TRACKERS, pyplot, run_vm, run_vms, save, write
+from common import LABELS, TRACKERS, pyplot, run_vm, run_vms, save, write
 
 
 def run(tracker, options):
