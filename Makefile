@@ -7,9 +7,8 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: module debug setup run test test-debug loaded-later bench bench-cpus bench-native \
-	bench-nat-ports bench-netlink bench-path kselftest shell symbols install uninstall lint \
-	format clean help
+.PHONY: module debug setup run test test-debug loaded-later bench kselftest shell symbols install \
+	uninstall lint format clean help
 
 module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
 	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
@@ -33,23 +32,8 @@ loaded-later: module ## connections older than the tracker: ours and the C one, 
 	@scripts/vm --tracker none -- selftests/compare.sh life/loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
 
-bench: module ## every measurement with either tracker, and a report; QUICK=1 is faster
-	@$(if $(SCENARIOS),selftests/bench/packets.py,selftests/bench/run) $(if $(QUICK),--quick) $(SCENARIOS)
-
-bench-cpus: module ## how often several processors get into each other's way; QUICK=1
-	@selftests/bench/cpus.py $(if $(QUICK),--quick)
-
-bench-path: module ## what whole transfers cost: iperf3, short connections; QUICK=1
-	@selftests/bench/path.py $(if $(QUICK),--quick)
-
-bench-native: ## the same in time and caches, with a kernel that is a program (built first); QUICK=1
-	@selftests/bench/native.py $(if $(QUICK),--quick) $(SCENARIOS)
-
-bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
-	@selftests/bench/nat_ports.py
-
-bench-netlink: module ## one zone of a thousand, listed, counted, flushed; with either tracker
-	@selftests/bench/netlink.py
+bench: ## measure with either tracker, and a report; METHOD=packets|cpus|native|..., SCENARIOS=, QUICK=1
+	@selftests/bench/run $(or $(METHOD),$(if $(SCENARIOS),packets,all)) $(if $(QUICK),--quick) $(SCENARIOS)
 
 kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)

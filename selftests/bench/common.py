@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the benchmarks share: where results go, a run in a virtual machine, plots."""
+"""What the measurements share: where results go, a run in a virtual machine, plots."""
 
 import importlib.util
 import json
@@ -48,10 +48,10 @@ def run_vms(trackers, run):
         return dict(zip(trackers, pool.map(run, trackers)))
 
 
-def generators():
-    """The folder with the packet generator's modules."""
-    path = subprocess.run([ROOT / "selftests/bench/build-generator"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return pathlib.Path(path.strip()).parent
+def build_generator(kernel="fast"):
+    """The packet generator's module; the others are in the same folder."""
+    path = subprocess.run([ROOT / "selftests/bench/build-generator", kernel], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return pathlib.Path(path.strip())
 
 
 def demangle(names):

@@ -1,20 +1,18 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Several processors send packets at once, on connections of their own and on the same ones: how
 often one of them finds a lock taken, has to search again, or loses a connection; with the C
 tracker, with rust_ct, and without any.
 
-Prints a table, and writes it to build/bench/concurrency.txt; with matplotlib a plot, too
-(concurrency.svg). The processors are emulated, by as many as the machine has: what is counted are
+Prints a table, and writes it to build/bench/cpus.txt; with matplotlib a plot, too
+(cpus.svg). The processors are emulated, by as many as the machine has: what is counted are
 events for each million packets, medians over some rounds and the least and the most, and no time
-is measured. Where locks are found taken is in concurrency-places.txt.
+is measured. Where locks are found taken is in cpus-places.txt.
 """
 
-import argparse
 import re
 import statistics
 
-from common import LABELS, OUT, demangle, generators, plot_pairs, run_vm, write
+from common import LABELS, OUT, build_generator, demangle, plot_pairs, run_vm, write
 
 TRACKERS = ("none", "stock", "rust_ct")
 SCENARIOS = {
@@ -81,35 +79,31 @@ def where(results, options, most=8):
     return "\n".join(lines) + "\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer packets, connections and rounds")
+def add_options(parser):
     parser.add_argument("--packets", type=int, help="of each processor, in scenarios of packets")
     parser.add_argument("--connections", type=int, help="of each processor, in scenarios of new connections")
     parser.add_argument("--rounds", type=int, help="of each scenario")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one machine (1800)")
     parser.add_argument("--cpus", type=int, nargs="*", choices=[1, 2, 3, 4],
                         help="processors at work (1 2 4, with --quick 2 4)")
-    options = parser.parse_args()
+
+
+def main(options):
     packets, connections, rounds = (50000, 5000, 1) if options.quick else (200000, 20000, 3)
     # Alone, none meets another.
     options.cpus = options.cpus or ([2, 4] if options.quick else [1, 2, 4])
     options.packets = options.packets or packets
     options.connections = options.connections or connections
     options.rounds = options.rounds or rounds
-    folder = generators()
+    folder = build_generator().parent
     # One after the other: they are to have the machine's processors for themselves.
     results = {tracker: run(tracker, folder, options) for tracker in TRACKERS}
     data = {f"{name}/{cpus}": {"text": f"{SCENARIOS[name]}, {cpus} CPUs", "event": event,
                                **{tracker: statistics.median(results[tracker][0][name, cpus][event]) for tracker in results}}
             for name in SCENARIOS for cpus in options.cpus for event in ("contention",)}
-    write("concurrency", table(results, options), data)
-    (OUT / "concurrency-places.txt").write_text(where(results, options))
+    write("cpus", table(results, options), data)
+    (OUT / "cpus-places.txt").write_text(where(results, options))
     shown = max(options.cpus)
-    plot_pairs("concurrency", list(SCENARIOS.values()),
+    plot_pairs("cpus", list(SCENARIOS.values()),
                {tracker: [statistics.median(results[tracker][0][name, shown]["contention"]) for name in SCENARIOS]
                 for tracker in TRACKERS[1:]}, f"locks found taken, a million packets of {shown} processors")
-
-
-if __name__ == "__main__":
-    main()

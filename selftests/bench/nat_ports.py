@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """What a new connection costs through SNAT to one address when most of its ports are used, and
 how many connections fail: with the C tracker and with rust_ct, in the same virtual machine.
@@ -8,7 +7,6 @@ Prints a table, and writes it to build/bench/nat-ports.txt; with matplotlib a pl
 connection without NAT: exact and repeatable, blind to caches.
 """
 
-import argparse
 import re
 
 from common import LABELS, TRACKERS, pyplot, run_vm, run_vms, save, write
@@ -42,14 +40,17 @@ def plot(results):
     save(figure, "nat-ports")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ports", type=int, default=60000, help="ports of the range (60000)")
-    parser.add_argument("--flows", type=int, default=300, help="new connections at each level (300)")
+def add_options(parser):
+    parser.add_argument("--ports", type=int, help="ports of the range (60000, with --quick 10000)")
+    parser.add_argument("--flows", type=int, help="new connections at each level (300, with --quick 100)")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one machine (1800)")
-    parser.add_argument("percent", type=int, nargs="*", default=[50, 90, 95, 98, 99, 100],
-                        help="levels of use, rising (50 90 95 98 99 100)")
-    options = parser.parse_args()
+    parser.add_argument("percent", type=int, nargs="*", help="levels of use, rising (50 90 95 98 99 100, with --quick 50 90 98 100)")
+
+
+def main(options):
+    options.ports = options.ports or (10000 if options.quick else 60000)
+    options.flows = options.flows or (100 if options.quick else 300)
+    options.percent = options.percent or ([50, 90, 98, 100] if options.quick else [50, 90, 95, 98, 99, 100])
     results = run_vms(TRACKERS, lambda tracker: run(tracker, options))
     stock, ours = results["stock"], results["rust_ct"]
     lines = [f"{'ports used':>10} {'C: fail':>9} {'cost':>8} {'rust_ct: fail':>15} {'cost':>8} {'ratio':>7}"]
@@ -62,7 +63,3 @@ def main():
             for percent in ours}
     write("nat-ports", "\n".join(lines) + "\n", data)
     plot(results)
-
-
-if __name__ == "__main__":
-    main()

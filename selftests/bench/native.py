@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """What a packet costs in time and caches: with the C tracker, with rust_ct, and without any.
 
@@ -14,21 +13,17 @@ same folder has where the time goes, by samples. What it cannot see: other proce
 kernel has one, so atomic instructions are not locked and spin locks are nothing.
 """
 
-import argparse
-import pathlib
 import re
 import signal
 import statistics
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
 
-sys.dont_write_bytecode = True
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-OUT = ROOT / "build/bench"
-bench = SourceFileLoader("bench", str(ROOT / "selftests/bench/packets.py")).load_module()
-TRACKERS = bench.TRACKERS
-BARE = (*bench.BARE, "lookup-many", "lookup-miss-many")
+import packets
+from common import OUT, ROOT, build_generator, pyplot, save, say
+
+TRACKERS = packets.TRACKERS
+BARE = (*packets.BARE, "lookup-many", "lookup-miss-many")
 
 # In the order of packets.sh. Scenario: what it is if packets.py does not say, and the ratio
 # that is wanted.
@@ -77,7 +72,7 @@ def usual(options):
 
 
 class Guest:
-    """A kernel at work on packets.sh, until it says whose turn it wants next."""
+    """A kernel at work on packets.sh, until it asks for its next turn."""
 
     def __init__(self, tracker, generator, options):
         self.tracker, self.output, self.turns = tracker, "", {}
@@ -118,17 +113,17 @@ def run_all(generator, options):
     for name, following in OTHERS.items():
         order.insert(order.index(following), name)
     guests = []
-    # Else who ends this program would leave them behind.
+    # A program that is ended leaves no guests behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for tracker in TRACKERS:
-            print(f"{tracker} …", file=sys.stderr, flush=True)
+            say(f"{tracker} …")
             guests.append(Guest(tracker, generator, options))
         shown = None
         while working := [guest for guest in guests if guest.wants]:
             name = min((guest.wants for guest in working), key=order.index)
             if name != shown:
-                print(f"{name} …", file=sys.stderr, flush=True)
+                say(f"{name} …")
                 shown = name
             same = [guest for guest in working if guest.wants == name]
             min(same, key=lambda guest: guest.turns.get(name, 0)).go()
@@ -159,7 +154,7 @@ def ratios(own):
 
 
 def describe(name, options):
-    text = SCENARIOS[name][0] or bench.SCENARIOS[name][0]
+    text = SCENARIOS[name][0] or packets.SCENARIOS[name][0]
     return text.format(flows=options.flows, connections=options.connections)
 
 
@@ -206,16 +201,11 @@ def waiting(guests, costs, options):
 
 
 def plot(costs, options):
-    try:
-        import matplotlib
-    except ImportError:
-        print("no plot: python3-matplotlib is not installed", file=sys.stderr)
+    library = pyplot()
+    if not library:
         return
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
     rows = [(name, *ratios(own)) for name in SCENARIOS if (own := own_costs(costs, name))]
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.25 * len(rows)))
+    figure, axes = library.subplots(figsize=(8, 1 + 0.25 * len(rows)))
     places = range(len(rows))
     axes.barh(places, [row[1] for row in rows], color="tab:blue",
               xerr=[[max(0, row[1] - row[2]) for row in rows], [max(0, row[3] - row[1]) for row in rows]])
@@ -228,13 +218,10 @@ def plot(costs, options):
     axes.set(xlabel="rust_ct's own time, to the C tracker's")
     axes.legend()
     axes.grid(alpha=0.3, axis="x")
-    figure.tight_layout()
-    figure.savefig(OUT / "native.svg")
+    save(figure, "native")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer packets, connections and rounds")
+def add_options(parser):
     parser.add_argument("--packets", type=int, help="measured in each round")
     parser.add_argument("--connections", type=int, help="made in each round")
     parser.add_argument("--flows", type=int, help="connections in the scenarios with many")
@@ -244,15 +231,15 @@ def main():
     parser.add_argument("--instructions", dest="functions", action="store_const", const=2, help="samples by instruction")
     parser.add_argument("--timeout", type=int, default=3000, help="seconds for all (3000)")
     parser.add_argument("scenario", nargs="*", help=" ".join([*SCENARIOS, *OTHERS]))
-    options = parser.parse_args()
-    packets, connections, flows, rounds = (100000, 20000, 300000, 7) if options.quick else (200000, 50000, 1000000, 21)
-    options.packets = options.packets or packets
+
+
+def main(options):
+    sent, connections, flows, rounds = (100000, 20000, 300000, 7) if options.quick else (200000, 50000, 1000000, 21)
+    options.packets = options.packets or sent
     options.connections = options.connections or connections
     options.flows = options.flows or flows
     options.rounds = max(2, options.rounds or rounds)
-    subprocess.run([ROOT / "scripts/build-module", "uml"], check=True)
-    generator = subprocess.run([ROOT / "selftests/bench/build-generator", "uml"], stdout=subprocess.PIPE, text=True, check=True)
-    guests = run_all(generator.stdout.strip(), options)
+    guests = run_all(build_generator("uml"), options)
     costs = {tracker: guest.result(r"^cost (\S+) (\d+) \d+$", lambda median: int(median) / 1000)
              for tracker, guest in guests.items()}
     text = table(guests, costs, options)
@@ -262,7 +249,7 @@ def main():
         samples = guest.result(r"^sample (\S+) (\d+) (\S+)", lambda count, function: (function, int(count)))
         results[tracker] = ({name: statistics.median(rounds) for name, rounds in costs[tracker].items()}, None,
                             {name: dict(counts) for name, counts in samples.items()})
-    places = bench.functions(results, options, unit="nanoseconds")
+    places = packets.functions(results, options, unit="nanoseconds")
     if options.scenario:
         print(places, end="")
         return
@@ -270,7 +257,3 @@ def main():
     (OUT / "native.txt").write_text(text)
     (OUT / "native-functions.txt").write_text(places)
     plot(costs, options)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """What it costs to ask for some of many connections over netlink: one zone or one address listed,
 counted, deleted; all listed and flushed. With the C tracker and with rust_ct, in the same virtual
@@ -14,10 +13,9 @@ too: for so long bottom halves were off (selftests/bench/generator/softirq_wait.
 function.
 """
 
-import argparse
 import re
 
-from common import TRACKERS, demangle, generators, plot_pairs, run_vm, run_vms, write
+from common import TRACKERS, build_generator, demangle, plot_pairs, run_vm, run_vms, write
 
 TASKS = {"make": "make one entry", "list-zone": "list one zone", "count-zone": "count one zone",
           "list-address": "list by address", "flush-zone": "flush one zone",
@@ -36,14 +34,17 @@ def run(tracker, probe, options):
     return costs, {name: (int(wait), names[function]) for name, wait, function in waits}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zones", type=int, default=1000, help="zones (1000)")
-    parser.add_argument("--entries", type=int, default=500, help="entries in each (500)")
+def add_options(parser):
+    parser.add_argument("--zones", type=int, help="zones (1000, with --quick 200)")
+    parser.add_argument("--entries", type=int, help="entries in each (500, with --quick 200)")
     parser.add_argument("--memory", default="2G", help="of the machine (2G)")
     parser.add_argument("--timeout", type=int, default=3000, help="seconds for one machine (3000)")
-    options = parser.parse_args()
-    probe = generators() / "softirq_wait.ko"
+
+
+def main(options):
+    options.zones = options.zones or (200 if options.quick else 1000)
+    options.entries = options.entries or (200 if options.quick else 500)
+    probe = build_generator().with_name("softirq_wait.ko")
     results = run_vms(TRACKERS, lambda tracker: run(tracker, probe, options))
     stock, ours = results["stock"][0], results["rust_ct"][0]
     lines = [f"{options.zones} zones of {options.entries} entries; instructions",
@@ -66,7 +67,3 @@ def main():
                "instructions", "log")
     plot_pairs("netlink-waits", names, {tracker: [max(1, waits[tracker][name][0]) for name in shown] for tracker in waits},
                "longest wait of softirqs, in instructions", "log")
-
-
-if __name__ == "__main__":
-    main()

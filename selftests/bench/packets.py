@@ -1,18 +1,16 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """What a packet costs: with the C tracker, with rust_ct, and without any, on the same kernel.
 
 Prints a table of the trackers' own costs (with a tracker, less without one) and writes it to
-build/bench/instructions.txt. Costs are instructions of the guest (QEMU's -icount): exact and
-repeatable, blind to caches and to other processors. functions.txt in the same folder has
+build/bench/packets.txt. Costs are instructions of the guest (QEMU's -icount): exact and
+repeatable, blind to caches and to other processors. packets-functions.txt in the same folder has
 where they go, by samples: inlined functions count for the one they were inlined into, and what
 happens with interrupts off for the place that turns them on again.
 """
 
-import argparse
 import re
 
-from common import OUT, demangle, generators, run_vm, run_vms, write
+from common import OUT, build_generator, demangle, run_vm, run_vms, write
 
 TRACKERS = ("none", "stock", "rust_ct")
 
@@ -139,29 +137,25 @@ def functions(results, options, most=24, unit="instructions"):
     return "\n".join(lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer packets and connections")
+def add_options(parser):
     parser.add_argument("--packets", type=int, help="measured for each scenario")
     parser.add_argument("--connections", type=int, help="made for each scenario")
     parser.add_argument("--flows", type=int, help="connections in the scenarios with many")
     parser.add_argument("--no-functions", dest="functions", action="store_false", help="no samples")
     parser.add_argument("--timeout", type=int, default=1500, help="seconds for one machine (1500)")
     parser.add_argument("scenario", nargs="*", help=" ".join(SCENARIOS))
-    options = parser.parse_args()
+
+
+def main(options):
     packets, connections, flows = (20000, 5000, 100000) if options.quick else (100000, 50000, 1000000)
     options.packets = options.packets or packets
     options.connections = options.connections or connections
     options.flows = options.flows or flows
-    generator = generators() / "packet_bench.ko"
+    generator = build_generator()
     results = run_vms(TRACKERS, lambda tracker: run(tracker, generator, options))
     rows = numbers(results, options)
     if options.scenario:
         print(table(rows) + functions(results, options), end="")
         return
-    write("instructions", table(rows), rows)
-    (OUT / "functions.txt").write_text(functions(results, options))
-
-
-if __name__ == "__main__":
-    main()
+    write("packets", table(rows), rows)
+    (OUT / "packets-functions.txt").write_text(functions(results, options))

@@ -1,16 +1,14 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """What whole transfers cost, from one program's socket through a router to another's: iperf3 over
 TCP and UDP, and short connections; with the C tracker, with rust_ct, and without any.
 
-Prints a table, and writes it to build/bench/whole-path.txt; with matplotlib a plot, too
-(whole-path.svg). Costs are instructions of the guest (QEMU's -icount), of programs and kernel
+Prints a table, and writes it to build/bench/path.txt; with matplotlib a plot, too
+(path.svg). Costs are instructions of the guest (QEMU's -icount), of programs and kernel
 together: the micro view of packets.py must not hide that a tracker is a small part of it, or
 pays elsewhere. Client, router and server are namespaces of one machine, and each packet meets
 the tracker on all three.
 """
 
-import argparse
 import re
 import subprocess
 
@@ -44,14 +42,14 @@ def run(tracker, program, options):
     return {name: int(cost) for name, cost in re.findall(r"^cost (\S+) (\d+)", output, re.M)}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less of each")
+def add_options(parser):
     parser.add_argument("--megabytes", type=int, help="sent over TCP")
     parser.add_argument("--packets", type=int, help="sent over UDP")
     parser.add_argument("--connections", type=int, help="short ones")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one machine (1800)")
-    options = parser.parse_args()
+
+
+def main(options):
     megabytes, packets, connections = (50, 10000, 2000) if options.quick else (300, 100000, 10000)
     options.megabytes = options.megabytes or megabytes
     options.packets = options.packets or packets
@@ -72,12 +70,8 @@ def main():
             line += f"{ours / stock:>6.3f}   {own[0]:>8} {own[1]:>8} {own[1] / own[0] if own[0] else 0:>6.2f}"
         lines.append(line)
         data[name] = {"text": text, "none": without, "stock": stock, "rust_ct": ours}
-    write("whole-path", "\n".join(lines) + "\n", data)
+    write("path", "\n".join(lines) + "\n", data)
     plotted = [row for name, row in data.items() if name not in VARIES]
-    plot_pairs("whole-path", [row["text"] for row in plotted],
+    plot_pairs("path", [row["text"] for row in plotted],
                {tracker: [100 * row[tracker] / row["none"] - 100 for row in plotted] for tracker in TRACKERS[1:]},
                "more than without a tracker, %")
-
-
-if __name__ == "__main__":
-    main()
