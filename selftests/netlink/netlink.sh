@@ -3,7 +3,7 @@
 #
 # The netlink view: what "conntrack" and others in user space see of entries and
 # expectations, how they change them, and what they are told of. Messages are
-# compared to the octet, refusals by their error (ctnetlink.py).
+# compared to the octet, refusals by their error (netlink_messages.py).
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
@@ -36,7 +36,7 @@ raw() { # COMMAND [ARGUMENT]...
 		*) printf '%s\n' "$line" ;;
 		esac
 		[[ $line != "ok $1" ]] || seen=1
-	done < <(in_ns "$R" python3 "$SELFTESTS/lib/ctnetlink.py" "$@" 2>&1)
+	done < <(in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" "$@" 2>&1)
 	check "$1: to its end" that "$seen" || return
 }
 
@@ -102,7 +102,7 @@ the_tool() {
 			tool "insert $name" -I ${flow[$name]} -t 100000 ${needs[$name]}
 		done
 		tool "insert one again" -I ${flow[tcp]} -t 100000 --state ESTABLISHED
-		in_ns "$R" python3 "$SELFTESTS/lib/ctnetlink.py" make "protocol 99" >/dev/null
+		in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" make "protocol 99" >/dev/null
 		check "conntrack: an entry of each protocol" \
 			same "$(in_ns "$R" conntrack -C)" $((${#names[@]} + 1))
 		for what in "" "-f ipv6" "-p tcp" "--zone 7" "-m 5" "-u ASSURED" "-u UNREPLIED" \
@@ -134,7 +134,7 @@ the_tool() {
 		tool "list dying" -L dying
 		tool "list unconfirmed" -L unconfirmed
 		# conntrack 1.4.7 has no option for a helper.
-		in_ns "$R" python3 "$SELFTESTS/lib/ctnetlink.py" make helper >/dev/null
+		in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" make helper >/dev/null
 		what="--orig-src 10.7.0.1 --orig-dst 10.7.0.2 --tuple-src 10.7.0.2 --tuple-dst 10.7.0.1"
 		what+=" --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -p tcp"
 		what+=" --orig-port-src 1000 --orig-port-dst 2000 --tuple-port-src 10 --tuple-port-dst 300"

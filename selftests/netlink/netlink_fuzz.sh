@@ -36,7 +36,7 @@ fuzz() { # WHO COMMAND...
 }
 
 # Somebody listens: events are made as well.
-ns_exec "$R" python3 "$SELFTESTS/lib/ctnetlink.py" listen >/dev/null 2>&1 &
+ns_exec "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" listen >/dev/null 2>&1 &
 listener=$!
 readonly FUZZ=$SELFTESTS/netlink/netlink_fuzz.py
 fuzz root in_ns "$R" python3 "$FUZZ" --queue --seconds $((seconds / 2))

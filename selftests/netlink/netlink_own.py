@@ -13,7 +13,7 @@
   cost NUMBER        that asking for a few among so many is quick
   fill NUMBER        makes entries; "still NUMBER" finds them again
 
-Prints "ok" or "not ok" and a description, as ctnetlink.py does.
+Prints "ok" or "not ok" and a description, as netlink_messages.py does.
 """
 
 import os
@@ -29,7 +29,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from ctnetlink import (ACK, AF_INET, AF_INET6, BROADCAST_ERROR, CREATE, CT, DELETE, DUMP, EXCL,  # noqa: E402
                        FILTER, GET, MARK, NEW, NLMSG_DONE, NO_ENOBUFS, ORIG, REPLY, SOL_NETLINK,
                        STATS, TIMEOUT, UDP, ZONE, Client, Socket, attributes, be16, be32, check,
-                       entry, pack, tuple_, u32)
+                       entry, pack, run, tuple_, u32)
 from netlink import REQUEST  # noqa: E402
 
 WHY, MATCHING = 0x3001, 0x3002
@@ -467,17 +467,6 @@ def still(number):
     check("another namespace's entries are not touched", found == int(number), str(found))
 
 
-def main():
-    what, *arguments = sys.argv[1:] or ["--help"]
-    commands = {"reasons": reasons, "full": full, "replaced": replaced, "ends": tell_ends,
-                "index": index, "slow": slow, "cost": cost, "fill": fill, "still": still}
-    if what not in commands:
-        print(__doc__)
-        return 0
-    commands[what](*arguments)
-    print("ok", what)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(__doc__, reasons=reasons, full=full, replaced=replaced, ends=tell_ends, index=index, slow=slow,
+        cost=cost, fill=fill, still=still)
