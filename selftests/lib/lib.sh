@@ -225,6 +225,22 @@ try_to_unload_users() {
 	done
 }
 
+# --- the table --------------------------------------------------------------
+
+# Both are the machine's, and can be written in the first namespace alone.
+readonly BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets MAX=/proc/sys/net/nf_conntrack_max
+
+# For a script that changes them: at its end restore_table puts them back.
+save_table() {
+	[[ -w $BUCKETS && -w $MAX ]] || skip_all "$BUCKETS cannot be written: not the first namespace?"
+	was_buckets=$(<$BUCKETS) was_max=$(<$MAX)
+}
+restore_table() { set_table "$was_buckets" "$was_max"; }
+set_table() { # BUCKETS MAX
+	echo "$1" >$BUCKETS
+	echo "$2" >$MAX
+}
+
 # --- namespaces -------------------------------------------------------------
 
 namespaces=()
@@ -278,18 +294,44 @@ ns_exec() { # NS COMMAND...
 }
 
 # Runs a program that says "ok WHAT" and "not ok WHAT", and "ok END" at its end, as checks of this
-# test. (END PREFIX COMMAND...)
+# test. Lines for compare.sh are passed on; what else it says is in LINES, too.
+# (END PREFIX COMMAND...)
 relay() {
 	local line seen=0
+	LINES=()
 	while IFS= read -r line; do
 		case $line in
 		"ok $1") seen=1 ;;
 		"ok "*) pass "$2${line#ok }" ;;
 		"not ok "*) fail "$2${line#not ok }" ;;
-		*) diag "${line#\# }" ;;
+		[=~]" "*) printf '%s\n' "$line" ;;
+		*)
+			LINES+=("$line")
+			diag "${line#\# }"
+			;;
 		esac
 	done < <("${@:3}" 2>&1)
-	check "$2to its end" that "$seen"
+	check "$2$1: to its end" that "$seen"
+}
+
+# Namespace R for messages of ctnetlink: with events, the helper of FTP, a rule that knows a label
+# (else there are none), and one that puts UDP to port 7103 into queue 5.
+setup_netlink() {
+	if [[ $TRACKER == stock ]]; then
+		modprobe -a nf_conntrack_netlink nf_nat || skip_all "no nf_conntrack_netlink or nf_nat module"
+	fi
+	modprobe nf_conntrack_ftp || skip_all "no FTP helper"
+	ns_add R
+	in_ns "$R" nft -f - <<-'RULES' || skip_all "nft does not take the rules"
+		table inet t {
+			chain c {
+				type filter hook output priority 0
+				ct label 5 counter
+				udp dport 7103 queue num 5
+			}
+		}
+	RULES
+	in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1
 }
 
 # Joins two namespaces: (NS DEV MAC V4/24 V6/64) twice.

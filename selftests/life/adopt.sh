@@ -252,15 +252,7 @@ check "... and its namespace" count_is "$S" 0
 check "... the rule goes" in_ns "$C" nft delete table ip t
 # What listeners are told when an entry of a packet gives way to one of a socket.
 ns_add N
-last=
-while IFS= read -r line; do
-	last=$line
-	case $line in
-	"ok "*) pass "${line#ok }" ;;
-	*) fail "${line#not ok }" ;;
-	esac
-done < <(in_ns "$N" python3 "$SELFTESTS/netlink/netlink_own.py" replaced 2>&1)
-check "... to its end" same "$last" "ok replaced"
+relay replaced "" in_ns "$N" python3 "$SELFTESTS/netlink/netlink_own.py" replaced
 check "unloaded" unload
 
 # --- many -------------------------------------------------------------------

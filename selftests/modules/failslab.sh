@@ -14,8 +14,7 @@ FAIL=/sys/kernel/debug/failslab SLAB=/sys/kernel/slab/nf_conntrack
 [[ -e $FAIL/require-start ]] || skip_all "needs CONFIG_FAULT_INJECTION_STACKTRACE_FILTER"
 need_tracker
 [[ -w $SLAB/failslab ]] || skip_all "no $SLAB/failslab"
-BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets
-was_buckets=$(<$BUCKETS)
+save_table
 
 fault() { # NAME=VALUE...
 	local setting
@@ -52,7 +51,7 @@ of_the_tracker() {
 }
 at_end() {
 	no_faults
-	[[ ! -e $BUCKETS ]] || echo "$was_buckets" >$BUCKETS
+	[[ ! -e $BUCKETS ]] || restore_table
 }
 no_faults
 fault interval=1 times=-1 space=0 verbose=0 ignore-gfp-wait=N

@@ -3,41 +3,17 @@
 #
 # The netlink view: what "conntrack" and others in user space see of entries and
 # expectations, how they change them, and what they are told of. Messages are
-# compared to the octet, refusals by their error (netlink_messages.py).
+# compared to the byte, refusals by their error (netlink_messages.py).
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin conntrack nft ping
 need_tracker
-if [[ $TRACKER == stock ]]; then
-	modprobe -a nf_conntrack_netlink nf_nat || skip_all "no nf_conntrack_netlink or nf_nat module"
-fi
-modprobe nf_conntrack_ftp || skip_all "no FTP helper"
-ns_add R
-# Labels are kept where a rule knows some.
-in_ns "$R" nft -f - <<'RULES' || skip_all "nft does not take the rules"
-	table inet t {
-		chain c {
-			type filter hook output priority 0
-			ct label 5 counter
-			udp dport 7103 queue num 5
-		}
-	}
-RULES
-in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1
+setup_netlink
 
-raw() { # COMMAND [ARGUMENT]...
-	local line seen=0
-	while IFS= read -r line; do
-		case $line in
-		"ok "*) pass "${line#ok }" ;;
-		"not ok "*) fail "${line#not ok }" ;;
-		*) printf '%s\n' "$line" ;;
-		esac
-		[[ $line != "ok $1" ]] || seen=1
-	done < <(in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" "$@" 2>&1)
-	check "$1: to its end" that "$seen" || return
+messages() { # COMMAND [ARGUMENT]...
+	relay "$1" "" in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" "$@"
 }
 
 # The tool itself. (KEY ARGUMENT...)
@@ -171,25 +147,25 @@ resize_on_and_on() {
 	done
 }
 
-was=$(</proc/sys/net/netfilter/nf_conntrack_buckets)
+was=$(<$BUCKETS)
 folder=$(mktemp -d)
 at_end() {
 	rm -rf "$folder"
 	in_ns "$R" nft flush ruleset
 }
 
-raw answers "$(scaled 1 5)"
-raw refused "$TRACKER" "$(scaled 1 16)"
-raw queue
-raw backlog
+messages answers "$(scaled 1 5)"
+messages refused "$TRACKER" "$(scaled 1 16)"
+messages queue
+messages backlog
 if [[ $TRACKER == rust_ct ]]; then
 	resize_on_and_on &
 	resizer=$!
-	raw dumps "$(scaled 3000 300)"
+	messages dumps "$(scaled 3000 300)"
 	kill $resizer && wait $resizer 2>/dev/null
 	resize "$was"
 fi
 the_tool
 in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_acct=1 net.netfilter.nf_conntrack_timestamp=1
-raw traffic
+messages traffic
 tap_finish

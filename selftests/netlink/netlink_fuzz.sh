@@ -11,25 +11,11 @@ seconds=${1:-60} seed=${2:-}
 tap_begin nft unshare
 need_tracker
 options=()
-if [[ $TRACKER == stock ]]; then
-	modprobe -a nf_conntrack_netlink nf_nat || skip_all "no nf_conntrack_netlink or nf_nat module"
-	options+=(--stock)
-fi
-modprobe nf_conntrack_ftp || skip_all "no FTP helper"
+[[ $TRACKER != stock ]] || options+=(--stock)
 : "${seed:=$RANDOM$RANDOM}"
-ns_add R
+setup_netlink
 at_end() { in_ns "$R" nft flush ruleset; }
-# Labels are kept where a rule knows some.
-in_ns "$R" nft -f - <<'RULES' || skip_all "nft does not take the rules"
-	table inet t {
-		chain c {
-			type filter hook output priority 0
-			ct label 5 counter
-			udp dport 7103 queue num 5
-		}
-	}
-RULES
-in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1 net.netfilter.nf_conntrack_acct=1
+in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_acct=1
 
 fuzz() { # WHO COMMAND...
 	relay fuzz "$1: " "${@:2}" --seed "$seed" "${options[@]}"

@@ -13,15 +13,12 @@ source "$(dirname "$0")/../../lib/lib.sh"
 tap_begin nft
 need_tracker
 setup_router
-was_max=$(</proc/sys/net/netfilter/nf_conntrack_max)
-was_buckets=$(</proc/sys/net/netfilter/nf_conntrack_buckets)
+save_table
 at_end() {
 	in_ns "$R" nft flush ruleset
-	echo "$was_max" >/proc/sys/net/netfilter/nf_conntrack_max
-	echo "$was_buckets" >/proc/sys/net/netfilter/nf_conntrack_buckets
+	restore_table
 }
-echo 400000 >/proc/sys/net/netfilter/nf_conntrack_max
-echo 131072 >/proc/sys/net/netfilter/nf_conntrack_buckets
+set_table 131072 400000
 set_ct "$R" udp_timeout 100000
 for setting in ${SETTINGS:-}; do
 	must write "$R" "/proc/sys/net/netfilter/nf_nat_${setting%%=*}" "${setting#*=}"

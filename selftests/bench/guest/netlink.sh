@@ -13,15 +13,12 @@ if [[ $TRACKER == stock ]]; then
 	modprobe nf_conntrack_netlink || skip_all "no nf_conntrack_netlink module"
 fi
 ns_add R
-was_max=$(</proc/sys/net/netfilter/nf_conntrack_max)
-was_buckets=$(</proc/sys/net/netfilter/nf_conntrack_buckets)
+save_table
 at_end() {
-	echo "$was_max" >/proc/sys/net/netfilter/nf_conntrack_max
-	echo "$was_buckets" >/proc/sys/net/netfilter/nf_conntrack_buckets
+	restore_table
 }
 many=$(($1 * $2))
-echo $((many + 1000)) >/proc/sys/net/netfilter/nf_conntrack_max
-echo $((many / 2)) >/proc/sys/net/netfilter/nf_conntrack_buckets
+set_table $((many / 2)) $((many + 1000))
 check "the costs" in_ns "$R" python3 "$SELFTESTS/bench/guest/netlink_requests.py" "$1" "$2"
 if check "what measures how long softirqs wait is loaded" insmod "$3"; then
 	check "how long softirqs wait" in_ns "$R" python3 "$SELFTESTS/bench/guest/netlink_requests.py" "$1" "$2" wait
