@@ -10,10 +10,9 @@
  */
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
-#include <linux/module.h>
-#include <linux/proc_fs.h>
-#include <linux/seq_file.h>
 #include <linux/stacktrace.h>
+
+#include "orders.h"
 
 #define MAX_PLACES 256
 #define DEPTH 16
@@ -79,7 +78,7 @@ static struct kprobe probe = {
 	.pre_handler = note,
 };
 
-static int show(struct seq_file *out, void *unused)
+static void show(struct seq_file *out)
 {
 	unsigned int i;
 
@@ -92,16 +91,15 @@ static int show(struct seq_file *out, void *unused)
 			snprintf(name, sizeof(name), "%ps", (void *)places[i].above);
 		seq_printf(out, "at %ld %s\n", atomic_long_read(&places[i].count), name);
 	}
-	return 0;
 }
 
-static int open_proc(struct inode *inode, struct file *file)
+static size_t room_to_show(void)
 {
-	return single_open_size(file, show, NULL, MAX_PLACES * 128);
+	return MAX_PLACES * 128;
 }
 
-/* Nobody waits for a lock that matters at that time. */
-static ssize_t begin_anew(struct file *file, const char __user *from, size_t len, loff_t *at)
+/* Any order begins anew. (No processor is at work on packets at that time.) */
+static int obey(const char *line)
 {
 	unsigned int i;
 
@@ -110,16 +108,8 @@ static ssize_t begin_anew(struct file *file, const char __user *from, size_t len
 		atomic_long_set(&places[i].count, 0);
 	}
 	atomic_long_set(&total, 0);
-	return len;
+	return 0;
 }
-
-static const struct proc_ops operations = {
-	.proc_open = open_proc,
-	.proc_read = seq_read,
-	.proc_lseek = seq_lseek,
-	.proc_release = single_release,
-	.proc_write = begin_anew,
-};
 
 /*
  * The function may begin with the jump of a static key ("is this no virtual machine?"), where no
