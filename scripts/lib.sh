@@ -132,8 +132,8 @@ require_kernel_kind() { # KIND
 		die "the kernels are 'fast', 'debug', 'uml' and 'uml-debug', there is no '$1'"
 }
 
-# Passes on what the command in a guest says, for as long as the process lives that is the guest.
-# Who does it is in tails.
+# Passes on what the command in a guest says, as long as the process lives that is the guest, by
+# two processes: tails.
 follow_output() { # FOLDER PID
 	tail -qf -s 0.1 --pid="$2" "$1/stdout" &
 	tails=($!)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the variables are those of who includes this
+# shellcheck disable=SC2154 # the variables are those of the including script
 #
 # What a guest is told, and how its run is judged. Included by scripts/vm and scripts/uml, behind
 # lib.sh; works on their options (kernel, tracker, params, netlink, interactive, timeout, log,

@@ -167,7 +167,7 @@ ns_add SERVER HOST
 wire "$SERVER" "$U" lan 1
 wire "$HOST" "$U" wan1 4 eth1
 wire "$HOST" "$U" wan2 3 eth2
-# Someone out there, whom the router would answer by its first line.
+# A host on the internet, which the router would answer by its first line.
 ip -n "$HOST" addr add 192.0.2.1/32 dev lo
 ip -n "$U" route add 192.0.2.0/24 via 10.0.4.2
 in_ns "$U" nft -f - <<-'RULES'

@@ -46,7 +46,7 @@ def u32(value):
 
 
 def pack(tree):
-    """A tree is a list of (number, octets or tree); a third member: flags of the number."""
+    """A tree is a list of (number, bytes or tree); a third member: flags of the number."""
     out = []
     for number, value, *flags in tree:
         if isinstance(value, list):
@@ -354,8 +354,8 @@ def expectation(master=None, more=(), timeout=60):
 
 
 def run(usage, **commands):
-    """The main function of a program whose first argument is one of the commands. It prints "ok" and
-    that command's name at the end."""
+    """The main function of a program that takes one of the commands as its first argument. It prints
+    "ok" and that command's name at the end."""
     what, *arguments = sys.argv[1:] or ["--help"]
     if what not in commands:
         print(usage)

@@ -354,7 +354,7 @@ readonly MAC_S=02:00:00:00:02:02 MAC_RS=02:00:00:00:02:01
 # Hosts: the client, the router's two sides, the server ...
 readonly C4=10.0.1.2 RC4=10.0.1.1 RS4=10.0.2.1 S4=10.0.2.2
 readonly C6=fd00:1::2 RC6=fd00:1::1 RS6=fd00:2::1 S6=fd00:2::2
-# ... and two that nobody has, so that no kernel answers: for packets of our own
+# ... and two that no host has, so that no kernel answers: for packets of our own
 # making ("inject") into the router, from the client's and from the server's side.
 readonly X4=10.0.1.9 Y4=10.0.2.9 X6=fd00:1::9 Y6=fd00:2::9
 
@@ -427,7 +427,7 @@ traffic_start() {
 	# shellcheck disable=SC2153
 	exec {traffic_in}>&"${TRAFFIC[1]}" {traffic_out}<&"${TRAFFIC[0]}"
 	traffic_pid=$!
-	# It ends when nobody can write to it any more.
+	# It ends when its input has no writer any more.
 	local spare_in=${TRAFFIC[1]} spare_out=${TRAFFIC[0]}
 	exec {spare_in}>&- {spare_out}<&-
 }

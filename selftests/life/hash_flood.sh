@@ -7,7 +7,7 @@
 #
 # Which ones share a chain is found out by looking: listings are in the table's order, so
 # the first ones of very many connections share the first bucket of a small table. That
-# works with any hash; who knew the secret and reckoned would get just such connections.
+# works with any hash; an attacker who knew the secret could compute such connections.
 #
 # The stock tracker keeps its secret as long as it is loaded.
 

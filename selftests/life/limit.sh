@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A full table: entries that nobody would miss make room for new ones; where there
+# A full table: entries that are not assured make room for new ones; where there
 # are none, packets of new connections are dropped, and the log says so, now and
 # then. Connections that are established live through it. (nf_conntrack_max holds
 # for the whole machine: do not run this where that hurts.)

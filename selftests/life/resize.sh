@@ -129,7 +129,7 @@ usable() {
 check "... and connections go on" usable
 check "... without one of them being tracked anew" all_there
 
-# Those of the flood have three seconds; whoever lists finds them out.
+# Those of the flood have three seconds; a listing removes those that are over.
 as_many() {
 	entries "$R"
 	local lines=${#LINES[@]}

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The ports that NAT gives: the last free one is found, none is given twice, none that
-# somebody else uses, and if there is none, that is said.
+# The ports that NAT gives: the last free one is found, none is given twice, none that a
+# socket uses; and where none is free, the log says so.
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"

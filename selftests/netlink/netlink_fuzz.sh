@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Netlink messages by chance (netlink_fuzz.py), of root, of root in a user namespace, and of
-# nobody. (SECONDS [SEED]; without a seed another one each time, which is printed)
+# Netlink messages by chance (netlink_fuzz.py), of root, of root in a user namespace, and of the
+# user nobody. (SECONDS [SEED]; without a seed another one each time, which is printed)
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
@@ -17,11 +17,11 @@ setup_netlink
 at_end() { in_ns "$R" nft flush ruleset; }
 in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_acct=1
 
-fuzz() { # WHO COMMAND...
+fuzz() { # USER COMMAND...
 	relay fuzz "$1: " "${@:2}" --seed "$seed" "${options[@]}"
 }
 
-# Somebody listens: events are made as well.
+# With a listener: events are made as well.
 ns_exec "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" listen >/dev/null 2>&1 &
 listener=$!
 readonly FUZZ=$SELFTESTS/netlink/netlink_fuzz.py

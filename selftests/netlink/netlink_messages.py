@@ -38,7 +38,7 @@ from netlink import ACK, AF_INET, CREATE, NESTED, NLMSG_ERROR, attributes, be32 
 
 
 def whole(body):
-    """A dump tells TCP's flags and no mask; who restores them says that all of them count."""
+    """A dump tells TCP's flags and no mask; to restore them is to say that all of them count."""
     for number, flags in (4, 0x0A), (5, 0x0B):
         told = struct.pack("=HH", 6, number) + bytes([flags])
         body = body.replace(told + b"\0", told + b"\xff")
@@ -250,7 +250,7 @@ def mutations(tree, path=""):
         if isinstance(value, list):
             yield f"{here} empty", put((number, []))
             yield f"{here} not nested", put((number, value, 0))
-            yield f"{here} octets", put((number, b"\xff" * 5))
+            yield f"{here} bytes", put((number, b"\xff" * 5))
             yield f"{here} twice", put((number, value), (number, []))
             for what, changed in mutations(value, here + "."):
                 yield what, put((number, changed))

@@ -91,9 +91,9 @@ def datagram(port, to=9):
 
 def reasons(device, other):
     client, ends = Client(), Ends()
-    # Where nobody has this port, a datagram to it is answered by an error.
-    nobody = socket.socket(AF_INET, socket.SOCK_DGRAM)
-    nobody.bind(("127.0.0.1", 9))
+    # Without a socket at this port, a datagram to it is answered by an error.
+    sink = socket.socket(AF_INET, socket.SOCK_DGRAM)
+    sink.bind(("127.0.0.1", 9))
     client.flush()
     ends.told(0.1)
 
@@ -226,7 +226,7 @@ def replaced():
     late_one.connect(("127.0.0.1", 7004))
     track(True)
     told = ends.told(number=1)
-    check("... goes when it is known who the client is: replaced", told == [REPLACED], str(told))
+    check("... goes when the client is known: replaced", told == [REPLACED], str(told))
     now = [e.key for e in known(client)]
     check("... by one of the other direction", len(now) == 1 and now != [found[0].key], str(now))
     track(False)
@@ -249,7 +249,7 @@ def late(count=200):
         assert not client.new(entry(sport=2000 + port))
     client.flush()
     told = ends.told(number=count)
-    check("who is told late is told why", told == [FLUSHED] * count, f"{len(told)} {set(told)}")
+    check("a late event has its reason", told == [FLUSHED] * count, f"{len(told)} {set(told)}")
 
 
 def bulk(entries):
@@ -371,7 +371,7 @@ def index():
             wrong.append(f"{name}: error {error}, {len(left)} left, should be {len(wanted)}")
         bulk((e.family, e.body) for e in entries if passes(e))
     check("what is deleted passes the filter, and nothing else", not wrong, "; ".join(wrong[:9]))
-    check("there is no number for who does not ask", count(client) is None)
+    check("a request that does not ask for the number has none", count(client) is None)
     client.flush()
     check("a flushed namespace is empty", not known(client) and count(client, [parts(0)]) == 0)
 
@@ -416,7 +416,7 @@ def slow(number):
 
 
 def cost(number):
-    """Who asks for little need not wait long."""
+    """A request for a few entries is quick."""
     client = Client()
     client.flush()
     number, few = int(number), 20

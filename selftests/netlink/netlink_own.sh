@@ -80,7 +80,7 @@ own_in "$S" still "$elsewhere"
 
 setup_router
 use_family 4
-# Not with the pipes to traffic.py, which ends when nobody can write to it any more.
+# Not with the pipes to traffic.py, which ends when they have no writer any more.
 ns_exec "$R" python3 "$SELFTESTS/netlink/netlink_own.py" ends >"$folder/ends" 2>&1 {traffic_in}>&- {traffic_out}<&- &
 listener=$!
 wait_for 10 grep -qx listening "$folder/ends"

@@ -3,10 +3,9 @@
  * Counts how often a processor that is at work on packets finds a spin lock taken, and where
  * that happens.
  *
- * Only the way of those who must wait is looked at (the kernel's own tracepoint there is passed
- * by on virtual machines): who finds a lock free is not slowed down. Writing to
- * /proc/contention begins anew; reading it says how often, and for each caller of a lock
- * function how often there.
+ * Only the slow path is probed, on which a processor waits (the kernel's own tracepoint there is
+ * passed by on virtual machines): a lock that is free costs no more. Writing to /proc/contention
+ * begins anew; reading it says how often, and for each caller of a lock function how often there.
  */
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
@@ -18,7 +17,7 @@
 #define DEPTH 16
 
 static struct {
-	/* Who came to wait. That may be a lock function, which was called from above. */
+	/* The caller that waits. That may be a lock function, which was called from above. */
 	unsigned long at, above;
 	atomic_long_t count;
 } places[MAX_PLACES];

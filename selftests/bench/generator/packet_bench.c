@@ -22,7 +22,7 @@
  *   among FIRST COUNT            from now on: random connections are of so many of them
  *   miss PACKETS                 each the first of a connection that is refused after
  *                                PRE_ROUTING
- *   stray PACKETS                TCP: each of a connection that nobody opened
+ *   stray PACKETS                TCP: each of a connection that was never opened
  *   close                        TCP: three packets for each connection
  *   lookup PACKETS               a tuple is looked up alone, and is there
  *   lookup_miss PACKETS          and is not
@@ -125,7 +125,7 @@ static struct {
 	struct sk_buff *skb;
 	struct flow *flows;
 	u32 count, first, used;
-	/* those of which random ones are */
+	/* the range of random ones */
 	u32 among_first, among;
 	u8 family, protocol;
 	u32 random;
@@ -383,7 +383,7 @@ static void step_hit(u32 turn, u32 k)
 	hit(&picks[k]);
 }
 
-/* Whom the other side sees, behind NAT or not. */
+/* The source that the other side sees, translated or not. */
 static void note_source(struct flow *flow)
 {
 	struct udphdr *udp = (void *)skb_transport_header(now.skb);
@@ -435,9 +435,9 @@ static void step_close(u32 i, u32 k)
 
 static void lose(u32 turn, u8 flags, unsigned int payload)
 {
-	struct flow nobody = { .seq = { turn, 1 } };
+	struct flow unknown = { .seq = { turn, 1 } };
 
-	build(now.used + turn, &nobody, ORIGINAL, flags, payload);
+	build(now.used + turn, &unknown, ORIGINAL, flags, payload);
 	if (run_hook(NF_INET_PRE_ROUTING, now.dev, NULL) != 1) {
 		replace();
 		return;
@@ -599,7 +599,7 @@ static enum hrtimer_restart watch_packets(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-/* Comes when whoever runs lets another task run. */
+/* Runs when the running task lets another one run. */
 static int watch_turns(void *unused)
 {
 	sched_set_fifo(current);

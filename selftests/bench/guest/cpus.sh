@@ -103,7 +103,7 @@ entries() {
 	((is == $2)) || wrong "$1: $is entries, should be $2"
 }
 
-# The numbers of connections that nobody had before, for each processor its own or all the
+# The numbers of connections that were not used before, for each processor its own or all the
 # same ones; how many connections that is, into DISTINCT. (own|shared CPUS PROTOCOL FLOWS)
 set_up() {
 	local cpu
@@ -146,8 +146,8 @@ begun() {
 	together "$cpus" open
 	report "$name" "$cpus" $((cpus * connections * each))
 	lost=$(sum "$cpus" dropped)
-	# With the C tracker, who loses a race over a connection may lose the packet, and two processors
-	# may choose the same port for two.
+	# With the C tracker, the processor that loses a race over a connection may lose the packet, and two
+	# of them may choose the same port.
 	if [[ $2 == own ]]; then
 		[[ $tracker == stock && $name == nat-* ]] || ((!lost)) || wrong "$name: $lost lost"
 		entries "$name" $((DISTINCT - lost))

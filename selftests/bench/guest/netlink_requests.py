@@ -42,7 +42,7 @@ def message(zone, port):
 
 
 def fill(netlink, zones, per_zone):
-    """Takes the messages from a few, of which it finds out where the port stands."""
+    """Takes the messages from a few, and finds out where the port stands in them."""
     took = 0
     for zone in range(1, zones + 1):
         one, other = message(zone, 0), message(zone, 0xFFFF)
@@ -63,7 +63,7 @@ def fill(netlink, zones, per_zone):
 
 
 def answer(netlink):
-    """Octets of an answer up to its end."""
+    """Bytes of an answer up to its end."""
     total, buffer = 0, bytearray(1 << 17)
     while True:
         size = netlink.socket.recv_into(buffer)

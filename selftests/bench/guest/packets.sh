@@ -213,7 +213,7 @@ looked_up() { # NAME ORDER MISSED FLOWS
 memory() {
 	is_wanted memory && has_tracker || return
 	local before all head=8 lists=0
-	# nf/chain.rs, with memory of less than 512 GiB; ct/index.rs: two octets for each connection
+	# nf/entry/chain.rs, with memory of less than 512 GiB; ct/table/index.rs: two bytes for each connection
 	# that was allowed when the module was loaded
 	[[ $tracker != rust_ct ]] || head=4 lists=$((allowed * 2))
 	turn memory
@@ -289,7 +289,7 @@ resized() { # NAME
 	flush
 }
 
-# So many entries end at once, and somebody watches.
+# So many entries end at once, and how long other work waits is watched.
 collected() { # NAME
 	is_wanted "$1" && has_tracker || return
 	local _
@@ -368,7 +368,7 @@ ip link set lo up
 if has_tracker; then
 	allowed=$(</proc/sys/net/netfilter/nf_conntrack_max) default=$(<$buckets)
 	echo $((2 * (many > connections ? many : connections) + 100000)) >/proc/sys/net/netfilter/nf_conntrack_max
-	# Where nobody works, the guest's time flies.
+	# An idle guest's time flies.
 	for timeout in udp_timeout udp_timeout_stream tcp_timeout_{syn_sent,syn_recv,last_ack,time_wait}; do
 		echo 10000 >/proc/sys/net/netfilter/nf_conntrack_$timeout
 	done

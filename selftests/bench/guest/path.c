@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What path.sh needs: short TCP connections, one after the other, with as little as
- * possible besides; and a clock that runs only while somebody works.
+ * possible besides; and a clock that stands still while the machine is idle.
  *
  *   path serve ADDRESS PORT         until it is killed
  *   path ask ADDRESS PORT COUNT     each: connects, asks, is answered, sees the end
- *   path idle                       takes the time that nobody else wants
+ *   path idle                       takes the time that no other program wants
  *   path clock PID                  nanoseconds that it did not get, of all
  */
 #define _GNU_SOURCE
@@ -40,7 +40,7 @@ static int new_socket(void)
 	return fd;
 }
 
-/* Reads so many octets, or up to the end; says how many there were. */
+/* Reads so many bytes, or up to the end; says how many there were. */
 static size_t read_all(int fd, char *buffer, size_t size)
 {
 	size_t had = 0;

@@ -12,7 +12,7 @@
 #
 # Prints "cost NAME NANOSECONDS": of one megabyte, one packet, one connection. What a program
 # takes to begin and to end is not in it: a small and a large run are measured, and the
-# difference is what counts. Time that nobody wanted is not in it either: one process takes it
+# difference is what counts. Idle time is not in it either: one process takes it
 # all, so that the machine is never idle (its clock would jump then), and does not count.
 
 # shellcheck source=selftests/lib/lib.sh
@@ -37,7 +37,7 @@ traffic_end
 "$program" idle &
 idle=$!
 
-# What one of the units costs of which a command takes a number. (NAME UNITS COMMAND...)
+# What one unit costs of a command that takes a number of them. (NAME UNITS COMMAND...)
 cost() {
 	local name=$1 small=$(($2 / 10)) large=$2 clock=()
 	shift 2
@@ -56,7 +56,7 @@ iperf() { # COUNT-OPTION OPTION...
 	}
 }
 tcp() { iperf -n "$1M"; }
-# Of 1000 octets each.
+# Of 1000 bytes each.
 udp() {
 	iperf -u -b 0 -l 1000 -w 8M -n $((1000 * $1)) || return
 	grep -qE ' 0/[0-9]+ \(0%\) +receiver' "$dir/iperf" || diag "lost: $(grep receiver "$dir/iperf")"
