@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Inversion: the tuple of the reply direction, from that of the original one.
+//! Inversion: from the tuple of one direction to the tuple of the other.
 
 use super::{
     types::{
@@ -12,9 +12,9 @@ use super::{
 };
 
 impl Tuple {
-    /// The tuple that an answer to this one carries, in the opposite direction.
+    /// Returns the tuple that a reply to this one carries, in the opposite direction.
     ///
-    /// [`None`] for an ICMP or ICMPv6 type that has no answer; no connection can be made of it.
+    /// [`None`] for an ICMP or ICMPv6 type that has no reply: it cannot open a connection.
     #[inline]
     pub const fn invert(&self) -> Option<Self> {
         let key = match self.protonum {
@@ -37,7 +37,8 @@ impl Tuple {
 }
 
 impl Key {
-    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
+    /// Returns the words of [`Tuple::invert`], the direction included, for the tuple in the
+    /// original direction.
     #[inline]
     pub const fn answer(&self) -> Option<[u64; 5]> {
         let [.., last] = self.halves();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changes one end of a connection in a packet's headers, checksums included.
+//! The translation of a packet's headers, including checksums.
 //!
-//! Transport headers come first: their checksums cover the addresses (RFC 9293, section 3.1),
-//! the old ones of which are still in the network header then.
+//! The transport header is changed first: its checksum covers the addresses (RFC 9293, section
+//! 3.1), and the network header still has the old ones then.
 
 use super::{checksum::Delta, manip::Manip};
 use crate::proto::{
@@ -11,54 +11,55 @@ use crate::proto::{
     wire::{icmp, icmpv6},
 };
 
-/// How much of a transport header a quoting ICMP error has at least (RFC 792).
+/// Length of the transport header that an ICMP error quotes at least, in bytes (RFC 792).
 const QUOTED_LEN: usize = 8;
 
-/// What the checksum field of a TCP, UDP or ICMPv6 header holds.
+/// The contents of the checksum field of a TCP, UDP or ICMPv6 header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChecksumField {
-    /// The checksum.
+    /// The complete checksum.
     Whole,
-    /// The sum of the pseudo-header; the device does the rest.
+    /// The sum of the pseudo-header; the device adds the rest (`CHECKSUM_PARTIAL`).
     PseudoHeader,
 }
 
 // Until `nat` uses the new name.
 pub use ChecksumField as Field;
 
-/// What is left to do for a packet whose transport header was changed.
+/// The remaining update of a packet's checksums after its transport header was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// Nothing.
     Nothing,
-    /// The sum of all octets, where the device reported it, is smaller by this.
+    /// The sum of all bytes that the device reported (`CHECKSUM_COMPLETE`) is smaller by this
+    /// difference.
     SumShrank(Delta),
-    /// The CRC32c of SCTP (RFC 9260, section 6.8) covers the whole packet: it has to be
-    /// computed, and put at [`SCTP_CHECKSUM`].
+    /// The CRC32c of SCTP (RFC 9260, section 6.8), which covers the whole packet, is to be computed
+    /// and stored at [`SCTP_CHECKSUM`].
     Crc,
 }
 
-/// Offset of the checksum in an SCTP header.
+/// Offset of the checksum in an SCTP header, in bytes.
 pub const SCTP_CHECKSUM: usize = 8;
 
-/// The header cannot be changed: it is cut off, or unknown.
+/// The header cannot be changed: it is truncated, or its format is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
-/// One end of a connection, as it is and as it is to be.
+/// The translation of one end of a packet: old and new address, and new key.
 #[derive(Clone, Copy, Debug)]
 pub struct Rewrite {
     manip: Manip,
     l3num: u16,
     new: [u8; 16],
     key: [u8; 2],
-    /// By how much the sum over the addresses grows.
+    /// The difference of the sum over the addresses.
     addresses: Delta,
 }
 
 impl Rewrite {
-    /// The packet is to have the source, or destination, of `target`. `source` and
-    /// `destination` are the addresses that it has; an IPv4 address is one that ends in zeroes.
+    /// Returns the translation that gives a packet the source, or destination, of `target`.
+    /// `source` and `destination` are the addresses in the packet; an IPv4 address ends in zeroes.
     #[inline]
     pub const fn new(
         target: &Tuple,
@@ -69,7 +70,7 @@ impl Rewrite {
         let is_icmp = matches!(target.protonum, protocol::ICMP | protocol::ICMPV6);
         let (old, new, key) = match manip {
             Manip::Source => (source, &target.src, target.src_key),
-            // A query has one identifier, which a tuple keeps on the source's side.
+            // A query has one identifier, which a tuple stores as its source key.
             Manip::Destination if is_icmp => (destination, &target.dst, target.src_key),
             Manip::Destination => (destination, &target.dst, target.dst_key),
         };
@@ -87,15 +88,15 @@ impl Rewrite {
         }
     }
 
-    /// How many octets of the transport header [`Rewrite::transport`] wants; `available` are
-    /// there. 0: it is not looked at.
+    /// Returns the length of the transport header that [`Rewrite::transport`] needs, in bytes, if
+    /// `available` bytes are there. 0: it does not change the transport header.
     #[inline]
     pub const fn transport_len(&self, protocol: u8, available: u32) -> usize {
         let whole = match protocol {
             protocol::TCP => 20,
             protocol::SCTP => 12,
             protocol::UDP | protocol::ICMP | protocol::ICMPV6 => 8,
-            // Nothing of the source is in such a packet.
+            // The packet has only the receiver's call ID.
             protocol::GRE => match self.manip {
                 Manip::Source => 0,
                 Manip::Destination => 8,
@@ -109,7 +110,7 @@ impl Rewrite {
         }
     }
 
-    /// Changes a transport header; `header` has [`Rewrite::transport_len`] octets.
+    /// Changes a transport header; `header` has [`Rewrite::transport_len`] bytes.
     #[inline]
     pub fn transport(
         &self,
@@ -124,12 +125,12 @@ impl Rewrite {
             protocol::ICMP => icmp_query(self.key, header),
             protocol::ICMPV6 => self.icmpv6(header, field),
             protocol::GRE => self.gre(header),
-            // Addresses are all there is.
+            // The protocol has no keys.
             _ => Ok(Left::Nothing),
         }
     }
 
-    /// Puts the port in, and returns by how much the sum over ports grew.
+    /// Stores the new port, and returns the difference of the sum.
     #[inline]
     fn port(&self, header: &mut [u8]) -> Result<Delta, Refused> {
         let at = match self.manip {
@@ -139,15 +140,16 @@ impl Rewrite {
         put(header, at, self.key)
     }
 
-    /// Mends a checksum that covers the pseudo-header.
+    /// Updates a checksum that covers the pseudo-header.
     #[inline]
     fn mend(&self, old: [u8; 2], field: ChecksumField, ports: Delta) -> ([u8; 2], Left) {
         let addresses = self.addresses;
         match field {
             ChecksumField::Whole => {
                 let new = addresses.and(ports).mend(old);
-                // With a port, the field changes as the port does, and the sum stays. The
-                // address is no part of what was summed up, or, in IPv6, changes as well.
+                // The change of the port and that of the field cancel each other in the device's
+                // sum. The change of the address does not: the sum excludes the IPv4 header. In
+                // IPv6 it includes the addresses, and the change cancels as well.
                 let left = if self.l3num == Family::Ipv6.to_u16() {
                     Left::Nothing
                 } else {
@@ -191,7 +193,7 @@ impl Rewrite {
 
     fn sctp(&self, header: &mut [u8]) -> Result<Left, Refused> {
         self.port(header)?;
-        // A quoted header ends before the checksum, which nobody verifies there.
+        // A quoted header ends before the checksum, which is not verified there.
         Ok(if header.len() < SCTP_CHECKSUM + 4 {
             Left::Nothing
         } else {
@@ -213,7 +215,7 @@ impl Rewrite {
         Ok(left)
     }
 
-    /// The call ID of a PPTP call (RFC 2637, section 4.1); there is no checksum.
+    /// Changes the call ID of a PPTP call (RFC 2637, section 4.1); there is no checksum.
     fn gre(&self, header: &mut [u8]) -> Result<Left, Refused> {
         const VERSION: u8 = 0x07;
         if self.manip == Manip::Source {
@@ -232,8 +234,8 @@ impl Rewrite {
         Ok(Left::Nothing)
     }
 
-    /// Changes an IPv4 header, without its options. It has the addresses that the packet was
-    /// said to have.
+    /// Changes an IPv4 header, without its options. Its addresses are those that [`Rewrite::new`]
+    /// was given.
     #[inline]
     pub fn ipv4(&self, header: &mut [u8]) -> Result<(), Refused> {
         const CHECKSUM: usize = 10;
@@ -248,7 +250,7 @@ impl Rewrite {
         Ok(())
     }
 
-    /// Changes an IPv6 header, without its extensions.
+    /// Changes an IPv6 header, without extension headers.
     #[inline]
     pub fn ipv6(&self, header: &mut [u8]) -> Result<(), Refused> {
         let at = match self.manip {
@@ -261,14 +263,14 @@ impl Rewrite {
     }
 }
 
-/// The part of an address that an IPv4 header has.
+/// Returns the four bytes of an IPv4 address.
 #[inline]
 const fn ipv4(address: &[u8; 16]) -> [u8; 4] {
     let [a, b, c, d, ..] = *address;
     [a, b, c, d]
 }
 
-/// The identifier of a query; other messages have none.
+/// Changes the identifier of an ICMP query or reply; other messages have none.
 fn icmp_query(id: [u8; 2], header: &mut [u8]) -> Result<Left, Refused> {
     const CHECKSUM: usize = 2;
     let kind = *header.first().ok_or(Refused)?;
@@ -284,7 +286,7 @@ fn icmp_query(id: [u8; 2], header: &mut [u8]) -> Result<Left, Refused> {
     Ok(Left::Nothing)
 }
 
-/// Sets the total length of an IPv4 header.
+/// Sets the total length (bytes) of an IPv4 header, and updates its checksum.
 pub fn set_ipv4_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
     let change = put(header, 2, len.to_be_bytes())?;
     let old = get(header, 10).ok_or(Refused)?;
@@ -292,7 +294,7 @@ pub fn set_ipv4_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Sets the payload length of an IPv6 header.
+/// Sets the payload length (bytes) of an IPv6 header.
 pub fn set_ipv6_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
     put(header, 4, len.to_be_bytes()).map(|_| ())
 }
@@ -302,7 +304,7 @@ fn get(header: &[u8], at: usize) -> Option<[u8; 2]> {
     header.get(at..)?.first_chunk().copied()
 }
 
-/// Puts two octets in and returns by how much the sum grew.
+/// Stores two bytes at an even offset, and returns the difference of the sum.
 #[inline]
 fn put(header: &mut [u8], at: usize, new: [u8; 2]) -> Result<Delta, Refused> {
     let place = header

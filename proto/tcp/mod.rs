@@ -2,25 +2,26 @@
 
 //! The TCP tracker.
 //!
-//! [`check`] looks at one segment by itself, [`open`] starts an entry with it, and [`packet`]
-//! moves the entry on; for most segments there is a short cut, [`usual()`], and for the first one,
-//! [`begin`]. The parts: [`state`](super::state::tcp) is the state machine, `window` judges sequence numbers, `reset`
-//! judges RSTs, [`timeout`] chooses how long the entry lives, [`adopt`] starts the entry of a
-//! connection that a socket tells about.
+//! [`check`] validates one segment by itself, [`open()`] creates the state of an entry from the
+//! first segment, and [`packet()`] processes every segment. Most segments take a shorter way,
+//! [`fast_path()`], and a first SYN another one, [`open_syn()`]. The parts:
+//! [`state`](super::state::tcp) is the state machine, `window` checks sequence numbers, `reset`
+//! checks RSTs, [`timeout`] chooses the timeout, and [`adopt`] creates the state of an adopted
+//! connection from its socket.
 //!
-//! We may be out of step with the peers: a host rebooted, we did, packets took another way. So a
-//! segment that makes no sense to us but may make sense to its receiver is let through and
-//! remembered, and the answer is believed:
+//! The entry may be out of step with the peers: a host has rebooted, the tracker has, or packets
+//! took another path. So a segment that does not fit the entry, but may be valid to its receiver,
+//! passes and is remembered, and the reply decides:
 //!
-//! - a SYN on a live connection, answered by a SYN/ACK that acknowledges it: both peers started
-//!   over, and we take over their numbers;
-//! - the same SYN, answered by a challenge ACK (RFC 5961, section 4): the receiver still has the
-//!   old connection. That ACK must not be mistaken for the last one of LAST_ACK;
-//! - any of them, answered by a RST: the connection is gone.
+//! - a SYN on a live connection, followed by a SYN/ACK that acknowledges it: both peers have
+//!   started over, and the entry takes over their numbers;
+//! - the same SYN, followed by a challenge ACK (RFC 5961, section 4): the receiver still has the
+//!   old connection. That ACK must not be taken for the last one of LAST_ACK;
+//! - any of these segments, followed by a RST: the connection is gone.
 //!
-//! Every decision is that of the kernel's C tracker, which `selftests/host` compares segment by
-//! segment, but for one: the count of repetitions stops at 255, where C's starts again from zero
-//! and so gives a connection that repeats itself for ever its long timeout back.
+//! Every decision is that of the kernel's C tracker, with which `selftests/host` compares it
+//! segment by segment, except one: the count of retransmissions stops at 255. In C it starts again
+//! from zero, which gives a connection that only retransmits its long timeout back.
 
 pub mod adopt;
 mod config;
