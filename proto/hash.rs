@@ -5,7 +5,7 @@
 //! C header: [`include/linux/jhash.h`](srctree/include/linux/jhash.h); the algorithm is described
 //! at <https://burtleburtle.net/bob/hash/doobs.html>.
 
-use super::types::{family::Family, tuple::Key};
+use super::types::{family::Family, num::u32_as_u64, tuple::Key};
 
 /// The constant that `jhash2` starts from.
 const INITVAL: u32 = 0xdead_beef;
@@ -134,8 +134,7 @@ pub const fn reciprocal_scale(hash: u32, n: u32) -> u32 {
 /// Returns the full product of two 32-bit numbers; it cannot overflow 64 bits.
 #[inline]
 const fn widening_product(a: u32, b: u32) -> u64 {
-    #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-    (a as u64).wrapping_mul(b as u64)
+    u32_as_u64(a).wrapping_mul(u32_as_u64(b))
 }
 
 /// Returns the hash of a tuple's source, protocol and zone. It hashes three words for IPv4, six for

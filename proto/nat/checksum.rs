@@ -5,6 +5,8 @@
 //! Words are added in native byte order: the sum does not depend on the byte order, if it is stored
 //! the same way (RFC 1071, section 2).
 
+use crate::proto::types::num::{u16_as_u64, u32_as_u64};
+
 /// The difference of a one's complement sum after a part of the data is replaced.
 ///
 /// It is accumulated in 64 bits, from words of 32 bits, and folded at the end. It cannot overflow
@@ -31,11 +33,8 @@ impl Delta {
     #[inline]
     #[must_use]
     pub const fn replace4(self, old: [u8; 4], new: [u8; 4]) -> Self {
-        #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-        let (less, more) = (
-            !u32::from_ne_bytes(old) as u64,
-            u32::from_ne_bytes(new) as u64,
-        );
+        let less = u32_as_u64(!u32::from_ne_bytes(old));
+        let more = u32_as_u64(u32::from_ne_bytes(new));
         Self(self.0.wrapping_add(less).wrapping_add(more))
     }
 
@@ -60,8 +59,7 @@ impl Delta {
 
     #[inline]
     const fn plus(self, word: u16) -> Self {
-        #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-        Self(self.0.wrapping_add(word as u64))
+        Self(self.0.wrapping_add(u16_as_u64(word)))
     }
 
     /// Returns the new value of a checksum field that was `field` and holds the complement of the

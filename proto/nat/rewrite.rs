@@ -7,7 +7,7 @@
 
 use super::{checksum::Delta, manip::Manip};
 use crate::proto::{
-    types::{family::Family, protocol, tuple::Tuple},
+    types::{family::Family, num::u32_as_usize, protocol, tuple::Tuple},
     wire::{icmp, icmpv6},
 };
 
@@ -103,7 +103,7 @@ impl Rewrite {
             },
             _ => 0,
         };
-        if whole > QUOTED_LEN && (available as usize) < whole {
+        if whole > QUOTED_LEN && u32_as_usize(available) < whole {
             QUOTED_LEN
         } else {
             whole

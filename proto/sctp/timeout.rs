@@ -2,7 +2,7 @@
 
 //! The timeouts of SCTP entries.
 
-use crate::proto::state::sctp::State;
+use crate::proto::{state::sctp::State, types::num::u32_as_usize};
 
 /// Number of entries in [`Timeouts`]: one for each state, and one that is no longer used.
 pub const COUNT: usize = 10;
@@ -28,5 +28,8 @@ pub const DEFAULT_SECONDS: Timeouts = [
 /// Returns the timeout of a state in jiffies.
 #[inline]
 pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
-    timeouts.get(state.to_u32() as usize).copied().unwrap_or(0)
+    timeouts
+        .get(u32_as_usize(state.to_u32()))
+        .copied()
+        .unwrap_or(0)
 }

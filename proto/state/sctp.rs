@@ -68,6 +68,7 @@ impl State {
     /// Returns the state's number.
     #[inline]
     pub const fn to_u32(self) -> u32 {
+        // CAST: the discriminant, by `repr(u32)`.
         self as u32
     }
 

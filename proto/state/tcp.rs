@@ -73,6 +73,7 @@ impl State {
     /// Returns the state's number.
     #[inline]
     pub const fn to_u8(self) -> u8 {
+        // CAST: the discriminant, by `repr(u8)`.
         self as u8
     }
 
@@ -162,6 +163,7 @@ impl Kind {
     /// Returns the kind's number.
     #[inline]
     pub const fn to_u8(self) -> u8 {
+        // CAST: the discriminant, by `repr(u8)`.
         self as u8
     }
 }

@@ -4,7 +4,7 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::{direction::Direction, family::Family};
+use super::{direction::Direction, family::Family, num::u32_as_u64};
 
 /// The transport protocol's part of a tuple: two bytes on either side, in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -374,12 +374,11 @@ const fn split(word: u64) -> [u32; 2] {
     ]
 }
 
-/// Returns the word that consists of these two halves in memory order. (Two casts, not eight bytes:
+/// Returns the word that consists of these two halves in memory order. (Two halves, not eight bytes:
 /// so the compiler loads each half with one instruction.)
 #[inline]
 const fn join(first: u32, second: u32) -> u64 {
-    #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-    let (first, second) = (first as u64, second as u64);
+    let (first, second) = (u32_as_u64(first), u32_as_u64(second));
     if cfg!(target_endian = "little") {
         first | second << 32
     } else {

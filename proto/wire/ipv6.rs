@@ -136,7 +136,7 @@ pub struct Transport {
     pub offset: u32,
 }
 
-/// Walks over the extension headers, of which the first has number `first` and offset `start`.
+/// Walks over the extension headers. The first one has number `first` and offset `start`.
 ///
 /// `read` copies two bytes at an offset out of the packet. The walk ends at the first header that
 /// is no extension; it may be empty, at the very end of the packet. A first fragment is passed. A

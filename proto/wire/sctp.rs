@@ -2,6 +2,8 @@
 
 //! The SCTP packet (RFC 9260, section 3): a common header, followed by chunks.
 
+use crate::proto::types::num::u32_as_usize;
+
 /// Length of the common header in bytes.
 pub const HEADER_LEN: u32 = 12;
 
@@ -38,7 +40,7 @@ pub struct Header {
 impl Header {
     /// Splits the bytes into fields, without checking them.
     #[inline]
-    pub const fn parse(bytes: &[u8; HEADER_LEN as usize]) -> Self {
+    pub const fn parse(bytes: &[u8; u32_as_usize(HEADER_LEN)]) -> Self {
         let [s0, s1, d0, d1, t0, t1, t2, t3, ..] = *bytes;
         Self {
             source: u16::from_be_bytes([s0, s1]),
@@ -144,6 +146,7 @@ impl Kind {
     /// Returns the kind's number.
     #[inline]
     pub const fn to_u8(self) -> u8 {
+        // CAST: the discriminant, by `repr(u8)`.
         self as u8
     }
 
