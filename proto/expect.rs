@@ -59,6 +59,34 @@ impl Mask {
 }
 
 /// The tuples that an expectation matches: one destination, and a source that may be known in part.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{
+///     expect::{Mask, Pattern},
+///     types::{
+///         protocol,
+///         tuple::{L4Key, Tuple},
+///     },
+/// };
+///
+/// // FTP: a connection from the server, from any port, to the port of the PORT command.
+/// let (server, client) = ([192, 0, 2, 1], [10, 0, 0, 1]);
+/// let expected = Pattern {
+///     tuple: Tuple::ipv4(server, client, L4Key::ports(0, 40_001), protocol::TCP),
+///     mask: Mask {
+///         src: [0xff; 16],
+///         src_key: [0; 2],
+///         unused: [0; 2],
+///     },
+///     zone_id: 0,
+/// };
+/// let data = Tuple::ipv4(server, client, L4Key::ports(20, 40_001), protocol::TCP);
+/// assert!(expected.matches(&data, 0));
+/// assert!(!expected.matches(&data, 7));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern {
     /// The destination, the protocol, and the known part of the source.

@@ -11,6 +11,20 @@ use core::mem::size_of;
 use super::wire::seq::SeqNum;
 
 /// The adjustment of one direction. Layout twin of `struct nf_ct_seqadj`.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{seqadj::Shift, wire::seq::SeqNum};
+///
+/// // A helper replaces an address at 1000 by one that is three bytes longer.
+/// let mut shift = Shift::default();
+/// shift.add(SeqNum(1000), 3);
+/// assert_eq!(shift.apply(SeqNum(1000)), SeqNum(1000));
+/// assert_eq!(shift.apply(SeqNum(1020)), SeqNum(1023));
+/// assert_eq!(shift.undo(SeqNum(1023)), SeqNum(1020));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Shift {

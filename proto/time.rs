@@ -7,6 +7,20 @@
 /// The clock wraps. Two points compare correctly while they lie less than 2^31 jiffies apart
 /// (24 days at 1000 HZ), which the limit on timeouts (`INT_MAX` jiffies) guarantees for live
 /// entries.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::time::Jiffies32;
+///
+/// // A timeout of 20 jiffies, shortly before the clock wraps.
+/// let now = Jiffies32(u32::MAX - 9);
+/// let expires = now.add(20);
+/// assert_eq!(expires.remaining(now), 20);
+/// assert!(!expires.is_expired(now));
+/// assert!(expires.is_expired(Jiffies32(10)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct Jiffies32(pub u32);

@@ -11,6 +11,20 @@ use crate::proto::types::num::{u16_as_u64, u32_as_u64};
 ///
 /// It is accumulated in 64 bits, from words of 32 bits, and folded at the end. It cannot overflow
 /// in the headers of one packet: that takes 2^32 words.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::nat::checksum::{sum, Delta};
+///
+/// // The checksum of a header is updated after two of its bytes change.
+/// let mut header = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+/// let field = (!sum(&header)).to_ne_bytes();
+/// header[2..4].copy_from_slice(&[0, 60]);
+/// let updated = Delta::NONE.replace([0, 40], [0, 60]).mend(field);
+/// assert_eq!(updated, (!sum(&header)).to_ne_bytes());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Delta(u64);
 

@@ -29,6 +29,99 @@ pub enum Terms {
 }
 
 /// A view of the tuples that connections have. All tuples are those of packets after translation.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{
+///     nat::{
+///         choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+///         range::Range,
+///         Manip,
+///     },
+///     types::{
+///         protocol,
+///         tuple::{L4Key, Tuple},
+///     },
+/// };
+///
+/// /// A view without pools, other mappings and closed connections.
+/// struct Taken(Vec<Tuple>);
+/// enum NoPool {}
+///
+/// impl Pool for NoPool {
+///     fn next(&self, _first: u16, _last: u16) -> Option<u16> {
+///         None
+///     }
+///     fn forget(&self, _key: u16) {}
+/// }
+///
+/// impl Occupancy for Taken {
+///     type Pool = NoPool;
+///
+///     fn claim(&mut self, tuple: &Tuple, _terms: Terms) -> Claim {
+///         if self.0.contains(tuple) {
+///             Claim::Taken
+///         } else {
+///             Claim::Granted
+///         }
+///     }
+///     fn random(&mut self) -> u32 {
+///         0x4000_0000
+///     }
+///     fn find_appropriate_src(
+///         &mut self,
+///         _tuple: &Tuple,
+///         _suits: impl Fn(&Tuple) -> bool,
+///     ) -> Option<Tuple> {
+///         None
+///     }
+///     fn same_flow_mapping(&mut self, _tuple: &Tuple) -> Option<Tuple> {
+///         None
+///     }
+///     fn pool(&mut self, _tuple: &Tuple) -> Option<NoPool> {
+///         None
+///     }
+///     fn crowded_pool(&mut self, _tuple: &Tuple) -> Option<NoPool> {
+///         None
+///     }
+///     fn is_over(&mut self, _tuple: &Tuple) -> Option<u32> {
+///         None
+///     }
+///     fn oldest_first(&self) -> bool {
+///         false
+///     }
+/// }
+///
+/// // Masquerading: two clients use the same source port towards one server.
+/// let gateway = [192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// let range = Range::address(gateway);
+/// let ports = L4Key::ports(40_000, 80);
+/// let request = |client| Request {
+///     tuple: Tuple::ipv4(client, [198, 51, 100, 1], ports, protocol::TCP),
+///     range: &range,
+///     manip: Manip::Source,
+///     zone_id: 0,
+///     expected: false,
+///     thorough: true,
+/// };
+/// let mut view = Taken(Vec::new());
+///
+/// // The first one keeps its port.
+/// let Choice::Found(first) = choose(&request([10, 0, 0, 1]), &mut view) else {
+///     panic!("no tuple is taken");
+/// };
+/// assert_eq!((first.src, first.src_port()), (gateway, 40_000));
+/// view.0.push(first);
+///
+/// // The second one gets another port of the same class.
+/// let Choice::Found(second) = choose(&request([10, 0, 0, 2]), &mut view) else {
+///     panic!("one of 64,512 ports is taken");
+/// };
+/// assert_eq!(second.src, gateway);
+/// assert!(second.src_port() >= 1024 && second.src_port() != 40_000);
+/// ```
 pub trait Occupancy {
     /// The marks of a crowded pool.
     type Pool: Pool;

@@ -29,6 +29,42 @@ pub mod flag {
 }
 
 /// The addresses and keys that a rule allows. Layout twin of `struct nf_nat_range2`.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{
+///     nat::{
+///         range::{flag, Range},
+///         Manip,
+///     },
+///     types::{
+///         protocol,
+///         tuple::{L4Key, Tuple},
+///     },
+/// };
+///
+/// // `snat to 192.0.2.1-192.0.2.6:2000-2999`
+/// let address = |last| [192, 0, 2, last, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// let range = Range {
+///     flags: flag::MAP_IPS | flag::PROTO_SPECIFIED,
+///     min_addr: address(1),
+///     max_addr: address(6),
+///     min_key: 2000_u16.to_be_bytes(),
+///     max_key: 2999_u16.to_be_bytes(),
+///     base_key: [0; 2],
+/// };
+/// let ports = L4Key::ports(40_000, 80);
+/// let tuple = Tuple::ipv4([10, 0, 0, 1], [198, 51, 100, 1], ports, protocol::TCP);
+/// assert!(!range.suits_source(&tuple));
+///
+/// // The hash chooses the address; the port is not chosen here.
+/// let spread = range.spread(&tuple, Manip::Source, 0);
+/// assert!((1..=6).contains(&spread.src_ipv4()[3]));
+/// assert_eq!(spread, range.spread(&tuple, Manip::Source, 0));
+/// assert!(!range.contains_key(&spread, Manip::Source));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(4))]
 pub struct Range {

@@ -22,6 +22,67 @@
 //! Every decision is that of the kernel's C tracker, with which `selftests/host` compares it
 //! segment by segment, except one: the count of retransmissions stops at 255. In C it starts again
 //! from zero, which gives a connection that only retransmits its long timeout back.
+//!
+//! # Examples
+//!
+//! ```
+//! # use rust_ct_host::proto;
+//! use proto::{
+//!     step::{Status, Step, Update},
+//!     tcp::{self, Config, Segment, State, Track},
+//!     time::Jiffies32,
+//!     types::direction::Direction,
+//!     wire::tcp::Header,
+//! };
+//!
+//! let config = Config {
+//!     timeouts: &tcp::timeout::DEFAULT_SECONDS, // with one jiffy per second
+//!     hz: 1,
+//!     loose: true,
+//!     liberal: false,
+//!     ignore_invalid_rst: false,
+//!     max_retrans: 3,
+//! };
+//! let segment = |seq: u8, ack: u8, flags| {
+//!     let header = [
+//!         0x9c, 0x40, 0, 80, 0, 0, 0, seq, 0, 0, 0, ack, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0,
+//!     ];
+//!     Segment {
+//!         header: Header::parse(&header),
+//!         options: &[],
+//!         payload_len: 0,
+//!         ack_offset: 0,
+//!     }
+//! };
+//!
+//! // The SYN opens an entry.
+//! let (mut track, now) = (Track::default(), Jiffies32(0));
+//! let mut status = Status::default();
+//! let syn = segment(10, 0, 0x02);
+//! tcp::check(&syn.header, 20).unwrap();
+//! tcp::open(&mut track, &syn, &config).unwrap();
+//! let step = tcp::packet(&mut track, &syn, Direction::Original, &status, &config, now);
+//! let opened = Update {
+//!     protoinfo: true,
+//!     ..Update::refresh(120)
+//! };
+//! assert_eq!(step, Step::Accept(opened));
+//! assert_eq!(track.state(), State::SynSent);
+//!
+//! // The caller confirms the entry, and the server replies.
+//! status.confirmed = true;
+//! status.seen_reply = true;
+//! let syn_ack = segment(90, 11, 0x12);
+//! let step = tcp::packet(&mut track, &syn_ack, Direction::Reply, &status, &config, now);
+//! assert!(matches!(step, Step::Accept(_)));
+//! assert_eq!(track.state(), State::SynRecv);
+//!
+//! // An ACK of data that was never sent is INVALID, and changes nothing.
+//! let (before, forged) = (track, segment(11, 250, 0x10));
+//! let step = tcp::packet(&mut track, &forged, Direction::Original, &status, &config, now);
+//! assert!(matches!(step, Step::Invalid { .. }));
+//! assert_eq!(track, before);
+//! ```
 
 pub mod adopt;
 mod config;

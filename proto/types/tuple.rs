@@ -56,6 +56,27 @@ impl L4Key {
 /// Layout twin of `struct nf_conntrack_tuple`: 40 bytes. All but the last byte (the direction) make
 /// up the [`Key`]. An IPv4 address fills the first four bytes of an address field; the rest is
 /// zero.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::types::{
+///     direction::Direction,
+///     protocol,
+///     tuple::{L4Key, Tuple},
+/// };
+///
+/// let ports = L4Key::ports(40_000, 80);
+/// let tuple = Tuple::ipv4([10, 0, 0, 1], [10, 0, 0, 2], ports, protocol::TCP);
+/// assert_eq!((tuple.src_ipv4(), tuple.src_port()), ([10, 0, 0, 1], 40_000));
+///
+/// // The direction is no part of a tuple's identity.
+/// let same = tuple.with_direction(Direction::Reply);
+/// assert_eq!(same, tuple);
+/// assert_eq!(same.key(), tuple.key());
+/// assert_ne!(same.direction(), tuple.direction());
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(4))]
 pub struct Tuple {

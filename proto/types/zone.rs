@@ -9,6 +9,23 @@ use super::direction::Direction;
 /// The zone of a connection or a template.
 ///
 /// Layout twin of `struct nf_conntrack_zone`.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::types::{direction::Direction, zone::Zone};
+///
+/// // `ct original zone set mark`: a template for the original direction.
+/// let template = Zone {
+///     flags: Zone::MARK,
+///     ..Zone::new(0, Zone::ORIGINAL)
+/// };
+/// let zone = template.for_mark(0x0001_0007);
+/// assert_eq!(zone, Zone::new(7, Zone::ORIGINAL));
+/// assert_eq!(zone.id_for(Direction::Original), 7);
+/// assert_eq!(zone.id_for(Direction::Reply), Zone::DEFAULT_ID);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Zone {

@@ -141,6 +141,25 @@ pub struct Transport {
 /// `read` copies two bytes at an offset out of the packet. The walk ends at the first header that
 /// is no extension; it may be empty, at the very end of the packet. A first fragment is passed. A
 /// later one is [`Error::Fragment`], because no transport header follows it.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::wire::ipv6::{skip_extensions, Transport};
+///
+/// // Destination options (60) of eight bytes, followed by TCP (6).
+/// let packet = [6, 0, 1, 4, 0, 0, 0, 0];
+/// let read = |offset: u32| {
+///     let rest = packet.get(usize::try_from(offset).ok()?..)?;
+///     rest.first_chunk().copied()
+/// };
+/// let transport = Transport {
+///     protocol: 6,
+///     offset: 8,
+/// };
+/// assert_eq!(skip_extensions(60, 0, read), Ok(transport));
+/// ```
 #[inline]
 pub fn skip_extensions(
     first: u8,

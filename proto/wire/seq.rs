@@ -7,6 +7,30 @@
 /// Arithmetic is modulo 2^32. Two numbers are ordered if they are less than 2^31 apart. There is no
 /// `Ord`, because this order is not transitive, and no `+`, because an overflow wraps and does not
 /// panic.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::wire::seq::SeqNum;
+///
+/// // A segment of ten bytes across the end of the sequence space.
+/// let seq = SeqNum(u32::MAX - 3);
+/// let end = seq.add(10);
+/// assert_eq!(end, SeqNum(6));
+/// assert!(seq.before(end) && !seq.after(end));
+/// assert_eq!(end.since(seq), 10);
+/// assert_eq!(seq.max(end), end);
+/// ```
+///
+/// Comparison by value does not compile:
+///
+/// ```compile_fail
+/// # use rust_ct_host::proto;
+/// use proto::wire::seq::SeqNum;
+///
+/// assert!(SeqNum(1) < SeqNum(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct SeqNum(pub u32);

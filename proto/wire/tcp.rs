@@ -217,6 +217,19 @@ mod kind {
 ///
 /// It ends at the end-of-options mark, and at the first option that is truncated or shorter than
 /// its own head, because the next one cannot be found.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::wire::tcp::{Options, TcpOption};
+///
+/// // Segment size, window scale 7, and an option whose length field is too long.
+/// let mut options = Options::new(&[2, 4, 5, 180, 1, 3, 3, 7, 8, 10, 0]);
+/// assert_eq!(options.next(), Some(TcpOption::Other(2)));
+/// assert_eq!(options.next(), Some(TcpOption::WindowScale(7)));
+/// assert_eq!(options.next(), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
     rest: &'a [u8],
