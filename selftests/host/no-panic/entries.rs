@@ -35,7 +35,7 @@ use proto::{
 type Read = fn(u32) -> Option<[u8; 4]>;
 type Sctp = wire::sctp::Packet<Read>;
 
-/// Somebody who knows who has what.
+/// A view of occupied tuples that the optimiser cannot see through.
 pub struct Others(
     fn(&Tuple) -> Claim,
     fn(&Tuple) -> Option<Tuple>,
@@ -43,7 +43,7 @@ pub struct Others(
     fn() -> Option<Marks>,
 );
 
-/// What is known of a crowded pool.
+/// The marks of a crowded pool.
 pub struct Marks(&'static [AtomicU64]);
 
 impl Pool for Marks {

@@ -83,7 +83,7 @@ pub fn legal_peers(tape: &[u8]) {
     }
 }
 
-/// Plays SCTP packets, each as long as its first octet says.
+/// Plays SCTP packets, each as long as its first byte says.
 fn sctp_packets(tape: &[u8]) {
     let mut entry = sctp_sim::Entry::default();
     let mut rest = tape;

@@ -43,7 +43,7 @@ fn v6(last: u8) -> [u8; 16] {
     address
 }
 
-/// A quiet connection of which the peer has the last word.
+/// A quiet connection whose last segment was the peer's.
 fn idle() -> Socket {
     Socket {
         local: v4(1),
@@ -324,7 +324,7 @@ fn what_was_seen_meanwhile() {
     let mut picked_up = tcp::Track::default();
     picked_up.seen[0].end = SeqNum(5600);
     picked_up.seen[0].max_window = 1;
-    // Beyond what the receiver allows: nobody sends that.
+    // Beyond what the receiver allows: no peer sends that.
     picked_up.seen[1].end = SeqNum(1_000_000);
     picked_up.seen[1].max_window = 1;
     let before = of_tcp::track(&idle(), Side::Remote).unwrap();
@@ -406,7 +406,7 @@ fn goes_on(
     for now in 0..2000 {
         let draft = peers.send(&mut random);
         if draft.direction != here && random.once_in(loss) {
-            continue; // Lost before us.
+            continue; // Lost before the tracker.
         }
         let mut shown = draft.clone();
         if turned {
@@ -424,7 +424,7 @@ fn goes_on(
             peers
         );
         if draft.direction == here && random.once_in(loss) {
-            continue; // Lost behind us.
+            continue; // Lost behind the tracker.
         }
         peers.receive(&draft);
         if peers.is_closed() {

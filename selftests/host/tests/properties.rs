@@ -237,15 +237,15 @@ proptest! {
 
     #[test]
     fn options_stay_inside(bytes in vec(any::<u8>(), 0..41)) {
-        let mut octets = 0;
+        let mut read = 0;
         for option in Options::new(&bytes) {
-            octets += 2;
+            read += 2;
             if let TcpOption::Sack(blocks) = option {
                 prop_assert!(!blocks.is_empty() && blocks.len() % 8 == 0);
-                octets += blocks.len();
+                read += blocks.len();
             }
         }
-        prop_assert!(octets <= bytes.len());
+        prop_assert!(read <= bytes.len());
     }
 
     #[test]
@@ -341,7 +341,7 @@ proptest! {
         for now in 0..2000 {
             let draft = peers.send(&mut random);
             if random.once_in(loss) {
-                continue; // Lost before us.
+                continue; // Lost before the tracker.
             }
             for _ in 0..if random.once_in(loss) { 2 } else { 1 } {
                 let outcome = entry.feed(&draft, &policy, Jiffies32(now));
@@ -349,7 +349,7 @@ proptest! {
                 prop_assert!(legal, "{:?}\n{:?}\n{:?}\n{:?}", outcome, draft, entry, peers);
             }
             if random.once_in(loss) {
-                continue; // Lost behind us.
+                continue; // Lost behind the tracker.
             }
             peers.receive(&draft);
             if peers.is_closed() {

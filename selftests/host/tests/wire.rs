@@ -185,7 +185,7 @@ fn walk(first: u8, bytes: &[u8]) -> Result<Transport, Error> {
 fn ipv6_extensions() {
     let at = |protocol, offset| Ok(Transport { protocol, offset });
     assert_eq!(walk(6, &[]), at(6, 0));
-    // Hop-by-hop of 8 octets, destination options of 16, then TCP at the very end.
+    // Hop-by-hop of 8 bytes, destination options of 16, then TCP at the very end.
     let mut bytes = vec![60, 0, 0, 0, 0, 0, 0, 0, 6, 1];
     bytes.resize(24, 0);
     assert_eq!(walk(0, &bytes), at(6, 24));
