@@ -395,8 +395,8 @@ const fn split(word: u64) -> [u32; 2] {
     ]
 }
 
-/// Returns the word that consists of these two halves in memory order. (Two halves, not eight bytes:
-/// so the compiler loads each half with one instruction.)
+/// Returns the word that consists of these two halves in memory order. (Two halves, not eight
+/// bytes: so the compiler loads each half with one instruction.)
 #[inline]
 const fn join(first: u32, second: u32) -> u64 {
     let (first, second) = (u32_as_u64(first), u32_as_u64(second));
