@@ -101,7 +101,7 @@ where
 {
     /// Processes one chunk.
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), Reason> {
-        if let TagFit::Doubtful = self.judge_tag(chunk)? {
+        if let TagFit::Doubtful = self.check_tag(chunk)? {
             return Ok(());
         }
         let from = self.track.state();
@@ -128,7 +128,7 @@ where
 
     /// Applies the chunk's own rule for the verification tag, if it has one.
     #[inline]
-    fn judge_tag(&mut self, chunk: &Chunk) -> Result<TagFit, Reason> {
+    fn check_tag(&mut self, chunk: &Chunk) -> Result<TagFit, Reason> {
         let tag = self.packet.header().tag();
         let expected = self.track.tag(self.direction);
         let fits = match chunk.kind {
@@ -140,7 +140,7 @@ where
             }
             // D among them.
             Kind::Abort | Kind::ShutdownComplete | Kind::CookieEcho => tag == expected,
-            Kind::Heartbeat | Kind::HeartbeatAck => return self.judge_heartbeat(chunk.kind),
+            Kind::Heartbeat | Kind::HeartbeatAck => return self.check_heartbeat(chunk.kind),
             _ => true,
         };
         if fits {
@@ -151,7 +151,7 @@ where
     }
 
     /// Applies the rule for HEARTBEAT and HEARTBEAT ACK; see [`super`].
-    fn judge_heartbeat(&mut self, kind: Kind) -> Result<TagFit, Reason> {
+    fn check_heartbeat(&mut self, kind: Kind) -> Result<TagFit, Reason> {
         let tag = self.packet.header().tag();
         let expected = self.track.tag(self.direction);
         if expected.is_zero() {

@@ -80,10 +80,10 @@ fn advance(track: &mut Track, segment: &Segment<'_>, direction: Direction) -> bo
     };
     let (sender, receiver) = track.peers(direction);
     let is_known = sender.max_window != 0;
-    if !is_known || window::judge(&numbers, sender, receiver).is_err() {
+    if !is_known || window::check(&numbers, sender, receiver).is_err() {
         return false;
     }
-    window::learn(&numbers, sender, receiver, segment);
+    window::update(&numbers, sender, receiver, segment);
     window::count_repetition(track, segment, &numbers, direction);
     track.remember(Kind::Ack, direction);
     true

@@ -56,7 +56,7 @@ pub fn open(track: &mut Track, segment: &Segment<'_>, config: &Config<'_>) -> Re
         opener.flags = flag::SACK_PERMITTED | flag::BE_LIBERAL;
         other.flags = opener.flags;
     } else {
-        options::learn(&mut opener, segment.options);
+        options::read_syn(&mut opener, segment.options);
     }
     *track = Track {
         seen: [opener, other],

@@ -41,7 +41,7 @@ pub fn open_syn(
         return None;
     }
     let mut opener = Peer::by_first(segment);
-    options::learn(&mut opener, segment.options);
+    options::read_syn(&mut opener, segment.options);
     let other = Peer {
         // It has acknowledged nothing, so the window that it is offered begins at zero.
         max_end: SeqNum(opener.max_window),

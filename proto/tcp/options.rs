@@ -14,7 +14,7 @@ const MAX_SCALE: u8 = 14;
 /// Takes window scale and SACK permission from the options of a SYN.
 ///
 /// A SYN without options changes nothing: it may be a retransmission of one that had them.
-pub(super) fn learn(sender: &mut Peer, options: &[u8]) {
+pub(super) fn read_syn(sender: &mut Peer, options: &[u8]) {
     if options.is_empty() {
         return;
     }

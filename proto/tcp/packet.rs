@@ -65,10 +65,10 @@ pub fn packet(
             State::Established
         }
         Next::To(State::Close) if matches!(kind, Kind::Rst) => {
-            match reset::judge(track, segment, direction, transition.from, status, config) {
-                Ok(ruling) => {
-                    transition.skip_window = ruling.skip_window;
-                    if ruling.keep_state {
+            match reset::check(track, segment, direction, transition.from, status, config) {
+                Ok(effect) => {
+                    transition.skip_window = effect.skip_window;
+                    if effect.keep_state {
                         transition.from
                     } else {
                         State::Close
@@ -199,7 +199,7 @@ impl Transition {
         match (kind, direction, state) {
             (Kind::Syn, Direction::Original, _) => {
                 let mut offer = Peer::default();
-                options::learn(&mut offer, segment.options);
+                options::read_syn(&mut offer, segment.options);
                 track.last_flags = offer.flags;
                 track.last_wscale = offer.scale;
                 if matches!(state, State::LastAck) {

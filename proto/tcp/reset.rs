@@ -19,7 +19,7 @@ use crate::proto::{
 
 /// The effect of a RST that is not INVALID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) struct Ruling {
+pub(super) struct Effect {
     /// The connection stays in its state: the receiver may answer with a challenge ACK.
     pub(super) keep_state: bool,
     /// The RST replies to a segment that passed unchecked, so its numbers cannot be checked either:
@@ -28,23 +28,23 @@ pub(super) struct Ruling {
 }
 
 /// Checks a RST that finds the connection in `state`.
-pub(super) fn judge(
+pub(super) fn check(
     track: &Track,
     segment: &Segment<'_>,
     direction: Direction,
     state: State,
     status: &Status,
     config: &Config<'_>,
-) -> Result<Ruling, Reason> {
+) -> Result<Effect, Reason> {
     // The addresses may be in use again by a new connection with unknown sequence numbers.
     if state.may_be_dropped_early() {
-        return Ok(Ruling {
+        return Ok(Effect {
             skip_window: true,
-            ..Ruling::default()
+            ..Effect::default()
         });
     }
 
-    let mut ruling = Ruling::default();
+    let mut effect = Effect::default();
     let receiver = track.seen(direction.opposite());
     // After a SYN that was ignored, the acknowledgment may belong to a former connection.
     if receiver.has(flag::MAX_ACK_SET) && !track.last_was(Kind::Syn) {
@@ -53,7 +53,7 @@ pub(super) fn judge(
 
         if seq.0 == 0 && !established {
             // It likely refuses a SYN that was ignored; the window check handles this case.
-            return Ok(ruling);
+            return Ok(effect);
         }
         if seq.before(receiver.max_ack) && !config.ignore_invalid_rst {
             return Err(Reason::TcpReset);
@@ -61,12 +61,12 @@ pub(super) fn judge(
         let follows_last =
             track.last_was(Kind::Ack) && track.last_went(direction) && seq == track.last_end;
         if !established || seq == receiver.max_ack || follows_last {
-            return Ok(ruling);
+            return Ok(effect);
         }
-        ruling.keep_state = true;
+        effect.keep_state = true;
     }
-    ruling.skip_window = answers_ignored(track, segment, direction, state, status);
-    Ok(ruling)
+    effect.skip_window = answers_ignored(track, segment, direction, state, status);
+    Ok(effect)
 }
 
 /// Returns whether a RST replies to a segment that was ignored.

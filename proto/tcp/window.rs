@@ -91,14 +91,14 @@ pub(super) fn admit(
         sack: sack.unadjusted(segment.ack_offset),
     };
 
-    let crossing_syn = introduce(sender, receiver, segment, &numbers, direction, state);
+    let crossing_syn = initialise(sender, receiver, segment, &numbers, direction, state);
     if crossing_syn {
         // Simultaneous open: a SYN has no acknowledgment to check.
         return Fit::Inside;
     }
-    assume(&mut numbers, sender, receiver, segment, state);
+    substitute(&mut numbers, sender, receiver, segment, state);
 
-    if let Err(fit) = judge(&numbers, sender, receiver) {
+    if let Err(fit) = check(&numbers, sender, receiver) {
         let liberal = config.liberal || sender.has(flag::BE_LIBERAL);
         if let Fit::Ignored(Reason::TcpOvershot(_)) = fit {
             // The receiver may accept the excess. If it does, its ACK must not violate III.
@@ -107,7 +107,7 @@ pub(super) fn admit(
         }
         return if liberal { Fit::Inside } else { fit };
     }
-    learn(&numbers, sender, receiver, segment);
+    update(&numbers, sender, receiver, segment);
     if matches!(kind, Kind::Ack) {
         count_repetition(track, segment, &numbers, direction);
     }
@@ -118,7 +118,7 @@ pub(super) fn admit(
 ///
 /// Returns whether the segment is a SYN that crosses the other peer's.
 #[inline]
-fn introduce(
+fn initialise(
     sender: &mut Peer,
     receiver: &mut Peer,
     segment: &Segment<'_>,
@@ -158,7 +158,7 @@ fn introduce(
     sender.end = numbers.end;
     sender.max_end = numbers.end;
     sender.max_window = at_least_one(u32::from(segment.header.window()));
-    options::learn(sender, segment.options);
+    options::read_syn(sender, segment.options);
     if matches!(direction, Direction::Reply)
         && !(sender.has(flag::WINDOW_SCALE) && receiver.has(flag::WINDOW_SCALE))
     {
@@ -171,7 +171,7 @@ fn introduce(
 
 /// Replaces the numbers that are not significant in this segment.
 #[inline]
-fn assume(
+fn substitute(
     numbers: &mut Numbers,
     sender: &Peer,
     receiver: &Peer,
@@ -193,7 +193,7 @@ fn assume(
 
 /// Applies the inequalities.
 #[inline(always)]
-pub(super) fn judge(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result<(), Fit> {
+pub(super) fn check(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result<(), Fit> {
     let &Numbers { seq, end, sack, .. } = numbers;
     let oldest_end = sender.end.sub(receiver.max_window);
     let oldest_ack = receiver.end.sub(sender.max_window.max(MIN_ACK_DISTANCE));
@@ -228,7 +228,7 @@ pub(super) fn judge(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result
 
 /// Updates both peers with an acceptable segment.
 #[inline(always)]
-pub(super) fn learn(
+pub(super) fn update(
     numbers: &Numbers,
     sender: &mut Peer,
     receiver: &mut Peer,
