@@ -17,7 +17,7 @@
 //! `@shift N` (a NAT helper's adjustment), `@forget` (the windows); empty lines and `#` comments.
 
 use crate::{
-    proto::{direction::Direction, step::Step, time::Jiffies32, wire::tcp::Flags},
+    proto::{step::Step, time::Jiffies32, types::direction::Direction, wire::tcp::Flags},
     sim::{policy, timeouts, Draft, Entry, Outcome, HZ},
 };
 

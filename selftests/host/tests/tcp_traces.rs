@@ -592,7 +592,8 @@ fn closing_from_outside() {
 fn synproxy_keep_alive() {
     use rust_ct_host::{
         proto::{
-            direction::Direction, step::Step, tcp::State as S, time::Jiffies32, wire::tcp::Flags,
+            step::Step, tcp::State as S, time::Jiffies32, types::direction::Direction,
+            wire::tcp::Flags,
         },
         sim::{policy, timeouts, Draft, Outcome},
     };
