@@ -103,9 +103,6 @@ pub struct Endpoints {
     pub remote_port: u16,
 }
 
-// Until `ct` uses the new name.
-pub use Endpoints as Ends;
-
 /// One of the two endpoints, from the socket's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -150,7 +147,7 @@ const fn mapped(address: &[u8; 16]) -> Option<[u8; 16]> {
 
 impl Socket {
     /// Returns the endpoints of the connection, or [`None`] if the socket is not connected.
-    pub fn ends(&self) -> Option<Endpoints> {
+    pub fn endpoints(&self) -> Option<Endpoints> {
         let family = Family::from_number(self.family)?;
         let (family, local, remote) = match (family, mapped(&self.local), mapped(&self.remote)) {
             (Family::Ipv6, Some(local), Some(remote)) => (Family::Ipv4, local, remote),

@@ -11,8 +11,6 @@ use super::{
     wire::icmp::{classify, Class},
 };
 
-pub use super::wire::icmp::answer;
-
 /// Default timeout in seconds (`nf_conntrack_icmp_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
 

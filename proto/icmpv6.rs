@@ -11,8 +11,6 @@ use super::{
     wire::icmpv6::{classify, Class},
 };
 
-pub use super::wire::icmpv6::answer;
-
 /// Default timeout in seconds (`nf_conntrack_icmpv6_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
 

@@ -22,14 +22,11 @@ use crate::proto::types::num::{u16_as_u64, u32_as_u64};
 /// let mut header = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
 /// let field = (!sum(&header)).to_ne_bytes();
 /// header[2..4].copy_from_slice(&[0, 60]);
-/// let updated = Delta::NONE.replace([0, 40], [0, 60]).mend(field);
+/// let updated = Delta::NONE.replace([0, 40], [0, 60]).update(field);
 /// assert_eq!(updated, (!sum(&header)).to_ne_bytes());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Delta(u64);
-
-// Until `nat` uses the new name.
-pub use Delta as Change;
 
 impl Delta {
     /// No difference.
@@ -79,7 +76,7 @@ impl Delta {
     /// Returns the new value of a checksum field that was `field` and holds the complement of the
     /// sum (RFC 1624, equation 3).
     #[inline]
-    pub const fn mend(self, field: [u8; 2]) -> [u8; 2] {
+    pub const fn update(self, field: [u8; 2]) -> [u8; 2] {
         let sum = self.plus(!u16::from_ne_bytes(field));
         (!sum.fold()).to_ne_bytes()
     }
@@ -87,7 +84,7 @@ impl Delta {
     /// Returns the new value of a checksum field that was `field` and holds the sum of the
     /// pseudo-header, to which the device adds the rest (`CHECKSUM_PARTIAL`).
     #[inline]
-    pub const fn mend_partial(self, field: [u8; 2]) -> [u8; 2] {
+    pub const fn update_partial(self, field: [u8; 2]) -> [u8; 2] {
         self.plus(u16::from_ne_bytes(field)).fold().to_ne_bytes()
     }
 

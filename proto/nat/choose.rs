@@ -4,13 +4,12 @@
 
 use super::{
     manip::Manip,
+    occupancy::{Choice, Claim, Occupancy, Terms},
     range::{flag, Range},
     search,
     window::Window,
 };
 use crate::proto::types::tuple::Tuple;
-
-pub use super::occupancy::{Choice, Claim, Occupancy, Pool, Terms};
 
 /// A request for a translated tuple.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +55,7 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
         } else if let Some(known) =
             view.find_appropriate_src(tuple, |known| range.suits_source(known))
         {
-            if view.claim(&known, Terms::Alone) == Claim::Granted {
+            if view.claim(&known, Terms::MustBeFree) == Claim::Granted {
                 return Choice::Found(known);
             }
         }

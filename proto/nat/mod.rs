@@ -5,13 +5,13 @@
 //!
 //! - [`range`]: the addresses and keys that a rule allows;
 //! - [`choose`]: the choice of a free tuple among them, by [`search`], which asks an
-//!   [`Occupancy`](choose::Occupancy) and remembers crowded [`pool`]s;
+//!   [`Occupancy`](occupancy::Occupancy) and remembers crowded [`pool`]s;
 //! - [`rewrite`]: the new headers, with their [`checksum`]s.
 
 pub mod checksum;
 pub mod choose;
 mod manip;
-mod occupancy;
+pub mod occupancy;
 pub mod pool;
 pub mod range;
 pub mod rewrite;

@@ -13,19 +13,19 @@ pub enum Claim {
     Taken,
     /// The tuple is not available, and no mark will be cleared when it becomes free: a local socket
     /// uses the port, for example.
-    Barred,
+    Unavailable,
 }
 
 /// The connections whose tuple a claim may take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terms {
     /// None: the tuple must be free.
-    Alone,
+    MustBeFree,
     /// None, and the connection would not be translated: an entry for the same connection, opened
     /// by its other end at the same moment, is no clash.
     Untranslated,
     /// A closed connection.
-    Succeed,
+    TakeOver,
 }
 
 /// A view of the tuples that connections have. All tuples are those of packets after translation.
@@ -36,7 +36,8 @@ pub enum Terms {
 /// # use rust_ct_host::proto;
 /// use proto::{
 ///     nat::{
-///         choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+///         choose::{choose, Request},
+///         occupancy::{Choice, Claim, Occupancy, Pool, Terms},
 ///         range::Range,
 ///         Manip,
 ///     },
@@ -86,7 +87,7 @@ pub enum Terms {
 ///     fn crowded_pool(&mut self, _tuple: &Tuple) -> Option<NoPool> {
 ///         None
 ///     }
-///     fn is_over(&mut self, _tuple: &Tuple) -> Option<u32> {
+///     fn time_left_if_closed(&mut self, _tuple: &Tuple) -> Option<u32> {
 ///         None
 ///     }
 ///     fn oldest_first(&self) -> bool {
@@ -153,7 +154,7 @@ pub trait Occupancy {
 
     /// Returns the time left, in jiffies, to the connection that has `tuple`, if it is closed and
     /// may be taken over.
-    fn is_over(&mut self, tuple: &Tuple) -> Option<u32>;
+    fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32>;
 
     /// Returns whether the closed connection with the least time left is taken over, or the first
     /// one that is found.

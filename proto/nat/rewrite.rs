@@ -23,20 +23,17 @@ pub enum ChecksumField {
     PseudoHeader,
 }
 
-// Until `nat` uses the new name.
-pub use ChecksumField as Field;
-
 /// The remaining update of a packet's checksums after its transport header was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Nothing.
-    Nothing,
+pub enum ChecksumFixup {
+    /// Nothing is left to do.
+    None,
     /// The sum of all bytes that the device reported (`CHECKSUM_COMPLETE`) is smaller by this
     /// difference.
-    SumShrank(Delta),
+    Delta(Delta),
     /// The CRC32c of SCTP (RFC 9260, section 6.8), which covers the whole packet, is to be computed
     /// and stored at [`SCTP_CHECKSUM`].
-    Crc,
+    Crc32c,
 }
 
 /// Offset of the checksum in an SCTP header, in bytes.
@@ -117,7 +114,7 @@ impl Rewrite {
         protocol: u8,
         header: &mut [u8],
         field: ChecksumField,
-    ) -> Result<Left, Refused> {
+    ) -> Result<ChecksumFixup, Refused> {
         match protocol {
             protocol::TCP => self.tcp(header, field),
             protocol::UDP => self.udp(header, field),
@@ -126,7 +123,7 @@ impl Rewrite {
             protocol::ICMPV6 => self.icmpv6(header, field),
             protocol::GRE => self.gre(header),
             // The protocol has no keys.
-            _ => Ok(Left::Nothing),
+            _ => Ok(ChecksumFixup::None),
         }
     }
 
@@ -142,47 +139,47 @@ impl Rewrite {
 
     /// Updates a checksum that covers the pseudo-header.
     #[inline]
-    fn mend(&self, old: [u8; 2], field: ChecksumField, ports: Delta) -> ([u8; 2], Left) {
+    fn update(&self, old: [u8; 2], field: ChecksumField, ports: Delta) -> ([u8; 2], ChecksumFixup) {
         let addresses = self.addresses;
         match field {
             ChecksumField::Whole => {
-                let new = addresses.and(ports).mend(old);
+                let new = addresses.and(ports).update(old);
                 // The change of the port and that of the field cancel each other in the device's
                 // sum. The change of the address does not: the sum excludes the IPv4 header. In
                 // IPv6 it includes the addresses, and the change cancels as well.
                 let left = if self.l3num == Family::Ipv6.to_u16() {
-                    Left::Nothing
+                    ChecksumFixup::None
                 } else {
-                    Left::SumShrank(addresses)
+                    ChecksumFixup::Delta(addresses)
                 };
                 (new, left)
             }
-            ChecksumField::PseudoHeader => (addresses.mend_partial(old), Left::Nothing),
+            ChecksumField::PseudoHeader => (addresses.update_partial(old), ChecksumFixup::None),
         }
     }
 
     #[inline]
-    fn tcp(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
+    fn tcp(&self, header: &mut [u8], field: ChecksumField) -> Result<ChecksumFixup, Refused> {
         const CHECKSUM: usize = 16;
         let ports = self.port(header)?;
         let Some(old) = get(header, CHECKSUM) else {
-            return Ok(Left::Nothing);
+            return Ok(ChecksumFixup::None);
         };
-        let (new, left) = self.mend(old, field, ports);
+        let (new, left) = self.update(old, field, ports);
         put(header, CHECKSUM, new)?;
         Ok(left)
     }
 
     #[inline]
-    fn udp(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
+    fn udp(&self, header: &mut [u8], field: ChecksumField) -> Result<ChecksumFixup, Refused> {
         const CHECKSUM: usize = 6;
         let old = get(header, CHECKSUM).ok_or(Refused)?;
         let ports = self.port(header)?;
         // Zero: the sender computed none (RFC 768).
         if old == [0; 2] {
-            return Ok(Left::Nothing);
+            return Ok(ChecksumFixup::None);
         }
-        let (new, left) = self.mend(old, field, ports);
+        let (new, left) = self.update(old, field, ports);
         put(
             header,
             CHECKSUM,
@@ -191,17 +188,17 @@ impl Rewrite {
         Ok(left)
     }
 
-    fn sctp(&self, header: &mut [u8]) -> Result<Left, Refused> {
+    fn sctp(&self, header: &mut [u8]) -> Result<ChecksumFixup, Refused> {
         self.port(header)?;
         // A quoted header ends before the checksum, which is not verified there.
         Ok(if header.len() < SCTP_CHECKSUM + 4 {
-            Left::Nothing
+            ChecksumFixup::None
         } else {
-            Left::Crc
+            ChecksumFixup::Crc32c
         })
     }
 
-    fn icmpv6(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
+    fn icmpv6(&self, header: &mut [u8], field: ChecksumField) -> Result<ChecksumFixup, Refused> {
         const CHECKSUM: usize = 2;
         let kind = *header.first().ok_or(Refused)?;
         let old = get(header, CHECKSUM).ok_or(Refused)?;
@@ -210,16 +207,16 @@ impl Rewrite {
         } else {
             Delta::NONE
         };
-        let (new, left) = self.mend(old, field, id);
+        let (new, left) = self.update(old, field, id);
         put(header, CHECKSUM, new)?;
         Ok(left)
     }
 
     /// Changes the call ID of a PPTP call (RFC 2637, section 4.1); there is no checksum.
-    fn gre(&self, header: &mut [u8]) -> Result<Left, Refused> {
+    fn gre(&self, header: &mut [u8]) -> Result<ChecksumFixup, Refused> {
         const VERSION: u8 = 0x07;
         if self.manip == Manip::Source {
-            return Ok(Left::Nothing);
+            return Ok(ChecksumFixup::None);
         }
         let &[_, flags, ..] = &*header else {
             return Err(Refused);
@@ -231,7 +228,7 @@ impl Rewrite {
             }
             _ => return Err(Refused),
         }
-        Ok(Left::Nothing)
+        Ok(ChecksumFixup::None)
     }
 
     /// Changes an IPv4 header, without its options. Its addresses are those that [`Rewrite::new`]
@@ -246,7 +243,7 @@ impl Rewrite {
         let place = header.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
         *place.ok_or(Refused)? = ipv4(&self.new);
         let old = get(header, CHECKSUM).ok_or(Refused)?;
-        put(header, CHECKSUM, self.addresses.mend(old))?;
+        put(header, CHECKSUM, self.addresses.update(old))?;
         Ok(())
     }
 
@@ -271,26 +268,26 @@ const fn ipv4(address: &[u8; 16]) -> [u8; 4] {
 }
 
 /// Changes the identifier of an ICMP query or reply; other messages have none.
-fn icmp_query(id: [u8; 2], header: &mut [u8]) -> Result<Left, Refused> {
+fn icmp_query(id: [u8; 2], header: &mut [u8]) -> Result<ChecksumFixup, Refused> {
     const CHECKSUM: usize = 2;
     let kind = *header.first().ok_or(Refused)?;
     if !matches!(
         icmp::classify(kind),
         icmp::Class::Request | icmp::Class::Reply
     ) {
-        return Ok(Left::Nothing);
+        return Ok(ChecksumFixup::None);
     }
     let change = put(header, 4, id)?;
     let old = get(header, CHECKSUM).ok_or(Refused)?;
-    put(header, CHECKSUM, change.mend(old))?;
-    Ok(Left::Nothing)
+    put(header, CHECKSUM, change.update(old))?;
+    Ok(ChecksumFixup::None)
 }
 
 /// Sets the total length (bytes) of an IPv4 header, and updates its checksum.
 pub fn set_ipv4_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
     let change = put(header, 2, len.to_be_bytes())?;
     let old = get(header, 10).ok_or(Refused)?;
-    put(header, 10, change.mend(old))?;
+    put(header, 10, change.update(old))?;
     Ok(())
 }
 

@@ -53,7 +53,7 @@ pub(super) fn thorough(
 
 /// Claims `tuple`, and returns whether it was free; then it is reserved.
 pub(super) fn is_granted(view: &mut impl Occupancy, tuple: &Tuple) -> bool {
-    view.claim(tuple, Terms::Alone) == Claim::Granted
+    view.claim(tuple, Terms::MustBeFree) == Claim::Granted
 }
 
 /// Tries one key after the other.
@@ -104,11 +104,11 @@ fn search_pool(
 ) -> bool {
     while let Some(key) = pool.next(first, last) {
         window.put(tuple, u32::from(key.wrapping_sub(window.min)));
-        match view.claim(tuple, Terms::Alone) {
+        match view.claim(tuple, Terms::MustBeFree) {
             Claim::Granted => return true,
             // The connection that has the key clears the mark.
             Claim::Taken => {}
-            Claim::Barred => pool.forget(key),
+            Claim::Unavailable => pool.forget(key),
         }
         if key >= last {
             break;
@@ -128,7 +128,7 @@ pub(super) fn take_over(
     let mut oldest: Option<(u32, Tuple)> = None;
     for step in 0..window.size.min(CLOSED_TRIES) {
         window.put(&mut tuple, begin.wrapping_add(step));
-        let Some(left) = view.is_over(&tuple) else {
+        let Some(left) = view.time_left_if_closed(&tuple) else {
             continue;
         };
         if oldest.is_none_or(|(least, _)| left < least) {
@@ -140,7 +140,7 @@ pub(super) fn take_over(
     }
     oldest
         .map(|(_, candidate)| candidate)
-        .filter(|candidate| view.claim(candidate, Terms::Succeed) == Claim::Granted)
+        .filter(|candidate| view.claim(candidate, Terms::TakeOver) == Claim::Granted)
 }
 
 /// Number of keys that are tried from the first random position on. Each further position gets half
@@ -165,9 +165,9 @@ pub(super) fn sample(
         for step in 0..tries {
             window.put(&mut tuple, begin.wrapping_add(step));
             let terms = if tries.wrapping_sub(step) <= TAKE_OVER_TRIES {
-                Terms::Succeed
+                Terms::TakeOver
             } else {
-                Terms::Alone
+                Terms::MustBeFree
             };
             if view.claim(&tuple, terms) == Claim::Granted {
                 return Choice::Found(tuple);

@@ -109,9 +109,3 @@ pub use packet::packet;
 pub use segment::{check, Segment};
 pub use timeout::Timeouts;
 pub use track::{flag, Peer, Track};
-
-// Until `ct` uses the new names.
-pub use config::Config as Policy;
-pub use fast_path::fast_path as usual;
-pub use open::may_open as may_begin;
-pub use open_syn::open_syn as begin;

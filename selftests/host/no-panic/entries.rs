@@ -15,9 +15,10 @@ use proto::{
     generic, gre, hash, icmp, icmpv6,
     nat::{
         checksum,
-        choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+        choose::{choose, Request},
+        occupancy::{Choice, Claim, Occupancy, Pool, Terms},
         pool::Keys,
-        rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, Left, Refused, Rewrite},
+        rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, ChecksumFixup, Refused, Rewrite},
         Manip,
     },
     sctp,
@@ -88,7 +89,7 @@ impl Occupancy for Others {
         self.3()
     }
 
-    fn is_over(&mut self, _tuple: &Tuple) -> Option<u32> {
+    fn time_left_if_closed(&mut self, _tuple: &Tuple) -> Option<u32> {
         Some(self.2())
     }
 
@@ -247,7 +248,7 @@ entries! {
     entry_generic_packet(timeout: u32) -> Step { generic::packet(timeout) }
     entry_nat_rewrite(
         t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: ChecksumField
-    ) -> Result<Left, Refused> {
+    ) -> Result<ChecksumFixup, Refused> {
         let rewrite = Rewrite::new(t, m, src, dst);
         let (transport, network) = b.split_at_mut_checked(rewrite.transport_len(n, 99)).ok_or(Refused)?;
         rewrite.ipv4(network)?;

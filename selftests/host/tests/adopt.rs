@@ -74,7 +74,7 @@ fn idle() -> Socket {
 #[test]
 fn ends_and_tuples() {
     let socket = idle();
-    let ends = socket.ends().unwrap();
+    let ends = socket.endpoints().unwrap();
     let key = L4Key::ports(40_000, 80);
     let from_peer = Tuple::ipv4([10, 0, 0, 2], [10, 0, 0, 1], key, protocol::TCP);
     assert_eq!(ends.tuple(Side::Remote, protocol::TCP), from_peer);
@@ -89,7 +89,7 @@ fn ends_and_tuples() {
         remote: mapped(2),
         ..socket
     };
-    assert_eq!(dual.ends(), Some(ends));
+    assert_eq!(dual.endpoints(), Some(ends));
     let six = Socket {
         family: Family::Ipv6.to_u16(),
         local: v6(1),
@@ -97,7 +97,7 @@ fn ends_and_tuples() {
         ..socket
     };
     let from_peer = Tuple::ipv6(v6(2), v6(1), key, protocol::TCP);
-    let tuple = six.ends().unwrap().tuple(Side::Remote, protocol::TCP);
+    let tuple = six.endpoints().unwrap().tuple(Side::Remote, protocol::TCP);
     assert_eq!(tuple, from_peer);
     assert_eq!(tuple.direction(), Direction::Original);
 
@@ -121,7 +121,7 @@ fn ends_and_tuples() {
             ..socket
         },
     ] {
-        assert_eq!(not_connected.ends(), None);
+        assert_eq!(not_connected.endpoints(), None);
     }
 }
 

@@ -8,7 +8,7 @@ use rust_ct_host::proto::{
     nat::{
         checksum::{self, Delta},
         range::{flag, Range},
-        rewrite::{self, ChecksumField, Left, Rewrite},
+        rewrite::{self, ChecksumField, ChecksumFixup, Rewrite},
         Manip,
     },
     types::{
@@ -121,12 +121,17 @@ impl Packet {
         self.transport[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     }
 
-    fn rewrite(&mut self, target: &Tuple, manip: Manip, field: ChecksumField) -> Option<Left> {
+    fn rewrite(
+        &mut self,
+        target: &Tuple,
+        manip: Manip,
+        field: ChecksumField,
+    ) -> Option<ChecksumFixup> {
         let rewrite = Rewrite::new(target, manip, &self.address(true), &self.address(false));
         let available = self.transport.len() as u32;
         let len = rewrite.transport_len(self.protocol, available);
         let left = if len == 0 {
-            Left::Nothing
+            ChecksumFixup::None
         } else {
             rewrite
                 .transport(self.protocol, &mut self.transport[..len], field)
@@ -232,7 +237,7 @@ proptest! {
         let before = full_checksum(&bytes);
         bytes[at..at + 2].copy_from_slice(&new);
         let change = Delta::NONE.replace(old, new);
-        prop_assert_eq!(change.mend(before), full_checksum(&bytes));
+        prop_assert_eq!(change.update(before), full_checksum(&bytes));
         prop_assert_eq!(u16::from_be_bytes(checksum::sum(&bytes).to_ne_bytes()) as u32 % 0xffff,
             plain_sum(&bytes) % 0xffff);
     }
@@ -245,7 +250,7 @@ proptest! {
         let target = target_for(&packet, source, destination, key);
         let mut changed = packet.clone();
         let left = changed.rewrite(&target, manip, ChecksumField::Whole).unwrap();
-        prop_assert_eq!(left == Left::Crc, packet.protocol == protocol::SCTP);
+        prop_assert_eq!(left == ChecksumFixup::Crc32c, packet.protocol == protocol::SCTP);
         let mut sealed = changed.clone();
         sealed.seal();
         prop_assert_eq!(&changed, &sealed);
@@ -292,7 +297,7 @@ proptest! {
         };
         let before = reported(&packet);
         let less = match changed.rewrite(&target, manip, ChecksumField::Whole).unwrap() {
-            Left::SumShrank(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
+            ChecksumFixup::Delta(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
             _ => 0,
         };
         prop_assert_eq!((reported(&changed) + less) % 0xffff, before);

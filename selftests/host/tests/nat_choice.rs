@@ -12,7 +12,8 @@ use proptest::prelude::*;
 
 use rust_ct_host::proto::{
     nat::{
-        choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+        choose::{choose, Request},
+        occupancy::{Choice, Claim, Occupancy, Pool, Terms},
         pool::{Keys, WORDS},
         range::{flag, Range},
         window::Window,
@@ -106,9 +107,9 @@ impl Occupancy for Model {
         self.asked += 1;
         let key = self.key(tuple);
         if self.barred.contains(&key) {
-            return Claim::Barred;
+            return Claim::Unavailable;
         }
-        if terms == Terms::Succeed && self.over.remove(&key).is_some() {
+        if terms == Terms::TakeOver && self.over.remove(&key).is_some() {
             self.taken.remove(&key);
         }
         if self.taken.contains(&key) || self.full.contains(&tuple.src) {
@@ -145,7 +146,7 @@ impl Occupancy for Model {
         self.marks.clone()
     }
 
-    fn is_over(&mut self, tuple: &Tuple) -> Option<u32> {
+    fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32> {
         self.over.get(&self.key(tuple)).copied()
     }
 

@@ -290,7 +290,7 @@ fn icmp_classes() {
         };
         assert_eq!(classify(kind), class, "{kind}");
         assert_eq!(
-            icmp::answer(kind).is_some(),
+            icmp_wire::answer(kind).is_some(),
             matches!(class, Class::Request | Class::Reply)
         );
     }
@@ -313,7 +313,7 @@ fn icmpv6_classes() {
         };
         assert_eq!(classify(kind), class, "{kind}");
         assert_eq!(
-            icmpv6::answer(kind).is_some(),
+            icmpv6_wire::answer(kind).is_some(),
             matches!(class, Class::Request | Class::Reply)
         );
     }
