@@ -91,8 +91,8 @@ pub mod state {
 /// The two endpoints of a connection, as its packets carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Number of the [`Family`].
-    pub l3num: u16,
+    /// The family of the addresses.
+    pub family: Family,
     /// Local address, in the format of a [`Tuple`]: an IPv4 address in the first four bytes.
     pub local: [u8; 16],
     /// The peer's address, in the same format.
@@ -155,7 +155,7 @@ impl Socket {
             _ => return None,
         };
         let endpoints = Endpoints {
-            l3num: family.to_u16(),
+            family,
             local,
             remote,
             local_port: self.local_port,
@@ -175,11 +175,11 @@ impl Endpoints {
         match opener {
             Side::Local => {
                 let key = L4Key::ports(self.local_port, self.remote_port);
-                Tuple::new(self.l3num, self.local, self.remote, key, protonum)
+                Tuple::new(self.family.to_u16(), self.local, self.remote, key, protonum)
             }
             Side::Remote => {
                 let key = L4Key::ports(self.remote_port, self.local_port);
-                Tuple::new(self.l3num, self.remote, self.local, key, protonum)
+                Tuple::new(self.family.to_u16(), self.remote, self.local, key, protonum)
             }
         }
     }

@@ -14,14 +14,14 @@ use super::{
 /// Default timeout in seconds (`nf_conntrack_icmp_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
 
-/// Processes one packet. `family` is the number of the hook's family (`NFPROTO_*`), `original` the
-/// entry's tuple in the original direction; `timeout` is in jiffies.
+/// Processes one packet. `family` is that of the hook, `original` the entry's tuple in the original
+/// direction; `timeout` is in jiffies.
 ///
 /// An entry ends by its timeout only, not with the reply, because the network may duplicate the
 /// reply.
 #[inline]
-pub const fn packet(family: u16, original: &Tuple, timeout: u32) -> Step {
-    if family != Family::Ipv4.to_u16() {
+pub const fn packet(family: Family, original: &Tuple, timeout: u32) -> Step {
+    if !matches!(family, Family::Ipv4) {
         return Step::invalid(Reason::IcmpFamily);
     }
     match classify(original.icmp_type()) {

@@ -14,11 +14,11 @@ use super::{
 /// Default timeout in seconds (`nf_conntrack_icmpv6_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
 
-/// Processes one packet. `family` is the number of the hook's family (`NFPROTO_*`), `original` the
-/// entry's tuple in the original direction; `timeout` is in jiffies.
+/// Processes one packet. `family` is that of the hook, `original` the entry's tuple in the original
+/// direction; `timeout` is in jiffies.
 #[inline]
-pub const fn packet(family: u16, original: &Tuple, status: &Status, timeout: u32) -> Step {
-    if family != Family::Ipv6.to_u16() {
+pub const fn packet(family: Family, original: &Tuple, status: &Status, timeout: u32) -> Step {
+    if !matches!(family, Family::Ipv6) {
         return Step::invalid(Reason::IcmpFamily);
     }
     // A confirmed entry may have been created through netlink, with any type.

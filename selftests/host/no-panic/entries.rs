@@ -27,6 +27,7 @@ use proto::{
     time::Jiffies32,
     types::{
         direction::Direction,
+        family::Family,
         tuple::{Key, L4Key, Tuple},
         zone::Zone,
     },
@@ -212,10 +213,10 @@ entries! {
     {
         udp::packet(t, s, to, now, hz)
     }
-    entry_icmp_packet(family: u16, t: &Tuple, timeout: u32) -> Step {
+    entry_icmp_packet(family: Family, t: &Tuple, timeout: u32) -> Step {
         icmp::packet(family, t, timeout)
     }
-    entry_icmpv6_packet(family: u16, t: &Tuple, s: &Status, timeout: u32) -> Step {
+    entry_icmpv6_packet(family: Family, t: &Tuple, s: &Status, timeout: u32) -> Step {
         icmpv6::packet(family, t, s, timeout)
     }
     entry_sctp_parse(b: &[u8; 12], n: u32, read: Read) -> Result<Sctp, Reason> {

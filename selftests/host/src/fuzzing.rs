@@ -12,6 +12,7 @@ use crate::{
         time::Jiffies32,
         types::{
             direction::Direction,
+            family::Family,
             tuple::{L4Key, Tuple},
         },
         udp,
@@ -160,8 +161,8 @@ pub fn parsers(bytes: &[u8]) {
                 assert_eq!(answer.invert(), Some(tuple));
                 assert_eq!(answer.direction(), Direction::Reply);
             }
-            let _ = icmp::packet(2, &tuple, 1);
-            let _ = icmpv6::packet(10, &tuple, &Status::default(), 1);
+            let _ = icmp::packet(Family::Ipv4, &tuple, 1);
+            let _ = icmpv6::packet(Family::Ipv6, &tuple, &Status::default(), 1);
         }
     }
 }

@@ -137,7 +137,7 @@ fn who_opened_it() {
         range,
     };
     let ends = |local_port, remote_port| Endpoints {
-        l3num: Family::Ipv4.to_u16(),
+        family: Family::Ipv4,
         local: v4(1),
         remote: v4(2),
         local_port,

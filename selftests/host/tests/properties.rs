@@ -15,6 +15,7 @@ use rust_ct_host::{
         time::Jiffies32,
         types::{
             direction::Direction,
+            family::Family,
             tuple::{Key, L4Key, Tuple},
         },
         udp,
@@ -307,7 +308,9 @@ proptest! {
         let mut track = udp::Track { stream_ts };
         let update = udp::packet(&mut track, &status, &timeouts, now, usize::from(bits) << 56);
         prop_assert!(update.timeout.is_some_and(|t| timeouts.contains(&t)));
-        let _ = icmpv6::packet(tuple.l3num, &tuple, &status, 1);
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let _ = icmpv6::packet(family, &tuple, &status, 1);
+        }
     }
 
     /// Segments near the bounds, at random: no panic, and never an accepted one that ends in a

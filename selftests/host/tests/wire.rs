@@ -324,10 +324,10 @@ fn icmp_trackers() {
     let accept = Step::Accept(Update::refresh(30));
     let refuse = Step::invalid(Reason::IcmpNew);
     let v4 = |kind| Tuple::ipv4([1; 4], [2; 4], L4Key::icmp([0; 2], kind, 0), protocol::ICMP);
-    assert_eq!(icmp::packet(Family::Ipv4.to_u16(), &v4(8), 30), accept);
-    assert_eq!(icmp::packet(Family::Ipv4.to_u16(), &v4(0), 30), refuse);
+    assert_eq!(icmp::packet(Family::Ipv4, &v4(8), 30), accept);
+    assert_eq!(icmp::packet(Family::Ipv4, &v4(0), 30), refuse);
     assert_eq!(
-        icmp::packet(Family::Ipv6.to_u16(), &v4(8), 30),
+        icmp::packet(Family::Ipv6, &v4(8), 30),
         Step::invalid(Reason::IcmpFamily)
     );
 
@@ -344,20 +344,11 @@ fn icmp_trackers() {
         confirmed: true,
         ..new
     };
+    assert_eq!(icmpv6::packet(Family::Ipv6, &v6(128), &new, 30), accept);
+    assert_eq!(icmpv6::packet(Family::Ipv6, &v6(129), &new, 30), refuse);
+    assert_eq!(icmpv6::packet(Family::Ipv6, &v6(129), &old, 30), accept);
     assert_eq!(
-        icmpv6::packet(Family::Ipv6.to_u16(), &v6(128), &new, 30),
-        accept
-    );
-    assert_eq!(
-        icmpv6::packet(Family::Ipv6.to_u16(), &v6(129), &new, 30),
-        refuse
-    );
-    assert_eq!(
-        icmpv6::packet(Family::Ipv6.to_u16(), &v6(129), &old, 30),
-        accept
-    );
-    assert_eq!(
-        icmpv6::packet(Family::Ipv4.to_u16(), &v6(128), &new, 30),
+        icmpv6::packet(Family::Ipv4, &v6(128), &new, 30),
         Step::invalid(Reason::IcmpFamily)
     );
 }
