@@ -279,7 +279,7 @@ ns_exec() { # NS COMMAND...
 }
 
 # Runs a program that says "ok WHAT" and "not ok WHAT", and "ok END" at its end, as checks of this
-# test. (END PREFIX COMMAND...)
+# test. Lines for compare.sh pass. (END PREFIX COMMAND...)
 relay() {
 	local line seen=0
 	while IFS= read -r line; do
@@ -287,6 +287,7 @@ relay() {
 		"ok $1") seen=1 ;;
 		"ok "*) pass "$2${line#ok }" ;;
 		"not ok "*) fail "$2${line#not ok }" ;;
+		"~ "*) printf '%s\n' "$line" ;;
 		*) diag "${line#\# }" ;;
 		esac
 	done < <("${@:3}" 2>&1)
