@@ -98,7 +98,9 @@ impl Player {
             let expected = Expected::parse(expected);
             let seen = self.packet(packet)?;
             let is_met = expected.is_met_by(&seen);
-            return is_met.then_some(()).ok_or(format!("but it was: {seen}"));
+            return is_met
+                .then_some(())
+                .ok_or(format!("but it was: {}", seen.brief()));
         }
         let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {

@@ -171,7 +171,7 @@ impl Expected {
     }
 
     /// Leaves out the timeout that is the state's own.
-    fn brief(&self) -> Self {
+    pub(crate) fn brief(&self) -> Self {
         let own = self.what.to_lowercase();
         let mut brief = self.clone();
         brief.timeout = brief.timeout.filter(|timeout| *timeout != own);

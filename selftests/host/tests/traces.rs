@@ -36,7 +36,11 @@ fn main() -> ExitCode {
     if !is_complete {
         println!("only {} stories were found", stories.len());
     }
-    let result = if failed == 0 && is_complete { "ok" } else { "FAILED" };
+    let result = if failed == 0 && is_complete {
+        "ok"
+    } else {
+        "FAILED"
+    };
     println!("\ntest result: {result}. {passed} passed; {failed} failed");
     ExitCode::from(u8::from(failed > 0 || !is_complete))
 }
