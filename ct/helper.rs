@@ -23,62 +23,38 @@ use kernel::{
 
 use crate::{
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            StatusBit, //
-        },
-        ecache::Requester,
-        helper::{
-            Candidate,
+        entry::help::{
             Help,
             Helper,
-            Name,
-            Unregistered,
-            CLASSES,
-            MAX_EXPECTED, //
+            HelperTarget, //
         },
-        helper_table::{
-            self,
-            HelperTable, //
+        expect::{
+            helper::{
+                Name,
+                Unregistered,
+                CLASSES,
+                MAX_EXPECTED, //
+            },
+            helper_table::{
+                self,
+                HelperTable, //
+            },
         },
-        hook::{
-            Family,
-            Verdict, //
+        kernel::{
+            mutex,
+            nfnetlink::Requester,
+            random,
+            rcu, //
         },
-        mutex,
-        net::Stat,
-        random,
-        rcu::{
-            self,
-            Rcu,
-            RcuGuard, //
-        },
-        skb::{
-            CtInfo,
-            Skb,
-            Tracked, //
-        },
+        prelude::*, //
     },
-    proto::{
-        hash::{
-            jhash2_array,
-            reciprocal_scale, //
-        },
-        tuple::{
-            IPV4,
-            IPV6, //
-        },
+    proto::hash::{
+        jhash2_array,
+        reciprocal_scale, //
     },
 };
 
-use super::{
-    confirm,
-    entry,
-    expect,
-    parse::Packet,
-    seqadj, //
-};
+use super::expect;
 
 /// The secret of the table of helpers.
 static SEED: Atomic<u32> = Atomic::new(0);
@@ -224,7 +200,7 @@ pub(super) fn release(helper: ARef<Helper>) {
 /// Gives an entry the helper that its template asks for, unless it has one.
 ///
 /// `ENOMEM`: there is no memory for it.
-pub(super) fn assign(mut entry: Candidate<'_>, template: &Conn, rcu: Rcu<'_>) -> Result {
+pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>) -> Result {
     if entry.conn().has(StatusBit::Helper) {
         return Ok(());
     }
@@ -241,9 +217,9 @@ pub(super) fn assign(mut entry: Candidate<'_>, template: &Conn, rcu: Rcu<'_>) ->
 }
 
 /// Tells the helper of an entry that this ends.
-pub(super) fn clean_up(conn: &Conn, rcu: Rcu<'_>) {
+pub(super) fn destroy(conn: &Conn, rcu: Rcu<'_>) {
     if let Some(helper) = of(conn, rcu) {
-        helper.clean_up(conn, rcu);
+        helper.destroy(conn, rcu);
     }
 }
 
@@ -252,128 +228,13 @@ pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
     conn.extensions().find::<Help>()?.helper(rcu)
 }
 
-/// A packet of a connection that has a helper, or had one that shifted its numbers.
-struct Helped {
-    conn: ARef<Conn>,
-    info: CtInfo,
-    /// Where the transport header begins.
-    transport: u32,
-    /// Whether sequence numbers are to be shifted.
-    shifted: bool,
-}
-
-impl Helped {
-    /// [`None`]: there is nothing to do for the packet.
-    #[inline]
-    fn of(skb: &Skb) -> Option<Self> {
-        let Tracked::Yes(conn, info) = skb.tracked() else {
-            return None;
-        };
-        let status = conn.status();
-        if !status.has(StatusBit::Helper) && !status.has(StatusBit::SeqAdjust) {
-            return None;
-        }
-        Self::of_helped(skb, ARef::from(conn), info)
-    }
-
-    fn of_helped(skb: &Skb, conn: ARef<Conn>, info: CtInfo) -> Option<Self> {
-        // An ICMP error about the connection is no part of what is said in it.
-        if info == CtInfo::RelatedReply {
-            return None;
-        }
-        let family = match entry::tuple(&conn, Dir::Original).l3num {
-            IPV4 => Family::Ipv4,
-            IPV6 => Family::Ipv6,
-            _ => return None,
-        };
-        let transport = Packet::parse(skb, family, skb.network_offset()?)?.transport;
-        let shifted = conn.has(StatusBit::SeqAdjust) && !skb.is_loopback();
-        Some(Self {
-            conn,
-            info,
-            transport,
-            shifted,
-        })
-    }
-
-    /// Shows the packet to the helper.
-    fn show(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-        match of(&self.conn, rcu) {
-            Some(helper) => helper.show(skb, self.transport, &self.conn, self.info, rcu),
-            None => Verdict::Accept,
-        }
-    }
-
-    /// Shifts the packet's sequence numbers, where a helper made the stream longer or shorter.
-    fn shift(&self, skb: &mut Skb) -> Verdict {
-        if !self.shifted {
-            return Verdict::Accept;
-        }
-        match seqadj::adjust(skb, &self.conn, self.info.dir(), self.transport) {
-            Some(()) => Verdict::Accept,
-            None => {
-                self.conn.net().count_one(Stat::Drop);
-                Verdict::Drop
-            }
-        }
-    }
-}
-
-/// A packet has passed every rule: its helper looks at it, then it is confirmed.
-#[inline]
-pub(super) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    if let Some(helped) = Helped::of(skb) {
-        let verdict = help(&helped, skb, rcu);
-        if verdict != Verdict::Accept {
-            return verdict;
-        }
-    }
-    confirm::confirm(skb, rcu)
-}
-
-#[cold]
-fn help(helped: &Helped, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    match helped.show(skb, rcu) {
-        Verdict::Accept => helped.shift(skb),
-        other => other,
-    }
-}
-
-/// A packet's helper looks at it, for those who see packets below the hooks and confirm them
-/// themselves.
-pub(super) fn look(
-    skb: &mut Skb,
-    conn: &Conn,
-    info: CtInfo,
-    family: Family,
-    rcu: Rcu<'_>,
-) -> Verdict {
-    let Some(helper) = of(conn, rcu) else {
-        return Verdict::Accept;
-    };
-    if helper.family() != 0 && !helper.is_for(family as u16) {
-        return Verdict::Accept;
-    }
-    let protocol = skb
-        .network_offset()
-        .and_then(|offset| Packet::parse(skb, family, offset))
-        .map(|packet| packet.protocol);
-    if protocol != Some(helper.protocol()) {
-        return Verdict::Accept;
-    }
-    match Helped::of_helped(skb, ARef::from(conn), info) {
-        Some(helped) => help(&helped, skb, rcu),
-        None => Verdict::Accept,
-    }
-}
-
 /// Gives a template a helper, and keeps the helper's modules from going. Who made the template
 /// gives all that back, as [`put`] does: freeing a template does not. May sleep.
 ///
 /// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates
 /// addresses for it.
 pub(super) fn add(
-    mut template: Candidate<'_>,
+    mut template: HelperTarget<'_>,
     name: &Name,
     family: u8,
     protocol: u8,
@@ -392,23 +253,4 @@ pub(super) fn add(
     }
     help.set_helper(Some(helper));
     Ok(())
-}
-
-/// User space gave a packet back that waited for its helper there: what is left to do for it
-/// in [`confirm`] is done now.
-pub(super) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    let Tracked::Yes(conn, info) = skb.tracked() else {
-        return Verdict::Accept;
-    };
-    if !of(conn, rcu).is_some_and(Helper::is_userspace) {
-        return Verdict::Accept;
-    }
-    let conn = ARef::from(conn);
-    if let Some(helped) = Helped::of_helped(skb, conn, info) {
-        let verdict = helped.shift(skb);
-        if verdict != Verdict::Accept {
-            return verdict;
-        }
-    }
-    confirm::confirm(skb, rcu)
 }

@@ -20,7 +20,7 @@
 //! 2. an RCU read-side section, bottom halves off;
 //! 3. that of a socket: packets are sent under it, and sockets read ([`adopt`]);
 //! 4. the lock of a promised tuple ([`reservation`]), then bucket locks: of the older table
-//!    first, then by index ([`crate::nf::pair`]);
+//!    first, then by index ([`crate::nf::entry::pair`]);
 //! 5. leaves, under which nothing else is taken: the locks of lists ([`index`]); the lock of an
 //!    entry, and that of expectations (under which C code, when it is told of one, takes locks
 //!    of its own).
@@ -41,52 +41,39 @@
 
 #[allow(unsafe_code)]
 pub(crate) mod abi;
-mod adopt;
-mod autosize;
-mod confirm;
-mod create;
-pub(crate) mod delete;
-mod early_drop;
 pub(crate) mod entry;
-mod events;
 pub(crate) mod expect;
-mod gc;
-mod gre_keymap;
 mod helper;
-mod hooks;
-mod icmp_error;
-pub(crate) mod index;
-mod kernel_hook;
-mod l4proto;
-mod labels;
+pub(crate) mod life;
+mod namespace;
 mod netlink;
 mod netns;
-mod original_dst;
-mod packet;
-pub(crate) mod parse;
+pub(crate) mod packet;
 mod procfs;
-pub(crate) mod reservation;
-mod resize;
-pub(crate) mod seqadj;
 mod sysctl;
 pub(crate) mod table;
-mod timeout;
-mod track;
-pub(crate) mod walk;
 
 use kernel::prelude::*;
 
 use crate::nf::{
-    ecache,
-    expect_table::ExpectTable,
-    helper_table::HelperTable,
-    mutex,
-    net::PernetRegistration,
-    original_dst::OriginRegistration,
-    slab::ConnCache,
-    time::HZ,
-    tracker::TrackerRegistration,
-    work::WorkRegistration, //
+    entry::{
+        ecache,
+        slab::ConnCache, //
+    },
+    expect::{
+        helper_table::HelperTable,
+        table::ExpectTable, //
+    },
+    kernel::{
+        mutex,
+        net::PernetRegistration,
+        time::HZ,
+        work::WorkRegistration, //
+    },
+    packet::{
+        original_dst::OriginRegistration,
+        tracker::TrackerRegistration, //
+    }, //
 };
 
 /// Everything that is switched on, in the order in which it is switched off: fields are
@@ -109,9 +96,9 @@ pub(crate) struct Conntrack {
     /// Empty by now: every expectation went with its master, every helper with its module.
     _expectations: ExpectTable,
     _helpers: HelperTable,
-    _lists: index::Owner,
-    _table: resize::TableOwner,
-    _reservations: reservation::Owner,
+    _lists: table::index::Owner,
+    _table: table::resize::TableOwner,
+    _reservations: table::reservation::Owner,
     /// Complains if an entry is missing.
     _cache: ConnCache,
 }
@@ -121,20 +108,20 @@ impl Conntrack {
     pub(crate) fn new() -> Result<Self> {
         mutex::init();
         let cache = ConnCache::create()?;
-        let reservations = reservation::Owner::new()?;
-        let table = resize::TableOwner::new()?;
-        let lists = index::Owner::new()?;
+        let reservations = table::reservation::Owner::new()?;
+        let table = table::resize::TableOwner::new()?;
+        let lists = table::index::Owner::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
-        let collector = WorkRegistration::start::<gc::Collector>(Some(HZ));
-        ecache::UNTOLD.init();
-        let redelivery = WorkRegistration::start::<events::Redelivery>(None);
-        let tracker = TrackerRegistration::new::<kernel_hook::RustCt>()?;
+        let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ));
+        ecache::DYING.init();
+        let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None);
+        let tracker = TrackerRegistration::new::<packet::kernel_hook::RustCt>()?;
         let sysctl = sysctl::Global::new()?;
-        let origin = OriginRegistration::new::<original_dst::KnownFromTable>()?;
+        let origin = OriginRegistration::new::<packet::original_dst::KnownFromTable>()?;
         let namespaces = PernetRegistration::new::<netns::NetState>()?;
         let netlink = netlink::Netlink::new()?;
-        adopt::everywhere();
+        life::adopt::everywhere();
         Ok(Self {
             _netlink: netlink,
             _namespaces: namespaces,

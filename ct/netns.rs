@@ -2,69 +2,25 @@
 
 //! A namespace's own: its count of entries, its users of hooks, its settings and views.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Full,
-        Relaxed, //
-    },
-    types::ScopeGuard, //
+use kernel::sync::atomic::{
+    Full,
+    Relaxed, //
 };
 
-use crate::{
-    nf::{
-        ecache,
-        net::{
-            Counter,
-            ExitingNets,
-            Net,
-            Pernet,
-            PernetPlace, //
-        },
-        params,
-        rcu,
-        settings::Defaults,
-        time::HZ,
-        work, //
+use crate::nf::{
+    kernel::{
+        net::Counter,
+        sysctl::Slot, //
     },
-    proto::{
-        gre,
-        sctp,
-        tcp,
-        udp, //
-    },
+    prelude::*, //
 };
 
-use super::{
-    delete::{
-        self,
-        Why, //
-    },
-    events,
-    hooks::{
-        self,
-        Wish, //
-    },
-    index::{
-        self,
-        Scope, //
-    },
-    netlink,
-    procfs,
-    sysctl, //
-};
-
-/// Seconds that an ICMP or ICMPv6 query lives without another packet.
-const ICMP_SECONDS: u32 = 30;
-/// Seconds that a connection of an unknown protocol lives without another packet.
-const GENERIC_SECONDS: u32 = 600;
-/// Seconds that a connection which a flow table forwards lives without another packet.
-const OFFLOAD_SECONDS: u32 = 30;
-/// Retransmissions of a TCP segment until the timeout is cut.
-const TCP_MAX_RETRANS: u8 = 3;
+/// How many classes of zones there are: zones whose ids are equal modulo this share one. A power of
+/// two, and a multiple of 32.
+pub(super) const ZONE_CLASSES: u32 = 4096;
 
 /// A bit for each class of zones, in words.
-const CLASS_WORDS: usize = index::CLASSES as usize / 32;
+const CLASS_WORDS: usize = ZONE_CLASSES as usize / 32;
 
 /// What the tracker keeps for a namespace. Zeroed at first.
 #[derive(pin_init::Zeroable)]
@@ -76,13 +32,13 @@ pub(super) struct NetState {
     /// The classes of zones that entries have been in.
     classes: [Counter; CLASS_WORDS],
     /// Users of the IPv4 hooks.
-    pub(super) users_ipv4: Counter,
+    users_ipv4: Counter,
     /// Users of the IPv6 hooks.
-    pub(super) users_ipv6: Counter,
+    users_ipv6: Counter,
     /// Users of the bridge's hooks.
     pub(super) users_bridge: Counter,
     /// The sysctls, once registered.
-    pub(super) sysctls: sysctl::Slot,
+    pub(super) sysctls: Slot,
 }
 
 impl NetState {
@@ -138,81 +94,21 @@ impl NetState {
         }
     }
 
+    /// The users of a family's hooks.
+    pub(super) fn users(&self, family: Family) -> &Counter {
+        match family {
+            Family::Ipv4 => &self.users_ipv4,
+            Family::Ipv6 => &self.users_ipv6,
+        }
+    }
+
+    /// Whether the packets of the family with the number `l3num` are tracked.
+    pub(super) fn is_tracking(&self, l3num: u16) -> bool {
+        Family::from_number(l3num).is_some_and(|family| self.users(family).load(Relaxed) != 0)
+    }
+
     /// The count, for a sysctl to show.
     pub(super) fn entries_counter(&self) -> &Counter {
         &self.entries
-    }
-}
-
-fn jiffies<const N: usize>(seconds: [u32; N]) -> [u32; N] {
-    seconds.map(|seconds| seconds.saturating_mul(HZ))
-}
-
-impl Pernet for NetState {
-    fn init(net: &'static Net) -> Result {
-        net.set_defaults(&Defaults {
-            tcp: jiffies(tcp::timeout::DEFAULT_SECONDS),
-            udp: jiffies(udp::DEFAULT_SECONDS),
-            sctp: jiffies(sctp::DEFAULT_SECONDS),
-            gre: jiffies(gre::DEFAULT_SECONDS),
-            offload: OFFLOAD_SECONDS * HZ,
-            icmp: ICMP_SECONDS * HZ,
-            icmpv6: ICMP_SECONDS * HZ,
-            generic: GENERIC_SECONDS * HZ,
-            tcp_max_retrans: TCP_MAX_RETRANS,
-            acct: params::acct(),
-            tstamp: params::tstamp(),
-        });
-        net.allocate_stats()?;
-        let stats = ScopeGuard::new(|| net.free_stats());
-        sysctl::register(net)?;
-        let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
-        procfs::register(net)?;
-        let files = ScopeGuard::new(|| procfs::unregister(net));
-        ecache::listen::<netlink::Multicast>(net);
-        let listener = ScopeGuard::new(|| ecache::leave(net));
-        if params::enable_hooks() {
-            hooks::get_from_start(net)?;
-        }
-        listener.dismiss();
-        files.dismiss();
-        sysctls.dismiss();
-        stats.dismiss();
-        Ok(())
-    }
-
-    fn exit(nets: &ExitingNets) {
-        for net in nets.iter() {
-            if params::enable_hooks() {
-                hooks::put(net, Wish::Inet);
-            }
-            ecache::leave(net);
-            procfs::unregister(net);
-            sysctl::unregister(net);
-        }
-        // Packets that are in our hooks now have left them then; no new ones come in.
-        rcu::synchronize_expedited();
-        for net in nets.iter() {
-            empty(net);
-            net.free_stats();
-        }
-    }
-
-    fn place() -> &'static PernetPlace {
-        static PLACE: PernetPlace = PernetPlace::new();
-        &PLACE
-    }
-}
-
-/// Removes a namespace's entries, and waits until the last one is freed: some are held by
-/// packets in queues, which are delivered or dropped in their own time.
-fn empty(net: &Net) {
-    while net.state::<NetState>().entries() != 0 {
-        index::for_each(net, Scope::Namespace, |conn| {
-            delete::delete(conn, Why::NamespaceGone);
-        });
-        // Ends that are still untold are forgotten: the listener is gone with the namespace.
-        events::listener_has_room();
-        work::give_way();
     }
 }

@@ -9,20 +9,20 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
-        log,
-        net::{
-            Counter,
-            Net, //
+        kernel::{
+            net::Counter,
+            params,
+            sysctl::{
+                Byte,
+                Computed,
+                Registration,
+                Setting,
+                Timeout,
+                Watcher, //
+            },
         },
-        params,
-        sysctl::{
-            Byte,
-            Computed,
-            Registration,
-            Setting,
-            Timeout,
-            Watcher, //
-        },
+        packet::log,
+        prelude::*, //
     },
     proto::{
         gre,
@@ -37,10 +37,8 @@ use crate::{
 
 use super::{
     netns::NetState,
-    resize, //
+    table::resize, //
 };
-
-pub(super) use crate::nf::sysctl::Slot;
 
 /// `net.netfilter.*`, for every namespace.
 const SETTINGS: &[Setting] = &[

@@ -11,35 +11,32 @@ use kernel::sync::{
 
 use crate::{
     ct::{
-        delete::{
-            self,
-            Why, //
+        life::{
+            delete::{
+                self,
+                DestroyReason, //
+            },
+            lookup::{
+                self,
+                LookupKey, //
+            },
         },
-        entry, reservation,
-        table::{
-            self,
-            Wanted, //
-        },
+        table::reservation, //
     },
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            Status,
-            StatusBit, //
+        entry::conn::Status,
+        kernel::{
+            endpoint::Endpoint,
+            local_ports::{
+                Bound,
+                Transport, //
+            },
+            random, //
         },
-        endpoint::Endpoint,
-        hook::Family,
-        local_ports::{
-            Bound,
-            Transport, //
-        },
-        nat::Unconfirmed,
-        random,
-        rcu::Rcu, //
+        packet::nat::Unconfirmed,
+        prelude::*, //
     },
     proto::{
-        direction::Direction,
         nat::{
             choose::{
                 self,
@@ -52,22 +49,18 @@ use crate::{
             range::Range,
             Manip, //
         },
-        tcp,
-        tuple::{
-            protocol,
-            Tuple, //
-        },
+        tcp, //
     },
 };
 
 use super::{
+    bysource,
     netns::NatState,
     pool::{
         self,
         PoolKey,
         Search, //
     },
-    sources, //
 };
 
 /// Chooses what packets of an entry, which look like `current` now, are to look like. If it is
@@ -85,7 +78,7 @@ pub(super) fn choose(
         tuple: *current,
         range,
         manip,
-        zone_id: entry::zone(conn).id,
+        zone_id: conn.zone().id,
         expected: conn.has(StatusBit::Expected),
         thorough: state.is_thorough(),
     };
@@ -109,14 +102,14 @@ pub(super) fn give_up(conn: &Conn, rcu: Rcu<'_>) {
 /// What an entry looks like is free again.
 pub(super) fn forget(conn: &Conn) {
     if pool::any() {
-        if let Some(tuple) = entry::tuple(conn, Dir::Reply).invert() {
+        if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
             pool::forget(&pool_of(conn, &tuple), &tuple);
         }
     }
 }
 
 fn pool_of(conn: &Conn, tuple: &Tuple) -> PoolKey {
-    let zone_id = entry::zone(conn).id_for(Direction::Reply);
+    let zone_id = conn.zone().id_for(Direction::Reply);
     PoolKey::of(conn.net(), zone_id, tuple)
 }
 
@@ -133,10 +126,10 @@ struct View<'a, 'e> {
 
 impl View<'_, '_> {
     /// The entry that packets like `tuple` belong to.
-    fn find(&self, tuple: &Tuple) -> Option<(ARef<Conn>, Dir)> {
-        let wanted = Wanted {
+    fn find(&self, tuple: &Tuple) -> Option<(ARef<Conn>, Direction)> {
+        let wanted = LookupKey {
             key: tuple.key(),
-            zone: entry::zone(self.conn),
+            zone: self.conn.zone(),
             net: self.conn.net(),
         };
         wanted.find(self.rcu).0
@@ -146,7 +139,7 @@ impl View<'_, '_> {
     fn holder(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
         // Entries are found by what arrives; what leaves is the inverse of what answers it.
         let answer = tuple.invert()?;
-        table::holder(&answer, self.conn, self.rcu)
+        lookup::reply_tuple_owner(&answer, self.conn, self.rcu)
     }
 
     /// The same, of which a connection that would not be translated has to be afraid.
@@ -162,7 +155,7 @@ impl View<'_, '_> {
             .find(tuple)
             .or_else(|| tuple.invert().and_then(|answer| self.find(&answer)))?;
         let is_another = is_changed(other.status())
-            || entry::tuple(&other, Dir::Original) != entry::tuple(self.conn, Dir::Reply);
+            || other.tuple(Direction::Original) != self.conn.tuple(Direction::Reply);
         is_another.then_some(holder)
     }
 
@@ -174,7 +167,7 @@ impl View<'_, '_> {
         // Its packets may pass by us, on a way that ends later.
         let status = old.status();
         let offloaded = status.has(StatusBit::Offload) || status.has(StatusBit::HwOffload);
-        if delete::delete(&old, Why::GaveWay) && !offloaded {
+        if delete::delete(&old, DestroyReason::GaveWay) && !offloaded {
             self.state.gave_way.fetch_add(1, Relaxed);
             return None;
         }
@@ -197,7 +190,7 @@ impl View<'_, '_> {
         let (old, dir) = self.find(&tuple.invert()?)?;
         let (old_state, old_end) = tcp_of(&old);
         let status = old.status();
-        let gives_way = dir == Dir::Reply
+        let gives_way = dir == Direction::Reply
             && matches!(old_state, tcp::State::TimeWait | tcp::State::Close)
             && !status.has(StatusBit::FixedTimeout)
             && !status.has(StatusBit::Dying)
@@ -244,7 +237,7 @@ impl View<'_, '_> {
             address: tuple.dst,
             port: tuple.dst_key,
         };
-        let origin = entry::tuple(self.conn, Dir::Original);
+        let origin = self.conn.tuple(Direction::Original);
         let is_own = |bound: Bound| {
             bound.port == origin.src_key
                 && bound.address.is_none_or(|address| address == origin.src)
@@ -264,7 +257,7 @@ impl View<'_, '_> {
         };
         reservation::release(self.conn, self.rcu);
         self.entry.set_reply(&reply);
-        reservation::claim(self.conn, self.rcu)
+        reservation::reserve(self.conn, self.rcu)
     }
 }
 
@@ -306,17 +299,21 @@ impl Occupancy for View<'_, '_> {
         claim
     }
 
-    fn mapping(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
-        let zone = entry::zone(self.conn);
-        sources::mapping(self.conn.net(), zone, tuple, self.rcu, suits)
+    fn find_appropriate_src(
+        &mut self,
+        tuple: &Tuple,
+        suits: impl Fn(&Tuple) -> bool,
+    ) -> Option<Tuple> {
+        let zone = self.conn.zone();
+        bysource::find_appropriate_src(self.conn.net(), zone, tuple, self.rcu, suits)
     }
 
-    fn twin(&mut self, tuple: &Tuple) -> Option<Tuple> {
+    fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple> {
         // The clash of others ends in the loss of a packet, however they are mapped.
         if matches!(tuple.protonum, protocol::TCP | protocol::SCTP) {
             return None;
         }
-        sources::twin(self.conn, tuple, self.rcu)
+        bysource::same_flow_mapping(self.conn, tuple, self.rcu)
     }
 
     fn random(&mut self) -> u32 {

@@ -7,23 +7,20 @@ use kernel::prelude::*;
 
 use crate::{
     ct::{
-        entry,
-        expect,
-        seqadj, //
+        entry::seqadj,
+        expect::add, //
     },
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            StatusBit, //
+        expect::expectation::Draft,
+        kernel::{
+            nfnetlink::Requester,
+            random, //
         },
-        ecache::Requester,
-        expect::Draft,
-        hook::Verdict,
-        nat::Unconfirmed,
-        random,
-        skb::Skb,
-        skb_change::Summed, //
+        packet::{
+            nat::Unconfirmed,
+            skb_change::Summed, //
+        },
+        prelude::*, //
     },
     proto::{
         nat::{
@@ -39,12 +36,7 @@ use crate::{
             Manip, //
         },
         tcp::SeqNum,
-        tuple::{
-            protocol,
-            L4Key,
-            Tuple,
-            IPV4, //
-        },
+        types::tuple::L4Key,
         wire::{
             ipv4,
             ipv6,
@@ -65,22 +57,22 @@ mod field {
 pub(super) struct Words<'a> {
     /// Where the transport header begins.
     pub(super) transport: u32,
-    /// Octets from the beginning of the payload to what goes.
+    /// Bytes from the beginning of the payload to what goes.
     pub(super) at: u32,
-    /// Octets that go.
+    /// Bytes that go.
     pub(super) len: u32,
     /// What comes.
     pub(super) new: &'a [u8],
 }
 
 impl Words<'_> {
-    /// Says it, behind `header` octets of a transport header.
+    /// Says it, behind `header` bytes of a transport header.
     fn put(&self, skb: &mut Skb, conn: &Conn, header: u32) -> Option<()> {
         let at = self.transport.checked_add(header)?.checked_add(self.at)?;
         skb.splice(at, self.len, self.new)?;
         // Of a packet of several segments the length is told elsewhere.
         let len = u16::try_from(skb.len()).unwrap_or(0);
-        if entry::tuple(conn, Dir::Original).l3num == IPV4 {
+        if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
             rewrite::set_ipv4_len(skb.writable(0, ipv4::HEADER_LEN)?, len)
         } else {
             let len = len.saturating_sub(ipv6::HEADER_LEN as u16);
@@ -120,7 +112,7 @@ fn sum_up(
 
 /// The addresses that the packet has.
 fn ends(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
-    if entry::tuple(conn, Dir::Original).l3num == IPV4 {
+    if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
         let header = ipv4::Header::parse(&skb.read(0)?);
         let ends = Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0);
         Some((ends.src, ends.dst))
@@ -135,7 +127,7 @@ fn ends(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
 pub(super) fn mangle_tcp(
     skb: &mut Skb,
     conn: &Conn,
-    dir: Dir,
+    dir: Direction,
     words: &Words<'_>,
     adjust: bool,
 ) -> Option<()> {
@@ -185,20 +177,20 @@ pub(super) fn mangle_udp(skb: &mut Skb, conn: &Conn, words: &Words<'_>) -> Optio
 
 /// Translates a connection that its master announced: it comes from where the master's
 /// answers go, and goes to where they come from, to the port that `port` says.
-pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Dir, port: [u8; 2]) {
+pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Direction, port: [u8; 2]) {
     let Some(master) = entry.master() else {
         return;
     };
-    let peer = entry::tuple(master, announced_in.opposite());
+    let peer = master.tuple(announced_in.opposite());
     let source = Range::address(peer.dst);
-    let from = setup::set_up(entry.again(), &source, Manip::Source);
+    let from = setup::setup_info(entry.again(), &source, Manip::Source);
     let target = Range {
         flags: flag::MAP_IPS | flag::PROTO_SPECIFIED,
         min_key: port,
         max_key: port,
         ..Range::address(peer.src)
     };
-    let to = setup::set_up(entry.again(), &target, Manip::Destination);
+    let to = setup::setup_info(entry.again(), &target, Manip::Destination);
     if from != Verdict::Accept || to != Verdict::Accept {
         // That is not to be had, so the connection is not to be confirmed.
         entry.conn().set(StatusBit::Dying);
@@ -216,7 +208,7 @@ pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
     let mut port = wanted;
     loop {
         draft.set_destination_port(port.to_be_bytes());
-        match expect::relate(draft, false, Requester::default()) {
+        match add::relate(draft, false, Requester::default()) {
             Ok(()) => return port,
             Err(error) if error == EBUSY && left != 0 => left = left.wrapping_sub(1),
             Err(_) => return 0,

@@ -2,50 +2,42 @@
 
 //! Where NAT meets packets, and whose chains are asked.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 
 use crate::{
     ct::{
-        delete::{
+        entry,
+        life::delete::{
             self,
-            Why, //
+            DestroyReason, //
         },
-        entry, //
     },
     nf::{
         bindings,
-        conn::Dir,
-        hook::{
-            Family,
-            HookState,
-            Point,
-            Verdict, //
+        kernel::mutex,
+        packet::{
+            hook::{
+                HookState,
+                Point, //
+            },
+            nat::NatPart,
+            nat_hook::{
+                Chain,
+                Chains,
+                NatHook,
+                Template,
+                POINTS, //
+            },
+            route,
+            skb::Tracked, //
         },
-        mutex,
-        nat::NatPart,
-        nat_hook::{
-            Chain,
-            Chains,
-            NatHook,
-            Template,
-            POINTS, //
-        },
-        net::Net,
-        rcu::Rcu,
-        route,
-        skb::{
-            CtInfo,
-            Skb,
-            Tracked, //
-        },
+        prelude::*, //
     },
-    proto::{
-        nat::Manip,
-        tuple::protocol, //
-    },
+    proto::nat::Manip, //
 };
-
-use kernel::sync::atomic::Relaxed;
 
 use super::{
     icmp,
@@ -78,7 +70,7 @@ pub(super) fn translate(
         if verdict != Verdict::Accept {
             return verdict;
         }
-    } else if leaves_elsewhere(skb, state) {
+    } else if output_device_changed(skb, state) {
         return end(skb);
     }
     let plan = match skb.tracked() {
@@ -103,7 +95,7 @@ fn decide(
     match chains.and_then(|chains| chains.show(skb, state, decided)) {
         Some(verdict) => verdict,
         None => match skb.unconfirmed() {
-            Some(entry) => setup::leave(entry, manip),
+            Some(entry) => setup::null_binding(entry, manip),
             None => Verdict::Accept,
         },
     }
@@ -112,7 +104,7 @@ fn decide(
 /// Whether a masqueraded connection's packet leaves through another device than its first one:
 /// with an address that is not of that device.
 #[inline]
-fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
+fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
     if !state.is_at(Point::PostRouting) {
         return false;
     }
@@ -124,7 +116,7 @@ fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
     };
     let masqueraded = part.masquerade_device().load(Relaxed);
     masqueraded != 0
-        && info.dir() == Dir::Original
+        && info.dir() == Direction::Original
         && state.out().is_some_and(|out| out.index() != masqueraded)
 }
 
@@ -133,7 +125,7 @@ fn leaves_elsewhere(skb: &Skb, state: HookState<'_>) -> bool {
 fn end(skb: &Skb) -> Verdict {
     if let Tracked::Yes(conn, info) = skb.tracked() {
         entry::account(conn, info.dir(), skb.len());
-        delete::delete(conn, Why::AddressGone);
+        delete::delete(conn, DestroyReason::AddressGone);
     }
     Verdict::Drop
 }
@@ -142,7 +134,7 @@ fn end(skb: &Skb) -> Verdict {
 /// are at one end; or there is no connection. Then nothing is to be done, but what the hook of
 /// packets that leave has to look at.
 #[inline]
-fn stays_as_it_is(skb: &Skb, manip: Manip) -> bool {
+fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     match skb.tracked() {
         Tracked::Yes(conn, info @ (CtInfo::Established | CtInfo::EstablishedReply)) => {
             !packet::is_changed(conn.status(), manip, info.dir())
@@ -218,7 +210,7 @@ impl NatHook for PreRouting {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        if stays_as_it_is(skb, Manip::Destination) {
+        if needs_no_translation(skb, Manip::Destination) {
             return Verdict::Accept;
         }
         let before = address(skb, family, false);
@@ -258,9 +250,9 @@ fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;
     };
-    matches!(entry::protocol(conn), protocol::TCP | protocol::UDP)
-        && info.dir() == Dir::Original
-        && entry::tuple(conn, Dir::Reply).dst_key != expected
+    matches!(conn.protocol(), protocol::TCP | protocol::UDP)
+        && info.dir() == Direction::Original
+        && conn.tuple(Direction::Reply).dst_key != expected
 }
 
 /// What is different about a packet behind us.
@@ -279,8 +271,8 @@ fn differences(skb: &Skb, manip: Manip) -> Differences {
     if !packet::is_changed(conn.status(), manip, info.dir()) {
         return Differences::default();
     }
-    let here = entry::tuple(conn, info.dir());
-    let back = entry::tuple(conn, info.dir().opposite());
+    let here = conn.tuple(info.dir());
+    let back = conn.tuple(info.dir().opposite());
     // The identifiers of queries are no ports.
     let has_ports = !matches!(here.protonum, protocol::ICMP | protocol::ICMPV6);
     match manip {
@@ -303,8 +295,8 @@ impl NatHook for PostRouting {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        if stays_as_it_is(skb, Manip::Source) {
-            let lost = !state.leaves_through_vrf() && leaves_elsewhere(skb, state);
+        if needs_no_translation(skb, Manip::Source) {
+            let lost = !state.leaves_through_vrf() && output_device_changed(skb, state);
             return if lost { end(skb) } else { Verdict::Accept };
         }
         let verdict = run(skb, state, Manip::Source, chains, family);
@@ -329,7 +321,7 @@ impl NatHook for LocalOut {
         let Some(family) = state.family() else {
             return Verdict::Accept;
         };
-        if stays_as_it_is(skb, Manip::Destination) {
+        if needs_no_translation(skb, Manip::Destination) {
             return Verdict::Accept;
         }
         let verdict = run(skb, state, Manip::Destination, chains, family);

@@ -7,26 +7,16 @@
 //! and one of the error itself, so that it finds the one who sent the packet.
 
 use crate::{
-    ct::{
-        entry,
-        parse::Packet, //
-    },
+    ct::packet::parse::Packet,
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            StatusBit, //
-        },
-        hook::Family,
-        skb::Skb,
-        skb_change::Summed, //
+        packet::skb_change::Summed,
+        prelude::*, //
     },
     proto::{
         nat::{
             checksum,
             Manip, //
         },
-        tuple::protocol,
         wire::{
             icmp,
             icmpv6,
@@ -40,7 +30,7 @@ use super::{
         is_changed,
         rewrite,
         target,
-        Place, //
+        HeaderPos, //
     },
     setup::is_done, //
 };
@@ -64,7 +54,7 @@ pub(super) fn message_of(skb: &Skb, family: Family) -> Option<u32> {
 pub(super) fn translate(
     skb: &mut Skb,
     conn: &Conn,
-    dir: Dir,
+    dir: Direction,
     point: u32,
     manip: Manip,
     family: Family,
@@ -98,16 +88,16 @@ pub(super) fn translate(
     }
 
     // The quoted packet went the other way: it gets the end that it had when it came to us.
-    let quoted = entry::tuple(conn, dir.opposite());
+    let quoted = conn.tuple(dir.opposite());
     let quoted_at = offset.checked_add(u32::try_from(message_len).ok()?)?;
-    rewrite(skb, quoted_at, &quoted, manip.opposite(), Place::Quoted)?;
+    rewrite(skb, quoted_at, &quoted, manip.opposite(), HeaderPos::Inner)?;
     if skb.summed() != Summed::Device {
         sum_up(skb, family, offset)?;
     }
 
     let mut outside = target(conn, dir)?;
     outside.protonum = protocol;
-    rewrite(skb, 0, &outside, manip, Place::Outside)
+    rewrite(skb, 0, &outside, manip, HeaderPos::Outer)
 }
 
 /// Computes the message's checksum, for the addresses that the packet has.

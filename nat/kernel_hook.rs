@@ -5,32 +5,26 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::entry,
     nf::{
-        attr::Attribute,
-        conn::Conn,
-        hook::Family,
-        nat::{
-            Flow,
-            Translator,
-            Unconfirmed, //
+        kernel::attr::Attribute,
+        packet::{
+            nat::{
+                Flow,
+                Translator,
+                Unconfirmed, //
+            },
+            skb::Tracked, //
         },
-        skb::{
-            Skb,
-            Tracked, //
-        },
+        prelude::*, //
     },
-    proto::{
-        nat::Manip,
-        tuple::protocol, //
-    },
+    proto::nat::Manip, //
 };
 
 use super::{
+    bysource,
     choose,
     netlink,
-    packet,
-    sources, //
+    packet, //
 };
 
 /// NAT, as the kernel sees it.
@@ -50,7 +44,7 @@ impl Translator for RustNat {
         let Tracked::Yes(conn, info) = skb.tracked() else {
             return;
         };
-        let tuple = entry::tuple(conn, info.dir());
+        let tuple = conn.tuple(info.dir());
         let Some(family) = Family::from_number(tuple.l3num) else {
             return;
         };
@@ -68,7 +62,7 @@ impl Translator for RustNat {
     }
 
     fn forget(conn: &Conn) {
-        sources::forget(conn);
+        bysource::forget(conn);
         choose::forget(conn);
     }
 }

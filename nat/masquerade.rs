@@ -20,46 +20,39 @@ use kernel::{
 
 use crate::{
     ct::{
-        delete::{
+        life::delete::{
             self,
-            Why, //
+            DestroyReason, //
         },
-        entry,
-        walk, //
+        table::walk, //
     },
     nf::{
-        conn::{
-            Conn,
-            Dir, //
+        kernel::{
+            mutex, rcu,
+            work::{
+                self,
+                Repeating,
+                WorkSlot, //
+            },
         },
-        device::Device,
-        hook::Verdict,
-        log, mutex,
-        nat::NatPart,
-        notify::{
-            Watcher,
-            WatcherRegistration, //
+        packet::{
+            device::Device,
+            log,
+            nat::NatPart,
+            notify::{
+                Watcher,
+                WatcherRegistration, //
+            },
+            skb::Tracked, //
         },
-        rcu::{
-            self,
-            Rcu, //
-        },
-        skb::{
-            Skb,
-            Tracked, //
-        },
-        work::{
-            self,
-            Repeating,
-            WorkSlot, //
-        },
+        prelude::*, //
     },
     proto::{
         nat::{
             range::Range,
             Manip, //
         },
-        wire::ipv6,
+        wire::ipv6, //
     },
 };
 
@@ -75,7 +68,7 @@ pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> 
         return Verdict::Accept;
     };
     // This machine itself, before it has an address (DHCP).
-    if entry::tuple(conn, Dir::Original).src_ipv4() == [0; 4] {
+    if conn.tuple(Direction::Original).src_ipv4() == [0; 4] {
         return Verdict::Accept;
     }
     match out.ipv4_source_for(skb, rcu) {
@@ -89,9 +82,9 @@ pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> 
 
 #[cold]
 fn complain(out: &Device) {
-    if log::may_speak() {
+    if log::ratelimit() {
         let name = out.name();
-        let text = name.split(|&octet| octet == 0).next().unwrap_or_default();
+        let text = name.split(|&byte| byte == 0).next().unwrap_or_default();
         let text = core::str::from_utf8(text).unwrap_or("?");
         pr_info!("{text} ate my IP address\n");
     }
@@ -120,7 +113,7 @@ fn masquerade(skb: &mut Skb, range: &Range, out: &Device, source: [u8; 16]) -> V
     if let Some(part) = entry.nat_part() {
         part.masquerade_device().store(out.index(), Relaxed);
     }
-    setup::set_up(entry, &range.at(source), Manip::Source)
+    setup::setup_info(entry, &range.at(source), Manip::Source)
 }
 
 /// An address, or a device, that is gone. A place for one is in one of three states; who
@@ -209,7 +202,7 @@ impl Lost {
             && conn.net().cookie() == self.net
             && self
                 .address
-                .is_none_or(|address| halves(&entry::tuple(conn, Dir::Reply).dst) == address)
+                .is_none_or(|address| halves(&conn.tuple(Direction::Reply).dst) == address)
     }
 }
 
@@ -230,7 +223,7 @@ impl Repeating for Cleaner {
             rcu::synchronize();
             walk::for_each(|conn| {
                 if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
-                    delete::delete(conn, Why::AddressGone);
+                    delete::delete(conn, DestroyReason::AddressGone);
                 }
             });
         }
@@ -259,7 +252,7 @@ impl Masquerade {
             address: address.as_ref().map(halves),
         };
         if LOSSES.iter().any(|loss| loss.put(&lost)) {
-            work::hasten(Cleaner::slot());
+            work::queue_now(Cleaner::slot());
         }
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! # Locks
 //!
-//! [`sources`] and [`pool`] have locks of their own, under which no other one is taken; all
+//! [`bysource`] and [`pool`] have locks of their own, under which no other one is taken; all
 //! else is what
 //! `ct` has. Of the two mutexes, that of chains is taken under nf_tables's, and that of who
 //! masquerades before the lock of all devices; none of `ct`'s is held with them.
@@ -21,13 +21,13 @@
 //! # Unloading
 //!
 //! Chains are gone, as the modules that registered them are. `ct` ends first: freeing an entry
-//! asks [`sources`] to forget it, through the kernel's hook.
+//! asks [`bysource`] to forget it, through the kernel's hook.
 
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
 pub(crate) mod abi;
-mod below;
+mod bysource;
 mod choose;
 mod helper;
 mod hooks;
@@ -36,19 +36,23 @@ mod kernel_hook;
 mod masquerade;
 mod netlink;
 mod netns;
+mod ovs;
 mod packet;
 mod pool;
 mod redirect;
 mod setup;
-mod sources;
 
 use kernel::prelude::*;
 
 use crate::nf::{
-    nat::TranslatorRegistration,
-    nat_hook,
-    net::PernetRegistration,
-    work::WorkRegistration, //
+    kernel::{
+        net::PernetRegistration,
+        work::WorkRegistration, //
+    },
+    packet::{
+        nat::TranslatorRegistration,
+        nat_hook, //
+    }, //
 };
 
 /// Everything that is switched on, in the order in which it is switched off: fields are
@@ -62,7 +66,7 @@ pub(crate) struct Nat {
     /// Waits for hooks that are still to be freed.
     _hooks: HooksBarrier,
     /// Empty by now.
-    _sources: sources::Owner,
+    _sources: bysource::Owner,
     /// Empty by now, too.
     _pools: pool::Owner,
 }
@@ -79,7 +83,7 @@ impl Nat {
     /// Switches everything on, in the opposite order. The tracker is there. May sleep.
     pub(crate) fn new() -> Result<Self> {
         let pools = pool::Owner::new();
-        let sources = sources::Owner::new()?;
+        let sources = bysource::Owner::new()?;
         let hooks = HooksBarrier;
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
         let masquerade = WorkRegistration::start::<masquerade::Cleaner>(None);

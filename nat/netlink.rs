@@ -6,32 +6,24 @@
 use kernel::prelude::*;
 
 use crate::{
-    ct::entry,
     nf::{
-        attr::{
+        kernel::attr::{
             Attribute,
             Attributes,
             Policy, //
         },
-        conn::Dir,
-        hook::Verdict,
-        nat::{
+        packet::nat::{
             attribute as number,
             Unconfirmed, //
         },
+        prelude::*, //
     },
-    proto::{
-        nat::{
-            range::{
-                flag,
-                Range, //
-            },
-            Manip, //
+    proto::nat::{
+        range::{
+            flag,
+            Range, //
         },
-        tuple::{
-            IPV4,
-            IPV6, //
-        },
+        Manip, //
     },
 };
 
@@ -41,8 +33,8 @@ static NAT_POLICY: [Policy; 6] = {
     let mut policy = [Policy::ANY; 6];
     policy[number::V4_MIN as usize] = Policy::U32;
     policy[number::V4_MAX as usize] = Policy::U32;
-    policy[number::V6_MIN as usize] = Policy::octets(16);
-    policy[number::V6_MAX as usize] = Policy::octets(16);
+    policy[number::V6_MIN as usize] = Policy::bytes(16);
+    policy[number::V6_MAX as usize] = Policy::bytes(16);
     policy[number::PROTO as usize] = Policy::NESTED;
     policy
 };
@@ -50,19 +42,19 @@ static NAT_POLICY: [Policy; 6] = {
 static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
 
 fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
-    let [a, b, c, d] = attribute.octets()?;
+    let [a, b, c, d] = attribute.bytes()?;
     Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Result {
-    let (first, last) = match l3num {
-        IPV4 => (number::V4_MIN, number::V4_MAX),
-        IPV6 => (number::V6_MIN, number::V6_MAX),
-        _ => return Err(EPROTONOSUPPORT),
+    let (first, last) = match Family::from_number(l3num) {
+        Some(Family::Ipv4) => (number::V4_MIN, number::V4_MAX),
+        Some(Family::Ipv6) => (number::V6_MIN, number::V6_MAX),
+        None => return Err(EPROTONOSUPPORT),
     };
-    let read = |attribute: Attribute<'_>| match l3num {
-        IPV4 => ipv4(attribute),
-        _ => attribute.octets(),
+    let read = |attribute: Attribute<'_>| match Family::from_number(l3num) {
+        Some(Family::Ipv4) => ipv4(attribute),
+        _ => attribute.bytes(),
     };
     if let Some(first) = attributes.get(first) {
         range.min_addr = read(first)?;
@@ -77,12 +69,12 @@ fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Resu
 
 fn keys(range: &mut Range, attributes: &Attributes<'_>) -> Result {
     if let Some(first) = attributes.get(number::PORT_MIN) {
-        range.min_key = first.octets()?;
+        range.min_key = first.bytes()?;
         range.max_key = range.min_key;
         range.flags |= flag::PROTO_SPECIFIED;
     }
     if let Some(last) = attributes.get(number::PORT_MAX) {
-        range.max_key = last.octets()?;
+        range.max_key = last.bytes()?;
         range.flags |= flag::PROTO_SPECIFIED;
     }
     Ok(())
@@ -98,16 +90,16 @@ pub(super) fn set_up(
         return Err(EEXIST);
     }
     let verdict = match attribute {
-        None => setup::leave(entry, manip),
+        None => setup::null_binding(entry, manip),
         Some(attribute) => {
             let mut range = Range::default();
-            let l3num = entry::tuple(entry.conn(), Dir::Original).l3num;
+            let l3num = entry.conn().tuple(Direction::Original).l3num;
             let nest = attribute.nest(&NAT_POLICY)?;
             addresses(&mut range, &nest.attributes(), l3num)?;
             if let Some(proto) = nest.attributes().get(number::PROTO) {
                 keys(&mut range, &proto.nest(&PROTO_POLICY)?.attributes())?;
             }
-            setup::set_up(entry, &range, manip)
+            setup::setup_info(entry, &range, manip)
         }
     };
     if verdict == Verdict::Drop {

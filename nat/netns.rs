@@ -8,19 +8,21 @@ use kernel::{
 };
 
 use crate::nf::{
-    nat_hook::Slot,
-    net::{
-        Counter,
-        ExitingNets,
-        Net,
-        Pernet,
-        PernetPlace, //
+    kernel::{
+        net::{
+            Counter,
+            ExitingNets,
+            Pernet,
+            PernetPlace, //
+        },
+        port_set::PortSet,
+        sysctl::{
+            self,
+            Setting, //
+        },
     },
-    port_set::PortSet,
-    sysctl::{
-        self,
-        Setting, //
-    },
+    packet::nat_hook::Slot,
+    prelude::*, //
 };
 
 /// What NAT keeps for a namespace. Zeroed at first.

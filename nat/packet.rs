@@ -3,16 +3,10 @@
 //! Changes packets as it was decided about their connections.
 
 use crate::{
-    ct::entry,
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            Status, //
-        },
-        hook::Verdict,
-        skb::Skb,
-        skb_change::Summed, //
+        entry::conn::Status,
+        packet::skb_change::Summed,
+        prelude::*, //
     },
     proto::{
         nat::{
@@ -24,12 +18,7 @@ use crate::{
             },
             Manip, //
         },
-        tuple::{
-            L4Key,
-            Tuple,
-            IPV4,
-            IPV6, //
-        },
+        types::tuple::L4Key,
         wire::{
             ipv4,
             ipv6, //
@@ -41,19 +30,19 @@ use super::setup::changed_bit;
 
 /// Whether packets of direction `dir` are changed at one end.
 #[inline]
-pub(super) fn is_changed(status: Status, manip: Manip, dir: Dir) -> bool {
+pub(super) fn is_changed(status: Status, manip: Manip, dir: Direction) -> bool {
     // What is the source of a packet is the destination of its answer.
     let original = match dir {
-        Dir::Original => manip,
-        Dir::Reply => manip.opposite(),
+        Direction::Original => manip,
+        Direction::Reply => manip.opposite(),
     };
     status.has(changed_bit(original))
 }
 
 /// What packets of direction `dir` look like behind us: as the other side expects.
 #[inline]
-pub(super) fn target(conn: &Conn, dir: Dir) -> Option<Tuple> {
-    entry::tuple(conn, dir.opposite()).invert()
+pub(super) fn target(conn: &Conn, dir: Direction) -> Option<Tuple> {
+    conn.tuple(dir.opposite()).invert()
 }
 
 /// Changes one end of a packet of `conn`, if it was decided so.
@@ -61,7 +50,7 @@ pub(super) fn target(conn: &Conn, dir: Dir) -> Option<Tuple> {
 pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Verdict {
     match plan {
         None => Verdict::Accept,
-        Some(target) => match rewrite(skb, 0, &target, manip, Place::Outside) {
+        Some(target) => match rewrite(skb, 0, &target, manip, HeaderPos::Outer) {
             Some(()) => Verdict::Accept,
             None => Verdict::Drop,
         },
@@ -70,7 +59,7 @@ pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Ver
 
 /// What a packet of `conn` is to look like at one end; [`None`]: as it does.
 #[inline]
-pub(super) fn plan(conn: &Conn, manip: Manip, dir: Dir) -> Option<Tuple> {
+pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
     is_changed(conn.status(), manip, dir)
         .then(|| target(conn, dir))
         .flatten()
@@ -78,12 +67,12 @@ pub(super) fn plan(conn: &Conn, manip: Manip, dir: Dir) -> Option<Tuple> {
 
 /// Where the headers are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum HeaderPos {
     /// The packet's own.
-    Outside,
+    Outer,
     /// Those that an ICMP error quotes. Their checksums are what they were when the packet was
     /// seen, whatever is to be done about that of the error.
-    Quoted,
+    Inner,
 }
 
 /// Gives the packet whose network header is at `offset` the source, or destination, of
@@ -94,10 +83,10 @@ pub(super) fn rewrite(
     offset: u32,
     target: &Tuple,
     manip: Manip,
-    place: Place,
+    place: HeaderPos,
 ) -> Option<()> {
-    match target.l3num {
-        IPV4 => {
+    match target.family()? {
+        Family::Ipv4 => {
             let header = ipv4::Header::parse(&skb.read(offset)?);
             let ends = Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0);
             let rewrite = Rewrite::new(target, manip, &ends.src, &ends.dst);
@@ -113,7 +102,7 @@ pub(super) fn rewrite(
             rewrite.ipv4(bytes).ok()?;
             transport.finish(skb, left, place)
         }
-        IPV6 => {
+        Family::Ipv6 => {
             let header = ipv6::Header::parse(&skb.read(offset)?);
             let rewrite = Rewrite::new(target, manip, header.source(), header.destination());
             let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
@@ -130,7 +119,6 @@ pub(super) fn rewrite(
             let network = skb.writable(offset, ipv6::HEADER_LEN)?;
             rewrite.ipv6(network).ok()
         }
-        _ => None,
     }
 }
 
@@ -158,8 +146,8 @@ impl Transport {
     }
 
     #[inline]
-    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], place: Place) -> Option<Left> {
-        let field = if place == Place::Outside && self.summed == Summed::Device {
+    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], place: HeaderPos) -> Option<Left> {
+        let field = if place == HeaderPos::Outer && self.summed == Summed::Device {
             Field::PseudoHeader
         } else {
             Field::Whole
@@ -169,11 +157,11 @@ impl Transport {
 
     /// Does what the changed header leaves to do.
     #[inline]
-    fn finish(&self, skb: &mut Skb, left: Left, place: Place) -> Option<()> {
+    fn finish(&self, skb: &mut Skb, left: Left, place: HeaderPos) -> Option<()> {
         match left {
             Left::Nothing => {}
             // The sum over an ICMP error stays what it is: its own checksum is mended.
-            Left::SumShrank(_) if place == Place::Quoted => {}
+            Left::SumShrank(_) if place == HeaderPos::Inner => {}
             Left::SumShrank(change) => {
                 if self.summed == Summed::Reported {
                     skb.shrink_sum(change.fold());

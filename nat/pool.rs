@@ -22,8 +22,8 @@ use kernel::{
 
 use crate::{
     nf::{
-        bh_lock::BhLock,
-        net::Net, //
+        kernel::bh_lock::BhLock,
+        prelude::*, //
     },
     proto::{
         hash::{
@@ -37,10 +37,7 @@ use crate::{
                 WORDS, //
             },
         },
-        tuple::{
-            Key,
-            Tuple, //
-        },
+        types::tuple::Key, //
     },
 };
 

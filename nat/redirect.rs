@@ -4,14 +4,11 @@
 
 use crate::{
     nf::{
-        device::Ipv6Kind,
-        hook::{
-            Family,
-            Point,
-            Verdict, //
+        packet::{
+            device::Ipv6Kind,
+            hook::Point, //
         },
-        rcu::Rcu,
-        skb::Skb, //
+        prelude::*, //
     },
     proto::{
         nat::{
@@ -59,7 +56,7 @@ pub(super) fn redirect(
         return Verdict::Drop;
     };
     match skb.unconfirmed() {
-        Some(entry) => setup::set_up(entry, &range.at(destination), Manip::Destination),
+        Some(entry) => setup::setup_info(entry, &range.at(destination), Manip::Destination),
         None => Verdict::Accept,
     }
 }

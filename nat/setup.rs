@@ -10,44 +10,33 @@ use kernel::{
 };
 
 use crate::{
-    ct::entry,
     nf::{
-        conn::{
-            Conn,
-            Dir,
-            Status,
-            StatusBit, //
+        entry::{
+            conn::Status,
+            help::Help, //
         },
-        helper::Help,
-        hook::{
-            Point,
-            Verdict, //
+        kernel::net::Stat,
+        packet::{
+            hook::Point,
+            log,
+            nat::Unconfirmed, //
         },
-        log,
-        nat::Unconfirmed,
-        net::Stat,
-        rcu::RcuGuard, //
+        prelude::*, //
     },
-    proto::{
-        nat::{
-            choose::Choice,
-            range::{
-                flag,
-                Range, //
-            },
-            Manip, //
+    proto::nat::{
+        choose::Choice,
+        range::{
+            flag,
+            Range, //
         },
-        tuple::{
-            Tuple,
-            IPV4, //
-        },
+        Manip, //
     },
 };
 
 use super::{
+    bysource,
     choose,
-    netns::NatState,
-    sources, //
+    netns::NatState, //
 };
 
 /// Which end is decided about at a hook.
@@ -83,14 +72,14 @@ pub(super) fn is_done(status: Status, manip: Manip) -> bool {
 }
 
 /// Decides about an end of a connection: it is to be one that `range` allows.
-pub(super) fn set_up(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) -> Verdict {
+pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) -> Verdict {
     let conn = entry.conn();
     if is_done(conn.status(), manip) {
         pr_warn_once!("a connection was to be translated twice\n");
         return Verdict::Drop;
     }
     // What the packet looks like, after what was decided about the other end.
-    let Some(current) = entry::tuple(conn, Dir::Reply).invert() else {
+    let Some(current) = conn.tuple(Direction::Reply).invert() else {
         return Verdict::Drop;
     };
     let rcu = RcuGuard::new();
@@ -109,7 +98,7 @@ pub(super) fn set_up(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) ->
         return Verdict::Drop;
     }
     if manip == Manip::Source {
-        sources::remember(conn, rcu.token());
+        bysource::remember(conn, rcu.token());
     }
     conn.set(done_bit(manip));
     Verdict::Accept
@@ -120,7 +109,7 @@ fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Ma
     let conn = entry.conn();
     let reply = chosen.invert()?;
     // A choice that was not taken may have left another one.
-    if entry::tuple(conn, Dir::Reply) != reply {
+    if conn.tuple(Direction::Reply) != reply {
         entry.set_reply(&reply);
     }
     if chosen != current {
@@ -139,8 +128,8 @@ fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
     let net = conn.net();
     net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
     net.count_one(Stat::Drop);
-    if log::may_speak() {
-        let family = tuple.l3num;
+    if log::ratelimit() {
+        let family = tuple.family();
         pr_warn!(
             "nf_nat: no port left at {} towards {} port {}, protocol {}{}: packet dropped\n",
             Address(family, &tuple.src),
@@ -154,12 +143,12 @@ fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
 }
 
 /// An address, to be shown.
-struct Address<'a>(u16, &'a [u8; 16]);
+struct Address<'a>(Option<Family>, &'a [u8; 16]);
 
 impl fmt::Display for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(family, address) = *self;
-        if family == IPV4 {
+        if family == Some(Family::Ipv4) {
             let [a, b, c, d, ..] = *address;
             return write!(f, "{a}.{b}.{c}.{d}");
         }
@@ -192,12 +181,12 @@ impl fmt::Display for Ports<'_> {
 }
 
 /// Decides that an end of a connection stays as it is, if nobody else looks so.
-pub(super) fn leave(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
+pub(super) fn null_binding(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
     // The reply tuple tells what was decided about the other end.
-    let reply = entry::tuple(entry.conn(), Dir::Reply);
+    let reply = entry.conn().tuple(Direction::Reply);
     let address = match manip {
         Manip::Source => reply.dst,
         Manip::Destination => reply.src,
     };
-    set_up(entry, &Range::address(address), manip)
+    setup_info(entry, &Range::address(address), manip)
 }

@@ -22,8 +22,9 @@
     dead_code
 )]
 
-use kernel::ffi;
 use pin_init::MaybeZeroable;
+
+use kernel::ffi;
 
 type __kernel_size_t = usize;
 type __kernel_ssize_t = isize;

@@ -45,7 +45,7 @@
 #include "helpers/proto.c"
 #include "helpers/expect.c"
 #include "helpers/ecache.c"
-#include "helpers/below.c"
+#include "helpers/ovs.c"
 #include "helpers/nat.c"
 #include "helpers/device.c"
 #include "helpers/route.c"

@@ -356,7 +356,7 @@ void rct_tcp_tw_read(const struct sock *sk, struct rct_socket *to);
 void rct_tcp_request_read(const struct sock *sk, struct rct_socket *to);
 void rct_local_port_range(const struct net *net, u16 *low, u16 *high);
 
-/* module parameters, defined in exports.c; the table's doors for them, in ct/abi.rs */
+/* module parameters, defined in exports.c; the table's doors for them, in ct/abi */
 extern bool rct_param_enable_hooks;
 extern bool rct_param_acct;
 extern bool rct_param_tstamp;

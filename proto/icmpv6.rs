@@ -1,39 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ICMPv6 tracker: queries and their answers.
+//! The ICMPv6 tracker: queries and their replies.
 //!
-//! Errors, Redirects and neighbour discovery never come here; see
+//! Errors, Redirects and neighbour discovery are not processed here; see
 //! [`super::wire::icmpv6::Class`].
 
 use super::{
     step::{Reason, Status, Step, Update},
-    tuple::{Tuple, IPV6},
-    wire::icmpv6::{classify, kind, Class},
+    types::{family::Family, tuple::Tuple},
+    wire::icmpv6::{classify, Class},
 };
 
 /// Default timeout in seconds (`nf_conntrack_icmpv6_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
 
-/// The type that answers `kind`, and the other way round; [`None`] if there is none.
+/// Processes one packet. `family` is that of the hook, `original` the entry's tuple in the original
+/// direction; `timeout` is in jiffies.
 #[inline]
-pub const fn answer(kind: u8) -> Option<u8> {
-    Some(match kind {
-        kind::ECHO_REQUEST => kind::ECHO_REPLY,
-        kind::ECHO_REPLY => kind::ECHO_REQUEST,
-        kind::NODE_INFORMATION_QUERY => kind::NODE_INFORMATION_REPLY,
-        kind::NODE_INFORMATION_REPLY => kind::NODE_INFORMATION_QUERY,
-        _ => return None,
-    })
-}
-
-/// Moves a connection on by one packet. `family` is the hook's (`NFPROTO_*`), `original` the
-/// entry's tuple in the original direction, `timeout` in jiffies.
-#[inline]
-pub const fn packet(family: u16, original: &Tuple, status: &Status, timeout: u32) -> Step {
-    if family != IPV6 {
+pub const fn packet(family: Family, original: &Tuple, status: &Status, timeout: u32) -> Step {
+    if !matches!(family, Family::Ipv6) {
         return Step::invalid(Reason::IcmpFamily);
     }
-    // A confirmed entry may have come from netlink; its type is not ours to question.
+    // A confirmed entry may have been created through netlink, with any type.
     match classify(original.icmp_type()) {
         Class::Request => Step::Accept(Update::refresh(timeout)),
         _ if status.confirmed => Step::Accept(Update::refresh(timeout)),

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pure protocol logic: what a packet says, and what that means to a connection.
+//! Pure protocol logic: what a packet says, and what it changes about a connection.
 //!
-//! Nothing here knows the kernel. The code uses `core` alone, never allocates, never sleeps, never
-//! locks, and compiles unchanged on the host, where `selftests/host` tests, fuzzes and measures
-//! it. The caller reads packets and entries, holds `nf_conn::lock` around a tracker's step, and
-//! acts on the [`step::Step`] that it returns.
+//! Nothing here depends on the kernel. The code uses `core` alone, never allocates, never sleeps,
+//! never locks, and compiles unchanged on the host, where `selftests/host` tests, fuzzes and
+//! measures it. The caller reads packets and entries, holds `nf_conn::lock` around a tracker's
+//! step, and acts on the [`step::Step`] that it returns.
 //!
 //! # Rules of this folder
 //!
@@ -22,20 +22,20 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
-pub mod direction;
 pub mod expect;
 pub mod generic;
 pub mod gre;
 pub mod hash;
 pub mod icmp;
 pub mod icmpv6;
+mod invert;
 pub mod nat;
 pub mod sctp;
 pub mod seqadj;
+pub mod state;
 pub mod step;
 pub mod tcp;
 pub mod time;
-pub mod tuple;
+pub mod types;
 pub mod udp;
 pub mod wire;
-pub mod zone;

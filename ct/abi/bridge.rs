@@ -3,10 +3,11 @@
 //! The bridge family, whose hooks are in a module of their own.
 
 use crate::{
-    ct::hooks,
+    ct::packet::hooks,
     nf::{
         bindings,
-        bridge::BridgeHooks, //
+        c_export::c_export,
+        packet::bridge::BridgeHooks, //
     },
 };
 

@@ -16,31 +16,28 @@ use core::{
 
 use crate::{
     ct::{
-        delete::{
-            self,
-            Why, //
-        },
         entry,
-        index::{
+        life::delete::{
+            self,
+            DestroyReason, //
+        },
+        netns::NetState,
+        packet::kernel_hook::RustCt,
+        table::index::{
             self,
             Scope, //
         },
-        kernel_hook::RustCt,
-        netns::NetState, //
     },
     nf::{
         bindings,
-        conn::{
-            Conn,
-            Dir,
-            Doomed, //
+        c_export::c_export,
+        entry::{
+            end::Dead,
+            ext, //
         },
-        ecache::Requester,
-        ext,
-        net::Net,
-        rcu::RcuGuard,
-        skb::CtInfo,
-        tracker::Tracker, //
+        kernel::nfnetlink::Requester,
+        packet::tracker::Tracker,
+        prelude::*, //
     },
 };
 
@@ -48,8 +45,8 @@ c_export! {
     /// The last reference to an entry is gone.
     fn nf_ct_destroy(nfct: *mut bindings::nf_conntrack) {
         // SAFETY: The count just became zero; `ct_general` is the entry's first field.
-        let doomed = unsafe { Doomed::from_raw(NonNull::new_unchecked(nfct.cast())) };
-        RustCt::destroy(doomed, RcuGuard::new().token());
+        let dead = unsafe { Dead::from_raw(NonNull::new_unchecked(nfct.cast())) };
+        RustCt::destroy(dead, RcuGuard::new().token());
     }
 }
 
@@ -75,7 +72,7 @@ c_export! {
         let by = Requester { portid: pid, report: report != 0 };
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        let why = if delete::is_due(conn) { Why::TimedOut } else { Why::ByModule };
+        let why = if delete::is_due(conn) { DestroyReason::TimedOut } else { DestroyReason::ByModule };
         delete::delete_for(conn, why, by)
     }
 }
@@ -89,11 +86,11 @@ c_export! {
     }
 }
 
-fn way(dir: u32) -> Dir {
+fn way(dir: u32) -> Direction {
     if dir == 0 {
-        Dir::Original
+        Direction::Original
     } else {
-        Dir::Reply
+        Direction::Reply
     }
 }
 
@@ -142,7 +139,7 @@ unsafe fn remove_if(
     move |conn| {
         // SAFETY: The caller's promise.
         if unsafe { iter(conn.raw(), data) } != 0 {
-            delete::delete_for(conn, Why::ByModule, by);
+            delete::delete_for(conn, DestroyReason::ByModule, by);
         }
     }
 }

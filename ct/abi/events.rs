@@ -10,17 +10,19 @@ use core::ffi::{
 use kernel::prelude::*;
 
 use crate::{
-    ct::events,
+    ct::entry::events,
     nf::{
         bindings,
-        conn::Conn,
-        ecache::{
-            self,
-            Requester, //
+        c_export::c_export,
+        entry::{
+            ecache,
+            ext, //
         },
-        ext,
-        mutex,
-        net::Net, //
+        kernel::{
+            mutex,
+            nfnetlink::Requester, //
+        },
+        prelude::*, //
     },
 };
 
@@ -42,7 +44,7 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        match events::report(conn, eventmask, Requester { portid, report: report != 0 }) {
+        match events::notify_now(conn, eventmask, Requester { portid, report: report != 0 }) {
             Ok(()) => 0,
             Err(_) => ENOBUFS.to_errno(),
         }

@@ -20,27 +20,22 @@ use kernel::{
 };
 
 use crate::{
-    ct::expect,
+    ct::expect::{
+        self,
+        add, //
+    },
     nf::{
         bindings,
-        conn::Conn,
-        ecache::Requester,
-        expect::{
+        c_export::c_export,
+        expect::expectation::{
             Draft,
             Ends,
             Expectation,
             Linked,
             Locked, //
         },
-        net::Net,
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-    },
-    proto::{
-        tuple::Tuple,
-        zone::Zone, //
+        kernel::nfnetlink::Requester,
+        prelude::*, //
     },
 };
 
@@ -141,7 +136,7 @@ c_export! {
         // SAFETY: The caller made the expectation of an entry that it has at hand.
         let draft = unsafe { draft(expect) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(expect::relate(&draft, any_master, requester(portid, report)))
+        number(add::relate(&draft, any_master, requester(portid, report)))
     }
 }
 
@@ -154,7 +149,7 @@ c_export! {
         // SAFETY: The caller hands over two, made of an entry that it has at hand.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(expect::relate_pair([&first, &second], any_master))
+        number(add::relate_pair([&first, &second], any_master))
     }
 }
 
@@ -166,7 +161,7 @@ unsafe fn find<R>(
     zone: *const bindings::nf_conntrack_zone,
     tuple: *const bindings::nf_conntrack_tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::Seen<'_>) -> R,
+    take: impl FnOnce(&crate::nf::expect::expectation::Seen<'_>) -> R,
 ) -> Option<R> {
     // SAFETY: The caller's promise; ours have the same bytes.
     let (net, zone, tuple) = unsafe {

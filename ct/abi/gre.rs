@@ -3,13 +3,16 @@
 //! GRE keys, for the PPTP helper.
 
 use crate::{
-    ct::gre_keymap,
+    ct::{
+        entry::gre_keymap,
+        life::pptp, //
+    },
     nf::{
         bindings,
-        conn::Conn,
-        gre_keymap::Control, //
+        c_export::c_export,
+        expect::gre_keymap::Control,
+        prelude::*, //
     },
-    proto::tuple::Tuple, //
 };
 
 c_export! {
@@ -49,7 +52,7 @@ c_export! {
         let conn = unsafe { Conn::from_raw(ct) };
         // SAFETY: As above.
         if let Some(control) = unsafe { Control::of(conn) } {
-            gre_keymap::end_calls(conn, control);
+            pptp::end_calls(conn, control);
         }
     }
 }

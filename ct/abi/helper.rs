@@ -27,21 +27,27 @@ use crate::{
     },
     nf::{
         bindings,
-        conn::Conn,
-        ecache::Requester,
-        expect::ExpectGuard,
-        helper::{
-            self as nf_helper,
-            Candidate,
+        c_export::c_export,
+        entry::help::{
             Help,
             Helper,
-            Name,
-            Unregistered,
-            CLASSES, //
+            HelperTarget, //
         },
-        helper_table,
-        mutex,
-        rcu::Rcu, //
+        expect::{
+            expectation::ExpectGuard,
+            helper as nf_helper,
+            helper::{
+                Name,
+                Unregistered,
+                CLASSES, //
+            },
+            helper_table, //
+        },
+        kernel::{
+            mutex,
+            nfnetlink::Requester, //
+        },
+        prelude::*, //
     },
 };
 
@@ -272,7 +278,7 @@ c_export! {
         gfp: bindings::gfp_t
     ) -> *mut bindings::nf_conn_help {
         // SAFETY: The caller hands over an entry that only its packet knows.
-        unsafe { Candidate::from_raw(ct, gfp) }
+        unsafe { HelperTarget::from_raw(ct, gfp) }
             .add_help()
             .map_or(null_mut(), Help::raw)
     }
@@ -291,7 +297,7 @@ c_export! {
         // SAFETY: The caller hands over an entry that only its packet knows, and a template,
         // under `rcu_read_lock()`.
         let (entry, template, rcu) = unsafe {
-            (Candidate::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
+            (HelperTarget::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
         };
         number(helper::assign(entry, template, rcu))
     }

@@ -7,23 +7,23 @@ use core::ffi::c_int;
 use kernel::prelude::*;
 
 use crate::{
-    ct::hooks::{
+    ct::packet::hooks::{
         self,
-        Wish, //
+        HookFamilies, //
     },
     nf::{
         bindings,
-        hook::Family,
-        net::Net, //
+        c_export::c_export,
+        prelude::*, //
     },
 };
 
-fn wish(family: u8) -> Result<Wish> {
+fn families(family: u8) -> Result<HookFamilies> {
     match u32::from(family) {
-        bindings::NFPROTO_IPV4 => Ok(Wish::Family(Family::Ipv4)),
-        bindings::NFPROTO_IPV6 => Ok(Wish::Family(Family::Ipv6)),
-        bindings::NFPROTO_INET => Ok(Wish::Inet),
-        bindings::NFPROTO_BRIDGE => Ok(Wish::Bridge),
+        bindings::NFPROTO_IPV4 => Ok(HookFamilies::Family(Family::Ipv4)),
+        bindings::NFPROTO_IPV6 => Ok(HookFamilies::Family(Family::Ipv6)),
+        bindings::NFPROTO_INET => Ok(HookFamilies::Inet),
+        bindings::NFPROTO_BRIDGE => Ok(HookFamilies::Bridge),
         _ => Err(EPROTO),
     }
 }
@@ -33,7 +33,7 @@ c_export! {
     fn nf_ct_netns_get(net: *mut bindings::net, nfproto: u8) -> c_int {
         // SAFETY: The caller hands over a namespace.
         let net = unsafe { Net::from_raw(net) };
-        match wish(nfproto).and_then(|wish| hooks::get(net, wish)) {
+        match families(nfproto).and_then(|families| hooks::get(net, families)) {
             Ok(()) => 0,
             Err(error) => error.to_errno(),
         }
@@ -45,8 +45,8 @@ c_export! {
     fn nf_ct_netns_put(net: *mut bindings::net, nfproto: u8) {
         // SAFETY: The caller hands over a namespace.
         let net = unsafe { Net::from_raw(net) };
-        if let Ok(wish) = wish(nfproto) {
-            hooks::put(net, wish);
+        if let Ok(families) = families(nfproto) {
+            hooks::put(net, families);
         }
     }
 }

@@ -8,20 +8,21 @@ use core::ffi::{
 };
 
 use crate::{
-    ct::l4proto::{
+    ct::entry::l4proto::{
         self,
         Ports,
         PORT_POLICY, //
     },
     nf::{
-        attr::Policy,
         bindings,
-        l4proto::{
+        c_export::c_export,
+        entry::l4proto::{
             nlattr_to_tuple,
             tuple_size,
             tuple_to_nlattr,
             TUPLE_PLACES, //
         },
+        kernel::attr::Policy, //
     },
 };
 

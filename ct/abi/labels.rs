@@ -10,12 +10,12 @@ use core::ffi::{
 use kernel::prelude::*;
 
 use crate::{
-    ct::labels,
+    ct::entry::labels,
     nf::{
         bindings,
-        conn::Conn,
-        ext::Labels,
-        net::Net, //
+        c_export::c_export,
+        entry::ext::Labels,
+        prelude::*, //
     },
 };
 

@@ -18,35 +18,26 @@ use kernel::sync::aref::ARef;
 
 use crate::{
     ct::{
-        confirm,
-        hooks::{
-            self,
-            Confirm, //
+        life::{
+            confirm,
+            lookup::LookupKey, //
         },
-        parse::Packet,
-        table::Wanted, //
+        packet::{
+            hooks::{
+                self,
+                Confirm, //
+            },
+            parse::Packet, //
+        },
     },
     nf::{
         bindings,
-        conn::{
-            Conn,
-            Dir, //
-        },
-        hook::{
-            Family,
+        c_export::c_export,
+        packet::hook::{
             Hook,
             HookState, //
         },
-        net::Net,
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        skb::Skb, //
-    },
-    proto::{
-        tuple::Tuple,
-        zone::Zone, //
+        prelude::*, //
     },
 };
 
@@ -71,7 +62,7 @@ c_export! {
         // SAFETY: The caller hands over a packet that is its own.
         let skb = unsafe { Skb::from_raw(skb) };
         let rcu = RcuGuard::new();
-        confirm::put_in(skb, rcu.token()).as_raw() as c_int
+        confirm::confirm_packet(skb, rcu.token()).as_raw() as c_int
     }
 }
 
@@ -138,7 +129,7 @@ c_export! {
 }
 
 /// The place of an entry's tuple, which C code takes an entry for.
-fn tuple_hash(conn: ARef<Conn>, dir: Dir) -> *mut bindings::nf_conntrack_tuple_hash {
+fn tuple_hash(conn: ARef<Conn>, dir: Direction) -> *mut bindings::nf_conntrack_tuple_hash {
     let conn = ARef::into_raw(conn);
     // SAFETY: Valid; two directions, two places. The reference goes to the caller.
     unsafe {
@@ -159,7 +150,7 @@ c_export! {
         let (net, zone, tuple) =
             unsafe { (Net::from_raw(net), *zone.cast::<Zone>(), *tuple.cast::<Tuple>()) };
         let rcu = RcuGuard::new();
-        let wanted = Wanted { key: tuple.key(), zone, net };
+        let wanted = LookupKey { key: tuple.key(), zone, net };
         match wanted.find(rcu.token()).0 {
             Some((conn, dir)) => tuple_hash(conn, dir),
             None => null_mut(),

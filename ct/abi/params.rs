@@ -8,8 +8,11 @@ use core::ffi::{
 };
 
 use crate::{
-    ct::resize,
-    nf::bindings, //
+    ct::table::resize,
+    nf::{
+        bindings,
+        c_export::c_export, //
+    },
 };
 
 c_export! {

@@ -9,34 +9,23 @@ use core::ffi::{
 
 use crate::{
     ct::{
-        entry,
-        parse::Packet,
-        seqadj, //
+        entry::seqadj,
+        packet::parse::Packet, //
     },
     nf::{
         bindings,
-        conn::{
-            Conn,
-            Dir, //
-        },
-        hook::Family,
-        skb::{
-            CtInfo,
-            Skb, //
-        },
+        c_export::c_export,
+        prelude::*, //
     },
-    proto::{
-        tcp::SeqNum,
-        tuple::protocol, //
-    },
+    proto::tcp::SeqNum, //
 };
 
-fn way(info: bindings::ip_conntrack_info) -> Dir {
+fn way(info: bindings::ip_conntrack_info) -> Direction {
     CtInfo::from_number(info).dir()
 }
 
 c_export! {
-    /// All octets of a direction are moved.
+    /// All bytes of a direction are moved.
     fn nf_ct_seqadj_init(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
@@ -49,7 +38,7 @@ c_export! {
 }
 
 c_export! {
-    /// The octets of a direction behind `seq` are moved.
+    /// The bytes of a direction behind `seq` are moved.
     fn nf_ct_seqadj_set(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
@@ -64,7 +53,7 @@ c_export! {
 }
 
 c_export! {
-    /// The octets behind this IPv4 segment's first one are moved.
+    /// The bytes behind this IPv4 segment's first one are moved.
     fn nf_ct_tcp_seqadj_set(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
@@ -73,7 +62,7 @@ c_export! {
     ) {
         // SAFETY: The caller holds a reference, and hands over a packet that is its own.
         let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
-        if entry::protocol(conn) != protocol::TCP {
+        if conn.protocol() != protocol::TCP {
             return;
         }
         let seq = skb
@@ -101,7 +90,7 @@ c_export! {
 }
 
 c_export! {
-    /// How far an octet is moved.
+    /// How far an byte is moved.
     fn nf_ct_seq_offset(
         ct: *const bindings::nf_conn,
         dir: bindings::ip_conntrack_dir,
@@ -109,7 +98,7 @@ c_export! {
     ) -> i32 {
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct.cast_mut()) };
-        let dir = if dir == 0 { Dir::Original } else { Dir::Reply };
+        let dir = if dir == 0 { Direction::Original } else { Direction::Reply };
         seqadj::offset(conn, dir, SeqNum(seq))
     }
 }

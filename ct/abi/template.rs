@@ -9,8 +9,9 @@ use core::ptr::{
 
 use crate::nf::{
     bindings,
-    net::Net,
-    template, //
+    c_export::c_export,
+    entry::template,
+    prelude::*, //
 };
 
 c_export! {

@@ -7,16 +7,22 @@ use core::ffi::c_int;
 use kernel::ffi::c_char;
 
 use crate::{
-    ct::timeout,
+    ct::{
+        entry::timeout,
+        table::index::{
+            self,
+            Scope, //
+        },
+    },
     nf::{
         bindings,
-        conn::Conn,
-        net::Net,
-        timeout::{
+        c_export::c_export,
+        entry::timeout::{
             Name,
             Policy,
             Template, //
         },
+        prelude::*, //
     },
 };
 
@@ -53,6 +59,6 @@ c_export! {
     fn nf_ct_untimeout(net: *mut bindings::net, timeout: *mut bindings::nf_ct_timeout) {
         // SAFETY: The caller hands over a namespace, and null or a policy of its own.
         let (net, policy) = unsafe { (Net::from_raw(net), Policy::from_raw(timeout)) };
-        timeout::forget(net, policy);
+        index::for_each(net, Scope::Namespace, |conn| timeout::forget(conn, policy));
     }
 }

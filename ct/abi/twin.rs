@@ -12,10 +12,9 @@ use core::mem::{
 use crate::{
     nf::{
         bindings,
-        conn::{
-            LayoutTwin,
-            ProtoState, //
-        },
+        entry::conn::ProtoState,
+        kernel::layout::SameLayout,
+        prelude::*, //
     },
     proto::{
         adopt,
@@ -24,9 +23,7 @@ use crate::{
         sctp,
         seqadj::Shift,
         tcp,
-        tuple::Tuple,
-        udp,
-        zone::Zone, //
+        udp, //
     },
 };
 
@@ -37,7 +34,7 @@ macro_rules! twin {
         const _: () = assert!(align_of::<$rust>() <= align_of::<$c>());
         $(const _: () = assert!(offset_of!($rust, $field) == offset_of!($c, $c_field));)*
         // SAFETY: Checked above; the type is made of integers alone.
-        unsafe impl LayoutTwin for $rust {
+        unsafe impl SameLayout for $rust {
             type C = $c;
         }
     };

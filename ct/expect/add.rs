@@ -9,35 +9,37 @@ use kernel::{
 };
 
 use crate::{
+    ct::netns::NetState,
     nf::{
-        ecache::Requester,
+        entry::help::Help,
         expect::{
-            Draft,
-            Event,
-            ExpectGuard,
-            Flag,
-            Locked, //
+            expectation::{
+                Draft,
+                Event,
+                ExpectGuard,
+                Flag,
+                Locked, //
+            },
+            helper::{
+                Policy,
+                CLASSES,
+                MAX_EXPECTED, //
+            },
+            table, //
         },
-        expect_table,
-        helper::{
-            Help,
-            Policy,
-            CLASSES,
-            MAX_EXPECTED, //
+        kernel::{
+            net::Stat,
+            nfnetlink::Requester,
+            params,
+            time::HZ, //
         },
-        log,
-        net::{
-            Net,
-            Stat, //
-        },
-        params,
-        time::HZ, //
+        packet::log,
+        prelude::*, //
     },
     proto::expect::Pattern, //
 };
 
 use super::{
-    super::netns::NetState,
     bucket,
     help_of,
     pattern,
@@ -144,7 +146,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
     /// Sees to it that nothing stands in its way, and that it is not one too many.
     fn make_room(&self) -> Result {
         let own = self.draft.expectation();
-        for other in expect_table::walk_locked(self.bucket, self.locked) {
+        for other in table::walk_locked(self.bucket, self.locked) {
             if remove_expired(&other, self.locked) || !other.is_in(self.net) {
                 continue;
             }
@@ -167,7 +169,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
         }
         let max = params::max_expectations().load(Relaxed);
         if self.net.state::<NetState>().expectations.load(Relaxed) >= max {
-            if log::may_speak() {
+            if log::ratelimit() {
                 pr_warn!("nf_conntrack: expectation table full\n");
             }
             return Err(EMFILE);
@@ -198,15 +200,15 @@ impl<'d, 'l> Wanted<'d, 'l> {
     /// Adds it. Its class's time counts from when it was made.
     fn insert(&self, by: Requester) -> Result {
         let more = self.policy().timeout.wrapping_mul(HZ);
-        let linked = expect_table::insert(self.draft, self.bucket, self.help, more, self.locked)
-            .ok_or(EINVAL)?;
+        let linked =
+            table::insert(self.draft, self.bucket, self.help, more, self.locked).ok_or(EINVAL)?;
         self.count(u8::saturating_add);
         self.net
             .state::<NetState>()
             .expectations
             .fetch_add(1, Relaxed);
         self.net.count_one(Stat::ExpectCreate);
-        linked.tell(Event::New, by);
+        linked.notify(Event::New, by);
         Ok(())
     }
 }

@@ -9,42 +9,36 @@ use kernel::{
 };
 
 use crate::{
+    ct::{
+        entry::labels,
+        helper, //
+    },
     nf::{
-        attr::{
-            Attribute,
-            Attributes,
-            Policy, //
+        entry::{
+            conn::Status,
+            ext::{
+                Labels,
+                SeqAdjust,
+                SynProxy, //
+            },
+            help::Help, //
         },
-        conn::{
-            Conn,
-            Dir,
-            Status,
-            StatusBit, //
-        },
-        ctattr::{
-            entry as number,
-            help,
-            shift,
-            synproxy, //
-        },
-        ext::{
-            Labels,
-            SeqAdjust,
-            SynProxy, //
-        },
-        helper::{
-            Help,
+        expect::helper::{
             Name,
             NAME_LEN, //
         },
-        rcu::{
-            Rcu,
-            RcuGuard, //
+        kernel::{
+            attr::{
+                Attribute,
+                Attributes,
+                Policy, //
+            },
+            time::{
+                self,
+                HZ, //
+            },
         },
-        time::{
-            self,
-            HZ, //
-        },
+        prelude::*, //
     },
     proto::{
         seqadj::Shift,
@@ -53,12 +47,13 @@ use crate::{
 };
 
 use super::{
-    super::{
-        entry,
-        helper,
-        labels, //
+    attributes::{
+        entry as number,
+        help,
+        shift,
+        synproxy, //
     },
-    protocol::Told, //
+    protocol::ProtoInfo, //
 };
 
 static HELP_POLICY: [Policy; help::PLACES] = {
@@ -101,7 +96,7 @@ impl<'a> Helped<'a> {
                 _ => Err(EBUSY),
             };
         }
-        let original = entry::tuple(conn, Dir::Original);
+        let original = conn.tuple(Direction::Original);
         let wanted =
             helper::find(&self.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
         if conn.extensions().find::<Help>().is_none() {
@@ -120,7 +115,7 @@ impl<'a> Helped<'a> {
         }
         let section = RcuGuard::new();
         if let Some(own) = helper::of(conn, section.token()) {
-            own.hear(conn, self.info, section.token());
+            own.from_nlattr(conn, self.info, section.token());
         }
     }
 }
@@ -201,7 +196,10 @@ impl Shifts {
         let Some(part) = conn.extensions().find::<SeqAdjust>() else {
             return;
         };
-        for (dir, wanted) in [Dir::Original, Dir::Reply].into_iter().zip(self.0) {
+        for (dir, wanted) in [Direction::Original, Direction::Reply]
+            .into_iter()
+            .zip(self.0)
+        {
             if let Some(wanted) = wanted {
                 part.change(conn, dir, |shift: &mut Shift| *shift = wanted);
                 conn.set(StatusBit::SeqAdjust);
@@ -212,11 +210,11 @@ impl Shifts {
 
 fn one_shift(attribute: Attribute<'_>) -> Result<Shift> {
     let nest = attribute.nest(&SHIFT_POLICY)?;
-    let octets = |place| nest.get(place).ok_or(EINVAL)?.octets();
+    let bytes = |place| nest.get(place).ok_or(EINVAL)?.bytes();
     Ok(Shift {
-        position: SeqNum(u32::from_be_bytes(octets(shift::POSITION)?)),
-        before: i32::from_be_bytes(octets(shift::BEFORE)?),
-        after: i32::from_be_bytes(octets(shift::AFTER)?),
+        position: SeqNum(u32::from_be_bytes(bytes(shift::POSITION)?)),
+        before: i32::from_be_bytes(bytes(shift::BEFORE)?),
+        after: i32::from_be_bytes(bytes(shift::AFTER)?),
     })
 }
 
@@ -294,11 +292,11 @@ impl LabelBits {
     }
 }
 
-fn words(octets: &[u8]) -> [u32; Labels::WORDS] {
+fn words(bytes: &[u8]) -> [u32; Labels::WORDS] {
     let mut words = [0; Labels::WORDS];
-    for (word, octets) in words.iter_mut().zip(octets.chunks_exact(4)) {
-        if let Some(octets) = octets.first_chunk() {
-            *word = u32::from_ne_bytes(*octets);
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        if let Some(bytes) = bytes.first_chunk() {
+            *word = u32::from_ne_bytes(*bytes);
         }
     }
     words
@@ -309,7 +307,7 @@ pub(super) struct Changes<'a> {
     help: Option<Helped<'a>>,
     timeout: Option<u32>,
     status: Option<u32>,
-    told: Option<Told>,
+    told: Option<ProtoInfo>,
     mark: Option<Mark>,
     shifts: Shifts,
     synproxy: Synproxy,
@@ -344,7 +342,7 @@ impl<'a> Changes<'a> {
                 .map(|attribute| status(conn.status(), attribute))
                 .transpose()?,
             told: get(number::PROTOCOL_INFO)
-                .map(|attribute| Told::get(attribute, entry::protocol(conn)))
+                .map(|attribute| ProtoInfo::get(attribute, conn.protocol()))
                 .transpose()?,
             mark: Mark::get(attributes)?,
             shifts: Shifts::get(attributes, parts.find::<SeqAdjust>().is_some())?,

@@ -4,33 +4,37 @@
 
 use kernel::prelude::*;
 
-use crate::nf::{
-    attr::Policy,
-    ctattr::entry as number,
-    nfnetlink::{
-        Handler,
-        Request, //
+use crate::{
+    ct::{
+        life::delete::{
+            self,
+            DestroyReason, //
+        },
+        netns::NetState,
+        packet::kernel_hook::RustCt,
+        table::index, //
     },
-    tracker::Tracker, //
+    nf::{
+        kernel::{
+            attr::Policy,
+            nfnetlink::{
+                Handler,
+                Request, //
+            }, //
+        },
+        packet::tracker::Tracker, //
+    }, //
 };
 
 use super::{
-    super::{
-        delete::{
-            self,
-            Why, //
-        },
-        index,
-        kernel_hook::RustCt,
-        netns::NetState, //
-    },
+    attributes::entry as number,
     filter::{
         self,
         Filter, //
     },
     get,
-    tuple,
-    POLICY, //
+    policy::POLICY,
+    tuple, //
 };
 
 /// Takes entries away.
@@ -54,11 +58,11 @@ impl Handler for Delete {
 fn one(request: &Request<'_>) -> Result {
     let conn = get::find_named(request)?;
     if let Some(id) = request.get(number::ID) {
-        if id.octets()? != RustCt::id(&conn).to_ne_bytes() {
+        if id.bytes()? != RustCt::id(&conn).to_ne_bytes() {
             return Err(ENOENT);
         }
     }
-    delete::delete_for(&conn, Why::Deleted, request.requester());
+    delete::delete_for(&conn, DestroyReason::Deleted, request.requester());
     Ok(())
 }
 
@@ -74,7 +78,7 @@ fn some(request: &Request<'_>) -> Result {
     }
     index::for_each(request.net(), filter::scope(&filter), |conn| {
         if filter::passes(&filter, conn) {
-            delete::delete_for(conn, Why::Flushed, request.requester());
+            delete::delete_for(conn, DestroyReason::Flushed, request.requester());
         }
     });
     Ok(())

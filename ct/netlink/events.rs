@@ -7,44 +7,39 @@
 
 use kernel::prelude::*;
 
-use crate::{
-    nf::{
-        attr::Message,
-        conn::{
-            Conn,
-            Dir, //
-        },
-        ctattr::{
-            expect_message,
-            message, //
-        },
-        ecache::{
-            Congested,
-            Event,
-            Listener,
-            Requester, //
-        },
-        expect::{
+use crate::nf::{
+    entry::{
+        ecache::Event,
+        help::Help, //
+    },
+    expect::{
+        expectation::{
             self,
             Seen, //
         },
-        helper::Help,
-        net::Net,
+        listener::Listener, //
+    },
+    kernel::{
+        attr::Message,
         nfnetlink::{
             flag,
+            Congested,
             Group,
             Head,
             Peer,
+            Requester,
             CONNECTIONS,
             EXPECTATIONS, //
         },
-        rcu::Rcu, //
     },
-    proto::tuple::Tuple,
+    prelude::*, //
 };
 
 use super::{
-    super::entry,
+    attributes::{
+        expect_message,
+        message, //
+    },
     expect as ct_expect,
     write::{
         self,
@@ -79,18 +74,24 @@ impl Listener for Multicast {
             subsystem: CONNECTIONS,
             message,
             flags,
-            family: entry::tuple(conn, Dir::Original).l3num,
+            family: conn.tuple(Direction::Original).l3num,
             resource: 0,
         };
-        group.tell(net, by, write::size(conn), &head, |message| {
+        group.send(net, by, write::size(conn), &head, |message| {
             fill(conn, events, message)
         })
     }
 
-    fn expectation(seen: &Seen<'_>, net: &Net, event: expect::Event, by: Requester, rcu: Rcu<'_>) {
+    fn expectation(
+        seen: &Seen<'_>,
+        net: &Net,
+        event: expectation::Event,
+        by: Requester,
+        rcu: Rcu<'_>,
+    ) {
         let (message, flags, group) = match event {
-            expect::Event::Destroy => (expect_message::DELETE, 0, Group::EXPECTATION_GONE),
-            expect::Event::New => (expect_message::NEW, flag::CREATED, Group::EXPECTATION_NEW),
+            expectation::Event::Destroy => (expect_message::DELETE, 0, Group::EXPECTATION_GONE),
+            expectation::Event::New => (expect_message::NEW, flag::CREATED, Group::EXPECTATION_NEW),
         };
         if !by.report && !group.has_listeners(net) {
             return;
@@ -103,11 +104,11 @@ impl Listener for Multicast {
             subsystem: EXPECTATIONS,
             message,
             flags,
-            family: seen.tuple::<Tuple>().l3num,
+            family: seen.tuple().l3num,
             resource: 0,
         };
         // Of expectations nobody is told a second time.
-        let _ = group.tell(net, by, ct_expect::SIZE, &head, |message| {
+        let _ = group.send(net, by, ct_expect::SIZE, &head, |message| {
             ct_expect::put(seen, message, rcu)
         });
     }

@@ -8,76 +8,72 @@ use kernel::{
 };
 
 use crate::{
-    nf::{
-        attr::{
-            size_of_attribute,
-            Attribute,
-            Attributes,
-            Message,
-            Policy, //
-        },
-        conn::{
-            Conn,
-            Dir, //
-        },
-        ctattr::{
-            expect as number,
-            expect_message as message,
-            expect_nat, //
-        },
-        ecache::Requester,
+    ct::{
         expect::{
-            Draft,
-            Expectation,
-            Seen, //
+            self,
+            add, //
         },
-        expect_table,
-        expect_user::{
-            Saved,
-            Wish, //
+        helper,
+        packet::kernel_hook, //
+    },
+    nf::{
+        entry::{
+            help::{
+                Help,
+                Helper, //
+            },
+            l4proto::Parts, //
         },
-        helper::{
-            Help,
-            Helper,
-            Name,
-            NAME_LEN, //
+        expect::{
+            expectation::{
+                Draft,
+                Expectation,
+                Seen, //
+            },
+            helper::{
+                Name,
+                NAME_LEN, //
+            },
+            helper_table, table,
+            user::{
+                ExpectSpec,
+                Saved, //
+            },
         },
-        helper_table,
-        l4proto::Parts,
-        net::Net,
-        nfnetlink::{
-            Dump,
-            Handler,
-            Head,
-            Messages,
-            Peer,
-            Progress,
-            Request,
-            EXPECTATIONS, //
+        kernel::{
+            attr::{
+                size_of_attribute,
+                Attribute,
+                Attributes,
+                Message,
+                Policy, //
+            },
+            nfnetlink::{
+                Dump,
+                Handler,
+                Head,
+                Messages,
+                Peer,
+                Progress,
+                Request,
+                Requester,
+                EXPECTATIONS, //
+            },
+            time::HZ, //
         },
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        time::HZ, //
+        prelude::*, //
     },
     proto::{
-        direction::Direction,
         expect::Mask,
-        tuple::{
-            L4Key,
-            Tuple, //
-        },
-        zone::Zone, //
+        types::tuple::L4Key, //
     },
 };
 
 use super::{
-    super::{
-        entry,
-        expect,
-        helper,
-        kernel_hook, //
+    attributes::{
+        expect as number,
+        expect_message as message,
+        expect_nat, //
     },
     change,
     get,
@@ -107,11 +103,11 @@ static NAT_POLICY: [Policy; expect_nat::PLACES] =
 
 /// A number that stays with it.
 fn id(expectation: &Expectation) -> [u8; 4] {
-    let key = expectation.tuple::<Tuple>().key();
+    let key = expectation.tuple().key();
     kernel_hook::number_of(&key, expectation.address()).to_ne_bytes()
 }
 
-/// Octets that one takes in a message, without its head.
+/// Bytes that one takes in a message, without its head.
 pub(super) const SIZE: usize = {
     const NEST: usize = size_of_attribute(0);
     const TUPLE: usize = 4 * NEST + tuple::ADDRESSES_SIZE + 4 * size_of_attribute(4);
@@ -140,7 +136,7 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     }
     message.put_be32(number::TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
     message.put(number::ID, &id(seen))?;
-    message.put_be32(number::FLAGS, seen.flags().known())?;
+    message.put_be32(number::FLAGS, seen.flags().bits() & number::KNOWN_FLAGS)?;
     message.put_be32(number::CLASS, seen.class())?;
     if let Some(helper) = seen.helper() {
         message.put_text(number::HELPER, helper.name().text())?;
@@ -162,13 +158,13 @@ fn mask_tuple(own: &Tuple, mask: &Mask) -> Tuple {
     Tuple::new(own.l3num, mask.src, [u8::MAX; 16], key, own.protonum)
 }
 
-fn tell(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: Rcu<'_>) -> Result {
+fn write_answer(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: Rcu<'_>) -> Result {
     let head = Head {
         peer,
         subsystem: EXPECTATIONS,
         message: message::NEW,
         flags: Head::multi(peer),
-        family: seen.tuple::<Tuple>().l3num,
+        family: seen.tuple().l3num,
         resource: 0,
     };
     messages.add(&head, |message| put(seen, message, rcu))
@@ -181,7 +177,7 @@ fn read_tuple(attribute: Attribute<'_>, family: u8) -> Result<Tuple> {
 /// Whether the number that a request may tell is that of an expectation.
 fn is_meant(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
     match request.get(number::ID) {
-        Some(wanted) => Ok(wanted.octets()? == id(expectation)),
+        Some(wanted) => Ok(wanted.bytes()? == id(expectation)),
         None => Ok(true),
     }
 }
@@ -207,7 +203,7 @@ impl Handler for Get {
             let rcu = section.token();
             let told = expect::find(request.net(), zone, &tuple, rcu, |seen| {
                 if is_meant(request, seen)? {
-                    tell(seen, request.peer(), messages, rcu)
+                    write_answer(seen, request.peer(), messages, rcu)
                 } else {
                     Err(ENOENT)
                 }
@@ -252,14 +248,14 @@ struct Expectations {
 
 impl Dump for Expectations {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        while self.bucket < expect_table::buckets() {
+        while self.bucket < table::buckets() {
             let section = RcuGuard::new();
             let rcu = section.token();
-            let next = expect_table::walk(self.bucket, rcu)
+            let next = table::walk(self.bucket, rcu)
                 .filter(|seen| seen.address() >= self.address && self.is_wanted(seen, net))
                 .min_by_key(|seen| seen.address());
             match next {
-                Some(seen) if tell(&seen, self.peer, messages, rcu).is_err() => {
+                Some(seen) if write_answer(&seen, self.peer, messages, rcu).is_err() => {
                     return Progress::More;
                 }
                 Some(seen) => self.address = seen.address().saturating_add(1),
@@ -277,7 +273,7 @@ impl Expectations {
     fn is_wanted(&self, seen: &Seen<'_>, net: &Net) -> bool {
         seen.is_in(net)
             && !seen.is_expired()
-            && (self.family == 0 || seen.tuple::<Tuple>().l3num == self.family)
+            && (self.family == 0 || seen.tuple().l3num == self.family)
             && self
                 .master
                 .as_ref()
@@ -393,7 +389,7 @@ pub(super) fn announce(
 
 fn family_of(conn: &Conn) -> u8 {
     // CAST: families are a byte.
-    entry::tuple(conn, Dir::Original).l3num as u8
+    conn.tuple(Direction::Original).l3num as u8
 }
 
 /// Adds an expectation of a connection. `EOPNOTSUPP`: the connection has no helper.
@@ -414,7 +410,7 @@ fn relate(
     }
     let function = match attributes.get(number::FUNCTION) {
         Some(name) => {
-            let name = name.payload().split(|octet| *octet == 0).next();
+            let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
             let found =
                 helper_table::functions(rcu).find(|function| function.with_name(|own| own == name));
@@ -429,7 +425,7 @@ fn relate(
     let flags = number(number::FLAGS)? & !number::USERSPACE_FLAG;
 
     let draft = Draft::new(master).ok_or(ENOMEM)?;
-    draft.describe_as(&Wish {
+    draft.describe_as(&ExpectSpec {
         tuple: own,
         mask: Mask {
             src: mask.src,
@@ -445,7 +441,7 @@ fn relate(
     });
     // Given back when the table has one of its own, or none.
     let _first = draft.first_reference();
-    expect::relate(&draft, false, by)
+    add::relate(&draft, false, by)
 }
 
 fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
@@ -457,8 +453,8 @@ fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
     let before = read_tuple(before, family)?;
     Ok(Saved {
         dir: match dir.be32()? {
-            0 => Dir::Original,
-            _ => Dir::Reply,
+            0 => Direction::Original,
+            _ => Direction::Reply,
         },
         address: before.src,
         key: before.src_key,

@@ -5,38 +5,25 @@
 use kernel::prelude::*;
 
 use crate::{
+    ct::table::index::Scope,
     nf::{
-        attr::{
+        entry::l4proto::{
+            Parts,
+            TupleAttribute, //
+        },
+        kernel::attr::{
             Attribute,
             Attributes,
             Policy, //
         },
-        conn::{
-            Conn,
-            Dir, //
-        },
-        ctattr::{
-            entry as number,
-            filter, //
-        },
-        l4proto::{
-            Parts,
-            TupleAttribute, //
-        },
-    },
-    proto::{
-        direction::Direction,
-        tuple::{
-            protocol,
-            Tuple, //
-        },
+        prelude::*, //
     },
 };
 
 use super::{
-    super::{
-        entry,
-        index::Scope, //
+    attributes::{
+        entry as number,
+        filter, //
     },
     tuple, //
 };
@@ -174,14 +161,14 @@ impl Filter {
 
     /// Whether it is about an entry.
     pub(super) fn matches(&self, conn: &Conn) -> bool {
-        let original = entry::tuple(conn, Dir::Original);
+        let original = conn.tuple(Direction::Original);
         let ends = |ends: &Option<Ends>, tuple: &Tuple| {
             ends.as_ref().is_none_or(|ends| ends.matches(tuple))
         };
         (self.family == 0 || u16::from(self.family) == original.l3num)
-            && self.zone.is_none_or(|id| entry::zone(conn).id == id)
+            && self.zone.is_none_or(|id| conn.zone().id == id)
             && ends(&self.original, &original)
-            && ends(&self.reply, &entry::tuple(conn, Dir::Reply))
+            && ends(&self.reply, &conn.tuple(Direction::Reply))
             && self.mark.matches(conn.mark())
             && self.status.matches(conn.status().bits())
     }

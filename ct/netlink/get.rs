@@ -13,68 +13,64 @@ use kernel::{
 };
 
 use crate::{
-    nf::{
-        attr::Policy,
-        conn::{
-            Conn,
-            Dir, //
+    ct::{
+        entry,
+        life::{
+            delete::{
+                self,
+                DestroyReason, //
+            },
+            lookup::LookupKey, //
         },
-        ctattr::{
-            entry as number,
-            message, //
+        netns::NetState,
+        table::index::{
+            self,
+            Walk, //
         },
-        ecache::UNTOLD,
-        l4proto::Parts,
-        links::Place,
-        net::Net,
-        nfnetlink::{
-            flag,
-            Dump,
-            Handler,
-            Head,
-            Messages,
-            Peer,
-            Progress,
-            Request,
-            CONNECTIONS, //
-        },
-        rcu::RcuGuard,
-        work, //
     },
-    proto::{
-        direction::Direction,
-        tuple::Tuple,
-        zone::Zone, //
+    nf::{
+        entry::{
+            ecache::DYING,
+            index_lists::Place,
+            l4proto::Parts, //
+        },
+        kernel::{
+            attr::Policy,
+            nfnetlink::{
+                flag,
+                Dump,
+                Handler,
+                Head,
+                Messages,
+                Peer,
+                Progress,
+                Request,
+                CONNECTIONS, //
+            },
+            work, //
+        },
+        prelude::*, //
     },
 };
 
 use super::{
-    super::{
-        delete::{
-            self,
-            Why, //
-        },
-        entry,
-        index::{
-            self,
-            Walk, //
-        },
-        netns::NetState,
-        table::Wanted, //
+    attributes::{
+        entry as number,
+        message, //
     },
     filter::{
         self,
         Filter, //
     },
+    policy::POLICY,
     tuple,
-    write::Writer,
-    POLICY, //
+    write::Writer, //
 };
 
 /// The entry that has a tuple.
 pub(super) fn find(net: &Net, zone: Zone, tuple: &Tuple) -> Option<ARef<Conn>> {
     let section = RcuGuard::new();
-    let wanted = Wanted {
+    let wanted = LookupKey {
         key: tuple.key(),
         zone,
         net,
@@ -103,7 +99,7 @@ pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
 
 /// Tells of an entry, and takes off its counters what it told of them, if that is wanted.
 /// `own` references to it are the reader's.
-fn tell(
+fn write_answer(
     conn: &Conn,
     peer: Peer,
     flags: u16,
@@ -116,7 +112,7 @@ fn tell(
         subsystem: CONNECTIONS,
         message: message::NEW,
         flags: flags | Head::multi(peer),
-        family: entry::tuple(conn, Dir::Original).l3num,
+        family: conn.tuple(Direction::Original).l3num,
         resource: 0,
     };
     let mut counted = Default::default();
@@ -149,7 +145,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
             });
         }
         let conn = find_named(request)?;
-        request.answer(|messages| tell(&conn, request.peer(), 0, ZERO, 0, messages))
+        request.answer(|messages| write_answer(&conn, request.peer(), 0, ZERO, 0, messages))
     }
 }
 
@@ -176,10 +172,10 @@ impl Dump for Entries {
         let mut past: Option<ARef<Conn>> = None;
         while let Some(conn) = self.walk.next(&mut self.place, net, past.as_deref()) {
             if delete::is_due(&conn) {
-                delete::delete(&conn, Why::TimedOut);
+                delete::delete(&conn, DestroyReason::TimedOut);
             } else if entry::is_shown(&conn)
                 && filter::passes(&self.filter, &conn)
-                && tell(&conn, self.peer, flags, self.zero, 1, messages).is_err()
+                && write_answer(&conn, self.peer, flags, self.zero, 1, messages).is_err()
             {
                 return Progress::More;
             }
@@ -223,12 +219,12 @@ struct Dying {
 impl Dump for Dying {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         let wanted = |conn: &Conn| {
-            let family = entry::tuple(conn, Dir::Original).l3num;
+            let family = conn.tuple(Direction::Original).l3num;
             core::ptr::eq(conn.net(), net) && (self.family == 0 || self.family == family)
         };
         let mut from = self.from;
         loop {
-            let mut batch = UNTOLD
+            let mut batch = DYING
                 .lowest_from::<BATCH>(from, wanted)
                 .into_iter()
                 .flatten();
@@ -237,13 +233,13 @@ impl Dump for Dying {
             };
             for conn in Iterator::chain(core::iter::once(first), batch) {
                 from = conn.address();
-                if tell(&conn, self.peer, 0, false, 1, messages).is_err() {
+                if write_answer(&conn, self.peer, 0, false, 1, messages).is_err() {
                     self.from = from;
                     return Progress::More;
                 }
                 from = from.saturating_add(1);
             }
-            work::yield_if_needed();
+            work::cond_resched();
         }
         self.from = usize::MAX;
         Progress::End

@@ -10,65 +10,35 @@
 use kernel::prelude::*;
 
 use crate::nf::{
-    attr::Policy,
-    ctattr::{
-        entry as number,
-        expect_message,
-        message, //
-    },
-    ext::Labels,
-    nfnetlink::{
+    kernel::nfnetlink::{
         Handlers,
         Subsystem,
         SubsystemRegistration,
         CONNECTIONS,
         EXPECTATIONS, //
     },
-    queue_hook::GlueRegistration, //
+    packet::queue_hook::GlueRegistration, //
 };
 
+use self::attributes::{
+    expect_message,
+    message, //
+};
+
+mod attributes;
 mod change;
 mod delete;
-mod events;
+pub(super) mod events;
 mod expect;
 mod filter;
 mod get;
 mod new;
+mod policy;
 mod protocol;
 mod queue;
 mod statistics;
 mod tuple;
 mod write;
-
-pub(super) use events::Multicast;
-
-/// What the attributes of a message about entries must look like.
-static POLICY: [Policy; number::PLACES] = {
-    // CAST: a handful.
-    const LABELS: Policy = Policy::octets_up_to((Labels::WORDS * 4) as u16);
-    let mut policy = [const { Policy::ANY }; number::PLACES];
-    policy[number::ORIGINAL as usize] = Policy::NESTED;
-    policy[number::REPLY as usize] = Policy::NESTED;
-    policy[number::STATUS as usize] = Policy::U32;
-    policy[number::PROTOCOL_INFO as usize] = Policy::NESTED;
-    policy[number::HELP as usize] = Policy::NESTED;
-    policy[number::NAT_SOURCE as usize] = Policy::NESTED;
-    policy[number::TIMEOUT as usize] = Policy::U32;
-    policy[number::MARK as usize] = Policy::U32;
-    policy[number::ID as usize] = Policy::U32;
-    policy[number::NAT_DESTINATION as usize] = Policy::NESTED;
-    policy[number::MASTER as usize] = Policy::NESTED;
-    policy[number::SHIFT_ORIGINAL as usize] = Policy::NESTED;
-    policy[number::SHIFT_REPLY as usize] = Policy::NESTED;
-    policy[number::ZONE as usize] = Policy::U16;
-    policy[number::MARK_MASK as usize] = Policy::U32;
-    policy[number::LABELS as usize] = LABELS;
-    policy[number::LABELS_MASK as usize] = LABELS;
-    policy[number::FILTER as usize] = Policy::NESTED;
-    policy[number::STATUS_MASK as usize] = Policy::U32;
-    policy[number::EVENT_TIME as usize] = Policy::REJECTED;
-    policy
-};
 
 static HANDLERS: Handlers<{ message::COUNT }> = Handlers::new()
     .with::<new::New>(message::NEW)

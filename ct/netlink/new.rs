@@ -9,62 +9,55 @@ use kernel::{
 };
 
 use crate::{
-    nf::{
-        attr::{
-            Attribute,
-            Policy, //
-        },
-        conn::{
-            Conn,
-            Fresh,
-            Status,
-            StatusBit, //
-        },
-        ctattr::entry as number,
-        ecache::Event,
-        ext::{
+    ct::{
+        entry::{
             self,
-            Counters,
-            Labels,
-            SeqAdjust,
-            Timestamps, //
+            events, //
         },
-        helper::{
-            Candidate,
-            Name, //
+        helper,
+        life::{
+            confirm,
+            create,
+            lookup::LookupKey, //
         },
-        helper_table,
-        l4proto::Parts,
-        nat,
-        nfnetlink::{
-            Handler,
-            Request, //
-        },
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        time,
+        table::TupleHash, //
     },
-    proto::{
-        direction::Direction,
-        tuple::Tuple,
-        zone::Zone, //
+    nf::{
+        entry::{
+            conn::Status,
+            ecache::Event,
+            ext::{
+                self,
+                Counters,
+                Labels,
+                SeqAdjust,
+                Timestamps, //
+            },
+            fresh::Fresh,
+            l4proto::Parts, //
+        },
+        expect::{
+            helper::Name,
+            helper_table, //
+        },
+        kernel::{
+            attr::{
+                Attribute,
+                Policy, //
+            },
+            nfnetlink::{
+                Handler,
+                Request, //
+            },
+            time, //
+        },
+        packet::nat,
+        prelude::*, //
     },
 };
 
 use super::{
-    super::{
-        confirm,
-        create,
-        entry,
-        events,
-        helper,
-        table::{
-            TupleHash,
-            Wanted, //
-        }, //
-    },
+    attributes::entry as number,
     change::{
         self,
         Changes,
@@ -75,9 +68,9 @@ use super::{
         Synproxy, //
     },
     get,
-    protocol::Told,
-    tuple,
-    POLICY, //
+    policy::POLICY,
+    protocol::ProtoInfo,
+    tuple, //
 };
 
 /// What may be new of an entry that user space made or changed.
@@ -112,7 +105,7 @@ impl Handler for New {
         let (found, hash) = match original.as_ref().or(reply.as_ref()) {
             Some(tuple) => {
                 let section = RcuGuard::new();
-                let wanted = Wanted {
+                let wanted = LookupKey {
                     key: tuple.key(),
                     zone,
                     net: request.net(),
@@ -144,7 +137,7 @@ impl Handler for New {
 fn change(request: &Request<'_>, conn: &Conn) -> Result {
     Changes::get(&request.attributes(), conn)?.apply(conn);
     // Who could not be told is told with the next event.
-    let _ = events::report(conn, ANYTHING | Event::Label.mask(), request.requester());
+    let _ = events::notify_now(conn, ANYTHING | Event::Label.mask(), request.requester());
     Ok(())
 }
 
@@ -156,16 +149,16 @@ struct Ends {
 }
 
 /// What a new entry gets, but for the helper and NAT.
-struct Wishes {
+struct NewAttrs {
     status: Option<u32>,
     shifts: Shifts,
-    told: Option<Told>,
+    told: Option<ProtoInfo>,
     synproxy: Synproxy,
     mark: Option<Mark>,
     master: Option<ARef<Conn>>,
 }
 
-impl Wishes {
+impl NewAttrs {
     /// In the order in which mistakes are told.
     fn get(request: &Request<'_>, ends: &Ends) -> Result<Self> {
         let attributes = request.attributes();
@@ -177,7 +170,7 @@ impl Wishes {
             shifts: Shifts::get(&attributes, true)?,
             told: request
                 .get(number::PROTOCOL_INFO)
-                .map(|attribute| Told::get(attribute, ends.original.protonum))
+                .map(|attribute| ProtoInfo::get(attribute, ends.original.protonum))
                 .transpose()?,
             synproxy: Synproxy::get(&attributes, HAS_SYNPROXY)?,
             mark: Mark::get(&attributes)?,
@@ -188,7 +181,7 @@ impl Wishes {
         })
     }
 
-    fn fulfil(self, fresh: &mut Fresh) {
+    fn apply(self, fresh: &mut Fresh) {
         let conn = fresh.conn();
         if let Some(status) = self.status {
             conn.change_status(status, 0);
@@ -229,15 +222,15 @@ fn make(request: &Request<'_>, ends: &Ends, hash: TupleHash) -> Result {
     }
     let nat = [number::NAT_DESTINATION, number::NAT_SOURCE].map(|place| request.get(place));
     let translated = nat.iter().any(Option::is_some);
-    let mut wishes = Some(Wishes::get(request, ends));
+    let mut attrs = Some(NewAttrs::get(request, ends));
     if !translated {
         // With NAT its mistakes are told first, and they need an entry.
-        wishes = Some(Ok(wishes.take().ok_or(EINVAL)??));
+        attrs = Some(Ok(attrs.take().ok_or(EINVAL)??));
     }
 
     let section = RcuGuard::new();
     let rcu = section.token();
-    let conn = create::make(
+    let conn = create::create_from_user(
         request.net(),
         ends.zone,
         [&ends.original, &ends.reply],
@@ -251,16 +244,16 @@ fn make(request: &Request<'_>, ends: &Ends, hash: TupleHash) -> Result {
                 nat::set_up(fresh, false, destination)?;
                 nat::set_up(fresh, true, source)?;
             }
-            let wishes = wishes.take().ok_or(EINVAL)??;
+            let attrs = attrs.take().ok_or(EINVAL)??;
             add_parts(fresh, request);
-            wishes.fulfil(fresh);
+            attrs.apply(fresh);
             Ok(())
         },
         rcu,
     )?;
     conn.set_timeout(time::jiffies32().wrapping_add(timeout));
     entry::note_start(&conn);
-    confirm::put_in_made(conn.clone(), rcu)?;
+    confirm::insert_from_user(conn.clone(), rcu)?;
     drop(section);
     announce(request, &conn);
     Ok(())
@@ -277,7 +270,7 @@ fn announce(request: &Request<'_>, conn: &Conn) {
         .is_ok_and(|labels| labels.is_some_and(|labels| labels.apply(conn).is_ok()));
     let labelled = if labelled { Event::Label.mask() } else { 0 };
     // Who could not be told is told with the next event.
-    let _ = events::report(
+    let _ = events::notify_now(
         conn,
         ANYTHING | begun.mask() | labelled,
         request.requester(),
@@ -303,15 +296,18 @@ fn need_helper(name: &Name, tuple: &Tuple) -> Result {
 }
 
 fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
-    let original = entry::tuple(fresh.conn(), crate::nf::conn::Dir::Original);
+    let original = fresh
+        .conn()
+        .tuple(crate::proto::types::direction::Direction::Original);
     let helper =
         helper::find(&wanted.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
     let reference = helper.get().ok_or(ENOENT)?;
-    Candidate::of(fresh)
+    fresh
+        .helper_target()
         .add_help()
         .ok_or(ENOMEM)?
         .set_helper(Some(reference));
-    helper.hear(fresh.conn(), wanted.info, rcu);
+    helper.from_nlattr(fresh.conn(), wanted.info, rcu);
     Ok(())
 }
 
@@ -320,19 +316,19 @@ fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
 fn add_parts(fresh: &mut Fresh, request: &Request<'_>) {
     let net = request.net();
     if net.acct() != 0 {
-        let _ = ext::add::<Counters>(fresh);
+        let _ = fresh.add::<Counters>();
     }
     if net.tstamp() != 0 {
-        let _ = ext::add::<Timestamps>(fresh);
+        let _ = fresh.add::<Timestamps>();
     }
     let _ = events::prepare(fresh, net, None);
     if net.labels_used() {
-        let _ = ext::add::<Labels>(fresh);
+        let _ = fresh.add::<Labels>();
     }
     if fresh.conn().extensions().find::<SeqAdjust>().is_none() {
-        let _ = ext::add::<SeqAdjust>(fresh);
+        let _ = fresh.add::<SeqAdjust>();
     }
     if HAS_SYNPROXY {
-        let _ = ext::add::<ext::SynProxy>(fresh);
+        let _ = fresh.add::<ext::SynProxy>();
     }
 }

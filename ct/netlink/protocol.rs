@@ -5,33 +5,7 @@
 use kernel::prelude::*;
 
 use crate::{
-    nf::{
-        attr::{
-            Attribute,
-            Message,
-            Policy, //
-        },
-        conn::Conn,
-        ctattr::entry,
-        l4proto::{
-            tuple_size,
-            Memory,
-            Parts,
-            ProtocolAttribute,
-            Request,
-            TupleForm,
-            PROTOCOL_PLACES, //
-        },
-    },
-    proto::tuple::{
-        protocol,
-        Tuple, //
-    },
-};
-
-use super::super::{
-    entry as ct_entry,
-    l4proto::{
+    ct::entry::l4proto::{
         Icmp,
         Icmpv6,
         Ports,
@@ -40,7 +14,26 @@ use super::super::{
         Tcp,
         TcpTold, //
     },
+    nf::{
+        entry::l4proto::{
+            tuple_size,
+            Memory,
+            Parts,
+            ProtocolAttribute,
+            Request,
+            TupleForm,
+            PROTOCOL_PLACES, //
+        },
+        kernel::attr::{
+            Attribute,
+            Message,
+            Policy, //
+        },
+        prelude::*, //
+    },
 };
+
+use super::attributes::entry;
 
 static POLICY: [Policy; PROTOCOL_PLACES] = {
     let mut policy = [const { Policy::ANY }; PROTOCOL_PLACES];
@@ -77,11 +70,7 @@ pub(super) fn put_tuple(tuple: &Tuple, message: &mut Message<'_>) -> Result {
     }
 }
 
-fn get<F: TupleForm<Tuple = Tuple>>(
-    attribute: Attribute<'_>,
-    tuple: &mut Tuple,
-    parts: Parts,
-) -> Result {
+fn get<F: TupleForm>(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
     let nest = attribute.nest(F::POLICY)?;
     F::get(&Request::new(nest.attributes(), parts), tuple)
 }
@@ -96,7 +85,7 @@ pub(super) fn get_tuple(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Part
     }
 }
 
-/// Octets that tuples and memory of a protocol take in the message of an entry with a master.
+/// Bytes that tuples and memory of a protocol take in the message of an entry with a master.
 pub(super) fn size(protocol: u8) -> usize {
     let tuple = match form(protocol) {
         Form::Ports => tuple_size::<Ports>(),
@@ -110,7 +99,7 @@ pub(super) fn size(protocol: u8) -> usize {
         _ => 0,
     };
     // The nest in the nest, which the sizes leave out.
-    const NEST: usize = crate::nf::attr::size_of_attribute(0);
+    const NEST: usize = crate::nf::kernel::attr::size_of_attribute(0);
     (tuple as usize)
         .wrapping_mul(3)
         .wrapping_add(memory.into())
@@ -119,7 +108,7 @@ pub(super) fn size(protocol: u8) -> usize {
 
 /// Writes what an entry's tracker remembers.
 pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
-    match ct_entry::protocol(conn) {
+    match conn.protocol() {
         protocol::TCP => message.nest(entry::PROTOCOL_INFO, |message| {
             Tcp::put(conn, going, message)
         }),
@@ -131,13 +120,13 @@ pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) ->
 }
 
 /// What a message says of that.
-pub(super) enum Told {
+pub(super) enum ProtoInfo {
     Nothing,
     Tcp(TcpTold),
     Sctp(SctpTold),
 }
 
-impl Told {
+impl ProtoInfo {
     /// Reads it, for an entry of this protocol.
     pub(super) fn get(attribute: Attribute<'_>, protocol: u8) -> Result<Self> {
         let nest = attribute.nest(&POLICY)?;

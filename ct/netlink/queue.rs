@@ -6,22 +6,20 @@
 use kernel::prelude::*;
 
 use crate::nf::{
-    attr::{
-        Attribute,
-        Message, //
+    kernel::{
+        attr::{
+            Attribute,
+            Message, //
+        },
+        nfnetlink::Requester,
+        time, //
     },
-    conn::{
-        Conn,
-        StatusBit, //
-    },
-    ctattr::entry as number,
-    ecache::Requester,
-    queue_hook::Glue,
-    rcu::Rcu,
-    time, //
+    packet::queue_hook::Glue,
+    prelude::*, //
 };
 
 use super::{
+    attributes::entry as number,
     change::{
         self,
         Helped,
@@ -29,11 +27,11 @@ use super::{
         Mark, //
     },
     expect,
+    policy::POLICY,
     write::{
         self,
         Writer, //
     },
-    POLICY, //
 };
 
 /// What is told of a packet's connection.

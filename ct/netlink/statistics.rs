@@ -7,44 +7,48 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-use crate::nf::{
-    attr::Policy,
-    ctattr::{
+use crate::{
+    ct::{
+        entry::is_shown,
+        life::delete,
+        netns::NetState,
+        table::index, //
+    },
+    nf::{
+        kernel::{
+            attr::Policy,
+            net::{
+                possible_cpu,
+                Stat, //
+            },
+            nfnetlink::{
+                Dump,
+                Handler,
+                Head,
+                Messages,
+                Peer,
+                Progress,
+                Request,
+                CONNECTIONS, //
+            },
+            params, //
+        },
+        prelude::*, //
+    },
+};
+
+use super::{
+    attributes::{
         entry,
         message,
         own,
         statistics as number, //
     },
-    net::{
-        possible_cpu,
-        Net,
-        Stat, //
-    },
-    nfnetlink::{
-        Dump,
-        Handler,
-        Head,
-        Messages,
-        Peer,
-        Progress,
-        Request,
-        CONNECTIONS, //
-    },
-    params, //
-};
-
-use super::{
-    super::{
-        delete,
-        entry::is_shown,
-        index,
-        netns::NetState, //
-    },
     filter::{
         self,
         Filter, //
     },
-    POLICY, //
+    policy::POLICY, //
 };
 
 /// What is told of connections.
@@ -101,7 +105,7 @@ impl Handler for GetExpectationsOfCpus {
     fn handle(request: &Request<'_>) -> Result {
         of_cpus(
             request,
-            crate::nf::ctattr::expect_message::STATISTICS_OF_CPUS,
+            crate::ct::netlink::attributes::expect_message::STATISTICS_OF_CPUS,
             OF_EXPECTATIONS,
         )
     }

@@ -6,34 +6,28 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
-        attr::{
+        entry::l4proto::{
+            Parts,
+            TUPLE_PLACES, //
+        },
+        kernel::attr::{
             Attribute,
             Message,
             Policy, //
         },
-        ctattr::{
-            address,
-            transport,
-            tuple as part, //
-        },
-        l4proto::{
-            Parts,
-            TUPLE_PLACES, //
-        },
+        prelude::*, //
     },
-    proto::{
-        direction::Direction,
-        tuple::{
-            L4Key,
-            Tuple,
-            IPV4,
-            IPV6, //
-        },
-        zone::Zone, //
-    },
+    proto::types::tuple::L4Key, //
 };
 
-use super::protocol;
+use super::{
+    attributes::{
+        address,
+        transport,
+        tuple as part, //
+    },
+    protocol, //
+};
 
 static POLICY: [Policy; part::PLACES] = {
     let mut policy = [const { Policy::ANY }; part::PLACES];
@@ -47,8 +41,8 @@ static ADDRESS_POLICY: [Policy; address::PLACES] = {
     let mut policy = [const { Policy::ANY }; address::PLACES];
     policy[address::V4_SOURCE as usize] = Policy::U32;
     policy[address::V4_DESTINATION as usize] = Policy::U32;
-    policy[address::V6_SOURCE as usize] = Policy::octets(16);
-    policy[address::V6_DESTINATION as usize] = Policy::octets(16);
+    policy[address::V6_SOURCE as usize] = Policy::bytes(16);
+    policy[address::V6_DESTINATION as usize] = Policy::bytes(16);
     policy
 };
 
@@ -58,25 +52,25 @@ static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = {
     policy
 };
 
-/// Octets that the addresses of a tuple count for in a message: those of both families, as if
+/// Bytes that the addresses of a tuple count for in a message: those of both families, as if
 /// it could have both.
 pub(super) const ADDRESSES_SIZE: usize = {
-    use crate::nf::attr::size_of_attribute as size;
+    use crate::nf::kernel::attr::size_of_attribute as size;
     2 * size(4) + 2 * size(16)
 };
 
 /// Writes a tuple, without the nest that it stands in.
 pub(super) fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
-    message.nest(part::ADDRESSES, |message| match tuple.l3num {
-        IPV4 => {
+    message.nest(part::ADDRESSES, |message| match tuple.family() {
+        Some(Family::Ipv4) => {
             message.put(address::V4_SOURCE, &tuple.src_ipv4())?;
             message.put(address::V4_DESTINATION, &tuple.dst_ipv4())
         }
-        IPV6 => {
+        Some(Family::Ipv6) => {
             message.put(address::V6_SOURCE, &tuple.src)?;
             message.put(address::V6_DESTINATION, &tuple.dst)
         }
-        _ => Ok(()),
+        None => Ok(()),
     })?;
     message.nest(part::TRANSPORT, |message| {
         message.put_u8(transport::PROTOCOL, tuple.protonum)?;
@@ -97,28 +91,28 @@ pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
     }
 }
 
-fn address(attribute: Option<Attribute<'_>>, family: u16) -> Result<[u8; 16]> {
+fn address(attribute: Option<Attribute<'_>>, family: Option<Family>) -> Result<[u8; 16]> {
     let attribute = attribute.ok_or(EINVAL)?;
-    if family == IPV6 {
-        return attribute.octets();
+    if family == Some(Family::Ipv6) {
+        return attribute.bytes();
     }
-    let [a, b, c, d] = attribute.octets()?;
+    let [a, b, c, d] = attribute.bytes()?;
     Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
     let nest = attribute.nest(&ADDRESS_POLICY)?;
     let attributes = nest.attributes();
-    let (source, destination) = if tuple.l3num == IPV4 {
+    let (source, destination) = if tuple.has_family(Family::Ipv4) {
         (address::V4_SOURCE, address::V4_DESTINATION)
     } else {
         (address::V6_SOURCE, address::V6_DESTINATION)
     };
     if parts.any(Parts::SOURCE) {
-        tuple.src = address(attributes.get(source), tuple.l3num)?;
+        tuple.src = address(attributes.get(source), tuple.family())?;
     }
     if parts.any(Parts::DESTINATION) {
-        tuple.dst = address(attributes.get(destination), tuple.l3num)?;
+        tuple.dst = address(attributes.get(destination), tuple.family())?;
     }
     Ok(())
 }
@@ -136,11 +130,9 @@ pub(super) fn get(
 ) -> Result<Tuple> {
     let nest = attribute.nest(&POLICY)?;
     let attributes = nest.attributes();
-    let family = u16::from(family);
-    if family != IPV4 && family != IPV6 {
-        return Err(EOPNOTSUPP);
-    }
-    let mut tuple = Tuple::new(family, [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
+    let family = Family::from_number(family.into()).ok_or(EOPNOTSUPP)?;
+    let mut tuple =
+        Tuple::new(family.to_u16(), [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
 
     if parts.any(Parts::SOURCE) || parts.any(Parts::DESTINATION) {
         let addresses = attributes.get(part::ADDRESSES).ok_or(EINVAL)?;

@@ -8,51 +8,46 @@ use kernel::{
 };
 
 use crate::{
+    ct::{
+        helper as ct_helper,
+        packet::kernel_hook::RustCt, //
+    },
     nf::{
-        attr::{
-            size_of_attribute,
-            Message, //
+        entry::{
+            ecache::EventCache,
+            ext::{
+                Counters,
+                Labels,
+                SeqAdjust,
+                SynProxy,
+                Timestamps, //
+            },
         },
-        conn::{
-            Conn,
-            Dir,
-            StatusBit, //
+        expect::helper,
+        kernel::{
+            attr::{
+                size_of_attribute,
+                Message, //
+            },
+            params,
+            time::HZ, //
         },
-        ctattr::{
-            counters,
-            entry as number,
-            help,
-            own,
-            shift,
-            synproxy,
-            times,
-            tuple as part, //
-        },
-        ecache::EventCache,
-        ext::{
-            Counters,
-            Labels,
-            SeqAdjust,
-            SynProxy,
-            Timestamps, //
-        },
-        helper,
-        params,
-        rcu::RcuGuard,
-        time::HZ,
-        tracker::Tracker, //
+        packet::tracker::Tracker,
+        prelude::*, //
     },
-    proto::{
-        seqadj::Shift,
-        zone::Zone, //
-    },
+    proto::seqadj::Shift, //
 };
 
 use super::{
-    super::{
-        entry,
-        helper as ct_helper,
-        kernel_hook::RustCt, //
+    attributes::{
+        counters,
+        entry as number,
+        help,
+        own,
+        shift,
+        synproxy,
+        times,
+        tuple as part, //
     },
     protocol,
     tuple, //
@@ -68,7 +63,10 @@ impl Counted {
         let Some(part) = conn.extensions().find::<Counters>() else {
             return;
         };
-        for (dir, counted) in [Dir::Original, Dir::Reply].into_iter().zip(self.0) {
+        for (dir, counted) in [Direction::Original, Direction::Reply]
+            .into_iter()
+            .zip(self.0)
+        {
             if let Some((packets, bytes)) = counted {
                 part.take_off(dir, packets, bytes);
             }
@@ -114,13 +112,13 @@ impl<'c, 'm> Writer<'c, 'm> {
     /// Both tuples, and the zone: in the tuple of the direction that it is for, or by itself.
     pub(super) fn ends(&mut self) -> Result {
         let conn = self.conn;
-        let zone = entry::zone(conn);
+        let zone = conn.zone();
         for (place, dir, bit) in [
-            (number::ORIGINAL, Dir::Original, Zone::ORIGINAL),
-            (number::REPLY, Dir::Reply, Zone::REPLY),
+            (number::ORIGINAL, Direction::Original, Zone::ORIGINAL),
+            (number::REPLY, Direction::Reply, Zone::REPLY),
         ] {
             self.message.nest(place, |message| {
-                tuple::put(&entry::tuple(conn, dir), message)?;
+                tuple::put(&conn.tuple(dir), message)?;
                 put_zone(message, part::ZONE, zone, bit)
             })?;
         }
@@ -171,7 +169,7 @@ impl<'c, 'm> Writer<'c, 'm> {
 
     #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
     pub(super) fn security(&mut self) -> Result {
-        use crate::nf::ctattr::security;
+        use crate::ct::netlink::attributes::security;
 
         let Ok(label) = kernel::security::SecurityCtx::from_secid(self.conn.secmark()) else {
             return Ok(());
@@ -204,7 +202,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         }
         match self.conn.master() {
             Some(master) => {
-                let original = entry::tuple(master, Dir::Original);
+                let original = master.tuple(Direction::Original);
                 tuple::put_nest(number::MASTER, &original, self.message)
             }
             None => Ok(()),
@@ -217,8 +215,8 @@ impl<'c, 'm> Writer<'c, 'm> {
             return Ok(counted);
         };
         let ways = [
-            (number::COUNTERS_ORIGINAL, Dir::Original),
-            (number::COUNTERS_REPLY, Dir::Reply),
+            (number::COUNTERS_ORIGINAL, Direction::Original),
+            (number::COUNTERS_REPLY, Direction::Reply),
         ];
         for ((place, dir), counted) in ways.into_iter().zip(&mut counted.0) {
             let (packets, bytes) = part.read(dir);
@@ -252,7 +250,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         };
         self.message.nest(number::HELP, |message| {
             message.put_text(help::NAME, helper.name().text())?;
-            helper.tell(conn, message, section.token());
+            helper.to_nlattr(conn, message, section.token());
             Ok(())
         })
     }
@@ -262,17 +260,17 @@ impl<'c, 'm> Writer<'c, 'm> {
         let Some(part) = self.conn.extensions().find::<Labels>() else {
             return Ok(());
         };
-        let mut octets = [0; Labels::WORDS * 4];
-        for (index, place) in octets.chunks_exact_mut(4).enumerate() {
+        let mut bytes = [0; Labels::WORDS * 4];
+        for (index, place) in bytes.chunks_exact_mut(4).enumerate() {
             let word = part.word(index).map_or(0, |word| word.load(Relaxed));
-            for (place, octet) in place.iter_mut().zip(word.to_ne_bytes()) {
-                *place = octet;
+            for (place, byte) in place.iter_mut().zip(word.to_ne_bytes()) {
+                *place = byte;
             }
         }
-        if octets.iter().all(|octet| *octet == 0) {
+        if bytes.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        self.message.put(number::LABELS, &octets)
+        self.message.put(number::LABELS, &bytes)
     }
 
     /// How far sequence numbers are shifted.
@@ -285,8 +283,8 @@ impl<'c, 'm> Writer<'c, 'm> {
             return Ok(());
         }
         for (place, dir) in [
-            (number::SHIFT_ORIGINAL, Dir::Original),
-            (number::SHIFT_REPLY, Dir::Reply),
+            (number::SHIFT_ORIGINAL, Direction::Original),
+            (number::SHIFT_REPLY, Direction::Reply),
         ] {
             let mut now = Shift::default();
             part.change(conn, dir, |shift: &mut Shift| now = *shift);
@@ -311,9 +309,9 @@ impl<'c, 'm> Writer<'c, 'm> {
         })
     }
 
-    /// Why the entry ended, if that is known and told.
+    /// DestroyReason the entry ended, if that is known and told.
     pub(super) fn why(&mut self) -> Result {
-        match self.conn.doomed_for() {
+        match self.conn.destroy_reason() {
             why if why != 0 && params::event_reasons() => self.message.put(own::WHY, &[why]),
             _ => Ok(()),
         }
@@ -337,7 +335,7 @@ fn put_zone(message: &mut Message<'_>, place: u16, zone: Zone, directions: u8) -
     message.put_be16(place, zone.id)
 }
 
-/// Octets that all of it takes at most, without the messages's head.
+/// Bytes that all of it takes at most, without the messages's head.
 pub(super) fn size(conn: &Conn) -> usize {
     const NEST: usize = size_of_attribute(0);
     const WORD: usize = size_of_attribute(4);
@@ -360,7 +358,7 @@ pub(super) fn size(conn: &Conn) -> usize {
         // The reason.
         + size_of_attribute(1);
     FIXED
-        .wrapping_add(protocol::size(entry::protocol(conn)))
+        .wrapping_add(protocol::size(conn.protocol()))
         .wrapping_add(security_size(conn))
 }
 

@@ -14,25 +14,24 @@ use core::marker::PhantomData;
 
 use kernel::sync::aref::ARef;
 
-use crate::nf::{
-    conn::Conn,
-    net::Net,
-    seq_file::{
-        Out,
-        SeqFile, //
+use crate::{
+    ct::{
+        life::delete::{
+            self,
+            DestroyReason, //
+        },
+        table::walk::Listing, //
+    },
+    nf::{
+        kernel::seq_file::{
+            Out,
+            SeqFile, //
+        },
+        prelude::*, //
     },
 };
 
-use super::{
-    super::{
-        delete::{
-            self,
-            Why, //
-        },
-        walk::Listing, //
-    },
-    line::Format, //
-};
+use super::line::Format;
 
 /// The entries, a line of format `F` for each.
 pub(super) struct Entries<F>(PhantomData<F>);
@@ -59,7 +58,7 @@ impl<F: Format> SeqFile for Entries<F> {
 /// The entry that was found, or the first one behind it whose time is not over.
 fn living(mut found: Option<ARef<Conn>>, listing: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
     while let Some(expired) = found.as_deref().filter(|conn| delete::is_due(conn)) {
-        delete::delete(expired, Why::TimedOut);
+        delete::delete(expired, DestroyReason::TimedOut);
         found = listing.advance(net);
     }
     found

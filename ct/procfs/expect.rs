@@ -10,24 +10,24 @@
 //! The order is that of buckets, and in a bucket of addresses in memory: a reader that comes
 //! back finds its place, whatever came and went meanwhile.
 
-use crate::{
-    nf::{
-        expect::{
+use crate::nf::{
+    expect::{
+        expectation::{
             Flag,
             Flags,
             Seen, //
         },
-        expect_table,
         helper::Name,
-        net::Net,
-        rcu::RcuGuard,
+        table, //
+    },
+    kernel::{
         seq_file::{
             Out,
             SeqFile, //
         },
         time::HZ, //
     },
-    proto::tuple::Tuple, //
+    prelude::*, //
 };
 
 use super::line::write_tuple;
@@ -70,9 +70,9 @@ impl SeqFile for Expectations {
     type Item = Line;
 
     fn current(place: &mut Place, net: &Net) -> Option<Line> {
-        while place.bucket < expect_table::buckets() {
+        while place.bucket < table::buckets() {
             let section = RcuGuard::new();
-            let next = expect_table::walk(place.bucket, section.token())
+            let next = table::walk(place.bucket, section.token())
                 .filter(|seen| seen.address() >= place.address && seen.is_in(net))
                 .filter_map(|seen| Some((seen.address(), Line::of(&seen)?)))
                 .min_by_key(|(address, _)| *address);

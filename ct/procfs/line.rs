@@ -29,33 +29,26 @@
 use kernel::sync::atomic::Relaxed;
 
 use crate::{
-    nf::{
-        conn::{
-            Conn,
-            Dir,
-            Status,
-            StatusBit, //
-        },
-        ext::Timestamps,
-        l4proto::Shown,
-        seq_file::Out,
-        time,
-        tracker::Tracker, //
-    },
-    proto::{
-        tuple::{
+    ct::{
+        entry::{
             self,
-            protocol,
-            Tuple, //
+            l4proto, //
         },
-        zone::Zone, //
+        packet::kernel_hook::RustCt, //
     },
-};
-
-use super::super::{
-    entry,
-    kernel_hook::RustCt,
-    l4proto, //
+    nf::{
+        entry::{
+            conn::Status,
+            ext::Timestamps,
+            l4proto::Shown, //
+        },
+        kernel::{
+            seq_file::Out,
+            time, //
+        },
+        packet::tracker::Tracker,
+        prelude::*, //
+    },
 };
 
 /// How to write an entry.
@@ -101,8 +94,8 @@ impl<'a> Line<'a> {
         Self {
             conn,
             status: conn.status(),
-            original: entry::tuple(conn, Dir::Original),
-            zone: entry::zone(conn),
+            original: conn.tuple(Direction::Original),
+            zone: conn.zone(),
             left: (conn.remaining() / time::HZ).into(),
         }
     }
@@ -121,10 +114,10 @@ impl<'a> Line<'a> {
     }
 
     fn classic(&self, out: &mut Out<'_>) {
-        let family = match self.original.l3num {
-            tuple::IPV4 => "ipv4",
-            tuple::IPV6 => "ipv6",
-            _ => "unknown",
+        let family = match self.original.family() {
+            Some(Family::Ipv4) => "ipv4",
+            Some(Family::Ipv6) => "ipv6",
+            None => "unknown",
         };
         out.padded(family, 8);
         field(out, " ", self.original.l3num);
@@ -145,11 +138,11 @@ impl<'a> Line<'a> {
             _ => {}
         }
 
-        self.direction(Dir::Original, out);
+        self.direction(Direction::Original, out);
         if !self.status.has(StatusBit::SeenReply) {
             out.text("[UNREPLIED] ");
         }
-        self.direction(Dir::Reply, out);
+        self.direction(Direction::Reply, out);
 
         if self.status.has(StatusBit::HwOffload) {
             out.text("[HW_OFFLOAD] ");
@@ -171,11 +164,11 @@ impl<'a> Line<'a> {
     }
 
     /// One of the tuples, and what goes with it.
-    fn direction(&self, dir: Dir, out: &mut Out<'_>) {
-        write_tuple(&entry::tuple(self.conn, dir), out);
+    fn direction(&self, dir: Direction, out: &mut Out<'_>) {
+        write_tuple(&self.conn.tuple(dir), out);
         match dir {
-            Dir::Original => self.zone(out, Zone::ORIGINAL, "zone-orig="),
-            Dir::Reply => self.zone(out, Zone::REPLY, "zone-reply="),
+            Direction::Original => self.zone(out, Zone::ORIGINAL, "zone-orig="),
+            Direction::Reply => self.zone(out, Zone::REPLY, "zone-reply="),
         }
         if let Some((packets, bytes)) = entry::counted(self.conn, dir) {
             field_then_blank(out, "packets=", packets);
@@ -218,7 +211,7 @@ impl<'a> Line<'a> {
             field(out, " expires=", self.left);
             out.text("s");
         }
-        // Netlink hands out its octets as they lie in memory, for network byte order.
+        // Netlink hands out its bytes as they lie in memory, for network byte order.
         field(out, " id=", u32::from_be(RustCt::id(self.conn)));
         if self.status.has(StatusBit::Adopted) {
             out.text(" [ADOPTED]");
@@ -255,22 +248,22 @@ fn field_then_blank(out: &mut Out<'_>, name: &str, number: impl Into<u64>) {
 
 /// Addresses and what the protocol has in the place of ports.
 pub(super) fn write_tuple(tuple: &Tuple, out: &mut Out<'_>) {
-    match tuple.l3num {
-        tuple::IPV4 => {
+    match tuple.family() {
+        Some(Family::Ipv4) => {
             out.text("src=");
             out.ipv4(&tuple.src_ipv4());
             out.text(" dst=");
             out.ipv4(&tuple.dst_ipv4());
             out.text(" ");
         }
-        tuple::IPV6 => {
+        Some(Family::Ipv6) => {
             out.text("src=");
             out.ipv6(&tuple.src);
             out.text(" dst=");
             out.ipv6(&tuple.dst);
             out.text(" ");
         }
-        _ => {}
+        None => {}
     }
     match tuple.protonum {
         protocol::TCP | protocol::UDP | protocol::SCTP => {

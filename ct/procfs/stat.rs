@@ -4,19 +4,22 @@
 //! the machine can have. Tools add the CPUs up, but for the number of entries, which is
 //! that of the namespace on every line.
 
-use crate::nf::{
-    net::{
-        possible_cpu,
-        Net,
-        Stat, //
-    },
-    seq_file::{
-        Out,
-        SeqFile, //
+use crate::{
+    ct::netns::NetState,
+    nf::{
+        kernel::{
+            net::{
+                possible_cpu,
+                Stat, //
+            },
+            seq_file::{
+                Out,
+                SeqFile, //
+            },
+        },
+        prelude::*, //
     },
 };
-
-use super::super::netns::NetState;
 
 /// As tools know it, with blanks and all.
 const NAMES: &str = "entries  clashres found new invalid ignore delete chainlength insert \

@@ -14,33 +14,29 @@ use kernel::{
 };
 
 use crate::{
-    ct::abi::c_export,
     nat::helper::{
         self,
         Words, //
     },
+    nf::c_export::c_export,
     nf::{
         bindings,
-        conn::Conn,
         expect::{
-            Draft,
-            ExpectGuard,
-            Expectation, //
+            expectation::{
+                Draft,
+                ExpectGuard,
+                Expectation, //
+            },
+            helper_table, //
         },
-        helper_table,
-        nat::Unconfirmed,
-        skb::{
-            CtInfo,
-            Skb, //
-        },
+        packet::nat::Unconfirmed,
+        prelude::*, //
     },
 };
 
-use super::Place;
-
 /// # Safety
 ///
-/// `new` points to `new_len` octets that stay for `'a`.
+/// `new` points to `new_len` bytes that stay for `'a`.
 unsafe fn words<'a>(
     transport: c_uint,
     at: c_uint,
@@ -63,7 +59,7 @@ unsafe fn words<'a>(
 }
 
 c_export! {
-    /// Replaces octets of a TCP segment's payload.
+    /// Replaces bytes of a TCP segment's payload.
     fn __nf_nat_mangle_tcp_packet(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
@@ -75,7 +71,7 @@ c_export! {
         rep_len: c_uint,
         adjust: bool
     ) -> bool {
-        // SAFETY: The caller hands over a packet of its own, and octets that are not part of it,
+        // SAFETY: The caller hands over a packet of its own, and bytes that are not part of it,
         // and holds a reference to the entry.
         unsafe {
             let (conn, skb) = (Conn::from_raw(ct), Skb::from_raw(skb));
@@ -87,7 +83,7 @@ c_export! {
 }
 
 c_export! {
-    /// Replaces octets of a UDP datagram's payload.
+    /// Replaces bytes of a UDP datagram's payload.
     fn nf_nat_mangle_udp_packet(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
@@ -133,7 +129,7 @@ c_export! {
 }
 
 /// By this name rules and user space have a connection follow its master.
-static FOLLOW_MASTER: Place<bindings::nf_ct_helper_expectfn> = Place(Opaque::zeroed());
+static FOLLOW_MASTER: LinkedByC<bindings::nf_ct_helper_expectfn> = LinkedByC(Opaque::zeroed());
 
 /// Makes the name known, for as long as the module is loaded.
 pub(crate) fn announce_follow_master() {
@@ -147,3 +143,9 @@ pub(crate) fn announce_follow_master() {
         helper_table::insert_function(element, guard.locked());
     }
 }
+
+/// A C structure of this module's that C code links into a list of its own.
+struct LinkedByC<T>(Opaque<T>);
+
+// SAFETY: C code changes the links under a lock of its own.
+unsafe impl<T> Sync for LinkedByC<T> {}

@@ -8,20 +8,15 @@ use core::ffi::{
 };
 
 use crate::{
-    ct::abi::c_export,
     nat::{
         masquerade,
         redirect, //
     },
+    nf::c_export::c_export,
     nf::{
         bindings,
-        device::Device,
-        hook::{
-            Family,
-            Verdict, //
-        },
-        rcu::Rcu,
-        skb::Skb, //
+        packet::device::Device,
+        prelude::*, //
     },
     proto::nat::range::Range, //
 };

@@ -1,47 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Headers as they stand on the wire.
+//! Wire formats: headers as packets carry them.
 //!
-//! The caller copies a header of fixed size out of the packet and hands it in as an array, so
-//! that parsing cannot run past an end. What can be wrong with a header is checked once, in a
-//! function that returns [`Error`]; accessors of a parsed header cannot fail.
+//! The caller copies a header of fixed size out of the packet and passes it as an array, so that
+//! parsing cannot run past the end. A header is checked once, by a function that returns [`Error`];
+//! accessors of a parsed header cannot fail. Lengths and offsets are in bytes.
 
+pub mod error;
 pub mod gre;
 pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 pub mod sctp;
+pub mod seq;
 pub mod tcp;
 pub mod udp;
 
-/// What is wrong with a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// The packet ends inside the header.
-    Short,
-    /// A length field contradicts itself or the packet's length.
-    Truncated,
-    /// Another IP version than expected.
-    Version,
-    /// A fragment other than the first: no transport header follows.
-    Fragment,
-    /// More IPv6 extension headers than a tracker is willing to walk, or one cut off.
-    Extensions,
-    /// The transport checksum is wrong (the caller verifies checksums).
-    Checksum,
-}
-
-impl Error {
-    /// The text for the log.
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Short => "short packet",
-            Self::Truncated => "truncated/malformed packet",
-            Self::Version => "wrong ip version",
-            Self::Fragment => "fragment without transport header",
-            Self::Extensions => "unusable ipv6 extension headers",
-            Self::Checksum => "bad checksum",
-        }
-    }
-}
+pub use error::Error;

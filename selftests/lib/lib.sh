@@ -117,11 +117,10 @@ tap_finish() {
 kernel_log() { dmesg | sed "1,/$log_mark/d"; }
 
 log_is_clean() {
-	local reports='WARNING:|BUG:|KASAN|UBSAN|Oops|refcount_t|general protection'
-	reports+='|possible circular|possible recursive|inconsistent lock|suspicious RCU'
-	reports+='|sleeping function|scheduling while|rust_kernel: panicked|list_(add|del) corr'
 	local found
-	found=$(kernel_log | grep -E "$reports") || return 0
+	found=$(kernel_log | grep -E -f "$SELFTESTS/lib/kernel-reports.txt")
+	# Not 2: a search that failed is no clean log.
+	(($? != 1)) || return 0
 	diag "$found"
 	return 1
 }
@@ -226,6 +225,22 @@ try_to_unload_users() {
 	done
 }
 
+# --- the table --------------------------------------------------------------
+
+# Both are the machine's, and can be written in the first namespace alone.
+readonly BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets MAX=/proc/sys/net/nf_conntrack_max
+
+# For a script that changes them: at its end restore_table puts them back.
+save_table() {
+	[[ -w $BUCKETS && -w $MAX ]] || skip_all "$BUCKETS cannot be written: not the first namespace?"
+	was_buckets=$(<$BUCKETS) was_max=$(<$MAX)
+}
+restore_table() { set_table "$was_buckets" "$was_max"; }
+set_table() { # BUCKETS MAX
+	echo "$1" >$BUCKETS
+	echo "$2" >$MAX
+}
+
 # --- namespaces -------------------------------------------------------------
 
 namespaces=()
@@ -279,19 +294,44 @@ ns_exec() { # NS COMMAND...
 }
 
 # Runs a program that says "ok WHAT" and "not ok WHAT", and "ok END" at its end, as checks of this
-# test. Lines for compare.sh pass. (END PREFIX COMMAND...)
+# test. Lines for compare.sh are passed on; what else it says is in LINES, too.
+# (END PREFIX COMMAND...)
 relay() {
 	local line seen=0
+	LINES=()
 	while IFS= read -r line; do
 		case $line in
 		"ok $1") seen=1 ;;
 		"ok "*) pass "$2${line#ok }" ;;
 		"not ok "*) fail "$2${line#not ok }" ;;
-		"~ "*) printf '%s\n' "$line" ;;
-		*) diag "${line#\# }" ;;
+		[=~]" "*) printf '%s\n' "$line" ;;
+		*)
+			LINES+=("$line")
+			diag "${line#\# }"
+			;;
 		esac
 	done < <("${@:3}" 2>&1)
-	check "$2to its end" that "$seen"
+	check "$2$1: to its end" that "$seen"
+}
+
+# Namespace R for messages of ctnetlink: with events, the helper of FTP, a rule that knows a label
+# (else there are none), and one that puts UDP to port 7103 into queue 5.
+setup_netlink() {
+	if [[ $TRACKER == stock ]]; then
+		modprobe -a nf_conntrack_netlink nf_nat || skip_all "no nf_conntrack_netlink or nf_nat module"
+	fi
+	modprobe nf_conntrack_ftp || skip_all "no FTP helper"
+	ns_add R
+	in_ns "$R" nft -f - <<-'RULES' || skip_all "nft does not take the rules"
+		table inet t {
+			chain c {
+				type filter hook output priority 0
+				ct label 5 counter
+				udp dport 7103 queue num 5
+			}
+		}
+	RULES
+	in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1
 }
 
 # Joins two namespaces: (NS DEV MAC V4/24 V6/64) twice.
@@ -314,7 +354,7 @@ readonly MAC_S=02:00:00:00:02:02 MAC_RS=02:00:00:00:02:01
 # Hosts: the client, the router's two sides, the server ...
 readonly C4=10.0.1.2 RC4=10.0.1.1 RS4=10.0.2.1 S4=10.0.2.2
 readonly C6=fd00:1::2 RC6=fd00:1::1 RS6=fd00:2::1 S6=fd00:2::2
-# ... and two that nobody has, so that no kernel answers: for packets of our own
+# ... and two that no host has, so that no kernel answers: for packets of our own
 # making ("inject") into the router, from the client's and from the server's side.
 readonly X4=10.0.1.9 Y4=10.0.2.9 X6=fd00:1::9 Y6=fd00:2::9
 
@@ -387,7 +427,7 @@ traffic_start() {
 	# shellcheck disable=SC2153
 	exec {traffic_in}>&"${TRAFFIC[1]}" {traffic_out}<&"${TRAFFIC[0]}"
 	traffic_pid=$!
-	# It ends when nobody can write to it any more.
+	# It ends when its input has no writer any more.
 	local spare_in=${TRAFFIC[1]} spare_out=${TRAFFIC[0]}
 	exec {spare_in}>&- {spare_out}<&-
 }

@@ -7,7 +7,7 @@
 # --- steps ------------------------------------------------------------------
 
 # A group of steps has a client's port of its own, so that it meets no entry of another.
-# TOOL is who made the rules, if that matters.
+# TOOL is the program that made the rules, if that matters.
 group='' port=1 number=0 steps=0
 begin() { # GROUP [PORT]
 	group="${TOOL:+$TOOL }$FAMILY $1" port=${2:-$((port + 1))} number=0 seq=1001
@@ -34,8 +34,8 @@ went() {
 hex() { printf %b "$1" | od -An -v -tx1 | tr -d ' \n'; }
 zeros() { printf '%0*d' "$((2 * $1))" 0; } # BYTES
 
-# Lifetimes of which no machine is too slow to see the beginning, and by each of which its
-# state can be told. (NAME...)
+# Lifetimes that are all different, so that each tells its state, and so long that a slow machine
+# sees their beginning. (NAME...)
 set_lifetimes() {
 	local name life=1000
 	for name; do

@@ -8,7 +8,7 @@ Every story of the files becomes a connection between two addresses, CLIENT and
 SERVER, through the namespace ROUTER. A SIDE is one word, what the command "side"
 of traffic.py has behind its name; the first one is the client's. Each packet is
 a check, "ok ..." or "not ok ..."; lines that begin with "~" tell what compare.sh
-holds against the other tracker. The last line is "ok end".
+holds against the other tracker. The last line is "ok FAMILY stories".
 
 traces/README.md has the notation.
 """
@@ -294,7 +294,7 @@ def main():
     stories = read(sys.argv[6:])
     for port, story in enumerate(stories.values(), 1001):
         player.play(str(story), whole(stories, story), story.protocol, port)
-    print("ok end")
+    print(f"ok {player.family} stories")
 
 
 if __name__ == "__main__":

@@ -734,7 +734,7 @@ class Server:
         return line.decode().strip()
 
     def do_peer(self, name):
-        """Who sent what was taken last, or who is at the other end."""
+        """The sender of what was taken last, or the address of the other end."""
         end = self.peers.get(name) or self.sockets[name].getpeername()
         return f"{end[0]},{end[1]}"
 
@@ -1015,7 +1015,7 @@ class Server:
             print("|", f"{i:04} {side} {' '.join(words[3:])}: {result}")
 
     def do_mangle(self, ns, count, seed, source, target):
-        """Proper packets of which some bytes are not what they were.
+        """Proper packets with some bytes changed.
 
         Those that come out are not looked at closely: what is meant for the
         router's neighbours is left out, they speak when they want to.

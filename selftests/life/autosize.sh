@@ -9,19 +9,17 @@ source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin
 need_tracker
-BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets
 AUTO=/sys/module/$MODULE/parameters/auto_resize
 [[ -w $AUTO ]] || skip_all "this tracker's table never changes its size by itself"
-[[ -w $BUCKETS ]] || skip_all "$BUCKETS cannot be written: not the first namespace?"
-was_buckets=$(<$BUCKETS) was_max=$(</proc/sys/net/nf_conntrack_max) was_auto=$(<"$AUTO")
+save_table
+was_auto=$(<"$AUTO")
 at_end() {
-	echo "$was_buckets" >$BUCKETS
-	echo "$was_max" >/proc/sys/net/nf_conntrack_max
+	restore_table
 	echo "$was_auto" >"$AUTO"
 }
 
 setup_router
-echo 262144 >/proc/sys/net/nf_conntrack_max
+echo 262144 >$MAX
 set_ct "$R" udp_timeout 600
 
 buckets() { same "$(<$BUCKETS)" "$1"; }

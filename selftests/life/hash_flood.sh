@@ -7,7 +7,7 @@
 #
 # Which ones share a chain is found out by looking: listings are in the table's order, so
 # the first ones of very many connections share the first bucket of a small table. That
-# works with any hash; who knew the secret and reckoned would get just such connections.
+# works with any hash; an attacker who knew the secret could compute such connections.
 #
 # The stock tracker keeps its secret as long as it is loaded.
 
@@ -16,18 +16,15 @@ source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin conntrack
 need_tracker
-BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets
-MAX=/proc/sys/net/nf_conntrack_max
-[[ -w $BUCKETS ]] || skip_all "$BUCKETS cannot be written: not the first namespace?"
+save_table
 AUTO=/sys/module/$MODULE/parameters/auto_resize
-was_buckets=$(<$BUCKETS) was_max=$(<$MAX) was_auto=$(cat "$AUTO" 2>/dev/null)
+was_auto=$(cat "$AUTO" 2>/dev/null)
 dir=$(mktemp -d)
 others=
 
 at_end() {
 	[[ -z $others ]] || kill "$others" 2>/dev/null
-	echo "$was_buckets" >$BUCKETS
-	echo "$was_max" >$MAX
+	restore_table
 	[[ -z $was_auto ]] || echo "$was_auto" >"$AUTO"
 	rm -rf "$dir"
 }

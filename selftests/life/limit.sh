@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A full table: entries that nobody would miss make room for new ones; where there
+# A full table: entries that are not assured make room for new ones; where there
 # are none, packets of new connections are dropped, and the log says so, now and
 # then. Connections that are established live through it. (nf_conntrack_max holds
 # for the whole machine: do not run this where that hurts.)
@@ -11,13 +11,8 @@ source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin
 need_tracker
-MAX=/proc/sys/net/nf_conntrack_max BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets
-[[ -w $MAX ]] || skip_all "$MAX cannot be written: not the first namespace?"
-was_buckets=$(<$BUCKETS) was_max=$(<$MAX)
-at_end() {
-	echo "$was_max" >$MAX
-	echo "$was_buckets" >$BUCKETS
-}
+save_table
+at_end() { restore_table; }
 
 setup_router
 # Some buckets are searched for an entry to drop (eight, where each connection is in two): there are

@@ -13,17 +13,14 @@ source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin
 need_tracker
-BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets
 HASHSIZE=/sys/module/$MODULE/parameters/hashsize
-[[ -w $BUCKETS ]] || skip_all "$BUCKETS cannot be written: not the first namespace?"
-was_buckets=$(<$BUCKETS) was_max=$(</proc/sys/net/nf_conntrack_max)
+save_table
 dir=$(mktemp -d)
 helpers=()
 
 at_end() {
 	((!${#helpers[@]})) || kill "${helpers[@]}" 2>/dev/null
-	echo "$was_buckets" >$BUCKETS
-	echo "$was_max" >/proc/sys/net/nf_conntrack_max
+	restore_table
 	rm -rf "$dir"
 }
 
@@ -44,7 +41,7 @@ end_helpers() {
 says() { grep -q "$2" "$dir/$1"; } # HELPER REGEX
 
 setup_router
-echo 262144 >/proc/sys/net/nf_conntrack_max
+echo 262144 >$MAX
 
 # --- what stays -------------------------------------------------------------
 
@@ -132,7 +129,7 @@ usable() {
 check "... and connections go on" usable
 check "... without one of them being tracked anew" all_there
 
-# Those of the flood have three seconds; whoever lists finds them out.
+# Those of the flood have three seconds; a listing removes those that are over.
 as_many() {
 	entries "$R"
 	local lines=${#LINES[@]}
@@ -151,8 +148,8 @@ fi
 # --- what is no size --------------------------------------------------------
 
 resize 2048 2048
-before=$(</proc/sys/net/nf_conntrack_max)
-unchanged() { same "$(<$BUCKETS)" 2048 && same "$(</proc/sys/net/nf_conntrack_max)" "$before"; }
+before=$(<$MAX)
+unchanged() { same "$(<$BUCKETS)" 2048 && same "$(<$MAX)" "$before"; }
 bad() { # FILE VALUE ERRNO
 	if t write "${4:--}" "$1" "$2"; then
 		diag "'$2' was accepted"

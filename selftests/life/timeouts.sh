@@ -193,8 +193,8 @@ must flood c "$(scaled 500 50)" "$X" "$Y" dport=9000
 get_ct "$R" count
 check "a flood makes many entries" that "$VALUE >= $(scaled 500 50)"
 few() { get_ct "$R" count && that "$VALUE < 30"; }
-# Nobody looks at the entries here: the tracker collects them on its own.
-check "they are collected without anyone asking for them" wait_for 100 quiet few
+# No listing looks at the entries here: the tracker collects them on its own.
+check "they are collected without a listing" wait_for 100 quiet few
 c udp "$X,500" "$Y,53" len=10
 sleep $((LIFE + 1))
 check "an entry that was just used anew, after it expired, is a new one" \

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which tracker comes when somebody asks for one: rust_ct, for modules that were built
+# Which tracker is loaded when one is asked for: rust_ct, for modules that were built
 # against the C tracker, even while it is being loaded; the C one where rust_ct cannot
 # be, and not in silence. Then modules that live on it are unloaded under traffic, with
 # the connections that they made still there.
@@ -40,7 +40,7 @@ install_rust_ct() {
 	cat "$SELFTESTS/../scripts/modprobe.d/rust_ct.conf" >$conf &&
 		echo "install rust_ct $1" >>$conf
 }
-# As modprobe does, it is content with what somebody else has just loaded.
+# As modprobe does, it accepts a module that another process has just loaded.
 readonly LOAD="/sbin/insmod $module \$CMDLINE_OPTS || grep -qx live /sys/module/rust_ct/initstate"
 
 is_loaded() { [[ -d /sys/module/$1 ]]; }
@@ -61,7 +61,7 @@ none_is_left() {
 setup_router
 use_family 4
 
-# --- who comes --------------------------------------------------------------
+# --- which one is loaded ----------------------------------------------------
 
 install_rust_ct "$LOAD" || skip_all "$conf cannot be written"
 rule_asks() { nft_rules "udp sport $port ct state new counter name n"; }

@@ -14,8 +14,7 @@ FAIL=/sys/kernel/debug/failslab SLAB=/sys/kernel/slab/nf_conntrack
 [[ -e $FAIL/require-start ]] || skip_all "needs CONFIG_FAULT_INJECTION_STACKTRACE_FILTER"
 need_tracker
 [[ -w $SLAB/failslab ]] || skip_all "no $SLAB/failslab"
-BUCKETS=/proc/sys/net/netfilter/nf_conntrack_buckets
-was_buckets=$(<$BUCKETS)
+save_table
 
 fault() { # NAME=VALUE...
 	local setting
@@ -32,14 +31,14 @@ place_of() {
 # Both of these leave the probability at 0: between a new beginning and a new end lies most of
 # the kernel, and whatever failed there meanwhile would fail for good.
 #
-# Only what is asked for in the course of a kernel function, by whomever.
+# Only what is asked for in the course of a kernel function, by any caller.
 in_the_course_of() { # FUNCTION
 	fault probability=0
 	place_of "$1"
 	fault "require-start=${START:?}" "require-end=$END" stacktrace-depth=32
 }
 no_faults() { fault probability=0 cache-filter=N task-filter=N require-start=0 require-end=0xffffffffffffffff; }
-# Only what the tracker asks for, or somebody on its behalf.
+# Only what the tracker asks for, or a function that it calls.
 of_the_tracker() {
 	local start size end text=/sys/module/$MODULE/sections/.text
 	fault probability=0
@@ -52,11 +51,11 @@ of_the_tracker() {
 }
 at_end() {
 	no_faults
-	[[ ! -e $BUCKETS ]] || echo "$was_buckets" >$BUCKETS
+	[[ ! -e $BUCKETS ]] || restore_table
 }
 no_faults
 fault interval=1 times=-1 space=0 verbose=0 ignore-gfp-wait=N
-# Who reclaims memory may close files. Where they lie on a host, without memory to say so to
+# A task that reclaims memory may close files. Where they lie on a host, without memory to say so to
 # that, their numbers are never free again, and no file is opened any more.
 place_of p9_client_rpc
 [[ -z $START ]] || fault "reject-start=$START" "reject-end=$END"

@@ -60,7 +60,7 @@ rounds=$(scaled 20 4)
 longest=0 failed='' held=0
 must bulk x a b "$(scaled 3000000 100000)"
 for ((round = 1; round <= rounds; round++)); do
-	# Into the receive queue of a socket that nobody reads.
+	# Into the receive queue of a socket that is not read.
 	t sendto v $S4 5000 100
 	wait_for 20 quiet packets_wait || failed+=" $round:no-packets"
 	((held += $(waiting)))

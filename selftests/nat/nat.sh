@@ -44,7 +44,7 @@ rules() {
 port=10000
 next_port() { port=$((port + 1)); }
 
-# Who the server hears a datagram from, and that its answer comes back. (ADDRESS PORT [LISTENER])
+# Where the server hears a datagram from, and that its answer comes back. (ADDRESS PORT [LISTENER])
 udp_seen() {
 	local listener=${3:-srv}
 	next_port
@@ -236,7 +236,7 @@ redirected() {
 asks_for_origin() {
 	must connected -- connect cli "$C" "$SA" 81 && must accept srv1 here &&
 		must "$SA,81" -- wanted srv1 || return
-	# Nobody redirected the client.
+	# The client was not redirected.
 	must "$SA,81" -- wanted cli || return
 	must close cli && must close srv1
 }

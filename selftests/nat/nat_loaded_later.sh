@@ -75,7 +75,7 @@ run() {
 	done
 	in_ns "$H" nft flush ruleset
 	ns_del "$H"
-	# With rules gone their modules are nobody's any more.
+	# With the rules gone their modules are not in use any more.
 	wait_for 20 unload "$tracker"
 }
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The ports that NAT gives: the last free one is found, none is given twice, none that
-# somebody else uses, and if there is none, that is said.
+# The ports that NAT gives: the last free one is found, none is given twice, none that a
+# socket uses; and where none is free, the log says so.
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
@@ -10,10 +10,10 @@ source "$(dirname "$0")/../lib/lib.sh"
 tap_begin nft conntrack
 need_tracker
 [[ $TRACKER == rust_ct ]] || skip_all "the C engine has no such settings"
+save_table
 setup_router
 at_end() {
-	echo "$was_buckets" >$LIMITS/nf_conntrack_buckets
-	echo "$was_max" >$LIMITS/nf_conntrack_max
+	restore_table
 	in_ns "$R" nft flush ruleset
 	local module
 	for module in nft_masq nft_nat nft_chain_nat nft_ct; do
@@ -243,10 +243,7 @@ race() {
 }
 
 # Room for all of them, in chains of normal length.
-LIMITS=/proc/sys/net/netfilter
-was_buckets=$(<$LIMITS/nf_conntrack_buckets) was_max=$(<$LIMITS/nf_conntrack_max)
-scaled 262144 8192 >$LIMITS/nf_conntrack_buckets
-echo 400000 >$LIMITS/nf_conntrack_max
+set_table "$(scaled 262144 8192)" 400000
 # No entry is to expire while others come.
 set_ct "$R" udp_timeout 600
 for version in 4 6; do

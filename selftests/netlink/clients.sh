@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Programs of others that speak ctnetlink: pyroute2, ulogd2, nfct, and the kernel tree's own
-# client (tools/net/ynl). Who is not installed is skipped. (conntrackd: conntrackd.sh.)
+# client (tools/net/ynl). A program that is not installed is skipped. (conntrackd: conntrackd.sh.)
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"

@@ -3,41 +3,17 @@
 #
 # The netlink view: what "conntrack" and others in user space see of entries and
 # expectations, how they change them, and what they are told of. Messages are
-# compared to the octet, refusals by their error (ctnetlink.py).
+# compared to the byte, refusals by their error (netlink_messages.py).
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin conntrack nft ping
 need_tracker
-if [[ $TRACKER == stock ]]; then
-	modprobe -a nf_conntrack_netlink nf_nat || skip_all "no nf_conntrack_netlink or nf_nat module"
-fi
-modprobe nf_conntrack_ftp || skip_all "no FTP helper"
-ns_add R
-# Labels are kept where a rule knows some.
-in_ns "$R" nft -f - <<'RULES' || skip_all "nft does not take the rules"
-	table inet t {
-		chain c {
-			type filter hook output priority 0
-			ct label 5 counter
-			udp dport 7103 queue num 5
-		}
-	}
-RULES
-in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1
+setup_netlink
 
-raw() { # COMMAND [ARGUMENT]...
-	local line seen=0
-	while IFS= read -r line; do
-		case $line in
-		"ok "*) pass "${line#ok }" ;;
-		"not ok "*) fail "${line#not ok }" ;;
-		*) printf '%s\n' "$line" ;;
-		esac
-		[[ $line != "ok $1" ]] || seen=1
-	done < <(in_ns "$R" python3 "$SELFTESTS/lib/ctnetlink.py" "$@" 2>&1)
-	check "$1: to its end" that "$seen" || return
+messages() { # COMMAND [ARGUMENT]...
+	relay "$1" "" in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" "$@"
 }
 
 # The tool itself. (KEY ARGUMENT...)
@@ -102,7 +78,7 @@ the_tool() {
 			tool "insert $name" -I ${flow[$name]} -t 100000 ${needs[$name]}
 		done
 		tool "insert one again" -I ${flow[tcp]} -t 100000 --state ESTABLISHED
-		in_ns "$R" python3 "$SELFTESTS/lib/ctnetlink.py" make "protocol 99" >/dev/null
+		in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" make "protocol 99" >/dev/null
 		check "conntrack: an entry of each protocol" \
 			same "$(in_ns "$R" conntrack -C)" $((${#names[@]} + 1))
 		for what in "" "-f ipv6" "-p tcp" "--zone 7" "-m 5" "-u ASSURED" "-u UNREPLIED" \
@@ -134,7 +110,7 @@ the_tool() {
 		tool "list dying" -L dying
 		tool "list unconfirmed" -L unconfirmed
 		# conntrack 1.4.7 has no option for a helper.
-		in_ns "$R" python3 "$SELFTESTS/lib/ctnetlink.py" make helper >/dev/null
+		in_ns "$R" python3 "$SELFTESTS/netlink/netlink_messages.py" make helper >/dev/null
 		what="--orig-src 10.7.0.1 --orig-dst 10.7.0.2 --tuple-src 10.7.0.2 --tuple-dst 10.7.0.1"
 		what+=" --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -p tcp"
 		what+=" --orig-port-src 1000 --orig-port-dst 2000 --tuple-port-src 10 --tuple-port-dst 300"
@@ -171,25 +147,25 @@ resize_on_and_on() {
 	done
 }
 
-was=$(</proc/sys/net/netfilter/nf_conntrack_buckets)
+was=$(<$BUCKETS)
 folder=$(mktemp -d)
 at_end() {
 	rm -rf "$folder"
 	in_ns "$R" nft flush ruleset
 }
 
-raw answers "$(scaled 1 5)"
-raw refused "$TRACKER" "$(scaled 1 16)"
-raw queue
-raw backlog
+messages answers "$(scaled 1 5)"
+messages refused "$TRACKER" "$(scaled 1 16)"
+messages queue
+messages backlog
 if [[ $TRACKER == rust_ct ]]; then
 	resize_on_and_on &
 	resizer=$!
-	raw dumps "$(scaled 3000 300)"
+	messages dumps "$(scaled 3000 300)"
 	kill $resizer && wait $resizer 2>/dev/null
 	resize "$was"
 fi
 the_tool
 in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_acct=1 net.netfilter.nf_conntrack_timestamp=1
-raw traffic
+messages traffic
 tap_finish

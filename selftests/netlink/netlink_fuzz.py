@@ -7,7 +7,7 @@
 
 A message is made of the grammar of ctnetlink: any attribute, at its place and elsewhere, nested,
 with likely and unlikely values; then it is changed: attributes go, come twice, are cut, stretched,
-swapped, in another order, nested too deep; lengths lie; single octets are others. It goes to one
+swapped, in another order, nested too deep; lengths lie; single bytes are others. It goes to one
 of the two subsystems, or (--queue) with the verdict on a packet that waits in queue 5, where a
 rule puts UDP to port 7103.
 
@@ -16,8 +16,8 @@ expectations; and in the end each attribute must have been sent, and a part of t
 With --nobody they are those of a user without any rights: all are refused, and nothing changes.
 (--stock: not the C tracker's, which changes what stands before a mistake.)
 
-Who finds something prints the seed, the number of the message, and the message, which --message
-sends again.
+A failure prints the seed, the number of the message, and the message, which --message sends
+again.
 """
 
 import argparse
@@ -54,29 +54,29 @@ def among(values):
     return lambda chance: chance.choice(values)
 
 
-def octets(most):
+def some_bytes(most):
     return lambda chance: chance.randbytes(chance.randrange(most + 1))
 
 
-# Attributes: numbers, and what is in them: a dictionary (nested) or who makes a value.
-BE16, BE32, BE64, OCTET, NAME = words(2), words(4), words(8), words(1), among(NAMES)
+# Attributes: numbers, and what is in them: a dictionary (nested) or a function that makes a value.
+BE16, BE32, BE64, BYTE, NAME = words(2), words(4), words(8), words(1), among(NAMES)
 PORTS = among([be16(port) for port in (0, 1000, 1001, 2000, 3000, 5000, 65535)])
 SECONDS = among([be32(seconds) for seconds in (0, 1, 60, 100, 300, 432000, 0x7FFFFFFF, 0xFFFFFFFF)])
 PROTOCOL = among([u8(protocol) for protocol in (0, 1, 6, 6, 6, 17, 17, 17, 33, 47, 50, 58, 132, 136, 255)])
 TUPLE = {1: {1: among(FOUR), 2: among(FOUR), 3: among(SIX), 4: among(SIX)},
-         2: {1: PROTOCOL, 2: PORTS, 3: PORTS, 4: PORTS, 5: OCTET, 6: OCTET, 7: PORTS, 8: OCTET, 9: OCTET},
+         2: {1: PROTOCOL, 2: PORTS, 3: PORTS, 4: PORTS, 5: BYTE, 6: BYTE, 7: PORTS, 8: BYTE, 9: BYTE},
          3: BE16}
 TRANSLATION = {1: among(FOUR), 2: among(FOUR), 3: {1: PORTS, 2: PORTS}, 4: among(SIX), 5: among(SIX)}
 THREE = {1: BE32, 2: BE32, 3: BE32}
 COUNTERS = {1: BE64, 2: BE64, 3: BE32, 4: BE32}
 ENTRY = {
-    1: TUPLE, 2: TUPLE, 3: BE32, 5: {1: NAME, 2: octets(40)}, 6: TRANSLATION, 7: SECONDS, 8: BE32,
-    4: {1: {1: OCTET, 2: OCTET, 3: OCTET, 4: octets(2), 5: octets(2)}, 2: {1: OCTET, 2: OCTET, 3: BE64},
-        3: {1: OCTET, 2: BE32, 3: BE32}},
+    1: TUPLE, 2: TUPLE, 3: BE32, 5: {1: NAME, 2: some_bytes(40)}, 6: TRANSLATION, 7: SECONDS, 8: BE32,
+    4: {1: {1: BYTE, 2: BYTE, 3: BYTE, 4: some_bytes(2), 5: some_bytes(2)}, 2: {1: BYTE, 2: BYTE, 3: BE64},
+        3: {1: BYTE, 2: BE32, 3: BE32}},
     9: COUNTERS, 10: COUNTERS, 11: BE32, 12: BE32, 13: TRANSLATION, 14: TUPLE, 15: THREE, 16: THREE, 17: BE32,
     18: among([be16(zone) for zone in (0, 0, 7, 9, 0xFFFF)]), 19: {1: NAME}, 20: {1: BE64, 2: BE64}, 21: BE32,
-    22: octets(20), 23: octets(20), 24: THREE, 25: {1: words(4, "little"), 2: words(4, "little")}, 26: BE32,
-    27: BE64, 0x3001: OCTET, 0x3002: BE32,
+    22: some_bytes(20), 23: some_bytes(20), 24: THREE, 25: {1: words(4, "little"), 2: words(4, "little")}, 26: BE32,
+    27: BE64, 0x3001: BYTE, 0x3002: BE32,
 }
 EXPECTATION = {1: TUPLE, 2: TUPLE, 3: TUPLE, 4: SECONDS, 5: BE32, 6: NAME, 7: BE16, 8: BE32, 9: BE32,
                10: {1: BE32, 2: TUPLE}, 11: NAME}
@@ -93,7 +93,7 @@ def places(grammar, path=()):
 
 
 class Messages:
-    """Makes them. A tree is a list of [number, octets or tree]."""
+    """Makes them. A tree is a list of [number, bytes or tree]."""
 
     def __init__(self, seed):
         self.chance = random.Random(seed)
@@ -217,7 +217,7 @@ class Messages:
         return tree
 
     def body(self, subsystem):
-        """Octets of attributes."""
+        """Bytes of attributes."""
         chance, data = self.chance, bytearray(self.pack(self.tree(subsystem)))
         if data and chance.random() < 0.15:
             for _ in range(chance.choice((1, 1, 3, 20))):
@@ -229,7 +229,7 @@ class Messages:
         return bytes(data)
 
     def message(self, sequence):
-        """(whether its length is right, octets)"""
+        """(whether its length is right, bytes)"""
         chance = self.chance
         subsystem = chance.choice((CT, CT, EXP))
         command = chance.choice((0, 0, 1, 2, chance.choice(COMMANDS[subsystem])))

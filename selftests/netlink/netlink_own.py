@@ -13,7 +13,7 @@
   cost NUMBER        that asking for a few among so many is quick
   fill NUMBER        makes entries; "still NUMBER" finds them again
 
-Prints "ok" or "not ok" and a description, as ctnetlink.py does.
+Prints "ok" or "not ok" and a description, as netlink_messages.py does.
 """
 
 import os
@@ -29,7 +29,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from ctnetlink import (ACK, AF_INET, AF_INET6, BROADCAST_ERROR, CREATE, CT, DELETE, DUMP, EXCL,  # noqa: E402
                        FILTER, GET, MARK, NEW, NLMSG_DONE, NO_ENOBUFS, ORIG, REPLY, SOL_NETLINK,
                        STATS, TIMEOUT, UDP, ZONE, Client, Socket, attributes, be16, be32, check,
-                       entry, pack, tuple_, u32)
+                       entry, pack, run, tuple_, u32)
 from netlink import REQUEST  # noqa: E402
 
 WHY, MATCHING = 0x3001, 0x3002
@@ -91,9 +91,9 @@ def datagram(port, to=9):
 
 def reasons(device, other):
     client, ends = Client(), Ends()
-    # Where nobody has this port, a datagram to it is answered by an error.
-    nobody = socket.socket(AF_INET, socket.SOCK_DGRAM)
-    nobody.bind(("127.0.0.1", 9))
+    # Without a socket at this port, a datagram to it is answered by an error.
+    sink = socket.socket(AF_INET, socket.SOCK_DGRAM)
+    sink.bind(("127.0.0.1", 9))
     client.flush()
     ends.told(0.1)
 
@@ -226,7 +226,7 @@ def replaced():
     late_one.connect(("127.0.0.1", 7004))
     track(True)
     told = ends.told(number=1)
-    check("... goes when it is known who the client is: replaced", told == [REPLACED], str(told))
+    check("... goes when the client is known: replaced", told == [REPLACED], str(told))
     now = [e.key for e in known(client)]
     check("... by one of the other direction", len(now) == 1 and now != [found[0].key], str(now))
     track(False)
@@ -249,7 +249,7 @@ def late(count=200):
         assert not client.new(entry(sport=2000 + port))
     client.flush()
     told = ends.told(number=count)
-    check("who is told late is told why", told == [FLUSHED] * count, f"{len(told)} {set(told)}")
+    check("a late event has its reason", told == [FLUSHED] * count, f"{len(told)} {set(told)}")
 
 
 def bulk(entries):
@@ -371,7 +371,7 @@ def index():
             wrong.append(f"{name}: error {error}, {len(left)} left, should be {len(wanted)}")
         bulk((e.family, e.body) for e in entries if passes(e))
     check("what is deleted passes the filter, and nothing else", not wrong, "; ".join(wrong[:9]))
-    check("there is no number for who does not ask", count(client) is None)
+    check("a request that does not ask for the number has none", count(client) is None)
     client.flush()
     check("a flushed namespace is empty", not known(client) and count(client, [parts(0)]) == 0)
 
@@ -416,7 +416,7 @@ def slow(number):
 
 
 def cost(number):
-    """Who asks for little need not wait long."""
+    """A request for a few entries is quick."""
     client = Client()
     client.flush()
     number, few = int(number), 20
@@ -467,17 +467,6 @@ def still(number):
     check("another namespace's entries are not touched", found == int(number), str(found))
 
 
-def main():
-    what, *arguments = sys.argv[1:] or ["--help"]
-    commands = {"reasons": reasons, "full": full, "replaced": replaced, "ends": tell_ends,
-                "index": index, "slow": slow, "cost": cost, "fill": fill, "still": still}
-    if what not in commands:
-        print(__doc__)
-        return 0
-    commands[what](*arguments)
-    print("ok", what)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(__doc__, reasons=reasons, full=full, replaced=replaced, ends=tell_ends, index=index, slow=slow,
+        cost=cost, fill=fill, still=still)

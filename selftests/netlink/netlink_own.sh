@@ -18,25 +18,14 @@ ns_add R
 declare -A told=()
 
 own() { # COMMAND [ARGUMENT]...
-	local line seen=0
-	while IFS= read -r line; do
-		case $line in
-		"ok $1") seen=1 ;;
-		"told "*) told["${line#told }"]=1 ;;
-		"ok "*) pass "${line#ok }" ;;
-		"not ok "*) fail "${line#not ok }" ;;
-		*) diag "$line" ;;
-		esac
-	done < <(in_ns "$R" python3 "$SELFTESTS/netlink/netlink_own.py" "$@" 2>&1)
-	check "$1: to its end" that "$seen"
+	local line
+	relay "$1" "" in_ns "$R" python3 "$SELFTESTS/netlink/netlink_own.py" "$@"
+	for line in "${LINES[@]}"; do
+		[[ $line != "told "* ]] || told["${line#told }"]=1
+	done
 }
 
-was_max=$(</proc/sys/net/netfilter/nf_conntrack_max)
-was_buckets=$(</proc/sys/net/netfilter/nf_conntrack_buckets)
-limit() { # BUCKETS ENTRIES
-	echo "$1" >/proc/sys/net/netfilter/nf_conntrack_buckets
-	echo "$2" >/proc/sys/net/netfilter/nf_conntrack_max
-}
+save_table
 folder=$(mktemp -d)
 listener=
 at_end() {
@@ -45,7 +34,7 @@ at_end() {
 	in_ns "$R" nft flush ruleset
 	in_ns "$R" iptables-legacy -w -t raw -F
 	in_ns "$R" ipvsadm -C
-	limit "$was_buckets" "$was_max"
+	restore_table
 } 2>/dev/null
 
 ip_batch "$R" <<-LINES
@@ -67,9 +56,9 @@ in_ns "$R" nft -f - <<'RULES' || skip_all "nft does not take the rules"
 RULES
 in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1
 own reasons out other
-limit 512 200
+set_table 512 200
 own full
-limit "$was_buckets" "$was_max"
+restore_table
 
 ns_add S
 elsewhere=$(scaled 2000 200)
@@ -82,16 +71,16 @@ own_in "$S" fill "$elsewhere"
 own index
 own slow "$(scaled 2000 400)"
 many=$(scaled 40000 2000)
-limit "$was_buckets" 100000
+set_table "$was_buckets" 100000
 own cost "$many"
-limit "$was_buckets" "$was_max"
+restore_table
 own_in "$S" still "$elsewhere"
 
 # --- why connections end that a router forwards ---------------------------------
 
 setup_router
 use_family 4
-# Not with the pipes to traffic.py, which ends when nobody can write to it any more.
+# Not with the pipes to traffic.py, which ends when they have no writer any more.
 ns_exec "$R" python3 "$SELFTESTS/netlink/netlink_own.py" ends >"$folder/ends" 2>&1 {traffic_in}>&- {traffic_out}<&- &
 listener=$!
 wait_for 10 grep -qx listening "$folder/ends"
@@ -154,10 +143,10 @@ fi
 
 # The fifth is for adopt.sh, which can load the tracker.
 missing=
-for number in $(sed -n '/^| 1 | its time was over/,/^$/p' "$SELFTESTS/../README.md" | grep -oE '\| [0-9]+ \|' | tr -d '| '); do
+for number in $(sed -n '/^| 1 | its time was over/,/^$/p' "$SELFTESTS/../docs/views-and-netlink.md" | grep -oE '^\| [0-9]+ \|' | tr -d '| '); do
 	[[ -v told[$number] || $number == 5 ]] || missing+=" $number"
-	readme=$number
+	documented=$number
 done
-check "each reason of the README was told" same "$missing" ""
-check "... of which there are some" that "${readme:-0} > 5 && ${#told[@]} >= 10"
+check "each reason of the documentation was told" same "$missing" ""
+check "... of which there are some" that "${documented:-0} > 5 && ${#told[@]} >= 10"
 tap_finish

@@ -33,7 +33,7 @@ from netlink_own import MATCHING, bulk, ends, parts  # noqa: E402
 ZONES = (0, 1, 2, 4097)
 SIZES = (1024, 8192, 2048, 32768, 512)
 LASTS, PASSES = "10.7.0.1", "10.8.0.1"
-LASTING_OCTETS = address(LASTS)
+LASTING_BYTES = address(LASTS)
 SETTING = "/sys/module/rust_ct/parameters/hashsize"
 
 
@@ -130,7 +130,7 @@ class Lists(Worker):
                     found = dict(attributes(body[4:]))
                     seen.append((found[ORIG], found.get(ZONE)))
             time.sleep(slow)
-        lasting = [key for key in seen if LASTING_OCTETS in key[0]]
+        lasting = [key for key in seen if LASTING_BYTES in key[0]]
         assert len(lasting) == len(set(lasting)) == wanted, \
             f"{tree}: {len(lasting)} lines, {len(set(lasting))} of {wanted} lasting ones"
 

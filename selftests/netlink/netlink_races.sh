@@ -11,13 +11,13 @@ tap_begin
 need_tracker
 [[ $TRACKER == rust_ct ]] || skip_all "a listing of the C tracker's is not to be relied on meanwhile"
 ns_add R S
-was=$(</sys/module/rust_ct/parameters/hashsize) was_max=$(</proc/sys/net/nf_conntrack_max)
+was=$(</sys/module/rust_ct/parameters/hashsize) was_max=$(<$MAX)
 at_end() {
 	echo "$was" >/sys/module/rust_ct/parameters/hashsize
-	echo "$was_max" >/proc/sys/net/nf_conntrack_max
+	echo "$was_max" >$MAX
 }
 # More than there are different ones: in a full table those that are to last would give way.
-echo 65536 >/proc/sys/net/nf_conntrack_max
+echo 65536 >$MAX
 in_ns "$R" sysctl -qw net.netfilter.nf_conntrack_events=1
 relay races "" python3 "$SELFTESTS/netlink/netlink_races.py" "${1:-30}" "$(scaled 2000 200)" "$R" "$S"
 # What ends must not stay.

@@ -10,14 +10,9 @@ source "$(dirname "$0")/../lib/lib.sh"
 
 tap_begin
 need_tracker
-[[ -w /proc/sys/net/nf_conntrack_max ]] || skip_all "not the first namespace"
 SYSCTL=/proc/sys/net/netfilter
-was_max=$(</proc/sys/net/nf_conntrack_max) was_buckets=$(<$SYSCTL/nf_conntrack_buckets)
-at_end() {
-	[[ -d $SYSCTL ]] || return
-	echo "$was_max" >/proc/sys/net/nf_conntrack_max
-	echo "$was_buckets" >$SYSCTL/nf_conntrack_buckets
-}
+save_table
+at_end() { [[ ! -d $SYSCTL ]] || restore_table; }
 setup_router
 
 # --- settings ---------------------------------------------------------------
@@ -139,7 +134,7 @@ check "nf_conntrack_max: -1 is refused" leaves - nf_conntrack_max -1
 check "nf_conntrack_max: a number beyond int is refused" leaves - nf_conntrack_max 2147483648
 check "nf_conntrack_max: the largest is taken" takes - nf_conntrack_max 2147483647
 check "net.nf_conntrack_max is the same number" same "$(</proc/sys/net/nf_conntrack_max)" 2147483647
-echo "$was_max" >/proc/sys/net/nf_conntrack_max
+echo "$was_max" >$MAX
 check "... and sets it" same "$(<$SYSCTL/nf_conntrack_max)" "$was_max"
 check "... in the first namespace only" refused t cat "$R" /proc/sys/net/nf_conntrack_max
 check "nf_conntrack_log_invalid: a protocol that somebody logs" takes "$R" nf_conntrack_log_invalid 6

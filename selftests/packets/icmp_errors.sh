@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # ICMP errors belong to the connection that they quote: no entry is made of them,
-# and they keep no entry alive. Those that quote nothing that exists, or that do
-# not go to who was spoken for, are counted as errors.
+# and they keep no entry alive. Those that quote no connection, or that do not go
+# to the sender of what they quote, are counted as errors.
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
@@ -74,7 +74,7 @@ crafted() {
 			in_error s icmp "$Y" "$X" $unreachable inner udp "$X,801" "$Y,53" len=10
 		check "$FAMILY about another direction than it goes" \
 			in_error s icmp "$Y" "$X" $unreachable inner $back
-		check "$FAMILY to someone who is not concerned" \
+		check "$FAMILY to a host that is not concerned" \
 			in_error s icmp "$Y" "$CA" $unreachable inner $flow
 		check "$FAMILY with a wrong checksum" \
 			in_error s icmp "$Y" "$X" $unreachable csum=bad inner $flow

@@ -24,7 +24,7 @@ record_events $C4 $C6
 # Where time is slow, in one family.
 for family in 4 $(scaled 6 ''); do
 	use_family "$family"
-	relay end '' python3 "$SELFTESTS/lib/traces.py" "$R" "$X" "$Y" \
+	relay "$FAMILY stories" '' python3 "$SELFTESTS/lib/traces.py" "$R" "$X" "$Y" \
 		"$C eth0 $MAC_C $MAC_RC $C4 $RC4" "$S eth0 $MAC_S $MAC_RS $S4 $RS4" \
 		"$SELFTESTS"/traces/*.trace
 done

@@ -10,12 +10,15 @@ use criterion::{criterion_group, criterion_main, Criterion};
 use rust_ct_host::{
     player::Player,
     proto::{
-        direction::Direction,
         hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash},
         step::Status,
         tcp::{self, Segment},
         time::Jiffies32,
-        tuple::{protocol, Key, L4Key, Tuple},
+        types::{
+            direction::Direction,
+            protocol,
+            tuple::{Key, L4Key, Tuple},
+        },
         udp,
         wire::tcp::Header,
     },

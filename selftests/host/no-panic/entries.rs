@@ -12,28 +12,32 @@ pub mod proto;
 use core::sync::atomic::AtomicU64;
 
 use proto::{
-    direction::Direction,
     generic, gre, hash, icmp, icmpv6,
     nat::{
         checksum,
-        choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+        choose::{choose, Request},
+        occupancy::{Choice, Claim, Occupancy, Pool, Terms},
         pool::Keys,
-        rewrite::{set_ipv4_len, set_ipv6_len, Field, Left, Refused, Rewrite},
+        rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, ChecksumFixup, Refused, Rewrite},
         Manip,
     },
     sctp,
     step::{Reason, Status, Step, Update},
     tcp,
     time::Jiffies32,
-    tuple::{Key, L4Key, Tuple},
+    types::{
+        direction::Direction,
+        family::Family,
+        tuple::{Key, L4Key, Tuple},
+        zone::Zone,
+    },
     udp, wire,
-    zone::Zone,
 };
 
 type Read = fn(u32) -> Option<[u8; 4]>;
 type Sctp = wire::sctp::Packet<Read>;
 
-/// Somebody who knows who has what.
+/// A view of occupied tuples that the optimiser cannot see through.
 pub struct Others(
     fn(&Tuple) -> Claim,
     fn(&Tuple) -> Option<Tuple>,
@@ -41,7 +45,7 @@ pub struct Others(
     fn() -> Option<Marks>,
 );
 
-/// What is known of a crowded pool.
+/// The marks of a crowded pool.
 pub struct Marks(&'static [AtomicU64]);
 
 impl Pool for Marks {
@@ -62,11 +66,15 @@ impl Occupancy for Others {
         self.0(tuple)
     }
 
-    fn mapping(&mut self, tuple: &Tuple, suits: impl Fn(&Tuple) -> bool) -> Option<Tuple> {
+    fn find_appropriate_src(
+        &mut self,
+        tuple: &Tuple,
+        suits: impl Fn(&Tuple) -> bool,
+    ) -> Option<Tuple> {
         self.1(tuple).filter(suits)
     }
 
-    fn twin(&mut self, tuple: &Tuple) -> Option<Tuple> {
+    fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple> {
         self.1(tuple)
     }
 
@@ -82,7 +90,7 @@ impl Occupancy for Others {
         self.3()
     }
 
-    fn is_over(&mut self, _tuple: &Tuple) -> Option<u32> {
+    fn time_left_if_closed(&mut self, _tuple: &Tuple) -> Option<u32> {
         Some(self.2())
     }
 
@@ -162,7 +170,7 @@ entries! {
         (h.class(), h.key())
     }
     entry_redirected(hops: u8, src: &[u8; 16], message: &[u8]) -> Result<Option<u32>, Reason> {
-        wire::icmpv6::redirected(hops, src, message)
+        Ok(wire::icmpv6::redirected(hops, src, message)?)
     }
     entry_tcp_header(b: &[u8; 20], n: u32) -> Result<wire::tcp::Header, Reason> {
         let h = wire::tcp::Header::parse(b);
@@ -172,19 +180,19 @@ entries! {
     entry_tcp_options(b: &[u8]) -> Option<wire::tcp::TcpOption<'_>> {
         wire::tcp::Options::new(b).last()
     }
-    entry_tcp_open(t: &mut tcp::Track, s: &tcp::Segment<'_>, p: &tcp::Policy<'_>)
+    entry_tcp_open(t: &mut tcp::Track, s: &tcp::Segment<'_>, p: &tcp::Config<'_>)
         -> Result<(), Reason>
     {
         tcp::open(t, s, p)
     }
     entry_tcp_packet(
-        t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, st: &Status, p: &tcp::Policy<'_>,
+        t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, st: &Status, p: &tcp::Config<'_>,
         now: Jiffies32
     ) -> Step {
         tcp::packet(t, s, d, st, p, now)
     }
     entry_tcp_begin(s: &tcp::Segment<'_>, to: &tcp::Timeouts, n: u8) -> Option<(tcp::Track, u32)> {
-        tcp::begin(s, to, n)
+        tcp::open_syn(s, to, n)
     }
     entry_tcp_complete_handshake(
         t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, to: &tcp::Timeouts, n: u8
@@ -194,7 +202,7 @@ entries! {
     entry_tcp_usual(
         t: &mut tcp::Track, s: &tcp::Segment<'_>, d: Direction, to: &tcp::Timeouts, n: u8
     ) -> Option<u32> {
-        tcp::usual(t, s, d, to, n)
+        tcp::fast_path(t, s, d, to, n)
     }
     entry_tcp_closing(t: &mut tcp::Track) -> bool { t.forget_windows(); t.set_closing() }
     entry_tcp_name(t: &tcp::Track) -> (&'static str, bool) {
@@ -205,10 +213,10 @@ entries! {
     {
         udp::packet(t, s, to, now, hz)
     }
-    entry_icmp_packet(family: u16, t: &Tuple, timeout: u32) -> Step {
+    entry_icmp_packet(family: Family, t: &Tuple, timeout: u32) -> Step {
         icmp::packet(family, t, timeout)
     }
-    entry_icmpv6_packet(family: u16, t: &Tuple, s: &Status, timeout: u32) -> Step {
+    entry_icmpv6_packet(family: Family, t: &Tuple, s: &Status, timeout: u32) -> Step {
         icmpv6::packet(family, t, s, timeout)
     }
     entry_sctp_parse(b: &[u8; 12], n: u32, read: Read) -> Result<Sctp, Reason> {
@@ -240,8 +248,8 @@ entries! {
     }
     entry_generic_packet(timeout: u32) -> Step { generic::packet(timeout) }
     entry_nat_rewrite(
-        t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: Field
-    ) -> Result<Left, Refused> {
+        t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: ChecksumField
+    ) -> Result<ChecksumFixup, Refused> {
         let rewrite = Rewrite::new(t, m, src, dst);
         let (transport, network) = b.split_at_mut_checked(rewrite.transport_len(n, 99)).ok_or(Refused)?;
         rewrite.ipv4(network)?;

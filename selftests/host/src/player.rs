@@ -4,11 +4,11 @@
 
 use crate::{
     proto::{
-        direction::Direction,
         sctp,
         step::{Reason, Step},
         tcp::{self, timeout},
         time::Jiffies32,
+        types::direction::Direction,
     },
     sctp_sim, sim,
     sim::{Outcome, HZ},
@@ -136,7 +136,7 @@ impl Player {
                 let mut draft = segment(packet);
                 draft.direction = self.direction(draft.direction);
                 draft.ack_offset = self.ack_offset;
-                let policy = tcp::Policy {
+                let config = tcp::Config {
                     timeouts: &self.tcp_timeouts,
                     hz: HZ,
                     loose: self.loose,
@@ -144,7 +144,7 @@ impl Player {
                     ignore_invalid_rst: self.ignore_invalid_rst,
                     max_retrans: self.max_retrans,
                 };
-                self.tcp.feed(&draft, &policy, self.now)
+                self.tcp.feed(&draft, &config, self.now)
             }
             Protocol::Sctp => {
                 let mut draft = chunks(packet);

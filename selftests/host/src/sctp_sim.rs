@@ -5,10 +5,10 @@
 use crate::{
     chaos::Random,
     proto::{
-        direction::Direction,
         sctp::{self, Timeouts, Track},
         step::{Reason, Status, Step},
         time::Jiffies32,
+        types::direction::Direction,
         wire::sctp::{Header, Tag},
     },
     sim::{Outcome, HZ},
@@ -58,7 +58,7 @@ pub struct Draft {
     pub tag: u32,
     /// Its chunks.
     pub chunks: Vec<ChunkDraft>,
-    /// Octets cut off at the end.
+    /// Number of bytes cut off at the end.
     pub cut: usize,
 }
 

@@ -3,10 +3,10 @@
 //! The part of the tracker's core that TCP tests need: one entry and its life.
 
 use crate::proto::{
-    direction::Direction,
     step::{Reason, Status, Step, Update},
-    tcp::{self, timeout, Policy, Segment, SeqNum, State, Timeouts, Track},
+    tcp::{self, timeout, Config, Segment, SeqNum, State, Timeouts, Track},
     time::Jiffies32,
+    types::direction::Direction,
     wire::tcp::{Flags, Header, Options, TcpOption},
 };
 
@@ -19,8 +19,8 @@ pub fn timeouts() -> Timeouts {
 }
 
 /// The default switches with these timeouts.
-pub fn policy(timeouts: &Timeouts) -> Policy<'_> {
-    Policy {
+pub fn policy(timeouts: &Timeouts) -> Config<'_> {
+    Config {
         timeouts,
         hz: HZ,
         loose: true,
@@ -43,16 +43,16 @@ pub struct Draft {
     pub ack: u32,
     /// Window, not scaled.
     pub window: u16,
-    /// Options, at most 40 octets; padded to a multiple of four.
+    /// Options, at most 40 bytes; padded to a multiple of four.
     pub options: Vec<u8>,
-    /// Octets of data.
+    /// Length of the data in bytes.
     pub payload_len: u32,
-    /// What a NAT helper shifted the acknowledged octet by.
+    /// Offset of the sequence adjustment at the acknowledged byte.
     pub ack_offset: i32,
 }
 
 impl Draft {
-    /// The header with options, padded with zeros to 60 octets, and its true length.
+    /// The header with options, padded with zeros to 60 bytes, and its true length.
     pub fn bytes(&self) -> ([u8; 60], usize) {
         let options = self.padded_options();
         let len = 20 + options.len();
@@ -75,19 +75,19 @@ impl Draft {
     }
 }
 
-/// What became of a segment and its entry.
+/// The outcome for a segment and its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Malformed, or not fit to open an entry.
     Refused(Reason),
-    /// The tracker's word.
+    /// The outcome of the tracker.
     Step(Step),
 }
 
 /// An entry of a table that holds no other.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// The tracker's record.
+    /// The tracker's state.
     pub track: Track,
     /// The entry's status.
     pub status: Status,
@@ -97,7 +97,7 @@ impl Entry {
     /// Sends a segment through the tracker, and does what the core does after.
     ///
     /// The caller replaces the entry after [`Step::Reopen`] and [`Step::Kill`].
-    pub fn feed(&mut self, draft: &Draft, policy: &Policy<'_>, now: Jiffies32) -> Outcome {
+    pub fn feed(&mut self, draft: &Draft, policy: &Config<'_>, now: Jiffies32) -> Outcome {
         let (bytes, len) = draft.bytes();
         let header = Header::parse(bytes.first_chunk().unwrap());
         let segment = Segment {
@@ -113,7 +113,7 @@ impl Entry {
         let is_first = !self.status.confirmed;
         if is_first {
             let opened = tcp::open(&mut self.track, &segment, policy);
-            assert_eq!(opened, tcp::may_begin(&header, policy.loose));
+            assert_eq!(opened, tcp::may_open(&header, policy.loose));
             if let Err(reason) = opened {
                 return Outcome::Refused(reason);
             }
@@ -161,7 +161,7 @@ impl Entry {
         before: Track,
         segment: &Segment<'_>,
         direction: Direction,
-        policy: &Policy<'_>,
+        policy: &Config<'_>,
         step: Step,
     ) {
         let has_sack =
@@ -193,14 +193,14 @@ impl Entry {
         compare(last.map(update), track);
         if assured {
             let mut track = before;
-            let usual = tcp::usual(&mut track, segment, direction, timeouts, max_retrans);
+            let usual = tcp::fast_path(&mut track, segment, direction, timeouts, max_retrans);
             compare(usual.map(Update::refresh), track);
         }
     }
 
     /// The short cut for the first SYN does the same, and there is one for each.
-    fn compare_beginning(&self, segment: &Segment<'_>, policy: &Policy<'_>, step: Step) {
-        match tcp::begin(segment, policy.timeouts, policy.max_retrans) {
+    fn compare_beginning(&self, segment: &Segment<'_>, policy: &Config<'_>, step: Step) {
+        match tcp::open_syn(segment, policy.timeouts, policy.max_retrans) {
             Some((track, timeout)) => {
                 let update = Update {
                     protoinfo: true,

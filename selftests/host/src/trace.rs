@@ -8,7 +8,7 @@
 use std::{fmt, fs, path::Path};
 
 use crate::{
-    proto::{direction::Direction, wire::tcp::Flags},
+    proto::{types::direction::Direction, wire::tcp::Flags},
     sctp_sim::{self, ChunkDraft},
     sim,
 };

@@ -15,10 +15,10 @@ use std::{
 use rust_ct_host::{
     chaos::{segment, Random},
     proto::{
-        direction::Direction,
         step::{Reason, Step},
         tcp::{timeout::UNACK, State},
         time::Jiffies32,
+        types::direction::Direction,
     },
     sim::{policy, timeouts, track_bytes, Draft, Entry, Outcome, HZ},
 };

@@ -6,26 +6,30 @@ use proptest::{array, collection::vec, prelude::*};
 
 use rust_ct_host::proto::{
     nat::{
-        checksum::{self, Change},
+        checksum::{self, Delta},
         range::{flag, Range},
-        rewrite::{self, Field, Left, Rewrite},
+        rewrite::{self, ChecksumField, ChecksumFixup, Rewrite},
         Manip,
     },
-    tuple::{protocol, L4Key, Tuple, IPV4, IPV6},
+    types::{
+        family::Family,
+        protocol,
+        tuple::{L4Key, Tuple},
+    },
 };
 
-/// The one's complement sum of octets in wire order, the slow way.
-fn plain_sum(octets: &[u8]) -> u32 {
+/// The one's complement sum of bytes in wire order, the slow way.
+fn plain_sum(bytes: &[u8]) -> u32 {
     let mut sum = 0;
-    for word in octets.chunks(2) {
+    for word in bytes.chunks(2) {
         sum += u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0));
         sum = (sum & 0xffff) + (sum >> 16);
     }
     sum
 }
 
-fn full_checksum(octets: &[u8]) -> [u8; 2] {
-    let sum = plain_sum(octets);
+fn full_checksum(bytes: &[u8]) -> [u8; 2] {
+    let sum = plain_sum(bytes);
     (!(((sum & 0xffff) + (sum >> 16)) as u16)).to_be_bytes()
 }
 
@@ -48,7 +52,7 @@ fn protocols() -> impl Strategy<Value = u8> {
 /// A packet: network header (with options or none) and what follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Packet {
-    l3num: u16,
+    family: Family,
     protocol: u8,
     network: Vec<u8>,
     transport: Vec<u8>,
@@ -68,9 +72,9 @@ impl Packet {
 
     fn address(&self, source: bool) -> [u8; 16] {
         let mut address = [0; 16];
-        match (self.l3num, source) {
-            (IPV4, true) => address[..4].copy_from_slice(&self.network[12..16]),
-            (IPV4, false) => address[..4].copy_from_slice(&self.network[16..20]),
+        match (self.family, source) {
+            (Family::Ipv4, true) => address[..4].copy_from_slice(&self.network[12..16]),
+            (Family::Ipv4, false) => address[..4].copy_from_slice(&self.network[16..20]),
             (_, true) => address.copy_from_slice(&self.network[8..24]),
             (_, false) => address.copy_from_slice(&self.network[24..40]),
         }
@@ -81,17 +85,17 @@ impl Packet {
         if self.protocol == protocol::ICMP {
             return Vec::new();
         }
-        let len = if self.l3num == IPV4 { 4 } else { 16 };
-        let mut octets = self.address(true)[..len].to_vec();
-        octets.extend(&self.address(false)[..len]);
-        octets.extend([0, self.protocol]);
-        octets.extend((self.transport.len() as u32).to_be_bytes());
-        octets
+        let len = if self.family == Family::Ipv4 { 4 } else { 16 };
+        let mut bytes = self.address(true)[..len].to_vec();
+        bytes.extend(&self.address(false)[..len]);
+        bytes.extend([0, self.protocol]);
+        bytes.extend((self.transport.len() as u32).to_be_bytes());
+        bytes
     }
 
     /// Puts the checksums in that a sender would.
     fn seal(&mut self) {
-        if self.l3num == IPV4 {
+        if self.family == Family::Ipv4 {
             self.network[10..12].fill(0);
             let sum = full_checksum(&self.network);
             self.network[10..12].copy_from_slice(&sum);
@@ -117,18 +121,23 @@ impl Packet {
         self.transport[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     }
 
-    fn rewrite(&mut self, target: &Tuple, manip: Manip, field: Field) -> Option<Left> {
+    fn rewrite(
+        &mut self,
+        target: &Tuple,
+        manip: Manip,
+        field: ChecksumField,
+    ) -> Option<ChecksumFixup> {
         let rewrite = Rewrite::new(target, manip, &self.address(true), &self.address(false));
         let available = self.transport.len() as u32;
         let len = rewrite.transport_len(self.protocol, available);
         let left = if len == 0 {
-            Left::Nothing
+            ChecksumFixup::None
         } else {
             rewrite
                 .transport(self.protocol, &mut self.transport[..len], field)
                 .ok()?
         };
-        if self.l3num == IPV4 {
+        if self.family == Family::Ipv4 {
             rewrite.ipv4(&mut self.network).unwrap();
         } else {
             rewrite.ipv6(&mut self.network).unwrap();
@@ -151,7 +160,7 @@ impl Packet {
             },
         };
         Tuple::new(
-            self.l3num,
+            self.family.to_u16(),
             self.address(true),
             self.address(false),
             key,
@@ -169,7 +178,7 @@ prop_compose! {
         transport in vec(any::<u8>(), 20..200),
         query in prop_oneof![Just(8_u8), Just(0), Just(128), Just(129), any::<u8>()],
     ) -> Packet {
-        let l3num = if v6 { IPV6 } else { IPV4 };
+        let family = if v6 { Family::Ipv6 } else { Family::Ipv4 };
         // The one of the family.
         let protocol = match protocol {
             protocol::ICMP if v6 => protocol::ICMPV6,
@@ -186,7 +195,7 @@ prop_compose! {
             protocol::GRE => transport[1] = transport[1] & 0xf8 | 1,
             _ => {}
         }
-        let mut packet = Packet { l3num, protocol, network, transport };
+        let mut packet = Packet { family, protocol, network, transport };
         packet.seal();
         packet
     }
@@ -195,13 +204,13 @@ prop_compose! {
 /// A tuple of the packet's family and protocol.
 fn target_for(packet: &Packet, source: [u8; 16], destination: [u8; 16], key: L4Key) -> Tuple {
     let fit = |mut address: [u8; 16]| {
-        if packet.l3num == IPV4 {
+        if packet.family == Family::Ipv4 {
             address[4..].fill(0);
         }
         address
     };
     Tuple::new(
-        packet.l3num,
+        packet.family.to_u16(),
         fit(source),
         fit(destination),
         key,
@@ -216,21 +225,21 @@ fn keys() -> impl Strategy<Value = L4Key> {
 proptest! {
     #[test]
     fn a_change_of_a_sum_is_the_sum_of_the_change(
-        mut octets in vec(any::<u8>(), 2..200),
+        mut bytes in vec(any::<u8>(), 2..200),
         at in any::<prop::sample::Index>(),
         new in any::<[u8; 2]>(),
     ) {
         // A checksum over nothing but zeroes is one that no header has.
-        octets.push(1);
-        let words = octets.len() / 2;
+        bytes.push(1);
+        let words = bytes.len() / 2;
         let at = at.index(words) * 2;
-        let old = [octets[at], octets[at + 1]];
-        let before = full_checksum(&octets);
-        octets[at..at + 2].copy_from_slice(&new);
-        let change = Change::NONE.replace(old, new);
-        prop_assert_eq!(change.mend(before), full_checksum(&octets));
-        prop_assert_eq!(u16::from_be_bytes(checksum::sum(&octets).to_ne_bytes()) as u32 % 0xffff,
-            plain_sum(&octets) % 0xffff);
+        let old = [bytes[at], bytes[at + 1]];
+        let before = full_checksum(&bytes);
+        bytes[at..at + 2].copy_from_slice(&new);
+        let change = Delta::NONE.replace(old, new);
+        prop_assert_eq!(change.update(before), full_checksum(&bytes));
+        prop_assert_eq!(u16::from_be_bytes(checksum::sum(&bytes).to_ne_bytes()) as u32 % 0xffff,
+            plain_sum(&bytes) % 0xffff);
     }
 
     #[test]
@@ -240,8 +249,8 @@ proptest! {
     ) {
         let target = target_for(&packet, source, destination, key);
         let mut changed = packet.clone();
-        let left = changed.rewrite(&target, manip, Field::Whole).unwrap();
-        prop_assert_eq!(left == Left::Crc, packet.protocol == protocol::SCTP);
+        let left = changed.rewrite(&target, manip, ChecksumField::Whole).unwrap();
+        prop_assert_eq!(left == ChecksumFixup::Crc32c, packet.protocol == protocol::SCTP);
         let mut sealed = changed.clone();
         sealed.seal();
         prop_assert_eq!(&changed, &sealed);
@@ -260,7 +269,7 @@ proptest! {
         let target = target_for(&packet, source, destination, key);
         let mut changed = packet.clone();
         changed.seal_partly();
-        changed.rewrite(&target, manip, Field::PseudoHeader).unwrap();
+        changed.rewrite(&target, manip, ChecksumField::PseudoHeader).unwrap();
         let mut sealed = changed.clone();
         sealed.seal_partly();
         let at = packet.checksum_at();
@@ -276,19 +285,19 @@ proptest! {
         packet in packets(), source in any::<[u8; 16]>(), destination in any::<[u8; 16]>(),
         key in keys(), manip in manips(),
     ) {
-        // Of other protocols nobody asks for it.
+        // Other protocols do not use it.
         prop_assume!(packet.checksum_at() != NO_CHECKSUM);
         let target = target_for(&packet, source, destination, key);
         let mut changed = packet.clone();
         // Of IPv4 the transport part counts, as its header sums up to nothing; of IPv6 all.
         let reported = |packet: &Packet| {
-            let mut all = if packet.l3num == IPV4 { Vec::new() } else { packet.network.clone() };
+            let mut all = if packet.family == Family::Ipv4 { Vec::new() } else { packet.network.clone() };
             all.extend(&packet.transport);
             plain_sum(&all) % 0xffff
         };
         let before = reported(&packet);
-        let less = match changed.rewrite(&target, manip, Field::Whole).unwrap() {
-            Left::SumShrank(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
+        let less = match changed.rewrite(&target, manip, ChecksumField::Whole).unwrap() {
+            ChecksumFixup::Delta(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
             _ => 0,
         };
         prop_assert_eq!((reported(&changed) + less) % 0xffff, before);
@@ -301,8 +310,8 @@ proptest! {
     ) {
         let target = target_for(&packet, source, destination, key);
         let mut changed = packet.clone();
-        changed.rewrite(&target, manip, Field::Whole).unwrap();
-        changed.rewrite(&packet.tuple(), manip, Field::Whole).unwrap();
+        changed.rewrite(&target, manip, ChecksumField::Whole).unwrap();
+        changed.rewrite(&packet.tuple(), manip, ChecksumField::Whole).unwrap();
         prop_assert_eq!(changed, packet);
     }
 
@@ -316,7 +325,7 @@ proptest! {
         let wanted = rewrite.transport_len(packet.protocol, len as u32);
         if wanted != 0 && wanted <= len {
             let before = short.clone();
-            rewrite.transport(packet.protocol, &mut short[..wanted], Field::Whole).unwrap();
+            rewrite.transport(packet.protocol, &mut short[..wanted], ChecksumField::Whole).unwrap();
             if len < 12 && matches!(packet.protocol, protocol::TCP | protocol::SCTP) {
                 // Nothing but the port.
                 let other = if manip == Manip::Source { 2..8 } else { 4..8 };
@@ -325,14 +334,14 @@ proptest! {
         } else if wanted > len {
             let mut all = short.clone();
             // Never a panic; it may refuse.
-            let _ = rewrite.transport(packet.protocol, &mut all, Field::Whole);
+            let _ = rewrite.transport(packet.protocol, &mut all, ChecksumField::Whole);
         }
     }
 
     #[test]
     fn lengths_are_set_with_the_checksum(packet in packets(), len in any::<u16>()) {
         let mut changed = packet.clone();
-        if packet.l3num == IPV4 {
+        if packet.family == Family::Ipv4 {
             rewrite::set_ipv4_len(&mut changed.network, len).unwrap();
             let mut sealed = changed.clone();
             sealed.seal();
@@ -383,9 +392,9 @@ proptest! {
         if persistent {
             range.flags |= flag::PERSISTENT;
         }
-        let l3num = if v6 { IPV6 } else { IPV4 };
+        let family = if v6 { Family::Ipv6 } else { Family::Ipv4 };
         let fit = |mut address: [u8; 16]| { if !v6 { address[4..].fill(0); } address };
-        let tuple = Tuple::new(l3num, fit(tuple_ends[0]), fit(tuple_ends[1]), L4Key::NONE, 17);
+        let tuple = Tuple::new(family.to_u16(), fit(tuple_ends[0]), fit(tuple_ends[1]), L4Key::NONE, 17);
         let spread = range.spread(&tuple, manip, zone);
         let address = match manip { Manip::Source => spread.src, Manip::Destination => spread.dst };
         prop_assert!(first <= address && address <= last, "{:?} {:?} {:?}", first, address, last);

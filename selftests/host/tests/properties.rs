@@ -8,13 +8,16 @@ use rust_ct_host::{
     chaos::{self, Random},
     peers::{is_over, Peers},
     proto::{
-        direction::Direction,
         hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash},
         icmpv6,
         step::{Status, Step, Update},
-        tcp::{self, Policy, Seen, Segment, SeqNum, State, Track},
+        tcp::{self, Config, Peer, Segment, SeqNum, State, Track},
         time::Jiffies32,
-        tuple::{Key, L4Key, Tuple},
+        types::{
+            direction::Direction,
+            family::Family,
+            tuple::{Key, L4Key, Tuple},
+        },
         udp,
         wire::{
             self, icmp, icmpv6 as icmpv6_wire, ipv4, ipv6,
@@ -43,9 +46,9 @@ prop_compose! {
 prop_compose! {
     fn any_seen()(
         words in any::<[u32; 4]>(), scale in any::<u8>(), flags in any::<u8>(),
-    ) -> Seen {
+    ) -> Peer {
         let [end, max_end, max_window, max_ack] = words;
-        Seen {
+        Peer {
             end: SeqNum(end),
             max_end: SeqNum(max_end),
             max_window,
@@ -81,8 +84,8 @@ prop_compose! {
     }
 }
 
-fn any_policy<'a>(timeouts: &'a [u32; 14], bits: u8, max_retrans: u8) -> Policy<'a> {
-    Policy {
+fn any_policy<'a>(timeouts: &'a [u32; 14], bits: u8, max_retrans: u8) -> Config<'a> {
+    Config {
         timeouts,
         hz: u32::from(bits) << 24,
         loose: bits & 1 != 0,
@@ -235,15 +238,15 @@ proptest! {
 
     #[test]
     fn options_stay_inside(bytes in vec(any::<u8>(), 0..41)) {
-        let mut octets = 0;
+        let mut read = 0;
         for option in Options::new(&bytes) {
-            octets += 2;
+            read += 2;
             if let TcpOption::Sack(blocks) = option {
                 prop_assert!(!blocks.is_empty() && blocks.len() % 8 == 0);
-                octets += blocks.len();
+                read += blocks.len();
             }
         }
-        prop_assert!(octets <= bytes.len());
+        prop_assert!(read <= bytes.len());
     }
 
     #[test]
@@ -286,7 +289,7 @@ proptest! {
         let status = Status::default();
         let step =
             tcp::packet(&mut track, &segment, Direction::Original, &status, &policy, Jiffies32(0));
-        match tcp::begin(&segment, &timeouts, policy.max_retrans) {
+        match tcp::open_syn(&segment, &timeouts, policy.max_retrans) {
             Some((begun, timeout)) => {
                 let update = Update { protoinfo: true, ..Update::refresh(timeout) };
                 prop_assert_eq!(step, Step::Accept(update));
@@ -305,7 +308,9 @@ proptest! {
         let mut track = udp::Track { stream_ts };
         let update = udp::packet(&mut track, &status, &timeouts, now, usize::from(bits) << 56);
         prop_assert!(update.timeout.is_some_and(|t| timeouts.contains(&t)));
-        let _ = icmpv6::packet(tuple.l3num, &tuple, &status, 1);
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let _ = icmpv6::packet(family, &tuple, &status, 1);
+        }
     }
 
     /// Segments near the bounds, at random: no panic, and never an accepted one that ends in a
@@ -339,7 +344,7 @@ proptest! {
         for now in 0..2000 {
             let draft = peers.send(&mut random);
             if random.once_in(loss) {
-                continue; // Lost before us.
+                continue; // Lost before the tracker.
             }
             for _ in 0..if random.once_in(loss) { 2 } else { 1 } {
                 let outcome = entry.feed(&draft, &policy, Jiffies32(now));
@@ -347,7 +352,7 @@ proptest! {
                 prop_assert!(legal, "{:?}\n{:?}\n{:?}\n{:?}", outcome, draft, entry, peers);
             }
             if random.once_in(loss) {
-                continue; // Lost behind us.
+                continue; // Lost behind the tracker.
             }
             peers.receive(&draft);
             if peers.is_closed() {

@@ -7,10 +7,9 @@ use rust_ct_host::{
     chaos::Random,
     player::Player,
     proto::{
-        direction::Direction,
         sctp::{state::next, State, Track},
         step::{Reason, Step},
-        tuple::L4Key,
+        types::{direction::Direction, tuple::L4Key},
         wire::{
             sctp::{ChunkError, Header, Kind, Packet, Tag},
             Error,

@@ -14,7 +14,7 @@ use std::{
 
 use rust_ct_host::{
     chaos::Random,
-    proto::{direction::Direction, sctp::State, step::Step},
+    proto::{sctp::State, step::Step, types::direction::Direction},
     sctp_sim::{packet, track_words, Draft, Entry},
     sim::Outcome,
 };

@@ -3,8 +3,8 @@
 //! The state machine against a table written by hand, and the numbers that users see.
 
 use rust_ct_host::proto::{
-    direction::Direction,
     tcp::{state::next, Kind, Next, State},
+    types::direction::Direction,
     wire::tcp::Flags,
 };
 

@@ -3,11 +3,15 @@
 //! Tuples, keys, zones, times, and hashes.
 
 use rust_ct_host::proto::{
-    direction::Direction,
     hash::{jhash2, jhash2_array, jhash_3words, reciprocal_scale, tuple_hash},
     time::Jiffies32,
-    tuple::{protocol, Key, L4Key, Tuple, IPV4, IPV6},
-    zone::Zone,
+    types::{
+        direction::Direction,
+        family::Family,
+        protocol,
+        tuple::{Key, L4Key, Tuple},
+        zone::Zone,
+    },
 };
 
 /// `jhash2()` over the first n words of `key()`, with three start values. Made by a C program that
@@ -133,12 +137,12 @@ fn a_new_secret_scatters_a_flood() {
     const BUCKETS: u32 = 1 << 16;
     let bucket =
         |tuple: &Tuple, seed| reciprocal_scale(tuple_hash(&tuple.key(), 0, 1, seed), BUCKETS);
-    for family in [IPV4, IPV6] {
+    for family in [Family::Ipv4.to_u16(), Family::Ipv6.to_u16()] {
         let flood: Vec<Tuple> = (0..1 << 22)
             .map(|i: u32| {
                 let [_, a, b, c] = i.to_be_bytes();
                 let key = L4Key::ports(u16::from_be_bytes([b, c]), 443);
-                if family == IPV4 {
+                if family == Family::Ipv4.to_u16() {
                     Tuple::ipv4([10, a, c, b], [192, 0, 2, 1], key, protocol::UDP)
                 } else {
                     let mut source = [0x20; 16];
@@ -185,7 +189,7 @@ fn accessors() {
         (tuple.src_ipv4(), tuple.dst_ipv4()),
         ([10, 0, 0, 1], [10, 0, 0, 2])
     );
-    assert_eq!((tuple.l3num, tuple.protonum), (IPV4, 6));
+    assert_eq!((tuple.l3num, tuple.protonum), (Family::Ipv4.to_u16(), 6));
     assert_eq!(tuple.l4(), L4Key::from_wire(&[0x30, 0x39, 0, 80]));
     assert_eq!(tuple.direction(), Direction::Original);
     let icmp = Tuple::ipv4(
@@ -272,7 +276,7 @@ fn words(tuple: &Tuple) -> [u64; 5] {
 fn keys_from_memory() {
     let mut tuple = Tuple::ipv6([0xfe; 16], [0x20; 16], L4Key::ports(1, 2), protocol::UDP);
     tuple.dir = 0xff;
-    assert_eq!(tuple.l3num, IPV6);
+    assert_eq!(tuple.l3num, Family::Ipv6.to_u16());
     assert_eq!(Key::from_words(words(&tuple)), tuple.key());
     assert_eq!(
         tuple.key().words()[4] & u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 0xff]),
@@ -332,8 +336,30 @@ fn directions() {
         assert_eq!(usize::from(direction.to_u8()), direction.index());
         assert_ne!(direction, direction.opposite());
         assert_eq!(direction, direction.opposite().opposite());
+        assert_eq!(Direction::from_bit(direction.to_u8() != 0), direction);
+        // The C twin stores the number; `nf` casts it.
+        assert_eq!(direction as usize, direction.index());
     }
     assert_eq!(Direction::from_u8(2), None);
+}
+
+#[test]
+fn families() {
+    for (family, number, ethertype) in [(Family::Ipv4, 2, 0x0800), (Family::Ipv6, 10, 0x86dd)] {
+        assert_eq!(family as u16, number);
+        assert_eq!(family.to_u16(), number);
+        assert_eq!(u16::from(family.to_u8()), number);
+        assert_eq!(Family::from_number(number), Some(family));
+        assert_eq!(Family::from_ethertype(ethertype), Some(family));
+    }
+    // Bridged frames (NFPROTO_BRIDGE) and ARP belong to no family that is tracked; nor does a number
+    // whose low byte alone is that of one.
+    for number in [0, 1, 3, 7, 0x0102, 0x010a] {
+        assert_eq!(Family::from_number(number), None);
+    }
+    assert_eq!(Family::from_ethertype(0x0806), None);
+    let v6 = Tuple::ipv6([1; 16], [2; 16], L4Key::NONE, protocol::UDP);
+    assert!(v6.has_family(Family::Ipv6) && !v6.has_family(Family::Ipv4));
 }
 
 #[test]

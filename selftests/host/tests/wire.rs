@@ -6,7 +6,11 @@ use rust_ct_host::proto::{
     icmp, icmpv6,
     step::{Reason, Status, Step, Update},
     tcp::{self, SeqNum},
-    tuple::{protocol, L4Key, Tuple, IPV4, IPV6},
+    types::{
+        family::Family,
+        protocol,
+        tuple::{L4Key, Tuple},
+    },
     udp,
     wire::{
         icmp as icmp_wire, icmpv6 as icmpv6_wire, ipv4,
@@ -181,7 +185,7 @@ fn walk(first: u8, bytes: &[u8]) -> Result<Transport, Error> {
 fn ipv6_extensions() {
     let at = |protocol, offset| Ok(Transport { protocol, offset });
     assert_eq!(walk(6, &[]), at(6, 0));
-    // Hop-by-hop of 8 octets, destination options of 16, then TCP at the very end.
+    // Hop-by-hop of 8 bytes, destination options of 16, then TCP at the very end.
     let mut bytes = vec![60, 0, 0, 0, 0, 0, 0, 0, 6, 1];
     bytes.resize(24, 0);
     assert_eq!(walk(0, &bytes), at(6, 24));
@@ -286,7 +290,7 @@ fn icmp_classes() {
         };
         assert_eq!(classify(kind), class, "{kind}");
         assert_eq!(
-            icmp::answer(kind).is_some(),
+            icmp_wire::answer(kind).is_some(),
             matches!(class, Class::Request | Class::Reply)
         );
     }
@@ -309,7 +313,7 @@ fn icmpv6_classes() {
         };
         assert_eq!(classify(kind), class, "{kind}");
         assert_eq!(
-            icmpv6::answer(kind).is_some(),
+            icmpv6_wire::answer(kind).is_some(),
             matches!(class, Class::Request | Class::Reply)
         );
     }
@@ -320,10 +324,10 @@ fn icmp_trackers() {
     let accept = Step::Accept(Update::refresh(30));
     let refuse = Step::invalid(Reason::IcmpNew);
     let v4 = |kind| Tuple::ipv4([1; 4], [2; 4], L4Key::icmp([0; 2], kind, 0), protocol::ICMP);
-    assert_eq!(icmp::packet(IPV4, &v4(8), 30), accept);
-    assert_eq!(icmp::packet(IPV4, &v4(0), 30), refuse);
+    assert_eq!(icmp::packet(Family::Ipv4, &v4(8), 30), accept);
+    assert_eq!(icmp::packet(Family::Ipv4, &v4(0), 30), refuse);
     assert_eq!(
-        icmp::packet(IPV6, &v4(8), 30),
+        icmp::packet(Family::Ipv6, &v4(8), 30),
         Step::invalid(Reason::IcmpFamily)
     );
 
@@ -340,18 +344,21 @@ fn icmp_trackers() {
         confirmed: true,
         ..new
     };
-    assert_eq!(icmpv6::packet(IPV6, &v6(128), &new, 30), accept);
-    assert_eq!(icmpv6::packet(IPV6, &v6(129), &new, 30), refuse);
-    assert_eq!(icmpv6::packet(IPV6, &v6(129), &old, 30), accept);
+    assert_eq!(icmpv6::packet(Family::Ipv6, &v6(128), &new, 30), accept);
+    assert_eq!(icmpv6::packet(Family::Ipv6, &v6(129), &new, 30), refuse);
+    assert_eq!(icmpv6::packet(Family::Ipv6, &v6(129), &old, 30), accept);
     assert_eq!(
-        icmpv6::packet(IPV4, &v6(128), &new, 30),
+        icmpv6::packet(Family::Ipv4, &v6(128), &new, 30),
         Step::invalid(Reason::IcmpFamily)
     );
 }
 
 #[test]
 fn redirects() {
-    use icmpv6_wire::redirected;
+    // As the caller takes it: an error is a reason.
+    let redirected = |hop_limit, source: &[u8; 16], message: &[u8]| {
+        icmpv6_wire::redirected(hop_limit, source, message).map_err(Reason::from)
+    };
     let mut source = [0; 16];
     source[..2].copy_from_slice(&[0xfe, 0x80]);
     let mut message = [0; 42];

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! GRE keys that PPTP agrees on.
+//!
+//! A packet of a PPTP call carries the call ID of its receiver only. Both IDs were agreed on in
+//! the control connection, where the PPTP helper reads them and makes two maps, one for each
+//! direction, from addresses and the receiver's ID to the sender's ID.
+
+use crate::nf::{
+    expect::gre_keymap::{
+        Control,
+        KeymapGuard,
+        NewMaps, //
+    },
+    prelude::*, //
+};
+
+/// Whether two tuples are of one call, seen the same way: all but the sender's ID.
+fn same_receiver(a: &Tuple, b: &Tuple) -> bool {
+    let without_source = |tuple: &Tuple| Tuple {
+        src_key: [0; 2],
+        ..*tuple
+    };
+    without_source(a) == without_source(b)
+}
+
+/// The call ID of the sender, by all else that the tuple says; 0 if nobody has told it.
+pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2] {
+    crate::nf::expect::gre_keymap::find(net, rcu, |map| same_receiver(map, tuple))
+        .map_or([0; 2], |map: Tuple| map.src_key)
+}
+
+/// Makes the maps of a control connection. Says whether it has these.
+///
+/// It keeps the first that it gets: a peer that tells other IDs later may not take over calls.
+pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply: &Tuple) -> bool {
+    let Some(maps) = NewMaps::new(*original, *reply) else {
+        return false;
+    };
+    let guard = KeymapGuard::new();
+    // Who takes the entry away takes its maps away later, and waits for the lock.
+    if conn.has(StatusBit::Dying) {
+        return false;
+    }
+    let there = [Direction::Original, Direction::Reply].map(|dir| guard.tuple(control, dir));
+    match there {
+        [None, None] => {
+            guard.add(conn.net(), control, maps);
+            true
+        }
+        [Some(first), Some(second)] => {
+            same_receiver(&first, original) && same_receiver(&second, reply)
+        }
+        _ => false,
+    }
+}
+
+/// Takes the maps of a control connection away.
+pub(in crate::ct) fn remove(control: &Control) {
+    KeymapGuard::new().remove(control);
+}
+
+/// A GRE connection ends that came of `parent`: so do the maps that led to it.
+#[cold]
+pub(in crate::ct) fn remove_of_parent(parent: &Conn) {
+    let rcu = RcuGuard::new();
+    if let Some(control) = Control::of_parent(parent, rcu.token()) {
+        remove(control);
+    }
+}

@@ -1,0 +1,539 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The protocols as C code asks for them: what messages say of tuples, states and timeouts.
+
+use core::mem::{
+    offset_of,
+    size_of, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+use crate::{
+    nf::{
+        entry::l4proto::{
+            L4Proto,
+            Memory,
+            ProtocolAttribute,
+            Raw,
+            Request,
+            SctpAttribute,
+            Shown,
+            TcpAttribute,
+            Timeouts,
+            TupleAttribute,
+            TupleForm,
+            SCTP_PLACES,
+            TCP_PLACES,
+            TUPLE_PLACES, //
+        },
+        kernel::{
+            attr::{
+                size_of_attribute,
+                Attributes,
+                Message,
+                Policy, //
+            },
+            seq_file::Out,
+            time::HZ, //
+        },
+        prelude::*, //
+    },
+    proto::{
+        gre,
+        icmp,
+        icmpv6,
+        sctp,
+        tcp,
+        udp,
+        wire, //
+    },
+};
+
+/// The number by which C code asks for all protocols without a tracker of their own.
+const ANY: u8 = 255;
+
+/// TCP.
+pub(in crate::ct) static TCP: L4Proto<{ tcp::timeout::COUNT }> = L4Proto::new(protocol::TCP, false)
+    .tuples::<Ports>()
+    .memory::<Tcp>()
+    .shown::<Tcp>()
+    .timeouts::<Tcp>();
+
+/// UDP.
+pub(in crate::ct) static UDP: L4Proto<{ udp::COUNT }> = L4Proto::new(protocol::UDP, true)
+    .tuples::<Ports>()
+    .timeouts::<Udp>();
+
+/// SCTP.
+pub(in crate::ct) static SCTP: L4Proto<{ sctp::COUNT }> = L4Proto::new(protocol::SCTP, false)
+    .tuples::<Ports>()
+    .memory::<Sctp>()
+    .shown::<Sctp>()
+    .timeouts::<Sctp>();
+
+/// GRE.
+pub(in crate::ct) static GRE: L4Proto<{ gre::COUNT }> = L4Proto::new(protocol::GRE, true)
+    .tuples::<Ports>()
+    .shown::<Gre>()
+    .timeouts::<Gre>();
+
+/// A protocol whose tuples are queries, and nothing else.
+trait Queries: 'static {
+    const QUERY: Query;
+}
+
+impl<T: Queries> TupleForm for T {
+    const POLICY: &'static [Policy; TUPLE_PLACES] = &Self::QUERY.policy();
+
+    const SIZES: &'static [usize] = &[2, 1, 1];
+
+    fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
+        Self::QUERY.put(tuple, message)
+    }
+
+    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result {
+        Self::QUERY.get(request, tuple)
+    }
+}
+
+/// ICMP for IPv4.
+pub(in crate::ct) static ICMP: L4Proto<1> = L4Proto::new(protocol::ICMP, true)
+    .tuples::<Icmp>()
+    .timeouts::<Icmp>();
+
+/// ICMPv6.
+pub(in crate::ct) static ICMPV6: L4Proto<1> = L4Proto::new(protocol::ICMPV6, true)
+    .tuples::<Icmpv6>()
+    .timeouts::<Icmpv6>();
+
+/// Every other protocol.
+pub(in crate::ct) static GENERIC: L4Proto<1> = L4Proto::new(ANY, true).timeouts::<Generic>();
+
+/// What C code wants of a protocol.
+pub(in crate::ct) fn find(number: u8) -> &'static Raw {
+    match number {
+        protocol::TCP => TCP.raw(),
+        protocol::UDP => UDP.raw(),
+        protocol::SCTP => SCTP.raw(),
+        protocol::GRE => GRE.raw(),
+        protocol::ICMP => ICMP.raw(),
+        protocol::ICMPV6 if cfg!(CONFIG_IPV6) => ICMPV6.raw(),
+        _ => GENERIC.raw(),
+    }
+}
+
+/// The state of a TCP connection: a byte, read without the entry's lock, as C code does.
+pub(in crate::ct) fn tcp_state(conn: &Conn) -> tcp::State {
+    let number = conn.proto_byte(offset_of!(tcp::Track, state));
+    tcp::State::from_u8(number).unwrap_or(tcp::State::None)
+}
+
+/// The state of an SCTP association, likewise.
+pub(in crate::ct) fn sctp_state(conn: &Conn) -> sctp::State {
+    sctp::State::from_u32(conn.proto_byte(sctp::Track::STATE_OFFSET).into())
+}
+
+/// The timeouts that a GRE connection keeps, in seconds.
+pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
+    gre::Track {
+        stream_timeout: conn.proto_half::<0>().load(Relaxed) / HZ,
+        timeout: conn.proto_half::<1>().load(Relaxed) / HZ,
+    }
+}
+
+/// Tuples with two ports, or keys.
+pub(in crate::ct) struct Ports;
+
+impl TupleForm for Ports {
+    const POLICY: &'static [Policy; TUPLE_PLACES] = &PORT_POLICY;
+
+    const SIZES: &'static [usize] = &[2, 2];
+
+    fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
+        message.put(TupleAttribute::SourcePort as u16, &tuple.src_key)?;
+        message.put(TupleAttribute::DestinationPort as u16, &tuple.dst_key)
+    }
+
+    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result {
+        if let Some(port) = request.bytes(TupleAttribute::SourcePort)? {
+            tuple.src_key = port;
+        }
+        if let Some(port) = request.bytes(TupleAttribute::DestinationPort)? {
+            tuple.dst_key = port;
+        }
+        Ok(())
+    }
+}
+
+/// What ports must look like.
+pub(in crate::ct) const PORT_POLICY: [Policy; TUPLE_PLACES] = {
+    let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
+    policy[TupleAttribute::SourcePort as usize] = Policy::U16;
+    policy[TupleAttribute::DestinationPort as usize] = Policy::U16;
+    policy
+};
+
+/// What the ICMPs have in place of ports.
+struct Query {
+    id: TupleAttribute,
+    kind: TupleAttribute,
+    code: TupleAttribute,
+    has_answer: fn(u8) -> bool,
+}
+
+impl Query {
+    const fn policy(&self) -> [Policy; TUPLE_PLACES] {
+        let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
+        policy[self.id as usize] = Policy::U16;
+        policy[self.kind as usize] = Policy::U8;
+        policy[self.code as usize] = Policy::U8;
+        policy
+    }
+
+    fn put(&self, tuple: &Tuple, message: &mut Message<'_>) -> Result {
+        message.put(self.id as u16, &tuple.src_key)?;
+        message.put_u8(self.kind as u16, tuple.icmp_type())?;
+        message.put_u8(self.code as u16, tuple.icmp_code())
+    }
+
+    fn get(&self, request: &Request<'_>, tuple: &mut Tuple) -> Result {
+        let [kind, code] = &mut tuple.dst_key;
+        if let Some([wanted]) = request.bytes(self.kind)? {
+            *kind = wanted;
+            if !(self.has_answer)(wanted) {
+                return Err(EINVAL);
+            }
+        }
+        if let Some([wanted]) = request.bytes(self.code)? {
+            *code = wanted;
+        }
+        if let Some(id) = request.bytes(self.id)? {
+            tuple.src_key = id;
+        }
+        Ok(())
+    }
+}
+
+/// ICMP for IPv4.
+pub(in crate::ct) struct Icmp;
+
+impl Queries for Icmp {
+    const QUERY: Query = Query {
+        id: TupleAttribute::IcmpId,
+        kind: TupleAttribute::IcmpType,
+        code: TupleAttribute::IcmpCode,
+        has_answer: |kind| icmp::answer(kind).is_some(),
+    };
+}
+
+impl Timeouts<1> for Icmp {
+    const PLACES: &'static [usize] = &[0];
+
+    const FIRST: usize = 0;
+
+    fn of(net: &Net) -> &[Atomic<u32>; 1] {
+        net.icmp_timeout_cells()
+    }
+}
+
+/// ICMPv6.
+pub(in crate::ct) struct Icmpv6;
+
+impl Queries for Icmpv6 {
+    const QUERY: Query = Query {
+        id: TupleAttribute::Icmpv6Id,
+        kind: TupleAttribute::Icmpv6Type,
+        code: TupleAttribute::Icmpv6Code,
+        has_answer: |kind| icmpv6::answer(kind).is_some(),
+    };
+}
+
+impl Timeouts<1> for Icmpv6 {
+    const PLACES: &'static [usize] = &[0];
+
+    const FIRST: usize = 0;
+
+    fn of(net: &Net) -> &[Atomic<u32>; 1] {
+        net.icmpv6_timeout_cells()
+    }
+}
+
+/// TCP.
+pub(in crate::ct) struct Tcp;
+
+impl Tcp {
+    const POLICY: [Policy; TCP_PLACES] = {
+        let mut policy = [const { Policy::ANY }; TCP_PLACES];
+        policy[TcpAttribute::State as usize] = Policy::u8_up_to(tcp::State::SynSent2.to_u8());
+        policy[TcpAttribute::OriginalScale as usize] = Policy::u8_up_to(Self::MAX_SCALE);
+        policy[TcpAttribute::ReplyScale as usize] = Policy::u8_up_to(Self::MAX_SCALE);
+        policy[TcpAttribute::OriginalFlags as usize] = Policy::bytes(2);
+        policy[TcpAttribute::ReplyFlags as usize] = Policy::bytes(2);
+        policy
+    };
+
+    /// RFC 7323, section 2.3.
+    const MAX_SCALE: u8 = 14;
+}
+
+/// What a message says of a TCP connection.
+pub(in crate::ct) struct TcpTold {
+    state: Option<u8>,
+    /// Of the opener, and of the other peer.
+    scales: (Option<u8>, Option<u8>),
+    /// Flags and a mask, of both.
+    flags: [Option<[u8; 2]>; 2],
+}
+
+impl Memory for Tcp {
+    type ProtoInfo = TcpTold;
+
+    // CAST: a handful. The two scales count for one, as user space is used to.
+    const MESSAGE_SIZE: u16 = (2 * size_of_attribute(1) + 2 * size_of_attribute(2)) as u16;
+
+    fn may_be_dropped(conn: &Conn) -> bool {
+        tcp_state(conn).may_be_dropped_early()
+    }
+
+    fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
+        let track = conn.with_proto(|track: &mut tcp::Track| *track);
+        message.nest(ProtocolAttribute::Tcp as u16, |message| {
+            message.put_u8(TcpAttribute::State as u16, track.state)?;
+            if going {
+                return Ok(());
+            }
+            let [original, reply] = &track.seen;
+            message.put_u8(TcpAttribute::OriginalScale as u16, original.scale)?;
+            message.put_u8(TcpAttribute::ReplyScale as u16, reply.scale)?;
+            // The second byte is a mask, which counts for requests only.
+            message.put(TcpAttribute::OriginalFlags as u16, &[original.flags, 0])?;
+            message.put(TcpAttribute::ReplyFlags as u16, &[reply.flags, 0])
+        })
+    }
+
+    fn get(attributes: &Attributes<'_>) -> Result<Option<TcpTold>> {
+        let Some(nest) = attributes.get(ProtocolAttribute::Tcp as u16) else {
+            return Ok(None);
+        };
+        let nest = nest.nest(const { &Self::POLICY })?;
+        let attributes = nest.attributes();
+        let number = |attribute: TcpAttribute| {
+            let found = attributes.get(attribute as u16);
+            found.map(|found| found.u8()).transpose()
+        };
+        let flags = |attribute: TcpAttribute| {
+            let found = attributes.get(attribute as u16);
+            found.map(|found| found.bytes::<2>()).transpose()
+        };
+        let state = number(TcpAttribute::State)?;
+        let scales = (
+            number(TcpAttribute::OriginalScale)?,
+            number(TcpAttribute::ReplyScale)?,
+        );
+        let flags = [
+            flags(TcpAttribute::OriginalFlags)?,
+            flags(TcpAttribute::ReplyFlags)?,
+        ];
+        Ok(Some(TcpTold {
+            state,
+            scales,
+            flags,
+        }))
+    }
+
+    fn set(conn: &Conn, told: &TcpTold) {
+        conn.with_proto(|track: &mut tcp::Track| {
+            track.state = told.state.unwrap_or(track.state);
+            for (seen, flags) in track.seen.iter_mut().zip(told.flags) {
+                if let Some([flags, mask]) = flags {
+                    seen.flags = (seen.flags & !mask) | (flags & mask);
+                }
+            }
+            let [original, reply] = &mut track.seen;
+            if let (Some(first), Some(second)) = told.scales {
+                if original.has(tcp::flag::WINDOW_SCALE) && reply.has(tcp::flag::WINDOW_SCALE) {
+                    original.scale = first;
+                    reply.scale = second;
+                }
+            }
+        });
+    }
+}
+
+impl Shown for Tcp {
+    fn show(conn: &Conn, out: &mut Out<'_>) {
+        out.text(tcp_state(conn).name());
+        out.text(" ");
+    }
+}
+
+impl Timeouts<{ tcp::timeout::COUNT }> for Tcp {
+    // States, then what is no state.
+    const PLACES: &'static [usize] = &[
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        tcp::timeout::RETRANS,
+        tcp::timeout::UNACK,
+    ];
+
+    const FIRST: usize = tcp::State::SynSent.to_u8() as usize;
+
+    fn of(net: &Net) -> &[Atomic<u32>; tcp::timeout::COUNT] {
+        net.tcp_timeout_cells()
+    }
+}
+
+/// UDP.
+struct Udp;
+
+impl Timeouts<{ udp::COUNT }> for Udp {
+    const PLACES: &'static [usize] = &[udp::UNREPLIED, udp::REPLIED];
+
+    const FIRST: usize = udp::UNREPLIED;
+
+    fn of(net: &Net) -> &[Atomic<u32>; udp::COUNT] {
+        net.udp_timeout_cells()
+    }
+}
+
+/// SCTP.
+pub(in crate::ct) struct Sctp;
+
+impl Sctp {
+    const POLICY: [Policy; SCTP_PLACES] = {
+        let mut policy = [const { Policy::ANY }; SCTP_PLACES];
+        // CAST: 8.
+        let last = sctp::State::HeartbeatSent.to_u32() as u8;
+        policy[SctpAttribute::State as usize] = Policy::u8_up_to(last);
+        policy[SctpAttribute::OriginalTag as usize] = Policy::U32;
+        policy[SctpAttribute::ReplyTag as usize] = Policy::U32;
+        policy
+    };
+}
+
+/// What a message says of an SCTP association.
+pub(in crate::ct) struct SctpTold {
+    state: sctp::State,
+    original: wire::sctp::Tag,
+    reply: wire::sctp::Tag,
+}
+
+impl Memory for Sctp {
+    type ProtoInfo = SctpTold;
+
+    // CAST: a handful.
+    const MESSAGE_SIZE: u16 = (size_of_attribute(1) + 2 * size_of_attribute(4)) as u16;
+
+    fn may_be_dropped(conn: &Conn) -> bool {
+        sctp_state(conn).may_be_dropped_early()
+    }
+
+    fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
+        let track = conn.with_proto(|track: &mut sctp::Track| *track);
+        message.nest(ProtocolAttribute::Sctp as u16, |message| {
+            // CAST: below 10.
+            message.put_u8(SctpAttribute::State as u16, track.state().to_u32() as u8)?;
+            if going {
+                return Ok(());
+            }
+            let tag = |direction| track.tag(direction).0;
+            message.put(SctpAttribute::OriginalTag as u16, &tag(Direction::Original))?;
+            message.put(SctpAttribute::ReplyTag as u16, &tag(Direction::Reply))
+        })
+    }
+
+    fn get(attributes: &Attributes<'_>) -> Result<Option<SctpTold>> {
+        let Some(nest) = attributes.get(ProtocolAttribute::Sctp as u16) else {
+            return Ok(None);
+        };
+        let nest = nest.nest(const { &Self::POLICY })?;
+        let attributes = nest.attributes();
+        let need = |attribute: SctpAttribute| attributes.get(attribute as u16).ok_or(EINVAL);
+        let state = sctp::State::from_u32(need(SctpAttribute::State)?.u8()?.into());
+        let original = wire::sctp::Tag(need(SctpAttribute::OriginalTag)?.bytes()?);
+        let reply = wire::sctp::Tag(need(SctpAttribute::ReplyTag)?.bytes()?);
+        Ok(Some(SctpTold {
+            state,
+            original,
+            reply,
+        }))
+    }
+
+    fn set(conn: &Conn, told: &SctpTold) {
+        conn.with_proto(|track: &mut sctp::Track| {
+            track.set_state(told.state);
+            track.set_tag(Direction::Original, told.original);
+            track.set_tag(Direction::Reply, told.reply);
+        });
+    }
+}
+
+impl Shown for Sctp {
+    fn show(conn: &Conn, out: &mut Out<'_>) {
+        out.text(sctp_state(conn).name());
+        out.text(" ");
+    }
+}
+
+impl Timeouts<{ sctp::COUNT }> for Sctp {
+    const PLACES: &'static [usize] = &[1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+    const FIRST: usize = sctp::State::Closed.to_u32() as usize;
+
+    fn of(net: &Net) -> &[Atomic<u32>; sctp::COUNT] {
+        net.sctp_timeout_cells()
+    }
+}
+
+/// GRE.
+pub(in crate::ct) struct Gre;
+
+impl Shown for Gre {
+    fn show(conn: &Conn, out: &mut Out<'_>) {
+        let seconds = gre_timeouts(conn);
+        out.text("timeout=");
+        out.number(seconds.timeout.into());
+        out.text(", stream_timeout=");
+        out.number(seconds.stream_timeout.into());
+        out.text(" ");
+    }
+}
+
+impl Timeouts<{ gre::COUNT }> for Gre {
+    const PLACES: &'static [usize] = &[gre::UNREPLIED, gre::REPLIED];
+
+    const FIRST: usize = gre::UNREPLIED;
+
+    fn of(net: &Net) -> &[Atomic<u32>; gre::COUNT] {
+        net.gre_timeout_cells()
+    }
+}
+
+/// Every other protocol.
+struct Generic;
+
+impl Timeouts<1> for Generic {
+    const PLACES: &'static [usize] = &[0];
+
+    const FIRST: usize = 0;
+
+    fn of(net: &Net) -> &[Atomic<u32>; 1] {
+        net.generic_timeout_cells()
+    }
+}
+
+const _: () = assert!(size_of::<gre::Track>() == 2 * size_of::<u32>());

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the rest of the kernel asks of the machine's connection tracker (`nf_ct_hook`).
+
+use kernel::sync::{
+    aref::ARef,
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+use crate::{
+    ct::{
+        entry,
+        life::{
+            confirm,
+            delete,
+            lookup, //
+        },
+    },
+    nf::{
+        entry::{
+            ecache::{
+                self,
+                Event, //
+            },
+            end::Dead, //
+        },
+        kernel::random,
+        packet::{
+            skb::Tracked,
+            tracker::Tracker, //
+        },
+        prelude::*, //
+    },
+    proto::{
+        hash::tuple_hash,
+        tcp,
+        types::tuple::Key, //
+    },
+};
+
+use super::{
+    help,
+    parse::Packet, //
+};
+
+/// The secret of entries' numbers; 0: not drawn yet.
+static ID_SEED: Atomic<u32> = Atomic::new(0);
+
+/// The tracker, as the kernel sees it.
+pub(crate) struct RustCt;
+
+impl Tracker for RustCt {
+    fn update(_net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+        // Only a helper in user space leaves work for this moment.
+        help::resume(skb, rcu)
+    }
+
+    fn destroy(conn: Dead, rcu: Rcu<'_>) {
+        delete::destroy(conn, rcu);
+    }
+
+    fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Tuple> {
+        if let Tracked::Yes(conn, info) = skb.tracked() {
+            return Some(conn.tuple(info.dir()));
+        }
+        // A queueing discipline sees packets that were never attached, or no longer are.
+        let packet = Packet::parse(skb, Family::Ipv4, skb.network_offset()?)?;
+        let net = skb.device_net()?;
+        let tuple = packet.tuple(skb, net, rcu)?;
+        let (conn, dir) = lookup::find_tuple(net, &tuple, rcu)?;
+        Some(conn.tuple(dir.opposite()))
+    }
+
+    fn attach(new: &mut Skb, old: &Skb) {
+        // The answer goes the other way than the packet that it answers.
+        if let Tracked::Yes(conn, info) = old.tracked() {
+            let info = match info.dir() {
+                Direction::Original => CtInfo::RelatedReply,
+                Direction::Reply => CtInfo::Related,
+            };
+            new.attach(ARef::from(conn), info);
+        }
+    }
+
+    fn set_closing(conn: &Conn) {
+        if conn.protocol() != protocol::TCP || !conn.is_confirmed() {
+            return;
+        }
+        if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
+            let timeouts = conn.net().tcp_timeouts();
+            entry::refresh(conn, timeouts[tcp::State::Close as usize]);
+            ecache::keep(conn, Event::ProtoInfo);
+        }
+    }
+
+    fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+        confirm::confirm_packet(skb, rcu)
+    }
+
+    fn id(conn: &Conn) -> u32 {
+        number_of(&conn.tuple(Direction::Original).key(), conn.address())
+    }
+}
+
+/// A number for something that has a tuple. The address tells apart those of the same tuple;
+/// hashed, it gives nothing away.
+pub(in crate::ct) fn number_of(key: &Key, address: usize) -> u32 {
+    let address = address as u64;
+    // CAST: the two halves.
+    let (low, high) = (address as u32, (address >> 32) as u32);
+    tuple_hash(key, 0, low, id_seed() ^ high)
+}
+
+fn id_seed() -> u32 {
+    if ID_SEED.load(Relaxed) == 0 {
+        // Whoever is second keeps the first one's number, or ids would change.
+        let drawn = random::below(u32::MAX).wrapping_add(1);
+        let _ = ID_SEED.cmpxchg(0, drawn, Relaxed);
+    }
+    ID_SEED.load(Relaxed)
+}

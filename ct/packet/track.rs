@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shows a packet to the tracker of its protocol, and does to the entry what that says.
+
+use core::mem::offset_of;
+
+use kernel::sync::atomic::Relaxed;
+
+use crate::{
+    ct::{
+        entry::{
+            self,
+            seqadj,
+            timeout, //
+        },
+        life::delete::{
+            self,
+            DestroyReason, //
+        },
+    },
+    nf::{
+        entry::ecache::{
+            self,
+            Event, //
+        },
+        kernel::time,
+        packet::{
+            hook::{
+                HookState,
+                Point, //
+            },
+            log, //
+        },
+        prelude::*, //
+    },
+    proto::{
+        generic,
+        gre,
+        icmp,
+        icmpv6,
+        sctp,
+        step::{
+            Reason,
+            Step,
+            Update, //
+        },
+        tcp,
+        time::Jiffies32,
+        udp,
+        wire, //
+    },
+};
+
+use super::parse::Packet;
+
+/// What the packet is to its entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::ct) enum TrackOutcome {
+    /// A part of the connection.
+    Accept,
+    /// None of it: INVALID.
+    Invalid,
+    /// The beginning of another one, with the same tuple; the entry is out of the table.
+    Repeat,
+    /// To be dropped: it begins another connection, but somebody else is still removing
+    /// this one.
+    Drop,
+}
+
+/// Bytes of a TCP header at most, behind the fixed part.
+const TCP_OPTIONS: usize = 40;
+
+/// Everything that the packet's way tells.
+#[derive(Clone, Copy)]
+pub(in crate::ct) struct TrackedPacket<'a> {
+    pub(in crate::ct) packet: Packet,
+    pub(in crate::ct) state: HookState<'a>,
+    pub(in crate::ct) info: CtInfo,
+    pub(in crate::ct) rcu: Rcu<'a>,
+}
+
+impl TrackedPacket<'_> {
+    /// Moves `conn` on by the packet, which is one of TCP or UDP.
+    #[inline(always)]
+    pub(in crate::ct) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+        if self.packet.protocol == protocol::UDP {
+            return self.udp(conn, skb);
+        }
+        match self.usual_segment(conn, skb) {
+            Some(timeout) => {
+                self.refresh(conn, skb, timeout);
+                TrackOutcome::Accept
+            }
+            None => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
+        }
+    }
+
+    /// Whether the packet may be the first one of a connection. If not it is INVALID, and need not
+    /// have an entry made for it.
+    #[inline(always)]
+    pub(in crate::ct) fn may_begin(self, skb: &mut Skb) -> bool {
+        if self.packet.protocol != protocol::TCP {
+            return true;
+        }
+        let flaw = match skb.read(self.packet.transport) {
+            Some(bytes) => {
+                let header = wire::tcp::Header::parse(&bytes);
+                let loose = self.state.net().tcp_loose() != 0;
+                self.flaw(&header, skb)
+                    .or_else(|| tcp::may_begin(&header, loose).err())
+            }
+            None => Some(Reason::Malformed(wire::Error::Short)),
+        };
+        if let Some(reason) = flaw {
+            self.log(skb, reason);
+        }
+        flaw.is_none()
+    }
+
+    /// Begins `conn` with the packet, which [may](Self::may_begin).
+    #[inline(always)]
+    pub(in crate::ct) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+        match self.packet.protocol {
+            protocol::UDP => return self.udp(conn, skb),
+            protocol::TCP => {
+                if let Some(update) = self.first_segment(conn, skb) {
+                    self.update(conn, skb, update);
+                    return TrackOutcome::Accept;
+                }
+            }
+            _ => {}
+        }
+        self.track(conn, skb)
+    }
+
+    /// Moves `conn` on by the packet.
+    pub(in crate::ct) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+        match self.packet.protocol {
+            protocol::UDP => self.udp(conn, skb),
+            protocol::TCP => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
+            _ => self.rarer(conn, skb),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rarer(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+        let net = self.state.net();
+        let step = match self.packet.protocol {
+            protocol::ICMP => icmp::packet(
+                self.l3(),
+                &self.original(conn),
+                timeout::icmp(conn, net, self.rcu),
+            ),
+            protocol::ICMPV6 => icmpv6::packet(
+                self.l3(),
+                &self.original(conn),
+                &entry::status(conn),
+                timeout::icmpv6(conn, net, self.rcu),
+            ),
+            protocol::SCTP => self.sctp(conn, skb),
+            protocol::GRE => self.gre(conn),
+            _ => generic::packet(timeout::generic(conn, net, self.rcu)),
+        };
+        self.apply(conn, skb, step)
+    }
+
+    fn l3(&self) -> u16 {
+        self.packet.family.to_u16()
+    }
+
+    fn original(&self, conn: &Conn) -> Tuple {
+        conn.tuple(Direction::Original)
+    }
+
+    /// Whether the transport checksum is to be verified, and is wrong.
+    ///
+    /// Only what arrives is verified: what this machine sends is summed up later, or by the
+    /// device.
+    #[inline(always)]
+    fn has_bad_checksum(self, skb: &mut Skb) -> bool {
+        self.state.is_at(Point::PreRouting)
+            && self.state.net().checksum() != 0
+            && skb.checksum_is_bad(
+                self.state.point(),
+                self.packet.transport,
+                self.packet.protocol,
+                self.packet.family as u8,
+            )
+    }
+
+    /// Moves a TCP connection on by one segment, if that is a usual one. Returns the life time that
+    /// the entry gets for it. [`None`]: nothing is said of the segment, and nothing has changed.
+    #[inline(always)]
+    fn usual_segment(self, conn: &Conn, skb: &mut Skb) -> Option<u32> {
+        if !entry::is_established(conn) || !is_in(conn, tcp::State::Established) {
+            return None;
+        }
+        self.cut_short(conn, skb, tcp::usual)
+    }
+
+    /// Completes a TCP connection's handshake, if the segment does no more than that. [`None`]: as
+    /// above.
+    #[inline]
+    fn last_of_handshake(self, conn: &Conn, skb: &mut Skb) -> Option<Update> {
+        if !is_in(conn, tcp::State::SynRecv) || !entry::is_answered(conn) {
+            return None;
+        }
+        let timeout = self.cut_short(conn, skb, tcp::complete_handshake)?;
+        Some(Update {
+            timeout: Some(timeout),
+            assured: !conn.has(StatusBit::Assured),
+            protoinfo: true,
+        })
+    }
+
+    /// Has one of TCP's short cuts look at the segment, if it is a [plain](Self::plain_ack) one.
+    #[inline(always)]
+    fn cut_short(
+        self,
+        conn: &Conn,
+        skb: &mut Skb,
+        short_cut: impl FnOnce(
+            &mut tcp::Track,
+            &tcp::Segment<'_>,
+            Direction,
+            &tcp::Timeouts,
+            u8,
+        ) -> Option<u32>,
+    ) -> Option<u32> {
+        let segment = self.plain_ack(skb)?;
+        let net = self.state.net();
+        let timeouts = timeout::tcp(conn, net, self.rcu);
+        let max_retrans = net.tcp_max_retrans();
+        let way = self.info.dir();
+        conn.with_proto(|track: &mut tcp::Track| {
+            short_cut(track, &segment, way, timeouts, max_retrans)
+        })
+    }
+
+    /// A TCP segment that has no flag but ACK, and options of which nothing is to be learnt.
+    #[inline(always)]
+    fn plain_ack(self, skb: &mut Skb) -> Option<tcp::Segment<'static>> {
+        let bytes = skb.read(self.packet.transport)?;
+        let header = wire::tcp::Header::parse(&bytes);
+        let is_plain = header.flags().is_ack_alone() && self.has_plain_options(&header, skb);
+        let available = self.packet.transport_len(skb);
+        if !is_plain || tcp::check(&header, available).is_err() || self.has_bad_checksum(skb) {
+            return None;
+        }
+        Some(tcp::Segment {
+            header,
+            options: &[],
+            payload_len: available.saturating_sub(header.header_len()),
+            ack_offset: 0,
+        })
+    }
+
+    /// Whether a segment's options are none, or the usual ones, of which nothing is to be learnt.
+    #[inline(always)]
+    fn has_plain_options(self, header: &wire::tcp::Header, skb: &Skb) -> bool {
+        match header.options_len() {
+            0 => true,
+            12 => {
+                let options = skb.read::<12>(self.packet.transport.wrapping_add(20));
+                options.is_some_and(|options| wire::tcp::is_timestamp_only(&options))
+            }
+            _ => false,
+        }
+    }
+
+    /// What is wrong with a TCP segment by itself.
+    #[inline(always)]
+    fn flaw(self, header: &wire::tcp::Header, skb: &mut Skb) -> Option<Reason> {
+        if let Err(reason) = tcp::check(header, self.packet.transport_len(skb)) {
+            return Some(reason);
+        }
+        self.has_bad_checksum(skb)
+            .then_some(Reason::Malformed(wire::Error::Checksum))
+    }
+
+    /// The segment with this header. `room` is for its options.
+    #[inline(always)]
+    fn segment<'s>(
+        self,
+        header: wire::tcp::Header,
+        skb: &'s Skb,
+        room: &'s mut [u8; TCP_OPTIONS],
+    ) -> tcp::Segment<'s> {
+        let options = room
+            .get_mut(..header.options_len() as usize)
+            .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
+            .unwrap_or(&[]);
+        let available = self.packet.transport_len(skb);
+        tcp::Segment {
+            header,
+            options,
+            payload_len: available.saturating_sub(header.header_len()),
+            ack_offset: 0,
+        }
+    }
+
+    /// Begins a TCP connection with a SYN. [`None`]: it is something else, which nothing is said of.
+    #[inline]
+    fn first_segment(self, conn: &Conn, skb: &Skb) -> Option<Update> {
+        let bytes = skb.read(self.packet.transport)?;
+        let mut room = [0; TCP_OPTIONS];
+        let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut room);
+        let net = self.state.net();
+        let timeouts = timeout::tcp(conn, net, self.rcu);
+        let (begun, timeout) = tcp::begin(&segment, timeouts, net.tcp_max_retrans())?;
+        conn.with_proto(|track: &mut tcp::Track| *track = begun);
+        Some(Update {
+            protoinfo: true,
+            ..Update::refresh(timeout)
+        })
+    }
+
+    /// Judges any TCP segment.
+    #[inline]
+    fn judge_segment(self, conn: &Conn, skb: &mut Skb) -> Step {
+        let Some(bytes) = skb.read(self.packet.transport) else {
+            return Step::invalid(Reason::Malformed(wire::Error::Short));
+        };
+        let header = wire::tcp::Header::parse(&bytes);
+        if let Some(reason) = self.flaw(&header, skb) {
+            return Step::invalid(reason);
+        }
+        let mut room = [0; TCP_OPTIONS];
+        let segment = tcp::Segment {
+            ack_offset: self.ack_offset(conn, &header),
+            ..self.segment(header, skb, &mut room)
+        };
+        let net = self.state.net();
+        let policy = tcp::Policy {
+            timeouts: timeout::tcp(conn, net, self.rcu),
+            hz: time::HZ,
+            loose: net.tcp_loose() != 0,
+            liberal: net.tcp_be_liberal() != 0,
+            ignore_invalid_rst: net.tcp_ignore_invalid_rst() != 0,
+            max_retrans: net.tcp_max_retrans(),
+        };
+        let status = entry::status(conn);
+        let now = Jiffies32(time::jiffies32());
+        conn.with_proto(|track: &mut tcp::Track| {
+            if !status.confirmed {
+                if let Err(reason) = tcp::open(track, &segment, &policy) {
+                    return Step::invalid(reason);
+                }
+            }
+            let way = self.info.dir();
+            tcp::packet(track, &segment, way, &status, &policy, now)
+        })
+    }
+
+    /// How far the byte that a segment acknowledges was moved for a helper's sake.
+    #[inline]
+    fn ack_offset(&self, conn: &Conn, header: &wire::tcp::Header) -> i32 {
+        if !conn.has(StatusBit::SeqAdjust) {
+            return 0;
+        }
+        seqadj::offset(conn, self.info.dir().opposite(), header.ack().sub(1))
+    }
+
+    #[inline(always)]
+    fn udp(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+        let Some(bytes) = skb.read(self.packet.transport) else {
+            return refuse(
+                skb,
+                self.state,
+                self.packet.protocol,
+                Reason::Malformed(wire::Error::Short),
+            );
+        };
+        let header = wire::udp::Header::parse(&bytes);
+        if let Err(reason) = udp::check(&header, self.packet.transport_len(skb), skb.is_gso()) {
+            return refuse(skb, self.state, self.packet.protocol, reason);
+        }
+        if header.has_checksum() && self.has_bad_checksum(skb) {
+            return refuse(
+                skb,
+                self.state,
+                self.packet.protocol,
+                Reason::Malformed(wire::Error::Checksum),
+            );
+        }
+        let status = entry::status(conn);
+        let timeouts = timeout::udp(conn, self.state.net(), self.rcu);
+        // One word, written while the entry belongs to its first packet: no lock.
+        let word = conn.proto_word();
+        let mut track = udp::Track {
+            stream_ts: word.load(Relaxed),
+        };
+        let before = track;
+        let update = udp::packet(
+            &mut track,
+            &status,
+            timeouts,
+            time::jiffies(),
+            time::HZ as usize,
+        );
+        if track != before {
+            word.store(track.stream_ts, Relaxed);
+        }
+        self.update(conn, skb, update);
+        TrackOutcome::Accept
+    }
+
+    #[inline]
+    fn sctp(&self, conn: &Conn, skb: &mut Skb) -> Step {
+        let start = self.packet.transport;
+        let Some(bytes) = skb.read(start) else {
+            return Step::invalid(Reason::Malformed(wire::Error::Short));
+        };
+        let net = self.state.net();
+        if self.state.is_at(Point::PreRouting)
+            && net.checksum() != 0
+            && skb.sctp_checksum_is_bad(start)
+        {
+            return Step::invalid(Reason::Malformed(wire::Error::Checksum));
+        }
+        let skb = &*skb;
+        let packet = sctp::parse(
+            wire::sctp::Header::parse(&bytes),
+            self.packet.transport_len(skb),
+            |at| skb.read(start.checked_add(at)?),
+        );
+        let packet = match packet {
+            Ok(packet) => packet,
+            Err(reason) => return Step::invalid(reason),
+        };
+        let status = entry::status(conn);
+        let timeouts = timeout::sctp(conn, net, self.rcu);
+        conn.with_proto(|track: &mut sctp::Track| {
+            if !status.confirmed {
+                if let Err(reason) = sctp::open(track, &packet) {
+                    return Step::invalid(reason);
+                }
+            }
+            let direction = self.info.dir();
+            sctp::packet(track, &packet, direction, &status, timeouts)
+        })
+    }
+
+    #[inline]
+    fn gre(&self, conn: &Conn) -> Step {
+        let status = entry::status(conn);
+        // Two words, written while the entry belongs to its first packet, or by a helper.
+        let (stream_timeout, timeout) = (conn.proto_half::<0>(), conn.proto_half::<1>());
+        if !status.confirmed {
+            let track = gre::open(timeout::gre(conn, self.state.net(), self.rcu));
+            stream_timeout.store(track.stream_timeout, Relaxed);
+            timeout.store(track.timeout, Relaxed);
+        }
+        let track = gre::Track {
+            stream_timeout: stream_timeout.load(Relaxed),
+            timeout: timeout.load(Relaxed),
+        };
+        gre::packet(&track, &status)
+    }
+
+    /// Does what a tracker decided.
+    #[inline]
+    fn apply(self, conn: &Conn, skb: &Skb, step: Step) -> TrackOutcome {
+        match step {
+            Step::Accept(update) => {
+                self.update(conn, skb, update);
+                TrackOutcome::Accept
+            }
+            Step::Ignore(reason) => {
+                if let Some(reason) = reason {
+                    self.log(skb, reason);
+                }
+                TrackOutcome::Accept
+            }
+            Step::Invalid {
+                reason,
+                lower_timeout,
+            } => {
+                self.log(skb, reason);
+                if let Some(timeout) = lower_timeout {
+                    entry::refresh(conn, timeout);
+                    self.log(skb, Reason::TimeoutLowered);
+                }
+                TrackOutcome::Invalid
+            }
+            Step::Reopen if delete::delete(conn, DestroyReason::Reopened) => TrackOutcome::Repeat,
+            Step::Reopen => TrackOutcome::Drop,
+            Step::Kill => {
+                entry::account(conn, self.info.dir(), skb.len());
+                delete::delete(conn, DestroyReason::Reset);
+                TrackOutcome::Accept
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn update(self, conn: &Conn, skb: &Skb, update: Update) {
+        if let Some(timeout) = update.timeout {
+            self.refresh(conn, skb, timeout);
+        }
+        if update.assured || update.protoinfo {
+            note(conn, update.assured, update.protoinfo);
+        }
+    }
+
+    /// Lets the entry live on, and counts the packet.
+    #[inline(always)]
+    fn refresh(self, conn: &Conn, skb: &Skb, timeout: u32) {
+        entry::refresh(conn, timeout);
+        entry::account(conn, self.info.dir(), skb.len());
+    }
+
+    #[inline]
+    fn log(self, skb: &Skb, reason: Reason) {
+        log(skb, self.state, self.packet.protocol, reason);
+    }
+}
+
+/// Moves a TCP connection on by any segment.
+#[inline(never)]
+fn segment(
+    conn: &Conn,
+    skb: &mut Skb,
+    packet: Packet,
+    state: HookState<'_>,
+    info: CtInfo,
+    rcu: Rcu<'_>,
+) -> TrackOutcome {
+    let tracked = TrackedPacket {
+        packet,
+        state,
+        info,
+        rcu,
+    };
+    if let Some(update) = tracked.last_of_handshake(conn, skb) {
+        tracked.update(conn, skb, update);
+        return TrackOutcome::Accept;
+    }
+    let step = tracked.judge_segment(conn, skb);
+    tracked.apply(conn, skb, step)
+}
+
+/// Whether a TCP connection is in a state, as seen without its lock.
+#[inline(always)]
+fn is_in(conn: &Conn, state: tcp::State) -> bool {
+    conn.proto_byte(offset_of!(tcp::Track, state)) == state.to_u8()
+}
+
+/// A packet that is INVALID by itself.
+#[cold]
+fn refuse(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
+    log(skb, state, protocol, reason);
+    TrackOutcome::Invalid
+}
+
+#[cold]
+#[inline(never)]
+fn log(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    log_invalid(skb, state, protocol, reason);
+}
+
+/// Something about a connection is new.
+#[inline(never)]
+fn note(conn: &Conn, assured: bool, protoinfo: bool) {
+    if assured && !conn.test_and_set(StatusBit::Assured) {
+        ecache::keep(conn, Event::Assured);
+    }
+    if protoinfo {
+        ecache::keep(conn, Event::ProtoInfo);
+    }
+}
+
+/// Logs why a packet is INVALID, if `nf_conntrack_log_invalid` asks for its protocol.
+#[inline]
+pub(in crate::ct) fn log_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    const ANY: u8 = 255;
+    let wanted = state.net().log_invalid();
+    if (wanted == protocol || wanted == ANY) && reason.is_logged() {
+        log::invalid(skb, state, protocol, reason.message(), reason.value());
+    }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! NAT for Open vSwitch and act_ct, which see packets below the hooks, and say for each packet
+//! what is to be done.
+
+use crate::{
+    nf::{
+        packet::{
+            hook::Point,
+            skb::Tracked, //
+        },
+        prelude::*, //
+    },
+    proto::nat::{
+        range::{
+            flag,
+            Range, //
+        },
+        Manip, //
+    },
+};
+
+use super::{
+    hooks, icmp, packet,
+    setup::{
+        self,
+        is_done, //
+    },
+};
+
+/// The ends of a packet that are, or are to be, translated.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ends {
+    /// The source.
+    pub(super) source: bool,
+    /// The destination.
+    pub(super) destination: bool,
+}
+
+impl Ends {
+    fn add(&mut self, manip: Manip) {
+        match manip {
+            Manip::Source => self.source = true,
+            Manip::Destination => self.destination = true,
+        }
+    }
+}
+
+/// The hook at which that end would be translated.
+fn point_of(manip: Manip) -> u32 {
+    match manip {
+        Manip::Source => Point::LocalIn as u32,
+        Manip::Destination => Point::LocalOut as u32,
+    }
+}
+
+fn family_of(skb: &Skb) -> Option<Family> {
+    Family::from_ethertype(skb.ethernet_protocol())
+}
+
+/// Translates one end of a packet, and decides about that before, if it is to be decided.
+fn execute(skb: &mut Skb, range: Option<&Range>, manip: Manip, done: &mut Ends) -> Verdict {
+    let Tracked::Yes(_, info) = skb.tracked() else {
+        return Verdict::Drop;
+    };
+    let verdict = match info {
+        CtInfo::Related | CtInfo::RelatedReply => {
+            let error =
+                family_of(skb).and_then(|family| Some((family, icmp::message_of(skb, family)?)));
+            match error {
+                Some((family, offset)) => {
+                    hooks::translate_error(skb, point_of(manip), manip, family, offset)
+                }
+                None => decide_and_translate(skb, range, manip),
+            }
+        }
+        CtInfo::New => decide_and_translate(skb, range, manip),
+        CtInfo::Established | CtInfo::EstablishedReply => translate(skb, manip),
+    };
+    if verdict == Verdict::Accept {
+        done.add(manip);
+    }
+    verdict
+}
+
+fn decide_and_translate(skb: &mut Skb, range: Option<&Range>, manip: Manip) -> Verdict {
+    if let Some(entry) = skb.unconfirmed() {
+        if !is_done(entry.conn().status(), manip) {
+            let verdict = match range.filter(|range| range.has(flag::MAP_IPS)) {
+                Some(range) => setup::setup_info(entry, range, manip),
+                None => setup::null_binding(entry, manip),
+            };
+            if verdict != Verdict::Accept {
+                return verdict;
+            }
+        }
+    }
+    translate(skb, manip)
+}
+
+fn translate(skb: &mut Skb, manip: Manip) -> Verdict {
+    let plan = match skb.tracked() {
+        Tracked::Yes(conn, info) => packet::plan(conn, manip, info.dir()),
+        _ => None,
+    };
+    packet::translate(skb, plan, manip)
+}
+
+/// The end by which a packet of a translated connection is changed first.
+fn first_end(conn: &Conn, dir: Direction) -> Manip {
+    let original = if conn.has(StatusBit::SrcNat) {
+        Manip::Source
+    } else {
+        Manip::Destination
+    };
+    match dir {
+        Direction::Original => original,
+        Direction::Reply => original.opposite(),
+    }
+}
+
+/// Does what a rule wants done to a packet. Tells by `ends`, which says what is wanted, what
+/// was done.
+pub(super) fn translate_for_rule(
+    skb: &mut Skb,
+    ends: &mut Ends,
+    range: Option<&Range>,
+    commit: bool,
+) -> Verdict {
+    let wanted = core::mem::take(ends);
+    if let Some(mut entry) = skb.unconfirmed() {
+        if entry.nat_part().is_none() {
+            return Verdict::Drop;
+        }
+    }
+    let Tracked::Yes(conn, info) = skb.tracked() else {
+        return Verdict::Drop;
+    };
+    let translated = conn.has(StatusBit::SrcNat) || conn.has(StatusBit::DstNat);
+    let manip = if info != CtInfo::New && translated && (info != CtInfo::Related || commit) {
+        first_end(conn, info.dir())
+    } else if wanted.source {
+        Manip::Source
+    } else if wanted.destination {
+        Manip::Destination
+    } else {
+        return Verdict::Accept;
+    };
+
+    let verdict = execute(skb, range, manip, ends);
+    let Tracked::Yes(conn, info) = skb.tracked() else {
+        return verdict;
+    };
+    if verdict != Verdict::Accept || !conn.has(StatusBit::DstNat) {
+        return verdict;
+    }
+    if conn.has(StatusBit::SrcNat) {
+        execute(skb, range, manip.opposite(), ends)
+    } else if info.dir() == Direction::Original {
+        // The source has to be decided about as well: the new destination may clash.
+        execute(skb, None, Manip::Source, ends)
+    } else {
+        verdict
+    }
+}

@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct nf_conn`: one tracked connection, in the layout that C code reads.
+//!
+//! An entry lives through stages, and each is a type:
+//!
+//! - [`Fresh`](super::fresh::Fresh): just allocated; its cpu alone may use it.
+//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that made it and to
+//!   that packet's clones (unconfirmed), then also found through the table (confirmed).
+//! - [`Dead`](super::end::Dead): the last reference is gone; memory is returned when it is dropped.
+//!
+//! The memory is type-stable under RCU (`SLAB_TYPESAFE_BY_RCU`): after it was freed it
+//! may become another connection at once, but it stays a `struct nf_conn` until a grace
+//! period has passed. Whoever walks a chain therefore holds a [`Stale`](super::stale::Stale), not a `&Conn`.
+//!
+//! C header: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h)
+
+use core::{
+    mem::{
+        offset_of,
+        size_of, //
+    },
+    ptr::{
+        addr_of,
+        addr_of_mut,
+        NonNull, //
+    }, //
+};
+
+use kernel::{
+    sync::{
+        aref::AlwaysRefCounted,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
+    },
+    types::Opaque, //
+};
+
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            layout::SameLayout,
+            net::Net,
+            time::jiffies32, //
+        }, //
+    },
+    proto::types::{
+        direction::Direction,
+        tuple::Tuple,
+        zone::Zone, //
+    }, //
+};
+
+/// A protocol's private part of an entry: a type that lives in `nf_conn.proto`.
+///
+/// # Safety
+///
+/// As for [`SameLayout`], `Self::C` being a member of `union nf_conntrack_proto`.
+pub(crate) unsafe trait ProtoState: SameLayout {}
+
+/// The bits of `nf_conn.status` that we set or look at.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum StatusBit {
+    /// An expectation foresaw the connection.
+    Expected = bindings::ip_conntrack_status_IPS_EXPECTED_BIT,
+    /// A packet came back.
+    SeenReply = bindings::ip_conntrack_status_IPS_SEEN_REPLY_BIT,
+    /// Sequence numbers are shifted for a helper's sake.
+    SeqAdjust = bindings::ip_conntrack_status_IPS_SEQ_ADJUST_BIT,
+    /// Not to be dropped early.
+    Assured = bindings::ip_conntrack_status_IPS_ASSURED_BIT,
+    /// Is, or has been, in the table.
+    Confirmed = bindings::ip_conntrack_status_IPS_CONFIRMED_BIT,
+    /// Left, or is leaving, the table for good.
+    Dying = bindings::ip_conntrack_status_IPS_DYING_BIT,
+    /// Packets do not refresh the timeout.
+    FixedTimeout = bindings::ip_conntrack_status_IPS_FIXED_TIMEOUT_BIT,
+    /// Not a connection: attributes for the one that a packet will make.
+    Template = bindings::ip_conntrack_status_IPS_TEMPLATE_BIT,
+    /// Its source is translated.
+    SrcNat = bindings::ip_conntrack_status_IPS_SRC_NAT_BIT,
+    /// Its destination is translated.
+    DstNat = bindings::ip_conntrack_status_IPS_DST_NAT_BIT,
+    /// NAT has decided about its destination.
+    DstNatDone = bindings::ip_conntrack_status_IPS_DST_NAT_DONE_BIT,
+    /// NAT has a source address for it, and keeps it in a table of its own.
+    SrcNatDone = bindings::ip_conntrack_status_IPS_SRC_NAT_DONE_BIT,
+    /// Only its reply tuple is in the table, beside the entry that won the original one.
+    NatClash = bindings::ip_conntrack_status_IPS_NAT_CLASH_BIT,
+    /// Has a part for a helper.
+    Helper = bindings::ip_conntrack_status_IPS_HELPER_BIT,
+    /// A flow table forwards the packets.
+    Offload = bindings::ip_conntrack_status_IPS_OFFLOAD_BIT,
+    /// Hardware forwards the packets.
+    HwOffload = bindings::ip_conntrack_status_IPS_HW_OFFLOAD_BIT,
+    /// A socket had the connection before there was a tracker. Ours, and beyond what netlink
+    /// shows of the word.
+    Adopted = 32,
+    /// Its reply tuple is the mirror image of the original one, in the same zone: it is on one
+    /// chain of the table, for both. As `Adopted`. Of an entry that is not confirmed it says no more
+    /// than that both are in the same zone: its tuples are [compared](Conn::check_mirrored) then.
+    Mirrored = 33,
+}
+
+/// Where in the status word the CPU is told that made an entry: in its highest 16 bits.
+pub(in crate::nf) const CPU_SHIFT: u32 = usize::BITS - u16::BITS;
+
+/// A snapshot of `nf_conn.status`.
+#[derive(Clone, Copy)]
+pub(crate) struct Status(usize);
+
+impl Status {
+    /// One bit alone.
+    #[inline]
+    pub(crate) const fn of(bit: StatusBit) -> Self {
+        Self(1 << bit as u32)
+    }
+
+    /// Whether `bit` was set.
+    #[inline]
+    pub(crate) fn has(self, bit: StatusBit) -> bool {
+        self.0 & (1 << bit as u32) != 0
+    }
+
+    /// All bits, as user space knows them (`IPS_*`).
+    pub(crate) fn bits(self) -> u32 {
+        // CAST: there are 16.
+        self.0 as u32
+    }
+}
+
+/// A connection entry.
+///
+/// Tuples, zone and namespace do not change once the entry is shared, except that NAT
+/// sets the reply tuple of an unconfirmed one (and then holds the only packet). All the
+/// rest is atomic, or guarded by the entry's lock.
+///
+/// # Invariants
+///
+/// Initialised by [`Fresh::new`](super::fresh::Fresh::new) or by the kernel; its namespace outlives it, because a
+/// namespace's teardown waits until its entries are gone.
+#[repr(transparent)]
+pub(crate) struct Conn(Opaque<bindings::nf_conn>);
+
+// SAFETY: References to an entry travel with packets from CPU to CPU.
+unsafe impl Send for Conn {}
+// SAFETY: Shared access is atomic or locked, see the type.
+unsafe impl Sync for Conn {}
+
+// SAFETY: The reference count is `ct_general.use`.
+unsafe impl AlwaysRefCounted for Conn {
+    #[inline]
+    fn inc_ref(&self) {
+        // SAFETY: A `&Conn` exists, so the count is not zero.
+        unsafe { bindings::rct_ct_get(self.raw()) };
+    }
+
+    #[inline]
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference. At zero the C inline function calls
+        // `nf_ct_destroy`, which our `ct` defines.
+        unsafe { bindings::rct_ct_put(obj.as_ptr().cast()) };
+    }
+}
+
+impl Conn {
+    /// Looks at an entry that C code handed over.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` points to an initialised entry on which somebody holds a reference for all
+    /// of `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conn) -> &'a Self {
+        // SAFETY: The caller's promise; the type is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    #[inline]
+    pub(crate) fn raw(&self) -> *mut bindings::nf_conn {
+        self.0.get()
+    }
+
+    /// The entry's address, an identity while it lives.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.raw() as usize
+    }
+
+    #[inline]
+    pub(in crate::nf) fn status_word(&self) -> &Atomic<usize> {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).status).cast()) }
+    }
+
+    /// All status bits.
+    #[inline]
+    pub(crate) fn status(&self) -> Status {
+        Status(self.status_word().load(Relaxed))
+    }
+
+    /// One status bit.
+    #[inline]
+    pub(crate) fn has(&self, bit: StatusBit) -> bool {
+        self.status().has(bit)
+    }
+
+    /// The CPU that made the entry, modulo 2^16.
+    #[inline]
+    pub(crate) fn cpu(&self) -> u32 {
+        // CAST: 16 bits.
+        (self.status_word().load(Relaxed) >> CPU_SHIFT) as u32
+    }
+
+    /// Sets a status bit.
+    #[inline]
+    pub(crate) fn set(&self, bit: StatusBit) {
+        // SAFETY: The word is valid.
+        unsafe { bindings::rct_set_bit(bit as u32, self.status_word().as_ptr().cast()) };
+    }
+
+    /// Sets a status bit and says whether it was set before.
+    #[inline]
+    pub(crate) fn test_and_set(&self, bit: StatusBit) -> bool {
+        // SAFETY: The word is valid.
+        unsafe { bindings::rct_test_and_set_bit(bit as u32, self.status_word().as_ptr().cast()) }
+    }
+
+    /// Whether the entry is, or has been, in the table.
+    #[inline]
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.has(StatusBit::Confirmed)
+    }
+
+    #[inline]
+    fn timeout_word(&self) -> &Atomic<u32> {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).timeout)) }
+    }
+
+    /// In jiffies: of the entry's end when confirmed, of its length before.
+    #[inline]
+    pub(crate) fn timeout(&self) -> u32 {
+        self.timeout_word().load(Relaxed)
+    }
+
+    /// Sets [`Conn::timeout`], but dirties the cache line only for a change.
+    #[inline]
+    pub(crate) fn set_timeout(&self, timeout: u32) {
+        if self.timeout() != timeout {
+            self.timeout_word().store(timeout, Relaxed);
+        }
+    }
+
+    /// Whether a confirmed entry's time is over.
+    #[inline]
+    pub(crate) fn is_expired(&self) -> bool {
+        expired(self.timeout())
+    }
+
+    /// The jiffies left to a confirmed entry, 0 if its time is over.
+    pub(crate) fn remaining(&self) -> u32 {
+        let left = self.timeout().wrapping_sub(jiffies32());
+        // CAST: the sign bit tells past from future.
+        if (left as i32) < 0 {
+            0
+        } else {
+            left
+        }
+    }
+
+    /// The tuple that packets in direction `dir` carry.
+    #[inline]
+    pub(crate) fn tuple(&self, dir: Direction) -> Tuple {
+        let words = self.tuple_words(dir);
+        // SAFETY: A `Tuple` is 40 bytes of plain integers.
+        unsafe { core::mem::transmute(words) }
+    }
+
+    /// The tuple as five native words, in memory order. Where it may be overwritten meanwhile, every
+    /// word is one that was there at some time, and the whole may be a mix.
+    #[inline]
+    pub(crate) fn tuple_words(&self, dir: Direction) -> [u64; 5] {
+        core::array::from_fn(|index| self.tuple_word(dir, index))
+    }
+
+    /// One of those words: below five.
+    #[inline]
+    pub(crate) fn tuple_word(&self, dir: Direction, index: usize) -> u64 {
+        // SAFETY: The entry is valid, the word in bounds.
+        unsafe { tuple_word(self.raw(), dir, index.min(4)) }.load(Relaxed)
+    }
+
+    /// The zone.
+    #[inline]
+    pub(crate) fn zone(&self) -> Zone {
+        const { assert!(offset_of!(bindings::nf_conn, zone) % 4 == 0) };
+        const { assert!(size_of::<bindings::nf_conntrack_zone>() == 4) };
+        // SAFETY: Valid, aligned as asserted, and accessed atomically.
+        let zone = unsafe { Atomic::<u32>::from_ptr(addr_of_mut!((*self.raw()).zone).cast()) };
+        let word = zone.load(Relaxed);
+        // SAFETY: A `Zone` is four bytes of plain integers.
+        unsafe { core::mem::transmute(word) }
+    }
+
+    /// The IP protocol number.
+    #[inline]
+    pub(crate) fn protocol(&self) -> u8 {
+        self.tuple(Direction::Original).protonum
+    }
+
+    /// The namespace.
+    #[inline]
+    pub(crate) fn net(&self) -> &Net {
+        // SAFETY: By the type invariants the namespace outlives the entry.
+        unsafe { Net::from_raw(bindings::rct_ct_net(self.raw())) }
+    }
+
+    /// Packet mark that rules gave to the connection.
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).mark)) }.load(Relaxed)
+    }
+
+    /// The connection that announced this one.
+    pub(crate) fn master(&self) -> Option<&Self> {
+        // SAFETY: Set before the entry is shared, and not changed while it lives.
+        let master = NonNull::new(unsafe { (*self.raw()).master })?;
+        // SAFETY: The entry has a reference on it.
+        Some(unsafe { Self::from_raw(master.as_ptr()) })
+    }
+
+    /// The security module's number for the connection.
+    #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+    pub(crate) fn secmark(&self) -> u32 {
+        // SAFETY: The field is valid, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).secmark)) }.load(Relaxed)
+    }
+
+    /// How many references there are, this one included.
+    pub(crate) fn use_count(&self) -> u32 {
+        // SAFETY: The entry is valid.
+        unsafe { bindings::rct_ct_use(self.raw()) }
+    }
+
+    /// Runs `f` with the entry's lock held.
+    #[inline]
+    pub(crate) fn locked<R>(&self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: The lock was initialised with the entry.
+        let outermost =
+            unsafe { bindings::rct_spin_lock_bh_nested(addr_of_mut!((*self.raw()).lock)) };
+        let result = f();
+        // SAFETY: Taken above.
+        unsafe { bindings::rct_spin_unlock_bh_nested(addr_of_mut!((*self.raw()).lock), outermost) };
+        result
+    }
+
+    /// Runs `f` on the protocol's private part, under the entry's lock.
+    ///
+    /// C code that reads single bytes of it without the lock (the TCP state, say) may
+    /// see them before or after a change; a byte cannot be torn.
+    #[inline]
+    pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        // SAFETY: The lock makes access exclusive; by the trait's contract the bytes are a `T`.
+        self.locked(|| f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() }))
+    }
+
+    /// One byte of the protocol's private part, read without the lock.
+    #[inline]
+    pub(crate) fn proto_byte(&self, offset: usize) -> u8 {
+        if offset >= size_of::<bindings::nf_conntrack_proto>() {
+            return 0;
+        }
+        // SAFETY: In bounds, as just checked.
+        unsafe {
+            bindings::rct_read_once_u8(addr_of!((*self.raw()).proto).cast::<u8>().add(offset))
+        }
+    }
+
+    /// The first word of the protocol's private part, for a protocol that needs no lock
+    /// because it keeps nothing else.
+    #[inline]
+    pub(crate) fn proto_word(&self) -> &Atomic<usize> {
+        // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast()) }
+    }
+
+    /// A half of [`Conn::proto_word`], or what follows; for a protocol that keeps two numbers.
+    #[inline]
+    pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
+        const { assert!((INDEX + 1) * size_of::<u32>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        // SAFETY: In bounds, aligned, and only accessed atomically by such a protocol.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
+    }
+
+    /// Before an entry is confirmed: whether it is [mirrored](StatusBit::Mirrored). Not earlier, as
+    /// NAT may give it another reply tuple, and so does C code without asking us (IPVS).
+    #[inline]
+    pub(crate) fn check_mirrored(&self) {
+        if self.has(StatusBit::Mirrored) && !self.has_mirror_images() {
+            let (bit, word) = (StatusBit::Mirrored as u32, self.status_word().as_ptr());
+            // SAFETY: The word has that bit.
+            unsafe { bindings::rct_clear_bit(bit, word.cast()) };
+        }
+    }
+
+    /// Whether the ends of one tuple are those of the other, exchanged.
+    #[inline]
+    fn has_mirror_images(&self) -> bool {
+        // In halves of words: four of the source, one that begins with its port, and as many of the
+        // destination.
+        const PORT: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
+        let half = |dir, index: usize| {
+            // SAFETY: The entry is valid, the word in bounds for `index < 10`.
+            let word = unsafe { tuple_word(self.raw(), dir, index / 2) };
+            let halves = word.as_ptr().cast::<u32>();
+            // SAFETY: One of the word's two halves.
+            unsafe { Atomic::from_ptr(halves.add(index % 2)) }.load(Relaxed)
+        };
+        let mut differs = 0;
+        for (dir, other) in [
+            (Direction::Original, Direction::Reply),
+            (Direction::Reply, Direction::Original),
+        ] {
+            for index in 0..4 {
+                differs |= half(dir, index) ^ half(other, index + 5);
+            }
+            differs |= (half(dir, 4) ^ half(other, 9)) & PORT;
+        }
+        differs == 0
+    }
+
+    /// Of an entry that is not confirmed: if its reply tuple is promised to it (see
+    /// `ct::reservation`), the hash by which that is to be found. Another CPU may be changing it.
+    #[inline]
+    pub(crate) fn reservation_hash(&self) -> Option<u32> {
+        let word = self.pprev_word(Direction::Original).load(Relaxed);
+        // CAST: the lower half.
+        (word >> 32 == 1).then_some(word as u32)
+    }
+
+    /// Notes that the reply tuple is promised to it, or no longer.
+    #[inline]
+    pub(in crate::nf) fn set_reservation_hash(&self, hash: Option<u32>) {
+        let word = hash.map_or(0, |hash| 1 << 32 | u64::from(hash));
+        self.pprev_word(Direction::Original).store(word, Relaxed);
+    }
+
+    /// What [`Fresh::new`](super::fresh::Fresh::new) was given to keep until the entry is confirmed. Of a confirmed
+    /// entry, also of one that another CPU is confirming: that, or something of which the
+    /// highest bit is set.
+    #[inline]
+    pub(crate) fn cached_hash(&self) -> u64 {
+        self.pprev_word(Direction::Reply).load(Relaxed)
+    }
+
+    /// The word of a tuple's node that our chains do not use. Of an entry in the table it may be a
+    /// link of a list (see [`crate::nf::entry::object`]).
+    #[inline]
+    pub(in crate::nf) fn pprev_word(&self, dir: Direction) -> &Atomic<u64> {
+        // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.
+        unsafe {
+            let pprev = addr_of_mut!((*self.raw()).tuplehash[dir as usize].hnnode.pprev);
+            Atomic::from_ptr(pprev.cast())
+        }
+    }
+}
+
+#[inline]
+fn expired(timeout: u32) -> bool {
+    // CAST: the sign bit tells past from future.
+    timeout.wrapping_sub(jiffies32()) as i32 <= 0
+}
+
+/// # Safety
+///
+/// `conn` points to memory that is, or was, an entry.
+#[inline]
+pub(in crate::nf) unsafe fn tuple_word<'a>(
+    conn: *mut bindings::nf_conn,
+    dir: Direction,
+    index: usize,
+) -> &'a Atomic<u64> {
+    const TUPLES: usize = offset_of!(bindings::nf_conn, tuplehash)
+        + offset_of!(bindings::nf_conntrack_tuple_hash, tuple);
+    const { assert!(TUPLES % 8 == 0) };
+    const { assert!(size_of::<bindings::nf_conntrack_tuple_hash>() % 8 == 0) };
+    const { assert!(size_of::<bindings::nf_conntrack_tuple>() == 40) };
+    let offset = TUPLES
+        .wrapping_add((dir as usize).wrapping_mul(size_of::<bindings::nf_conntrack_tuple_hash>()))
+        .wrapping_add(index.wrapping_mul(8));
+    // SAFETY: In bounds for `index < 5`, aligned as asserted, and accessed atomically.
+    unsafe { Atomic::from_ptr(conn.byte_add(offset).cast()) }
+}
+
+/// Replaces the reply tuple, word by word.
+///
+/// # Safety
+///
+/// `conn` points to an entry that is not confirmed; nobody else writes to its tuples.
+pub(in crate::nf) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5]) {
+    for (index, word) in words.into_iter().enumerate() {
+        // SAFETY: The caller's promise.
+        unsafe { tuple_word(conn, Direction::Reply, index) }.store(word, Relaxed);
+    }
+}

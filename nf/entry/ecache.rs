@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Events: what happened to a connection, kept in an extension until a listener is told.
+//!
+//! C header: [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
+
+use core::ptr::addr_of_mut;
+
+use kernel::{
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        }, //
+    },
+    types::Opaque, //
+};
+
+use crate::nf::{
+    bindings,
+    kernel::{
+        net::Net,
+        nfnetlink::{
+            Congested,
+            Requester, //
+        },
+        time, //
+    }, //
+};
+
+use super::{
+    chain::DetachedList,
+    conn::Conn,
+    ext::Extension, //
+};
+
+/// What can happen to a connection (`enum ip_conntrack_events`).
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Event {
+    /// It was confirmed.
+    New = bindings::ip_conntrack_events_IPCT_NEW,
+    /// It was confirmed, and expected.
+    Related = bindings::ip_conntrack_events_IPCT_RELATED,
+    /// It left the table.
+    Destroy = bindings::ip_conntrack_events_IPCT_DESTROY,
+    /// The first packet came back.
+    Reply = bindings::ip_conntrack_events_IPCT_REPLY,
+    /// It is not to be dropped early from now on.
+    Assured = bindings::ip_conntrack_events_IPCT_ASSURED,
+    /// The protocol's state changed.
+    ProtoInfo = bindings::ip_conntrack_events_IPCT_PROTOINFO,
+    /// It has a helper.
+    Helper = bindings::ip_conntrack_events_IPCT_HELPER,
+    /// Its mark changed.
+    Mark = bindings::ip_conntrack_events_IPCT_MARK,
+    /// Its sequence numbers are shifted in another way.
+    SeqAdjust = bindings::ip_conntrack_events_IPCT_SEQADJ,
+    /// Its security label changed.
+    SecMark = bindings::ip_conntrack_events_IPCT_SECMARK,
+    /// What SYNPROXY keeps changed.
+    SynProxy = bindings::ip_conntrack_events_IPCT_SYNPROXY,
+    /// Its labels changed.
+    Label = bindings::ip_conntrack_events_IPCT_LABEL,
+}
+
+impl Event {
+    /// The bit that stands for it.
+    pub(crate) const fn mask(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// The events of an entry.
+#[repr(transparent)]
+pub(crate) struct EventCache(Opaque<bindings::nf_conntrack_ecache>);
+
+// SAFETY: Accessed atomically, but for the masks, which are set before the entry is shared.
+unsafe impl Sync for EventCache {}
+// SAFETY: `struct nf_conntrack_ecache` is the part under this number.
+unsafe impl Extension for EventCache {
+    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_ECACHE;
+}
+
+impl EventCache {
+    /// Says which events of the connection and of its expectations are wanted, and whether
+    /// they get the time. Before the entry is shared.
+    pub(crate) fn set_up(&self, ct_mask: u16, expect_mask: u16, with_time: bool) {
+        let raw = self.0.get();
+        // SAFETY: Valid, and not shared yet.
+        unsafe {
+            (*raw).ctmask = ct_mask;
+            (*raw).expmask = expect_mask;
+        }
+        if with_time {
+            self.set_time();
+        }
+    }
+
+    /// The mask of the connection's events that are wanted.
+    pub(crate) fn wanted(&self) -> u32 {
+        // SAFETY: Not changed any more once the entry is shared.
+        unsafe { (*self.0.get()).ctmask }.into()
+    }
+
+    /// The mask of its expectations' events that are wanted.
+    pub(crate) fn wanted_of_expectations(&self) -> u16 {
+        // SAFETY: Not changed any more once the entry is shared.
+        unsafe { (*self.0.get()).expmask }
+    }
+
+    /// Both masks.
+    pub(crate) fn masks(&self) -> (u16, u16) {
+        // SAFETY: Not changed any more once the entry is shared.
+        unsafe { ((*self.0.get()).ctmask, (*self.0.get()).expmask) }
+    }
+
+    /// Takes the mask of the events that are waiting to be told.
+    pub(crate) fn take(&self) -> u32 {
+        // SAFETY: A valid, aligned word that is only accessed atomically.
+        let events =
+            unsafe { Atomic::<usize>::from_ptr(addr_of_mut!((*self.0.get()).cache).cast()) };
+        // CAST: sixteen events.
+        events.xchg(0, Full) as u32
+    }
+
+    /// The mask of the events that a listener missed.
+    pub(crate) fn missed(&self) -> &Atomic<u32> {
+        // SAFETY: A valid, aligned word that is only accessed atomically.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).missed)) }
+    }
+
+    /// Who asked for the end, if telling of it failed.
+    pub(crate) fn portid(&self) -> &Atomic<u32> {
+        // SAFETY: A valid, aligned word that is only accessed atomically.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).portid)) }
+    }
+
+    fn time_word(&self) -> &Atomic<u64> {
+        // SAFETY: A valid, aligned word that is only accessed atomically.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).timestamp).cast()) }
+    }
+
+    /// The event's time, in nanoseconds since the epoch; 0: it has none.
+    pub(crate) fn time(&self) -> u64 {
+        self.time_word().load(Relaxed)
+    }
+
+    fn set_time(&self) {
+        self.time_word().store(time::real_ns(), Relaxed);
+    }
+
+    /// Renews the event's time, where events have one.
+    pub(crate) fn renew_time(&self) {
+        if self.time_word().load(Relaxed) != 0 {
+            self.set_time();
+        }
+    }
+}
+
+/// Keeps an event until the entry's events are told, if anybody listens.
+#[inline]
+pub(crate) fn keep(conn: &Conn, event: Event) {
+    // SAFETY: The entry is valid.
+    unsafe { bindings::rct_ct_event_cache(event as u32, conn.raw()) };
+}
+
+/// Tells a namespace's listener. Nobody there is nobody missed.
+pub(crate) fn notify(conn: &Conn, events: u32, by: Requester) -> Result<(), Congested> {
+    let item = bindings::nf_ct_event {
+        ct: conn.raw(),
+        portid: by.portid,
+        report: by.report.into(),
+    };
+    // SAFETY: The entry is valid, and its listener is called under RCU.
+    if unsafe { bindings::rct_ct_event_tell(events, &item) } < 0 {
+        Err(Congested)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a listener may have joined: then new entries get an [`EventCache`].
+pub(crate) fn has_listeners() -> bool {
+    // SAFETY: A byte that is read whole.
+    unsafe { bindings::rct_ctnetlink_has_listener() }
+}
+
+/// Sets or takes away a namespace's listener.
+///
+/// # Safety
+///
+/// `notifier` is null or stays valid until a grace period after it was replaced. The caller
+/// serialises changes.
+pub(crate) unsafe fn set_listener(net: &Net, notifier: *const bindings::nf_ct_event_notifier) {
+    // SAFETY: The caller's promise.
+    unsafe { bindings::rct_ct_event_listener_set(net.raw(), notifier) };
+}
+
+/// Entries that left the table, but whose end no listener could be told yet.
+pub(crate) static DYING: DetachedList = DetachedList::new();
+
+/// Keeps an entry that left the table until its end is told.
+pub(crate) fn defer(conn: ARef<Conn>) {
+    DYING.push(conn);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of an entry. DestroyReason it ends is a number in its status word, beyond what netlink shows of
+//! that; when its last reference is gone, its memory is given back.
+
+use core::ptr::{
+    addr_of_mut,
+    null_mut,
+    NonNull, //
+};
+
+use kernel::sync::{
+    aref::ARef,
+    atomic::{
+        Full,
+        Relaxed, //
+    }, //
+};
+
+use crate::nf::{
+    bindings,
+    kernel::net::Net, //
+};
+
+use super::{
+    conn::{
+        Conn,
+        Status,
+        StatusBit,
+        CPU_SHIFT, //
+    },
+    help,
+    slab,
+    template,
+    timeout, //
+};
+
+/// The number's place.
+const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
+const MASK: usize = 0xf;
+
+const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
+
+impl Conn {
+    /// Says that the entry is dying, and why: a number below 16. Says whether this call did it:
+    /// of several that try at the same time, one does.
+    pub(crate) fn set_dying(&self, why: u8) -> bool {
+        let dying = 1 << StatusBit::Dying as u32;
+        let word = self.status_word();
+        let mut old = word.load(Relaxed);
+        while old & dying == 0 {
+            let new = old | dying | (usize::from(why) & MASK) << SHIFT;
+            match word.cmpxchg(old, new, Full) {
+                Ok(_) => return true,
+                Err(other) => old = other,
+            }
+        }
+        false
+    }
+
+    /// DestroyReason it is dying; 0: it is not, or nobody said.
+    pub(crate) fn destroy_reason(&self) -> u8 {
+        // CAST: four bits.
+        (self.status_word().load(Relaxed) >> SHIFT & MASK) as u8
+    }
+}
+
+/// An entry whose last reference is gone. Dropping it frees the memory.
+///
+/// # Invariants
+///
+/// `conn` points to an entry with reference count zero that is on no chain. `status` is what it
+/// had then: nobody changes it any more.
+pub(crate) struct Dead {
+    conn: NonNull<bindings::nf_conn>,
+    status: Status,
+}
+
+impl Dead {
+    /// # Safety
+    ///
+    /// The last reference to `conn` was just given back, to the caller, or it never had one and is
+    /// the caller's.
+    pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
+        // SAFETY: The caller's promise.
+        let status = unsafe { Conn::from_raw(conn.as_ptr()) }.status();
+        // INVARIANT: the caller's promise; an entry on a chain has a reference for that.
+        Self { conn, status }
+    }
+
+    /// Its last status.
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The entry, to look at. Nobody takes a reference to it any more.
+    pub(crate) fn conn(&self) -> &Conn {
+        // SAFETY: By the type invariants.
+        unsafe { Conn::from_raw(self.conn.as_ptr()) }
+    }
+
+    /// Takes the reference that the entry holds on its master.
+    pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
+        // SAFETY: By the type invariants nobody else uses the field.
+        let field = unsafe { &mut *addr_of_mut!((*self.conn.as_ptr()).master) };
+        let master = NonNull::new(*field)?;
+        *field = null_mut();
+        // SAFETY: The pointer owned a reference, which passes to the caller.
+        Some(unsafe { ARef::from_raw(master.cast()) })
+    }
+
+    /// Frees the entry, then tells `after` for which namespace. For the way of every packet that
+    /// rules refuse: without the drop, which would be a call, with all of this in memory.
+    pub(crate) fn free(self, after: impl FnOnce(&Net)) {
+        let (conn, status) = (self.conn, self.status);
+        core::mem::forget(self);
+        // SAFETY: By the type invariants.
+        let net = unsafe { bindings::rct_ct_net(conn.as_ptr()) };
+        // SAFETY: By the type invariants.
+        unsafe { free(conn, status) };
+        // SAFETY: The namespace's teardown waits for what `after` does.
+        after(unsafe { Net::from_raw(net) });
+    }
+}
+
+impl Drop for Dead {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { free(self.conn, self.status) };
+    }
+}
+
+/// Frees an entry, or a template.
+///
+/// # Safety
+///
+/// The two are those of a [`Dead`] that is not used any more.
+#[inline(always)]
+unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
+    // SAFETY: Initialised.
+    let blob = unsafe { (*conn.as_ptr()).ext };
+    if status.has(StatusBit::Template) {
+        // SAFETY: The caller's promise.
+        return unsafe { template::free(conn) };
+    }
+    if status.has(StatusBit::SrcNatDone) || !blob.is_null() {
+        // SAFETY: The caller's promise; no template.
+        unsafe { free_parts(conn) };
+    }
+    // SAFETY: The caller's promise.
+    unsafe { slab::release(conn) };
+}
+
+/// Gives back what an entry holds beside its memory.
+///
+/// # Safety
+///
+/// The entry is that of a [`Dead`] that is not used any more; it is no template.
+#[inline(never)]
+unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) {
+    // SAFETY: Initialised.
+    let entry = unsafe { Conn::from_raw(conn.as_ptr()) };
+    if entry.has(StatusBit::SrcNatDone) {
+        // SAFETY: The entry is still whole.
+        unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
+    }
+    help::release(entry);
+    timeout::release(entry);
+    // SAFETY: The blob came from `kmalloc` and belongs to the entry alone; null is fine.
+    unsafe { bindings::kfree((*conn.as_ptr()).ext.cast()) };
+}

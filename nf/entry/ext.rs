@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Extensions: optional parts of an entry, in a blob behind `nf_conn.ext`.
+//!
+//! The blob starts with the offset of each part, which is how C code finds them.
+//!
+//! C header: [`include/net/netfilter/nf_conntrack_extend.h`](srctree/include/net/netfilter/nf_conntrack_extend.h)
+
+use core::{
+    ffi::c_void,
+    marker::PhantomData,
+    mem::size_of,
+    ptr::{
+        addr_of_mut,
+        NonNull, //
+    }, //
+};
+
+use kernel::{
+    sync::atomic::Atomic,
+    types::Opaque, //
+};
+
+use crate::{
+    nf::{
+        bindings,
+        kernel::layout::SameLayout, //
+    },
+    proto::types::direction::Direction, //
+};
+
+use super::conn::Conn;
+
+/// A part of the blob.
+///
+/// # Safety
+///
+/// `Self` is the (transparent) C type that C code looks for under `ID`, valid when all
+/// its bytes are zero, shareable between CPUs, and aligned to eight bytes at most.
+pub(crate) unsafe trait Extension: Sync {
+    /// The number under which it is found, or [`ABSENT`].
+    const ID: u32;
+}
+
+/// In place of a number: this kernel has no such part, and no entry does.
+pub(super) const ABSENT: u32 = u32::MAX;
+
+/// The blob is made this large at once, so that the usual set of parts needs one
+/// allocation.
+const FIRST_SIZE: usize = 128;
+
+/// The sizes of the parts, by number. Some belong to modules that we never see the types of.
+pub(super) const SIZES: [usize; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize] = {
+    let mut sizes = [0; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize];
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_HELPER as usize] = bindings::RCT_EXT_SIZE_HELPER;
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_NAT as usize] = bindings::RCT_EXT_SIZE_NAT;
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_SEQADJ as usize] = bindings::RCT_EXT_SIZE_SEQADJ;
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_ACCT as usize] = bindings::RCT_EXT_SIZE_ACCT;
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_ECACHE as usize] = bindings::RCT_EXT_SIZE_ECACHE;
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_TSTAMP as usize] = bindings::RCT_EXT_SIZE_TSTAMP;
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_TIMEOUT as usize] = bindings::RCT_EXT_SIZE_TIMEOUT;
+    sizes[bindings::nf_ct_ext_id_NF_CT_EXT_LABELS as usize] = bindings::RCT_EXT_SIZE_LABELS;
+    #[cfg(CONFIG_NETFILTER_SYNPROXY)]
+    {
+        sizes[bindings::nf_ct_ext_id_NF_CT_EXT_SYNPROXY as usize] = bindings::RCT_EXT_SIZE_SYNPROXY;
+    }
+    #[cfg(CONFIG_NET_ACT_CT)]
+    {
+        sizes[bindings::nf_ct_ext_id_NF_CT_EXT_ACT_CT as usize] = bindings::RCT_EXT_SIZE_ACT_CT;
+    }
+    sizes
+};
+
+// The blob keeps offsets and its length in bytes.
+const _: () = {
+    let mut total = size_of::<bindings::nf_ct_ext>();
+    let mut id = 0;
+    while id < SIZES.len() {
+        assert!(SIZES[id] != 0);
+        total = total.next_multiple_of(8) + SIZES[id];
+        id += 1;
+    }
+    assert!(total <= u8::MAX as usize);
+};
+
+/// Adds a part, zeroed. [`None`]: no memory, no such part, or it is there already.
+///
+/// # Safety
+///
+/// `conn` points to an entry or a template that is not confirmed and that nobody else looks
+/// at meanwhile.
+pub(crate) unsafe fn add_by_number(
+    conn: *mut bindings::nf_conn,
+    id: u32,
+    gfp: u32,
+) -> Option<NonNull<c_void>> {
+    let size = *SIZES.get(id as usize)?;
+    // SAFETY: The caller's promise.
+    let slot = unsafe { &mut *addr_of_mut!((*conn).ext) };
+    let old = *slot;
+    let used = if old.is_null() {
+        size_of::<bindings::nf_ct_ext>()
+    } else {
+        // SAFETY: A blob in place is valid; `id` is one of its slots, as checked above.
+        unsafe {
+            if *addr_of_mut!((*old).offset).cast::<u8>().add(id as usize) != 0 {
+                return None;
+            }
+            usize::from((*old).len)
+        }
+    };
+    let offset = used.wrapping_add(7) & !7;
+    let end = offset.wrapping_add(size);
+    let (offset8, end8) = (u8::try_from(offset).ok()?, u8::try_from(end).ok()?);
+
+    let blob: *mut bindings::nf_ct_ext = if old.is_null() {
+        // SAFETY: Allocates.
+        unsafe { bindings::rct_kzalloc(FIRST_SIZE.max(end), gfp) }.cast()
+    } else if end <= FIRST_SIZE {
+        old
+    } else {
+        // SAFETY: `old` came from `kmalloc` and has at least `used` bytes.
+        unsafe { bindings::rct_krealloc_zeroed(old.cast(), used, end, gfp) }.cast()
+    };
+    let blob = NonNull::new(blob)?;
+    *slot = blob.as_ptr();
+    // SAFETY: The blob has room up to `end`, zeroed; `id` is one of its slots.
+    unsafe {
+        addr_of_mut!((*blob.as_ptr()).offset)
+            .cast::<u8>()
+            .add(id as usize)
+            .write(offset8);
+        (*blob.as_ptr()).len = end8;
+        Some(blob.byte_add(offset).cast())
+    }
+}
+
+impl Conn {
+    /// The extensions that the entry got when it was made.
+    #[inline]
+    pub(crate) fn extensions(&self) -> ExtSet<'_> {
+        // SAFETY: The blob is set before the entry is shared and lives as long.
+        unsafe { ExtSet::from_raw((*self.raw()).ext) }
+    }
+}
+
+/// The parts that an entry has.
+///
+/// # Invariants
+///
+/// `0` is null or points to a blob that lives, and keeps its parts in place, for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct ExtSet<'a>(*mut bindings::nf_ct_ext, PhantomData<&'a ()>);
+
+impl<'a> ExtSet<'a> {
+    /// # Safety
+    ///
+    /// As the invariants say.
+    #[inline]
+    pub(in crate::nf) unsafe fn from_raw(blob: *mut bindings::nf_ct_ext) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(blob, PhantomData)
+    }
+
+    /// Whether there are no parts.
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Looks for a part.
+    #[inline]
+    pub(crate) fn find<E: Extension>(self) -> Option<&'a E> {
+        if E::ID == ABSENT || self.0.is_null() {
+            return None;
+        }
+        // SAFETY: By the type invariants; `ID` is one of the blob's slots.
+        let offset = unsafe {
+            *addr_of_mut!((*self.0).offset)
+                .cast::<u8>()
+                .add(E::ID as usize)
+        };
+        if offset == 0 {
+            return None;
+        }
+        // SAFETY: The offset is that of an `E`, by the contract of its trait.
+        Some(unsafe { &*self.0.byte_add(usize::from(offset)).cast() })
+    }
+}
+
+/// Packets and bytes, each way.
+#[repr(transparent)]
+pub(crate) struct Counters(Opaque<bindings::nf_conn_acct>);
+
+// SAFETY: Accessed atomically only.
+unsafe impl Sync for Counters {}
+// SAFETY: `struct nf_conn_acct` is the part under this number.
+unsafe impl Extension for Counters {
+    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_ACCT;
+}
+
+impl Counters {
+    #[inline]
+    fn of(&self, dir: Direction) -> *mut bindings::nf_conn_counter {
+        // SAFETY: In bounds: two directions, two counters.
+        unsafe {
+            addr_of_mut!((*self.0.get()).counter)
+                .cast::<bindings::nf_conn_counter>()
+                .add(dir as usize)
+        }
+    }
+
+    /// Counts one packet of `bytes` bytes.
+    #[inline]
+    pub(crate) fn count(&self, dir: Direction, bytes: u32) {
+        self.add(dir, 1, bytes);
+    }
+
+    /// Counts some packets of `bytes` bytes together.
+    #[inline]
+    pub(crate) fn add(&self, dir: Direction, packets: u32, bytes: u32) {
+        let counter = self.of(dir);
+        // SAFETY: The fields are valid `atomic64_t`.
+        unsafe {
+            bindings::rct_atomic64_add(i64::from(packets), addr_of_mut!((*counter).packets));
+            bindings::rct_atomic64_add(i64::from(bytes), addr_of_mut!((*counter).bytes));
+        }
+    }
+
+    /// Takes packets and bytes off.
+    pub(crate) fn take_off(&self, dir: Direction, packets: u64, bytes: u64) {
+        let counter = self.of(dir);
+        // SAFETY: The fields are valid `atomic64_t`. CAST: they wrap round.
+        unsafe {
+            bindings::rct_atomic64_add(
+                (packets as i64).wrapping_neg(),
+                addr_of_mut!((*counter).packets),
+            );
+            bindings::rct_atomic64_add(
+                (bytes as i64).wrapping_neg(),
+                addr_of_mut!((*counter).bytes),
+            );
+        }
+    }
+
+    /// Packets and bytes so far.
+    pub(crate) fn read(&self, dir: Direction) -> (u64, u64) {
+        let counter = self.of(dir);
+        // SAFETY: The fields are valid `atomic64_t`.
+        unsafe {
+            (
+                bindings::rct_atomic64_read(addr_of_mut!((*counter).packets)) as u64,
+                bindings::rct_atomic64_read(addr_of_mut!((*counter).bytes)) as u64,
+            )
+        }
+    }
+}
+
+/// When the connection began and ended.
+#[repr(transparent)]
+pub(crate) struct Timestamps(Opaque<bindings::nf_conn_tstamp>);
+
+// SAFETY: Accessed atomically only.
+unsafe impl Sync for Timestamps {}
+// SAFETY: `struct nf_conn_tstamp` is the part under this number.
+unsafe impl Extension for Timestamps {
+    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_TSTAMP;
+}
+
+impl Timestamps {
+    /// Begin, in nanoseconds since the epoch; 0 if not confirmed yet.
+    pub(crate) fn start(&self) -> &Atomic<u64> {
+        // SAFETY: A valid, aligned field.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).start)) }
+    }
+
+    /// End, in nanoseconds since the epoch; 0 if it has not ended.
+    pub(crate) fn stop(&self) -> &Atomic<u64> {
+        // SAFETY: A valid, aligned field.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).stop)) }
+    }
+}
+
+/// How far a helper has moved the sequence numbers of each way.
+#[repr(transparent)]
+pub(crate) struct SeqAdjust(Opaque<bindings::nf_conn_seqadj>);
+
+// SAFETY: Changed under the entry's lock only.
+unsafe impl Sync for SeqAdjust {}
+// SAFETY: `struct nf_conn_seqadj` is the part under this number.
+unsafe impl Extension for SeqAdjust {
+    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_SEQADJ;
+}
+
+impl SeqAdjust {
+    fn of(&self, dir: Direction) -> *mut bindings::nf_ct_seqadj {
+        // SAFETY: In bounds: two directions, two records.
+        unsafe {
+            addr_of_mut!((*self.0.get()).seq)
+                .cast::<bindings::nf_ct_seqadj>()
+                .add(dir as usize)
+        }
+    }
+
+    /// The shift of one way, as it was at some moment.
+    pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(&self, dir: Direction) -> T {
+        // SAFETY: Valid; by the trait's contract any bytes are a `T`. A racing change is made
+        // of aligned words.
+        unsafe { self.of(dir).cast::<T>().read() }
+    }
+
+    /// Changes the shift of one way, under the lock of its entry.
+    pub(crate) fn change<T: SameLayout<C = bindings::nf_ct_seqadj>>(
+        &self,
+        conn: &Conn,
+        dir: Direction,
+        change: impl FnOnce(&mut T),
+    ) {
+        // SAFETY: Valid, and exclusive by the lock.
+        conn.locked(|| change(unsafe { &mut *self.of(dir).cast::<T>() }));
+    }
+}
+
+/// What SYNPROXY keeps.
+#[repr(transparent)]
+pub(crate) struct SynProxy(Opaque<bindings::nf_conn_synproxy>);
+
+// SAFETY: Single words, accessed atomically.
+unsafe impl Sync for SynProxy {}
+// SAFETY: `struct nf_conn_synproxy` is the part under this number.
+unsafe impl Extension for SynProxy {
+    #[cfg(CONFIG_NETFILTER_SYNPROXY)]
+    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_SYNPROXY;
+    #[cfg(not(CONFIG_NETFILTER_SYNPROXY))]
+    const ID: u32 = ABSENT;
+}
+
+impl SynProxy {
+    /// The sequence number that it opened the connection with, the time stamp that it did so
+    /// with, and how far time stamps are shifted.
+    pub(crate) fn words(&self) -> [&Atomic<u32>; 3] {
+        let raw = self.0.get();
+        // SAFETY: Valid, aligned fields.
+        unsafe {
+            [
+                Atomic::from_ptr(addr_of_mut!((*raw).isn)),
+                Atomic::from_ptr(addr_of_mut!((*raw).its)),
+                Atomic::from_ptr(addr_of_mut!((*raw).tsoff)),
+            ]
+        }
+    }
+}
+
+/// Bits that rules set and match.
+#[repr(transparent)]
+pub(crate) struct Labels(Opaque<bindings::nf_conn_labels>);
+
+// SAFETY: Accessed atomically only.
+unsafe impl Sync for Labels {}
+// SAFETY: `struct nf_conn_labels` is the part under this number.
+unsafe impl Extension for Labels {
+    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_LABELS;
+}
+
+impl Labels {
+    /// Labels in words of 32 bits.
+    pub(crate) const WORDS: usize = size_of::<bindings::nf_conn_labels>() / 4;
+
+    /// Word `index` of the labels.
+    pub(crate) fn word(&self, index: usize) -> Option<&Atomic<u32>> {
+        if index >= Self::WORDS {
+            return None;
+        }
+        // SAFETY: In bounds, aligned, and accessed atomically only.
+        Some(unsafe { Atomic::from_ptr(self.0.get().cast::<u32>().add(index)) })
+    }
+}

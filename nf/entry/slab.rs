@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The slab that connection entries come from: type-stable under RCU.
+//!
+//! Each CPU has room for one object that was freed there, which the next entry takes: of a
+//! packet that rules refuse, the entry is freed before the next packet comes.
+//!
+//! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
+
+use core::{
+    ffi::c_void,
+    ptr::{
+        null_mut,
+        NonNull, //
+    }, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
+
+use crate::nf::{
+    bindings,
+    kernel::net, //
+};
+
+use super::object;
+
+/// The cache. Null before [`ConnCache::create`] and after its drop.
+static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
+
+/// For each CPU, an object that is free, or null. Null itself where `CACHE` is.
+static SPARE: Atomic<*mut c_void> = Atomic::new(null_mut());
+
+/// The life of the cache.
+///
+/// # Invariants
+///
+/// `CACHE` points to the cache, `SPARE` to a pointer for each CPU, and there is one value of this
+/// type.
+pub(crate) struct ConnCache(());
+
+impl ConnCache {
+    /// Creates the cache. May sleep.
+    pub(crate) fn create() -> Result<Self> {
+        if !CACHE.load(Relaxed).is_null() {
+            return Err(EBUSY);
+        }
+        let (size, alignment, free_link) = object::choose();
+        // SAFETY: Process context. CAST: a few hundred.
+        let cache = unsafe {
+            bindings::rct_conn_cache_create(size as u32, alignment as u32, free_link as u32)
+        };
+        if cache.is_null() {
+            return Err(ENOMEM);
+        }
+        // SAFETY: Process context.
+        let spare = unsafe { bindings::rct_percpu_slot_alloc() };
+        if spare.is_null() {
+            // SAFETY: Just made.
+            unsafe { bindings::kmem_cache_destroy(cache) };
+            return Err(ENOMEM);
+        }
+        SPARE.store(spare, Relaxed);
+        CACHE.store(cache, Relaxed);
+        // INVARIANT: just created.
+        Ok(Self(()))
+    }
+}
+
+impl Drop for ConnCache {
+    /// Every entry is back by now, or the kernel complains.
+    fn drop(&mut self) {
+        let (cache, spare) = (CACHE.load(Relaxed), SPARE.load(Relaxed));
+        CACHE.store(null_mut(), Relaxed);
+        SPARE.store(null_mut(), Relaxed);
+        let mut from = 0;
+        while let Some(cpu) = net::possible_cpu(from) {
+            // SAFETY: By the type invariants; nobody allocates or frees any more.
+            unsafe {
+                let object = *bindings::rct_percpu_slot_of(spare, cpu);
+                if !object.is_null() {
+                    bindings::kmem_cache_free(cache, object);
+                }
+            }
+            from = cpu.saturating_add(1);
+        }
+        // SAFETY: As above.
+        unsafe {
+            bindings::rct_percpu_slot_free(spare);
+            bindings::kmem_cache_destroy(cache);
+        }
+    }
+}
+
+/// Memory for an entry, with the remains of a former one in it. Atomic context.
+#[inline]
+pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
+    let slots = SPARE.load(Relaxed);
+    if slots.is_null() {
+        return None;
+    }
+    // SAFETY: The slots are alive: their owner goes after all who could call this.
+    match NonNull::new(unsafe { bindings::rct_percpu_slot_take(slots) }) {
+        Some(spare) => Some(spare.cast()),
+        None => allocate_more(),
+    }
+}
+
+#[inline(never)]
+fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
+    let cache = CACHE.load(Relaxed);
+    // SAFETY: As above, for the cache.
+    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
+    let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
+    if !object::is_in_reach(conn.as_ptr() as usize) {
+        // SAFETY: Just allocated; it was never spare.
+        unsafe { bindings::kmem_cache_free(cache, memory) };
+        return None;
+    }
+    Some(conn)
+}
+
+/// Gives memory back.
+///
+/// # Safety
+///
+/// `conn` came from [`allocate`] and is not used any more, but by readers under RCU.
+#[inline]
+pub(in crate::nf) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
+    // SAFETY: An entry is out, so the cache is alive, and with it its slots.
+    if unsafe { bindings::rct_percpu_slot_fill(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
+        return;
+    }
+    // SAFETY: The caller's promise; as above.
+    unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), conn.as_ptr().cast()) };
+}
+
+/// The machine's memory in bytes.
+pub(crate) fn total_memory() -> usize {
+    // SAFETY: Reads a counter.
+    unsafe { bindings::rct_totalram_bytes() }
+}

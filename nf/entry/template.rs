@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Templates: attributes that a rule attaches to a packet for the connection that it may
+//! begin (`nft … ct zone set`, `iptables -j CT`).
+//!
+//! A template is a `struct nf_conn` with the status bit TEMPLATE, from `kmalloc` instead of
+//! the slab, that is never in a table.
+
+use core::{
+    mem::size_of,
+    ptr::{
+        addr_of_mut,
+        NonNull, //
+    }, //
+};
+
+use crate::nf::{
+    bindings,
+    kernel::net::Net, //
+};
+
+use super::conn::StatusBit;
+
+// The low bits of a packet's pointer to it carry the packet's state.
+const _: () = assert!(bindings::RCT_KMALLOC_MINALIGN > bindings::RCT_NFCT_INFOMASK);
+
+/// Makes a template with one reference.
+pub(crate) fn allocate(
+    net: &Net,
+    zone: bindings::nf_conntrack_zone,
+    gfp: u32,
+) -> Option<NonNull<bindings::nf_conn>> {
+    // SAFETY: Allocates.
+    let memory = unsafe { bindings::rct_kzalloc(size_of::<bindings::nf_conn>(), gfp) };
+    let template = NonNull::new(memory.cast::<bindings::nf_conn>())?;
+    let raw = template.as_ptr();
+    // SAFETY: Ours, zeroed, and large enough.
+    unsafe {
+        bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
+        (*raw).status = 1 << StatusBit::Template as u32;
+        (*raw).zone = zone;
+        bindings::rct_ct_set_net(raw, net.raw());
+        bindings::rct_ct_set_use(raw, 1);
+    }
+    Some(template)
+}
+
+/// Frees a template.
+///
+/// # Safety
+///
+/// It came from [`allocate`], and nobody uses it any more.
+pub(crate) unsafe fn free(template: NonNull<bindings::nf_conn>) {
+    // SAFETY: The caller's promise; the blob, if any, is the template's own.
+    unsafe {
+        bindings::kfree((*template.as_ptr()).ext.cast());
+        bindings::kfree(template.as_ptr().cast());
+    }
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Timeout policies (`struct nf_ct_timeout`): timeouts that rules give to a connection, in
+//! place of the namespace's (`iptables -j CT --timeout`, `nft … ct timeout set`).
+//!
+//! Policies belong to the modules that make them. An entry or template refers to one in an
+//! extension, which the policy's owner may clear at any time.
+//!
+//! C header: [`include/net/netfilter/nf_conntrack_timeout.h`](srctree/include/net/netfilter/nf_conntrack_timeout.h)
+
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::{
+        addr_of,
+        addr_of_mut,
+        null_mut,
+        NonNull, //
+    }, //
+};
+
+use kernel::{
+    ffi::c_char,
+    fmt,
+    prelude::*,
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Release, //
+        }, //
+    },
+    types::Opaque, //
+};
+
+use crate::nf::{
+    bindings,
+    kernel::{
+        net::Net,
+        rcu::Rcu, //
+    }, //
+};
+
+use super::{
+    conn::Conn,
+    ext::{
+        self,
+        Extension, //
+    },
+    l4proto::L4Proto, //
+};
+
+/// A policy: the timeouts of one protocol.
+///
+/// # Invariants
+///
+/// Made for the protocol that its `l4proto` describes: `data` holds as many timeouts as that
+/// says. Freed no sooner than a grace period after the last reference is given back.
+#[repr(transparent)]
+pub(crate) struct Policy(Opaque<bindings::nf_ct_timeout>);
+
+// SAFETY: The reference count is `refcnt`.
+unsafe impl AlwaysRefCounted for Policy {
+    fn inc_ref(&self) {
+        // SAFETY: A `&Policy` outside of an RCU section comes of an `ARef`, so the count is not
+        // zero; inside of one, `Policy::get` is used.
+        unsafe { bindings::rct_refcount_inc(addr_of_mut!((*self.raw()).refcnt)) };
+    }
+
+    unsafe fn dec_ref(policy: NonNull<Self>) {
+        let raw = policy.as_ptr().cast::<bindings::nf_ct_timeout>();
+        // SAFETY: The caller gives up a reference.
+        if unsafe { bindings::rct_refcount_dec_and_test(addr_of_mut!((*raw).refcnt)) } {
+            // SAFETY: That was the last one; the memory came from `kmalloc`.
+            unsafe { bindings::rct_timeout_kfree_rcu(raw) };
+        }
+    }
+}
+
+// SAFETY: References travel with entries from CPU to CPU.
+unsafe impl Send for Policy {}
+// SAFETY: What changes in it are a counter and single words.
+unsafe impl Sync for Policy {}
+
+impl Policy {
+    fn raw(&self) -> *mut bindings::nf_ct_timeout {
+        self.0.get()
+    }
+
+    /// The policy at an address that C code handed over.
+    ///
+    /// # Safety
+    ///
+    /// It lives for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(policy: *mut bindings::nf_ct_timeout) -> Option<&'a Self> {
+        // SAFETY: The caller's promise; the type is transparent.
+        unsafe { policy.cast::<Self>().as_ref() }
+    }
+
+    /// Takes a reference, if there still is one.
+    pub(crate) fn get(&self) -> Option<ARef<Self>> {
+        // SAFETY: The policy is valid.
+        let got =
+            unsafe { bindings::rct_refcount_inc_not_zero(addr_of_mut!((*self.raw()).refcnt)) };
+        // SAFETY: The reference was just taken.
+        got.then(|| unsafe { ARef::from_raw(NonNull::from(self)) })
+    }
+
+    /// The address family that it was made for.
+    pub(crate) fn family(&self) -> u16 {
+        // SAFETY: Valid, and set before the policy was shared.
+        unsafe { (*self.raw()).l3num }
+    }
+
+    /// The protocol that it was made for.
+    pub(crate) fn protocol(&self) -> u8 {
+        // SAFETY: Valid, and set before the policy was shared.
+        unsafe { (*(*self.raw()).l4proto).l4proto }
+    }
+
+    /// The timeouts in jiffies, if the policy was made for `protocol`. Its owner may change
+    /// them at any time; each is one word.
+    #[inline]
+    pub(crate) fn timeouts<const N: usize>(
+        &self,
+        protocol: &'static L4Proto<N>,
+    ) -> Option<&[u32; N]> {
+        let raw = self.raw();
+        // SAFETY: Valid, and set before the policy was shared.
+        if !core::ptr::eq(unsafe { (*raw).l4proto }, protocol.raw()) {
+            return None;
+        }
+        // SAFETY: By the type invariants `data` has what `protocol` says, which by its
+        // invariants are `N` words; they are aligned, as they follow a pointer.
+        Some(unsafe { &*addr_of!((*raw).data).cast::<[u32; N]>() })
+    }
+}
+
+// The timeouts are words.
+const _: () = assert!(core::mem::offset_of!(bindings::nf_ct_timeout, data) % 4 == 0);
+
+/// The extension of an entry or template that has a policy.
+///
+/// # Invariants
+///
+/// Null, or a reference to a policy that belongs to the extension.
+#[repr(transparent)]
+pub(crate) struct PolicySlot(Opaque<bindings::nf_conn_timeout>);
+
+// SAFETY: One pointer, accessed atomically only.
+unsafe impl Sync for PolicySlot {}
+// SAFETY: `struct nf_conn_timeout` is the part under this number.
+unsafe impl Extension for PolicySlot {
+    const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_TIMEOUT;
+}
+
+impl PolicySlot {
+    #[inline]
+    fn pointer(&self) -> &Atomic<*mut bindings::nf_ct_timeout> {
+        // SAFETY: A valid pointer, aligned, and only accessed atomically by all.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).timeout)) }
+    }
+
+    /// The policy.
+    #[inline]
+    pub(crate) fn policy<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r Policy> {
+        // SAFETY: By the type invariants, and those of `Policy`, it outlives the section.
+        unsafe { Policy::from_raw(self.pointer().load(Acquire)) }
+    }
+
+    /// Takes the policy out.
+    pub(crate) fn take(&self) -> Option<ARef<Policy>> {
+        NonNull::new(self.pointer().xchg(null_mut(), Full))
+            // SAFETY: By the type invariants the reference was the extension's.
+            .map(|policy| unsafe { ARef::from_raw(policy.cast()) })
+    }
+
+    /// Takes the policy out if it is `which`, or whatever it is for [`None`].
+    pub(crate) fn forget(&self, which: Option<&Policy>) {
+        let Some(which) = which else {
+            drop(self.take());
+            return;
+        };
+        let wanted = which.raw();
+        if self.pointer().cmpxchg(wanted, null_mut(), Full).is_ok() {
+            // SAFETY: By the type invariants the reference was the extension's.
+            drop(unsafe { ARef::<Policy>::from_raw(NonNull::from(which)) });
+        }
+    }
+
+    pub(super) fn set(&self, policy: ARef<Policy>) {
+        let policy = ARef::into_raw(policy).cast::<bindings::nf_ct_timeout>();
+        // INVARIANT: the extension is new, so there was none; the reference moves in.
+        self.pointer().store(policy.as_ptr(), Release);
+    }
+}
+
+/// # Safety
+///
+/// As for [`ext::add_by_number`].
+pub(super) unsafe fn add_slot<'a>(conn: *mut bindings::nf_conn) -> Option<&'a PolicySlot> {
+    let gfp = bindings::RCT_GFP_ATOMIC as u32;
+    // SAFETY: The caller's promise.
+    let part = unsafe { ext::add_by_number(conn, PolicySlot::ID, gfp) }?;
+    // SAFETY: The part is a `PolicySlot`; null is valid.
+    Some(unsafe { part.cast::<PolicySlot>().as_ref() })
+}
+
+/// Gives back what an entry's [`PolicySlot`] holds.
+pub(in crate::nf) fn release(conn: &Conn) {
+    if let Some(slot) = conn.extensions().find::<PolicySlot>() {
+        drop(slot.take());
+    }
+}
+
+/// A template that a rule is being made of.
+///
+/// # Invariants
+///
+/// `0` is a template that nobody else uses during `'a`.
+pub(crate) struct Template<'a>(*mut bindings::nf_conn, PhantomData<&'a ()>);
+
+impl Template<'_> {
+    /// # Safety
+    ///
+    /// As the invariants say.
+    pub(crate) unsafe fn from_raw(template: *mut bindings::nf_conn) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(template, PhantomData)
+    }
+
+    /// Gives it a policy; until [`Owner::release`] the policy's owner is needed, too.
+    pub(crate) fn give(&mut self, policy: Named<'_>) -> Result {
+        // SAFETY: By the type invariants.
+        let slot = unsafe { add_slot(self.0) }.ok_or(ENOMEM)?;
+        slot.set(policy.policy().get().ok_or(ENOMEM)?);
+        // Its reference, and that to the owner's module, now are the template's.
+        let _ = ManuallyDrop::new(policy);
+        Ok(())
+    }
+}
+
+/// A policy's name, as C code hands it over.
+///
+/// # Invariants
+///
+/// Text that ends with a zero, for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a>(*const c_char, PhantomData<&'a ()>);
+
+impl Name<'_> {
+    /// # Safety
+    ///
+    /// As the invariants say.
+    pub(crate) unsafe fn from_raw(text: *const c_char) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(text, PhantomData)
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    /// As much of it as a name may be long; what is not ASCII as question marks.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for at in 0..bindings::CTNL_TIMEOUT_NAME_MAX as usize {
+            // SAFETY: By the type invariants, as no zero was met so far.
+            match unsafe { self.0.add(at).read() } {
+                0 => break,
+                byte => f.write_char(match byte {
+                    byte @ b' '..=b'~' => char::from(byte),
+                    _ => '?',
+                })?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The module that knows policies by their names (nfnetlink_cttimeout).
+///
+/// # Invariants
+///
+/// `0` points to its functions; the module stays for `'r`.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner<'r>(NonNull<bindings::nf_ct_timeout_hooks>, Rcu<'r>);
+
+impl<'r> Owner<'r> {
+    /// The one that is there.
+    pub(crate) fn find(rcu: Rcu<'r>) -> Option<Self> {
+        // SAFETY: In a read-side section, which keeps what is found.
+        let hooks = unsafe { bindings::rct_timeout_hooks() };
+        // INVARIANT: the module waits for a grace period when it takes them back.
+        NonNull::new(hooks.cast_mut()).map(|hooks| Self(hooks, rcu))
+    }
+
+    /// Looks for the policy with a name.
+    pub(crate) fn policy(self, net: &Net, name: Name<'_>) -> Option<Named<'r>> {
+        // SAFETY: By the type invariants.
+        let find = unsafe { (*self.0.as_ptr()).timeout_find_get }?;
+        // SAFETY: In a read-side section, with a namespace and a name.
+        let policy = unsafe { find(net.raw(), name.0) };
+        // INVARIANT: just taken.
+        NonNull::new(policy).map(|policy| Named {
+            policy,
+            owner: self,
+        })
+    }
+
+    /// Takes a template's policy back from it.
+    pub(crate) fn release(self, template: &Conn) {
+        let Some(slot) = template.extensions().find::<PolicySlot>() else {
+            return;
+        };
+        if let Some(policy) = slot.take() {
+            // INVARIANT: the template held both, see `Template::give`.
+            drop(Named {
+                policy: NonNull::from(&*policy).cast(),
+                owner: self,
+            });
+        }
+    }
+}
+
+/// A policy found by name, which keeps it and its owner.
+///
+/// # Invariants
+///
+/// Holds a reference to `policy`, and one to the owner's module.
+pub(crate) struct Named<'r> {
+    policy: NonNull<bindings::nf_ct_timeout>,
+    owner: Owner<'r>,
+}
+
+impl Named<'_> {
+    /// The policy.
+    pub(crate) fn policy(&self) -> &Policy {
+        // SAFETY: By the type invariants; the type is transparent.
+        unsafe { self.policy.cast().as_ref() }
+    }
+}
+
+impl Drop for Named<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        if let Some(put) = unsafe { (*self.owner.0.as_ptr()).timeout_put } {
+            // SAFETY: By the type invariants both references are ours to give back.
+            unsafe { put(self.policy.as_ptr()) };
+        }
+    }
+}

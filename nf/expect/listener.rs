@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A namespace's listener: what is told of connections and of expectations.
+//!
+//! C header: [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
+
+use core::ffi::{
+    c_int,
+    c_uint, //
+};
+
+use kernel::error::code::ENOBUFS;
+
+use crate::nf::{
+    bindings,
+    entry::{
+        conn::Conn,
+        ecache::set_listener, //
+    },
+    kernel::{
+        net::Net,
+        nfnetlink::{
+            Congested,
+            Requester, //
+        },
+        rcu::Rcu, //
+    }, //
+};
+
+use super::expectation::{
+    self,
+    Seen, //
+};
+
+/// Somebody who wants to know what happens to connections and expectations.
+pub(crate) trait Listener: 'static {
+    /// `events` happened to a connection. Any context.
+    fn connection(conn: &Conn, events: u32, by: Requester, rcu: Rcu<'_>) -> Result<(), Congested>;
+
+    /// Something happened to an expectation. The lock of expectations may be held.
+    fn expectation(
+        seen: &Seen<'_>,
+        net: &Net,
+        event: expectation::Event,
+        by: Requester,
+        rcu: Rcu<'_>,
+    );
+}
+
+/// Makes `L` the listener of a namespace, until [`leave`].
+pub(crate) fn listen<L: Listener>(net: &Net) {
+    let notifier: &'static bindings::nf_ct_event_notifier = &const {
+        bindings::nf_ct_event_notifier {
+            ct_event: Some(connection::<L>),
+            exp_event: Some(expectation::<L>),
+        }
+    };
+    // SAFETY: Static, and a module's static memory stays until all namespaces have left.
+    unsafe { set_listener(net, notifier) };
+}
+
+/// Undoes [`listen`]. Who is in the listener's functions has left them a grace period later.
+pub(crate) fn leave(net: &Net) {
+    // SAFETY: Null.
+    unsafe { set_listener(net, core::ptr::null()) };
+}
+
+/// [`Listener::connection`].
+///
+/// # Safety
+///
+/// For who tells events, under `rcu_read_lock()`, with an entry on which it has a reference.
+unsafe extern "C" fn connection<L: Listener>(
+    events: c_uint,
+    item: *const bindings::nf_ct_event,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let (item, rcu) = unsafe { (&*item, Rcu::assume_held()) };
+    // SAFETY: As above.
+    let conn = unsafe { Conn::from_raw(item.ct) };
+    match L::connection(conn, events, requester(item.portid, item.report), rcu) {
+        Ok(()) => 0,
+        Err(Congested) => ENOBUFS.to_errno(),
+    }
+}
+
+/// [`Listener::expectation`].
+///
+/// # Safety
+///
+/// For who tells events, under `rcu_read_lock()`, with an expectation that was in the table
+/// during that section.
+unsafe extern "C" fn expectation<L: Listener>(
+    events: c_uint,
+    item: *const bindings::nf_exp_event,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let (item, rcu) = unsafe { (&*item, Rcu::assume_held()) };
+    // SAFETY: As above; its master's namespace lives as long.
+    let (seen, net) = unsafe {
+        (
+            Seen::from_raw(item.exp, rcu),
+            Net::from_raw(bindings::rct_expect_net(item.exp)),
+        )
+    };
+    let by = requester(item.portid, item.report);
+    for event in [expectation::Event::Destroy, expectation::Event::New] {
+        if events & (1 << event as u32) != 0 {
+            L::expectation(&seen, net, event, by, rcu);
+            break;
+        }
+    }
+    0
+}
+
+fn requester(portid: u32, report: c_int) -> Requester {
+    Requester {
+        portid,
+        report: report != 0,
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Expectations, and the helpers that register them.
+
+pub(crate) mod cache;
+pub(crate) mod expectation;
+pub(crate) mod gre_keymap;
+pub(crate) mod helper;
+pub(crate) mod helper_table;
+pub(crate) mod listener;
+pub(crate) mod table;
+pub(crate) mod user;

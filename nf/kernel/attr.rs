@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Netlink attributes: reading those that the kernel's parser has checked and sorted by
+//! number, and writing them into a message.
+//!
+//! C header: [`include/net/netlink.h`](srctree/include/net/netlink.h)
+
+use core::{
+    marker::PhantomData,
+    mem::size_of,
+    ptr::{
+        null_mut,
+        NonNull, //
+    }, //
+};
+
+use kernel::prelude::*;
+
+use crate::nf::bindings;
+
+/// Bytes of an attribute's header.
+const HEADER_LEN: usize = size_of::<bindings::nlattr>();
+
+/// What an attribute must look like, for the kernel's parser.
+#[repr(transparent)]
+pub(crate) struct Policy(bindings::nla_policy);
+
+// SAFETY: Nobody writes to it, and it points to nothing.
+unsafe impl Sync for Policy {}
+
+impl Policy {
+    /// Anything.
+    pub(crate) const ANY: Self = Self::of(bindings::NLA_UNSPEC, 0);
+    /// At least one byte.
+    pub(crate) const U8: Self = Self::of(bindings::NLA_U8, 0);
+    /// At least two bytes.
+    pub(crate) const U16: Self = Self::of(bindings::NLA_U16, 0);
+    /// At least four bytes.
+    pub(crate) const U32: Self = Self::of(bindings::NLA_U32, 0);
+
+    /// Other attributes.
+    pub(crate) const NESTED: Self = Self::of(bindings::NLA_NESTED, 0);
+
+    /// At least `len` bytes.
+    pub(crate) const fn bytes(len: u16) -> Self {
+        Self::of(bindings::NLA_UNSPEC, len)
+    }
+
+    /// Nobody may send it.
+    pub(crate) const REJECTED: Self = Self::of(bindings::NLA_REJECT, 0);
+
+    /// At most `len` bytes.
+    pub(crate) const fn bytes_up_to(len: u16) -> Self {
+        Self::of(bindings::NLA_BINARY, len)
+    }
+
+    /// Text that ends with a zero, of at most `len` bytes without it; 0: of any length.
+    pub(crate) const fn text_up_to(len: u16) -> Self {
+        Self::of(bindings::NLA_NUL_STRING, len)
+    }
+
+    /// One byte, not above `max`.
+    pub(crate) const fn u8_up_to(max: u8) -> Self {
+        // CAST: `From` is not const.
+        Self::U8.up_to(max as i16)
+    }
+
+    /// Four bytes in network byte order, not above `max`.
+    pub(crate) const fn be32_up_to(max: u8) -> Self {
+        // CAST: `From` is not const.
+        Self::of(bindings::NLA_BE32, 0).up_to(max as i16)
+    }
+
+    /// Four bytes in the machine's byte order, without other bits than those of `mask`.
+    pub(crate) const fn u32_within(mask: u32) -> Self {
+        Self::U32.within(mask)
+    }
+
+    /// Four bytes in network byte order, without other bits than those of `mask`.
+    pub(crate) const fn be32_within(mask: u32) -> Self {
+        Self::of(bindings::NLA_BE32, 0).within(mask)
+    }
+
+    const fn up_to(mut self, max: i16) -> Self {
+        // CAST: one of a handful of numbers.
+        self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MAX as u8;
+        self.0.__bindgen_anon_1.__bindgen_anon_1 =
+            bindings::nla_policy__bindgen_ty_1__bindgen_ty_1 { min: 0, max };
+        self
+    }
+
+    const fn within(mut self, mask: u32) -> Self {
+        // CAST: one of a handful of numbers.
+        self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MASK as u8;
+        self.0.__bindgen_anon_1.mask = mask;
+        self
+    }
+
+    const fn of(kind: u32, len: u16) -> Self {
+        Self(bindings::nla_policy {
+            // CAST: one of a handful of numbers.
+            type_: kind as u8,
+            validation_type: 0,
+            len,
+            // Wider than the union's other members, so that all of it is zero.
+            __bindgen_anon_1: bindings::nla_policy__bindgen_ty_1 {
+                nested_policy: core::ptr::null(),
+            },
+        })
+    }
+
+    /// A table of them, as C code takes it.
+    pub(in crate::nf) const fn raw(table: &'static [Self]) -> *const bindings::nla_policy {
+        // The type is transparent.
+        table.as_ptr().cast()
+    }
+}
+
+/// Bytes that an attribute with `payload` bytes takes in a message.
+pub(crate) const fn size_of_attribute(payload: usize) -> usize {
+    const ALIGN: usize = bindings::NLA_ALIGNTO as usize;
+    HEADER_LEN.wrapping_add(payload).wrapping_add(ALIGN - 1) & !(ALIGN - 1)
+}
+
+/// Attributes by number.
+///
+/// # Invariants
+///
+/// `table` points to `len` pointers; each is null or points to an attribute that lives and
+/// does not change for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Attributes<'a> {
+    table: *const *mut bindings::nlattr,
+    len: usize,
+    attributes: PhantomData<&'a bindings::nlattr>,
+}
+
+impl<'a> Attributes<'a> {
+    /// # Safety
+    ///
+    /// As the invariants say.
+    pub(crate) unsafe fn from_raw(table: *mut *mut bindings::nlattr, len: usize) -> Self {
+        // INVARIANT: the caller's promise.
+        Self {
+            table,
+            len,
+            attributes: PhantomData,
+        }
+    }
+
+    /// The attribute with this number, if there is one.
+    pub(crate) fn get(&self, number: u16) -> Option<Attribute<'a>> {
+        if usize::from(number) >= self.len {
+            return None;
+        }
+        // SAFETY: In bounds, as just checked.
+        let attribute = unsafe { self.table.add(usize::from(number)).read() };
+        NonNull::new(attribute).map(|attribute| Attribute(attribute, PhantomData))
+    }
+}
+
+/// An attribute.
+///
+/// # Invariants
+///
+/// `0` points to an attribute, all of whose `nla_len` bytes are there for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Attribute<'a>(NonNull<bindings::nlattr>, PhantomData<&'a bindings::nlattr>);
+
+impl<'a> Attribute<'a> {
+    /// # Safety
+    ///
+    /// As the invariants say.
+    pub(crate) unsafe fn from_raw(attribute: NonNull<bindings::nlattr>) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(attribute, PhantomData)
+    }
+
+    /// The attribute as C code takes it.
+    pub(in crate::nf) fn raw(self) -> *mut bindings::nlattr {
+        self.0.as_ptr()
+    }
+
+    /// What is behind the header.
+    pub(crate) fn payload(self) -> &'a [u8] {
+        // SAFETY: By the type invariants.
+        let len = usize::from(unsafe { (*self.0.as_ptr()).nla_len }).saturating_sub(HEADER_LEN);
+        // SAFETY: By the type invariants.
+        unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(HEADER_LEN), len) }
+    }
+
+    /// The first `N` bytes. `ERANGE`: there are fewer.
+    pub(crate) fn bytes<const N: usize>(self) -> Result<[u8; N]> {
+        self.payload().first_chunk().copied().ok_or(ERANGE)
+    }
+
+    /// One byte.
+    pub(crate) fn u8(self) -> Result<u8> {
+        self.bytes().map(|[byte]| byte)
+    }
+
+    /// Two bytes, which came in network byte order.
+    pub(crate) fn be16(self) -> Result<u16> {
+        self.bytes().map(u16::from_be_bytes)
+    }
+
+    /// Four bytes, which came in network byte order.
+    pub(crate) fn be32(self) -> Result<u32> {
+        self.bytes().map(u32::from_be_bytes)
+    }
+
+    /// Four bytes, which came in the machine's byte order.
+    pub(crate) fn u32(self) -> Result<u32> {
+        self.bytes().map(u32::from_ne_bytes)
+    }
+
+    /// Takes the attribute for a nest, and parses what is in it. `policy` has `N` places.
+    pub(crate) fn nest<const N: usize>(self, policy: &'static [Policy; N]) -> Result<Nest<'a, N>> {
+        self.parse(policy, false)
+    }
+
+    /// [`Attribute::nest`], but what is in it must be known, and nothing may be left over.
+    pub(crate) fn nest_strictly<const N: usize>(
+        self,
+        policy: &'static [Policy; N],
+    ) -> Result<Nest<'a, N>> {
+        self.parse(policy, true)
+    }
+
+    fn parse<const N: usize>(
+        self,
+        policy: &'static [Policy; N],
+        strictly: bool,
+    ) -> Result<Nest<'a, N>> {
+        let mut nest = Nest {
+            table: [null_mut(); N],
+            attributes: PhantomData,
+        };
+        let Some(last) = N.checked_sub(1) else {
+            return Err(EINVAL);
+        };
+        // SAFETY: The attribute is valid by the type invariants; table and policy have a place
+        // for each number up to the last.
+        kernel::error::to_result(unsafe {
+            bindings::rct_nla_parse_nested(
+                nest.table.as_mut_ptr(),
+                // CAST: a handful.
+                last as core::ffi::c_int,
+                self.0.as_ptr(),
+                Policy::raw(policy),
+                strictly,
+            )
+        })?;
+        Ok(nest)
+    }
+}
+
+/// What was in a nest.
+///
+/// # Invariants
+///
+/// Every pointer is null, or that of an attribute inside of a valid one.
+pub(crate) struct Nest<'a, const N: usize> {
+    table: [*mut bindings::nlattr; N],
+    attributes: PhantomData<&'a bindings::nlattr>,
+}
+
+impl<'a, const N: usize> Nest<'a, N> {
+    /// The attribute with this number, if there is one.
+    pub(crate) fn get(&self, number: u16) -> Option<Attribute<'a>> {
+        let attribute = *self.table.get(usize::from(number))?;
+        NonNull::new(attribute).map(|attribute| Attribute(attribute, PhantomData))
+    }
+
+    /// The attributes by number.
+    pub(crate) fn attributes(&self) -> Attributes<'_> {
+        // INVARIANT: By the type invariants.
+        Attributes {
+            table: self.table.as_ptr(),
+            len: N,
+            attributes: PhantomData,
+        }
+    }
+}
+
+/// A message that is being written. What finds no room is an error; the message is then of no
+/// use.
+///
+/// # Invariants
+///
+/// `0` is a message of our caller, who writes nothing to it for `'a`.
+pub(crate) struct Message<'a>(*mut bindings::sk_buff, PhantomData<&'a mut ()>);
+
+impl<'a> Message<'a> {
+    /// # Safety
+    ///
+    /// As the invariants say.
+    pub(crate) unsafe fn from_raw(skb: *mut bindings::sk_buff) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(skb, PhantomData)
+    }
+
+    /// The message as C code takes it.
+    pub(in crate::nf) fn raw(&mut self) -> *mut bindings::sk_buff {
+        self.0
+    }
+
+    /// Adds an attribute.
+    pub(crate) fn put(&mut self, number: u16, bytes: &[u8]) -> Result {
+        let len = i32::try_from(bytes.len()).map_err(|_| EMSGSIZE)?;
+        // SAFETY: By the type invariants; reads `len` bytes.
+        kernel::error::to_result(unsafe {
+            bindings::nla_put(self.0, number.into(), len, bytes.as_ptr().cast())
+        })
+    }
+
+    /// Adds an attribute of one byte.
+    pub(crate) fn put_u8(&mut self, number: u16, value: u8) -> Result {
+        self.put(number, &[value])
+    }
+
+    /// Adds an attribute of two bytes, in network byte order.
+    pub(crate) fn put_be16(&mut self, number: u16, value: u16) -> Result {
+        self.put(number, &value.to_be_bytes())
+    }
+
+    /// Adds an attribute of four bytes, in network byte order.
+    pub(crate) fn put_be32(&mut self, number: u16, value: u32) -> Result {
+        self.put(number, &value.to_be_bytes())
+    }
+
+    /// Adds an attribute of eight bytes, in network byte order; before it, where the machine
+    /// wants that aligned, an empty one with the number `pad`.
+    pub(crate) fn put_be64(&mut self, number: u16, value: u64, pad: u16) -> Result {
+        let bytes = value.to_be_bytes();
+        // SAFETY: By the type invariants; reads eight bytes.
+        kernel::error::to_result(unsafe {
+            bindings::nla_put_64bit(self.0, number.into(), 8, bytes.as_ptr().cast(), pad.into())
+        })
+    }
+
+    /// Adds an attribute of text, with a zero behind it.
+    pub(crate) fn put_text(&mut self, number: u16, text: &[u8]) -> Result {
+        let len = text.len().checked_add(1).ok_or(EMSGSIZE)?;
+        let len = i32::try_from(len).map_err(|_| EMSGSIZE)?;
+        // SAFETY: By the type invariants.
+        let place = unsafe { bindings::rct_nla_reserve(self.0, number.into(), len) };
+        let place = NonNull::new(place).ok_or(EMSGSIZE)?.cast::<u8>();
+        // SAFETY: There is room for the text and a zero; nobody else looks at it yet.
+        unsafe {
+            core::ptr::copy_nonoverlapping(text.as_ptr(), place.as_ptr(), text.len());
+            place.add(text.len()).write(0);
+        }
+        Ok(())
+    }
+
+    /// Adds a nest, and into it what `fill` adds.
+    pub(crate) fn nest(&mut self, number: u16, fill: impl FnOnce(&mut Self) -> Result) -> Result {
+        // SAFETY: By the type invariants.
+        let nest = unsafe { bindings::rct_nla_nest_start(self.0, number.into()) };
+        if nest.is_null() {
+            return Err(EMSGSIZE);
+        }
+        fill(self)?;
+        // SAFETY: The nest was begun in this message.
+        unsafe { bindings::rct_nla_nest_end(self.0, nest) };
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where packets come from or go to: an address and a port.
+
+use crate::nf::bindings;
+
+/// An address and a port, both in network byte order; an IPv4 address ends in zeroes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub(crate) struct Endpoint {
+    /// The address.
+    pub(crate) address: [u8; 16],
+    /// The port.
+    pub(crate) port: [u8; 2],
+}
+
+impl Endpoint {
+    /// What no socket is connected to.
+    pub(in crate::nf) const NOBODY: Self = Self {
+        address: [0; 16],
+        port: [0; 2],
+    };
+
+    /// The address, as C code takes it of IPv4.
+    pub(in crate::nf) fn ipv4(&self) -> u32 {
+        let [a, b, c, d, ..] = self.address;
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// The address, as C code takes it of IPv6: aligned to four bytes. Valid while this is.
+    pub(in crate::nf) fn ipv6(&self) -> *const bindings::in6_addr {
+        self.address.as_ptr().cast()
+    }
+
+    /// The port as a number in network byte order.
+    pub(in crate::nf) fn network_port(&self) -> u16 {
+        u16::from_ne_bytes(self.port)
+    }
+
+    /// The port as a number in host byte order.
+    pub(in crate::nf) fn host_port(&self) -> u16 {
+        u16::from_be_bytes(self.port)
+    }
+}

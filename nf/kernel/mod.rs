@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What any module needs of the kernel: locks, RCU, namespaces, netlink, `/proc`, sysctls,
+//! sockets, time, work.
+
+pub(crate) mod attr;
+pub(crate) mod bag;
+pub(crate) mod bh_lock;
+pub(crate) mod endpoint;
+pub(crate) mod hlist;
+pub(crate) mod layout;
+pub(crate) mod local_ports;
+pub(crate) mod lock;
+pub(crate) mod mutex;
+pub(crate) mod net;
+pub(crate) mod nfnetlink;
+pub(crate) mod params;
+pub(crate) mod port_set;
+pub(crate) mod procfs;
+pub(crate) mod random;
+pub(crate) mod rcu;
+pub(crate) mod seq_file;
+pub(crate) mod seqcount;
+pub(crate) mod settings;
+pub(crate) mod sockets;
+pub(crate) mod sysctl;
+pub(crate) mod time;
+pub(crate) mod work;

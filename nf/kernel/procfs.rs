@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files in `/proc/net`, one for every namespace.
+//!
+//! C header: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h)
+
+use core::{
+    ffi::CStr,
+    marker::PhantomData, //
+};
+
+use kernel::prelude::*;
+
+use crate::nf::bindings;
+
+use super::{
+    net::Net,
+    seq_file::{
+        self,
+        SeqFile, //
+    }, //
+};
+
+/// Where a file is.
+#[derive(Clone, Copy)]
+pub(crate) enum Folder {
+    /// `/proc/net`.
+    Net,
+    /// `/proc/net/stat`.
+    Stat,
+}
+
+impl Folder {
+    fn of(self, net: &Net) -> *mut bindings::proc_dir_entry {
+        // SAFETY: A namespace has both folders while it lives.
+        unsafe {
+            match self {
+                Self::Net => bindings::rct_proc_net(net.raw()),
+                Self::Stat => bindings::rct_proc_net_stat(net.raw()),
+            }
+        }
+    }
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy)]
+pub(crate) enum Readers {
+    /// Root of the namespace, and its group.
+    Root,
+    /// Everybody.
+    All,
+}
+
+impl Readers {
+    const fn mode(self) -> bindings::umode_t {
+        match self {
+            Self::Root => 0o440,
+            Self::All => 0o444,
+        }
+    }
+}
+
+/// A file that every namespace has, with the contents of an `F`.
+///
+/// Who creates it removes it: before the namespace ends, and before the module does.
+pub(crate) struct ProcFile<F> {
+    name: &'static CStr,
+    folder: Folder,
+    readers: Readers,
+    contents: PhantomData<fn() -> F>,
+}
+
+impl<F: SeqFile> ProcFile<F> {
+    /// Describes a file.
+    pub(crate) const fn new(name: &'static CStr, folder: Folder, readers: Readers) -> Self {
+        Self {
+            name,
+            folder,
+            readers,
+            contents: PhantomData,
+        }
+    }
+
+    /// Creates the file in a namespace. May sleep.
+    pub(crate) fn create(&self, net: &Net) -> Result {
+        // SAFETY: The folder is there, the name is text, the operations are static, and the
+        // state is as large as they expect.
+        let file = unsafe {
+            bindings::rct_proc_create_net(
+                self.name.as_char_ptr(),
+                self.readers.mode(),
+                self.folder.of(net),
+                seq_file::operations::<F>(),
+                seq_file::state_size::<F>(),
+            )
+        };
+        if file.is_null() {
+            return Err(ENOMEM);
+        }
+        if let Readers::Root = self.readers {
+            // SAFETY: Just created, and removed by nobody but us.
+            unsafe { bindings::rct_proc_own_by_netns_root(file, net.raw()) };
+        }
+        Ok(())
+    }
+
+    /// Removes the file from a namespace, and waits for those who read it now. Who has it
+    /// open gets errors from then on. May sleep.
+    pub(crate) fn remove(&self, net: &Net) {
+        // SAFETY: The folder is there, the name is text.
+        unsafe { bindings::remove_proc_entry(self.name.as_char_ptr(), self.folder.of(net)) };
+    }
+}

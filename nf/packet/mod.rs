@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets: `struct sk_buff`, the hooks that see it, and the devices and routes that it takes.
+
+pub(crate) mod bridge;
+pub(crate) mod device;
+pub(crate) mod fragments;
+pub(crate) mod hook;
+pub(crate) mod log;
+pub(crate) mod nat;
+pub(crate) mod nat_hook;
+pub(crate) mod notify;
+pub(crate) mod original_dst;
+pub(crate) mod queue_hook;
+pub(crate) mod route;
+pub(crate) mod skb;
+pub(crate) mod skb_change;
+pub(crate) mod tracker;

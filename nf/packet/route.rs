@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! New routes for packets whose addresses changed after they were routed.
+//!
+//! C header: [`include/linux/netfilter_ipv4.h`](srctree/include/linux/netfilter_ipv4.h)
+
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+use crate::{
+    nf::bindings,
+    proto::types::family::Family, //
+};
+
+use super::{
+    hook::HookState,
+    skb::Skb, //
+};
+
+/// Routes a packet that this machine sends, by the addresses that it has now.
+pub(crate) fn reroute(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+    let raw_state: *const _ = state.raw();
+    // SAFETY: The packet is ours and routed, the state valid.
+    to_result(unsafe {
+        match family {
+            Family::Ipv4 => bindings::rct_reroute_ipv4(raw_state, skb.raw()),
+            Family::Ipv6 => bindings::rct_reroute_ipv6(raw_state, skb.raw()),
+        }
+    })
+}
+
+/// Looks up the policy of IPsec for a packet anew, by the addresses and ports that it has now,
+/// unless it is transformed already.
+#[cfg(CONFIG_XFRM)]
+#[inline]
+pub(crate) fn transform(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+    // SAFETY: The packet is at a hook of the family, so its control block is the family's.
+    let transformed = unsafe {
+        match family {
+            Family::Ipv4 => bindings::rct_ipv4_is_transformed(skb.raw()),
+            Family::Ipv6 => bindings::rct_ipv6_is_transformed(skb.raw()),
+        }
+    };
+    if transformed {
+        return Ok(());
+    }
+    // SAFETY: The namespace is that of the call; the packet is valid and routed.
+    let wanted = unsafe {
+        bindings::rct_xfrm_has_policies(state.net().raw()) || bindings::rct_skb_has_xfrm(skb.raw())
+    };
+    // It would be told to go on as it is. To take the packet apart for that question costs more
+    // than all the rest of its translation.
+    if !wanted {
+        return Ok(());
+    }
+    look_up_policy(skb, state, family)
+}
+
+#[cfg(CONFIG_XFRM)]
+#[cold]
+fn look_up_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+    let address_family = match family {
+        Family::Ipv4 => bindings::RCT_AF_INET,
+        Family::Ipv6 => bindings::RCT_AF_INET6,
+    };
+    let net = state.net().raw();
+    // SAFETY: A flow is plain data, and zero is the one that says nothing.
+    let mut flow: bindings::flowi = unsafe { core::mem::zeroed() };
+    // SAFETY: The packet is valid and routed. The reference that the first function takes goes
+    // to the second, and that of its answer to the third.
+    unsafe {
+        // CAST: a small number.
+        to_result(bindings::rct_xfrm_decode_session(
+            net,
+            skb.raw(),
+            &mut flow,
+            address_family as u8,
+        ))?;
+        let plain = bindings::rct_skb_get_plain_dst(skb.raw());
+        if plain.is_null() {
+            return Err(EHOSTUNREACH);
+        }
+        let route = bindings::rct_xfrm_lookup(net, plain, &flow, skb.raw());
+        if bindings::rct_is_err(route.cast()) {
+            // CAST: an error number is a small negative one.
+            return Err(Error::from_errno(route as isize as i32));
+        }
+        bindings::rct_skb_replace_dst(skb.raw(), route);
+        to_result(bindings::rct_skb_room_for_link(skb.raw()))
+    }
+}
+
+/// There is no IPsec in this kernel.
+#[cfg(not(CONFIG_XFRM))]
+pub(crate) fn transform(_skb: &mut Skb, _state: HookState<'_>, _family: Family) -> Result {
+    Ok(())
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The names that nearly every file of `ct` and `nat` imports, as [`kernel::prelude`] has those of
+//! nearly every module.
+//!
+//! `nf` itself does not use it: its wings import each other by name, so that their order shows.
+
+pub(crate) use crate::{
+    nf::{
+        entry::conn::{
+            Conn,
+            StatusBit, //
+        },
+        kernel::{
+            lock::BhDisabled,
+            net::Net,
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+        },
+        packet::{
+            hook::Verdict,
+            skb::{
+                CtInfo,
+                Skb, //
+            },
+        },
+    },
+    proto::types::{
+        direction::Direction,
+        family::Family,
+        protocol,
+        tuple::Tuple,
+        zone::Zone, //
+    },
+};
