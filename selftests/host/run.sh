@@ -82,7 +82,7 @@ miri()
 			# The interpreter is slow: few cases, and not the tests that start programs.
 			PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation \
 				cargo $toolchain miri test --quiet --locked --lib \
-				--test tcp_states --test tcp_traces --test tuples_and_hashes \
+				--test tcp_states --test traces --test tcp_traces --test tuples_and_hashes \
 				--test wire --test properties --test sctp --test gre --test nat
 			return
 		fi
@@ -95,7 +95,7 @@ echo "TAP version 13"
 echo "1..12"
 check "cargo test: state tables" tests --test tcp_states
 check "cargo test: SCTP and GRE" tests --test sctp --test gre
-check "cargo test: traces" tests --test tcp_traces
+check "cargo test: traces" tests --test traces --test tcp_traces
 check "cargo test: tuples, hashes, headers" tests --test tuples_and_hashes --test wire
 check "cargo test: properties" tests --test properties
 check "cargo test: NAT" tests --test nat --test nat_choice
