@@ -8,16 +8,13 @@ use kernel::sync::atomic::{
 };
 
 use crate::nf::{
+    entry::index_keys::ZONE_CLASSES,
     kernel::{
         net::Counter,
         sysctl::Slot, //
     },
     prelude::*, //
 };
-
-/// How many classes of zones there are: zones whose ids are equal modulo this share one. A power of
-/// two, and a multiple of 32.
-pub(super) const ZONE_CLASSES: u32 = 4096;
 
 /// A bit for each class of zones, in words.
 const CLASS_WORDS: usize = ZONE_CLASSES as usize / 32;

@@ -5,46 +5,27 @@
 //!
 //! An entry is put in when it was decided about its source, and forgotten when it is freed.
 
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
-};
+use kernel::{prelude::*, sync::Arc};
 
 use crate::{
     ct::table,
     nf::{
         entry::{
             by_source::SourceTable,
+            conn::Entry,
+            index_keys::SourceKey,
             stale::{
                 Get,
                 Stale, //
             },
         },
-        kernel::{
-            random,
-            rcu::RcuArc, //
-        },
+        kernel::rcu::RcuArc,
         prelude::*, //
     },
-    proto::{
-        hash::{
-            reciprocal_scale,
-            source_hash, //
-        },
-        types::tuple::Key, //
-    },
+    proto::types::tuple::Key,
 };
 
 static TABLE: RcuArc<SourceTable> = RcuArc::empty();
-
-/// The secret of the hash.
-static SEED: Atomic<u32> = Atomic::new(0);
 
 /// As few chains as this there are at least.
 const LEAST_CHAINS: u32 = 1024;
@@ -59,7 +40,6 @@ impl Owner {
     /// Makes the table, as large as the tracker's is. May sleep.
     pub(super) fn new() -> Result<Self> {
         let buckets = table::buckets(RcuGuard::new().token());
-        SEED.store(random::below(u32::MAX), Relaxed);
         let new = SourceTable::new(buckets.max(LEAST_CHAINS))?;
         drop(TABLE.replace(Some(Arc::new(new, GFP_KERNEL)?)));
         Ok(Self(()))
@@ -72,32 +52,18 @@ impl Drop for Owner {
     }
 }
 
-/// The chain of connections that come from the source of `tuple`.
-fn chain(table: &SourceTable, net: &Net, zone: Zone, tuple: &Tuple) -> u32 {
-    // A zone of one direction alone may be another one for the answers.
-    let zone_id = if zone.dir == Zone::BOTH { zone.id } else { 0 };
-    let seed = SEED.load(Relaxed);
-    let hash = source_hash(&tuple.key(), zone_id, net.hash_mix(), seed);
-    reciprocal_scale(hash, table.len())
-}
-
-fn chain_of(table: &SourceTable, conn: &Conn) -> u32 {
-    let tuple = conn.tuple(Direction::Original);
-    chain(table, conn.net(), conn.zone(), &tuple)
-}
-
 /// Remembers an entry, until it is freed.
-pub(super) fn remember(conn: &Conn, rcu: Rcu<'_>) {
+pub(super) fn remember(conn: &Entry, rcu: Rcu<'_>) {
     if let Some(table) = TABLE.load(rcu) {
-        table.insert(chain_of(table, conn), conn);
+        table.insert(conn);
     }
 }
 
 /// Forgets an entry.
-pub(super) fn forget(conn: &Conn) {
+pub(super) fn forget(conn: &Entry) {
     let rcu = RcuGuard::new();
     if let Some(table) = TABLE.load(rcu.token()) {
-        table.remove(chain_of(table, conn), conn);
+        table.remove(conn);
     }
 }
 
@@ -119,7 +85,7 @@ pub(super) fn find_appropriate_src(
         ) && stale.zone().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };
-    for stale in table.walk(chain(table, net, zone, tuple), rcu) {
+    for stale in table.walk(net, &SourceKey::new(zone, tuple), rcu) {
         if !same(&stale) {
             continue;
         }
@@ -136,7 +102,7 @@ pub(super) fn find_appropriate_src(
 
 /// How another entry of the same connection is mapped, which a packet made just now on another
 /// CPU: with the destination of `tuple`.
-pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
+pub(super) fn same_flow_mapping(conn: &Entry, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
     let table = TABLE.load(rcu)?;
     let origin = conn.tuple(Direction::Original);
     let (key, zone, net) = (origin.key(), conn.zone(), conn.net());
@@ -148,7 +114,7 @@ pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Opt
     };
     // It came just now, so it is among the first.
     let newest = table
-        .walk(chain(table, net, zone, &origin), rcu)
+        .walk(net, &SourceKey::new(zone, &origin), rcu)
         .take(NEWEST);
     for stale in newest {
         if !same(&stale) {

@@ -24,7 +24,10 @@ use crate::{
         table::reservation, //
     },
     nf::{
-        entry::conn::Status,
+        entry::conn::{
+            Entry,
+            Status, //
+        },
         kernel::{
             endpoint::Endpoint,
             local_ports::{
@@ -96,13 +99,13 @@ pub(super) fn choose(
 }
 
 /// What was chosen for an entry, which then failed, is free again.
-pub(super) fn give_up(conn: &Conn, rcu: Rcu<'_>) {
+pub(super) fn give_up(conn: &Entry, rcu: Rcu<'_>) {
     reservation::release(conn, rcu);
     forget(conn);
 }
 
 /// What an entry looks like is free again.
-pub(super) fn forget(conn: &Conn) {
+pub(super) fn forget(conn: &Entry) {
     if pool::any() {
         if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
             pool::forget(&pool_of(conn, &tuple), &tuple);
@@ -110,14 +113,14 @@ pub(super) fn forget(conn: &Conn) {
     }
 }
 
-fn pool_of(conn: &Conn, tuple: &Tuple) -> PoolKey {
+fn pool_of(conn: &Entry, tuple: &Tuple) -> PoolKey {
     let zone_id = conn.zone().id_for(Direction::Reply);
     PoolKey::of(conn.net(), zone_id, tuple)
 }
 
 /// Other connections, as one that is to be translated sees them.
 struct View<'a, 'e> {
-    conn: &'e Conn,
+    conn: &'e Entry,
     entry: &'a mut Unconfirmed<'e>,
     state: &'a NatState,
     /// What its packets look like now.
@@ -350,6 +353,6 @@ fn is_changed(status: Status) -> bool {
 }
 
 /// The state of a TCP connection, and the end of what the side that opened it has sent.
-fn tcp_of(conn: &Conn) -> (tcp::State, tcp::SeqNum) {
+fn tcp_of(conn: &Entry) -> (tcp::State, tcp::SeqNum) {
     conn.with_proto(|track: &mut tcp::Track| (track.state(), track.seen[0].end))
 }

@@ -6,6 +6,7 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
+        entry::conn::Entry,
         kernel::attr::Attribute,
         packet::{
             nat::{
@@ -61,7 +62,7 @@ impl Translator for RustNat {
         }
     }
 
-    fn forget(conn: &Conn) {
+    fn forget(conn: &Entry) {
         bysource::forget(conn);
         choose::forget(conn);
     }

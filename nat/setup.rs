@@ -12,7 +12,10 @@ use kernel::{
 use crate::{
     nf::{
         entry::{
-            conn::Status,
+            conn::{
+                Entry,
+                Status, //
+            },
             help::Help, //
         },
         kernel::net::Stat,
@@ -97,10 +100,10 @@ pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip
         choose::give_up(conn, rcu.token());
         return Verdict::Drop;
     }
+    conn.set(done_bit(manip));
     if manip == Manip::Source {
         bysource::remember(conn, rcu.token());
     }
-    conn.set(done_bit(manip));
     Verdict::Accept
 }
 
@@ -124,7 +127,7 @@ fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Ma
 
 /// Everything that the range allows is taken.
 #[cold]
-fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
+fn refuse(conn: &Entry, tuple: &Tuple, range: &Range) -> Verdict {
     let net = conn.net();
     net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
     net.count_one(Stat::Drop);

@@ -8,21 +8,20 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::Relaxed, //
-    },
+    sync::atomic::Relaxed, //
 };
 
 use crate::nf::{
     entry::{
+        conn::Entry,
         ecache::{
             self,
             Event,
             EventCache, //
         },
         ext::Timestamps,
-        fresh::Fresh, //
+        fresh::Fresh,
+        pair::Removed, //
     },
     kernel::{
         nfnetlink::{
@@ -90,7 +89,7 @@ pub(in crate::ct) fn prepare(fresh: &mut Fresh, net: &Net, template: Option<&Con
 }
 
 /// Sets a new event cache up.
-pub(in crate::ct) fn set_up(conn: &Conn, ct_mask: u16, expect_mask: u16) {
+pub(in crate::ct) fn set_up(conn: &Entry, ct_mask: u16, expect_mask: u16) {
     let parts = conn.extensions();
     if let Some(cache) = parts.find::<EventCache>() {
         cache.set_up(ct_mask, expect_mask, parts.find::<Timestamps>().is_some());
@@ -175,8 +174,8 @@ pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Resu
 }
 
 /// Keeps an entry that left the table, whose end could not be told.
-pub(in crate::ct) fn defer_destroy(conn: ARef<Conn>) {
-    ecache::defer(conn);
+pub(in crate::ct) fn defer_destroy(removed: Removed) {
+    ecache::defer(removed);
     work::queue(&SLOT, HZ);
 }
 

@@ -17,21 +17,24 @@ use kernel::{
 
 use crate::{
     nf::{
-        entry::l4proto::{
-            L4Proto,
-            Memory,
-            ProtocolAttribute,
-            Raw,
-            Request,
-            SctpAttribute,
-            Shown,
-            TcpAttribute,
-            Timeouts,
-            TupleAttribute,
-            TupleForm,
-            SCTP_PLACES,
-            TCP_PLACES,
-            TUPLE_PLACES, //
+        entry::{
+            conn::Entry,
+            l4proto::{
+                L4Proto,
+                Memory,
+                ProtocolAttribute,
+                Raw,
+                Request,
+                SctpAttribute,
+                Shown,
+                TcpAttribute,
+                Timeouts,
+                TupleAttribute,
+                TupleForm,
+                SCTP_PLACES,
+                TCP_PLACES,
+                TUPLE_PLACES, //
+            },
         },
         kernel::{
             attr::{
@@ -346,7 +349,7 @@ impl Memory for Tcp {
         }))
     }
 
-    fn set(conn: &Conn, told: &TcpTold) {
+    fn set(conn: &Entry, told: &TcpTold) {
         conn.with_proto(|track: &mut tcp::Track| {
             track.state = told.state.unwrap_or(track.state);
             for (seen, flags) in track.seen.iter_mut().zip(told.flags) {
@@ -471,7 +474,7 @@ impl Memory for Sctp {
         }))
     }
 
-    fn set(conn: &Conn, told: &SctpTold) {
+    fn set(conn: &Entry, told: &SctpTold) {
         conn.with_proto(|track: &mut sctp::Track| {
             track.set_state(told.state);
             track.set_tag(Direction::Original, told.original);

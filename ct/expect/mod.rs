@@ -33,6 +33,7 @@ use crate::{
     },
     nf::{
         entry::{
+            conn::Entry,
             fresh::Fresh,
             help::Help,
             stale::Get, //
@@ -216,7 +217,7 @@ fn match_new_locked(
 }
 
 #[inline]
-fn help_of(conn: &Conn) -> Option<&Help> {
+fn help_of(conn: &Entry) -> Option<&Help> {
     conn.extensions().find::<Help>()
 }
 
@@ -231,7 +232,7 @@ pub(super) fn withdraw(expectation: &Expectation) {
 /// An entry that may have expected something takes the lock even if it expects nothing any
 /// more: who holds it may still be looking at its last expectation.
 #[inline]
-pub(super) fn remove_all(conn: &Conn) {
+pub(super) fn remove_all(conn: &Entry) {
     if let Some(help) = help_of(conn) {
         remove_from(help, |_| true);
     }

@@ -221,8 +221,7 @@ fn insert(
     if !conn.extensions().is_empty() {
         queue_new_event(&conn, rcu);
     }
-    index::join(&conn, &bh, rcu);
-    match pair.insert(conn) {
+    match index::insert(&mut pair, conn, rcu) {
         Ok(()) => InsertOutcome::In,
         Err(_) => InsertOutcome::Refused,
     }
@@ -261,8 +260,7 @@ pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result 
         Some(InsertError::Conflict(_)) => return Err(EEXIST),
         Some(InsertError::ChainTooLong) => return Err(ENOSPC),
     }
-    index::join(&conn, &bh, rcu);
-    pair.insert(conn).map_err(|_| EEXIST)?;
+    index::insert(&mut pair, conn, rcu).map_err(|_| EEXIST)?;
     net.count_one(Stat::Insert);
     Ok(())
 }
@@ -303,12 +301,10 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
             None => {
                 conn.set_timeout(time::jiffies32().wrapping_add(time::HZ));
                 conn.set(StatusBit::FixedTimeout);
-                conn.set(StatusBit::NatClash);
                 net.count_one(Stat::ClashResolve);
                 entry::note_start(&conn);
-                let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
-                index::join(&conn, &bh, rcu.token());
-                return match pair.insert_reply_only(conn) {
+                let rcu = RcuGuard::new();
+                return match index::insert_reply_only(pair, conn, rcu.token()) {
                     Ok(()) => InsertOutcome::In,
                     Err(_) => InsertOutcome::Refused,
                 };

@@ -90,11 +90,7 @@ fn delete_inner(conn: &Conn, why: DestroyReason, by: Requester, rcu: Rcu<'_>) ->
     let table_reference = {
         let bh = BhDisabled::new();
         // An unconfirmed entry is in no bucket; DYING keeps it from getting into one.
-        let removed = table::lock_pair(conn, None, &bh, rcu).and_then(|mut pair| pair.remove(conn));
-        if removed.is_some() {
-            index::leave(conn, &bh, rcu);
-        }
-        removed
+        table::lock_pair(conn, None, &bh, rcu).and_then(|pair| index::remove(pair, conn, rcu))
     };
     if has_parts {
         expect::remove_all(conn);

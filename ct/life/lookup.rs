@@ -12,9 +12,12 @@ use crate::{
         CURRENT, //
     },
     nf::{
-        entry::stale::{
-            Get,
-            Stale, //
+        entry::{
+            conn::Entry,
+            stale::{
+                Get,
+                Stale, //
+            },
         },
         kernel::net::Stat,
         prelude::*, //
@@ -236,7 +239,7 @@ fn search_next(wanted: LookupKey<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>
 ///
 /// One that began with the same original tuple does not count: the two are one connection,
 /// of which two packets were on their way at once, and their clash is settled later.
-pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
+pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Entry, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let zone = conn.zone();
     let wanted = LookupKey {
         key: tuple.key(),
@@ -246,7 +249,7 @@ pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Opt
     let found = wanted.find_reply(rcu);
     let reply_tuple_owner = found.map(|(other, _)| other).filter(|other| {
         let way = Direction::Original;
-        !core::ptr::eq(&**other, conn)
+        other.address() != conn.address()
             && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
                 || other.zone().id_for(way) != zone.id_for(way))
     });

@@ -15,7 +15,10 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::Status,
+            conn::{
+                Entry,
+                Status, //
+            },
             ext::{
                 Labels,
                 SeqAdjust,
@@ -171,7 +174,7 @@ impl Mark {
         Ok(Some(Self { keep, flip }))
     }
 
-    pub(super) fn apply(self, conn: &Conn) {
+    pub(super) fn apply(self, conn: &Entry) {
         conn.change_mark(|old| (old & self.keep) ^ self.flip);
     }
 }
@@ -192,7 +195,7 @@ impl Shifts {
         ]))
     }
 
-    pub(super) fn apply(&self, conn: &Conn) {
+    pub(super) fn apply(&self, conn: &Entry) {
         let Some(part) = conn.extensions().find::<SeqAdjust>() else {
             return;
         };
@@ -241,7 +244,7 @@ impl Synproxy {
         ])))
     }
 
-    pub(super) fn apply(&self, conn: &Conn) {
+    pub(super) fn apply(&self, conn: &Entry) {
         let (Some(wanted), Some(part)) = (&self.0, conn.extensions().find::<SynProxy>()) else {
             return;
         };

@@ -31,7 +31,7 @@ use crate::{
     nf::{
         entry::{
             ecache::DYING,
-            index_lists::Place,
+            index_lists::ListCursor,
             l4proto::Parts, //
         },
         kernel::{
@@ -141,7 +141,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 filter,
                 zero: ZERO,
                 walk: Walk::new(scope),
-                place: index::place()?,
+                cursor: index::cursor()?,
             });
         }
         let conn = find_named(request)?;
@@ -155,7 +155,7 @@ struct Entries {
     filter: Option<Filter>,
     zero: bool,
     walk: Walk,
-    place: Place,
+    cursor: ListCursor,
 }
 
 impl Dump for Entries {
@@ -170,7 +170,7 @@ impl Dump for Entries {
             0
         };
         let mut past: Option<ARef<Conn>> = None;
-        while let Some(conn) = self.walk.next(&mut self.place, net, past.as_deref()) {
+        while let Some(conn) = self.walk.next(&mut self.cursor, net, past.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, DestroyReason::TimedOut);
             } else if entry::is_shown(&conn)

@@ -15,14 +15,17 @@ use crate::{
         TcpTold, //
     },
     nf::{
-        entry::l4proto::{
-            tuple_size,
-            Memory,
-            Parts,
-            ProtocolAttribute,
-            Request,
-            TupleForm,
-            PROTOCOL_PLACES, //
+        entry::{
+            conn::Entry,
+            l4proto::{
+                tuple_size,
+                Memory,
+                Parts,
+                ProtocolAttribute,
+                Request,
+                TupleForm,
+                PROTOCOL_PLACES, //
+            },
         },
         kernel::attr::{
             Attribute,
@@ -139,7 +142,7 @@ impl ProtoInfo {
     }
 
     /// Has an entry remember it.
-    pub(super) fn set(&self, conn: &Conn) {
+    pub(super) fn set(&self, conn: &Entry) {
         match self {
             Self::Nothing => {}
             Self::Tcp(told) => Tcp::set(conn, told),

@@ -20,33 +20,33 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc, //
     },
 };
 
 use crate::{
-    ct::netns::{
-        NetState,
-        ZONE_CLASSES, //
-    },
+    ct::netns::NetState,
     nf::{
         entry::{
+            index_keys::{
+                address_words,
+                zone_class,
+                IndexKey, //
+            },
             index_lists::{
                 Found,
-                Lists,
-                Memberships,
-                Place, //
+                ListCursor,
+                ShardedLists, //
             },
-            object::Link, //
+            pair::{
+                LockedPair,
+                Removed, //
+            }, //
         },
         kernel::{
             net,
             params,
-            random,
             rcu::RcuArc,
             work, //
         },
@@ -54,10 +54,7 @@ use crate::{
     },
 };
 
-static LISTS: RcuArc<Lists> = RcuArc::empty();
-
-/// The secret of the hash: odd numbers.
-static FACTORS: [Atomic<u64>; 3] = [const { Atomic::new(1) }; 3];
+static LISTS: RcuArc<ShardedLists> = RcuArc::empty();
 
 /// How many lists there are for each link, and how many entries may come to one, roughly, when
 /// the table is full.
@@ -74,13 +71,9 @@ pub(in crate::ct) struct Owner(());
 impl Owner {
     /// Makes the lists, for as many entries as there may be in a namespace. May sleep.
     pub(in crate::ct) fn new() -> Result<Self> {
-        for factor in &FACTORS {
-            let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
-            factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
-        }
         let shards = net::cpus().min(MOST_PIECES);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
-        let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
+        let lists = ShardedLists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
         Ok(Self(()))
     }
@@ -93,162 +86,48 @@ impl Drop for Owner {
     }
 }
 
-/// An address, as two words.
-type Address = [u64; 2];
-
-fn halves(address: [u8; 16]) -> Address {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = address;
-    [
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_ne_bytes(rest),
-    ]
-}
-
-/// Where an entry's packets come from and go to, in one direction.
-#[inline]
-fn ends(conn: &Conn, dir: Direction) -> [Address; 2] {
-    let tuple = conn.tuple(dir);
-    [halves(tuple.src), halves(tuple.dst)]
-}
-
-/// What is translated: an entry is on the list of one of these, or on none.
-#[inline]
-fn translation(conn: &Conn) -> Option<Key> {
-    if conn.has(StatusBit::Mirrored) {
-        return None;
-    }
-    let [source, destination] = ends(conn, Direction::Original);
-    let [reply_source, reply_destination] = ends(conn, Direction::Reply);
-    match (reply_destination != source, reply_source != destination) {
-        (false, false) => None,
-        (true, false) => Some(Key::ReplyDestination(reply_destination)),
-        (false, true) => Some(Key::ReplySource(reply_source)),
-        (true, true) => Some(Key::Twice),
-    }
-}
-
-/// What the entries of a list have in common beside the namespace.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    Class(u32),
-    Source(Address),
-    Destination(Address),
-    /// It alone is translated: the other end is not.
-    ReplySource(Address),
-    ReplyDestination(Address),
-    /// Both ends are translated.
-    Twice,
-}
-
-impl Key {
-    fn link(&self) -> Link {
-        match self {
-            Self::Class(_) => Link::Zone,
-            Self::Source(_) => Link::Source,
-            Self::Destination(_) => Link::Destination,
-            Self::ReplySource(_) | Self::ReplyDestination(_) | Self::Twice => Link::Translated,
-        }
-    }
-
-    /// Whether an entry of the namespace belongs to it.
-    fn has(&self, conn: &Conn) -> bool {
-        let ends = || ends(conn, Direction::Original);
-        match *self {
-            Self::Class(class) => class_of(conn) == class,
-            Self::Source(address) => matches!(ends(), [source, _] if source == address),
-            Self::Destination(address) => matches!(ends(), [_, end] if end == address),
-            _ => translation(conn) == Some(*self),
-        }
-    }
-}
-
-/// How the lists of a namespace are found: by a sum of products with secret numbers. Who knew them
-/// could make lists long, at the expense of who asks for them.
-#[derive(Clone, Copy)]
-struct Mixer {
-    first: u64,
-    second: u64,
-    net: u64,
-}
-
-impl Mixer {
-    #[inline]
-    fn of(net: &Net) -> Self {
-        Self {
-            first: FACTORS[0].load(Relaxed),
-            second: FACTORS[1].load(Relaxed),
-            net: FACTORS[2].load(Relaxed).wrapping_mul(net.hash_mix().into()),
-        }
-    }
-
-    /// A hash whose high bits depend on all.
-    #[inline]
-    fn mix(&self, kind: u64, [a, b]: Address) -> u64 {
-        let a = (a ^ kind).wrapping_mul(self.first);
-        a.wrapping_add(b.wrapping_mul(self.second))
-            .wrapping_add(self.net)
-    }
-
-    #[inline]
-    fn hash(&self, key: &Key) -> u64 {
-        // Links have lists of their own, so only what shares a link is told apart by a number.
-        match *key {
-            Key::Class(class) => self.mix(0, [class.into(), 0]),
-            Key::Source(address) | Key::Destination(address) => self.mix(0, address),
-            Key::ReplySource(address) => self.mix(1 << 63, address),
-            Key::ReplyDestination(address) => self.mix(0, address),
-            Key::Twice => self.mix(1 << 62, [0, 0]),
-        }
-    }
-}
-
-#[inline]
-fn class_of(conn: &Conn) -> u32 {
-    u32::from(conn.zone().id) & (ZONE_CLASSES - 1)
-}
-
-/// The lists that an entry is on, of a piece.
+/// Puts an entry into its buckets and on its lists, and confirms it; the reference becomes the
+/// table's.
+///
+/// Errors as for [`LockedPair::insert`].
 #[inline(always)]
-fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
-    let mixer = Mixer::of(conn.net());
-    let on = |key: Key| lists.number(mixer.hash(&key), shard);
-    let zone = on(Key::Class(class_of(conn)));
-    if !params::index_addresses() {
-        return Memberships {
-            zone,
-            ends: None,
-            translated: None,
-        };
-    }
-    let [source, destination] = ends(conn, Direction::Original);
-    Memberships {
-        zone,
-        ends: Some([on(Key::Source(source)), on(Key::Destination(destination))]),
-        translated: translation(conn).map(on),
-    }
+pub(in crate::ct) fn insert(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    rcu: Rcu<'_>,
+) -> Result<(), ARef<Conn>> {
+    let Some(lists) = LISTS.load(rcu) else {
+        return Err(conn);
+    };
+    note_class(&conn, rcu);
+    pair.insert(conn, lists)
 }
 
-/// Puts an entry on its lists, that is about to get into the table.
-#[inline]
-pub(in crate::ct) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
+/// As [`insert`], by the reply tuple alone.
+pub(in crate::ct) fn insert_reply_only(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    rcu: Rcu<'_>,
+) -> Result<(), ARef<Conn>> {
     let Some(lists) = LISTS.load(rcu) else {
-        return;
+        return Err(conn);
     };
-    let shard = lists.shard_of(conn);
-    lists.join(conn, shard, &memberships(conn, lists, shard), bh);
-    let class = class_of(conn);
+    note_class(&conn, rcu);
+    pair.insert_reply_only(conn, lists)
+}
+
+/// Takes an entry out of its buckets and off its lists. [`None`]: it was not there.
+#[inline]
+pub(in crate::ct) fn remove(pair: LockedPair<'_>, conn: &Conn, rcu: Rcu<'_>) -> Option<Removed> {
+    pair.remove(conn, LISTS.load(rcu)?)
+}
+
+/// Notes that the namespace has an entry in this one's class of zones, before a walk can miss it.
+#[inline]
+fn note_class(conn: &Conn, rcu: Rcu<'_>) {
+    let class = zone_class(conn.zone().id);
     if class != 0 {
         conn.net().state_in::<NetState>(rcu).note_class(class);
-    }
-}
-
-/// Takes an entry off its lists, that was just taken out of the table, and whose reference for
-/// that is still there.
-#[inline]
-pub(in crate::ct) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
-    if let Some(lists) = LISTS.load(rcu) {
-        let shard = lists.shard_of(conn);
-        lists.leave(conn, shard, &memberships(conn, lists, shard), bh);
     }
 }
 
@@ -269,21 +148,23 @@ pub(crate) enum Scope {
 impl Scope {
     /// Its part with this number, or the next one, and the number of that. No entry that is
     /// looked for belongs to two of them.
-    fn part(&self, net: &Net, number: u32) -> Option<(u32, Key)> {
+    fn part(&self, net: &Net, number: u32) -> Option<(u32, IndexKey)> {
         let key = match (*self, number) {
             (Self::Namespace, _) => {
                 let class = net.state::<NetState>().class_from(number)?;
-                return Some((class, Key::Class(class)));
+                return Some((class, IndexKey::ZoneClass(class)));
             }
-            (Self::Zone(id), 0) => Key::Class(u32::from(id) & (ZONE_CLASSES - 1)),
-            (Self::Source(address), 0) => Key::Source(halves(address)),
-            (Self::Destination(address), 0) => Key::Destination(halves(address)),
+            (Self::Zone(id), 0) => IndexKey::ZoneClass(zone_class(id)),
+            (Self::Source(address), 0) => IndexKey::Source(address_words(address)),
+            (Self::Destination(address), 0) => IndexKey::Destination(address_words(address)),
             // What is not translated answers from where the first packet went.
-            (Self::ReplySource(address), 0) => Key::Destination(halves(address)),
-            (Self::ReplySource(address), 1) => Key::ReplySource(halves(address)),
-            (Self::ReplyDestination(address), 0) => Key::Source(halves(address)),
-            (Self::ReplyDestination(address), 1) => Key::ReplyDestination(halves(address)),
-            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => Key::Twice,
+            (Self::ReplySource(address), 0) => IndexKey::Destination(address_words(address)),
+            (Self::ReplySource(address), 1) => IndexKey::ReplySource(address_words(address)),
+            (Self::ReplyDestination(address), 0) => IndexKey::Source(address_words(address)),
+            (Self::ReplyDestination(address), 1) => {
+                IndexKey::ReplyDestination(address_words(address))
+            }
+            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => IndexKey::TranslatedTwice,
             _ => return None,
         };
         Some((number, key))
@@ -300,9 +181,9 @@ pub(in crate::ct) struct Walk {
     shard: u32,
 }
 
-/// A place for a [`Walk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
-pub(in crate::ct) fn place() -> Result<Place> {
-    Place::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
+/// Makes a cursor for a [`Walk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
+pub(in crate::ct) fn cursor() -> Result<ListCursor> {
+    ListCursor::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
 }
 
 impl Walk {
@@ -320,30 +201,29 @@ impl Walk {
     }
 
     /// The entry that the walk is at, or the next one if that is gone; or the one behind `past`,
-    /// if it is at that. `place` is the walk's own. May sleep.
+    /// if it is at that. `cursor` is the walk's own. May sleep.
     pub(in crate::ct) fn next(
         &mut self,
-        place: &mut Place,
+        cursor: &mut ListCursor,
         net: &Net,
         past: Option<&Conn>,
     ) -> Option<ARef<Conn>> {
         loop {
             let (part, key) = self.scope.part(net, self.part)?;
             self.part = part;
-            if !place.is_on_list() {
-                let number = place.lists().number(Mixer::of(net).hash(&key), self.shard);
-                place.enter(key.link(), number, self.shard);
+            if !cursor.is_on_list() {
+                cursor.enter(net, &key, self.shard);
             }
-            let found = place.find(past, |conn| {
-                core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.has(conn)
+            let found = cursor.find(past, |conn| {
+                core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.matches(conn)
             });
             match found {
-                Found::Entry(conn) => return Some(conn),
+                Found::Object(conn) => return Some(conn),
                 Found::More => {}
                 Found::End => {
-                    place.quit();
+                    cursor.leave();
                     self.shard = self.shard.wrapping_add(1);
-                    if self.shard >= place.lists().shards() {
+                    if self.shard >= cursor.lists().shards() {
                         self.shard = 0;
                         self.part = part.wrapping_add(1);
                     }
@@ -357,13 +237,13 @@ impl Walk {
 /// Calls `act` for every entry of `net` that is looked for, and maybe for others: see [`Scope`].
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {
-    let Ok(mut place) = place() else {
+    let Ok(mut cursor) = cursor() else {
         return;
     };
     let mut walk = Walk::new(scope);
-    let mut now = walk.next(&mut place, net, None);
+    let mut now = walk.next(&mut cursor, net, None);
     while let Some(conn) = now {
         act(&conn);
-        now = walk.next(&mut place, net, Some(&conn));
+        now = walk.next(&mut cursor, net, Some(&conn));
     }
 }

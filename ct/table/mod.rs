@@ -49,9 +49,10 @@ use crate::{
     nf::{
         entry::{
             chain::ChainArray,
+            conn::Entry,
             pair::{
-                LockedPair,
-                Place, //
+                BucketRef,
+                LockedPair, //
             },
         },
         kernel::{
@@ -81,7 +82,6 @@ pub(super) struct Table {
     pub(super) chains: ChainArray,
     /// The secret of the hash.
     pub(super) seed: u32,
-    generation: u32,
     /// How far the move to `next` is.
     pub(super) migration: SeqCount,
     /// The table that this one's buckets move to.
@@ -107,7 +107,6 @@ impl Table {
             chains: ChainArray::new(buckets, generation)?,
             // The top bit stays clear, see `TupleHash::pack`.
             seed: seed.unwrap_or_else(|| random::below(1 << 31)),
-            generation,
             migration: SeqCount::new(),
             next: RcuArc::empty(),
         })
@@ -192,7 +191,7 @@ impl TupleHash {
 
 /// The hash of one of an entry's tuples.
 #[inline]
-pub(super) fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
+pub(super) fn hash_of(conn: &Entry, dir: Direction, seed: u32) -> u32 {
     let zone_id = conn.zone().id_for(dir);
     tuple_hash(
         &Key::from_words(conn.tuple_words(dir)),
@@ -273,12 +272,12 @@ pub(super) fn lock_pair<'a>(
 ) -> Option<LockedPair<'a>> {
     loop {
         let (first, second) = buckets_of_entry(conn, original, rcu)?;
-        let place = |(table, bucket): At<'a>| Place {
+        let bucket_ref = |(table, bucket): At<'a>| BucketRef {
             chains: &table.chains,
-            generation: table.generation,
             bucket,
+            bh,
         };
-        let pair = LockedPair::lock(first.map(place), place(second), bh);
+        let pair = LockedPair::lock(first.map(bucket_ref), bucket_ref(second));
         let is_here =
             |(table, bucket): At<'a>| !table.is_moving() || table.phase(bucket) == Phase::Before;
         if first.is_none_or(is_here) && is_here(second) {
@@ -298,7 +297,7 @@ pub(super) fn find_conflict<'l>(
     dir: Option<Direction>,
 ) -> (Option<&'l Conn>, u32) {
     let mut length = 0;
-    for (other, other_dir) in pair.chain(dir.unwrap_or(Direction::Reply)).entries() {
+    for (other, other_dir) in pair.entries(dir.unwrap_or(Direction::Reply)) {
         let is_rival = match dir {
             Some(dir) => has_tuple(other, other_dir, conn, dir),
             None => {

@@ -26,9 +26,12 @@ use kernel::{
 use crate::{
     ct::table,
     nf::{
-        entry::chain::{
-            ChainArray,
-            LockedChain, //
+        entry::{
+            conn::Entry,
+            reservations::{
+                LockedReservations,
+                Reservations, //
+            },
         },
         kernel::{
             random,
@@ -43,7 +46,7 @@ use crate::{
 /// way, or in a queue.
 const CHAINS: u32 = 1024;
 
-static TABLE: RcuArc<ChainArray> = RcuArc::empty();
+static TABLE: RcuArc<Reservations> = RcuArc::empty();
 
 /// The secret of the hash.
 static SEED: Atomic<u32> = Atomic::new(0);
@@ -55,7 +58,7 @@ impl Owner {
     /// Makes them. May sleep.
     pub(in crate::ct) fn new() -> Result<Self> {
         SEED.store(random::below(u32::MAX), Relaxed);
-        let chains = ChainArray::for_reservations(CHAINS)?;
+        let chains = Reservations::new(CHAINS)?;
         drop(TABLE.replace(Some(Arc::new(chains, GFP_KERNEL)?)));
         Ok(Self(()))
     }
@@ -69,12 +72,12 @@ impl Drop for Owner {
 }
 
 /// The hash of the reply tuple that an entry has.
-fn hash_of(conn: &Conn) -> u32 {
+fn hash_of(conn: &Entry) -> u32 {
     table::hash_of(conn, Direction::Reply, SEED.load(Relaxed))
 }
 
 #[inline]
-fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'a>> {
+fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedReservations<'a>> {
     let chains = TABLE.load(rcu)?;
     Some(chains.lock(reciprocal_scale(hash, chains.len()), bh))
 }
@@ -84,10 +87,10 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'
 ///
 /// An entry with the same original tuple is no other: the two are one connection, of which two
 /// packets were on their way at once, and their clash is settled later.
-pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
+pub(crate) fn reserve(conn: &Entry, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
     let id = |zone: Zone, dir| zone.id_for(dir);
-    let is_rival = |other: &Conn| {
+    let is_rival = |other: &Entry| {
         let others: Tuple = other.tuple(Direction::Reply);
         let their_zone = other.zone();
         others.key() == reply.key()
@@ -100,15 +103,14 @@ pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let Some(mut chain) = lock(hash, &bh, rcu) else {
         return true;
     };
-    if chain.entries().any(|(other, _)| is_rival(other)) {
+    if chain.entries().any(is_rival) {
         return false;
     }
-    chain.reserve(conn, hash);
-    true
+    chain.reserve(conn, hash)
 }
 
 /// Gives the promise back, if there is one.
-pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
+pub(crate) fn release(conn: &Entry, rcu: Rcu<'_>) {
     if conn.reservation_hash().is_some() {
         let bh = BhDisabled::new();
         drop(consume(conn, &bh, rcu));
@@ -119,10 +121,10 @@ pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
 /// entry is to be put into the table meanwhile.
 #[inline]
 pub(in crate::ct) fn consume<'a>(
-    conn: &Conn,
+    conn: &Entry,
     bh: &'a BhDisabled,
     rcu: Rcu<'a>,
-) -> Option<LockedChain<'a>> {
+) -> Option<LockedReservations<'a>> {
     let mut chain = lock(conn.reservation_hash()?, bh, rcu)?;
     // Another CPU, with a clone of the packet, may have been here before.
     chain.withdraw(conn);

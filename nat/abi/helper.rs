@@ -18,9 +18,10 @@ use crate::{
         self,
         Words, //
     },
-    nf::c_export::c_export,
     nf::{
         bindings,
+        c_export::c_export,
+        entry::conn::Entry,
         expect::{
             expectation::{
                 Draft,
@@ -113,7 +114,7 @@ c_export! {
         // expectation that was met.
         unsafe {
             let (dir, port) = Expectation::from_raw(this).saved_for_nat();
-            if let Some(entry) = Unconfirmed::from_conn(Conn::from_raw(ct)) {
+            if let Some(entry) = Unconfirmed::from_conn(Entry::from_raw(ct)) {
                 helper::follow_master(entry, dir, port);
             }
         }

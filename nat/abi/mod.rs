@@ -34,6 +34,7 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
+        entry::conn::Entry,
         kernel::layout::SameLayout,
         packet::{
             hook::HookState,
@@ -100,7 +101,7 @@ c_export! {
     ) -> c_uint {
         // SAFETY: The caller handles the packet that made the entry, and hands over a range.
         let (entry, allowed) =
-            unsafe { (Unconfirmed::from_conn(Conn::from_raw(ct)), range(allowed)) };
+            unsafe { (Unconfirmed::from_conn(Entry::from_raw(ct)), range(allowed)) };
         let verdict = match (entry, allowed, manip(maniptype)) {
             (Some(entry), Some(allowed), Some(manip)) => setup::setup_info(entry, allowed, manip),
             // About a confirmed connection everything is decided.
@@ -115,7 +116,7 @@ c_export! {
     /// Decides that an end of a connection stays as it is.
     fn nf_nat_alloc_null_binding(ct: *mut bindings::nf_conn, hooknum: c_uint) -> c_uint {
         // SAFETY: The caller handles the packet that made the entry.
-        let entry = unsafe { Unconfirmed::from_conn(Conn::from_raw(ct)) };
+        let entry = unsafe { Unconfirmed::from_conn(Entry::from_raw(ct)) };
         match entry {
             Some(entry) => setup::null_binding(entry, setup::manip_at(hooknum)).as_raw(),
             None => Verdict::Accept.as_raw(),

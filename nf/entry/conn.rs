@@ -20,6 +20,7 @@ use core::{
         offset_of,
         size_of, //
     },
+    ops::Deref,
     ptr::{
         addr_of,
         addr_of_mut,
@@ -32,6 +33,7 @@ use kernel::{
         aref::AlwaysRefCounted,
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         }, //
     },
@@ -106,6 +108,17 @@ pub(crate) enum StatusBit {
     Mirrored = 33,
 }
 
+impl StatusBit {
+    /// Returns whether the bit says how an entry is linked, so that only `nf` sets it.
+    #[inline(always)]
+    const fn is_of_table(self) -> bool {
+        matches!(
+            self,
+            Self::Confirmed | Self::Template | Self::NatClash | Self::Mirrored
+        )
+    }
+}
+
 /// Where in the status word the CPU is told that made an entry: in its highest 16 bits.
 pub(in crate::nf) const CPU_SHIFT: u32 = usize::BITS - u16::BITS;
 
@@ -133,29 +146,49 @@ impl Status {
     }
 }
 
-/// A connection entry.
+/// An entry, whether or not there is a reference to it.
 ///
-/// Tuples, zone and namespace do not change once the entry is shared, except that NAT
-/// sets the reply tuple of an unconfirmed one (and then holds the only packet). All the
-/// rest is atomic, or guarded by the entry's lock.
+/// Tuples, zone and namespace do not change once the entry is shared, except that NAT sets the reply
+/// tuple of an unconfirmed one, of which it holds the only packet. The rest is atomic, or guarded by
+/// the entry's lock.
+///
+/// No [`ARef`](kernel::sync::aref::ARef) can be made of it: the count of a
+/// [`Fresh`](super::fresh::Fresh) and of a [`Dead`](super::end::Dead) entry is zero.
 ///
 /// # Invariants
 ///
-/// Initialised by [`Fresh::new`](super::fresh::Fresh::new) or by the kernel; its namespace outlives it, because a
-/// namespace's teardown waits until its entries are gone.
+/// Initialised by [`Fresh::new`](super::fresh::Fresh::new) or as a template; its namespace outlives
+/// it, because a namespace's teardown waits until its entries are gone.
 #[repr(transparent)]
-pub(crate) struct Conn(Opaque<bindings::nf_conn>);
+pub(crate) struct Entry(Opaque<bindings::nf_conn>);
 
-// SAFETY: References to an entry travel with packets from CPU to CPU.
-unsafe impl Send for Conn {}
+// SAFETY: Entries travel with packets from CPU to CPU.
+unsafe impl Send for Entry {}
 // SAFETY: Shared access is atomic or locked, see the type.
-unsafe impl Sync for Conn {}
+unsafe impl Sync for Entry {}
+
+/// An [`Entry`] with references.
+///
+/// # Invariants
+///
+/// The reference count is not zero while a `&Conn` exists.
+#[repr(transparent)]
+pub(crate) struct Conn(Entry);
+
+impl Deref for Conn {
+    type Target = Entry;
+
+    #[inline(always)]
+    fn deref(&self) -> &Entry {
+        &self.0
+    }
+}
 
 // SAFETY: The reference count is `ct_general.use`.
 unsafe impl AlwaysRefCounted for Conn {
     #[inline]
     fn inc_ref(&self) {
-        // SAFETY: A `&Conn` exists, so the count is not zero.
+        // SAFETY: By the type invariants the count is not zero.
         unsafe { bindings::rct_ct_get(self.raw()) };
     }
 
@@ -168,18 +201,32 @@ unsafe impl AlwaysRefCounted for Conn {
 }
 
 impl Conn {
-    /// Looks at an entry that C code handed over.
+    /// Borrows an entry that C code handed over.
     ///
     /// # Safety
     ///
-    /// `ptr` points to an initialised entry on which somebody holds a reference for all
+    /// `ptr` points to an initialised entry, or a template, whose reference count is not zero for all
     /// of `'a`.
     #[inline]
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conn) -> &'a Self {
         // SAFETY: The caller's promise; the type is transparent.
         unsafe { &*ptr.cast() }
     }
+}
 
+impl Entry {
+    /// Borrows an entry that may have no references.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` points to an initialised entry, or a template, that is not freed during `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conn) -> &'a Self {
+        // SAFETY: The caller's promise; the type is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Returns the C object.
     #[inline]
     pub(crate) fn raw(&self) -> *mut bindings::nf_conn {
         self.0.get()
@@ -216,16 +263,28 @@ impl Conn {
         (self.status_word().load(Relaxed) >> CPU_SHIFT) as u32
     }
 
+    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table).
+    #[inline(always)]
+    pub(crate) fn set(&self, bit: StatusBit) {
+        if !bit.is_of_table() {
+            self.set_table_bit(bit);
+        }
+    }
+
     /// Sets a status bit.
     #[inline]
-    pub(crate) fn set(&self, bit: StatusBit) {
+    pub(super) fn set_table_bit(&self, bit: StatusBit) {
         // SAFETY: The word is valid.
         unsafe { bindings::rct_set_bit(bit as u32, self.status_word().as_ptr().cast()) };
     }
 
-    /// Sets a status bit and says whether it was set before.
-    #[inline]
+    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table), and returns whether
+    /// it was set before.
+    #[inline(always)]
     pub(crate) fn test_and_set(&self, bit: StatusBit) -> bool {
+        if bit.is_of_table() {
+            return self.has(bit);
+        }
         // SAFETY: The word is valid.
         unsafe { bindings::rct_test_and_set_bit(bit as u32, self.status_word().as_ptr().cast()) }
     }
@@ -327,11 +386,11 @@ impl Conn {
     }
 
     /// The connection that announced this one.
-    pub(crate) fn master(&self) -> Option<&Self> {
+    pub(crate) fn master(&self) -> Option<&Conn> {
         // SAFETY: Set before the entry is shared, and not changed while it lives.
         let master = NonNull::new(unsafe { (*self.raw()).master })?;
-        // SAFETY: The entry has a reference on it.
-        Some(unsafe { Self::from_raw(master.as_ptr()) })
+        // SAFETY: The entry holds a reference to it.
+        Some(unsafe { Conn::from_raw(master.as_ptr()) })
     }
 
     /// The security module's number for the connection.
@@ -444,11 +503,19 @@ impl Conn {
         (word >> 32 == 1).then_some(word as u32)
     }
 
-    /// Notes that the reply tuple is promised to it, or no longer.
+    /// Notes that the reply tuple is reserved for the entry, unless it was. Returns whether it did:
+    /// of several CPUs that try, one does.
+    pub(super) fn take_reservation(&self, hash: u32) -> bool {
+        let word = 1 << 32 | u64::from(hash);
+        self.pprev_word(Direction::Original)
+            .cmpxchg(0, word, Full)
+            .is_ok()
+    }
+
+    /// Notes that no tuple is reserved for the entry.
     #[inline]
-    pub(in crate::nf) fn set_reservation_hash(&self, hash: Option<u32>) {
-        let word = hash.map_or(0, |hash| 1 << 32 | u64::from(hash));
-        self.pprev_word(Direction::Original).store(word, Relaxed);
+    pub(super) fn drop_reservation(&self) {
+        self.pprev_word(Direction::Original).store(0, Relaxed);
     }
 
     /// What [`Fresh::new`](super::fresh::Fresh::new) was given to keep until the entry is confirmed. Of a confirmed

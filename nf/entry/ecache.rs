@@ -8,7 +8,6 @@ use core::ptr::addr_of_mut;
 
 use kernel::{
     sync::{
-        aref::ARef,
         atomic::{
             Atomic,
             Full,
@@ -31,9 +30,10 @@ use crate::nf::{
 };
 
 use super::{
-    chain::DetachedList,
     conn::Conn,
-    ext::Extension, //
+    detached::DetachedList,
+    ext::Extension,
+    pair::Removed, //
 };
 
 /// What can happen to a connection (`enum ip_conntrack_events`).
@@ -203,6 +203,6 @@ pub(crate) unsafe fn set_listener(net: &Net, notifier: *const bindings::nf_ct_ev
 pub(crate) static DYING: DetachedList = DetachedList::new();
 
 /// Keeps an entry that left the table until its end is told.
-pub(crate) fn defer(conn: ARef<Conn>) {
-    DYING.push(conn);
+pub(crate) fn defer(removed: Removed) {
+    DYING.push(removed);
 }

@@ -23,8 +23,10 @@ use crate::nf::{
 };
 
 use super::{
+    by_source,
     conn::{
         Conn,
+        Entry,
         Status,
         StatusBit,
         CPU_SHIFT, //
@@ -41,7 +43,7 @@ const MASK: usize = 0xf;
 
 const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
 
-impl Conn {
+impl Entry {
     /// Says that the entry is dying, and why: a number below 16. Says whether this call did it:
     /// of several that try at the same time, one does.
     pub(crate) fn set_dying(&self, why: u8) -> bool {
@@ -83,7 +85,7 @@ impl Dead {
     /// the caller's.
     pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
         // SAFETY: The caller's promise.
-        let status = unsafe { Conn::from_raw(conn.as_ptr()) }.status();
+        let status = unsafe { Entry::from_raw(conn.as_ptr()) }.status();
         // INVARIANT: the caller's promise; an entry on a chain has a reference for that.
         Self { conn, status }
     }
@@ -93,10 +95,10 @@ impl Dead {
         self.status
     }
 
-    /// The entry, to look at. Nobody takes a reference to it any more.
-    pub(crate) fn conn(&self) -> &Conn {
+    /// Returns the entry.
+    pub(crate) fn conn(&self) -> &Entry {
         // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.conn.as_ptr()) }
+        unsafe { Entry::from_raw(self.conn.as_ptr()) }
     }
 
     /// Takes the reference that the entry holds on its master.
@@ -145,27 +147,35 @@ unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
     }
     if status.has(StatusBit::SrcNatDone) || !blob.is_null() {
         // SAFETY: The caller's promise; no template.
-        unsafe { free_parts(conn) };
+        if !unsafe { free_parts(conn) } {
+            return;
+        }
     }
     // SAFETY: The caller's promise.
     unsafe { slab::release(conn) };
 }
 
-/// Gives back what an entry holds beside its memory.
+/// Gives back what an entry holds beside its memory. Returns whether the memory may be freed: NAT's
+/// hook has taken the entry off its chain in [`by_source`], or there the memory would be used on.
 ///
 /// # Safety
 ///
 /// The entry is that of a [`Dead`] that is not used any more; it is no template.
 #[inline(never)]
-unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) {
+unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) -> bool {
     // SAFETY: Initialised.
-    let entry = unsafe { Conn::from_raw(conn.as_ptr()) };
+    let entry = unsafe { Entry::from_raw(conn.as_ptr()) };
     if entry.has(StatusBit::SrcNatDone) {
         // SAFETY: The entry is still whole.
         unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
+        // SAFETY: Nothing else uses the entry.
+        if unsafe { by_source::is_linked(entry) } {
+            return false;
+        }
     }
     help::release(entry);
     timeout::release(entry);
     // SAFETY: The blob came from `kmalloc` and belongs to the entry alone; null is fine.
     unsafe { bindings::kfree((*conn.as_ptr()).ext.cast()) };
+    true
 }

@@ -29,7 +29,7 @@ use crate::{
     proto::types::direction::Direction, //
 };
 
-use super::conn::Conn;
+use super::conn::Entry;
 
 /// A part of the blob.
 ///
@@ -135,7 +135,7 @@ pub(crate) unsafe fn add_by_number(
     }
 }
 
-impl Conn {
+impl Entry {
     /// The extensions that the entry got when it was made.
     #[inline]
     pub(crate) fn extensions(&self) -> ExtSet<'_> {
@@ -312,7 +312,7 @@ impl SeqAdjust {
     /// Changes the shift of one way, under the lock of its entry.
     pub(crate) fn change<T: SameLayout<C = bindings::nf_ct_seqadj>>(
         &self,
-        conn: &Conn,
+        conn: &Entry,
         dir: Direction,
         change: impl FnOnce(&mut T),
     ) {

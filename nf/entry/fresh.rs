@@ -36,6 +36,7 @@ use super::{
     conn::{
         tuple_word,
         Conn,
+        Entry,
         StatusBit,
         CPU_SHIFT, //
     },
@@ -47,6 +48,7 @@ use super::{
         SIZES, //
     },
     help::HelperTarget,
+    object,
     slab,
     timeout::{
         self,
@@ -88,8 +90,9 @@ impl Fresh {
                     tuple_word(raw, dir, index).store(*word, Relaxed);
                 }
             }
-            let conn = Conn::from_raw(raw);
-            conn.set_reservation_hash(None);
+            let conn = Entry::from_raw(raw);
+            conn.drop_reservation();
+            object::init_links(conn.address());
             conn.pprev_word(Direction::Reply).store(saved, Relaxed);
             // CAST: to a larger type.
             let cpu = bindings::rct_this_cpu() as usize;
@@ -115,9 +118,9 @@ impl Fresh {
     }
 
     /// The entry, to look at.
-    pub(crate) fn conn(&self) -> &Conn {
+    pub(crate) fn conn(&self) -> &Entry {
         // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.0.as_ptr()) }
+        unsafe { Entry::from_raw(self.0.as_ptr()) }
     }
 
     /// The connection was expected by `master`, whose marks it takes over.

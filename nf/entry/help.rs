@@ -35,6 +35,7 @@ use crate::nf::{
 use super::{
     conn::{
         Conn,
+        Entry,
         StatusBit, //
     },
     ext::{
@@ -193,9 +194,9 @@ impl<'a> HelperTarget<'a> {
     }
 
     /// The entry, to look at.
-    pub(crate) fn conn(&self) -> &Conn {
+    pub(crate) fn conn(&self) -> &Entry {
         // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.conn) }
+        unsafe { Entry::from_raw(self.conn) }
     }
 
     /// Gives it the part, without a helper. [`None`]: no memory, or it has one.
@@ -209,7 +210,7 @@ impl<'a> HelperTarget<'a> {
 }
 
 /// Gives back what an entry's [`Help`] holds.
-pub(super) fn release(conn: &Conn) {
+pub(super) fn release(conn: &Entry) {
     if let Some(help) = conn.extensions().find::<Help>() {
         help.set_helper(None);
     }

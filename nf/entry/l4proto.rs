@@ -21,7 +21,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
@@ -37,12 +37,15 @@ use crate::{
             net::Net,
             seq_file::Out,
             time::HZ, //
-        }, //
+        },
     },
     proto::types::tuple::Tuple, //
 };
 
-use super::conn::Conn;
+use super::conn::{
+    Conn,
+    Entry, //
+};
 
 /// What C code calls it.
 pub(crate) type Raw = bindings::nf_conntrack_l4proto;
@@ -199,7 +202,7 @@ pub(crate) trait Memory: 'static {
     fn get(attributes: &Attributes<'_>) -> Result<Option<Self::ProtoInfo>>;
 
     /// Has the entry remember that.
-    fn set(conn: &Conn, told: &Self::ProtoInfo);
+    fn set(conn: &Entry, told: &Self::ProtoInfo);
 }
 
 /// What a protocol shows of an entry in `/proc/net/nf_conntrack`.

@@ -50,10 +50,14 @@ impl ConnCache {
         if !CACHE.load(Relaxed).is_null() {
             return Err(EBUSY);
         }
-        let (size, alignment, free_link) = object::choose();
+        let layout = object::choose_layout();
         // SAFETY: Process context. CAST: a few hundred.
         let cache = unsafe {
-            bindings::rct_conn_cache_create(size as u32, alignment as u32, free_link as u32)
+            bindings::rct_conn_cache_create(
+                layout.size as u32,
+                layout.align as u32,
+                layout.free_link as u32,
+            )
         };
         if cache.is_null() {
             return Err(ENOMEM);

@@ -22,6 +22,7 @@ use crate::{
 
 use super::conn::{
     Conn,
+    Entry,
     Status, //
 };
 
@@ -96,10 +97,10 @@ impl<'r> Stale<'r> {
     }
 
     #[inline]
-    fn peek(&self) -> &Conn {
+    fn peek(&self) -> &Entry {
         // SAFETY: The memory is an entry's; the callers below read atomic fields only, and
         // expect that they may belong to another entry by now.
-        unsafe { Conn::from_raw(self.conn.as_ptr()) }
+        unsafe { Entry::from_raw(self.conn.as_ptr()) }
     }
 
     /// The status bits.

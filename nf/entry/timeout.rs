@@ -47,7 +47,10 @@ use crate::nf::{
 };
 
 use super::{
-    conn::Conn,
+    conn::{
+        Conn,
+        Entry, //
+    },
     ext::{
         self,
         Extension, //
@@ -212,7 +215,7 @@ pub(super) unsafe fn add_slot<'a>(conn: *mut bindings::nf_conn) -> Option<&'a Po
 }
 
 /// Gives back what an entry's [`PolicySlot`] holds.
-pub(in crate::nf) fn release(conn: &Conn) {
+pub(in crate::nf) fn release(conn: &Entry) {
     if let Some(slot) = conn.extensions().find::<PolicySlot>() {
         drop(slot.take());
     }

@@ -11,9 +11,9 @@ use kernel::sync::atomic::{
 
 use crate::nf::bindings;
 
-use super::conn::Conn;
+use super::conn::Entry;
 
-impl Conn {
+impl Entry {
     /// Sets the bits of `on` and clears those of `off`, but for those that are the tracker's
     /// own.
     pub(crate) fn change_status(&self, on: u32, off: u32) {

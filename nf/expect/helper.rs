@@ -20,7 +20,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -32,18 +32,21 @@ use kernel::{
             Atomic,
             Relaxed,
             Release, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use crate::nf::{
     bindings,
     entry::{
-        conn::Conn,
+        conn::{
+            Conn,
+            Entry, //
+        },
         help::{
             Help,
             Helper, //
-        }, //
+        },
     },
     kernel::{
         attr::{
@@ -53,15 +56,15 @@ use crate::nf::{
         rcu::{
             Rcu,
             RcuGuard, //
-        }, //
+        },
     },
     packet::{
         hook::Verdict,
         skb::{
             CtInfo,
             Skb, //
-        }, //
-    }, //
+        },
+    },
 };
 
 /// How many classes of expectations a helper may have.
@@ -307,7 +310,7 @@ impl Helper {
     }
 
     /// Tells it what user space says of a connection that it helps.
-    pub(crate) fn from_nlattr(&self, conn: &Conn, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
+    pub(crate) fn from_nlattr(&self, conn: &Entry, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
         }

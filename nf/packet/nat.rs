@@ -11,7 +11,7 @@ use core::{
         addr_of_mut,
         null,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -25,7 +25,8 @@ use crate::{
         entry::{
             conn::{
                 self,
-                Conn, //
+                Conn,
+                Entry, //
             },
             ext::{
                 self,
@@ -37,12 +38,12 @@ use crate::{
         kernel::{
             attr::Attribute,
             rcu, //
-        }, //
+        },
     },
     proto::types::{
         family::Family,
         tuple::Tuple, //
-    }, //
+    },
 };
 
 use super::skb::{
@@ -80,19 +81,19 @@ impl NatPart {
 /// # Invariants
 ///
 /// Not confirmed, and during `'a` nobody else adds parts to it, or changes its reply tuple.
-pub(crate) struct Unconfirmed<'a>(&'a Conn, PhantomData<*mut ()>);
+pub(crate) struct Unconfirmed<'a>(&'a Entry, PhantomData<*mut ()>);
 
 impl<'a> Unconfirmed<'a> {
     /// # Safety
     ///
     /// As the invariants say, but that it may be confirmed: then there is [`None`].
-    pub(crate) unsafe fn from_conn(conn: &'a Conn) -> Option<Self> {
+    pub(crate) unsafe fn from_conn(conn: &'a Entry) -> Option<Self> {
         // INVARIANT: The caller's promise, and as checked.
         (!conn.is_confirmed()).then_some(Self(conn, PhantomData))
     }
 
     /// The entry.
-    pub(crate) fn conn(&self) -> &'a Conn {
+    pub(crate) fn conn(&self) -> &'a Entry {
         self.0
     }
 
@@ -260,7 +261,7 @@ pub(crate) trait Translator: 'static {
     fn decode_session(skb: &Skb, flow: &mut Flow);
 
     /// An entry, the source of which was decided about, is about to be freed.
-    fn forget(conn: &Conn);
+    fn forget(conn: &Entry);
 }
 
 /// Keeps the hook in place.
@@ -307,7 +308,7 @@ unsafe extern "C" fn parse<T: Translator>(
     attribute: *const bindings::nlattr,
 ) -> core::ffi::c_int {
     // SAFETY: The caller makes the entry, and nobody else knows it.
-    let Some(entry) = (unsafe { Unconfirmed::from_conn(Conn::from_raw(ct)) }) else {
+    let Some(entry) = (unsafe { Unconfirmed::from_conn(Entry::from_raw(ct)) }) else {
         return kernel::error::code::EEXIST.to_errno();
     };
     let source = manip == bindings::nf_nat_manip_type_NF_NAT_MANIP_SRC;

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A list of entries that left the table.
+
+use core::ptr::{
+    with_exposed_provenance_mut,
+    NonNull, //
+};
+
+use kernel::{
+    sync::{
+        aref::ARef,
+        atomic::Atomic, //
+    },
+    types::Opaque, //
+};
+
+use crate::{
+    nf::bindings,
+    proto::types::direction::Direction, //
+};
+
+use super::{
+    chain::Head,
+    conn::Conn,
+    intrusive::chain::{
+        self,
+        Head as _, //
+    },
+    object,
+    pair::Removed, //
+};
+
+/// Entries that left the table, linked by the node of their original tuple.
+///
+/// # Invariants
+///
+/// `lock` guards `first`; the list holds a reference to every entry on it.
+pub(crate) struct DetachedList {
+    lock: Opaque<bindings::spinlock_t>,
+    first: Atomic<usize>,
+}
+
+// SAFETY: All access is under the lock.
+unsafe impl Sync for DetachedList {}
+
+impl DetachedList {
+    /// The list's marker: a reader that got here from a chain is told that it strayed.
+    const MARKER: usize = 1 << 30;
+
+    /// Makes a list that still has to be [initialised](Self::init).
+    pub(crate) const fn new() -> Self {
+        Self {
+            lock: Opaque::zeroed(),
+            first: Atomic::new(0),
+        }
+    }
+
+    /// Initialises the lock: once, before the list is used.
+    pub(crate) fn init(&'static self) {
+        // SAFETY: Nothing uses the list yet.
+        unsafe { bindings::rct_spin_lock_init_bucket(self.lock.get()) };
+    }
+
+    fn head(&self) -> Head<'_> {
+        Head::Wide(&self.first)
+    }
+
+    /// Runs `f` with the lock held.
+    fn locked<R>(&self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: Initialised when the module was loaded.
+        unsafe { bindings::rct_spin_lock_bh(self.lock.get()) };
+        let result = f();
+        // SAFETY: Taken above.
+        unsafe { bindings::rct_spin_unlock_bh(self.lock.get()) };
+        result
+    }
+
+    /// Puts an entry on the list.
+    pub(crate) fn push(&self, removed: Removed) {
+        let conn = removed.into_raw();
+        let handles = object::tuple_handles();
+        let handle = handles.handle(conn.as_ptr() as usize, Direction::Original as usize);
+        // SAFETY: The lock is held. By the invariants of `Removed` the node is on no chain. The list
+        // takes over the reference.
+        self.locked(|| unsafe { chain::push(handles, self.head(), Self::MARKER, handle) });
+    }
+
+    /// Takes an entry off the list.
+    pub(crate) fn pop(&self) -> Option<Removed> {
+        let handles = object::tuple_handles();
+        // SAFETY: With the lock held the list does not change, and what is on it is valid.
+        let handle = self.locked(|| unsafe {
+            let handle = chain::nodes(handles, self.head().load()).next()?;
+            chain::unlink(handles, self.head(), handle);
+            Some(handle)
+        })?;
+        // SAFETY: The entry is on no chain any more, and the reference of the list is passed on.
+        unsafe {
+            let (object, _) = handles.object(handle);
+            let conn = NonNull::new_unchecked(with_exposed_provenance_mut::<Conn>(object));
+            Some(Removed::from_raw(conn))
+        }
+    }
+
+    /// Returns the `N` entries with the lowest addresses that are not below `from`, of those that
+    /// `which` chooses; in this order.
+    pub(crate) fn lowest_from<const N: usize>(
+        &self,
+        from: usize,
+        which: impl Fn(&Conn) -> bool,
+    ) -> [Option<ARef<Conn>>; N] {
+        let handles = object::tuple_handles();
+        self.locked(|| {
+            let mut found: [Option<&Conn>; N] = [None; N];
+            // SAFETY: With the lock held the list does not change, and what is on it is valid.
+            for handle in unsafe { chain::nodes(handles, self.head().load()) } {
+                // SAFETY: The list holds a reference to the entry.
+                let conn = unsafe {
+                    let (object, _) = handles.object(handle);
+                    Conn::from_raw(with_exposed_provenance_mut(object))
+                };
+                if conn.address() >= from && which(conn) {
+                    // Insertion sort: each that is higher moves on by one.
+                    let mut moving = conn;
+                    for slot in &mut found {
+                        match slot {
+                            Some(other) if other.address() < moving.address() => {}
+                            Some(other) => core::mem::swap(other, &mut moving),
+                            None => {
+                                *slot = Some(moving);
+                                break;
+                            }
+                        }
+                    }
+                }
+            }
+            found.map(|conn| conn.map(ARef::from))
+        })
+    }
+
+    /// Returns whether the list is empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head().load() == 0
+    }
+}
