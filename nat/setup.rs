@@ -100,9 +100,10 @@ pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip
         choose::give_up(conn, rcu.token());
         return Verdict::Drop;
     }
-    conn.set(done_bit(manip));
-    if manip == Manip::Source {
-        bysource::remember(conn, rcu.token());
+    match manip {
+        // Sets the bit, too.
+        Manip::Source => bysource::remember(conn, rcu.token()),
+        Manip::Destination => conn.set(StatusBit::DstNatDone),
     }
     Verdict::Accept
 }

@@ -127,7 +127,7 @@ impl SourceTable {
 
     /// Returns the chain of a source in a namespace.
     fn chain(&self, net: &Net, source: &SourceKey) -> u32 {
-        let hash = self.hasher.hash_source(net, source) >> 32;
+        let hash = self.hasher.in_net(net).hash_source(source) >> 32;
         // CAST: below `len`.
         (hash.wrapping_mul(self.len.into()) >> 32) as u32
     }
@@ -148,27 +148,9 @@ impl SourceTable {
         result
     }
 
-    /// Puts an entry on the chain of its source, unless it is there. It stays until it is freed.
-    ///
-    /// For an entry whose source was decided about ([`StatusBit::SrcNatDone`]): of others it is not
-    /// known when they are freed that they are here.
+    /// Puts an entry on the chain of its source and sets [`StatusBit::SrcNatDone`], unless that is
+    /// set. The entry stays there until it is freed.
     pub(crate) fn insert(&self, entry: &Entry) {
-        let status = entry.status();
-        if status.has(StatusBit::Template) || !status.has(StatusBit::SrcNatDone) {
-            return;
-        }
-        let chain = self.chain(entry.net(), &SourceKey::of(entry));
-        with_layout!(object::is_wide(), layout => {
-            let head = self.head(layout, chain);
-            let own = layout.handle(entry.address());
-            // SAFETY: The chain's lock is held. The entry is an object of the slab, and its chain
-            // follows from what does not change, so it is on no other one.
-            self.locked(chain, || unsafe { source::insert(layout, head, KIND, own) });
-        });
-    }
-
-    /// Takes an entry off its chain, if it is on it.
-    pub(crate) fn remove(&self, entry: &Entry) {
         if entry.has(StatusBit::Template) {
             return;
         }
@@ -176,7 +158,29 @@ impl SourceTable {
         with_layout!(object::is_wide(), layout => {
             let head = self.head(layout, chain);
             let own = layout.handle(entry.address());
-            // SAFETY: As for `insert`.
+            self.locked(chain, || {
+                // The chain follows from what does not change, so every CPU holds this lock here.
+                if entry.has(StatusBit::SrcNatDone) {
+                    return;
+                }
+                // SAFETY: The chain's lock is held. The entry is an object of the slab; as the bit
+                // was not set, it never was on a chain.
+                unsafe { source::insert(layout, head, KIND, own) };
+                entry.set_table_bit(StatusBit::SrcNatDone);
+            });
+        });
+    }
+
+    /// Takes an entry off its chain, if it is on it.
+    pub(crate) fn remove(&self, entry: &Entry) {
+        if !entry.has(StatusBit::SrcNatDone) {
+            return;
+        }
+        let chain = self.chain(entry.net(), &SourceKey::of(entry));
+        with_layout!(object::is_wide(), layout => {
+            let head = self.head(layout, chain);
+            let own = layout.handle(entry.address());
+            // SAFETY: The chain's lock is held. As the bit is set, the entry was put on this chain.
             self.locked(chain, || unsafe { source::remove(layout, head, KIND, own) });
         });
     }
@@ -209,15 +213,12 @@ impl SourceTable {
 }
 
 /// Returns whether an entry is on a chain.
-///
-/// # Safety
-///
-/// The entry is an object of the slab, and nothing else uses it.
-pub(super) unsafe fn is_linked(entry: &Entry) -> bool {
-    with_layout!(object::is_wide(), layout => {
-        // SAFETY: The caller's promise; initialised with the entry.
-        unsafe { source::is_linked(layout, KIND, layout.handle(entry.address())) }
-    })
+pub(super) fn is_linked(entry: &Entry) -> bool {
+    entry.has(StatusBit::SrcNatDone)
+        && with_layout!(object::is_wide(), layout => {
+            // SAFETY: As the bit is set, the entry was put on a chain.
+            unsafe { source::is_linked(layout, KIND, layout.handle(entry.address())) }
+        })
 }
 
 /// Returns the address of the object that a half leads to, or 0.

@@ -114,7 +114,7 @@ impl StatusBit {
     const fn is_of_table(self) -> bool {
         matches!(
             self,
-            Self::Confirmed | Self::Template | Self::NatClash | Self::Mirrored
+            Self::Confirmed | Self::Template | Self::NatClash | Self::Mirrored | Self::SrcNatDone
         )
     }
 }

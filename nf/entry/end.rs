@@ -168,8 +168,7 @@ unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) -> bool {
     if entry.has(StatusBit::SrcNatDone) {
         // SAFETY: The entry is still whole.
         unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
-        // SAFETY: Nothing else uses the entry.
-        if unsafe { by_source::is_linked(entry) } {
+        if by_source::is_linked(entry) {
             return false;
         }
     }

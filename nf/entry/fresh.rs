@@ -48,7 +48,6 @@ use super::{
         SIZES, //
     },
     help::HelperTarget,
-    object,
     slab,
     timeout::{
         self,
@@ -92,7 +91,6 @@ impl Fresh {
             }
             let conn = Entry::from_raw(raw);
             conn.drop_reservation();
-            object::init_links(conn.address());
             conn.pprev_word(Direction::Reply).store(saved, Relaxed);
             // CAST: to a larger type.
             let cpu = bindings::rct_this_cpu() as usize;

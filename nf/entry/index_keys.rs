@@ -143,33 +143,52 @@ impl Hasher {
         }
     }
 
+    /// Returns the hash for the keys of a namespace.
+    #[inline(always)]
+    pub(super) fn in_net(&self, net: &Net) -> NetHasher<'_> {
+        let [_, _, third, _] = self.factors;
+        NetHasher {
+            factors: &self.factors,
+            net: u64::from(net.hash_mix()).wrapping_mul(third),
+        }
+    }
+}
+
+/// The hash for the keys of a namespace.
+#[derive(Clone, Copy)]
+pub(super) struct NetHasher<'a> {
+    factors: &'a [u64; 4],
+    net: u64,
+}
+
+impl NetHasher<'_> {
     /// Returns a hash whose high bits depend on all of the input.
     #[inline(always)]
-    fn mix(&self, net: &Net, domain: u64, [a, b]: Address) -> u64 {
-        let [first, second, third, _] = self.factors;
-        let net = u64::from(net.hash_mix()).wrapping_mul(third);
+    fn mix(&self, domain: u64, [a, b]: Address) -> u64 {
+        let [first, second, ..] = *self.factors;
         let a = (a ^ domain).wrapping_mul(first);
-        a.wrapping_add(b.wrapping_mul(second)).wrapping_add(net)
+        a.wrapping_add(b.wrapping_mul(second))
+            .wrapping_add(self.net)
     }
 
-    /// Returns the hash of a key in a namespace.
+    /// Returns the hash of a key.
     #[inline(always)]
-    pub(super) fn hash(&self, net: &Net, key: &IndexKey) -> u64 {
+    pub(super) fn hash(&self, key: &IndexKey) -> u64 {
         // Each kind has lists of its own, so only keys of one kind have different domains.
         match *key {
-            IndexKey::ZoneClass(class) => self.mix(net, 0, [class.into(), 0]),
-            IndexKey::Source(address) | IndexKey::Destination(address) => self.mix(net, 0, address),
-            IndexKey::ReplySource(address) => self.mix(net, 1 << 63, address),
-            IndexKey::ReplyDestination(address) => self.mix(net, 0, address),
-            IndexKey::TranslatedTwice => self.mix(net, 1 << 62, [0, 0]),
+            IndexKey::ZoneClass(class) => self.mix(0, [class.into(), 0]),
+            IndexKey::Source(address) | IndexKey::Destination(address) => self.mix(0, address),
+            IndexKey::ReplySource(address) => self.mix(1 << 63, address),
+            IndexKey::ReplyDestination(address) => self.mix(0, address),
+            IndexKey::TranslatedTwice => self.mix(1 << 62, [0, 0]),
         }
     }
 
-    /// Returns the hash of a source in a namespace: of address, port, protocol and zone.
+    /// Returns the hash of a source: of address, port, protocol and zone.
     #[inline]
-    pub(super) fn hash_source(&self, net: &Net, source: &SourceKey) -> u64 {
-        let [.., last] = self.factors;
-        self.mix(net, 0, source.address)
+    pub(super) fn hash_source(&self, source: &SourceKey) -> u64 {
+        let [.., last] = *self.factors;
+        self.mix(0, source.address)
             .wrapping_add(source.rest.wrapping_mul(last))
     }
 }

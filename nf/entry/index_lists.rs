@@ -36,6 +36,7 @@
 //! ```
 
 use core::{
+    marker::PhantomData,
     mem::size_of,
     ptr::{
         with_exposed_provenance_mut,
@@ -89,6 +90,11 @@ use super::{
     slab, //
 };
 
+/// A layout of entries.
+trait Layout: MemoryLayout<Link = IndexKind> {}
+
+impl<L: MemoryLayout<Link = IndexKind>> Layout for L {}
+
 /// The lock of a shard, alone on its cache line.
 #[repr(C, align(64))]
 struct ShardLock(Opaque<bindings::spinlock_t>);
@@ -106,21 +112,6 @@ struct Memberships {
     ends: Option<[ListId; 2]>,
     /// That of what it is translated to.
     translated: Option<ListId>,
-}
-
-impl Memberships {
-    /// Calls `act` for each of them.
-    #[inline(always)]
-    fn each(&self, mut act: impl FnMut(IndexKind, ListId)) {
-        act(IndexKind::Zone, self.zone);
-        if let Some([source, destination]) = self.ends {
-            act(IndexKind::Source, source);
-            act(IndexKind::Destination, destination);
-        }
-        if let Some(translated) = self.translated {
-            act(IndexKind::Translated, translated);
-        }
-    }
 }
 
 /// The lists: as many for each [`IndexKind`].
@@ -208,17 +199,16 @@ impl ShardedLists {
         entry.cpu() & self.shard_mask
     }
 
-    /// Returns the list of a key in a shard, by the high bits of the key's hash.
+    /// Returns the list of a shard that keys with a hash are on, by the high bits of the hash.
     #[inline(always)]
-    fn list(&self, net: &Net, key: &IndexKey, shard: u32) -> ListId {
-        let hash = self.hasher.hash(net, key);
+    fn list(&self, hash: u64, shard: u32) -> ListId {
         // CAST: the shift leaves fewer than 32 bits.
         ListId(hash.wrapping_shr(self.shift) as u32 & !self.shard_mask | shard & self.shard_mask)
     }
 
     /// Returns the head of a list.
     #[inline(always)]
-    fn head(&self, layout: impl MemoryLayout, kind: IndexKind, ListId(list): ListId) -> *mut u8 {
+    fn head(&self, layout: impl Layout, kind: IndexKind, ListId(list): ListId) -> *mut u8 {
         let first = (kind as usize).wrapping_mul((self.mask as usize).wrapping_add(1));
         let index = first.wrapping_add((list & self.mask) as usize);
         // In bounds by the mask, for the kinds that have lists.
@@ -232,24 +222,25 @@ impl ShardedLists {
         unsafe { self.locks.as_ptr().add(index).cast() }
     }
 
-    /// Runs `f` with the lock of a shard held.
+    /// Locks a shard.
     #[inline(always)]
-    fn locked<R>(&self, shard: u32, _bh: &BhDisabled, f: impl FnOnce() -> R) -> R {
+    fn lock<'a>(&'a self, shard: u32, bh: &'a BhDisabled) -> ShardGuard<'a> {
         let lock = self.lock_of(shard);
         // SAFETY: Initialised with the lists; bottom halves are off.
         unsafe { bindings::rct_spin_lock(lock) };
-        let result = f();
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock(lock) };
-        result
+        // INVARIANT: just taken.
+        ShardGuard {
+            lock,
+            context: PhantomData,
+            _bh: bh,
+        }
     }
 
     /// Returns the lists that an entry belongs to, by what does not change while it is on them.
     #[inline(always)]
     fn memberships(&self, entry: &Entry, shard: u32) -> Memberships {
-        let net = entry.net();
-        let on = |key: IndexKey| self.list(net, &key, shard);
-        let zone = on(IndexKey::zone_of(entry));
+        let hasher = self.hasher.in_net(entry.net());
+        let zone = self.list(hasher.hash(&IndexKey::zone_of(entry)), shard);
         if !self.with_addresses {
             return Memberships {
                 zone,
@@ -257,37 +248,57 @@ impl ShardedLists {
                 translated: None,
             };
         }
+        let [source, destination] = IndexKey::ends_of(entry);
+        let translated = match IndexKey::translation_of(entry) {
+            Some(key) => Some(self.list(hasher.hash(&key), shard)),
+            None => None,
+        };
         Memberships {
             zone,
-            ends: Some(IndexKey::ends_of(entry).map(on)),
-            translated: IndexKey::translation_of(entry).map(on),
+            ends: Some([
+                self.list(hasher.hash(&source), shard),
+                self.list(hasher.hash(&destination), shard),
+            ]),
+            translated,
         }
     }
 
-    /// Puts an entry on its lists. Returns whether it did: not if the entry joined them before.
+    /// Puts an entry on its lists, unless it is confirmed. Returns the lock of its shard then, to be
+    /// held until [`StatusBit::Confirmed`] is set: of several CPUs that confirm the entry, one gets
+    /// it.
     ///
-    /// For [`LockedPair`](super::pair::LockedPair), which sees to it that the entry
-    /// [leaves](Self::leave) before it is freed.
-    #[inline(always)]
-    pub(super) fn join(&self, conn: &Conn, bh: &BhDisabled) -> bool {
+    /// # Safety
+    ///
+    /// The entry is no template, it is confirmed before the lock is given back, and it leaves the
+    /// lists before it is freed.
+    #[inline(never)]
+    pub(super) unsafe fn join<'a>(
+        &'a self,
+        conn: &Conn,
+        bh: &'a BhDisabled,
+    ) -> Option<ShardGuard<'a>> {
         let shard = self.shard_of(conn);
         let on = self.memberships(conn, shard);
+        let guard = self.lock(shard, bh);
+        if conn.is_confirmed() {
+            return None;
+        }
         with_layout!(self.is_wide, layout => {
             let own = layout.handle(conn.address());
-            self.locked(shard, bh, || {
-                // SAFETY: The lock is held under which this entry is linked, by whichever CPU.
-                if unsafe { list::was_linked(layout, IndexKind::Zone, own) } {
-                    return false;
+            // SAFETY: The lock is held. The entry is an object of the slab; as it was not confirmed,
+            // it never was on a list.
+            unsafe {
+                self.put(layout, own, IndexKind::Zone, on.zone);
+                if let Some([source, destination]) = on.ends {
+                    self.put(layout, own, IndexKind::Source, source);
+                    self.put(layout, own, IndexKind::Destination, destination);
                 }
-                on.each(|kind, list| {
-                    let head = self.head(layout, kind, list);
-                    // SAFETY: The lock is held. The entry is an object of the slab, no template, as
-                    // its caller checked, and was on no list so far.
-                    unsafe { list::link_behind(layout, head, 0, kind, own, false) };
-                });
-                true
-            })
-        })
+                if let Some(translated) = on.translated {
+                    self.put(layout, own, IndexKind::Translated, translated);
+                }
+            }
+        });
+        Some(guard)
     }
 
     /// Takes an entry off its lists.
@@ -295,18 +306,67 @@ impl ShardedLists {
     /// # Safety
     ///
     /// The entry joined these lists, and has not left them.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn leave(&self, conn: &Conn, bh: &BhDisabled) {
         let shard = self.shard_of(conn);
         let on = self.memberships(conn, shard);
+        let _guard = self.lock(shard, bh);
         with_layout!(self.is_wide, layout => {
             let own = layout.handle(conn.address());
-            self.locked(shard, bh, || on.each(|kind, list| {
-                let head = self.head(layout, kind, list);
-                // SAFETY: The lock is held, and these are the lists that the entry joined.
-                unsafe { list::unlink(layout, head, kind, own) };
-            }));
+            // SAFETY: The lock is held, and these are the lists that the entry joined.
+            unsafe {
+                self.take(layout, own, IndexKind::Zone, on.zone);
+                if let Some([source, destination]) = on.ends {
+                    self.take(layout, own, IndexKind::Source, source);
+                    self.take(layout, own, IndexKind::Destination, destination);
+                }
+                if let Some(translated) = on.translated {
+                    self.take(layout, own, IndexKind::Translated, translated);
+                }
+            }
         });
+    }
+
+    /// Puts an object first.
+    ///
+    /// # Safety
+    ///
+    /// As for [`list::link_behind`].
+    #[inline(always)]
+    unsafe fn put(&self, layout: impl Layout, own: usize, kind: IndexKind, list: ListId) {
+        // SAFETY: The caller's promise.
+        unsafe { list::link_behind(layout, self.head(layout, kind, list), 0, kind, own, false) };
+    }
+
+    /// Takes an object off.
+    ///
+    /// # Safety
+    ///
+    /// As for [`list::unlink`].
+    #[inline(always)]
+    unsafe fn take(&self, layout: impl Layout, own: usize, kind: IndexKind, list: ListId) {
+        // SAFETY: The caller's promise.
+        unsafe { list::unlink(layout, self.head(layout, kind, list), kind, own) };
+    }
+}
+
+/// The lock of a shard, held.
+///
+/// # Invariants
+///
+/// This context holds `lock`, with bottom halves off.
+#[must_use = "the shard is unlocked when this is dropped"]
+pub(super) struct ShardGuard<'a> {
+    lock: *mut bindings::spinlock_t,
+    context: PhantomData<&'a ShardedLists>,
+    _bh: &'a BhDisabled,
+}
+
+impl Drop for ShardGuard<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::rct_spin_unlock(self.lock) };
     }
 }
 
@@ -376,14 +436,15 @@ impl ListCursor {
     /// Goes to the beginning of the list of a key in a shard.
     pub(crate) fn enter(&mut self, net: &Net, key: &IndexKey, shard: u32) {
         self.leave();
-        let (kind, list) = (key.kind(), self.lists.list(net, key, shard));
+        let hash = self.lists.hasher.in_net(net).hash(key);
+        let (kind, list) = (key.kind(), self.lists.list(hash, shard));
         with_layout!(self.lists.is_wide, layout => {
             let head = self.lists.head(layout, kind, list);
             let own = layout.handle(self.address());
+            let bh = BhDisabled::new();
+            let _guard = self.lists.lock(shard, &bh);
             // SAFETY: The lock is held, and the object is on no list.
-            self.lists.locked(shard, &BhDisabled::new(), || unsafe {
-                list::link_behind(layout, head, 0, kind, own, true);
-            });
+            unsafe { list::link_behind(layout, head, 0, kind, own, true) };
         });
         // INVARIANT: as just done.
         self.on = Some(On { kind, list, shard });
@@ -402,10 +463,10 @@ impl ListCursor {
         with_layout!(self.lists.is_wide, layout => {
             let head = self.lists.head(layout, on.kind, on.list);
             let own = layout.handle(self.address());
+            let bh = BhDisabled::new();
+            let _guard = self.lists.lock(on.shard, &bh);
             // SAFETY: The lock is held; by the type invariants the object was on that list.
-            self.lists.locked(on.shard, &BhDisabled::new(), || unsafe {
-                list::unlink(layout, head, on.kind, own);
-            });
+            unsafe { list::unlink(layout, head, on.kind, own) };
         });
     }
 
@@ -431,10 +492,10 @@ impl ListCursor {
                 let conn = unsafe { Conn::from_raw(with_exposed_provenance_mut(address)) };
                 wanted(conn).then(|| ARef::from(conn))
             };
+            let bh = BhDisabled::new();
+            let _guard = self.lists.lock(on.shard, &bh);
             // SAFETY: The lock is held; by the type invariants the object is on that list.
-            self.lists.locked(on.shard, &BhDisabled::new(), || unsafe {
-                list::advance(layout, head, on.kind, own, SLICE, look)
-            })
+            unsafe { list::advance(layout, head, on.kind, own, SLICE, look) }
         })
     }
 }

@@ -45,9 +45,7 @@ use super::intrusive::{
         LinkLayout,
         MemoryLayout,
         UNIT, //
-    },
-    list,
-    source, //
+    }, //
 };
 
 /// The [compact](intrusive::layout::Compact) layout of entries.
@@ -229,22 +227,4 @@ fn is_near(address: usize) -> bool {
 #[inline]
 pub(super) fn is_in_reach(address: usize) -> bool {
     is_near(address) || is_wide()
-}
-
-/// Notes that the object at an address is on no list and no chain but those of a former life, in
-/// which readers may still stand on it.
-///
-/// # Safety
-///
-/// There is an object, which the caller alone may change.
-#[inline(always)]
-pub(super) unsafe fn init_links(address: usize) {
-    with_layout!(is_wide(), layout => {
-        let own = layout.handle(address);
-        // SAFETY: The caller's promise; of the link that readers follow the other half stays.
-        unsafe {
-            list::init(layout, IndexKind::Zone, own);
-            source::init(layout, IndexKind::BySource, own);
-        }
-    });
 }

@@ -168,14 +168,15 @@ impl<'bh> LockedPair<'bh> {
         conn: ARef<Conn>,
         lists: &ShardedLists,
     ) -> Result<(), ARef<Conn>> {
-        // The lists come first: they are joined once in an entry's life, by one of several CPUs that
-        // try. So what follows is done once, too.
-        let may_be_in = self.suits(conn.status()) && conn.reservation_hash().is_none();
-        if !may_be_in || !lists.join(&conn, self.bh) {
+        if !self.suits(conn.status()) || conn.reservation_hash().is_some() {
             return Err(conn);
         }
-        // SAFETY: An object of the slab. It was never in a table and has no reservation, so its nodes
-        // are on no chain.
+        // SAFETY: No template, and confirmed below. The reference keeps the entry until `remove`.
+        let Some(_guard) = (unsafe { lists.join(&conn, self.bh) }) else {
+            return Err(conn);
+        };
+        // SAFETY: An object of the slab. As it was not confirmed it never was in a table, and it has no
+        // reservation, so its nodes are on no chain.
         unsafe {
             if let Some(original) = &mut self.original {
                 original.push(&conn, Direction::Original);
@@ -193,11 +194,15 @@ impl<'bh> LockedPair<'bh> {
         conn: ARef<Conn>,
         lists: &ShardedLists,
     ) -> Result<(), ARef<Conn>> {
-        if conn.has(StatusBit::Template) || !lists.join(&conn, self.bh) {
+        if conn.has(StatusBit::Template) {
             return Err(conn);
         }
-        conn.set_table_bit(StatusBit::NatClash);
         // SAFETY: As for `insert`.
+        let Some(_guard) = (unsafe { lists.join(&conn, self.bh) }) else {
+            return Err(conn);
+        };
+        conn.set_table_bit(StatusBit::NatClash);
+        // SAFETY: As for `insert`; the node of the reply tuple is on no chain of reservations.
         unsafe { self.reply.push(&conn, Direction::Reply) };
         Self::confirm(conn);
         Ok(())

@@ -7,32 +7,9 @@
 //! after the cursor came is in front of it and is not met, and what was there is met once.
 //!
 //! The mark ([`LinkLayout::MARK`]) says in what leads *to* an object that the object is a cursor.
-//! It is set in every half that leads backwards: so such a half is not 0 from the time that an
-//! object was linked first.
+//! It is set in every half that leads backwards.
 
 use super::layout::LinkLayout;
-
-/// Notes that an object was not linked yet by `link`.
-///
-/// # Safety
-///
-/// `own` is the handle of an object that is not linked by `link`, and nothing else changes the link.
-#[inline(always)]
-pub(crate) unsafe fn init<L: LinkLayout>(layout: L, link: L::Link, own: usize) {
-    // SAFETY: The caller's promise.
-    unsafe { layout.write(layout.previous(own, link), 0) };
-}
-
-/// Returns whether an object is, or was, linked by `link` since it was [initialised](init).
-///
-/// # Safety
-///
-/// `own` is the handle of such an object, and the lock is held under which it is linked.
-#[inline(always)]
-pub(crate) unsafe fn was_linked<L: LinkLayout>(layout: L, link: L::Link, own: usize) -> bool {
-    // SAFETY: The caller's promise.
-    unsafe { layout.read(layout.previous(own, link)) != 0 }
-}
 
 /// Puts an object behind another one, or first.
 ///
