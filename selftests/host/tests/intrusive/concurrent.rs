@@ -233,6 +233,22 @@ fn insert(memory: &Memory, chain: usize, object: usize) {
     unsafe { source::insert(Simulated(memory), head, (), object) };
 }
 
+/// The same by source.
+#[test]
+fn a_reader_beside_a_publication_by_source() {
+    loom::model(|| {
+        let memory = Arc::new(Memory::new());
+        let writer = thread::spawn({
+            let memory = memory.clone();
+            move || insert(&memory, 0, STAYS)
+        });
+        // SAFETY: Objects stay valid.
+        let found = unsafe { source::follow(Simulated(&memory), &memory.heads[0]) };
+        assert!(found == 0 || memory.key(found) != 0);
+        writer.join().unwrap();
+    });
+}
+
 /// By source: an entry is freed, and used again on another chain, while a reader stands on it.
 #[test]
 fn a_reader_beside_a_reuse_by_source() {

@@ -116,3 +116,24 @@ proptest! {
         run(arena.wide(), &arena, &ops);
     }
 }
+
+/// A reader that stands on an entry while that is taken off goes on to what followed.
+#[test]
+fn a_reader_goes_on_from_a_removed_entry() {
+    fn check<L: MemoryLayout<Link = Link>>(layout: L, arena: &Arena) {
+        let heads = Heads::new(layout, 1);
+        let head = heads.at(layout, 0);
+        let handles = [0, 1, 2].map(|entry| layout.handle(arena.address(entry)));
+        // SAFETY: The objects are valid, and each is put on one chain.
+        unsafe {
+            for own in handles {
+                source::insert(layout, head, LINK, own);
+            }
+            source::remove(layout, head, LINK, handles[1]);
+            assert_eq!(source::follow(layout, layout.next(handles[1], LINK)), handles[0]);
+        }
+    }
+    let arena = Arena::new(3);
+    check(arena.compact(), &arena);
+    check(arena.wide(), &arena);
+}
