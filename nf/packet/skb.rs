@@ -16,8 +16,6 @@ use core::{
 };
 
 use kernel::{
-    error::to_result,
-    prelude::*,
     sync::aref::ARef,
     types::Opaque, //
 };
@@ -268,38 +266,6 @@ impl Skb {
     pub(crate) fn is_gso(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_is_gso(self.raw()) }
-    }
-
-    /// Makes the first `len` bytes ours to change; other users of the packet keep theirs.
-    pub(crate) fn ensure_writable(&mut self, len: u32) -> Result {
-        // SAFETY: By the type invariants; `&mut` says that nobody has a slice of the data.
-        to_result(unsafe { bindings::skb_ensure_writable(self.raw(), len) })
-    }
-
-    /// Replaces the four bytes at `offset`, and mends the checksum of the transport header
-    /// that stands at `checksum`. Both are in the part that was made writable.
-    ///
-    /// [`None`] if they are not in the packet's linear part; nothing has changed then.
-    pub(crate) fn replace4(&mut self, offset: u32, new: [u8; 4], checksum: u32) -> Option<()> {
-        let old: [u8; 4] = self.read(offset)?;
-        // SAFETY: By the type invariants.
-        let linear = unsafe { bindings::rct_skb_headlen(self.raw()) };
-        if offset.checked_add(4)? > linear || checksum.checked_add(2)? > linear {
-            return None;
-        }
-        // SAFETY: In bounds, as just checked; made writable by the caller.
-        unsafe {
-            let data = bindings::rct_skb_data(self.raw()).cast_mut();
-            bindings::inet_proto_csum_replace4(
-                data.add(checksum as usize).cast(),
-                self.raw(),
-                u32::from_ne_bytes(old),
-                u32::from_ne_bytes(new),
-                false,
-            );
-            data.add(offset as usize).cast::<[u8; 4]>().write(new);
-        }
-        Some(())
     }
 
     #[inline]

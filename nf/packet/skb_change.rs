@@ -2,6 +2,13 @@
 
 //! Changes to a packet: its headers, its length, its checksum, what it is routed by.
 
+use core::ops::Deref;
+
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
 use crate::nf::bindings;
 
 use super::skb::Skb;
@@ -17,7 +24,81 @@ pub(crate) enum Summed {
     Device,
 }
 
+/// A packet whose first bytes may be changed, as [`Skb::ensure_writable`] returns it.
+///
+/// It borrows the packet: as long as it exists, nothing can move the packet's data or share it
+/// with a clone.
+///
+/// # Invariants
+///
+/// The first `len` bytes are in the packet's linear part, which no other packet shares.
+///
+/// # Examples
+///
+/// ```ignore
+/// // A sequence number at `offset`; `checksum` is the offset of the checksum that covers it.
+/// let mut segment = skb.ensure_writable(end)?;
+/// segment.replace4(offset, seq.to_be_bytes(), checksum).ok_or(EINVAL)?;
+///
+/// // Does not compile: only `Writable` has `replace4`.
+/// skb.replace4(offset, seq.to_be_bytes(), checksum);
+///
+/// // Does not compile: `segment` still borrows the packet, whose data this may move.
+/// skb.splice(offset, 4, &[]);
+/// segment.replace4(offset, seq.to_be_bytes(), checksum);
+/// ```
+pub(crate) struct Writable<'s> {
+    skb: &'s mut Skb,
+    len: u32,
+}
+
+impl Deref for Writable<'_> {
+    type Target = Skb;
+
+    #[inline]
+    fn deref(&self) -> &Skb {
+        self.skb
+    }
+}
+
+impl Writable<'_> {
+    /// Replaces the four bytes at `offset`, and updates the checksum at `checksum` of the transport
+    /// header that covers them.
+    ///
+    /// [`None`]: one of the two is not in the writable bytes; the packet is unchanged then.
+    pub(crate) fn replace4(&mut self, offset: u32, new: [u8; 4], checksum: u32) -> Option<()> {
+        let old: [u8; 4] = self.read(offset)?;
+        if offset.checked_add(4)? > self.len || checksum.checked_add(2)? > self.len {
+            return None;
+        }
+        // SAFETY: By the type invariants the bytes may be changed; they are in bounds, as just
+        // checked.
+        unsafe {
+            let data = bindings::rct_skb_data(self.raw()).cast_mut();
+            bindings::inet_proto_csum_replace4(
+                data.add(checksum as usize).cast(),
+                self.raw(),
+                u32::from_ne_bytes(old),
+                u32::from_ne_bytes(new),
+                false,
+            );
+            data.add(offset as usize).cast::<[u8; 4]>().write(new);
+        }
+        Some(())
+    }
+}
+
 impl Skb {
+    /// Makes the first `len` bytes linear and unshared. A clone of the packet keeps its own data.
+    ///
+    /// `ENOMEM`: the packet ends before, or there is no memory for a copy.
+    pub(crate) fn ensure_writable(&mut self, len: u32) -> Result<Writable<'_>> {
+        // SAFETY: By the type invariants; `&mut self` excludes slices of the data.
+        to_result(unsafe { bindings::skb_ensure_writable(self.raw(), len) })?;
+        // INVARIANT: As the function just saw to.
+        Ok(Writable { skb: self, len })
+    }
+
     /// The `len` bytes at `offset`, ours to change. Other users of the packet keep theirs.
     ///
     /// [`None`]: the packet ends before, or there is no memory for a copy.
