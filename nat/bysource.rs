@@ -47,26 +47,26 @@ static TABLE: RcuArc<SourceTable> = RcuArc::empty();
 static SEED: Atomic<u32> = Atomic::new(0);
 
 /// As few chains as this there are at least.
-const LEAST_CHAINS: u32 = 1024;
+const MIN_CHAINS: u32 = 1024;
 
 /// As many entries of a chain are looked at for one that is new.
-const NEWEST: usize = 8;
+const MAX_NEWEST: usize = 8;
 
 /// The life of the table.
-pub(super) struct Owner(());
+pub(super) struct BySourceTable(());
 
-impl Owner {
+impl BySourceTable {
     /// Makes the table, as large as the tracker's is. May sleep.
     pub(super) fn new() -> Result<Self> {
         let buckets = table::buckets(RcuGuard::new().token());
         SEED.store(random::below(u32::MAX), Relaxed);
-        let new = SourceTable::new(buckets.max(LEAST_CHAINS))?;
+        let new = SourceTable::new(buckets.max(MIN_CHAINS))?;
         drop(TABLE.replace(Some(Arc::new(new, GFP_KERNEL)?)));
         Ok(Self(()))
     }
 }
 
-impl Drop for Owner {
+impl Drop for BySourceTable {
     fn drop(&mut self) {
         drop(TABLE.replace(None));
     }
@@ -87,14 +87,14 @@ fn chain_of(table: &SourceTable, conn: &Conn) -> u32 {
 }
 
 /// Remembers an entry, until it is freed.
-pub(super) fn remember(conn: &Conn, rcu: Rcu<'_>) {
+pub(super) fn insert(conn: &Conn, rcu: Rcu<'_>) {
     if let Some(table) = TABLE.load(rcu) {
         table.insert(chain_of(table, conn), conn);
     }
 }
 
 /// Forgets an entry.
-pub(super) fn forget(conn: &Conn) {
+pub(super) fn remove(conn: &Conn) {
     let rcu = RcuGuard::new();
     if let Some(table) = TABLE.load(rcu.token()) {
         table.remove(chain_of(table, conn), conn);
@@ -149,7 +149,7 @@ pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Opt
     // It came just now, so it is among the first.
     let newest = table
         .walk(chain(table, net, zone, &origin), rcu)
-        .take(NEWEST);
+        .take(MAX_NEWEST);
     for stale in newest {
         if !same(&stale) {
             continue;

@@ -59,7 +59,7 @@ use super::{
     pool::{
         self,
         PoolKey,
-        Search, //
+        PoolRef, //
     },
 };
 
@@ -94,16 +94,16 @@ pub(super) fn choose(
 }
 
 /// What was chosen for an entry, which then failed, is free again.
-pub(super) fn give_up(conn: &Conn, rcu: Rcu<'_>) {
+pub(super) fn release(conn: &Conn, rcu: Rcu<'_>) {
     reservation::release(conn, rcu);
-    forget(conn);
+    clear_mark(conn);
 }
 
 /// What an entry looks like is free again.
-pub(super) fn forget(conn: &Conn) {
-    if pool::any() {
+pub(super) fn clear_mark(conn: &Conn) {
+    if pool::has_pools() {
         if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
-            pool::forget(&pool_of(conn, &tuple), &tuple);
+            pool::clear_mark(&pool_of(conn, &tuple), &tuple);
         }
     }
 }
@@ -136,18 +136,18 @@ impl View<'_, '_> {
     }
 
     /// The connection that has the answers to `tuple`.
-    fn holder(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+    fn owner(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
         // Entries are found by what arrives; what leaves is the inverse of what answers it.
         let answer = tuple.invert()?;
         lookup::reply_tuple_owner(&answer, self.conn, self.rcu)
     }
 
     /// The same, of which a connection that would not be translated has to be afraid.
-    fn holder_untranslated(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
-        let holder = self.holder(tuple)?;
+    fn conflicting_owner(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+        let owner = self.owner(tuple)?;
         let may_clash = !matches!(tuple.protonum, protocol::TCP | protocol::SCTP);
         if !may_clash || is_changed(self.conn.status()) {
-            return Some(holder);
+            return Some(owner);
         }
         // Both ends began at once, on two CPUs. Their clash is settled when the second one is
         // confirmed, if neither is translated.
@@ -156,13 +156,13 @@ impl View<'_, '_> {
             .or_else(|| tuple.invert().and_then(|answer| self.find(&answer)))?;
         let is_another = is_changed(other.status())
             || other.tuple(Direction::Original) != self.conn.tuple(Direction::Reply);
-        is_another.then_some(holder)
+        is_another.then_some(owner)
     }
 
     /// The same, after a connection that is over gave way.
-    fn holder_for_good(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
-        let Some(old) = self.over(tuple) else {
-            return self.holder(tuple);
+    fn evict(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+        let Some(old) = self.closed_owner(tuple) else {
+            return self.owner(tuple);
         };
         // Its packets may pass by us, on a way that ends later.
         let status = old.status();
@@ -179,7 +179,7 @@ impl View<'_, '_> {
     ///
     /// The server takes the SYN of the new one only if its numbers lie behind those of the old
     /// one (RFC 9293, section 3.10.7.4; RFC 6191).
-    fn over(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+    fn closed_owner(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
         if tuple.protonum != protocol::TCP {
             return None;
         }
@@ -190,17 +190,17 @@ impl View<'_, '_> {
         let (old, dir) = self.find(&tuple.invert()?)?;
         let (old_state, old_end) = tcp_of(&old);
         let status = old.status();
-        let gives_way = dir == Direction::Reply
+        let may_be_evicted = dir == Direction::Reply
             && matches!(old_state, tcp::State::TimeWait | tcp::State::Close)
             && !status.has(StatusBit::FixedTimeout)
             && !status.has(StatusBit::Dying)
             && status.has(StatusBit::SrcNat)
             && begin.after(old_end);
-        gives_way.then_some(old)
+        may_be_evicted.then_some(old)
     }
 
     /// Whether packets like `tuple` would come from another address or port than they do.
-    fn is_given(&self, tuple: &Tuple) -> bool {
+    fn is_new_source(&self, tuple: &Tuple) -> bool {
         (tuple.src, tuple.src_key) != (self.current.src, self.current.src_key)
     }
 
@@ -262,12 +262,12 @@ impl View<'_, '_> {
 }
 
 impl Occupancy for View<'_, '_> {
-    type Pool = Search;
+    type Pool = PoolRef;
 
     fn claim(&mut self, tuple: &Tuple, terms: Terms) -> Claim {
         let is_source = self.manip == Manip::Source;
-        let is_given = is_source && self.is_given(tuple);
-        if is_given && self.is_excluded(tuple) {
+        let is_new_source = is_source && self.is_new_source(tuple);
+        if is_new_source && self.is_excluded(tuple) {
             return Claim::Barred;
         }
         let reserves = is_source && self.state.reserves();
@@ -275,27 +275,27 @@ impl Occupancy for View<'_, '_> {
             // It will be in the table, or its packet is dropped: both are told to the pool.
             return Claim::Taken;
         }
-        let holder = match terms {
-            Terms::Alone => self.holder(tuple),
-            Terms::Untranslated => self.holder_untranslated(tuple),
-            Terms::Succeed => self.holder_for_good(tuple),
+        let owner = match terms {
+            Terms::Alone => self.owner(tuple),
+            Terms::Untranslated => self.conflicting_owner(tuple),
+            Terms::Succeed => self.evict(tuple),
         };
-        let claim = match &holder {
-            Some(holder) if holder.has(StatusBit::SrcNatDone) => Claim::Taken,
+        let claim = match &owner {
+            Some(owner) if owner.has(StatusBit::SrcNatDone) => Claim::Taken,
             // It began before there was NAT, and nobody asks us to forget it.
             Some(_) => Claim::Barred,
-            None if is_given && self.is_used_locally(tuple) => Claim::Barred,
+            None if is_new_source && self.is_used_locally(tuple) => Claim::Barred,
             None => return Claim::Granted,
         };
         if reserves {
             // Who met our promise meanwhile has marked the key as taken. That mark is the
-            // holder's to clear, which lives until we let go of it below; or it is ours.
+            // owner's to clear, which lives until we let go of it below; or it is ours.
             match claim {
                 Claim::Taken => reservation::release(self.conn, self.rcu),
-                _ => give_up(self.conn, self.rcu),
+                _ => release(self.conn, self.rcu),
             }
         }
-        drop(holder);
+        drop(owner);
         claim
     }
 
@@ -320,19 +320,19 @@ impl Occupancy for View<'_, '_> {
         random::below(u32::MAX)
     }
 
-    fn pool(&mut self, tuple: &Tuple) -> Option<Search> {
-        if !pool::any() {
+    fn pool(&mut self, tuple: &Tuple) -> Option<PoolRef> {
+        if !pool::has_pools() {
             return None;
         }
-        pool::known(&pool_of(self.conn, tuple))
+        pool::lookup(&pool_of(self.conn, tuple))
     }
 
-    fn crowded_pool(&mut self, tuple: &Tuple) -> Option<Search> {
-        pool::remember(pool_of(self.conn, tuple))
+    fn crowded_pool(&mut self, tuple: &Tuple) -> Option<PoolRef> {
+        pool::get_or_insert(pool_of(self.conn, tuple))
     }
 
     fn is_over(&mut self, tuple: &Tuple) -> Option<u32> {
-        self.over(tuple).map(|old| old.remaining())
+        self.closed_owner(tuple).map(|old| old.remaining())
     }
 
     fn oldest_first(&self) -> bool {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the modules that translate addresses in what connections say (FTP, SIP, …): other words
+//! For the modules that translate addresses in what connections say (FTP, SIP, …): other replacement
 //! in a packet, and the translation of what was announced.
 
 use kernel::prelude::*;
@@ -18,7 +18,7 @@ use crate::{
         },
         packet::{
             nat::Unconfirmed,
-            skb_change::Summed, //
+            skb_change::IpSummed, //
         },
         prelude::*, //
     },
@@ -54,21 +54,24 @@ mod field {
 }
 
 /// What is to be said instead.
-pub(super) struct Words<'a> {
+pub(super) struct Replacement<'a> {
     /// Where the transport header begins.
     pub(super) transport: u32,
     /// Bytes from the beginning of the payload to what goes.
-    pub(super) at: u32,
+    pub(super) offset: u32,
     /// Bytes that go.
     pub(super) len: u32,
     /// What comes.
     pub(super) new: &'a [u8],
 }
 
-impl Words<'_> {
+impl Replacement<'_> {
     /// Says it, behind `header` bytes of a transport header.
-    fn put(&self, skb: &mut Skb, conn: &Conn, header: u32) -> Option<()> {
-        let at = self.transport.checked_add(header)?.checked_add(self.at)?;
+    fn apply(&self, skb: &mut Skb, conn: &Conn, header: u32) -> Option<()> {
+        let at = self
+            .transport
+            .checked_add(header)?
+            .checked_add(self.offset)?;
         skb.splice(at, self.len, self.new)?;
         // Of a packet of several segments the length is told elsewhere.
         let len = u16::try_from(skb.len()).unwrap_or(0);
@@ -84,7 +87,7 @@ impl Words<'_> {
 
 /// Mends the checksum at `field` of a transport header after the packet's length, from there
 /// on, was `old_len`.
-fn sum_up(
+fn update_checksum(
     skb: &mut Skb,
     conn: &Conn,
     transport: u32,
@@ -94,16 +97,16 @@ fn sum_up(
 ) -> Option<()> {
     let len = skb.len().checked_sub(transport)?;
     let at = transport.checked_add(field)?;
-    let new = if skb.summed() == Summed::Device {
+    let new = if skb.ip_summed() == IpSummed::Partial {
         let [_, _, a, b] = old_len.to_be_bytes();
         let [_, _, c, d] = len.to_be_bytes();
         Change::NONE
             .replace([a, b], [c, d])
             .mend_partial(skb.read(at)?)
     } else {
-        let (source, destination) = ends(skb, conn)?;
+        let (source, destination) = addresses(skb, conn)?;
         let pseudo = checksum::pseudo_header(&source, &destination, protocol, len);
-        skb.leave_checksum_to_device(transport, field)?;
+        skb.set_checksum_partial(transport, field)?;
         pseudo
     };
     *skb.writable(at, 2)?.first_chunk_mut()? = new;
@@ -111,7 +114,7 @@ fn sum_up(
 }
 
 /// The addresses that the packet has.
-fn ends(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
+fn addresses(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
     if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
         let header = ipv4::Header::parse(&skb.read(0)?);
         let ends = Tuple::ipv4(header.source(), header.destination(), L4Key::NONE, 0);
@@ -128,47 +131,47 @@ pub(super) fn mangle_tcp(
     skb: &mut Skb,
     conn: &Conn,
     dir: Direction,
-    words: &Words<'_>,
+    replacement: &Replacement<'_>,
     adjust: bool,
 ) -> Option<()> {
-    let old_len = skb.len().checked_sub(words.transport)?;
-    let header = Header::parse(&skb.read(words.transport)?);
-    words.put(skb, conn, header.header_len())?;
-    sum_up(
+    let old_len = skb.len().checked_sub(replacement.transport)?;
+    let header = Header::parse(&skb.read(replacement.transport)?);
+    replacement.apply(skb, conn, header.header_len())?;
+    update_checksum(
         skb,
         conn,
-        words.transport,
+        replacement.transport,
         field::TCP,
         protocol::TCP,
         old_len,
     )?;
-    let new_len = u32::try_from(words.new.len()).ok()?;
-    if adjust && new_len != words.len {
+    let new_len = u32::try_from(replacement.new.len()).ok()?;
+    if adjust && new_len != replacement.len {
         // CAST: both are lengths inside a packet.
-        let by = (new_len as i32).wrapping_sub(words.len as i32);
+        let by = (new_len as i32).wrapping_sub(replacement.len as i32);
         seqadj::add(conn, dir, SeqNum(header.seq().0), by);
     }
     Some(())
 }
 
 /// Has a UDP datagram say something else.
-pub(super) fn mangle_udp(skb: &mut Skb, conn: &Conn, words: &Words<'_>) -> Option<()> {
+pub(super) fn mangle_udp(skb: &mut Skb, conn: &Conn, replacement: &Replacement<'_>) -> Option<()> {
     const HEADER_LEN: u32 = 8;
     const LENGTH: u32 = 4;
-    let old_len = skb.len().checked_sub(words.transport)?;
-    words.put(skb, conn, HEADER_LEN)?;
-    let len = u16::try_from(skb.len().checked_sub(words.transport)?).unwrap_or(0);
-    let at = words.transport.checked_add(LENGTH)?;
+    let old_len = skb.len().checked_sub(replacement.transport)?;
+    replacement.apply(skb, conn, HEADER_LEN)?;
+    let len = u16::try_from(skb.len().checked_sub(replacement.transport)?).unwrap_or(0);
+    let at = replacement.transport.checked_add(LENGTH)?;
     *skb.writable(at, 2)?.first_chunk_mut()? = len.to_be_bytes();
-    let old: [u8; 2] = skb.read(words.transport.checked_add(field::UDP)?)?;
+    let old: [u8; 2] = skb.read(replacement.transport.checked_add(field::UDP)?)?;
     // The sender computed none (RFC 768).
-    if old == [0; 2] && skb.summed() != Summed::Device {
+    if old == [0; 2] && skb.ip_summed() != IpSummed::Partial {
         return Some(());
     }
-    sum_up(
+    update_checksum(
         skb,
         conn,
-        words.transport,
+        replacement.transport,
         field::UDP,
         protocol::UDP,
         old_len,
@@ -198,13 +201,13 @@ pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Direction,
 }
 
 /// Ports tried after the wanted one.
-const MOST_TRIES: u32 = 128;
+const MAX_TRIES: u32 = 128;
 
 /// Adds an expectation of a connection to port `wanted`, or to one above. Returns the port; 0
 /// if none can be expected.
 pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
     let above = u32::from(u16::MAX.wrapping_sub(wanted));
-    let mut left = above.min(MOST_TRIES);
+    let mut left = above.min(MAX_TRIES);
     let mut port = wanted;
     loop {
         draft.set_destination_port(port.to_be_bytes());

@@ -21,15 +21,15 @@ use crate::{
         packet::{
             hook::{
                 HookState,
-                Point, //
+                InetHook, //
             },
-            nat::NatPart,
+            nat::NatExtension,
             nat_hook::{
                 Chain,
                 Chains,
+                HookTemplate,
                 NatHook,
-                Template,
-                POINTS, //
+                HOOKS, //
             },
             route,
             skb::Tracked, //
@@ -71,7 +71,7 @@ pub(super) fn translate(
             return verdict;
         }
     } else if output_device_changed(skb, state) {
-        return end(skb);
+        return drop_connection(skb);
     }
     let plan = match skb.tracked() {
         Tracked::Yes(conn, info) => packet::plan(conn, manip, info.dir()),
@@ -92,7 +92,7 @@ fn decide(
         Tracked::Yes(conn, _) => is_done(conn.status(), manip),
         _ => true,
     };
-    match chains.and_then(|chains| chains.show(skb, state, decided)) {
+    match chains.and_then(|chains| chains.run(skb, state, decided)) {
         Some(verdict) => verdict,
         None => match skb.unconfirmed() {
             Some(entry) => setup::null_binding(entry, manip),
@@ -105,16 +105,16 @@ fn decide(
 /// with an address that is not of that device.
 #[inline]
 fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
-    if !state.is_at(Point::PostRouting) {
+    if !state.is_at(InetHook::PostRouting) {
         return false;
     }
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;
     };
-    let Some(part) = conn.extensions().find::<NatPart>() else {
+    let Some(extension) = conn.extensions().find::<NatExtension>() else {
         return false;
     };
-    let masqueraded = part.masquerade_device().load(Relaxed);
+    let masqueraded = extension.masquerade_device().load(Relaxed);
     masqueraded != 0
         && info.dir() == Direction::Original
         && state.out().is_some_and(|out| out.index() != masqueraded)
@@ -122,7 +122,7 @@ fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
 
 /// The connection cannot go on.
 #[cold]
-fn end(skb: &Skb) -> Verdict {
+fn drop_connection(skb: &Skb) -> Verdict {
     if let Tracked::Yes(conn, info) = skb.tracked() {
         entry::account(conn, info.dir(), skb.len());
         delete::delete(conn, DestroyReason::AddressGone);
@@ -146,7 +146,7 @@ fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
 
 /// [`translate`], and ICMP errors.
 #[inline]
-fn run(
+fn translate_with_errors(
     skb: &mut Skb,
     state: HookState<'_>,
     manip: Manip,
@@ -159,7 +159,7 @@ fn run(
     };
     if related {
         if let Some(offset) = icmp::message_of(skb, family) {
-            return translate_error(skb, state.point(), manip, family, offset);
+            return translate_error(skb, state.hooknum(), manip, family, offset);
         }
     }
     translate(skb, state, manip, Some(chains))
@@ -169,7 +169,7 @@ fn run(
 #[cold]
 pub(super) fn translate_error(
     skb: &mut Skb,
-    point: u32,
+    hooknum: u32,
     manip: Manip,
     family: Family,
     offset: u32,
@@ -178,7 +178,7 @@ pub(super) fn translate_error(
         Tracked::Yes(conn, info) => (kernel::sync::aref::ARef::from(conn), info),
         _ => return Verdict::Accept,
     };
-    match icmp::translate(skb, &conn, info.dir(), point, manip, family, offset) {
+    match icmp::translate(skb, &conn, info.dir(), hooknum, manip, family, offset) {
         Some(()) => Verdict::Accept,
         None => Verdict::Drop,
     }
@@ -197,7 +197,7 @@ fn address(skb: &Skb, family: Family, source: bool) -> Option<[u8; 16]> {
 }
 
 /// Drops a packet, and tells its sender why.
-fn drop_for(error: Error) -> Verdict {
+fn drop_with_errno(error: Error) -> Verdict {
     let errno = error.to_errno().unsigned_abs();
     Verdict::Other(errno << bindings::RCT_NF_DROP_ERR_SHIFT | bindings::NF_DROP)
 }
@@ -214,9 +214,9 @@ impl NatHook for PreRouting {
             return Verdict::Accept;
         }
         let before = address(skb, family, false);
-        let verdict = run(skb, state, Manip::Destination, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Destination, chains, family);
         if verdict == Verdict::Accept && address(skb, family, false) != before {
-            skb.forget_route();
+            skb.drop_dst();
         }
         verdict
     }
@@ -231,14 +231,14 @@ impl NatHook for LocalIn {
             return Verdict::Accept;
         };
         let before = address(skb, family, true);
-        let verdict = run(skb, state, Manip::Source, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Source, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
         // The socket was looked up for the source that the packet had then.
         if let Some(peer_port) = skb.demuxed_peer_port() {
-            if address(skb, family, true) != before || has_another_port(skb, peer_port) {
-                skb.forget_socket();
+            if address(skb, family, true) != before || source_port_changed(skb, peer_port) {
+                skb.orphan();
             }
         }
         verdict
@@ -246,7 +246,7 @@ impl NatHook for LocalIn {
 }
 
 /// Whether a packet comes from another port than `expected`, behind us.
-fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
+fn source_port_changed(skb: &Skb, expected: [u8; 2]) -> bool {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;
     };
@@ -257,30 +257,30 @@ fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
 
 /// What is different about a packet behind us.
 #[derive(Default)]
-struct Differences {
+struct Changed {
     address: bool,
     port: bool,
 }
 
 /// What was decided to be different about a packet at one end.
 #[inline]
-fn differences(skb: &Skb, manip: Manip) -> Differences {
+fn what_changed(skb: &Skb, manip: Manip) -> Changed {
     let Tracked::Yes(conn, info) = skb.tracked() else {
-        return Differences::default();
+        return Changed::default();
     };
     if !packet::is_changed(conn.status(), manip, info.dir()) {
-        return Differences::default();
+        return Changed::default();
     }
     let here = conn.tuple(info.dir());
     let back = conn.tuple(info.dir().opposite());
     // The identifiers of queries are no ports.
     let has_ports = !matches!(here.protonum, protocol::ICMP | protocol::ICMPV6);
     match manip {
-        Manip::Source => Differences {
+        Manip::Source => Changed {
             address: here.src != back.dst,
             port: has_ports && here.src_key != back.dst_key,
         },
-        Manip::Destination => Differences {
+        Manip::Destination => Changed {
             address: here.dst != back.src,
             port: has_ports && here.dst_key != back.src_key,
         },
@@ -297,16 +297,20 @@ impl NatHook for PostRouting {
         };
         if needs_no_translation(skb, Manip::Source) {
             let lost = !state.leaves_through_vrf() && output_device_changed(skb, state);
-            return if lost { end(skb) } else { Verdict::Accept };
+            return if lost {
+                drop_connection(skb)
+            } else {
+                Verdict::Accept
+            };
         }
-        let verdict = run(skb, state, Manip::Source, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Source, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
-        let what = differences(skb, Manip::Source);
-        if what.address || what.port {
-            if let Err(error) = route::transform(skb, state, family) {
-                return drop_for(error);
+        let changed = what_changed(skb, Manip::Source);
+        if changed.address || changed.port {
+            if let Err(error) = route::lookup_xfrm(skb, state, family) {
+                return drop_with_errno(error);
             }
         }
         verdict
@@ -324,38 +328,38 @@ impl NatHook for LocalOut {
         if needs_no_translation(skb, Manip::Destination) {
             return Verdict::Accept;
         }
-        let verdict = run(skb, state, Manip::Destination, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Destination, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
-        let what = differences(skb, Manip::Destination);
-        let routed = if what.address {
+        let changed = what_changed(skb, Manip::Destination);
+        let routed = if changed.address {
             route::reroute(skb, state, family)
-        } else if what.port {
-            route::transform(skb, state, family)
+        } else if changed.port {
+            route::lookup_xfrm(skb, state, family)
         } else {
             Ok(())
         };
         match routed {
             Ok(()) => verdict,
-            Err(error) => drop_for(error),
+            Err(error) => drop_with_errno(error),
         }
     }
 }
 
 /// The hooks of a family.
-const fn templates(family: Family) -> [Template; POINTS] {
+const fn templates(family: Family) -> [HookTemplate; HOOKS] {
     let family = family as u8;
     [
-        Template::new::<PreRouting>(family, Point::PreRouting as u32, false),
-        Template::new::<PostRouting>(family, Point::PostRouting as u32, true),
-        Template::new::<LocalOut>(family, Point::LocalOut as u32, false),
-        Template::new::<LocalIn>(family, Point::LocalIn as u32, true),
+        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting as u32, false),
+        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting as u32, true),
+        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut as u32, false),
+        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn as u32, true),
     ]
 }
 
-static IPV4_HOOKS: [Template; POINTS] = templates(Family::Ipv4);
-static IPV6_HOOKS: [Template; POINTS] = templates(Family::Ipv6);
+static IPV4_HOOKS: [HookTemplate; HOOKS] = templates(Family::Ipv4);
+static IPV6_HOOKS: [HookTemplate; HOOKS] = templates(Family::Ipv6);
 
 /// Has a chain called for packets of a family. May sleep.
 pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {

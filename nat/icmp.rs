@@ -9,7 +9,7 @@
 use crate::{
     ct::packet::parse::Packet,
     nf::{
-        packet::skb_change::Summed,
+        packet::skb_change::IpSummed,
         prelude::*, //
     },
     proto::{
@@ -55,7 +55,7 @@ pub(super) fn translate(
     skb: &mut Skb,
     conn: &Conn,
     dir: Direction,
-    point: u32,
+    hooknum: u32,
     manip: Manip,
     family: Family,
     offset: u32,
@@ -71,7 +71,7 @@ pub(super) fn translate(
     };
     // The quoted header has to be there.
     skb.writable(offset, message_len.wrapping_add(quoted_len))?;
-    if skb.checksum_is_bad(point, offset, protocol, family as u8) {
+    if skb.checksum_is_bad(hooknum, offset, protocol, family as u8) {
         return None;
     }
     let status = conn.status();
@@ -91,8 +91,8 @@ pub(super) fn translate(
     let quoted = conn.tuple(dir.opposite());
     let quoted_at = offset.checked_add(u32::try_from(message_len).ok()?)?;
     rewrite(skb, quoted_at, &quoted, manip.opposite(), HeaderPos::Inner)?;
-    if skb.summed() != Summed::Device {
-        sum_up(skb, family, offset)?;
+    if skb.ip_summed() != IpSummed::Partial {
+        update_checksum(skb, family, offset)?;
     }
 
     let mut outside = target(conn, dir)?;
@@ -101,7 +101,7 @@ pub(super) fn translate(
 }
 
 /// Computes the message's checksum, for the addresses that the packet has.
-fn sum_up(skb: &mut Skb, family: Family, offset: u32) -> Option<()> {
+fn update_checksum(skb: &mut Skb, family: Family, offset: u32) -> Option<()> {
     let field = offset.checked_add(CHECKSUM)?;
     *skb.writable(field, 2)?.first_chunk_mut()? = [0; 2];
     let mut sum = skb.sum_from(offset)?;

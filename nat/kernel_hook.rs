@@ -31,13 +31,17 @@ use super::{
 pub(super) struct RustNat;
 
 impl Translator for RustNat {
-    fn parse(entry: Unconfirmed<'_>, source: bool, attribute: Option<Attribute<'_>>) -> Result {
+    fn parse_nat_setup(
+        entry: Unconfirmed<'_>,
+        source: bool,
+        attribute: Option<Attribute<'_>>,
+    ) -> Result {
         let manip = if source {
             Manip::Source
         } else {
             Manip::Destination
         };
-        netlink::set_up(entry, manip, attribute)
+        netlink::parse_nat_setup(entry, manip, attribute)
     }
 
     fn decode_session(skb: &Skb, flow: &mut Flow) {
@@ -61,8 +65,8 @@ impl Translator for RustNat {
         }
     }
 
-    fn forget(conn: &Conn) {
-        bysource::forget(conn);
-        choose::forget(conn);
+    fn remove_nat_bysrc(conn: &Conn) {
+        bysource::remove(conn);
+        choose::clear_mark(conn);
     }
 }

@@ -38,7 +38,7 @@ use crate::{
         packet::{
             device::Device,
             log,
-            nat::NatPart,
+            nat::NatExtension,
             notify::{
                 Watcher,
                 WatcherRegistration, //
@@ -74,14 +74,14 @@ pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> 
     match out.ipv4_source_for(skb, rcu) {
         Some(source) => masquerade(skb, range, out, widen(source)),
         None => {
-            complain(out);
+            warn_no_address(out);
             Verdict::Drop
         }
     }
 }
 
 #[cold]
-fn complain(out: &Device) {
+fn warn_no_address(out: &Device) {
     if log::ratelimit() {
         let name = out.name();
         let text = name.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -110,15 +110,15 @@ fn masquerade(skb: &mut Skb, range: &Range, out: &Device, source: [u8; 16]) -> V
         return Verdict::Accept;
     };
     // Without memory for it the connection will outlive its address.
-    if let Some(part) = entry.nat_part() {
-        part.masquerade_device().store(out.index(), Relaxed);
+    if let Some(extension) = entry.ensure_nat_extension() {
+        extension.masquerade_device().store(out.index(), Relaxed);
     }
     setup::setup_info(entry, &range.at(source), Manip::Source)
 }
 
 /// An address, or a device, that is gone. A place for one is in one of three states; who
-/// changes it from or to [`Loss::BUSY`] has it.
-struct Loss {
+/// changes it from or to [`LossSlot::BUSY`] has it.
+struct LossSlot {
     state: Atomic<u32>,
     /// The namespace's cookie.
     net: Atomic<u64>,
@@ -129,18 +129,18 @@ struct Loss {
     low: Atomic<u64>,
 }
 
-/// [`Loss`], read.
+/// [`LossSlot`], read.
 #[derive(Clone, Copy)]
-struct Lost {
+struct Loss {
     net: u64,
     device: i32,
     address: Option<[u64; 2]>,
 }
 
-impl Loss {
+impl LossSlot {
     const FREE: u32 = 0;
     const BUSY: u32 = 1;
-    const NEWS: u32 = 2;
+    const PENDING: u32 = 2;
 
     const fn new() -> Self {
         Self {
@@ -153,25 +153,25 @@ impl Loss {
         }
     }
 
-    fn put(&self, lost: &Lost) -> bool {
+    fn put(&self, loss: &Loss) -> bool {
         if self.state.cmpxchg(Self::FREE, Self::BUSY, Full).is_err() {
             return false;
         }
-        self.net.store(lost.net, Relaxed);
-        self.device.store(lost.device, Relaxed);
-        self.one_address.store(lost.address.is_some(), Relaxed);
-        let [high, low] = lost.address.unwrap_or_default();
+        self.net.store(loss.net, Relaxed);
+        self.device.store(loss.device, Relaxed);
+        self.one_address.store(loss.address.is_some(), Relaxed);
+        let [high, low] = loss.address.unwrap_or_default();
         self.high.store(high, Relaxed);
         self.low.store(low, Relaxed);
-        self.state.store(Self::NEWS, Release);
+        self.state.store(Self::PENDING, Release);
         true
     }
 
-    fn take(&self) -> Option<Lost> {
-        if self.state.load(Acquire) != Self::NEWS {
+    fn take(&self) -> Option<Loss> {
+        if self.state.load(Acquire) != Self::PENDING {
             return None;
         }
-        let lost = Lost {
+        let loss = Loss {
             net: self.net.load(Relaxed),
             device: self.device.load(Relaxed),
             address: self
@@ -180,7 +180,7 @@ impl Loss {
                 .then(|| [self.high.load(Relaxed), self.low.load(Relaxed)]),
         };
         self.state.store(Self::FREE, Release);
-        Some(lost)
+        Some(loss)
     }
 }
 
@@ -192,13 +192,13 @@ fn halves(address: &[u8; 16]) -> [u64; 2] {
     ]
 }
 
-impl Lost {
-    /// Whether the connection was masqueraded by what is lost.
+impl Loss {
+    /// Whether the connection was masqueraded by what is loss.
     fn concerns(&self, conn: &Conn) -> bool {
-        let Some(part) = conn.extensions().find::<NatPart>() else {
+        let Some(extension) = conn.extensions().find::<NatExtension>() else {
             return false;
         };
-        part.masquerade_device().load(Relaxed) == self.device
+        extension.masquerade_device().load(Relaxed) == self.device
             && conn.net().cookie() == self.net
             && self
                 .address
@@ -208,21 +208,21 @@ impl Lost {
 
 /// What the worker has not looked at yet. If there is no place for a piece of news, the
 /// connections that it is about end by their timeouts.
-static LOSSES: [Loss; 32] = [const { Loss::new() }; 32];
+static LOSSES: [LossSlot; 32] = [const { LossSlot::new() }; 32];
 
-/// Takes connections out of the table that lost their address.
+/// Takes connections out of the table that loss their address.
 pub(super) struct Cleaner;
 
 impl Repeating for Cleaner {
     fn run() -> Option<u32> {
         // One walk for all: a machine that goes down loses many addresses at once.
-        let lost = LOSSES.each_ref().map(Loss::take);
-        if lost.iter().any(Option::is_some) {
+        let loss = LOSSES.each_ref().map(LossSlot::take);
+        if loss.iter().any(Option::is_some) {
             // What was given the address just before it went is in the table then, unless it
             // waits in a queue: such a connection ends by its timeout.
             rcu::synchronize();
             walk::for_each(|conn| {
-                if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
+                if loss.iter().flatten().any(|loss| loss.concerns(conn)) {
                     delete::delete(conn, DestroyReason::AddressGone);
                 }
             });
@@ -246,12 +246,12 @@ impl Masquerade {
         if !net.is_alive() {
             return;
         }
-        let lost = Lost {
+        let loss = Loss {
             net: net.cookie(),
             device: device.index(),
             address: address.as_ref().map(halves),
         };
-        if LOSSES.iter().any(|loss| loss.put(&lost)) {
+        if LOSSES.iter().any(|slot| slot.put(&loss)) {
             work::queue_now(Cleaner::slot());
         }
     }
@@ -268,7 +268,7 @@ impl Watcher for Masquerade {
 }
 
 /// Somebody begins to masquerade. May sleep.
-pub(super) fn begin() -> Result {
+pub(super) fn register() -> Result {
     let mut guard = mutex::masqueraders();
     let masqueraders = guard.masqueraders();
     if masqueraders.users == 0 {
@@ -279,7 +279,7 @@ pub(super) fn begin() -> Result {
 }
 
 /// Somebody ceases to masquerade. May sleep.
-pub(super) fn cease() {
+pub(super) fn unregister() {
     let mut guard = mutex::masqueraders();
     let masqueraders = guard.masqueraders();
     masqueraders.users = masqueraders.users.saturating_sub(1);

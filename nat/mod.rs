@@ -66,9 +66,9 @@ pub(crate) struct Nat {
     /// Waits for hooks that are still to be freed.
     _hooks: HooksBarrier,
     /// Empty by now.
-    _sources: bysource::Owner,
+    _sources: bysource::BySourceTable,
     /// Empty by now, too.
-    _pools: pool::Owner,
+    _pools: pool::Pools,
 }
 
 struct HooksBarrier;
@@ -82,12 +82,12 @@ impl Drop for HooksBarrier {
 impl Nat {
     /// Switches everything on, in the opposite order. The tracker is there. May sleep.
     pub(crate) fn new() -> Result<Self> {
-        let pools = pool::Owner::new();
-        let sources = bysource::Owner::new()?;
+        let pools = pool::Pools::new();
+        let sources = bysource::BySourceTable::new()?;
         let hooks = HooksBarrier;
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
         let masquerade = WorkRegistration::start::<masquerade::Cleaner>(None);
-        abi::announce_follow_master();
+        abi::register_follow_master();
         Ok(Self {
             _hook: TranslatorRegistration::new::<kernel_hook::RustNat>(),
             _masquerade: masquerade,

@@ -81,7 +81,7 @@ fn keys(range: &mut Range, attributes: &Attributes<'_>) -> Result {
 }
 
 /// Decides about an end of an entry as user space says.
-pub(super) fn set_up(
+pub(super) fn parse_nat_setup(
     entry: Unconfirmed<'_>,
     manip: Manip,
     attribute: Option<Attribute<'_>>,

@@ -5,7 +5,7 @@
 use crate::{
     nf::{
         entry::conn::Status,
-        packet::skb_change::Summed,
+        packet::skb_change::IpSummed,
         prelude::*, //
     },
     proto::{
@@ -83,7 +83,7 @@ pub(super) fn rewrite(
     offset: u32,
     target: &Tuple,
     manip: Manip,
-    place: HeaderPos,
+    pos: HeaderPos,
 ) -> Option<()> {
     match target.family()? {
         Family::Ipv4 => {
@@ -97,10 +97,10 @@ pub(super) fn rewrite(
             let bytes = skb.writable(offset, end.max(ipv4::HEADER_LEN))?;
             let left = match transport.len {
                 0 => Left::Nothing,
-                _ => transport.rewrite(&rewrite, bytes.get_mut(start..end)?, place)?,
+                _ => transport.rewrite(&rewrite, bytes.get_mut(start..end)?, pos)?,
             };
             rewrite.ipv4(bytes).ok()?;
-            transport.finish(skb, left, place)
+            transport.finish(skb, left, pos)
         }
         Family::Ipv6 => {
             let header = ipv6::Header::parse(&skb.read(offset)?);
@@ -112,8 +112,8 @@ pub(super) fn rewrite(
                 let transport = Transport::new(skb, end.offset, target, &rewrite)?;
                 if transport.len != 0 {
                     let bytes = skb.writable(transport.offset, transport.len)?;
-                    let left = transport.rewrite(&rewrite, bytes, place)?;
-                    transport.finish(skb, left, place)?;
+                    let left = transport.rewrite(&rewrite, bytes, pos)?;
+                    transport.finish(skb, left, pos)?;
                 }
             }
             let network = skb.writable(offset, ipv6::HEADER_LEN)?;
@@ -128,7 +128,7 @@ struct Transport {
     offset: u32,
     /// 0: none.
     len: usize,
-    summed: Summed,
+    summed: IpSummed,
 }
 
 impl Transport {
@@ -141,13 +141,13 @@ impl Transport {
             protocol,
             offset,
             len: rewrite.transport_len(protocol, available),
-            summed: skb.summed(),
+            summed: skb.ip_summed(),
         })
     }
 
     #[inline]
-    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], place: HeaderPos) -> Option<Left> {
-        let field = if place == HeaderPos::Outer && self.summed == Summed::Device {
+    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], pos: HeaderPos) -> Option<Left> {
+        let field = if pos == HeaderPos::Outer && self.summed == IpSummed::Partial {
             Field::PseudoHeader
         } else {
             Field::Whole
@@ -157,23 +157,23 @@ impl Transport {
 
     /// Does what the changed header leaves to do.
     #[inline]
-    fn finish(&self, skb: &mut Skb, left: Left, place: HeaderPos) -> Option<()> {
+    fn finish(&self, skb: &mut Skb, left: Left, pos: HeaderPos) -> Option<()> {
         match left {
             Left::Nothing => {}
             // The sum over an ICMP error stays what it is: its own checksum is mended.
-            Left::SumShrank(_) if place == HeaderPos::Inner => {}
+            Left::SumShrank(_) if pos == HeaderPos::Inner => {}
             Left::SumShrank(change) => {
-                if self.summed == Summed::Reported {
-                    skb.shrink_sum(change.fold());
+                if self.summed == IpSummed::Complete {
+                    skb.subtract_from_sum(change.fold());
                 }
             }
             // Either the device computes it, or we.
-            Left::Crc if self.summed == Summed::Device => {}
+            Left::Crc if self.summed == IpSummed::Partial => {}
             Left::Crc => {
                 let crc = skb.sctp_checksum(self.offset)?;
                 let at = self.offset.checked_add(SCTP_CHECKSUM as u32)?;
                 *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;
-                skb.forget_sum();
+                skb.set_checksum_none();
             }
         }
         Some(())

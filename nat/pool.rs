@@ -42,12 +42,12 @@ use crate::{
 };
 
 /// Lists of pools, by what they are pools of.
-const LISTS: usize = 64;
+const BUCKETS: usize = 64;
 
 /// As many pools there are at most: each takes eight kilobytes.
-const MOST_POOLS: u32 = 4096;
+const MAX_POOLS: u32 = 4096;
 
-static POOLS: [BhLock<List>; LISTS] = [const { BhLock::new(List(None)) }; LISTS];
+static POOLS: [BhLock<List>; BUCKETS] = [const { BhLock::new(List(None)) }; BUCKETS];
 
 /// How many there are.
 static COUNT: Atomic<u32> = Atomic::new(0);
@@ -81,7 +81,7 @@ impl PoolKey {
         let seed = self.net as u32 ^ u32::from(self.zone_id);
         let hash = jhash2_array(&self.tuple.halves(), seed);
         // CAST: below the number of lists.
-        POOLS.get(reciprocal_scale(hash, LISTS as u32) as usize)
+        POOLS.get(reciprocal_scale(hash, BUCKETS as u32) as usize)
     }
 }
 
@@ -162,9 +162,9 @@ impl List {
 }
 
 /// A pool, at the hands of who looks for a key.
-pub(super) struct Search(Arc<Pool>);
+pub(super) struct PoolRef(Arc<Pool>);
 
-impl choose::Pool for Search {
+impl choose::Pool for PoolRef {
     fn next(&self, mut first: u16, last: u16) -> Option<u16> {
         let keys = self.0.keys();
         loop {
@@ -205,14 +205,14 @@ fn find(key: &PoolKey) -> Option<Arc<Pool>> {
 }
 
 /// The pool, if it is remembered.
-pub(super) fn known(key: &PoolKey) -> Option<Search> {
-    find(key).map(Search)
+pub(super) fn lookup(key: &PoolKey) -> Option<PoolRef> {
+    find(key).map(PoolRef)
 }
 
 /// The pool, which is remembered from now on. [`None`]: no memory, or too many of them.
 #[cold]
-pub(super) fn remember(key: PoolKey) -> Option<Search> {
-    if COUNT.fetch_add(1, Relaxed) >= MOST_POOLS {
+pub(super) fn get_or_insert(key: PoolKey) -> Option<PoolRef> {
+    if COUNT.fetch_add(1, Relaxed) >= MAX_POOLS {
         COUNT.fetch_sub(1, Relaxed);
         return None;
     }
@@ -220,7 +220,7 @@ pub(super) fn remember(key: PoolKey) -> Option<Search> {
     if !matches!(pool, Some((_, true))) {
         COUNT.fetch_sub(1, Relaxed);
     }
-    pool.map(|(pool, _)| Search(pool))
+    pool.map(|(pool, _)| PoolRef(pool))
 }
 
 /// The pool, and whether it is a new one.
@@ -242,7 +242,7 @@ fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
 }
 
 /// A key is free again.
-pub(super) fn forget(key: &PoolKey, tuple: &Tuple) {
+pub(super) fn clear_mark(key: &PoolKey, tuple: &Tuple) {
     if let Some(pool) = find(key) {
         clear(&pool, u16::from_be_bytes(tuple.src_key));
     }
@@ -250,14 +250,14 @@ pub(super) fn forget(key: &PoolKey, tuple: &Tuple) {
 
 /// Whether any pool is remembered.
 #[inline]
-pub(super) fn any() -> bool {
+pub(super) fn has_pools() -> bool {
     COUNT.load(Relaxed) != 0
 }
 
 /// The life of the lists.
-pub(super) struct Owner(());
+pub(super) struct Pools(());
 
-impl Owner {
+impl Pools {
     /// Makes them usable. May sleep.
     pub(super) fn new() -> Self {
         for list in &POOLS {
@@ -267,7 +267,7 @@ impl Owner {
     }
 }
 
-impl Drop for Owner {
+impl Drop for Pools {
     /// Nobody chooses any more. What a namespace's end left behind goes.
     fn drop(&mut self) {
         for list in &POOLS {

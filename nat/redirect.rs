@@ -5,8 +5,8 @@
 use crate::{
     nf::{
         packet::{
-            device::Ipv6Kind,
-            hook::Point, //
+            device::Ipv6AddrType,
+            hook::InetHook, //
         },
         prelude::*, //
     },
@@ -26,8 +26,8 @@ const LOOPBACK_IPV6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 /// Where a packet goes instead: what this machine sends, to the loopback address; what arrives,
 /// to the first address of the device by which it does.
-fn destination(skb: &Skb, family: Family, point: u32, rcu: Rcu<'_>) -> Option<[u8; 16]> {
-    let local = point == Point::LocalOut as u32;
+fn destination(skb: &Skb, family: Family, hooknum: u32, rcu: Rcu<'_>) -> Option<[u8; 16]> {
+    let local = hooknum == InetHook::LocalOut as u32;
     match family {
         Family::Ipv4 if local => Some(LOOPBACK_IPV4),
         Family::Ipv4 => {
@@ -38,7 +38,7 @@ fn destination(skb: &Skb, family: Family, point: u32, rcu: Rcu<'_>) -> Option<[u
         Family::Ipv6 => {
             // One that the sender can reach as it reached for the one that it wanted.
             let header = ipv6::Header::parse(&skb.read(skb.network_offset()?)?);
-            let scope = Ipv6Kind::of(header.destination()).scope();
+            let scope = Ipv6AddrType::of(header.destination()).scope();
             skb.device()?.first_ipv6(scope, rcu)
         }
     }
@@ -49,10 +49,10 @@ pub(super) fn redirect(
     skb: &mut Skb,
     range: &Range,
     family: Family,
-    point: u32,
+    hooknum: u32,
     rcu: Rcu<'_>,
 ) -> Verdict {
-    let Some(destination) = destination(skb, family, point, rcu) else {
+    let Some(destination) = destination(skb, family, hooknum, rcu) else {
         return Verdict::Drop;
     };
     match skb.unconfirmed() {

@@ -17,7 +17,7 @@ use crate::{
         },
         kernel::net::Stat,
         packet::{
-            hook::Point,
+            hook::InetHook,
             log,
             nat::Unconfirmed, //
         },
@@ -41,8 +41,8 @@ use super::{
 
 /// Which end is decided about at a hook.
 #[inline]
-pub(super) fn manip_at(point: u32) -> Manip {
-    if point == Point::PostRouting as u32 || point == Point::LocalIn as u32 {
+pub(super) fn manip_at(hooknum: u32) -> Manip {
+    if hooknum == InetHook::PostRouting as u32 || hooknum == InetHook::LocalIn as u32 {
         Manip::Source
     } else {
         Manip::Destination
@@ -94,11 +94,11 @@ pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip
         }
     };
     if apply(&mut entry, &current, &chosen, manip).is_none() {
-        choose::give_up(conn, rcu.token());
+        choose::release(conn, rcu.token());
         return Verdict::Drop;
     }
     if manip == Manip::Source {
-        bysource::remember(conn, rcu.token());
+        bysource::insert(conn, rcu.token());
     }
     conn.set(done_bit(manip));
     Verdict::Accept

@@ -241,8 +241,8 @@ fn make(request: &Request<'_>, ends: &Ends, hash: TupleHash) -> Result {
             }
             if translated {
                 let [destination, source] = nat;
-                nat::set_up(fresh, false, destination)?;
-                nat::set_up(fresh, true, source)?;
+                nat::setup_from_user(fresh, false, destination)?;
+                nat::setup_from_user(fresh, true, source)?;
             }
             let attrs = attrs.take().ok_or(EINVAL)??;
             add_parts(fresh, request);

@@ -36,7 +36,7 @@ use crate::{
                 Hook,
                 HookState,
                 Hooks,
-                Point,
+                InetHook,
                 Priority, //
             },
             skb::Tracked, //
@@ -114,17 +114,17 @@ fn confirm_unsettled(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 }
 
 static IPV4_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv4>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpLocal>(Family::Ipv4, Point::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv4, Point::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv4, Point::LocalIn, Priority::LAST),
+    hook::<LookUpIpv4>(Family::Ipv4, InetHook::PreRouting, Priority::CONNTRACK),
+    hook::<LookUpLocal>(Family::Ipv4, InetHook::LocalOut, Priority::CONNTRACK),
+    hook::<Confirm>(Family::Ipv4, InetHook::PostRouting, Priority::LAST),
+    hook::<Confirm>(Family::Ipv4, InetHook::LocalIn, Priority::LAST),
 ]);
 
 static IPV6_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv6>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpIpv6>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv6, Point::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv6, Point::LocalIn, Priority::BEFORE_LAST),
+    hook::<LookUpIpv6>(Family::Ipv6, InetHook::PreRouting, Priority::CONNTRACK),
+    hook::<LookUpIpv6>(Family::Ipv6, InetHook::LocalOut, Priority::CONNTRACK),
+    hook::<Confirm>(Family::Ipv6, InetHook::PostRouting, Priority::LAST),
+    hook::<Confirm>(Family::Ipv6, InetHook::LocalIn, Priority::BEFORE_LAST),
 ]);
 
 /// What C code calls in place of the hooks that look up.

@@ -27,7 +27,7 @@ use crate::{
         packet::{
             hook::{
                 HookState,
-                Point, //
+                InetHook, //
             },
             log, //
         },
@@ -179,10 +179,10 @@ impl TrackedPacket<'_> {
     /// device.
     #[inline(always)]
     fn has_bad_checksum(self, skb: &mut Skb) -> bool {
-        self.state.is_at(Point::PreRouting)
+        self.state.is_at(InetHook::PreRouting)
             && self.state.net().checksum() != 0
             && skb.checksum_is_bad(
-                self.state.point(),
+                self.state.hooknum(),
                 self.packet.transport,
                 self.packet.protocol,
                 self.packet.family as u8,
@@ -413,7 +413,7 @@ impl TrackedPacket<'_> {
             return Step::invalid(Reason::Malformed(wire::Error::Short));
         };
         let net = self.state.net();
-        if self.state.is_at(Point::PreRouting)
+        if self.state.is_at(InetHook::PreRouting)
             && net.checksum() != 0
             && skb.sctp_checksum_is_bad(start)
         {

@@ -16,7 +16,7 @@ use kernel::{
 use crate::{
     nat::helper::{
         self,
-        Words, //
+        Replacement, //
     },
     nf::c_export::c_export,
     nf::{
@@ -37,22 +37,22 @@ use crate::{
 /// # Safety
 ///
 /// `new` points to `new_len` bytes that stay for `'a`.
-unsafe fn words<'a>(
+unsafe fn replacement<'a>(
     transport: c_uint,
-    at: c_uint,
+    offset: c_uint,
     len: c_uint,
     new: *const c_char,
     new_len: c_uint,
-) -> Words<'a> {
+) -> Replacement<'a> {
     let new = if new_len == 0 {
         &[]
     } else {
         // SAFETY: The caller's promise.
         unsafe { core::slice::from_raw_parts(new.cast::<u8>(), new_len as usize) }
     };
-    Words {
+    Replacement {
         transport,
-        at,
+        offset,
         len,
         new,
     }
@@ -75,9 +75,9 @@ c_export! {
         // and holds a reference to the entry.
         unsafe {
             let (conn, skb) = (Conn::from_raw(ct), Skb::from_raw(skb));
-            let words = words(protoff, match_offset, match_len, rep_buffer, rep_len);
+            let replacement = replacement(protoff, match_offset, match_len, rep_buffer, rep_len);
             let dir = CtInfo::from_number(ctinfo).dir();
-            helper::mangle_tcp(skb, conn, dir, &words, adjust).is_some()
+            helper::mangle_tcp(skb, conn, dir, &replacement, adjust).is_some()
         }
     }
 }
@@ -97,8 +97,8 @@ c_export! {
         // SAFETY: As above.
         unsafe {
             let (conn, skb) = (Conn::from_raw(ct), Skb::from_raw(skb));
-            let words = words(protoff, match_offset, match_len, rep_buffer, rep_len);
-            helper::mangle_udp(skb, conn, &words).is_some()
+            let replacement = replacement(protoff, match_offset, match_len, rep_buffer, rep_len);
+            helper::mangle_udp(skb, conn, &replacement).is_some()
         }
     }
 }
@@ -132,7 +132,7 @@ c_export! {
 static FOLLOW_MASTER: LinkedByC<bindings::nf_ct_helper_expectfn> = LinkedByC(Opaque::zeroed());
 
 /// Makes the name known, for as long as the module is loaded.
-pub(crate) fn announce_follow_master() {
+pub(crate) fn register_follow_master() {
     let element = FOLLOW_MASTER.0.get();
     let guard = ExpectGuard::new();
     // SAFETY: Static, and on no list yet. The list is a static of ours as well: both go with the

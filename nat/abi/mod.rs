@@ -51,7 +51,7 @@ use crate::{
 mod helper;
 mod target;
 
-pub(super) use crate::nat::abi::helper::announce_follow_master;
+pub(super) use crate::nat::abi::helper::register_follow_master;
 
 const _: () = {
     use bindings::nf_nat_range2 as C;
@@ -149,7 +149,7 @@ c_export! {
         // SAFETY: The caller hands over a packet and a state that are valid until the return.
         unsafe {
             let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
-            let manip = setup::manip_at(state.point());
+            let manip = setup::manip_at(state.hooknum());
             hooks::translate(Skb::from_raw(skb), state, manip, None).as_raw()
         }
     }
@@ -162,11 +162,11 @@ c_export! {
         // is not confirmed.
         unsafe {
             let conn = Conn::from_raw(ct);
-            let part = match Unconfirmed::from_conn(conn) {
-                Some(mut entry) => entry.nat_part(),
+            let extension = match Unconfirmed::from_conn(conn) {
+                Some(mut entry) => entry.ensure_nat_extension(),
                 None => conn.extensions().find(),
             };
-            part.map_or(null_mut(), |part| part.raw())
+            extension.map_or(null_mut(), |extension| extension.raw())
         }
     }
 }
@@ -179,16 +179,16 @@ unsafe fn translate_error(
     skb: *mut bindings::sk_buff,
     ct: *mut bindings::nf_conn,
     ctinfo: bindings::ip_conntrack_info,
-    point: c_uint,
+    hooknum: c_uint,
     family: Family,
     header_len: Option<u32>,
 ) -> c_int {
     // SAFETY: The caller's promise.
     let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
     let dir = CtInfo::from_number(ctinfo).dir();
-    let manip = setup::manip_at(point);
+    let manip = setup::manip_at(hooknum);
     let offset = header_len.or_else(|| icmp::message_of(skb, family));
-    let done = offset.and_then(|at| icmp::translate(skb, conn, dir, point, manip, family, at));
+    let done = offset.and_then(|at| icmp::translate(skb, conn, dir, hooknum, manip, family, at));
     done.is_some().into()
 }
 
@@ -330,14 +330,14 @@ c_export! {
         // SAFETY: The caller hands over a packet of its own, to which the entry is attached, a
         // place for the answer, and a range or null.
         unsafe {
-            let mut ends = ovs::Ends {
+            let mut manips = ovs::ManipSet {
                 source: *action & SOURCE != 0,
                 destination: *action & DESTINATION != 0,
             };
             let skb = Skb::from_raw(skb);
-            let verdict = ovs::translate_for_rule(skb, &mut ends, range(allowed), commit);
-            *action = if ends.source { SOURCE } else { 0 }
-                | if ends.destination { DESTINATION } else { 0 };
+            let verdict = ovs::translate_for_rule(skb, &mut manips, range(allowed), commit);
+            *action = if manips.source { SOURCE } else { 0 }
+                | if manips.destination { DESTINATION } else { 0 };
             verdict.as_raw() as c_int
         }
     }

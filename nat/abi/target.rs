@@ -76,33 +76,37 @@ c_export! {
 c_export! {
     /// Somebody begins to masquerade.
     fn nf_nat_masquerade_inet_register_notifiers() -> c_int {
-        number(masquerade::begin())
+        number(masquerade::register())
     }
 }
 
 c_export! {
     /// Somebody ceases to masquerade.
     fn nf_nat_masquerade_inet_unregister_notifiers() {
-        masquerade::cease();
+        masquerade::unregister();
     }
 }
 
 /// # Safety
 ///
 /// As for [`nf_nat_redirect_ipv4`].
-unsafe fn redirect_to_us(
+unsafe fn redirect_with(
     skb: *mut bindings::sk_buff,
     allowed: *const bindings::nf_nat_range2,
-    point: c_uint,
+    hooknum: c_uint,
     family: Family,
 ) -> c_uint {
     // SAFETY: The caller is a rule at a hook: under `rcu_read_lock()`, with a packet of its own
     // and a range.
     let verdict = unsafe {
         match range(allowed) {
-            Some(range) => {
-                redirect::redirect(Skb::from_raw(skb), range, family, point, Rcu::assume_held())
-            }
+            Some(range) => redirect::redirect(
+                Skb::from_raw(skb),
+                range,
+                family,
+                hooknum,
+                Rcu::assume_held(),
+            ),
             None => Verdict::Drop,
         }
     };
@@ -117,7 +121,7 @@ c_export! {
         hooknum: c_uint
     ) -> c_uint {
         // SAFETY: As the caller promises us.
-        unsafe { redirect_to_us(skb, allowed, hooknum, Family::Ipv4) }
+        unsafe { redirect_with(skb, allowed, hooknum, Family::Ipv4) }
     }
 }
 
@@ -129,6 +133,6 @@ c_export! {
         hooknum: c_uint
     ) -> c_uint {
         // SAFETY: As the caller promises us.
-        unsafe { redirect_to_us(skb, allowed, hooknum, Family::Ipv6) }
+        unsafe { redirect_with(skb, allowed, hooknum, Family::Ipv6) }
     }
 }

@@ -38,9 +38,9 @@ pub(crate) struct Device(Opaque<bindings::net_device>);
 
 /// What an IPv6 address is good for.
 #[derive(Clone, Copy)]
-pub(crate) struct Ipv6Kind(u32);
+pub(crate) struct Ipv6AddrType(u32);
 
-impl Ipv6Kind {
+impl Ipv6AddrType {
     /// Of an address.
     pub(crate) fn of(address: &[u8; 16]) -> Self {
         // SAFETY: Reads 16 bytes; the type has no larger alignment than the C code needs.
@@ -134,9 +134,9 @@ impl Device {
                     bindings::rct_ipv6_address_flags(at),
                 )
             };
-            let kind = Ipv6Kind::of(&address);
+            let addr_type = Ipv6AddrType::of(&address);
             let in_use = flags & TENTATIVE == 0 || flags & OPTIMISTIC != 0;
-            if in_use && !kind.is_mapped() && (scope == 0 || kind.scope() & scope != 0) {
+            if in_use && !addr_type.is_mapped() && (scope == 0 || addr_type.scope() & scope != 0) {
                 break Some(address);
             }
         };

@@ -67,7 +67,7 @@ impl Verdict {
 /// Where in the stack a hook is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Point {
+pub(crate) enum InetHook {
     /// Everything that arrives.
     PreRouting = bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
     /// What is for this machine.
@@ -134,13 +134,13 @@ impl<'a> HookState<'a> {
 
     /// Whether the hook is at `point`.
     #[inline]
-    pub(crate) fn is_at(&self, point: Point) -> bool {
-        u32::from(self.raw().hook) == point as u32
+    pub(crate) fn is_at(&self, hook: InetHook) -> bool {
+        u32::from(self.raw().hook) == hook as u32
     }
 
     /// The hook's number.
     #[inline]
-    pub(crate) fn point(&self) -> u32 {
+    pub(crate) fn hooknum(&self) -> u32 {
         u32::from(self.raw().hook)
     }
 
@@ -149,7 +149,7 @@ impl<'a> HookState<'a> {
     #[inline]
     pub(crate) fn leaves_through_vrf(&self) -> bool {
         // SAFETY: The device, if any, outlives the call.
-        self.is_at(Point::PostRouting)
+        self.is_at(InetHook::PostRouting)
             && unsafe { bindings::rct_netif_is_l3_master(self.raw().out) }
     }
 }
@@ -192,14 +192,14 @@ unsafe impl<const N: usize> Sync for Hooks<N> {}
 /// One of [`Hooks`].
 pub(crate) const fn hook<H: Hook>(
     family: Family,
-    point: Point,
+    hook: InetHook,
     priority: Priority,
 ) -> bindings::nf_hook_ops {
     // SAFETY: All of its fields may be zero.
     let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
     ops.hook = Some(call::<H>);
     ops.pf = family as u8;
-    ops.hooknum = point as c_uint;
+    ops.hooknum = hook as c_uint;
     ops.priority = priority.0;
     ops
 }

@@ -52,16 +52,16 @@ use super::skb::{
 
 /// What a connection keeps for NAT.
 #[repr(transparent)]
-pub(crate) struct NatPart(Opaque<bindings::nf_conn_nat>);
+pub(crate) struct NatExtension(Opaque<bindings::nf_conn_nat>);
 
 // SAFETY: What we touch is accessed atomically only; the rest is a helper's.
-unsafe impl Sync for NatPart {}
+unsafe impl Sync for NatExtension {}
 // SAFETY: `struct nf_conn_nat` is the part under this number.
-unsafe impl Extension for NatPart {
+unsafe impl Extension for NatExtension {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_NAT;
 }
 
-impl NatPart {
+impl NatExtension {
     /// The number of the device through which the connection was masqueraded; 0: it was not.
     #[inline]
     pub(crate) fn masquerade_device(&self) -> &Atomic<i32> {
@@ -114,11 +114,11 @@ impl<'a> Unconfirmed<'a> {
     }
 
     /// The part of the entry for NAT, which it gets if it has none. [`None`]: no memory.
-    pub(crate) fn nat_part(&mut self) -> Option<&'a NatPart> {
-        if let Some(part) = self.0.extensions().find() {
-            return Some(part);
+    pub(crate) fn ensure_nat_extension(&mut self) -> Option<&'a NatExtension> {
+        if let Some(extension) = self.0.extensions().find() {
+            return Some(extension);
         }
-        self.add(NatPart::ID);
+        self.add(NatExtension::ID);
         self.0.extensions().find()
     }
 
@@ -132,8 +132,9 @@ impl<'a> Unconfirmed<'a> {
 
     fn add(&mut self, id: u32) -> Option<()> {
         // SAFETY: By the type invariants.
-        let part = unsafe { ext::add_by_number(self.0.raw(), id, bindings::RCT_GFP_ATOMIC as u32) };
-        part.map(|_| ())
+        let extension =
+            unsafe { ext::add_by_number(self.0.raw(), id, bindings::RCT_GFP_ATOMIC as u32) };
+        extension.map(|_| ())
     }
 }
 
@@ -229,8 +230,8 @@ impl Flow {
 }
 
 /// Has an entry that its maker alone knows translated as user space says; see
-/// [`Translator::parse`]. `EOPNOTSUPP`: nobody does NAT.
-pub(crate) fn set_up(
+/// [`Translator::parse_nat_setup`]. `EOPNOTSUPP`: nobody does NAT.
+pub(crate) fn setup_from_user(
     entry: &mut Fresh,
     source: bool,
     attribute: Option<Attribute<'_>>,
@@ -249,7 +250,7 @@ pub(crate) fn set_up(
 pub(crate) trait Translator: 'static {
     /// User space makes an entry, and says what its source (or else destination) is mapped
     /// to. Without `attribute`: to nothing.
-    fn parse(
+    fn parse_nat_setup(
         entry: Unconfirmed<'_>,
         source: bool,
         attribute: Option<Attribute<'_>>,
@@ -260,7 +261,7 @@ pub(crate) trait Translator: 'static {
     fn decode_session(skb: &Skb, flow: &mut Flow);
 
     /// An entry, the source of which was decided about, is about to be freed.
-    fn forget(conn: &Conn);
+    fn remove_nat_bysrc(conn: &Conn);
 }
 
 /// Keeps the hook in place.
@@ -275,9 +276,9 @@ impl TranslatorRegistration {
     pub(crate) fn new<T: Translator>() -> Self {
         let hook: &'static bindings::nf_nat_hook = &const {
             bindings::nf_nat_hook {
-                parse_nat_setup: Some(parse::<T>),
+                parse_nat_setup: Some(parse_nat_setup::<T>),
                 decode_session: Some(decode_session::<T>),
-                remove_nat_bysrc: Some(forget::<T>),
+                remove_nat_bysrc: Some(remove_nat_bysrc::<T>),
             }
         };
         // SAFETY: The hook is static. No other module can have set it: nf_nat exports the names
@@ -296,12 +297,12 @@ impl Drop for TranslatorRegistration {
     }
 }
 
-/// [`Translator::parse`], as netlink's code calls it.
+/// [`Translator::parse_nat_setup`], as netlink's code calls it.
 ///
 /// # Safety
 ///
 /// For that code alone, with an entry that it is making, under `rcu_read_lock()`.
-unsafe extern "C" fn parse<T: Translator>(
+unsafe extern "C" fn parse_nat_setup<T: Translator>(
     ct: *mut bindings::nf_conn,
     manip: bindings::nf_nat_manip_type,
     attribute: *const bindings::nlattr,
@@ -314,7 +315,7 @@ unsafe extern "C" fn parse<T: Translator>(
     let attribute = NonNull::new(attribute.cast_mut());
     // SAFETY: The caller hands over a checked attribute, or null.
     let attribute = attribute.map(|attribute| unsafe { Attribute::from_raw(attribute) });
-    match T::parse(entry, source, attribute) {
+    match T::parse_nat_setup(entry, source, attribute) {
         Ok(()) => 0,
         Err(error) => error.to_errno(),
     }
@@ -333,12 +334,12 @@ unsafe extern "C" fn decode_session<T: Translator>(
     unsafe { T::decode_session(Skb::from_raw_shared(skb), &mut *flow.cast()) };
 }
 
-/// [`Translator::forget`], as who frees an entry calls it.
+/// [`Translator::remove_nat_bysrc`], as who frees an entry calls it.
 ///
 /// # Safety
 ///
 /// For an entry that is whole.
-unsafe extern "C" fn forget<T: Translator>(ct: *mut bindings::nf_conn) {
+unsafe extern "C" fn remove_nat_bysrc<T: Translator>(ct: *mut bindings::nf_conn) {
     // SAFETY: The caller's promise.
-    T::forget(unsafe { Conn::from_raw(ct) });
+    T::remove_nat_bysrc(unsafe { Conn::from_raw(ct) });
 }

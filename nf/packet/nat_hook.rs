@@ -51,7 +51,7 @@ use super::{
 };
 
 /// Hooks of a family.
-pub(crate) const POINTS: usize = 4;
+pub(crate) const HOOKS: usize = 4;
 
 /// A function that the stack calls for packets of namespaces with NAT rules.
 pub(crate) trait NatHook: 'static {
@@ -73,7 +73,7 @@ pub(crate) struct Chains<'r>(
 impl Chains<'_> {
     /// Shows the packet to the chains, one after the other, until one does not accept it, or
     /// `decided` is true. [`None`]: all accepted it, undecided.
-    pub(crate) fn show(
+    pub(crate) fn run(
         self,
         skb: &mut Skb,
         state: HookState<'_>,
@@ -107,7 +107,7 @@ unsafe extern "C" fn call<H: NatHook>(
     skb: *mut bindings::sk_buff,
     state: *const bindings::nf_hook_state,
 ) -> c_uint {
-    // SAFETY: The data is a place for chains, which outlives the hook by a grace period.
+    // SAFETY: The data is a entry for chains, which outlives the hook by a grace period.
     let chains = unsafe { bindings::rct_nat_chains(data.cast()) };
     // SAFETY: The core hands over a packet that is the hook's until it returns.
     let skb = unsafe { Skb::from_raw(skb) };
@@ -120,19 +120,19 @@ unsafe extern "C" fn call<H: NatHook>(
 }
 
 /// One of the hooks of a family.
-pub(crate) struct Template(bindings::nf_hook_ops);
+pub(crate) struct HookTemplate(bindings::nf_hook_ops);
 
 // SAFETY: Never changed.
-unsafe impl Sync for Template {}
+unsafe impl Sync for HookTemplate {}
 
-impl Template {
+impl HookTemplate {
     /// A hook, at one of `bindings::nf_inet_hooks`.
-    pub(crate) const fn new<H: NatHook>(family: u8, point: u32, source: bool) -> Self {
+    pub(crate) const fn new<H: NatHook>(family: u8, hooknum: u32, source: bool) -> Self {
         // SAFETY: All of its fields may be zero.
         let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
         ops.hook = Some(call::<H>);
         ops.pf = family;
-        ops.hooknum = point;
+        ops.hooknum = hooknum;
         // The numbers are the same for IPv6.
         ops.priority = if source {
             bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC
@@ -146,8 +146,8 @@ impl Template {
 /// The registered hooks of a family in a namespace.
 #[repr(C)]
 struct Registered {
-    ops: [bindings::nf_hook_ops; POINTS],
-    places: [bindings::nf_nat_lookup_hook_priv; POINTS],
+    ops: [bindings::nf_hook_ops; HOOKS],
+    chains: [bindings::nf_nat_lookup_hook_priv; HOOKS],
     rcu: bindings::callback_head,
     users: u32,
 }
@@ -208,7 +208,7 @@ impl Slot {
         &self,
         net: &Net,
         chain: Chain<'_>,
-        templates: &'static [Template; POINTS],
+        templates: &'static [HookTemplate; HOOKS],
         _guard: &NatGuard,
     ) -> Result {
         let index = index_of(templates, chain)?;
@@ -223,7 +223,7 @@ impl Slot {
         if present.is_none() {
             // SAFETY: Complete; it stays where it is until it is unregistered.
             let registered =
-                unsafe { bindings::nf_register_net_hooks(net.raw(), ops, POINTS as c_uint) };
+                unsafe { bindings::nf_register_net_hooks(net.raw(), ops, HOOKS as c_uint) };
             if let Err(error) = to_result(registered) {
                 // SAFETY: Some may have been registered for a while.
                 unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
@@ -232,10 +232,10 @@ impl Slot {
         }
         // SAFETY: In bounds; the chain is valid.
         let added = to_result(unsafe {
-            let place = addr_of_mut!((*raw).places)
+            let entry = addr_of_mut!((*raw).chains)
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
-            bindings::rct_nat_chains_add(place, chain.0)
+            bindings::rct_nat_chains_add(entry, chain.0)
         });
         match (&added, present) {
             (Ok(()), _) => {
@@ -256,7 +256,7 @@ impl Slot {
         &self,
         net: &Net,
         chain: Chain<'_>,
-        templates: &'static [Template; POINTS],
+        templates: &'static [HookTemplate; HOOKS],
         _guard: &NatGuard,
     ) {
         let Some(hooks) = NonNull::new(self.0.load(Relaxed)) else {
@@ -268,10 +268,10 @@ impl Slot {
         let raw = hooks.as_ptr();
         // SAFETY: By the type invariants; in bounds; under the mutex.
         let users = unsafe {
-            let place = addr_of_mut!((*raw).places)
+            let entry = addr_of_mut!((*raw).chains)
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
-            bindings::rct_nat_chains_remove(place, chain.0);
+            bindings::rct_nat_chains_remove(entry, chain.0);
             (*raw).users = (*raw).users.saturating_sub(1);
             (*raw).users
         };
@@ -293,19 +293,19 @@ unsafe fn retire(net: &Net, hooks: NonNull<Registered>) {
     // SAFETY: The caller's promise.
     unsafe {
         let ops = addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>();
-        bindings::nf_unregister_net_hooks(net.raw(), ops, POINTS as c_uint);
+        bindings::nf_unregister_net_hooks(net.raw(), ops, HOOKS as c_uint);
         bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free));
     }
 }
 
-fn index_of(templates: &[Template; POINTS], chain: Chain<'_>) -> Result<usize> {
+fn index_of(templates: &[HookTemplate; HOOKS], chain: Chain<'_>) -> Result<usize> {
     templates
         .iter()
         .position(|template| template.0.hooknum == chain.0.hooknum)
         .ok_or(EINVAL)
 }
 
-fn allocate(templates: &'static [Template; POINTS]) -> Result<NonNull<Registered>> {
+fn allocate(templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
     // SAFETY: Process context.
     let memory =
         unsafe { bindings::rct_kzalloc(size_of::<Registered>(), bindings::RCT_GFP_KERNEL as u32) };
@@ -318,10 +318,10 @@ fn allocate(templates: &'static [Template; POINTS]) -> Result<NonNull<Registered
                 .cast::<bindings::nf_hook_ops>()
                 .add(index);
             core::ptr::copy_nonoverlapping(&template.0, ops, 1);
-            let place = addr_of_mut!((*raw).places)
+            let entry = addr_of_mut!((*raw).chains)
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
-            (*ops).priv_ = place.cast();
+            (*ops).priv_ = entry.cast();
             (*ops).set_hook_ops_type(bindings::nf_hook_ops_type_NF_HOOK_OP_NAT);
         }
     }

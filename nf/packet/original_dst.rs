@@ -107,61 +107,61 @@ impl Drop for OriginRegistration {
 }
 
 /// How a family writes addresses.
-trait Form {
+trait SockAddr {
     const FAMILY: Family;
     /// The size of a `struct sockaddr_in`, or `sockaddr_in6`.
     const SIZE: usize;
 
-    /// The two ends of a socket: its own, then its peer's.
+    /// The two addresses of a socket: its own, then its peer's.
     ///
     /// # Safety
     ///
     /// `sock` is a locked socket of the family.
-    unsafe fn ends(sock: *mut bindings::sock) -> [[u8; 16]; 2];
+    unsafe fn endpoints(sock: *mut bindings::sock) -> [[u8; 16]; 2];
 
     /// Writes an end as a `struct sockaddr_…`, for a socket.
     ///
     /// # Safety
     ///
     /// `sock` is a socket of the family.
-    unsafe fn write(sock: *mut bindings::sock, end: &Endpoint, to: &mut [u8]) -> Option<()>;
+    unsafe fn write(sock: *mut bindings::sock, endpoint: &Endpoint, to: &mut [u8]) -> Option<()>;
 }
 
 struct Ipv4;
 
-impl Form for Ipv4 {
+impl SockAddr for Ipv4 {
     const FAMILY: Family = Family::Ipv4;
     const SIZE: usize = 16;
 
-    unsafe fn ends(sock: *mut bindings::sock) -> [[u8; 16]; 2] {
+    unsafe fn endpoints(sock: *mut bindings::sock) -> [[u8; 16]; 2] {
         // SAFETY: The caller's promise.
-        let ends = unsafe {
+        let addresses = unsafe {
             [
                 bindings::rct_sock_ipv4(sock),
                 bindings::rct_sock_ipv4_peer(sock),
             ]
         };
-        ends.map(|address| {
+        addresses.map(|address| {
             let [a, b, c, d] = address.to_ne_bytes();
             [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
         })
     }
 
-    unsafe fn write(_sock: *mut bindings::sock, end: &Endpoint, to: &mut [u8]) -> Option<()> {
+    unsafe fn write(_sock: *mut bindings::sock, endpoint: &Endpoint, to: &mut [u8]) -> Option<()> {
         // CAST: a small number.
         put(to, 0, &(bindings::RCT_AF_INET as u16).to_ne_bytes())?;
-        put(to, 2, &end.port)?;
-        put(to, 4, end.address.first_chunk::<4>()?)
+        put(to, 2, &endpoint.port)?;
+        put(to, 4, endpoint.address.first_chunk::<4>()?)
     }
 }
 
 struct Ipv6;
 
-impl Form for Ipv6 {
+impl SockAddr for Ipv6 {
     const FAMILY: Family = Family::Ipv6;
     const SIZE: usize = 28;
 
-    unsafe fn ends(sock: *mut bindings::sock) -> [[u8; 16]; 2] {
+    unsafe fn endpoints(sock: *mut bindings::sock) -> [[u8; 16]; 2] {
         // SAFETY: The caller's promise. An address is sixteen bytes.
         unsafe {
             [
@@ -171,19 +171,19 @@ impl Form for Ipv6 {
         }
     }
 
-    unsafe fn write(sock: *mut bindings::sock, end: &Endpoint, to: &mut [u8]) -> Option<()> {
+    unsafe fn write(sock: *mut bindings::sock, endpoint: &Endpoint, to: &mut [u8]) -> Option<()> {
         // SAFETY: The caller's promise; the address is sixteen bytes.
         let (label, scope) = unsafe {
             (
                 bindings::rct_sock_flow_label(sock),
-                bindings::rct_sock_scope(sock, end.address.as_ptr().cast()),
+                bindings::rct_sock_scope(sock, endpoint.address.as_ptr().cast()),
             )
         };
         // CAST: a small number.
         put(to, 0, &(bindings::RCT_AF_INET6 as u16).to_ne_bytes())?;
-        put(to, 2, &end.port)?;
+        put(to, 2, &endpoint.port)?;
         put(to, 4, &label.to_ne_bytes())?;
-        put(to, 8, &end.address)?;
+        put(to, 8, &endpoint.address)?;
         put(to, 24, &scope.to_ne_bytes())
     }
 }
@@ -200,14 +200,14 @@ fn put(to: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
 ///
 /// For the kernel's `getsockopt()` alone: `sock` is a socket of the family, `length` points to
 /// the size of the caller's buffer.
-unsafe extern "C" fn get<O: Origin, F: Form>(
+unsafe extern "C" fn get<O: Origin, F: SockAddr>(
     sock: *mut bindings::sock,
     _option: c_int,
     user: *mut c_void,
     length: *mut c_int,
 ) -> c_int {
     // SAFETY: The caller's promise.
-    let answered = unsafe { answer::<O, F>(sock, user, *length) };
+    let answered = unsafe { get_original_dst::<O, F>(sock, user, *length) };
     match answered {
         Ok(()) => 0,
         Err(error) => error.to_errno(),
@@ -217,18 +217,18 @@ unsafe extern "C" fn get<O: Origin, F: Form>(
 /// # Safety
 ///
 /// As for [`get`].
-unsafe fn answer<O: Origin, F: Form>(
+unsafe fn get_original_dst<O: Origin, F: SockAddr>(
     sock: *mut bindings::sock,
     user: *mut c_void,
     length: c_int,
 ) -> Result {
-    // SAFETY: The caller's promise. The ends change under the lock only.
-    let (net, protocol, ends, ports) = unsafe {
+    // SAFETY: The caller's promise. The addresses change under the lock only.
+    let (net, protocol, addresses, ports) = unsafe {
         bindings::rct_sock_own(sock);
         let facts = (
             Net::from_raw(bindings::rct_sock_net(sock)),
             bindings::rct_sock_protocol(sock),
-            F::ends(sock),
+            F::endpoints(sock),
             [
                 bindings::rct_sock_own_port(sock).to_ne_bytes(),
                 bindings::rct_sock_peer_port(sock).to_ne_bytes(),
@@ -245,13 +245,13 @@ unsafe fn answer<O: Origin, F: Form>(
         return Err(EINVAL);
     }
     let [local, peer] = [0, 1].map(|end: usize| Endpoint {
-        address: ends[end & 1],
+        address: addresses[end & 1],
         port: ports[end & 1],
     });
-    let wanted = O::destination(net, F::FAMILY, protocol, &local, &peer).ok_or(ENOENT)?;
+    let original = O::destination(net, F::FAMILY, protocol, &local, &peer).ok_or(ENOENT)?;
     let mut text = [0; 28];
     // SAFETY: The caller's promise.
-    unsafe { F::write(sock, &wanted, &mut text) }.ok_or(EINVAL)?;
+    unsafe { F::write(sock, &original, &mut text) }.ok_or(EINVAL)?;
     UserSlice::new(UserPtr::from_ptr(user), F::SIZE)
         .writer()
         .write_slice(text.get(..F::SIZE).ok_or(EINVAL)?)

@@ -35,7 +35,7 @@ pub(crate) fn reroute(skb: &mut Skb, state: HookState<'_>, family: Family) -> Re
 /// unless it is transformed already.
 #[cfg(CONFIG_XFRM)]
 #[inline]
-pub(crate) fn transform(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+pub(crate) fn lookup_xfrm(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
     // SAFETY: The packet is at a hook of the family, so its control block is the family's.
     let transformed = unsafe {
         match family {
@@ -47,20 +47,20 @@ pub(crate) fn transform(skb: &mut Skb, state: HookState<'_>, family: Family) -> 
         return Ok(());
     }
     // SAFETY: The namespace is that of the call; the packet is valid and routed.
-    let wanted = unsafe {
+    let has_policies = unsafe {
         bindings::rct_xfrm_has_policies(state.net().raw()) || bindings::rct_skb_has_xfrm(skb.raw())
     };
     // It would be told to go on as it is. To take the packet apart for that question costs more
     // than all the rest of its translation.
-    if !wanted {
+    if !has_policies {
         return Ok(());
     }
-    look_up_policy(skb, state, family)
+    lookup_policy(skb, state, family)
 }
 
 #[cfg(CONFIG_XFRM)]
 #[cold]
-fn look_up_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+fn lookup_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
     let address_family = match family {
         Family::Ipv4 => bindings::RCT_AF_INET,
         Family::Ipv6 => bindings::RCT_AF_INET6,
@@ -94,6 +94,6 @@ fn look_up_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result
 
 /// There is no IPsec in this kernel.
 #[cfg(not(CONFIG_XFRM))]
-pub(crate) fn transform(_skb: &mut Skb, _state: HookState<'_>, _family: Family) -> Result {
+pub(crate) fn lookup_xfrm(_skb: &mut Skb, _state: HookState<'_>, _family: Family) -> Result {
     Ok(())
 }

@@ -15,13 +15,13 @@ use super::skb::Skb;
 
 /// Who has computed the transport checksum (`skb->ip_summed`).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Summed {
+pub(crate) enum IpSummed {
     /// The sender; nobody has to look at it any more, or somebody still has to.
-    Sender,
+    InHeader,
     /// The device that received the packet reports the sum of all bytes.
-    Reported,
+    Complete,
     /// The device that sends the packet will.
-    Device,
+    Partial,
 }
 
 /// A packet whose first bytes may be changed, as [`Skb::ensure_writable`] returns it.
@@ -119,30 +119,30 @@ impl Skb {
 
     /// Who has computed the transport checksum.
     #[inline]
-    pub(crate) fn summed(&self) -> Summed {
+    pub(crate) fn ip_summed(&self) -> IpSummed {
         // SAFETY: By the type invariants.
         match usize::from(unsafe { bindings::rct_skb_ip_summed(self.raw()) }) {
-            bindings::RCT_CHECKSUM_COMPLETE => Summed::Reported,
-            bindings::RCT_CHECKSUM_PARTIAL => Summed::Device,
-            _ => Summed::Sender,
+            bindings::RCT_CHECKSUM_COMPLETE => IpSummed::Complete,
+            bindings::RCT_CHECKSUM_PARTIAL => IpSummed::Partial,
+            _ => IpSummed::InHeader,
         }
     }
 
-    /// The sum that the device reported (see [`Summed::Reported`]) is smaller by `less`.
-    pub(crate) fn shrink_sum(&mut self, less: u16) {
+    /// The sum that the device reported (see [`IpSummed::Complete`]) is smaller by `less`.
+    pub(crate) fn subtract_from_sum(&mut self, less: u16) {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_sum_sub(self.raw(), less.into()) };
     }
 
     /// What was known about the checksum is so no longer.
-    pub(crate) fn forget_sum(&mut self) {
+    pub(crate) fn set_checksum_none(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_set_checksum_none(self.raw()) };
     }
 
     /// Leaves the checksum of everything from `start` on to the device, which puts it into the
     /// field that is `field` bytes behind. [`None`]: the packet ends before.
-    pub(crate) fn leave_checksum_to_device(&mut self, start: u32, field: u32) -> Option<()> {
+    pub(crate) fn set_checksum_partial(&mut self, start: u32, field: u32) -> Option<()> {
         let end = start.checked_add(field)?.checked_add(2)?;
         // SAFETY: By the type invariants.
         if end > unsafe { bindings::rct_skb_headlen(self.raw()) } {
@@ -223,7 +223,7 @@ impl Skb {
     }
 
     /// The packet goes elsewhere than it was routed: it has to be routed anew.
-    pub(crate) fn forget_route(&mut self) {
+    pub(crate) fn drop_dst(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_dst_drop(self.raw()) };
     }
@@ -240,7 +240,7 @@ impl Skb {
     }
 
     /// The packet does not belong to the socket that it was found to belong to.
-    pub(crate) fn forget_socket(&mut self) {
+    pub(crate) fn orphan(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_orphan(self.raw()) };
     }
