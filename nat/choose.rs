@@ -40,10 +40,12 @@ use crate::{
         nat::{
             choose::{
                 self,
+                Request, //
+            },
+            occupancy::{
                 Choice,
                 Claim,
                 Occupancy,
-                Request,
                 Terms, //
             },
             range::Range,
@@ -268,7 +270,7 @@ impl Occupancy for View<'_, '_> {
         let is_source = self.manip == Manip::Source;
         let is_new_source = is_source && self.is_new_source(tuple);
         if is_new_source && self.is_excluded(tuple) {
-            return Claim::Barred;
+            return Claim::Unavailable;
         }
         let reserves = is_source && self.state.reserves();
         if reserves && !self.reserve(tuple) {
@@ -276,15 +278,15 @@ impl Occupancy for View<'_, '_> {
             return Claim::Taken;
         }
         let owner = match terms {
-            Terms::Alone => self.owner(tuple),
+            Terms::MustBeFree => self.owner(tuple),
             Terms::Untranslated => self.conflicting_owner(tuple),
-            Terms::Succeed => self.evict(tuple),
+            Terms::TakeOver => self.evict(tuple),
         };
         let claim = match &owner {
             Some(owner) if owner.has(StatusBit::SrcNatDone) => Claim::Taken,
             // It began before there was NAT, and nobody asks us to forget it.
-            Some(_) => Claim::Barred,
-            None if is_new_source && self.is_used_locally(tuple) => Claim::Barred,
+            Some(_) => Claim::Unavailable,
+            None if is_new_source && self.is_used_locally(tuple) => Claim::Unavailable,
             None => return Claim::Granted,
         };
         if reserves {
@@ -331,7 +333,7 @@ impl Occupancy for View<'_, '_> {
         pool::get_or_insert(pool_of(self.conn, tuple))
     }
 
-    fn is_over(&mut self, tuple: &Tuple) -> Option<u32> {
+    fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32> {
         self.closed_owner(tuple).map(|old| old.remaining())
     }
 

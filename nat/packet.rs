@@ -11,8 +11,8 @@ use crate::{
     proto::{
         nat::{
             rewrite::{
-                Field,
-                Left,
+                ChecksumField,
+                ChecksumFixup,
                 Rewrite,
                 SCTP_CHECKSUM, //
             },
@@ -95,12 +95,12 @@ pub(super) fn rewrite(
             let start = header_len as usize;
             let end = start.wrapping_add(transport.len);
             let bytes = skb.writable(offset, end.max(ipv4::HEADER_LEN))?;
-            let left = match transport.len {
-                0 => Left::Nothing,
+            let fixup = match transport.len {
+                0 => ChecksumFixup::None,
                 _ => transport.rewrite(&rewrite, bytes.get_mut(start..end)?, pos)?,
             };
             rewrite.ipv4(bytes).ok()?;
-            transport.finish(skb, left, pos)
+            transport.finish(skb, fixup, pos)
         }
         Family::Ipv6 => {
             let header = ipv6::Header::parse(&skb.read(offset)?);
@@ -112,8 +112,8 @@ pub(super) fn rewrite(
                 let transport = Transport::new(skb, end.offset, target, &rewrite)?;
                 if transport.len != 0 {
                     let bytes = skb.writable(transport.offset, transport.len)?;
-                    let left = transport.rewrite(&rewrite, bytes, pos)?;
-                    transport.finish(skb, left, pos)?;
+                    let fixup = transport.rewrite(&rewrite, bytes, pos)?;
+                    transport.finish(skb, fixup, pos)?;
                 }
             }
             let network = skb.writable(offset, ipv6::HEADER_LEN)?;
@@ -146,30 +146,35 @@ impl Transport {
     }
 
     #[inline]
-    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], pos: HeaderPos) -> Option<Left> {
+    fn rewrite(
+        &self,
+        rewrite: &Rewrite,
+        bytes: &mut [u8],
+        pos: HeaderPos,
+    ) -> Option<ChecksumFixup> {
         let field = if pos == HeaderPos::Outer && self.summed == IpSummed::Partial {
-            Field::PseudoHeader
+            ChecksumField::PseudoHeader
         } else {
-            Field::Whole
+            ChecksumField::Whole
         };
         rewrite.transport(self.protocol, bytes, field).ok()
     }
 
     /// Does what the changed header leaves to do.
     #[inline]
-    fn finish(&self, skb: &mut Skb, left: Left, pos: HeaderPos) -> Option<()> {
-        match left {
-            Left::Nothing => {}
+    fn finish(&self, skb: &mut Skb, fixup: ChecksumFixup, pos: HeaderPos) -> Option<()> {
+        match fixup {
+            ChecksumFixup::None => {}
             // The sum over an ICMP error stays what it is: its own checksum is mended.
-            Left::SumShrank(_) if pos == HeaderPos::Inner => {}
-            Left::SumShrank(change) => {
+            ChecksumFixup::Delta(_) if pos == HeaderPos::Inner => {}
+            ChecksumFixup::Delta(delta) => {
                 if self.summed == IpSummed::Complete {
-                    skb.subtract_from_sum(change.fold());
+                    skb.subtract_from_sum(delta.fold());
                 }
             }
             // Either the device computes it, or we.
-            Left::Crc if self.summed == IpSummed::Partial => {}
-            Left::Crc => {
+            ChecksumFixup::Crc32c if self.summed == IpSummed::Partial => {}
+            ChecksumFixup::Crc32c => {
                 let crc = skb.sctp_checksum(self.offset)?;
                 let at = self.offset.checked_add(SCTP_CHECKSUM as u32)?;
                 *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;

@@ -64,6 +64,40 @@ show_statistics() {
 	done
 }
 
+# --- what netlink tells -------------------------------------------------------
+
+# Records the events of the router's connections, but not those of the hosts' own. Both trackers'
+# events, or none: rust_ct has them without this module. (HOST...)
+record_events() {
+	local ask=modinfo
+	[[ $TRACKER != stock ]] || ask=modprobe
+	events=0
+	if quiet "$ask" nf_conntrack_netlink 2>&1; then
+		set_ct "$R" events 1
+		check "netlink is listened to" must events e "$R" "$@"
+		events=1
+	else
+		skip "what netlink tells of each connection" "this kernel has no nf_conntrack_netlink"
+	fi
+}
+
+# Of each connection its events in their order. They end with the connections, so that this
+# comes last. (NUMBER)
+show_events() {
+	((!events)) || check "no event was lost, and there were some" told_events "$1"
+}
+told_events() {
+	must told e || return
+	local line word
+	for line in "${LINES[@]}"; do
+		detail "events / ${line%%: *}" "${line#*: }"
+	done
+	for word in $ANSWER; do
+		result "events / ${word%=*}" "${word#*=}"
+	done
+	that "${#LINES[@]} > $1"
+}
+
 # --- what helpers expect ------------------------------------------------------
 
 # Into LINES.

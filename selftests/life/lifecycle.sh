@@ -3,7 +3,8 @@
 #
 # The life of an entry, protocol by protocol and in both families, as a router
 # sees it: which packet makes it, which states it goes through, how long it has
-# left in each of them, what is counted, and what ends it.
+# left in each of them, what is counted, and what ends it. (packets/traces.sh plays
+# the lives of TCP connections, packet by packet.)
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
@@ -26,199 +27,33 @@ state() { # SECONDS STATE WORD...
 	flow_lives "$1" "${@:2}"
 }
 
-opened() { # handshake: client 1000, server 5000
-	ct S seq=1000 win=8000 mss=1460 sackok wscale=0 &&
-		st SA seq=5000 ack=1001 win=8000 mss=1460 sackok wscale=0 &&
-		ct A seq=1001 ack=5001 win=8000
-}
-
-tcp_open_and_close() {
+tcp_counters() {
 	port=1001
-	check "$FAMILY tcp: SYN passes" ct S seq=1000 win=8000 mss=1460 sackok wscale=0
-	check "$FAMILY tcp: SYN makes SYN_SENT, unreplied" state 120 SYN_SENT '[UNREPLIED]' '![ASSURED]'
-	check "$FAMILY tcp: SYN/ACK passes" st SA seq=5000 ack=1001 win=8000 mss=1460 sackok wscale=0
-	check "$FAMILY tcp: SYN/ACK makes SYN_RECV" state 60 SYN_RECV '![UNREPLIED]' '![ASSURED]'
+	ct S seq=1000 win=8000 mss=1460 sackok wscale=0
+	check "$FAMILY tcp: a SYN makes an entry, unreplied" state 120 SYN_SENT '[UNREPLIED]' '![ASSURED]'
+	st SA seq=5000 ack=1001 win=8000 mss=1460 sackok wscale=0
 	ct A seq=1001 ack=5001 win=8000
-	check "$FAMILY tcp: ACK makes ESTABLISHED, assured" state 432000 ESTABLISHED '![UNREPLIED]' '[ASSURED]'
 	proc_addr "$X" && local x=$ADDR
 	proc_addr "$Y" && local y=$ADDR
 	check "$FAMILY tcp: the tuples stand in order" \
 		like " src=$x dst=$y sport=1001 dport=80 .*src=$y dst=$x sport=80 dport=1001 " \
 		"$R" "$FAMILY" tcp sport=1001
 	ct PA seq=1001 ack=5001 win=8000 len=100
-	check "$FAMILY tcp: data that waits for its ACK shortens the life" state 300 ESTABLISHED
 	st A seq=5001 ack=1101 win=8000
-	check "$FAMILY tcp: the ACK gives it back" state 432000 ESTABLISHED
 	ct FA seq=1101 ack=5001 win=8000
-	check "$FAMILY tcp: FIN makes FIN_WAIT" state 120 FIN_WAIT '[ASSURED]'
 	st A seq=5001 ack=1102 win=8000
-	check "$FAMILY tcp: its ACK makes CLOSE_WAIT" state 60 CLOSE_WAIT
 	st PA seq=5001 ack=1102 win=8000 len=500
 	ct A seq=1102 ack=5501 win=8000
-	check "$FAMILY tcp: half closed, data the other way keep CLOSE_WAIT" state 60 CLOSE_WAIT
 	st FA seq=5501 ack=1102 win=8000
-	check "$FAMILY tcp: the second FIN makes LAST_ACK" state 30 LAST_ACK
 	ct A seq=1102 ack=5502 win=8000
-	check "$FAMILY tcp: the last ACK makes TIME_WAIT" state 120 TIME_WAIT '[ASSURED]'
 	# The SYN and the SYN/ACK had twelve bytes of options.
 	local h=$((HEADER + 20))
 	check "$FAMILY tcp: packets and bytes of both directions" \
 		counted "6/$((6 * h + 12 + 100))" "5/$((5 * h + 12 + 500))" "$R" "$FAMILY" tcp "sport=$port"
 	check "$FAMILY tcp: nobody but the table holds the entry" flow use=2
 	ct S seq=90000 win=8000
-	check "$FAMILY tcp: a SYN in TIME_WAIT starts anew" state 120 SYN_SENT '[UNREPLIED]' '![ASSURED]'
-	check "$FAMILY tcp: ... with new counters" \
+	check "$FAMILY tcp: a SYN in TIME_WAIT starts anew, with new counters" \
 		counted "1/$h" "0/0" "$R" "$FAMILY" tcp "sport=$port"
-}
-
-tcp_server_closes() {
-	port=1002
-	check "$FAMILY tcp: opened, and closed by the server" opened
-	st FA seq=5001 ack=1001 win=8000
-	check "$FAMILY tcp: its FIN makes FIN_WAIT" state 120 FIN_WAIT
-	ct FA seq=1001 ack=5002 win=8000
-	check "$FAMILY tcp: FIN at once from the client makes LAST_ACK" state 30 LAST_ACK
-	st A seq=5002 ack=1002 win=8000
-	check "$FAMILY tcp: its ACK makes TIME_WAIT" state 120 TIME_WAIT
-}
-
-tcp_resets() {
-	port=1003
-	check "$FAMILY tcp: opened, and reset by the client" opened
-	ct RA seq=1001 ack=5001 win=0
-	check "$FAMILY tcp: RST makes CLOSE" state 10 CLOSE '[ASSURED]'
-	ct S seq=2000000 win=8000
-	check "$FAMILY tcp: a SYN after RST starts anew" state 120 SYN_SENT '[UNREPLIED]'
-
-	port=1004
-	check "$FAMILY tcp: opened, and reset by the server" opened
-	st R seq=5001 win=0
-	check "$FAMILY tcp: RST of the server makes CLOSE" state 10 CLOSE
-
-	port=1005
-	check "$FAMILY tcp: opened, and a RST that does not fit exactly" opened
-	st R seq=5101 win=0
-	check "$FAMILY tcp: ... keeps ESTABLISHED, for a shorter life" state 300 ESTABLISHED
-
-	port=1006
-	check "$FAMILY tcp: opened, and a RST from before the window" opened
-	check "$FAMILY tcp: ... is invalid" grows 1 "$R" invalid st R seq=4000 win=0
-	check "$FAMILY tcp: ... and changes nothing" state 432000 ESTABLISHED
-	set_ct "$R" tcp_ignore_invalid_rst 1
-	check "$FAMILY tcp: with tcp_ignore_invalid_rst=1 it is not judged as RST" \
-		grows 0 "$R" invalid st R seq=4999 win=0
-	set_ct "$R" tcp_ignore_invalid_rst 0
-
-	port=1007
-	ct S seq=1000 win=8000
-	check "$FAMILY tcp: a connection is asked for" state 120 SYN_SENT '[UNREPLIED]'
-	check "$FAMILY tcp: the refusal passes" st RA seq=0 ack=1001 win=0
-	check "$FAMILY tcp: the entry of a refused connection is gone" no_entry "$R" "$FAMILY" tcp "sport=$port"
-}
-
-tcp_simultaneous() {
-	port=1008
-	ct S seq=1000 win=8000 mss=1460
-	check "$FAMILY tcp: SYNs cross: a SYN against SYN_SENT passes" st S seq=5000 win=8000 mss=1460
-	check "$FAMILY tcp: ... makes SYN_SENT2" state 120 SYN_SENT2 '![UNREPLIED]' '![ASSURED]'
-	check "$FAMILY tcp: ... SYN/ACK passes" ct SA seq=1000 ack=5001 win=8000 mss=1460
-	check "$FAMILY tcp: ... makes SYN_RECV" state 60 SYN_RECV
-	check "$FAMILY tcp: ... SYN/ACK the other way passes" st SA seq=5000 ack=1001 win=8000 mss=1460
-	check "$FAMILY tcp: ... ACK passes" st A seq=5001 ack=1001 win=8000
-	check "$FAMILY tcp: ... makes ESTABLISHED" state 432000 ESTABLISHED '[ASSURED]'
-}
-
-tcp_retransmission() {
-	local i
-	set_ct "$R" tcp_timeout_max_retrans 200
-	set_ct "$R" tcp_timeout_unacknowledged 250
-	port=1009
-	check "$FAMILY tcp: opened, and the same ACK again and again" opened
-	for i in 1 2; do
-		ct A seq=1001 ack=5001 win=8000
-	done
-	check "$FAMILY tcp: not yet at tcp_max_retrans" state 432000 ESTABLISHED
-	ct A seq=1001 ack=5001 win=8000
-	check "$FAMILY tcp: at tcp_max_retrans, the life is tcp_timeout_max_retrans" state 200 ESTABLISHED
-	st A seq=5001 ack=1001 win=8000
-	check "$FAMILY tcp: something new ends that" state 432000 ESTABLISHED
-
-	port=1010
-	check "$FAMILY tcp: opened, and the server's window closes" opened
-	st A seq=5001 ack=1001 win=0
-	check "$FAMILY tcp: window zero: tcp_timeout_max_retrans" state 200 ESTABLISHED
-	st A seq=5001 ack=1001 win=4000
-	check "$FAMILY tcp: window open: the normal life" state 432000 ESTABLISHED
-
-	port=1011
-	check "$FAMILY tcp: opened, and data without an ACK" opened
-	st PA seq=5001 ack=1001 win=8000 len=200
-	check "$FAMILY tcp: unacknowledged: tcp_timeout_unacknowledged" state 250 ESTABLISHED
-	st PA seq=5001 ack=1001 win=8000 len=200
-	st PA seq=5001 ack=1001 win=8000 len=200
-	st PA seq=5001 ack=1001 win=8000 len=200
-	check "$FAMILY tcp: retransmitted too often: tcp_timeout_max_retrans" state 200 ESTABLISHED
-	set_ct "$R" tcp_timeout_max_retrans 300
-	set_ct "$R" tcp_timeout_unacknowledged 300
-}
-
-tcp_window() {
-	port=1012
-	check "$FAMILY tcp: opened, for segments outside of the window" opened
-	check "$FAMILY tcp: far beyond the window: invalid" \
-		grows 1 "$R" invalid ct PA seq=500000 ack=5001 win=8000 len=10
-	check "$FAMILY tcp: ACK of what was not sent: invalid" \
-		grows 1 "$R" invalid ct A seq=1001 ack=900000 win=8000
-	check "$FAMILY tcp: ... the entry is as before" state 432000 ESTABLISHED
-	check "$FAMILY tcp: at the window's edge: valid" \
-		grows 0 "$R" invalid ct PA seq=8901 ack=5001 win=8000 len=100
-	set_ct "$R" tcp_be_liberal 1
-	check "$FAMILY tcp: with tcp_be_liberal=1, beyond the window is valid" \
-		grows 0 "$R" invalid ct PA seq=500000 ack=5001 win=8000 len=10
-	set_ct "$R" tcp_be_liberal 0
-
-	port=1013
-	ct S seq=1000 win=1000 mss=1460 wscale=4
-	st SA seq=5000 ack=1001 win=1000 mss=1460 wscale=3
-	ct A seq=1001 ack=5001 win=1000
-	check "$FAMILY tcp: window scaling: 1000 << 4 may be sent to the client" \
-		grows 0 "$R" invalid st PA seq=19901 ack=1001 win=1000 len=1000
-	check "$FAMILY tcp: ... and no more" \
-		grows 1 "$R" invalid st PA seq=99901 ack=1001 win=1000 len=1000
-
-	port=1014
-	ct S seq=4294967000 win=8000 mss=1460 sackok
-	st SA seq=4294967200 ack=4294967001 win=8000 mss=1460 sackok
-	ct A seq=4294967001 ack=4294967201 win=8000
-	check "$FAMILY tcp: sequence numbers wrap around" \
-		grows 0 "$R" invalid ct PA seq=4294967001 ack=4294967201 win=8000 len=1000
-	st A seq=4294967201 ack=705 win=8000
-	check "$FAMILY tcp: ... and all is acknowledged" state 432000 ESTABLISHED
-	ct PA seq=1705 ack=4294967201 win=8000 len=1000
-	check "$FAMILY tcp: selective acknowledgement is no news beyond the end" \
-		grows 0 "$R" invalid st A seq=4294967201 ack=705 win=8000 sack=1705:2705
-	check "$FAMILY tcp: ... but beyond what was sent it is" \
-		grows 1 "$R" invalid st A seq=4294967201 ack=705 win=8000 sack=1705:9705
-}
-
-tcp_loose() {
-	port=1015
-	check "$FAMILY tcp: a segment out of nowhere passes" ct A seq=1001 ack=5001 win=8000
-	check "$FAMILY tcp: ... it is picked up, for a short life" state 300 ESTABLISHED '[UNREPLIED]' '![ASSURED]'
-	st A seq=5001 ack=1001 win=8000
-	check "$FAMILY tcp: ... an answer alone does not lengthen it" state 300 ESTABLISHED '![ASSURED]' '![UNREPLIED]'
-	ct A seq=1001 ack=5001 win=8000
-	check "$FAMILY tcp: ... one more segment makes it whole" state 432000 ESTABLISHED '[ASSURED]'
-	port=1016
-	set_ct "$R" tcp_loose 0
-	check "$FAMILY tcp: with tcp_loose=0 it is invalid" grows 1 "$R" invalid ct A seq=1001 ack=5001 win=8000
-	check "$FAMILY tcp: ... and makes no entry" no_entry "$R" "$FAMILY" tcp "sport=$port"
-	set_ct "$R" tcp_loose 1
-	port=1017
-	check "$FAMILY tcp: SYN/ACK out of nowhere is invalid" grows 1 "$R" invalid st SA seq=5000 ack=1001 win=8000
-	check "$FAMILY tcp: FIN out of nowhere is invalid" grows 1 "$R" invalid ct FA seq=1001 ack=5001 win=8000
-	check "$FAMILY tcp: RST out of nowhere is invalid" grows 1 "$R" invalid ct R seq=1001 win=0
-	check "$FAMILY tcp: ... none makes an entry" no_entry "$R" "$FAMILY" tcp "sport=$port"
 }
 
 # Connections between two kernels, with what they send on their own.
@@ -274,8 +109,6 @@ before_later() {
 	c udp "$X,1101" "$Y,53" len=100
 	c udp "$X,1102" "$Y,53" len=100
 	s udp "$Y,53" "$X,1102" len=100
-	port=1020
-	ct S seq=1000 win=8000
 }
 later() {
 	# With every checker on, the rest may have taken longer than an entry lives.
@@ -289,10 +122,6 @@ later() {
 	c udp "$X,1102" "$Y,53" len=10
 	check "$FAMILY udp: after two seconds, both ways: a stream" \
 		lives 120 "$R" "$FAMILY" udp sport=1102 '[ASSURED]'
-	port=1020
-	check "$FAMILY tcp: a SYN again" ct S seq=1000 win=8000
-	lifetime "$R" "$FAMILY" tcp sport=$port SYN_SENT
-	check "$FAMILY tcp: ... does not lengthen the life" that "$LEFT <= 118"
 }
 
 ping_echo() {
@@ -409,13 +238,7 @@ switches() {
 for family in 4 6; do
 	use_family $family
 	udp
-	tcp_open_and_close
-	tcp_server_closes
-	tcp_resets
-	tcp_simultaneous
-	tcp_retransmission
-	tcp_window
-	tcp_loose
+	tcp_counters
 	tcp_real
 	ping_echo
 	generic

@@ -3,7 +3,8 @@
 #
 # SCTP and GRE: after each packet the verdict, the entry with its state and its
 # lifetime, and the statistics that changed. What is known beforehand is checked;
-# compare.sh holds all of it against the other tracker.
+# compare.sh holds all of it against the other tracker. (The lives of SCTP
+# associations are in traces/.)
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
@@ -45,124 +46,7 @@ opened() {
 	s COOKIEACK
 }
 
-associations() {
-	begin "association"
-	c INIT:0xc
-	is CLOSED closed '[UNREPLIED]'
-	s INITACK:0x5
-	is COOKIE_WAIT cookie_wait '![UNREPLIED]'
-	c COOKIEECHO DATA
-	is COOKIE_ECHOED cookie_echoed '![ASSURED]'
-	s COOKIEACK
-	is ESTABLISHED established '[ASSURED]'
-	c DATA+100
-	s SACK DATA
-	c SACK
-	c HB
-	s HBACK
-	c OTHER
-	c AUTH DATA
-	c SHUTDOWN
-	is SHUTDOWN_SENT shutdown_sent
-	s DATA
-	s SHUTACK
-	is SHUTDOWN_ACK_SENT shutdown_ack_sent
-	c SHUTCOMP
-	is CLOSED closed
-	c DATA
-	c INIT:0xc1
-	s INITACK:0x51 vtag=0xc1
-	c COOKIEECHO vtag=0x51
-	s COOKIEACK vtag=0xc1
-
-	begin "the server shuts it down"
-	opened
-	s SHUTDOWN
-	is SHUTDOWN_RECD shutdown_recd
-	c SHUTACK
-	s SHUTCOMP/T vtag=0x5
-	is CLOSED closed
-
-	begin "both shut it down"
-	opened
-	c SHUTDOWN
-	s SHUTDOWN
-	c SHUTACK
-	s SHUTACK
-	c SHUTCOMP
-	s SHUTCOMP
-
-}
-
-odd_associations() {
-	local kind
-	for kind in ABORT "ABORT vtag=0xc" "ABORT/T vtag=0xc" "ABORT/T" "ABORT vtag=0x99"; do
-		begin "$kind"
-		opened
-		# shellcheck disable=SC2086 # words on purpose
-		c $kind
-		s DATA
-	done
-
-	begin "refused"
-	c INIT:0xc
-	s ABORT
-	begin "refused with a wrong tag"
-	c INIT:0xc
-	s ABORT vtag=0x99
-	s INITACK:0x5 vtag=0x99
-	s INITACK:0x5
-
-	begin "INIT lost"
-	c INIT:0xc
-	c INIT:0xc
-	c INIT:0xd
-	s INITACK:0x5 vtag=0xd
-	s INITACK:0x5
-	c COOKIEECHO
-	c COOKIEECHO
-	s COOKIEACK vtag=0xd
-
-	begin "stale cookie"
-	c INIT:0xc
-	s INITACK:0x5
-	c COOKIEECHO
-	s ERROR
-	c INIT:0xc
-
-	begin "wrong tags"
-	opened
-	c DATA vtag=0xc
-	c DATA vtag=0
-	s DATA vtag=0x5
-	s SACK vtag=0x77
-	c SHUTDOWN vtag=0x77
-	s SHUTDOWN vtag=0x77
-	c COOKIEECHO vtag=0x77
-	s COOKIEACK vtag=0x77
-	c SHUTCOMP vtag=0xc
-	c SHUTCOMP/T vtag=0xc
-
-	begin "INIT with a tag"
-	c INIT:0xc vtag=0x1
-	begin "INIT with the tag zero"
-	c INIT:0
-	s INITACK:0x5 vtag=0
-
-	begin "chunks together that must not be"
-	c INIT:0xc DATA
-	c DATA INIT:0xc
-	opened
-	c DATA COOKIEECHO
-	c COOKIEECHO DATA
-	s COOKIEACK DATA
-	s DATA COOKIEACK
-	c INIT:0xc INIT:0xc
-	s DATA SHUTCOMP
-	s SHUTCOMP DATA
-	c DATA SHUTDOWN
-	s ABORT DATA
-
+malformed() {
 	begin "chunks cut short"
 	opened
 	c NOLENGTH
@@ -184,145 +68,6 @@ odd_associations() {
 	c INIT:0xc csum=bad
 	is CLOSED closed '[UNREPLIED]'
 	set_ct "$R" checksum 1
-}
-
-collisions() {
-	begin "INITs cross"
-	c INIT:0xc
-	s INIT:0x5
-	c INITACK:0xc1 vtag=0x5
-	s INITACK:0x51 vtag=0xc
-	c COOKIEECHO vtag=0x51
-	s COOKIEACK vtag=0xc
-	c DATA vtag=0x51
-	c DATA vtag=0x5
-	s DATA vtag=0xc
-	s DATA vtag=0xc1
-
-	begin "INITs cross, same tags"
-	c INIT:0xc
-	s INIT:0x5
-	s INITACK:0x5
-	c INITACK:0xc
-	c COOKIEECHO
-	s COOKIEECHO
-	s COOKIEACK
-	c COOKIEACK
-	is ESTABLISHED established
-	c DATA
-	s DATA
-
-	begin "INITs cross, an answer from before"
-	c INIT:0xc
-	s INIT:0x5
-	s INITACK:0x52
-	c COOKIEECHO vtag=0x52
-	s COOKIEACK
-
-	begin "INIT in an association: the peer has restarted"
-	opened
-	c INIT:0xc2
-	s INITACK:0x52 vtag=0xc2
-	c COOKIEECHO vtag=0x52
-	s COOKIEACK vtag=0xc2
-	c DATA vtag=0x52
-	s DATA vtag=0xc2
-	s DATA
-
-	begin "INIT from the server in an association"
-	opened
-	s INIT:0x53
-	c INITACK:0xc3 vtag=0x53
-	s COOKIEECHO vtag=0xc3
-	c COOKIEACK vtag=0x53
-	c DATA vtag=0x53
-	c DATA
-
-	begin "INIT in an association, not answered"
-	opened
-	c INIT:0xc4
-	s DATA
-	c DATA
-	c INIT:0xc
-	s DATA
-	s ABORT vtag=0xc4
-
-	begin "INIT while it is shut down"
-	opened
-	c SHUTDOWN
-	c INIT:0xc5
-	s SHUTACK
-	c INIT:0xc5
-	s ERROR
-}
-
-heartbeats() {
-	begin "heartbeat of a path that is new"
-	c HB
-	is HEARTBEAT_SENT heartbeat_sent '[UNREPLIED]'
-	s HBACK
-	is ESTABLISHED established '[ASSURED]'
-	c DATA
-	s SACK
-
-	begin "heartbeat crossing"
-	c HB
-	s HB
-	c HBACK
-	s HBACK
-	s DATA
-
-	begin "heartbeat, then a new association"
-	c HB
-	c INIT:0xc
-	s INITACK:0x5
-	c COOKIEECHO
-	s COOKIEACK
-
-	begin "heartbeat, then other chunks"
-	c HB
-	s DATA
-	s INIT:0x5
-	c DATA
-	c ABORT
-
-	begin "heartbeat with another tag, acknowledged"
-	opened
-	c HB vtag=0x77
-	s HBACK vtag=0xd
-	c HB vtag=0x77
-	s HBACK vtag=0xd
-	c DATA vtag=0x77
-	c DATA
-	s DATA vtag=0xd
-
-	begin "heartbeat with another tag, then the old one"
-	opened
-	c HB vtag=0x77
-	c HB
-	s HBACK
-	c DATA
-
-	begin "heartbeat answered with a tag out of nowhere"
-	c HB
-	s HBACK vtag=0xd
-	s HBACK vtag=0xe
-	c HB vtag=0x6
-	s HB vtag=0xd
-	c HBACK vtag=0x6
-}
-
-out_of_nowhere() {
-	local kind
-	for kind in DATA SACK "INITACK:0x5" COOKIEECHO COOKIEACK SHUTDOWN SHUTACK SHUTCOMP SHUTCOMP/T \
-		ABORT ABORT/T ERROR HBACK OTHER "SHUTACK DATA"; do
-		begin "out of nowhere: $kind"
-		# shellcheck disable=SC2086 # words on purpose
-		c $kind
-	done
-	begin "out of nowhere: SHUTACK answered"
-	c SHUTACK
-	s SHUTCOMP/T vtag=0x5
 }
 
 # Chunks that might come and some that might not, the same ones with each tracker.
@@ -446,17 +191,9 @@ pptp() {
 
 for family in 4 6; do
 	use_family $family
-	associations
-	if [[ $family == 4 ]]; then
-		odd_associations
-		collisions
-		heartbeats
-	fi
-	# Where time is slow, each thing once.
-	if [[ $SELFTEST_SCALE != small ]]; then
-		[[ $family == 6 ]] || out_of_nowhere
-		random_chunks $family
-	fi
+	malformed
+	# Not where time is slow.
+	[[ $SELFTEST_SCALE == small ]] || random_chunks $family
 	real_association
 	gre
 	tunnel
@@ -467,5 +204,5 @@ pptp
 # Of the call's two expectations one is only withdrawn, and goes whenever the collector comes by.
 show_statistics | grep -v '^= statistics / expect_delete:'
 result "steps / packets" "$steps"
-check "all of the traffic was sent" that "$steps > $(scaled 200 150)"
+check "all of the traffic was sent" that "$steps > $(scaled 180 60)"
 tap_finish
