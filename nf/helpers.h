@@ -116,6 +116,7 @@ void rct_synchronize_rcu_expedited(void);
 const struct nf_ct_timeout_hooks *rct_timeout_hooks(void);
 void rct_timeout_kfree_rcu(struct nf_ct_timeout *policy);
 extern spinlock_t rct_keymap_lock;
+extern spinlock_t rct_static_lock;
 void rct_list_add_tail_rcu(struct list_head *entry, struct list_head *list);
 void rct_keymap_kfree_rcu(struct nf_ct_gre_keymap *map);
 int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *nest,
