@@ -12,6 +12,10 @@ use crate::nf::{
         net::Counter,
         sysctl::Slot, //
     },
+    packet::{
+        bridge::BridgeUsers,
+        hook::HookSlot, //
+    },
     prelude::*, //
 };
 
@@ -35,8 +39,12 @@ pub(super) struct NetState {
     users_ipv4: Counter,
     /// Users of the IPv6 hooks.
     users_ipv6: Counter,
-    /// Users of the bridge's hooks.
-    pub(super) users_bridge: Counter,
+    /// The registration of the IPv4 hooks, while they have users.
+    hooks_ipv4: HookSlot,
+    /// The registration of the IPv6 hooks, while they have users.
+    hooks_ipv6: HookSlot,
+    /// Users of the bridge's hooks, and their registration.
+    pub(super) bridge_users: BridgeUsers,
     /// The sysctls, once registered.
     pub(super) sysctls: Slot,
 }
@@ -99,6 +107,14 @@ impl NetState {
         match family {
             Family::Ipv4 => &self.users_ipv4,
             Family::Ipv6 => &self.users_ipv6,
+        }
+    }
+
+    /// The place of the registration of a family's hooks.
+    pub(super) fn hooks(&self, family: Family) -> &HookSlot {
+        match family {
+            Family::Ipv4 => &self.hooks_ipv4,
+            Family::Ipv6 => &self.hooks_ipv6,
         }
     }
 

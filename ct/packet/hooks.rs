@@ -31,11 +31,10 @@ use crate::{
                 BridgeHooks, //
             },
             hook::{
-                self,
                 hook,
+                FamilyHooks,
                 Hook,
                 HookState,
-                Hooks,
                 InetHook,
                 Priority, //
             },
@@ -117,19 +116,25 @@ fn confirm_unsettled(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     help::confirm(skb, rcu)
 }
 
-static IPV4_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv4>(Family::Ipv4, InetHook::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpLocal>(Family::Ipv4, InetHook::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv4, InetHook::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv4, InetHook::LocalIn, Priority::LAST),
-]);
+static IPV4_HOOKS: FamilyHooks = FamilyHooks::new(
+    Family::Ipv4,
+    [
+        hook::<LookUpIpv4>(InetHook::PreRouting, Priority::CONNTRACK),
+        hook::<LookUpLocal>(InetHook::LocalOut, Priority::CONNTRACK),
+        hook::<Confirm>(InetHook::PostRouting, Priority::LAST),
+        hook::<Confirm>(InetHook::LocalIn, Priority::LAST),
+    ],
+);
 
-static IPV6_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv6>(Family::Ipv6, InetHook::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpIpv6>(Family::Ipv6, InetHook::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv6, InetHook::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv6, InetHook::LocalIn, Priority::BEFORE_LAST),
-]);
+static IPV6_HOOKS: FamilyHooks = FamilyHooks::new(
+    Family::Ipv6,
+    [
+        hook::<LookUpIpv6>(InetHook::PreRouting, Priority::CONNTRACK),
+        hook::<LookUpIpv6>(InetHook::LocalOut, Priority::CONNTRACK),
+        hook::<Confirm>(InetHook::PostRouting, Priority::LAST),
+        hook::<Confirm>(InetHook::LocalIn, Priority::BEFORE_LAST),
+    ],
+);
 
 /// What C code calls in place of the hooks that look up.
 pub(in crate::ct) fn look_up(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
@@ -151,7 +156,7 @@ pub(in crate::ct) enum HookFamilies {
     Bridge,
 }
 
-fn hooks_of(family: Family) -> &'static Hooks<4> {
+fn hooks_of(family: Family) -> &'static FamilyHooks {
     match family {
         Family::Ipv4 => &IPV4_HOOKS,
         Family::Ipv6 => &IPV6_HOOKS,
@@ -219,42 +224,23 @@ fn get_bridge(net: &Net) -> Result {
         bridge::request_module();
         guard = HOOKS.lock();
     }
-    let bridge = guard.ok_or(EPROTO)?;
-    bridge.hold()?;
-    let users = &net.state::<NetState>().users_bridge;
-    if users.load(Relaxed) == 0 {
-        bridge.register(net).inspect_err(|_| bridge.release())?;
-    }
-    users.store(users.load(Relaxed).saturating_add(1), Relaxed);
-    Ok(())
+    let bridge = (*guard).as_mut().ok_or(EPROTO)?;
+    bridge.add_user(net, &net.state::<NetState>().bridge_users)
 }
 
 /// Removes a user of the bridge's hooks.
 fn put_bridge(net: &Net) {
-    let guard = HOOKS.lock();
-    let Some(bridge) = *guard else {
-        return;
-    };
-    let users = &net.state::<NetState>().users_bridge;
-    match users.load(Relaxed) {
-        0 => {}
-        1 => {
-            users.store(0, Relaxed);
-            bridge.unregister(net);
-        }
-        more => users.store(more.saturating_sub(1), Relaxed),
+    if let Some(bridge) = &mut *HOOKS.lock() {
+        bridge.remove_user(net, &net.state::<NetState>().bridge_users);
     }
-    bridge.release();
 }
 
 fn get_family(net: &Net, family: Family) -> Result<bool> {
     let guard = HOOKS.lock();
-    let users = net.state::<NetState>().users(family);
+    let state = net.state::<NetState>();
+    let users = state.users(family);
     if users.load(Relaxed) == 0 {
-        hook::defragment(family, net)?;
-        hooks_of(family)
-            .register(net)
-            .inspect_err(|_| hook::stop_defragmenting(family, net))?;
+        state.hooks(family).register(net, hooks_of(family))?;
     }
     users.store(users.load(Relaxed).saturating_add(1), Relaxed);
     let first = users.load(Relaxed) == 1;
@@ -267,14 +253,14 @@ fn get_family(net: &Net, family: Family) -> Result<bool> {
 
 fn put_family(net: &Net, family: Family) {
     let _guard = HOOKS.lock();
-    let users = net.state::<NetState>().users(family);
+    let state = net.state::<NetState>();
+    let users = state.users(family);
     match users.load(Relaxed) {
         // More puts than gets: a user that came before a failed get counted for it.
         0 => {}
         1 => {
             users.store(0, Relaxed);
-            hooks_of(family).unregister(net);
-            hook::stop_defragmenting(family, net);
+            state.hooks(family).unregister(net);
         }
         more => users.store(more.saturating_sub(1), Relaxed),
     }

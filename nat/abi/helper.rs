@@ -135,9 +135,12 @@ static FOLLOW_MASTER: LinkedByC<bindings::nf_ct_helper_expectfn> = LinkedByC(Opa
 pub(crate) fn register_follow_master() {
     let element = FOLLOW_MASTER.0.get();
     let guard = ExpectGuard::new();
-    // SAFETY: Static, and on no list yet. The list is a static of ours as well: both go with the
-    // module, when nobody looks for functions any more.
+    // SAFETY: Under the lock. The element is static, and on no list as long as it has no name. The
+    // list is a static of this module as well: it goes with the element.
     unsafe {
+        if !(*element).name.is_null() {
+            return;
+        }
         (*element).name = c"nat-follow-master".as_char_ptr();
         (*element).expectfn = Some(nf_nat_follow_master);
         helper_table::insert_function(element, guard.locked());

@@ -147,7 +147,10 @@ impl Device {
 
     /// The IPv4 address that a packet which leaves here is to be sent from.
     pub(crate) fn ipv4_source_for(&self, skb: &Skb, _rcu: Rcu<'_>) -> Option<[u8; 4]> {
-        // SAFETY: By the type invariants; a packet that leaves is routed. In an RCU section.
+        if !skb.is_routed() {
+            return None;
+        }
+        // SAFETY: By the type invariants, in an RCU section; the packet has a route.
         let address = unsafe { bindings::rct_ipv4_source_for(skb.raw(), self.raw()) };
         (address != 0).then(|| address.to_ne_bytes())
     }

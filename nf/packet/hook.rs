@@ -10,12 +10,22 @@ use core::{
         c_void, //
     },
     marker::PhantomData,
-    ptr::NonNull, //
+    ptr::{
+        from_ref,
+        null_mut,
+        NonNull, //
+    },
 };
 
 use kernel::{
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed,
+        Release, //
+    },
 };
 
 use crate::{
@@ -154,13 +164,40 @@ impl<'a> HookState<'a> {
     }
 }
 
-/// A function that the stack calls.
+/// A function that the stack calls for every packet at a hook.
+///
+/// # Examples
+///
+/// ```ignore
+/// struct CountFragments;
+///
+/// impl Hook for CountFragments {
+///     fn run(skb: &mut Skb, state: HookState<'_>, _rcu: Rcu<'_>) -> Verdict {
+///         // Reads take `&Skb`. A packet that ends early reads as `None`.
+///         let Some([_, _, _, _, _, _, flags, _]) = skb.read::<8>(0) else {
+///             return Verdict::Drop;
+///         };
+///         if flags & MORE_FRAGMENTS != 0 {
+///             state.net().state::<MyState>().fragments.fetch_add(1, Relaxed);
+///         }
+///         Verdict::Accept
+///     }
+/// }
+///
+/// static IPV4_HOOKS: FamilyHooks = FamilyHooks::new(Family::Ipv4, [
+///     hook::<CountFragments>(InetHook::PreRouting, Priority::CONNTRACK),
+///     ..
+/// ]);
+///
+/// // `MyState` has a field `hooks: HookSlot`.
+/// net.state::<MyState>().hooks.register(net, &IPV4_HOOKS)?;
+/// ```
 pub(crate) trait Hook: 'static {
-    /// Looks at a packet, inside an RCU read-side section.
+    /// Handles a packet, inside an RCU read-side section.
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict;
 }
 
-/// A hook, as the core calls it.
+/// [`Hook::run`], as the core calls it (`nf_hookfn`).
 ///
 /// # Safety
 ///
@@ -180,70 +217,137 @@ unsafe extern "C" fn call<H: Hook>(
     H::run(skb, state, rcu).as_raw()
 }
 
-/// Hooks that are registered together.
-///
-/// They stand in static memory: a namespace's list of hooks points to them.
-#[repr(transparent)]
-pub(crate) struct Hooks<const N: usize>([bindings::nf_hook_ops; N]);
-
-// SAFETY: Never changed.
-unsafe impl<const N: usize> Sync for Hooks<N> {}
-
-/// One of [`Hooks`].
-pub(crate) const fn hook<H: Hook>(
-    family: Family,
-    hook: InetHook,
-    priority: Priority,
-) -> bindings::nf_hook_ops {
-    // SAFETY: All of its fields may be zero.
+/// Describes one of the hooks of [`FamilyHooks`].
+pub(crate) const fn hook<H: Hook>(hook: InetHook, priority: Priority) -> bindings::nf_hook_ops {
+    // SAFETY: All fields of the structure may be zero.
     let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
     ops.hook = Some(call::<H>);
-    ops.pf = family as u8;
     ops.hooknum = hook as c_uint;
     ops.priority = priority.0;
     ops
 }
 
-impl<const N: usize> Hooks<N> {
-    /// A set of hooks.
-    pub(crate) const fn new(hooks: [bindings::nf_hook_ops; N]) -> Self {
-        Self(hooks)
+/// Number of hooks in [`FamilyHooks`].
+const HOOKS: usize = 4;
+
+/// The hooks of one family, which are registered together, behind the reassembly of fragments.
+///
+/// They are static: the list of hooks of a namespace points to them.
+pub(crate) struct FamilyHooks {
+    family: Family,
+    ops: [bindings::nf_hook_ops; HOOKS],
+}
+
+// SAFETY: It is never changed.
+unsafe impl Sync for FamilyHooks {}
+
+impl FamilyHooks {
+    /// Makes a set of hooks for packets of `family`.
+    pub(crate) const fn new(family: Family, mut ops: [bindings::nf_hook_ops; HOOKS]) -> Self {
+        let mut index = 0;
+        while index < HOOKS {
+            ops[index].pf = family.to_u8();
+            index += 1;
+        }
+        Self { family, ops }
     }
 
-    /// Begins to call them in `net`. May sleep.
-    pub(crate) fn register(&'static self, net: &Net) -> Result {
-        // SAFETY: The array is static; `call` is safe for what the core hands over.
+    /// Enables the reassembly of fragments, then registers the hooks. May sleep.
+    fn register(&'static self, net: &Net) -> Result {
+        // SAFETY: Process context; the namespace is valid.
         to_result(unsafe {
-            bindings::nf_register_net_hooks(net.raw(), self.0.as_ptr(), N as c_uint)
+            match self.family {
+                Family::Ipv4 => bindings::nf_defrag_ipv4_enable(net.raw()),
+                Family::Ipv6 => bindings::nf_defrag_ipv6_enable(net.raw()),
+            }
+        })?;
+        // SAFETY: The array is static, and `call` is safe for the arguments of the core.
+        to_result(unsafe {
+            bindings::nf_register_net_hooks(net.raw(), self.ops.as_ptr(), HOOKS as c_uint)
         })
+        // SAFETY: Enabled above.
+        .inspect_err(|_| unsafe { self.disable_defrag(net) })
     }
 
-    /// Ceases to call them in `net`. Calls under way may go on until a grace period has
-    /// passed, which whoever frees what they use waits for.
-    pub(crate) fn unregister(&'static self, net: &Net) {
-        // SAFETY: Registered by the caller.
-        unsafe { bindings::nf_unregister_net_hooks(net.raw(), self.0.as_ptr(), N as c_uint) };
+    /// Undoes [`FamilyHooks::register`].
+    ///
+    /// # Safety
+    ///
+    /// The hooks are registered in `net`.
+    unsafe fn unregister(&'static self, net: &Net) {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            bindings::nf_unregister_net_hooks(net.raw(), self.ops.as_ptr(), HOOKS as c_uint);
+            self.disable_defrag(net);
+        }
+    }
+
+    /// Ends one use of the reassembly of fragments; the last use disables it.
+    ///
+    /// # Safety
+    ///
+    /// Reassembly was enabled in `net`, and this use of it has not ended.
+    unsafe fn disable_defrag(&self, net: &Net) {
+        // SAFETY: Process context; by the safety requirements.
+        unsafe {
+            match self.family {
+                Family::Ipv4 => bindings::nf_defrag_ipv4_disable(net.raw()),
+                Family::Ipv6 => bindings::nf_defrag_ipv6_disable(net.raw()),
+            }
+        }
     }
 }
 
-/// Puts fragments together before the hooks see them. Nests.
-pub(crate) fn defragment(family: Family, net: &Net) -> Result {
-    // SAFETY: Process context.
-    to_result(unsafe {
-        match family {
-            Family::Ipv4 => bindings::nf_defrag_ipv4_enable(net.raw()),
-            Family::Ipv6 => bindings::nf_defrag_ipv6_enable(net.raw()),
-        }
-    })
+/// A place in the state of a namespace for one registration of [`FamilyHooks`]. Zeroed: empty.
+///
+/// It has no `drop`, as the state of a namespace has none: the hooks stay registered until
+/// [`HookSlot::unregister`].
+///
+/// # Invariants
+///
+/// If `hooks` is not null, it points to static [`FamilyHooks`] that are registered in `net`.
+pub(crate) struct HookSlot {
+    net: Atomic<*mut bindings::net>,
+    hooks: Atomic<*mut FamilyHooks>,
 }
 
-/// Undoes [`defragment`].
-pub(crate) fn stop_defragmenting(family: Family, net: &Net) {
-    // SAFETY: Process context; the caller called `defragment`.
-    unsafe {
-        match family {
-            Family::Ipv4 => bindings::nf_defrag_ipv4_disable(net.raw()),
-            Family::Ipv6 => bindings::nf_defrag_ipv6_disable(net.raw()),
+// SAFETY: Null is a valid value of either pointer.
+unsafe impl pin_init::Zeroable for HookSlot {}
+// SAFETY: The fields are atomic. `hooks` is static, and `net` is only compared.
+unsafe impl Sync for HookSlot {}
+
+impl HookSlot {
+    /// Registers hooks in `net`, behind the reassembly of fragments. May sleep.
+    ///
+    /// `EBUSY`: the slot is taken.
+    pub(crate) fn register(&self, net: &Net, hooks: &'static FamilyHooks) -> Result {
+        self.net
+            .cmpxchg(null_mut(), net.raw(), Full)
+            .map_err(|_| EBUSY)?;
+        hooks
+            .register(net)
+            .inspect_err(|_| self.net.store(null_mut(), Release))?;
+        // INVARIANT: As just registered; only the task that wrote `net` writes `hooks`.
+        self.hooks.store(from_ref(hooks).cast_mut(), Release);
+        Ok(())
+    }
+
+    /// Unregisters the hooks, and leaves the slot empty. Does nothing if it holds no hooks that
+    /// are registered in `net`. May sleep.
+    ///
+    /// Calls under way may go on until a grace period has passed. What the hooks use is freed
+    /// after it.
+    pub(crate) fn unregister(&self, net: &Net) {
+        if self.net.load(Relaxed) != net.raw() {
+            return;
         }
+        let hooks = self.hooks.xchg(null_mut(), Full);
+        // SAFETY: By the type invariants; the pointer is null or to a static.
+        let Some(hooks) = (unsafe { hooks.cast_const().as_ref() }) else {
+            return;
+        };
+        // SAFETY: By the type invariants. Only one task gets the pointer from the slot.
+        unsafe { hooks.unregister(net) };
+        self.net.store(null_mut(), Release);
     }
 }

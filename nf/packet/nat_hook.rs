@@ -149,6 +149,8 @@ struct Registered {
     ops: [bindings::nf_hook_ops; HOOKS],
     chains: [bindings::nf_nat_lookup_hook_priv; HOOKS],
     rcu: bindings::callback_head,
+    /// The namespace; only compared.
+    net: *mut bindings::net,
     users: u32,
 }
 
@@ -218,9 +220,13 @@ impl Slot {
         let present = NonNull::new(self.0.load(Relaxed));
         let hooks = match present {
             Some(hooks) => hooks,
-            None => allocate(templates)?,
+            None => allocate(net, templates)?,
         };
         let raw = hooks.as_ptr();
+        // SAFETY: By the type invariants, or just allocated; under the mutex.
+        if unsafe { (*raw).net } != net.raw() {
+            return Err(EBUSY);
+        }
         // SAFETY: Registered, or just allocated.
         let ops = unsafe { addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>() };
         if present.is_none() {
@@ -269,6 +275,10 @@ impl Slot {
             return;
         };
         let raw = hooks.as_ptr();
+        // SAFETY: By the type invariants; under the mutex.
+        if unsafe { (*raw).net } != net.raw() {
+            return;
+        }
         // SAFETY: By the type invariants; in bounds; under the mutex.
         let users = unsafe {
             let entry = addr_of_mut!((*raw).chains)
@@ -308,12 +318,14 @@ fn index_of(templates: &[HookTemplate; HOOKS], chain: Chain<'_>) -> Result<usize
         .ok_or(EINVAL)
 }
 
-fn allocate(templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
+fn allocate(net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
     // SAFETY: Process context.
     let memory =
         unsafe { bindings::rct_kzalloc(size_of::<Registered>(), bindings::RCT_GFP_KERNEL as u32) };
     let hooks = NonNull::new(memory.cast::<Registered>()).ok_or(ENOMEM)?;
     let raw = hooks.as_ptr();
+    // SAFETY: Just allocated.
+    unsafe { (*raw).net = net.raw() };
     for (index, template) in templates.iter().enumerate() {
         // SAFETY: In bounds: as many as there are templates. A hook's description is plain data.
         unsafe {

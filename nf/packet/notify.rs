@@ -12,6 +12,11 @@ use core::ffi::{
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Release, //
+    },
     types::Opaque, //
 };
 
@@ -38,6 +43,9 @@ static DEVICES: Block = Block(Opaque::zeroed());
 static IPV4: Block = Block(Opaque::zeroed());
 static IPV6: Block = Block(Opaque::zeroed());
 
+/// Whether there is a [`WatcherRegistration`], or one is being made or dropped.
+static IS_REGISTERED: Atomic<bool> = Atomic::new(false);
+
 type Function = unsafe extern "C" fn(*mut bindings::notifier_block, usize, *mut c_void) -> c_int;
 
 impl Block {
@@ -59,6 +67,17 @@ pub(crate) struct WatcherRegistration(());
 impl WatcherRegistration {
     /// Begins to inform `W`. May sleep. The caller has seen to it that nobody else is informed.
     pub(crate) fn new<W: Watcher>() -> Result<Self> {
+        if IS_REGISTERED.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        Self::register::<W>()
+            .inspect_err(|_| IS_REGISTERED.store(false, Release))
+            // INVARIANT: As just registered.
+            .map(|()| Self(()))
+    }
+
+    /// Registers all three notifiers, or none.
+    fn register<W: Watcher>() -> Result {
         // SAFETY: Static memory, in process context, and undone in `drop`.
         unsafe {
             to_result(bindings::register_netdevice_notifier(
@@ -78,8 +97,7 @@ impl WatcherRegistration {
                 return Err(error);
             }
         }
-        // INVARIANT: As just done.
-        Ok(Self(()))
+        Ok(())
     }
 }
 
@@ -91,6 +109,7 @@ impl Drop for WatcherRegistration {
             bindings::unregister_inetaddr_notifier(IPV4.0.get());
             bindings::unregister_netdevice_notifier(DEVICES.0.get());
         }
+        IS_REGISTERED.store(false, Release);
     }
 }
 

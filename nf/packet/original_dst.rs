@@ -13,6 +13,11 @@ use core::ffi::{
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Release, //
+    },
     types::Opaque,
     uaccess::{
         UserPtr,
@@ -53,6 +58,9 @@ unsafe impl Sync for Options {}
 static IPV4: Options = Options(Opaque::zeroed());
 static IPV6: Options = Options(Opaque::zeroed());
 
+/// Whether there is an [`OriginRegistration`], or one is being made or dropped.
+static IS_REGISTERED: Atomic<bool> = Atomic::new(false);
+
 impl Options {
     /// Registers one option. May sleep.
     fn register(&'static self, family: Family, get: Get) -> Result {
@@ -86,14 +94,23 @@ pub(crate) struct OriginRegistration(());
 impl OriginRegistration {
     /// Answers from now on. May sleep. `EBUSY`: somebody else does.
     pub(crate) fn new<O: Origin>() -> Result<Self> {
+        if IS_REGISTERED.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        Self::register::<O>()
+            .inspect_err(|_| IS_REGISTERED.store(false, Release))
+            // INVARIANT: As just registered.
+            .map(|()| Self(()))
+    }
+
+    /// Registers both options, or none.
+    fn register<O: Origin>() -> Result {
         IPV4.register(Family::Ipv4, get::<O, Ipv4>)?;
         IPV6.register(Family::Ipv6, get::<O, Ipv6>)
             .inspect_err(|_| {
                 // SAFETY: Registered above.
                 unsafe { bindings::nf_unregister_sockopt(IPV4.0.get()) };
-            })?;
-        // INVARIANT: As just done.
-        Ok(Self(()))
+            })
     }
 }
 
@@ -103,6 +120,7 @@ impl Drop for OriginRegistration {
             // SAFETY: By the type invariants.
             unsafe { bindings::nf_unregister_sockopt(options.0.get()) };
         }
+        IS_REGISTERED.store(false, Release);
     }
 }
 

@@ -21,8 +21,11 @@ use super::{
 
 /// Routes a packet that this machine sends, by the addresses that it has now.
 pub(crate) fn reroute(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+    if !skb.is_routed() {
+        return Err(EHOSTUNREACH);
+    }
     let raw_state: *const _ = state.raw();
-    // SAFETY: The packet is ours and routed, the state valid.
+    // SAFETY: By the invariants of both types; the packet has a route.
     to_result(unsafe {
         match family {
             Family::Ipv4 => bindings::rct_reroute_ipv4(raw_state, skb.raw()),
@@ -46,10 +49,12 @@ pub(crate) fn lookup_xfrm(skb: &mut Skb, state: HookState<'_>, family: Family) -
     if transformed {
         return Ok(());
     }
-    // SAFETY: The namespace is that of the call; the packet is valid and routed.
-    let has_policies = unsafe {
-        bindings::rct_xfrm_has_policies(state.net().raw()) || bindings::rct_skb_has_xfrm(skb.raw())
-    };
+    // SAFETY: By the invariants of both types; the packet has a route.
+    let has_policies = skb.is_routed()
+        && unsafe {
+            bindings::rct_xfrm_has_policies(state.net().raw())
+                || bindings::rct_skb_has_xfrm(skb.raw())
+        };
     // It would be told to go on as it is. To take the packet apart for that question costs more
     // than all the rest of its translation.
     if !has_policies {

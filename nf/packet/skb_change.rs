@@ -222,6 +222,13 @@ impl Skb {
         Some(())
     }
 
+    /// Whether the packet has a route: a packet at a hook other than PRE_ROUTING does.
+    #[inline]
+    pub(crate) fn is_routed(&self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::rct_skb_has_dst(self.raw()) }
+    }
+
     /// The packet goes elsewhere than it was routed: it has to be routed anew.
     pub(crate) fn drop_dst(&mut self) {
         // SAFETY: By the type invariants.
