@@ -41,19 +41,20 @@ use crate::{
 
 use super::skb::Skb;
 
-/// What becomes of the packet.
+/// The verdict of a hook function on a packet (`NF_*`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes on.
+    /// `NF_ACCEPT`: the packet goes on.
     Accept,
-    /// It is dropped, and the caller of the hook frees it.
+    /// `NF_DROP`: the caller of the hook frees the packet.
     Drop,
-    /// Something else, which C code decided: it waits in a queue, or was taken over.
+    /// Another verdict of C code: the packet waits in a queue, was stolen, or is dropped with an
+    /// errno.
     Other(c_uint),
 }
 
 impl Verdict {
-    /// The number that C code expects.
+    /// Returns the number that C code uses.
     #[inline]
     pub(crate) const fn as_raw(self) -> c_uint {
         match self {
@@ -63,7 +64,7 @@ impl Verdict {
         }
     }
 
-    /// What C code decided.
+    /// Converts a verdict of C code.
     #[inline]
     pub(crate) const fn from_raw(number: c_uint) -> Self {
         match number {
@@ -74,34 +75,35 @@ impl Verdict {
     }
 }
 
-/// Where in the stack a hook is.
+/// A hook of the IPv4 and IPv6 stacks (`enum nf_inet_hooks`), as far as connection tracking uses
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum InetHook {
-    /// Everything that arrives.
+    /// `NF_INET_PRE_ROUTING`: all received packets, before routing.
     PreRouting = bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
-    /// What is for this machine.
+    /// `NF_INET_LOCAL_IN`: packets for this machine.
     LocalIn = bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
-    /// What this machine sends.
+    /// `NF_INET_LOCAL_OUT`: packets from this machine.
     LocalOut = bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
-    /// Everything that leaves.
+    /// `NF_INET_POST_ROUTING`: all packets that leave, after routing.
     PostRouting = bindings::nf_inet_hooks_NF_INET_POST_ROUTING,
 }
 
-/// The order among hooks at one point.
+/// The priority of a hook function: functions at one hook run in ascending order.
 #[derive(Clone, Copy)]
 pub(crate) struct Priority(i32);
 
 impl Priority {
-    /// Where connections are looked up.
+    /// Connection tracking looks entries up (`NF_IP_PRI_CONNTRACK`).
     pub(crate) const CONNTRACK: Self = Self(bindings::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK);
-    /// Behind everything else.
+    /// Behind all other functions (`NF_IP_PRI_LAST`).
     pub(crate) const LAST: Self = Self(bindings::nf_ip_hook_priorities_NF_IP_PRI_LAST);
     /// One before [`Priority::LAST`].
     pub(crate) const BEFORE_LAST: Self = Self(bindings::nf_ip_hook_priorities_NF_IP_PRI_LAST - 1);
 }
 
-/// What is known about the packet's way, for the time of the call.
+/// The context of a call of a hook function (`struct nf_hook_state`).
 ///
 /// # Invariants
 ///
@@ -112,10 +114,10 @@ pub(crate) struct HookState<'a>(NonNull<bindings::nf_hook_state>, PhantomData<&'
 impl<'a> HookState<'a> {
     /// # Safety
     ///
-    /// As the invariants say.
+    /// `state` meets the type invariants.
     #[inline]
     pub(crate) unsafe fn from_raw(state: NonNull<bindings::nf_hook_state>) -> Self {
-        // INVARIANT: the caller's promise.
+        // INVARIANT: By the safety requirements.
         Self(state, PhantomData)
     }
 
@@ -125,14 +127,14 @@ impl<'a> HookState<'a> {
         unsafe { self.0.as_ref() }
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &'a Net {
         // SAFETY: The namespace outlives the call.
         unsafe { Net::from_raw(self.raw().net) }
     }
 
-    /// The protocol family; [`None`] for one that is not tracked.
+    /// Returns the protocol family. [`None`]: it is neither IPv4 nor IPv6.
     #[inline]
     pub(crate) fn family(&self) -> Option<Family> {
         match u32::from(self.raw().pf) {
@@ -142,20 +144,20 @@ impl<'a> HookState<'a> {
         }
     }
 
-    /// Whether the hook is at `point`.
+    /// Whether the packet is at `hook`.
     #[inline]
     pub(crate) fn is_at(&self, hook: InetHook) -> bool {
         u32::from(self.raw().hook) == hook as u32
     }
 
-    /// The hook's number.
+    /// Returns the number of the hook.
     #[inline]
     pub(crate) fn hooknum(&self) -> u32 {
         u32::from(self.raw().hook)
     }
 
-    /// Whether the packet leaves through a VRF's master device. It will come by again, on
-    /// its way through the real one.
+    /// Whether the packet leaves through the master device of a VRF. It passes POST_ROUTING again
+    /// with the real device.
     #[inline]
     pub(crate) fn leaves_through_vrf(&self) -> bool {
         // SAFETY: The device, if any, outlives the call.
@@ -342,7 +344,7 @@ impl HookSlot {
             return;
         }
         let hooks = self.hooks.xchg(null_mut(), Full);
-        // SAFETY: By the type invariants; the pointer is null or to a static.
+        // SAFETY: The pointer is null or to a static, by the type invariants.
         let Some(hooks) = (unsafe { hooks.cast_const().as_ref() }) else {
             return;
         };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! News of devices that go down, and of addresses that go.
+//! Notifications of devices that go down, and of addresses that are removed.
 //!
 //! C header: [`include/linux/notifier.h`](srctree/include/linux/notifier.h)
 
@@ -24,19 +24,20 @@ use crate::nf::bindings;
 
 use super::device::Device;
 
-/// Who wants to know.
+/// A receiver of notifications.
 pub(crate) trait Watcher: 'static {
-    /// A device went down. Process context.
+    /// Handles a device that went down. Process context.
     fn device_down(device: &Device);
 
-    /// An address was taken from a device; an IPv4 address ends in zeroes. Atomic context.
+    /// Handles an address that was removed from a device. An IPv4 address is padded with zeroes.
+    /// Atomic context.
     fn address_gone(device: &Device, address: [u8; 16]);
 }
 
-/// Places for what the kernel links into its lists.
+/// A notifier block, which the kernel links into its list.
 struct Block(Opaque<bindings::notifier_block>);
 
-// SAFETY: The kernel's own lists of them are locked.
+// SAFETY: The kernel changes the links under a lock of its own.
 unsafe impl Sync for Block {}
 
 static DEVICES: Block = Block(Opaque::zeroed());
@@ -51,21 +52,23 @@ type Function = unsafe extern "C" fn(*mut bindings::notifier_block, usize, *mut 
 impl Block {
     fn with(&'static self, function: Function) -> *mut bindings::notifier_block {
         let block = self.0.get();
-        // SAFETY: Not registered at present: there is one registration at a time.
+        // SAFETY: The block is not registered: `IS_REGISTERED` admits one registration at a time.
         unsafe { (*block).notifier_call = Some(function) };
         block
     }
 }
 
-/// Keeps a [`Watcher`] informed. There is one at a time.
+/// Keeps a [`Watcher`] registered. There is one registration at a time.
 ///
 /// # Invariants
 ///
-/// The three blocks are registered.
+/// The three blocks are registered, and `IS_REGISTERED` is true.
 pub(crate) struct WatcherRegistration(());
 
 impl WatcherRegistration {
-    /// Begins to inform `W`. May sleep. The caller has seen to it that nobody else is informed.
+    /// Registers `W`. May sleep.
+    ///
+    /// `EBUSY`: there is another registration.
     pub(crate) fn new<W: Watcher>() -> Result<Self> {
         if IS_REGISTERED.xchg(true, Full) {
             return Err(EBUSY);
@@ -78,7 +81,8 @@ impl WatcherRegistration {
 
     /// Registers all three notifiers, or none.
     fn register<W: Watcher>() -> Result {
-        // SAFETY: Static memory, in process context, and undone in `drop`.
+        // SAFETY: Process context; the blocks are static. They are unregistered in `drop`, before
+        // the module is freed.
         unsafe {
             to_result(bindings::register_netdevice_notifier(
                 DEVICES.with(device::<W>),
@@ -113,7 +117,7 @@ impl Drop for WatcherRegistration {
     }
 }
 
-/// NOTIFY_DONE: nothing that would concern others.
+/// `NOTIFY_DONE`: the notifier has no objection.
 const DONE: c_int = 0;
 
 fn is_down(event: usize) -> bool {
@@ -122,14 +126,14 @@ fn is_down(event: usize) -> bool {
 
 /// # Safety
 ///
-/// For the core alone, with what its notifiers of devices get.
+/// For the core alone, with the arguments of a notifier of devices.
 unsafe extern "C" fn device<W: Watcher>(
     _block: *mut bindings::notifier_block,
     event: usize,
     info: *mut c_void,
 ) -> c_int {
     if is_down(event) {
-        // SAFETY: The core's promise.
+        // SAFETY: By the safety requirements.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_netdev_of_event(info)) } {
             W::device_down(device);
         }
@@ -139,7 +143,7 @@ unsafe extern "C" fn device<W: Watcher>(
 
 /// # Safety
 ///
-/// For the core alone, with what its notifiers of IPv4 addresses get.
+/// For the core alone, with the arguments of a notifier of IPv4 addresses.
 unsafe extern "C" fn ipv4<W: Watcher>(
     _block: *mut bindings::notifier_block,
     event: usize,
@@ -147,9 +151,9 @@ unsafe extern "C" fn ipv4<W: Watcher>(
 ) -> c_int {
     if is_down(event) {
         let ifa = ifa.cast::<bindings::in_ifaddr>();
-        // SAFETY: The core's promise. If the device itself goes, we hear so by the other way.
+        // SAFETY: By the safety requirements. No device: it is going away, which `device` reports.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_ipv4_address_dev(ifa)) } {
-            // SAFETY: As above.
+            // SAFETY: By the safety requirements.
             let [a, b, c, d] = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();
             W::address_gone(device, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         }
@@ -159,7 +163,7 @@ unsafe extern "C" fn ipv4<W: Watcher>(
 
 /// # Safety
 ///
-/// For the core alone, with what its notifiers of IPv6 addresses get.
+/// For the core alone, with the arguments of a notifier of IPv6 addresses.
 unsafe extern "C" fn ipv6<W: Watcher>(
     _block: *mut bindings::notifier_block,
     event: usize,
@@ -167,7 +171,7 @@ unsafe extern "C" fn ipv6<W: Watcher>(
 ) -> c_int {
     if is_down(event) {
         let ifa = ifa.cast::<bindings::inet6_ifaddr>();
-        // SAFETY: The core's promise.
+        // SAFETY: By the safety requirements.
         unsafe {
             if let Some(device) = Device::from_raw(bindings::rct_ipv6_address_dev(ifa)) {
                 let address = core::mem::transmute_copy(&*bindings::rct_ipv6_address(ifa));
