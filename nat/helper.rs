@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the modules that translate addresses in what connections say (FTP, SIP, …): other replacement
-//! in a packet, and the translation of what was announced.
+//! Functions for helpers that rewrite addresses in payloads (FTP, SIP): replacement of bytes, and
+//! translation of expected connections.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! // `PORT 10,0,0,2,4,0` becomes `PORT 192,0,2,1,4,0`, 5 bytes behind the TCP header.
+//! let replacement = Replacement { transport, offset: 5, len: 12, new: b"192,0,2,1,4,0" };
+//! // The stream is one byte longer: sequence numbers behind the segment are adjusted.
+//! helper::mangle_tcp(skb, conn, dir, &replacement, true).ok_or(ENOMEM)?;
+//! ```
 
 use kernel::prelude::*;
 
@@ -47,33 +56,33 @@ use crate::{
 
 use super::setup;
 
-/// Offsets of the checksums.
+/// Offsets of checksums in transport headers.
 mod field {
     pub(super) const TCP: u32 = 16;
     pub(super) const UDP: u32 = 6;
 }
 
-/// What is to be said instead.
+/// A replacement of bytes in a payload.
 pub(super) struct Replacement<'a> {
-    /// Where the transport header begins.
+    /// The offset of the transport header in the packet.
     pub(super) transport: u32,
-    /// Bytes from the beginning of the payload to what goes.
+    /// The offset of the old bytes in the payload.
     pub(super) offset: u32,
-    /// Bytes that go.
+    /// The number of old bytes.
     pub(super) len: u32,
-    /// What comes.
+    /// The new bytes.
     pub(super) new: &'a [u8],
 }
 
 impl Replacement<'_> {
-    /// Says it, behind `header` bytes of a transport header.
+    /// Replaces the bytes; the payload begins `header` bytes behind the transport header's start.
     fn apply(&self, skb: &mut Skb, conn: &Conn, header: u32) -> Option<()> {
         let at = self
             .transport
             .checked_add(header)?
             .checked_add(self.offset)?;
         skb.splice(at, self.len, self.new)?;
-        // Of a packet of several segments the length is told elsewhere.
+        // A GSO packet has its length elsewhere.
         let len = u16::try_from(skb.len()).unwrap_or(0);
         if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
             rewrite::set_ipv4_len(skb.writable(0, ipv4::HEADER_LEN)?, len)
@@ -85,8 +94,8 @@ impl Replacement<'_> {
     }
 }
 
-/// Mends the checksum at `field` of a transport header after the packet's length, from there
-/// on, was `old_len`.
+/// Updates the checksum at `field` of a transport header, after a change of the payload. `old_len`
+/// is the former length from the transport header on.
 fn update_checksum(
     skb: &mut Skb,
     conn: &Conn,
@@ -113,7 +122,7 @@ fn update_checksum(
     Some(())
 }
 
-/// The addresses that the packet has.
+/// Returns the addresses of the packet.
 fn addresses(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
     if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
         let header = ipv4::Header::parse(&skb.read(0)?);
@@ -125,8 +134,8 @@ fn addresses(skb: &Skb, conn: &Conn) -> Option<([u8; 16], [u8; 16])> {
     }
 }
 
-/// Has a TCP segment say something else. With `adjust`, the numbers of all that follows are
-/// shifted, if that is longer or shorter.
+/// Replaces bytes of a TCP segment (`__nf_nat_mangle_tcp_packet`). With `adjust`, later sequence
+/// numbers are adjusted by the change of the length.
 pub(super) fn mangle_tcp(
     skb: &mut Skb,
     conn: &Conn,
@@ -147,14 +156,14 @@ pub(super) fn mangle_tcp(
     )?;
     let new_len = u32::try_from(replacement.new.len()).ok()?;
     if adjust && new_len != replacement.len {
-        // CAST: both are lengths inside a packet.
+        // CAST: Both are lengths inside a packet.
         let by = (new_len as i32).wrapping_sub(replacement.len as i32);
         seqadj::add(conn, dir, SeqNum(header.seq().0), by);
     }
     Some(())
 }
 
-/// Has a UDP datagram say something else.
+/// Replaces bytes of a UDP datagram (`nf_nat_mangle_udp_packet`).
 pub(super) fn mangle_udp(skb: &mut Skb, conn: &Conn, replacement: &Replacement<'_>) -> Option<()> {
     const HEADER_LEN: u32 = 8;
     const LENGTH: u32 = 4;
@@ -164,7 +173,7 @@ pub(super) fn mangle_udp(skb: &mut Skb, conn: &Conn, replacement: &Replacement<'
     let at = replacement.transport.checked_add(LENGTH)?;
     *skb.writable(at, 2)?.first_chunk_mut()? = len.to_be_bytes();
     let old: [u8; 2] = skb.read(replacement.transport.checked_add(field::UDP)?)?;
-    // The sender computed none (RFC 768).
+    // The sender computed no checksum (RFC 768).
     if old == [0; 2] && skb.ip_summed() != IpSummed::Partial {
         return Some(());
     }
@@ -178,8 +187,9 @@ pub(super) fn mangle_udp(skb: &mut Skb, conn: &Conn, replacement: &Replacement<'
     )
 }
 
-/// Translates a connection that its master announced: it comes from where the master's
-/// answers go, and goes to where they come from, to the port that `port` says.
+/// Sets up the translation of an expected connection after its master (`nf_nat_follow_master`): its
+/// source becomes the destination of the master's replies, its destination their source, with port
+/// `port`.
 pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Direction, port: [u8; 2]) {
     let Some(master) = entry.master() else {
         return;
@@ -195,16 +205,16 @@ pub(super) fn follow_master(mut entry: Unconfirmed<'_>, announced_in: Direction,
     };
     let to = setup::setup_info(entry.again(), &target, Manip::Destination);
     if from != Verdict::Accept || to != Verdict::Accept {
-        // That is not to be had, so the connection is not to be confirmed.
+        // A connection that cannot be translated is not confirmed.
         entry.conn().set(StatusBit::Dying);
     }
 }
 
-/// Ports tried after the wanted one.
+/// Maximum number of ports that are tried after the wanted one.
 const MAX_TRIES: u32 = 128;
 
-/// Adds an expectation of a connection to port `wanted`, or to one above. Returns the port; 0
-/// if none can be expected.
+/// Adds an expectation for port `wanted`, or for one above it (`nf_nat_exp_find_port`). Returns the
+/// port; 0: none is free.
 pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
     let above = u32::from(u16::MAX.wrapping_sub(wanted));
     let mut left = above.min(MAX_TRIES);
@@ -216,7 +226,7 @@ pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
             Err(error) if error == EBUSY && left != 0 => left = left.wrapping_sub(1),
             Err(_) => return 0,
         }
-        // CAST: below `above`, which is one of a port's.
+        // CAST: Below `above`, which is at most 65535.
         port = wanted.wrapping_add(random::below(above) as u16);
     }
 }

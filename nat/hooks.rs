@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where NAT meets packets, and whose chains are asked.
+//! The hook functions of NAT, and the registration of chains.
 
 use kernel::{
     prelude::*,
@@ -48,7 +48,7 @@ use super::{
     },
 };
 
-/// Translates one end of a packet; before, if it is a connection's first one, asks the chains how.
+/// Translates one end of a packet. For the first packet of a connection the chains decide before.
 #[inline]
 pub(super) fn translate(
     skb: &mut Skb,
@@ -57,7 +57,7 @@ pub(super) fn translate(
     chains: Option<Chains<'_>>,
 ) -> Verdict {
     let Tracked::Yes(conn, info) = skb.tracked() else {
-        // Not tracked: whoever minds that drops it by a rule.
+        // An untracked packet passes; rules may drop it.
         return Verdict::Accept;
     };
     if state.leaves_through_vrf() {
@@ -79,7 +79,8 @@ pub(super) fn translate(
     packet::translate(skb, plan, manip)
 }
 
-/// Asks the chains what one end of a connection is to look like. If they do not say, it stays.
+/// Runs the chains on the first packet of a connection. If none decides, the connection gets a null
+/// binding.
 #[inline(never)]
 fn decide(
     skb: &mut Skb,
@@ -100,8 +101,8 @@ fn decide(
     }
 }
 
-/// Whether a masqueraded connection's packet leaves through another device than its first one:
-/// with an address that is not of that device.
+/// Whether the connection was masqueraded, and the packet leaves through another device than the
+/// first one did: its source address is not one of that device.
 #[inline]
 fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
     if !state.is_at(InetHook::PostRouting) {
@@ -119,7 +120,7 @@ fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
         && state.out().is_some_and(|out| out.index() != masqueraded)
 }
 
-/// The connection cannot go on.
+/// Deletes the packet's connection, and drops the packet.
 #[cold]
 fn drop_connection(skb: &Skb) -> Verdict {
     if let Tracked::Yes(conn, info) = skb.tracked() {
@@ -129,9 +130,8 @@ fn drop_connection(skb: &Skb) -> Verdict {
     Verdict::Drop
 }
 
-/// Whether it was decided about a packet's connection, and packets of its direction stay as they
-/// are at one end; or there is no connection. Then nothing is to be done, but what the hook of
-/// packets that leave has to look at.
+/// Whether a packet needs no translation: it has no entry, or both the decision is made and packets
+/// of its direction keep this end. POST_ROUTING still checks the output device.
 #[inline]
 fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     match skb.tracked() {
@@ -143,7 +143,7 @@ fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     }
 }
 
-/// [`translate`], and ICMP errors.
+/// [`translate`] for all packets, ICMP errors included.
 #[inline]
 fn translate_with_errors(
     skb: &mut Skb,
@@ -164,7 +164,7 @@ fn translate_with_errors(
     translate(skb, state, manip, Some(chains))
 }
 
-/// Translates an ICMP error about a connection.
+/// Translates an ICMP error about the packet's connection.
 #[cold]
 pub(super) fn translate_error(
     skb: &mut Skb,
@@ -183,7 +183,7 @@ pub(super) fn translate_error(
     }
 }
 
-/// One of the two addresses of a packet; an IPv4 address ends in zeroes.
+/// Returns an address of the packet. An IPv4 address is padded with zeroes.
 #[inline]
 fn address(skb: &Skb, family: Family, source: bool) -> Option<[u8; 16]> {
     match (family, source) {
@@ -195,13 +195,13 @@ fn address(skb: &Skb, family: Family, source: bool) -> Option<[u8; 16]> {
     .map(|[a, b, c, d]| [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
-/// Drops a packet, and tells its sender why.
+/// Drops a packet, with an errno that its sender gets.
 fn drop_with_errno(error: Error) -> Verdict {
     let errno = error.to_errno().unsigned_abs();
     Verdict::Other(errno << bindings::RCT_NF_DROP_ERR_SHIFT | bindings::NF_DROP)
 }
 
-/// Of a packet that arrives, the destination.
+/// PRE_ROUTING: DNAT.
 struct PreRouting;
 
 impl NatHook for PreRouting {
@@ -221,7 +221,7 @@ impl NatHook for PreRouting {
     }
 }
 
-/// Of a packet that is for this machine, the source.
+/// LOCAL_IN: SNAT.
 struct LocalIn;
 
 impl NatHook for LocalIn {
@@ -234,7 +234,7 @@ impl NatHook for LocalIn {
         if verdict != Verdict::Accept {
             return verdict;
         }
-        // The socket was looked up for the source that the packet had then.
+        // The socket was looked up with the source before translation.
         if let Some(peer_port) = skb.demuxed_peer_port() {
             if address(skb, family, true) != before || source_port_changed(skb, peer_port) {
                 skb.orphan();
@@ -244,7 +244,7 @@ impl NatHook for LocalIn {
     }
 }
 
-/// Whether a packet comes from another port than `expected`, behind us.
+/// Whether the packet's source port differs from `expected` after translation.
 fn source_port_changed(skb: &Skb, expected: [u8; 2]) -> bool {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;
@@ -254,14 +254,14 @@ fn source_port_changed(skb: &Skb, expected: [u8; 2]) -> bool {
         && conn.tuple(Direction::Reply).dst_key != expected
 }
 
-/// What is different about a packet behind us.
+/// The parts of one end that this hook's translation changes.
 #[derive(Default)]
 struct Changed {
     address: bool,
     port: bool,
 }
 
-/// What was decided to be different about a packet at one end.
+/// Returns what the translation of one end changes in the packet.
 #[inline]
 fn what_changed(skb: &Skb, manip: Manip) -> Changed {
     let Tracked::Yes(conn, info) = skb.tracked() else {
@@ -272,7 +272,7 @@ fn what_changed(skb: &Skb, manip: Manip) -> Changed {
     }
     let here = conn.tuple(info.dir());
     let back = conn.tuple(info.dir().opposite());
-    // The identifiers of queries are no ports.
+    // ICMP identifiers are not ports.
     let has_ports = !matches!(here.protonum, protocol::ICMP | protocol::ICMPV6);
     match manip {
         Manip::Source => Changed {
@@ -286,7 +286,7 @@ fn what_changed(skb: &Skb, manip: Manip) -> Changed {
     }
 }
 
-/// Of a packet that leaves, the source.
+/// POST_ROUTING: SNAT.
 struct PostRouting;
 
 impl NatHook for PostRouting {
@@ -316,7 +316,7 @@ impl NatHook for PostRouting {
     }
 }
 
-/// Of a packet that this machine sends, the destination.
+/// LOCAL_OUT: DNAT.
 struct LocalOut;
 
 impl NatHook for LocalOut {
@@ -346,7 +346,7 @@ impl NatHook for LocalOut {
     }
 }
 
-/// The hooks of a family.
+/// Describes the hooks of a family.
 const fn templates(family: Family) -> [HookTemplate; HOOKS] {
     let family = family as u8;
     [
@@ -360,7 +360,7 @@ const fn templates(family: Family) -> [HookTemplate; HOOKS] {
 static IPV4_HOOKS: [HookTemplate; HOOKS] = templates(Family::Ipv4);
 static IPV6_HOOKS: [HookTemplate; HOOKS] = templates(Family::Ipv6);
 
-/// Has a chain called for packets of a family. May sleep.
+/// Adds a chain for packets of a family. May sleep.
 pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
     let state = net.state::<NatState>();
     match family {
@@ -369,7 +369,7 @@ pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
     }
 }
 
-/// Has a chain called no longer. May sleep.
+/// Removes a chain. May sleep.
 pub(super) fn unregister(net: &Net, family: Family, chain: Chain<'_>) {
     let state = net.state::<NatState>();
     match family {

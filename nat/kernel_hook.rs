@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the rest of the kernel asks of whoever does NAT (`nf_nat_hook`).
+//! `nf_nat_hook`: the calls of the rest of the kernel to NAT.
 
 use kernel::prelude::*;
 
@@ -27,7 +27,7 @@ use super::{
     packet, //
 };
 
-/// NAT, as the kernel sees it.
+/// The provider of NAT.
 pub(super) struct RustNat;
 
 impl Translator for RustNat {

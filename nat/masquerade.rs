@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Masquerading: a connection gets the address of the device through which it leaves, for as
-//! long as the device has it.
+//! Masquerading: SNAT to an address of the output device.
 //!
-//! When the address goes, or the device, the connections go that have it: their peers would
-//! answer to nobody. A worker takes them out of the table, since the news comes in atomic
-//! context, for one address after the other.
+//! When the address or the device goes, the connections with that address are deleted, as replies
+//! to them can no longer arrive. Notifications come in atomic context, one for each address; a
+//! worker deletes the connections.
 
 use kernel::{
     prelude::*,
@@ -59,16 +58,16 @@ use crate::{
 
 use super::setup;
 
-/// The modules of rules that masquerade, by number, and what keeps the tracker informed while
-/// there are any.
+/// The number of modules with masquerading rules, and the registration for notifications, which
+/// exists while the number is not zero.
 struct Masqueraders {
     users: u32,
     watcher: Option<WatcherRegistration>,
 }
 
-/// Serialises changes of the number of masquerading modules. Taken before the lock of all devices,
-/// which may be held by a task that waits for nf_tables, which in turn waits for the mutex of NAT's
-/// chains: hence a mutex of its own.
+/// Serialises changes of the number. Taken before the lock of all devices, which may be held by a
+/// task that waits for nf_tables, which in turn waits for the mutex of NAT's chains: hence a mutex
+/// of its own.
 static MASQUERADERS: StaticMutex<Masqueraders> =
     StaticMutex::new(c"MASQUERADERS", || Masqueraders {
         users: 0,
@@ -79,12 +78,12 @@ fn widen([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
-/// Gives a connection that leaves through `out` an IPv4 address of that.
+/// Masquerades an IPv4 connection that leaves through `out`.
 pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> Verdict {
     let Tracked::Yes(conn, _) = skb.tracked() else {
         return Verdict::Accept;
     };
-    // This machine itself, before it has an address (DHCP).
+    // A packet without a source address comes from this machine before it has one (DHCP).
     if conn.tuple(Direction::Original).src_ipv4() == [0; 4] {
         return Verdict::Accept;
     }
@@ -107,7 +106,7 @@ fn warn_no_address(out: &Device) {
     }
 }
 
-/// Gives a connection that leaves through `out` an IPv6 address of that.
+/// Masquerades an IPv6 connection that leaves through `out`.
 pub(super) fn ipv6(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> Verdict {
     let Tracked::Yes(conn, _) = skb.tracked() else {
         return Verdict::Accept;
@@ -126,27 +125,27 @@ fn masquerade(skb: &mut Skb, range: &Range, out: &Device, source: [u8; 16]) -> V
     let Some(mut entry) = skb.unconfirmed() else {
         return Verdict::Accept;
     };
-    // Without memory for it the connection will outlive its address.
+    // Without memory for the extension the connection outlives its address, until its timeout.
     if let Some(extension) = entry.ensure_nat_extension() {
         extension.masquerade_device().store(out.index(), Relaxed);
     }
     setup::setup_info(entry, &range.at(source), Manip::Source)
 }
 
-/// An address, or a device, that is gone. A place for one is in one of three states; who
-/// changes it from or to [`LossSlot::BUSY`] has it.
+/// A place for a [`Loss`]. Whichever context changes `state` from or to [`LossSlot::BUSY`] owns the
+/// other fields.
 struct LossSlot {
     state: Atomic<u32>,
-    /// The namespace's cookie.
+    /// The cookie of the namespace.
     net: Atomic<u64>,
     device: Atomic<i32>,
-    /// Whether the device keeps its other addresses.
+    /// Whether one address is lost, or the whole device.
     one_address: Atomic<bool>,
     high: Atomic<u64>,
     low: Atomic<u64>,
 }
 
-/// [`LossSlot`], read.
+/// The loss of an address, or of a device.
 #[derive(Clone, Copy)]
 struct Loss {
     net: u64,
@@ -210,7 +209,7 @@ fn halves(address: &[u8; 16]) -> [u64; 2] {
 }
 
 impl Loss {
-    /// Whether the connection was masqueraded by what is loss.
+    /// Whether the connection was masqueraded with the lost address or device.
     fn concerns(&self, conn: &Conn) -> bool {
         let Some(extension) = conn.extensions().find::<NatExtension>() else {
             return false;
@@ -223,20 +222,20 @@ impl Loss {
     }
 }
 
-/// What the worker has not looked at yet. If there is no place for a piece of news, the
-/// connections that it is about end by their timeouts.
+/// Losses that the worker has not handled yet. If no slot is free, the connections of a loss end by
+/// their timeouts.
 static LOSSES: [LossSlot; 32] = [const { LossSlot::new() }; 32];
 
-/// Takes connections out of the table that loss their address.
+/// Deletes connections that lost their address.
 pub(super) struct Cleaner;
 
 impl Repeating for Cleaner {
     fn run() -> Option<u32> {
-        // One walk for all: a machine that goes down loses many addresses at once.
+        // One walk serves all losses: a machine that shuts down loses many addresses at once.
         let loss = LOSSES.each_ref().map(LossSlot::take);
         if loss.iter().any(Option::is_some) {
-            // What was given the address just before it went is in the table then, unless it
-            // waits in a queue: such a connection ends by its timeout.
+            // Connections that got the address just before its loss are in the table by now. One
+            // whose packet waits in a queue ends by its timeout.
             rcu::synchronize();
             walk::for_each(|conn| {
                 if loss.iter().flatten().any(|loss| loss.concerns(conn)) {
@@ -253,13 +252,13 @@ impl Repeating for Cleaner {
     }
 }
 
-/// What has masquerading to do with devices.
+/// The receiver of notifications about devices and addresses.
 struct Masquerade;
 
 impl Masquerade {
     fn lose(device: &Device, address: Option<[u8; 16]>) {
         let net = device.net();
-        // All connections go with their namespace.
+        // The connections of a namespace end with it.
         if !net.is_alive() {
             return;
         }
@@ -284,7 +283,7 @@ impl Watcher for Masquerade {
     }
 }
 
-/// Somebody begins to masquerade. May sleep.
+/// Adds a module with masquerading rules. May sleep.
 pub(super) fn register() -> Result {
     let mut masqueraders = MASQUERADERS.lock();
     if masqueraders.users == 0 {
@@ -294,7 +293,7 @@ pub(super) fn register() -> Result {
     Ok(())
 }
 
-/// Somebody ceases to masquerade. May sleep.
+/// Removes a module with masquerading rules. May sleep.
 pub(super) fn unregister() {
     let mut masqueraders = MASQUERADERS.lock();
     masqueraders.users = masqueraders.users.saturating_sub(1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space says about the translation of an entry that it makes (CTA_NAT_SRC,
-//! CTA_NAT_DST).
+//! The attributes `CTA_NAT_SRC` and `CTA_NAT_DST`: the translation of an entry that user space
+//! creates.
 
 use kernel::prelude::*;
 
@@ -80,7 +80,9 @@ fn keys(range: &mut Range, attributes: &Attributes<'_>) -> Result {
     Ok(())
 }
 
-/// Decides about an end of an entry as user space says.
+/// Decides about one end of an entry by the attribute; without one, it gets a null binding.
+///
+/// `EEXIST`: the decision is made. `ENOMEM`: no mapping is free, or there is no memory.
 pub(super) fn parse_nat_setup(
     entry: Unconfirmed<'_>,
     manip: Manip,

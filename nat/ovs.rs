@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAT for Open vSwitch and act_ct, which see packets below the hooks, and say for each packet
-//! what is to be done.
+//! NAT for Open vSwitch and act_ct, whose rules run below the hooks, and ask for the translation of
+//! each packet.
 
 use crate::{
     nf::{
@@ -28,7 +28,7 @@ use super::{
     },
 };
 
-/// The manips of a packet that are, or are to be, translated.
+/// A set of the two ends of a packet.
 #[derive(Clone, Copy, Default)]
 pub(super) struct ManipSet {
     /// The source.
@@ -46,7 +46,7 @@ impl ManipSet {
     }
 }
 
-/// The hook at which that end would be translated.
+/// Returns the hook at which the end of a packet of this machine is translated.
 fn hooknum_of(manip: Manip) -> u32 {
     match manip {
         Manip::Source => InetHook::LocalIn as u32,
@@ -58,7 +58,7 @@ fn family_of(skb: &Skb) -> Option<Family> {
     Family::from_ethertype(skb.ethernet_protocol())
 }
 
-/// Translates one end of a packet, and decides about that before, if it is to be decided.
+/// Translates one end of a packet. For a connection's first packet the decision is made before.
 fn execute(skb: &mut Skb, range: Option<&Range>, manip: Manip, done: &mut ManipSet) -> Verdict {
     let Tracked::Yes(_, info) = skb.tracked() else {
         return Verdict::Drop;
@@ -106,7 +106,7 @@ fn translate(skb: &mut Skb, manip: Manip) -> Verdict {
     packet::translate(skb, plan, manip)
 }
 
-/// The end by which a packet of a translated connection is changed first.
+/// Returns the end of a packet that is translated first.
 fn first_manip(conn: &Conn, dir: Direction) -> Manip {
     let original = if conn.has(StatusBit::SrcNat) {
         Manip::Source
@@ -119,8 +119,8 @@ fn first_manip(conn: &Conn, dir: Direction) -> Manip {
     }
 }
 
-/// Does what a rule wants done to a packet. Tells by `manips`, which says what is wanted, what
-/// was done.
+/// Translates a packet as a rule asks (`nf_ct_nat`). `manips` has the ends that the rule names, and
+/// on return those that were translated.
 pub(super) fn translate_for_rule(
     skb: &mut Skb,
     manips: &mut ManipSet,
@@ -157,7 +157,7 @@ pub(super) fn translate_for_rule(
     if conn.has(StatusBit::SrcNat) {
         execute(skb, range, manip.opposite(), manips)
     } else if info.dir() == Direction::Original {
-        // The source has to be decided about as well: the new destination may clash.
+        // The source needs a decision as well, as the new destination may cause a clash.
         execute(skb, None, Manip::Source, manips)
     } else {
         verdict

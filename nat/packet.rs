@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changes packets as it was decided about their connections.
+//! The translation of packets, as decided for their connections.
 
 use crate::{
     nf::{
@@ -31,7 +31,7 @@ use super::setup::changed_bit;
 /// Whether packets of direction `dir` are changed at one end.
 #[inline]
 pub(super) fn is_changed(status: Status, manip: Manip, dir: Direction) -> bool {
-    // What is the source of a packet is the destination of its answer.
+    // The source of a packet is the destination of its reply.
     let original = match dir {
         Direction::Original => manip,
         Direction::Reply => manip.opposite(),
@@ -39,13 +39,13 @@ pub(super) fn is_changed(status: Status, manip: Manip, dir: Direction) -> bool {
     status.has(changed_bit(original))
 }
 
-/// What packets of direction `dir` look like behind us: as the other side expects.
+/// Returns the form of packets of direction `dir` after translation.
 #[inline]
 pub(super) fn target(conn: &Conn, dir: Direction) -> Option<Tuple> {
     conn.tuple(dir.opposite()).invert()
 }
 
-/// Changes one end of a packet of `conn`, if it was decided so.
+/// Changes one end of a packet to that of `plan`, if there is one.
 #[inline]
 pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Verdict {
     match plan {
@@ -57,7 +57,7 @@ pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Ver
     }
 }
 
-/// What a packet of `conn` is to look like at one end; [`None`]: as it does.
+/// Returns the form of a packet after translation of one end. [`None`]: it stays unchanged.
 #[inline]
 pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
     is_changed(conn.status(), manip, dir)
@@ -65,18 +65,18 @@ pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
         .flatten()
 }
 
-/// Where the headers are.
+/// The position of headers in a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderPos {
-    /// The packet's own.
+    /// The headers of the packet itself.
     Outer,
-    /// Those that an ICMP error quotes. Their checksums are what they were when the packet was
-    /// seen, whatever is to be done about that of the error.
+    /// The headers that an ICMP error quotes. Their checksums are those of the quoted packet,
+    /// whatever the checksum state of the error.
     Inner,
 }
 
-/// Gives the packet whose network header is at `offset` the source, or destination, of
-/// `target`. [`None`]: that cannot be done, and some of it may have been.
+/// Changes the source or destination of the packet at `offset` to that of `target`. [`None`]: that
+/// is not possible; the packet may be half changed, and has to be dropped.
 #[inline]
 pub(super) fn rewrite(
     skb: &mut Skb,
@@ -107,7 +107,7 @@ pub(super) fn rewrite(
             let rewrite = Rewrite::new(target, manip, header.source(), header.destination());
             let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
             let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at));
-            // Of a fragment without a transport header the address is all there is.
+            // A fragment without a transport header is translated by its address alone.
             if let Ok(end) = end {
                 let transport = Transport::new(skb, end.offset, target, &rewrite)?;
                 if transport.len != 0 {
@@ -122,11 +122,11 @@ pub(super) fn rewrite(
     }
 }
 
-/// The part of a packet's transport header that is to be changed.
+/// The bytes of a packet's transport header that are changed.
 struct Transport {
     protocol: u8,
     offset: u32,
-    /// 0: none.
+    /// The number of bytes; 0: none.
     len: usize,
     summed: IpSummed,
 }
@@ -160,19 +160,20 @@ impl Transport {
         rewrite.transport(self.protocol, bytes, field).ok()
     }
 
-    /// Does what the changed header leaves to do.
+    /// Applies the change of the checksum that is not in the header.
     #[inline]
     fn finish(&self, skb: &mut Skb, fixup: ChecksumFixup, pos: HeaderPos) -> Option<()> {
         match fixup {
             ChecksumFixup::None => {}
-            // The sum over an ICMP error stays what it is: its own checksum is mended.
+            // The sum over an ICMP error stays the same, as the checksum of the error changes with
+            // its data.
             ChecksumFixup::Delta(_) if pos == HeaderPos::Inner => {}
             ChecksumFixup::Delta(delta) => {
                 if self.summed == IpSummed::Complete {
                     skb.subtract_from_sum(delta.fold());
                 }
             }
-            // Either the device computes it, or we.
+            // The device computes the checksum.
             ChecksumFixup::Crc32c if self.summed == IpSummed::Partial => {}
             ChecksumFixup::Crc32c => {
                 let crc = skb.sctp_checksum(self.offset)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Redirection: a connection goes to this machine itself.
+//! Redirection: DNAT to this machine.
 
 use crate::{
     nf::{
@@ -24,8 +24,8 @@ use super::setup;
 const LOOPBACK_IPV4: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const LOOPBACK_IPV6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// Where a packet goes instead: what this machine sends, to the loopback address; what arrives,
-/// to the first address of the device by which it does.
+/// Returns the new destination: the loopback address for a packet from this machine, else the first
+/// address of the input device.
 fn destination(skb: &Skb, family: Family, hooknum: u32, rcu: Rcu<'_>) -> Option<[u8; 16]> {
     let local = hooknum == InetHook::LocalOut as u32;
     match family {
@@ -36,7 +36,7 @@ fn destination(skb: &Skb, family: Family, hooknum: u32, rcu: Rcu<'_>) -> Option<
         }
         Family::Ipv6 if local => Some(LOOPBACK_IPV6),
         Family::Ipv6 => {
-            // One that the sender can reach as it reached for the one that it wanted.
+            // The new destination has the scope of the old one, so that the sender can reach it.
             let header = ipv6::Header::parse(&skb.read(skb.network_offset()?)?);
             let scope = Ipv6AddrType::of(header.destination()).scope();
             skb.device()?.first_ipv6(scope, rcu)
