@@ -50,7 +50,7 @@ use crate::{
     proto::{
         adopt::{
             self,
-            Ends,
+            Endpoints,
             Hints,
             Opener,
             Side, //
@@ -125,12 +125,14 @@ fn adopt(net: Option<&Net>) {
 }
 
 /// Who opened the socket's connection. [`None`]: it is of no protocol that we know sockets of.
-fn opener(socket: &Socket, known: &adopt::Socket, ends: &Ends, rcu: Rcu<'_>) -> Option<Opener> {
+fn opener(
+    socket: &Socket,
+    known: &adopt::Socket,
+    ends: &Endpoints,
+    rcu: Rcu<'_>,
+) -> Option<Opener> {
     let (chosen, bound) = socket.port_history();
-    let (family, transport) = (
-        Family::from_number(ends.l3num)?,
-        Transport::of(known.protocol)?,
-    );
+    let (family, transport) = (ends.family, Transport::of(known.protocol)?);
     let end = |address, port: u16| Endpoint {
         address,
         port: port.to_be_bytes(),
@@ -156,10 +158,14 @@ fn opener(socket: &Socket, known: &adopt::Socket, ends: &Ends, rcu: Rcu<'_>) -> 
 fn consider(socket: &Socket, is_last: bool) -> Outcome {
     let rcu = RcuGuard::new();
     let glance: adopt::Socket = socket.snapshot();
-    let Some(ends) = glance.ends() else {
+    let Some(ends) = glance.endpoints() else {
         return Outcome::Passed;
     };
-    if !socket.net().state::<NetState>().is_tracking(ends.l3num) {
+    if !socket
+        .net()
+        .state::<NetState>()
+        .is_tracking(ends.family.to_u16())
+    {
         return Outcome::Passed;
     }
     let Some(opener) = opener(socket, &glance, &ends, rcu.token()) else {
@@ -170,7 +176,7 @@ fn consider(socket: &Socket, is_last: bool) -> Outcome {
             return Outcome::Busy;
         }
         // It was connected anew meanwhile, which the hooks have seen.
-        if known.ends() != Some(ends) {
+        if known.endpoints() != Some(ends) {
             return Outcome::Passed;
         }
         take(socket.net(), &known, &ends, opener, rcu.token())
@@ -200,7 +206,13 @@ fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
 }
 
 /// Gives a connection the entry that it ought to have.
-fn take(net: &Net, known: &adopt::Socket, ends: &Ends, opener: Opener, rcu: Rcu<'_>) -> Outcome {
+fn take(
+    net: &Net,
+    known: &adopt::Socket,
+    ends: &Endpoints,
+    opener: Opener,
+    rcu: Rcu<'_>,
+) -> Outcome {
     let tuple = ends.tuple(opener.side, known.protocol);
     let rival = lookup::find_tuple(net, &tuple, rcu);
     let mut known = *known;
@@ -255,7 +267,7 @@ fn describe(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> Opti
 
 fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> Option<u32> {
     let track = tcp::adopt::track(known, opener)?;
-    let policy = tcp::Policy {
+    let policy = tcp::Config {
         timeouts: net.tcp_timeouts(),
         hz: time::HZ,
         loose: false,

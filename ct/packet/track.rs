@@ -107,7 +107,7 @@ impl TrackedPacket<'_> {
                 let header = wire::tcp::Header::parse(&bytes);
                 let loose = self.state.net().tcp_loose() != 0;
                 self.flaw(&header, skb)
-                    .or_else(|| tcp::may_begin(&header, loose).err())
+                    .or_else(|| tcp::may_open(&header, loose).err())
             }
             None => Some(Reason::Malformed(wire::Error::Short)),
         };
@@ -148,12 +148,12 @@ impl TrackedPacket<'_> {
         let net = self.state.net();
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
-                self.l3(),
+                self.packet.family,
                 &self.original(conn),
                 timeout::icmp(conn, net, self.rcu),
             ),
             protocol::ICMPV6 => icmpv6::packet(
-                self.l3(),
+                self.packet.family,
                 &self.original(conn),
                 &entry::status(conn),
                 timeout::icmpv6(conn, net, self.rcu),
@@ -163,10 +163,6 @@ impl TrackedPacket<'_> {
             _ => generic::packet(timeout::generic(conn, net, self.rcu)),
         };
         self.apply(conn, skb, step)
-    }
-
-    fn l3(&self) -> u16 {
-        self.packet.family.to_u16()
     }
 
     fn original(&self, conn: &Conn) -> Tuple {
@@ -196,7 +192,7 @@ impl TrackedPacket<'_> {
         if !entry::is_established(conn) || !is_in(conn, tcp::State::Established) {
             return None;
         }
-        self.cut_short(conn, skb, tcp::usual)
+        self.cut_short(conn, skb, tcp::fast_path)
     }
 
     /// Completes a TCP connection's handshake, if the segment does no more than that. [`None`]: as
@@ -308,7 +304,7 @@ impl TrackedPacket<'_> {
         let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut room);
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
-        let (begun, timeout) = tcp::begin(&segment, timeouts, net.tcp_max_retrans())?;
+        let (begun, timeout) = tcp::open_syn(&segment, timeouts, net.tcp_max_retrans())?;
         conn.with_proto(|track: &mut tcp::Track| *track = begun);
         Some(Update {
             protoinfo: true,
@@ -332,7 +328,7 @@ impl TrackedPacket<'_> {
             ..self.segment(header, skb, &mut room)
         };
         let net = self.state.net();
-        let policy = tcp::Policy {
+        let policy = tcp::Config {
             timeouts: timeout::tcp(conn, net, self.rcu),
             hz: time::HZ,
             loose: net.tcp_loose() != 0,
