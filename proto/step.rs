@@ -181,7 +181,7 @@ pub enum Reason {
     IcmpNew,
     /// ICMP in IPv6 or ICMPv6 in IPv4. Not logged.
     IcmpFamily,
-    /// ICMP, ICMPv6: an error whose destination is not an end of the connection that it quotes.
+    /// ICMP, ICMPv6: an error to a destination that is not an end of the connection that it quotes.
     QuotedDestination,
     /// ICMPv6: a Redirect that did not come from a neighbour (RFC 4861, section 8.1).
     RedirectSource,

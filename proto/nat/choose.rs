@@ -84,7 +84,7 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
         .map_or(Choice::Exhausted(first), Choice::Found)
 }
 
-/// Chooses a key for `spread`, whose address is chosen.
+/// Chooses a key for `spread`; its address is final.
 fn at_address(request: &Request<'_>, spread: Tuple, view: &mut impl Occupancy) -> Choice {
     let &Request {
         range,

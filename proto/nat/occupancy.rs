@@ -16,7 +16,7 @@ pub enum Claim {
     Unavailable,
 }
 
-/// The connections whose tuple a claim may take over.
+/// Which connections a claim may take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terms {
     /// None: the tuple must be free.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! State machines of TCP and SCTP: the states of an entry, and the transitions between them. They
-//! stand below [`step`](super::step), whose reasons name states, and below the trackers.
+//! stand below the trackers, and below [`step`](super::step): its reasons name states.
 
 pub mod sctp;
 pub mod tcp;

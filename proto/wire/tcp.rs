@@ -224,7 +224,7 @@ mod kind {
 /// # use rust_ct_host::proto;
 /// use proto::wire::tcp::{Options, TcpOption};
 ///
-/// // Segment size, window scale 7, and an option whose length field is too long.
+/// // Segment size, window scale 7, and an option with a length field that is too long.
 /// let mut options = Options::new(&[2, 4, 5, 180, 1, 3, 3, 7, 8, 10, 0]);
 /// assert_eq!(options.next(), Some(TcpOption::Other(2)));
 /// assert_eq!(options.next(), Some(TcpOption::WindowScale(7)));

@@ -43,7 +43,7 @@ fn v6(last: u8) -> [u8; 16] {
     address
 }
 
-/// A quiet connection whose last segment was the peer's.
+/// A quiet connection; the last segment was the peer's.
 fn idle() -> Socket {
     Socket {
         local: v4(1),

@@ -32,7 +32,7 @@ struct Model {
     over: HashMap<[u8; 2], u32>,
     /// Ports that no connection gets.
     barred: HashSet<[u8; 2]>,
-    /// Addresses whose ports are all in use.
+    /// Addresses without a free port.
     full: HashSet<[u8; 16]>,
     in_source: bool,
     known: Option<Tuple>,
