@@ -11,7 +11,7 @@ use crate::{
         expect::add, //
     },
     nf::{
-        expect::expectation::Draft,
+        expect::draft::Draft,
         kernel::{
             nfnetlink::Requester,
             random, //

@@ -13,17 +13,19 @@ use crate::{
     nf::{
         entry::help::Help,
         expect::{
+            draft::Draft,
             expectation::{
-                Draft,
                 Event,
-                ExpectGuard,
-                Flag,
-                Locked, //
+                Flag, //
             },
             helper::{
                 Policy,
                 CLASSES,
                 MAX_EXPECTED, //
+            },
+            lock::{
+                ExpectGuard,
+                Locked, //
             },
             table, //
         },
