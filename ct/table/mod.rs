@@ -57,7 +57,8 @@ use crate::{
         kernel::{
             random,
             rcu::RcuArc,
-            seqcount::SeqCount, //
+            seqcount::SeqCount,
+            static_lock::StaticMutex, //
         },
         prelude::*, //
     },
@@ -72,6 +73,9 @@ use crate::{
 
 /// The table that lookups begin with.
 pub(super) static CURRENT: RcuArc<Table> = RcuArc::empty();
+
+/// Serialises resizing, and all that must not meet a resize half done.
+pub(super) static RESIZE: StaticMutex<()> = StaticMutex::new(c"RESIZE", || ());
 
 /// Tells the tables apart that exist at the same time.
 static GENERATIONS: Atomic<u32> = Atomic::new(0);

@@ -19,7 +19,6 @@ use crate::{
     nf::{
         entry::slab,
         kernel::{
-            mutex,
             params,
             time,
             work, //
@@ -31,7 +30,8 @@ use crate::{
 use super::{
     walk,
     Table,
-    CURRENT, //
+    CURRENT,
+    RESIZE, //
 };
 
 /// Sizes are rounded up to a page of chain heads, as the C tracker does.
@@ -105,7 +105,7 @@ impl TableOwner {
 impl Drop for TableOwner {
     /// The table is empty by now.
     fn drop(&mut self) {
-        let _guard = mutex::resize();
+        let _guard = RESIZE.lock();
         drop(CURRENT.replace(None));
     }
 }
@@ -125,13 +125,13 @@ pub(crate) fn buckets() -> u32 {
 /// `EINVAL`: none. `ENOMEM`: no memory, or more than could ever be. The table is as it was then.
 pub(crate) fn resize(buckets: u32) -> Result {
     let buckets = round_up(buckets)?;
-    // Parameters are set before the module starts, and with it the mutex.
+    // Parameters are set before the module starts.
     if size_and_seed().is_none() {
         WANTED_AT_LOAD.store(buckets, Relaxed);
         params::no_auto_resize();
         return Ok(());
     }
-    let _guard = mutex::resize();
+    let _guard = RESIZE.lock();
     change_size(buckets)?;
     params::no_auto_resize();
     begin_with(buckets);
@@ -144,7 +144,7 @@ pub(crate) fn resize(buckets: u32) -> Result {
 /// Errors as for [`resize`].
 pub(in crate::ct) fn fit(buckets: u32) -> Result<u32> {
     let buckets = round_up(buckets)?;
-    let _guard = mutex::resize();
+    let _guard = RESIZE.lock();
     if params::auto_resize() {
         change_size(buckets)?;
     }
@@ -186,7 +186,7 @@ pub(in crate::ct) fn reseed_if_wanted() {
         return;
     }
     let (tuples, chains) = walk::sample();
-    let _guard = mutex::resize();
+    let _guard = RESIZE.lock();
     RESEED_WANTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);
     let buckets = buckets();

@@ -20,7 +20,6 @@ use crate::{
             Stale, //
         },
         kernel::{
-            mutex,
             random,
             work, //
         },
@@ -31,7 +30,8 @@ use crate::{
 use super::{
     Phase,
     Table,
-    CURRENT, //
+    CURRENT,
+    RESIZE, //
 };
 
 /// How far a walk is: all smaller hashes are done.
@@ -318,7 +318,7 @@ impl Listing {
             }
             drop(rcu);
             // Waits for who moves the entries.
-            drop(mutex::resize());
+            drop(RESIZE.lock());
         }
     }
 }

@@ -41,7 +41,8 @@ use kernel::{
             Acquire,
             Atomic,
             Relaxed, //
-        }, //
+        },
+        lock::Backend, //
     },
     types::{
         NotThreadSafe,
@@ -64,6 +65,11 @@ use crate::{
         kernel::{
             hlist::Nodes,
             layout::SameLayout,
+            lock::{
+                self,
+                SpinLockBhBackend,
+                SpinLockBhGuard, //
+            },
             net::Net,
             nfnetlink::Requester,
             rcu::{
@@ -97,7 +103,9 @@ impl<'l> Locked<'l> {
     ///
     /// The caller holds the lock for all of `'l`.
     pub(crate) unsafe fn assume_held() -> Self {
-        // INVARIANT: the caller's promise.
+        // SAFETY: Static and initialised.
+        unsafe { SpinLockBhBackend::assert_is_held(raw_lock().cast()) };
+        // INVARIANT: The caller's promise, which lockdep can check.
         Self(PhantomData, NotThreadSafe)
     }
 
@@ -119,29 +127,25 @@ impl<'l> Locked<'l> {
 ///
 /// This context holds the lock.
 #[must_use = "the lock is given back when the guard is dropped"]
-pub(crate) struct ExpectGuard(NotThreadSafe);
+pub(crate) struct ExpectGuard(#[expect(dead_code)] SpinLockBhGuard<'static, ()>);
+
+fn raw_lock() -> *mut bindings::spinlock_t {
+    addr_of_mut!(bindings::nf_conntrack_expect_lock)
+}
 
 impl ExpectGuard {
     /// Takes the lock.
     pub(crate) fn new() -> Self {
-        // SAFETY: Static and initialised. Never taken in hard interrupt context.
-        unsafe { bindings::rct_spin_lock_bh(addr_of_mut!(bindings::nf_conntrack_expect_lock)) };
-        // INVARIANT: just taken.
-        Self(NotThreadSafe)
+        // SAFETY: Static and initialised.
+        // INVARIANT: Just taken.
+        Self(unsafe { lock::from_raw(raw_lock()) }.lock())
     }
 
     /// The evidence, valid while the guard lives.
     #[inline]
     pub(crate) fn locked(&self) -> Locked<'_> {
-        // SAFETY: By the type invariants.
-        unsafe { Locked::assume_held() }
-    }
-}
-
-impl Drop for ExpectGuard {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::rct_spin_unlock_bh(addr_of_mut!(bindings::nf_conntrack_expect_lock)) };
+        // INVARIANT: By the type invariants of the guard.
+        Locked(PhantomData, NotThreadSafe)
     }
 }
 
