@@ -65,7 +65,7 @@ pub(crate) fn relate(draft: &Draft<'_>, skip_master: bool, by: Requester) -> Res
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], skip_master: bool) -> Result {
+pub(in crate::ct) fn relate_pair(drafts: [&Draft<'_>; 2], skip_master: bool) -> Result {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;

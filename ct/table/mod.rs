@@ -54,7 +54,7 @@
 //! }
 //! ```
 
-pub(crate) mod autosize;
+pub(super) mod autosize;
 pub(crate) mod index;
 pub(crate) mod reservation;
 pub(crate) mod resize;
@@ -109,7 +109,7 @@ pub(super) struct Table {
     generation: u32,
     /// The progress of the move to `next`: twice the number of buckets moved, plus one while a
     /// bucket is being moved.
-    pub(super) migration: SeqCount,
+    migration: SeqCount,
     /// The table that the buckets move to, if a resize has begun.
     pub(super) next: RcuArc<Table>,
 }
@@ -221,7 +221,7 @@ impl TupleHash {
 
 /// Returns the hash of one of an entry's tuples under a hash seed.
 #[inline]
-pub(super) fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
+fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
     let zone_id = conn.zone().id_for(dir);
     tuple_hash(
         &Key::from_words(conn.tuple_words(dir)),
@@ -233,7 +233,7 @@ pub(super) fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
 
 /// Returns the bucket of a tuple. `hash` computes the hash of the tuple under a hash seed.
 #[inline]
-pub(super) fn bucket_of<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<BucketRef<'r>> {
+fn bucket_of<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<BucketRef<'r>> {
     let mut table = CURRENT.load(rcu)?;
     loop {
         let bucket = table.bucket(hash(table.seed));

@@ -64,7 +64,7 @@ pub(super) static MIN_BUCKETS: Atomic<u32> = Atomic::new(0);
 /// Rounds a size up to a multiple of [`BUCKETS_PER_PAGE`].
 ///
 /// `EINVAL`: zero. `ENOMEM`: too large.
-pub(in crate::ct) fn round_up(buckets: u32) -> Result<u32> {
+fn round_up(buckets: u32) -> Result<u32> {
     if buckets == 0 {
         return Err(EINVAL);
     }
@@ -94,7 +94,7 @@ fn set_min_buckets(buckets: u32) {
 }
 
 /// Owner of the connection table: [`CURRENT`] is set as long as this exists.
-pub(crate) struct ConnTable {
+pub(in crate::ct) struct ConnTable {
     current: &'static RcuArc<Table>,
 }
 
