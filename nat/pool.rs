@@ -31,7 +31,7 @@ use crate::{
             reciprocal_scale, //
         },
         nat::{
-            choose,
+            occupancy,
             pool::{
                 Keys,
                 WORDS, //
@@ -164,7 +164,7 @@ impl List {
 /// A pool, at the hands of who looks for a key.
 pub(super) struct Search(Arc<Pool>);
 
-impl choose::Pool for Search {
+impl occupancy::Pool for Search {
     fn next(&self, mut first: u16, last: u16) -> Option<u16> {
         let keys = self.0.keys();
         loop {

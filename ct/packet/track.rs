@@ -148,12 +148,12 @@ impl PacketContext<'_> {
         let net = self.state.net();
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
-                self.l3(),
+                self.packet.family,
                 &self.original(conn),
                 timeout::icmp(conn, net, self.rcu),
             ),
             protocol::ICMPV6 => icmpv6::packet(
-                self.l3(),
+                self.packet.family,
                 &self.original(conn),
                 &entry::status(conn),
                 timeout::icmpv6(conn, net, self.rcu),
@@ -163,10 +163,6 @@ impl PacketContext<'_> {
             _ => generic::packet(timeout::generic(conn, net, self.rcu)),
         };
         self.apply(conn, skb, step)
-    }
-
-    fn l3(&self) -> u16 {
-        self.packet.family.to_u16()
     }
 
     fn original(&self, conn: &Conn) -> Tuple {
