@@ -51,23 +51,23 @@ use super::{
 
 /// Adds an expectation.
 ///
-/// `any_master`: a master's expectation may be the same as another master's, who then keeps
+/// `skip_master`: a master's expectation may be the same as another master's, who then keeps
 /// the first.
 ///
 /// `EALREADY`: there is the same one already, of another class or master. `EBUSY`: there is
 /// another one, for some of the same tuples. `EMFILE`: the namespace has as many as it may.
 /// `ESHUTDOWN`: the master can have none. `EINVAL`: it was added or withdrawn before.
-pub(crate) fn relate(draft: &Draft<'_>, any_master: bool, by: Requester) -> Result {
+pub(crate) fn relate(draft: &Draft<'_>, skip_master: bool, by: Requester) -> Result {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let help = help_of(draft.master()).ok_or(ESHUTDOWN)?;
-    let wanted = Wanted::new(draft, help, any_master, locked)?;
+    let wanted = NewExpectation::new(draft, help, skip_master, locked)?;
     wanted.make_room()?;
     wanted.insert(by)
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
+pub(in crate::ct) fn relate_pair(drafts: [&Draft<'_>; 2], skip_master: bool) -> Result {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;
@@ -75,8 +75,8 @@ pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
     if !first.expectation().has_master_of(second.expectation()) {
         return Err(EINVAL);
     }
-    let first = Wanted::new(first, help, any_master, locked)?;
-    let second = Wanted::new(second, help, any_master, locked)?;
+    let first = NewExpectation::new(first, help, skip_master, locked)?;
+    let second = NewExpectation::new(second, help, skip_master, locked)?;
     first.make_room()?;
     // The second one must not be given the room of the first.
     first.count(u8::saturating_add);
@@ -88,21 +88,21 @@ pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
 }
 
 /// An expectation that is to be added.
-struct Wanted<'d, 'l> {
+struct NewExpectation<'d, 'l> {
     draft: &'d Draft<'l>,
     help: &'d Help,
     net: &'d Net,
     pattern: Pattern,
     bucket: u32,
-    any_master: bool,
+    skip_master: bool,
     locked: Locked<'d>,
 }
 
-impl<'d, 'l> Wanted<'d, 'l> {
+impl<'d, 'l> NewExpectation<'d, 'l> {
     fn new(
         draft: &'d Draft<'l>,
         help: &'d Help,
-        any_master: bool,
+        skip_master: bool,
         locked: Locked<'d>,
     ) -> Result<Self> {
         let expectation = draft.expectation();
@@ -118,7 +118,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
             net,
             pattern,
             bucket: bucket(net, &pattern.tuple),
-            any_master,
+            skip_master,
             locked,
         })
     }
@@ -153,7 +153,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
                 continue;
             }
             let others = pattern(&other);
-            let of_interest = self.any_master || other.has_master_of(own);
+            let of_interest = self.skip_master || other.has_master_of(own);
             if of_interest && others.equals(&self.pattern) {
                 if other.class() != own.class() || !other.has_master_of(own) {
                     return Err(EALREADY);

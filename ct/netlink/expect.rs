@@ -103,7 +103,7 @@ static NAT_POLICY: [Policy; expect_nat::PLACES] =
 /// A number that stays with it.
 fn id(expectation: &Expectation) -> [u8; 4] {
     let key = expectation.tuple().key();
-    kernel_hook::number_of(&key, expectation.address()).to_ne_bytes()
+    kernel_hook::id_of(&key, expectation.address()).to_ne_bytes()
 }
 
 /// Bytes that one takes in a message, without its head.
