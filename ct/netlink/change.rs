@@ -47,7 +47,7 @@ use crate::{
 };
 
 use super::{
-    attributes::{
+    cta::{
         entry as number,
         help,
         shift,

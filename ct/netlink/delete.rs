@@ -27,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    attributes::entry as number,
+    cta::entry as number,
     filter::{
         self,
         Filter, //

@@ -36,7 +36,7 @@ use crate::nf::{
 };
 
 use super::{
-    attributes::{
+    cta::{
         expect_message,
         message, //
     },

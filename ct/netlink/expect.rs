@@ -70,12 +70,12 @@ use crate::{
 };
 
 use super::{
-    attributes::{
+    change,
+    cta::{
         expect as number,
         expect_message as message,
         expect_nat, //
     },
-    change,
     get,
     tuple, //
 };

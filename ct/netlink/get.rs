@@ -54,7 +54,7 @@ use crate::{
 };
 
 use super::{
-    attributes::{
+    cta::{
         entry as number,
         message, //
     },

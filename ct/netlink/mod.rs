@@ -20,13 +20,13 @@ use crate::nf::{
     packet::queue_hook::GlueRegistration, //
 };
 
-use self::attributes::{
+use self::cta::{
     expect_message,
     message, //
 };
 
-mod attributes;
 mod change;
+mod cta;
 mod delete;
 pub(super) mod events;
 mod expect;

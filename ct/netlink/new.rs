@@ -57,7 +57,6 @@ use crate::{
 };
 
 use super::{
-    attributes::entry as number,
     change::{
         self,
         Changes,
@@ -67,6 +66,7 @@ use super::{
         Shifts,
         Synproxy, //
     },
+    cta::entry as number,
     get,
     policy::POLICY,
     protocol::ProtoInfo,

@@ -7,7 +7,7 @@ use crate::nf::{
     kernel::attr::Policy, //
 };
 
-use super::attributes::entry as number;
+use super::cta::entry as number;
 
 /// What the attributes of a message about entries must look like.
 pub(super) static POLICY: [Policy; number::PLACES] = {

@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-use super::attributes::entry;
+use super::cta::entry;
 
 static POLICY: [Policy; PROTOCOL_PLACES] = {
     let mut policy = [const { Policy::ANY }; PROTOCOL_PLACES];

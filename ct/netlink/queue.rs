@@ -19,13 +19,13 @@ use crate::nf::{
 };
 
 use super::{
-    attributes::entry as number,
     change::{
         self,
         Helped,
         LabelBits,
         Mark, //
     },
+    cta::entry as number,
     expect,
     policy::POLICY,
     write::{

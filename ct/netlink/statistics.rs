@@ -38,7 +38,7 @@ use crate::{
 };
 
 use super::{
-    attributes::{
+    cta::{
         entry,
         message,
         own,
@@ -105,7 +105,7 @@ impl Handler for GetExpectationsOfCpus {
     fn handle(request: &Request<'_>) -> Result {
         of_cpus(
             request,
-            crate::ct::netlink::attributes::expect_message::STATISTICS_OF_CPUS,
+            crate::ct::netlink::cta::expect_message::STATISTICS_OF_CPUS,
             OF_EXPECTATIONS,
         )
     }

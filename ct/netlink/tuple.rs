@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    attributes::{
+    cta::{
         address,
         transport,
         tuple as part, //

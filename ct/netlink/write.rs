@@ -39,7 +39,7 @@ use crate::{
 };
 
 use super::{
-    attributes::{
+    cta::{
         counters,
         entry as number,
         help,
@@ -169,7 +169,7 @@ impl<'c, 'm> Writer<'c, 'm> {
 
     #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
     pub(super) fn security(&mut self) -> Result {
-        use crate::ct::netlink::attributes::security;
+        use crate::ct::netlink::cta::security;
 
         let Ok(label) = kernel::security::SecurityCtx::from_secid(self.conn.secmark()) else {
             return Ok(());
