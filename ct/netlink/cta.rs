@@ -1,253 +1,225 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers of ctnetlink: its messages, and the attributes in them.
+//! The message and attribute numbers of ctnetlink, under C's names.
+//!
+//! Modules of this folder import them by glob. A policy table has a place for each number up to
+//! the highest: `[Policy; CTA_MAX + 1]`.
 //!
 //! C header: [`include/uapi/linux/netfilter/nfnetlink_conntrack.h`](srctree/include/uapi/linux/netfilter/nfnetlink_conntrack.h)
 
-use crate::nf::bindings as b;
+use crate::nf::bindings;
 
-/// Gives C's numbers the names and the type under which they are used here.
-macro_rules! numbers {
-    ($($name:ident = $c:ident),* $(,)?) => {
-        // CAST: numbers of attributes and messages are small.
-        $(pub(crate) const $name: u16 = super::b::$c as u16;)*
+/// Defines constants for values of a C enum. `; MAX < END` makes `MAX` the value before `END`, as
+/// C's `#define CTA_MAX (__CTA_MAX - 1)` does.
+macro_rules! constants {
+    ($enum:ident { $($name:ident),* $(,)? $(; $max:ident < $end:ident)? }) => {
+        ::kernel::macros::paste! {
+            $(
+                // CAST: Numbers of messages have 8 bits, those of attributes 14.
+                pub(super) const $name: u16 = bindings::[<$enum _ $name>] as u16;
+            )*
+            $(
+                // CAST: `From` is not const.
+                pub(super) const $max: usize = bindings::[<$enum _ $end>] as usize - 1;
+            )?
+        }
     };
 }
 
-/// Messages about connections (`IPCTNL_MSG_CT_*`).
-pub(crate) mod message {
-    numbers! {
-        NEW = cntl_msg_types_IPCTNL_MSG_CT_NEW,
-        GET = cntl_msg_types_IPCTNL_MSG_CT_GET,
-        DELETE = cntl_msg_types_IPCTNL_MSG_CT_DELETE,
-        GET_AND_ZERO = cntl_msg_types_IPCTNL_MSG_CT_GET_CTRZERO,
-        STATISTICS_OF_CPUS = cntl_msg_types_IPCTNL_MSG_CT_GET_STATS_CPU,
-        STATISTICS = cntl_msg_types_IPCTNL_MSG_CT_GET_STATS,
-        GET_DYING = cntl_msg_types_IPCTNL_MSG_CT_GET_DYING,
-        GET_UNCONFIRMED = cntl_msg_types_IPCTNL_MSG_CT_GET_UNCONFIRMED,
-    }
+// Messages of the subsystem of connections.
+constants!(cntl_msg_types {
+    IPCTNL_MSG_CT_NEW,
+    IPCTNL_MSG_CT_GET,
+    IPCTNL_MSG_CT_DELETE,
+    IPCTNL_MSG_CT_GET_CTRZERO,
+    IPCTNL_MSG_CT_GET_STATS_CPU,
+    IPCTNL_MSG_CT_GET_STATS,
+    IPCTNL_MSG_CT_GET_DYING,
+    IPCTNL_MSG_CT_GET_UNCONFIRMED,
+});
 
-    /// How many there are.
-    pub(crate) const COUNT: usize = super::b::cntl_msg_types_IPCTNL_MSG_MAX as usize;
-}
+// Messages of the subsystem of expectations.
+constants!(ctnl_exp_msg_types {
+    IPCTNL_MSG_EXP_NEW,
+    IPCTNL_MSG_EXP_GET,
+    IPCTNL_MSG_EXP_DELETE,
+    IPCTNL_MSG_EXP_GET_STATS_CPU,
+});
 
-/// Messages about expectations (`IPCTNL_MSG_EXP_*`).
-pub(crate) mod expect_message {
-    numbers! {
-        NEW = ctnl_exp_msg_types_IPCTNL_MSG_EXP_NEW,
-        GET = ctnl_exp_msg_types_IPCTNL_MSG_EXP_GET,
-        DELETE = ctnl_exp_msg_types_IPCTNL_MSG_EXP_DELETE,
-        STATISTICS_OF_CPUS = ctnl_exp_msg_types_IPCTNL_MSG_EXP_GET_STATS_CPU,
-    }
+// An entry.
+constants!(ctattr_type {
+    CTA_TUPLE_ORIG,
+    CTA_TUPLE_REPLY,
+    CTA_STATUS,
+    CTA_PROTOINFO,
+    CTA_HELP,
+    CTA_NAT_SRC,
+    CTA_TIMEOUT,
+    CTA_MARK,
+    CTA_COUNTERS_ORIG,
+    CTA_COUNTERS_REPLY,
+    CTA_USE,
+    CTA_ID,
+    CTA_NAT_DST,
+    CTA_TUPLE_MASTER,
+    CTA_SEQ_ADJ_ORIG,
+    CTA_SEQ_ADJ_REPLY,
+    CTA_ZONE,
+    CTA_SECCTX,
+    CTA_TIMESTAMP,
+    CTA_MARK_MASK,
+    CTA_LABELS,
+    CTA_LABELS_MASK,
+    CTA_SYNPROXY,
+    CTA_FILTER,
+    CTA_STATUS_MASK,
+    CTA_TIMESTAMP_EVENT;
+    CTA_MAX < __CTA_MAX
+});
 
-    /// How many there are.
-    pub(crate) const COUNT: usize = super::b::ctnl_exp_msg_types_IPCTNL_MSG_EXP_MAX as usize;
-}
+// A tuple.
+constants!(ctattr_tuple {
+    CTA_TUPLE_IP,
+    CTA_TUPLE_PROTO,
+    CTA_TUPLE_ZONE;
+    CTA_TUPLE_MAX < __CTA_TUPLE_MAX
+});
 
-/// An entry (`CTA_*`).
-pub(crate) mod entry {
-    numbers! {
-        ORIGINAL = ctattr_type_CTA_TUPLE_ORIG,
-        REPLY = ctattr_type_CTA_TUPLE_REPLY,
-        STATUS = ctattr_type_CTA_STATUS,
-        PROTOCOL_INFO = ctattr_type_CTA_PROTOINFO,
-        HELP = ctattr_type_CTA_HELP,
-        NAT_SOURCE = ctattr_type_CTA_NAT_SRC,
-        TIMEOUT = ctattr_type_CTA_TIMEOUT,
-        MARK = ctattr_type_CTA_MARK,
-        COUNTERS_ORIGINAL = ctattr_type_CTA_COUNTERS_ORIG,
-        COUNTERS_REPLY = ctattr_type_CTA_COUNTERS_REPLY,
-        USE = ctattr_type_CTA_USE,
-        ID = ctattr_type_CTA_ID,
-        NAT_DESTINATION = ctattr_type_CTA_NAT_DST,
-        MASTER = ctattr_type_CTA_TUPLE_MASTER,
-        SHIFT_ORIGINAL = ctattr_type_CTA_SEQ_ADJ_ORIG,
-        SHIFT_REPLY = ctattr_type_CTA_SEQ_ADJ_REPLY,
-        ZONE = ctattr_type_CTA_ZONE,
-        SECURITY = ctattr_type_CTA_SECCTX,
-        TIMES = ctattr_type_CTA_TIMESTAMP,
-        MARK_MASK = ctattr_type_CTA_MARK_MASK,
-        LABELS = ctattr_type_CTA_LABELS,
-        LABELS_MASK = ctattr_type_CTA_LABELS_MASK,
-        SYNPROXY = ctattr_type_CTA_SYNPROXY,
-        FILTER = ctattr_type_CTA_FILTER,
-        STATUS_MASK = ctattr_type_CTA_STATUS_MASK,
-        EVENT_TIME = ctattr_type_CTA_TIMESTAMP_EVENT,
-    }
+// The addresses of a tuple.
+constants!(ctattr_ip {
+    CTA_IP_V4_SRC,
+    CTA_IP_V4_DST,
+    CTA_IP_V6_SRC,
+    CTA_IP_V6_DST;
+    CTA_IP_MAX < __CTA_IP_MAX
+});
 
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_type___CTA_MAX as usize;
-}
+// The protocol number of a tuple. What follows it depends on the protocol:
+// `TupleAttribute` of `nf/entry/l4proto.rs`.
+constants!(ctattr_l4proto { CTA_PROTO_NUM });
 
-/// What the C tracker does not know. The numbers lie far above its own, which grow by one at a
-/// time, and have no bit that means something else.
-pub(crate) mod own {
-    /// Of an entry that ended: why. One byte.
-    pub(crate) const WHY: u16 = 0x3001;
-    /// Of global statistics: how many entries pass the filter of the request. Four bytes.
-    pub(crate) const MATCHING: u16 = 0x3002;
-}
+// The counters of one direction.
+constants!(ctattr_counters {
+    CTA_COUNTERS_PACKETS,
+    CTA_COUNTERS_BYTES,
+    CTA_COUNTERS_PAD,
+});
 
-/// A tuple (`CTA_TUPLE_*`).
-pub(crate) mod tuple {
-    numbers! {
-        ADDRESSES = ctattr_tuple_CTA_TUPLE_IP,
-        TRANSPORT = ctattr_tuple_CTA_TUPLE_PROTO,
-        ZONE = ctattr_tuple_CTA_TUPLE_ZONE,
-    }
+// The times of an entry's start and end, in nanoseconds since 1970.
+constants!(ctattr_tstamp {
+    CTA_TIMESTAMP_START,
+    CTA_TIMESTAMP_STOP,
+    CTA_TIMESTAMP_PAD,
+});
 
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_tuple___CTA_TUPLE_MAX as usize;
-}
+// The helper of an entry.
+constants!(ctattr_help {
+    CTA_HELP_NAME,
+    CTA_HELP_INFO;
+    CTA_HELP_MAX < __CTA_HELP_MAX
+});
 
-/// A tuple's addresses (`CTA_IP_*`).
-pub(crate) mod address {
-    numbers! {
-        V4_SOURCE = ctattr_ip_CTA_IP_V4_SRC,
-        V4_DESTINATION = ctattr_ip_CTA_IP_V4_DST,
-        V6_SOURCE = ctattr_ip_CTA_IP_V6_SRC,
-        V6_DESTINATION = ctattr_ip_CTA_IP_V6_DST,
-    }
+// The sequence adjustment of one direction.
+constants!(ctattr_seqadj {
+    CTA_SEQADJ_CORRECTION_POS,
+    CTA_SEQADJ_OFFSET_BEFORE,
+    CTA_SEQADJ_OFFSET_AFTER;
+    CTA_SEQADJ_MAX < __CTA_SEQADJ_MAX
+});
 
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_ip___CTA_IP_MAX as usize;
-}
+// The state of SYNPROXY.
+constants!(ctattr_synproxy {
+    CTA_SYNPROXY_ISN,
+    CTA_SYNPROXY_ITS,
+    CTA_SYNPROXY_TSOFF;
+    CTA_SYNPROXY_MAX < __CTA_SYNPROXY_MAX
+});
 
-/// A tuple's transport part (`CTA_PROTO_*`); the rest is in
-/// [`TupleAttribute`](crate::nf::entry::l4proto::TupleAttribute).
-pub(crate) mod transport {
-    numbers! {
-        PROTOCOL = ctattr_l4proto_CTA_PROTO_NUM,
-    }
-}
+// A security context.
+#[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
+constants!(ctattr_secctx { CTA_SECCTX_NAME });
 
-/// What a direction's packets come to (`CTA_COUNTERS_*`).
-pub(crate) mod counters {
-    numbers! {
-        PACKETS = ctattr_counters_CTA_COUNTERS_PACKETS,
-        BYTES = ctattr_counters_CTA_COUNTERS_BYTES,
-        PAD = ctattr_counters_CTA_COUNTERS_PAD,
-    }
-}
+// The fields of one tuple that a filter compares.
+constants!(ctattr_filter {
+    CTA_FILTER_ORIG_FLAGS,
+    CTA_FILTER_REPLY_FLAGS;
+    CTA_FILTER_MAX < __CTA_FILTER_MAX
+});
 
-/// When it began and ended (`CTA_TIMESTAMP_*`).
-pub(crate) mod times {
-    numbers! {
-        START = ctattr_tstamp_CTA_TIMESTAMP_START,
-        STOP = ctattr_tstamp_CTA_TIMESTAMP_STOP,
-        PAD = ctattr_tstamp_CTA_TIMESTAMP_PAD,
-    }
-}
+// The counters of connections, of one CPU.
+constants!(ctattr_stats_cpu {
+    CTA_STATS_FOUND,
+    CTA_STATS_INVALID,
+    CTA_STATS_INSERT,
+    CTA_STATS_INSERT_FAILED,
+    CTA_STATS_DROP,
+    CTA_STATS_EARLY_DROP,
+    CTA_STATS_ERROR,
+    CTA_STATS_SEARCH_RESTART,
+    CTA_STATS_CLASH_RESOLVE,
+    CTA_STATS_CHAIN_TOOLONG,
+});
 
-/// Who helps it (`CTA_HELP_*`).
-pub(crate) mod help {
-    numbers! {
-        NAME = ctattr_help_CTA_HELP_NAME,
-        INFO = ctattr_help_CTA_HELP_INFO,
-    }
+// The number of entries of a namespace, and its limit.
+constants!(ctattr_stats_global {
+    CTA_STATS_GLOBAL_ENTRIES,
+    CTA_STATS_GLOBAL_MAX_ENTRIES,
+});
 
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_help___CTA_HELP_MAX as usize;
-}
+// The counters of expectations, of one CPU.
+constants!(ctattr_expect_stats {
+    CTA_STATS_EXP_NEW,
+    CTA_STATS_EXP_CREATE,
+    CTA_STATS_EXP_DELETE,
+});
 
-/// How far sequence numbers are shifted (`CTA_SEQADJ_*`).
-pub(crate) mod shift {
-    numbers! {
-        POSITION = ctattr_seqadj_CTA_SEQADJ_CORRECTION_POS,
-        BEFORE = ctattr_seqadj_CTA_SEQADJ_OFFSET_BEFORE,
-        AFTER = ctattr_seqadj_CTA_SEQADJ_OFFSET_AFTER,
-    }
+// An expectation.
+constants!(ctattr_expect {
+    CTA_EXPECT_MASTER,
+    CTA_EXPECT_TUPLE,
+    CTA_EXPECT_MASK,
+    CTA_EXPECT_TIMEOUT,
+    CTA_EXPECT_ID,
+    CTA_EXPECT_HELP_NAME,
+    CTA_EXPECT_ZONE,
+    CTA_EXPECT_FLAGS,
+    CTA_EXPECT_CLASS,
+    CTA_EXPECT_NAT,
+    CTA_EXPECT_FN;
+    CTA_EXPECT_MAX < __CTA_EXPECT_MAX
+});
 
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_seqadj___CTA_SEQADJ_MAX as usize;
-}
+// The NAT of an expected connection.
+constants!(ctattr_expect_nat {
+    CTA_EXPECT_NAT_DIR,
+    CTA_EXPECT_NAT_TUPLE;
+    CTA_EXPECT_NAT_MAX < __CTA_EXPECT_NAT_MAX
+});
 
-/// What SYNPROXY keeps (`CTA_SYNPROXY_*`).
-pub(crate) mod synproxy {
-    numbers! {
-        ISN = ctattr_synproxy_CTA_SYNPROXY_ISN,
-        ITS = ctattr_synproxy_CTA_SYNPROXY_ITS,
-        OFFSET = ctattr_synproxy_CTA_SYNPROXY_TSOFF,
-    }
+/// Number of messages of the subsystem of connections.
+// CAST: `From` is not const.
+pub(super) const IPCTNL_MSG_MAX: usize = bindings::cntl_msg_types_IPCTNL_MSG_MAX as usize;
 
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_synproxy___CTA_SYNPROXY_MAX as usize;
-}
+/// Number of messages of the subsystem of expectations.
+// CAST: `From` is not const.
+pub(super) const IPCTNL_MSG_EXP_MAX: usize =
+    bindings::ctnl_exp_msg_types_IPCTNL_MSG_EXP_MAX as usize;
 
-/// The security context (`CTA_SECCTX_*`).
-pub(crate) mod security {
-    numbers! {
-        NAME = ctattr_secctx_CTA_SECCTX_NAME,
-    }
-}
+/// Flag of an expectation: a helper in user space made it.
+pub(super) const NF_CT_EXPECT_USERSPACE: u32 = bindings::NF_CT_EXPECT_USERSPACE;
 
-/// Which parts of tuples a filter compares (`CTA_FILTER_*`).
-pub(crate) mod filter {
-    numbers! {
-        ORIGINAL = ctattr_filter_CTA_FILTER_ORIG_FLAGS,
-        REPLY = ctattr_filter_CTA_FILTER_REPLY_FLAGS,
-    }
+/// The flags of an expectation that user space knows.
+pub(super) const NF_CT_EXPECT_MASK: u32 = bindings::NF_CT_EXPECT_PERMANENT
+    | bindings::NF_CT_EXPECT_INACTIVE
+    | bindings::NF_CT_EXPECT_USERSPACE;
 
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_filter___CTA_FILTER_MAX as usize;
-}
+/// Attribute of an entry that the C tracker does not have: the
+/// [`DestroyReason`](crate::ct::life::delete::DestroyReason) of an entry that ended, one byte.
+///
+/// The number of this attribute and of the next one is far above C's, which grow by one at a time,
+/// and has none of the flag bits of an attribute's type.
+pub(super) const CTA_RCT_DESTROY_REASON: u16 = 0x3001;
 
-/// The statistics of a CPU (`CTA_STATS_*`).
-pub(crate) mod statistics {
-    numbers! {
-        FOUND = ctattr_stats_cpu_CTA_STATS_FOUND,
-        INVALID = ctattr_stats_cpu_CTA_STATS_INVALID,
-        INSERT = ctattr_stats_cpu_CTA_STATS_INSERT,
-        INSERT_FAILED = ctattr_stats_cpu_CTA_STATS_INSERT_FAILED,
-        DROP = ctattr_stats_cpu_CTA_STATS_DROP,
-        EARLY_DROP = ctattr_stats_cpu_CTA_STATS_EARLY_DROP,
-        ERROR = ctattr_stats_cpu_CTA_STATS_ERROR,
-        SEARCH_RESTART = ctattr_stats_cpu_CTA_STATS_SEARCH_RESTART,
-        CLASH_RESOLVE = ctattr_stats_cpu_CTA_STATS_CLASH_RESOLVE,
-        CHAIN_TOO_LONG = ctattr_stats_cpu_CTA_STATS_CHAIN_TOOLONG,
-        ENTRIES = ctattr_stats_global_CTA_STATS_GLOBAL_ENTRIES,
-        MAX_ENTRIES = ctattr_stats_global_CTA_STATS_GLOBAL_MAX_ENTRIES,
-        EXPECT_NEW = ctattr_expect_stats_CTA_STATS_EXP_NEW,
-        EXPECT_CREATE = ctattr_expect_stats_CTA_STATS_EXP_CREATE,
-        EXPECT_DELETE = ctattr_expect_stats_CTA_STATS_EXP_DELETE,
-    }
-}
-
-/// An expectation (`CTA_EXPECT_*`).
-pub(crate) mod expect {
-    numbers! {
-        MASTER = ctattr_expect_CTA_EXPECT_MASTER,
-        TUPLE = ctattr_expect_CTA_EXPECT_TUPLE,
-        MASK = ctattr_expect_CTA_EXPECT_MASK,
-        TIMEOUT = ctattr_expect_CTA_EXPECT_TIMEOUT,
-        ID = ctattr_expect_CTA_EXPECT_ID,
-        HELPER = ctattr_expect_CTA_EXPECT_HELP_NAME,
-        ZONE = ctattr_expect_CTA_EXPECT_ZONE,
-        FLAGS = ctattr_expect_CTA_EXPECT_FLAGS,
-        CLASS = ctattr_expect_CTA_EXPECT_CLASS,
-        NAT = ctattr_expect_CTA_EXPECT_NAT,
-        FUNCTION = ctattr_expect_CTA_EXPECT_FN,
-    }
-
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_expect___CTA_EXPECT_MAX as usize;
-
-    /// The flags that user space knows (`NF_CT_EXPECT_*`).
-    pub(crate) const KNOWN_FLAGS: u32 = super::b::NF_CT_EXPECT_PERMANENT
-        | super::b::NF_CT_EXPECT_INACTIVE
-        | super::b::NF_CT_EXPECT_USERSPACE;
-
-    /// The flag that says that a helper of user space made it, which only that may say.
-    pub(crate) const USERSPACE_FLAG: u32 = super::b::NF_CT_EXPECT_USERSPACE;
-}
-
-/// How what an expectation brings is translated (`CTA_EXPECT_NAT_*`).
-pub(crate) mod expect_nat {
-    numbers! {
-        DIRECTION = ctattr_expect_nat_CTA_EXPECT_NAT_DIR,
-        TUPLE = ctattr_expect_nat_CTA_EXPECT_NAT_TUPLE,
-    }
-
-    /// Places in a table of them.
-    pub(crate) const PLACES: usize = super::b::ctattr_expect_nat___CTA_EXPECT_NAT_MAX as usize;
-}
+/// Attribute of [`IPCTNL_MSG_CT_GET_STATS`] that the C tracker does not have: the number of
+/// entries that pass the filter of the request, four bytes in network byte order.
+pub(super) const CTA_RCT_MATCHING: u16 = 0x3002;
