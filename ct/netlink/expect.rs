@@ -443,7 +443,7 @@ fn relate(
     });
     // Given back when the table has one of its own, or none.
     let _first = draft.first_reference();
-    add::relate(&draft, false, by)
+    Ok(add::relate(&draft, false, by)?)
 }
 
 fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
