@@ -63,7 +63,7 @@ impl NetState {
 
     /// Notes that there is an entry in a class of zones.
     #[inline]
-    pub(super) fn note_class(&self, class: u32) {
+    pub(super) fn mark_class(&self, class: u32) {
         let bit = 1 << (class & 31);
         let Some(word) = self.classes.get((class >> 5) as usize) else {
             return;
@@ -79,7 +79,7 @@ impl NetState {
 
     /// The first class of zones, not below `from`, in which there may be entries. The default
     /// zone's always may have some.
-    pub(super) fn class_from(&self, from: u32) -> Option<u32> {
+    pub(super) fn next_class(&self, from: u32) -> Option<u32> {
         if from == 0 {
             return Some(0);
         }

@@ -51,7 +51,7 @@ use super::{
 /// `nf_ct_expect_related_report()`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RelateError {
-    /// `ESHUTDOWN`: the master cannot have expectations. It has no helper, or none any more.
+    /// `ESHUTDOWN`: the master has no helper extension, and cannot have expectations.
     NoHelper,
     /// `EINVAL`: the two expectations of a pair do not have one master that can have expectations.
     NoCommonMaster,
@@ -79,23 +79,23 @@ impl From<RelateError> for Error {
 
 /// Adds an expectation.
 ///
-/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if `any_master`
+/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if `skip_master`
 /// (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
 pub(crate) fn relate(
     draft: &Draft<'_>,
-    any_master: bool,
+    skip_master: bool,
     by: Requester,
 ) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let help = help_of(draft.master()).ok_or(RelateError::NoHelper)?;
-    let wanted = Wanted::new(draft, help, any_master, locked)?;
+    let wanted = NewExpectation::new(draft, help, skip_master, locked)?;
     wanted.make_room()?;
     wanted.insert(by)
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result<(), RelateError> {
+pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], skip_master: bool) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;
@@ -103,8 +103,8 @@ pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result<(
     if !first.expectation().has_master_of(second.expectation()) {
         return Err(RelateError::NoCommonMaster);
     }
-    let first = Wanted::new(first, help, any_master, locked)?;
-    let second = Wanted::new(second, help, any_master, locked)?;
+    let first = NewExpectation::new(first, help, skip_master, locked)?;
+    let second = NewExpectation::new(second, help, skip_master, locked)?;
     first.make_room()?;
     // The second one must not be given the room of the first.
     first.count(u8::saturating_add);
@@ -116,21 +116,21 @@ pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result<(
 }
 
 /// An expectation that is to be added.
-struct Wanted<'d, 'l> {
+struct NewExpectation<'d, 'l> {
     draft: &'d Draft<'l>,
     help: &'d Help,
     net: &'d Net,
     pattern: Pattern,
     bucket: u32,
-    any_master: bool,
+    skip_master: bool,
     locked: Locked<'d>,
 }
 
-impl<'d, 'l> Wanted<'d, 'l> {
+impl<'d, 'l> NewExpectation<'d, 'l> {
     fn new(
         draft: &'d Draft<'l>,
         help: &'d Help,
-        any_master: bool,
+        skip_master: bool,
         locked: Locked<'d>,
     ) -> Result<Self, RelateError> {
         let expectation = draft.expectation();
@@ -146,7 +146,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
             net,
             pattern,
             bucket: bucket(net, &pattern.tuple),
-            any_master,
+            skip_master,
             locked,
         })
     }
@@ -181,7 +181,7 @@ impl<'d, 'l> Wanted<'d, 'l> {
                 continue;
             }
             let others = pattern(&other);
-            let of_interest = self.any_master || other.has_master_of(own);
+            let of_interest = self.skip_master || other.has_master_of(own);
             if of_interest && others.equals(&self.pattern) {
                 if other.class() != own.class() || !other.has_master_of(own) {
                     return Err(RelateError::Duplicate);

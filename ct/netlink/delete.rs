@@ -11,7 +11,7 @@ use crate::{
             DestroyReason, //
         },
         netns::NetState,
-        packet::kernel_hook::RustCt,
+        packet::kernel_hook::ConntrackHook,
         table::index, //
     },
     nf::{
@@ -58,7 +58,7 @@ impl Handler for Delete {
 fn one(request: &Request<'_>) -> Result {
     let conn = get::find_named(request)?;
     if let Some(id) = request.get(CTA_ID) {
-        if id.bytes()? != RustCt::id(&conn).to_ne_bytes() {
+        if id.bytes()? != ConntrackHook::id(&conn).to_ne_bytes() {
             return Err(ENOENT);
         }
     }

@@ -104,7 +104,7 @@ static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = policy::table([
 /// A number that stays with it.
 fn id(expectation: &Expectation) -> [u8; 4] {
     let key = expectation.tuple().key();
-    kernel_hook::number_of(&key, expectation.address()).to_ne_bytes()
+    kernel_hook::id_of(&key, expectation.address()).to_ne_bytes()
 }
 
 /// Bytes that one takes in a message, without its head.

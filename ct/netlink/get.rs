@@ -25,7 +25,7 @@ use crate::{
         netns::NetState,
         table::index::{
             self,
-            Walk, //
+            ScopeWalk, //
         },
     },
     nf::{
@@ -137,8 +137,8 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 peer: request.peer(),
                 filter,
                 zero: ZERO,
-                walk: Walk::new(scope),
-                place: index::place()?,
+                walk: ScopeWalk::new(scope),
+                place: index::cursor()?,
             });
         }
         let conn = find_named(request)?;
@@ -151,7 +151,7 @@ struct Entries {
     peer: Peer,
     filter: Option<Filter>,
     zero: bool,
-    walk: Walk,
+    walk: ScopeWalk,
     place: Place,
 }
 

@@ -321,7 +321,7 @@ fn add_parts(fresh: &mut Fresh, request: &Request<'_>) {
     if net.tstamp() != 0 {
         let _ = fresh.add::<Timestamps>();
     }
-    let _ = events::prepare(fresh, net, None);
+    let _ = events::add_cache(fresh, net, None);
     if net.labels_used() {
         let _ = fresh.add::<Labels>();
     }

@@ -10,9 +10,9 @@ use crate::{
         Icmpv6,
         Ports,
         Sctp,
-        SctpTold,
+        SctpProtoInfo,
         Tcp,
-        TcpTold, //
+        TcpProtoInfo, //
     },
     nf::{
         entry::l4proto::{
@@ -117,8 +117,8 @@ pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) ->
 /// What a message says of that.
 pub(super) enum ProtoInfo {
     Nothing,
-    Tcp(TcpTold),
-    Sctp(SctpTold),
+    Tcp(TcpProtoInfo),
+    Sctp(SctpProtoInfo),
 }
 
 impl ProtoInfo {

@@ -10,7 +10,7 @@ use kernel::{
 use crate::{
     ct::{
         helper as ct_helper,
-        packet::kernel_hook::RustCt, //
+        packet::kernel_hook::ConntrackHook, //
     },
     nf::{
         entry::{
@@ -127,7 +127,7 @@ impl<'c, 'm> Writer<'c, 'm> {
 
     /// The number, in the machine's byte order: to user space it is no quantity.
     pub(super) fn id(&mut self) -> Result {
-        let id = RustCt::id(self.conn);
+        let id = ConntrackHook::id(self.conn);
         self.message.put(CTA_ID, &id.to_ne_bytes())
     }
 

@@ -49,31 +49,31 @@ const SHRINK_BUCKETS_PER_TUPLE: u32 = 8;
 const TARGET_BUCKETS_PER_TUPLE: u32 = 2;
 
 /// How long after a look the next one comes at the earliest, in jiffies.
-const LOOK_AGAIN: u32 = HZ;
+const CHECK_INTERVAL: u32 = HZ;
 
 /// How long a table keeps its size before it may shrink, in jiffies.
 const SHRINK_HOLDOFF: u32 = 60 * HZ;
 
 /// Set by packets that met a crowded chain.
-static WANTED: Atomic<bool> = Atomic::new(false);
+static GROWTH_REQUESTED: Atomic<bool> = Atomic::new(false);
 
 /// When the collector looked last, in jiffies.
-static LOOKED_AT: Atomic<u32> = Atomic::new(0);
+static CHECKED_AT: Atomic<u32> = Atomic::new(0);
 
 /// Asks for a look, from a packet's context. Returns whether the collector, which takes it, is to
 /// be woken.
 #[cold]
-pub(in crate::ct) fn request() -> bool {
-    params::auto_resize() && !WANTED.xchg(true, Relaxed)
+pub(in crate::ct) fn request_growth() -> bool {
+    params::auto_resize() && !GROWTH_REQUESTED.xchg(true, Relaxed)
 }
 
 /// Grows the table if a packet asked for it and the chains are long. May sleep.
-pub(in crate::ct) fn grow_if_wanted() {
-    if !is_due() {
+pub(in crate::ct) fn grow_if_requested() {
+    if !is_check_due() {
         return;
     }
-    LOOKED_AT.store(jiffies32(), Relaxed);
-    WANTED.store(false, Relaxed);
+    CHECKED_AT.store(jiffies32(), Relaxed);
+    GROWTH_REQUESTED.store(false, Relaxed);
     let (tuples, chains) = walk::sample();
     grow_for(tuples, chains);
 }
@@ -93,8 +93,8 @@ fn grow_for(tuples: u32, chains: u32) {
 }
 
 /// Whether a look is wanted that must not wait for the end of the collector's rest.
-pub(in crate::ct) fn is_wanted() -> bool {
-    WANTED.load(Relaxed)
+pub(in crate::ct) fn is_growth_requested() -> bool {
+    GROWTH_REQUESTED.load(Relaxed)
 }
 
 /// Fits the table to the number of tuples, if there are many or few for it. May sleep.
@@ -113,13 +113,13 @@ pub(in crate::ct) fn fit(tuples: u32) {
     resize_to(tuples.saturating_mul(TARGET_BUCKETS_PER_TUPLE).max(floor));
 }
 
-fn is_due() -> bool {
-    is_wanted() && jiffies32().wrapping_sub(LOOKED_AT.load(Relaxed)) >= LOOK_AGAIN
+fn is_check_due() -> bool {
+    is_growth_requested() && jiffies32().wrapping_sub(CHECKED_AT.load(Relaxed)) >= CHECK_INTERVAL
 }
 
 fn resize_to(buckets: u32) {
     let was = resize::buckets();
-    match resize::fit(buckets) {
+    match resize::auto_resize(buckets) {
         // Somebody has given it a size by hand just now.
         Ok(is) if is == was || !params::auto_resize() => {}
         Ok(is) => {

@@ -61,32 +61,32 @@ static FACTORS: [Atomic<u64>; 3] = [const { Atomic::new(1) }; 3];
 
 /// How many lists there are for each link, and how many entries may come to one, roughly, when
 /// the table is full.
-const LEAST_LISTS: u32 = 8_192;
-const MOST_LISTS: u32 = 131_072;
-const ENTRIES_OF_A_LIST: u32 = 8;
+const MIN_LISTS: u32 = 8_192;
+const MAX_LISTS: u32 = 131_072;
+const ENTRIES_PER_LIST: u32 = 8;
 
 /// As many pieces there are at most: who asks for some connections looks at a list of each.
-const MOST_PIECES: u32 = 256;
+const MAX_SHARDS: u32 = 256;
 
 /// The life of the lists.
-pub(in crate::ct) struct Owner(());
+pub(in crate::ct) struct IndexLists(());
 
-impl Owner {
+impl IndexLists {
     /// Makes the lists, for as many entries as there may be in a namespace. May sleep.
     pub(in crate::ct) fn new() -> Result<Self> {
         for factor in &FACTORS {
             let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
             factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
         }
-        let shards = net::cpus().min(MOST_PIECES);
-        let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
-        let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
+        let shards = net::cpus().min(MAX_SHARDS);
+        let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
+        let lists = Lists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
         Ok(Self(()))
     }
 }
 
-impl Drop for Owner {
+impl Drop for IndexLists {
     /// Every entry has left them by now.
     fn drop(&mut self) {
         drop(LISTS.replace(None));
@@ -96,7 +96,7 @@ impl Drop for Owner {
 /// An address, as two words.
 type Address = [u64; 2];
 
-fn halves(address: [u8; 16]) -> Address {
+fn address_words(address: [u8; 16]) -> Address {
     let [a, b, c, d, e, f, g, h, rest @ ..] = address;
     [
         u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
@@ -106,30 +106,30 @@ fn halves(address: [u8; 16]) -> Address {
 
 /// Where an entry's packets come from and go to, in one direction.
 #[inline]
-fn ends(conn: &Conn, dir: Direction) -> [Address; 2] {
+fn addresses(conn: &Conn, dir: Direction) -> [Address; 2] {
     let tuple = conn.tuple(dir);
-    [halves(tuple.src), halves(tuple.dst)]
+    [address_words(tuple.src), address_words(tuple.dst)]
 }
 
 /// What is translated: an entry is on the list of one of these, or on none.
 #[inline]
-fn translation(conn: &Conn) -> Option<Key> {
+fn translation(conn: &Conn) -> Option<ListKey> {
     if conn.has(StatusBit::Mirrored) {
         return None;
     }
-    let [source, destination] = ends(conn, Direction::Original);
-    let [reply_source, reply_destination] = ends(conn, Direction::Reply);
+    let [source, destination] = addresses(conn, Direction::Original);
+    let [reply_source, reply_destination] = addresses(conn, Direction::Reply);
     match (reply_destination != source, reply_source != destination) {
         (false, false) => None,
-        (true, false) => Some(Key::ReplyDestination(reply_destination)),
-        (false, true) => Some(Key::ReplySource(reply_source)),
-        (true, true) => Some(Key::Twice),
+        (true, false) => Some(ListKey::ReplyDestination(reply_destination)),
+        (false, true) => Some(ListKey::ReplySource(reply_source)),
+        (true, true) => Some(ListKey::Twice),
     }
 }
 
 /// What the entries of a list have in common beside the namespace.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
+enum ListKey {
     Class(u32),
     Source(Address),
     Destination(Address),
@@ -140,7 +140,7 @@ enum Key {
     Twice,
 }
 
-impl Key {
+impl ListKey {
     fn link(&self) -> Link {
         match self {
             Self::Class(_) => Link::Zone,
@@ -152,11 +152,11 @@ impl Key {
 
     /// Whether an entry of the namespace belongs to it.
     fn has(&self, conn: &Conn) -> bool {
-        let ends = || ends(conn, Direction::Original);
+        let addresses = || addresses(conn, Direction::Original);
         match *self {
             Self::Class(class) => class_of(conn) == class,
-            Self::Source(address) => matches!(ends(), [source, _] if source == address),
-            Self::Destination(address) => matches!(ends(), [_, end] if end == address),
+            Self::Source(address) => matches!(addresses(), [source, _] if source == address),
+            Self::Destination(address) => matches!(addresses(), [_, end] if end == address),
             _ => translation(conn) == Some(*self),
         }
     }
@@ -165,13 +165,13 @@ impl Key {
 /// How the lists of a namespace are found: by a sum of products with secret numbers. Who knew them
 /// could make lists long, at the expense of who asks for them.
 #[derive(Clone, Copy)]
-struct Mixer {
+struct ListHasher {
     first: u64,
     second: u64,
     net: u64,
 }
 
-impl Mixer {
+impl ListHasher {
     #[inline]
     fn of(net: &Net) -> Self {
         Self {
@@ -190,14 +190,14 @@ impl Mixer {
     }
 
     #[inline]
-    fn hash(&self, key: &Key) -> u64 {
+    fn hash(&self, key: &ListKey) -> u64 {
         // Links have lists of their own, so only what shares a link is told apart by a number.
         match *key {
-            Key::Class(class) => self.mix(0, [class.into(), 0]),
-            Key::Source(address) | Key::Destination(address) => self.mix(0, address),
-            Key::ReplySource(address) => self.mix(1 << 63, address),
-            Key::ReplyDestination(address) => self.mix(0, address),
-            Key::Twice => self.mix(1 << 62, [0, 0]),
+            ListKey::Class(class) => self.mix(0, [class.into(), 0]),
+            ListKey::Source(address) | ListKey::Destination(address) => self.mix(0, address),
+            ListKey::ReplySource(address) => self.mix(1 << 63, address),
+            ListKey::ReplyDestination(address) => self.mix(0, address),
+            ListKey::Twice => self.mix(1 << 62, [0, 0]),
         }
     }
 }
@@ -210,9 +210,9 @@ fn class_of(conn: &Conn) -> u32 {
 /// The lists that an entry is on, of a piece.
 #[inline(always)]
 fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
-    let mixer = Mixer::of(conn.net());
-    let on = |key: Key| lists.number(mixer.hash(&key), shard);
-    let zone = on(Key::Class(class_of(conn)));
+    let mixer = ListHasher::of(conn.net());
+    let on = |key: ListKey| lists.number(mixer.hash(&key), shard);
+    let zone = on(ListKey::Class(class_of(conn)));
     if !params::index_addresses() {
         return Memberships {
             zone,
@@ -220,10 +220,13 @@ fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
             translated: None,
         };
     }
-    let [source, destination] = ends(conn, Direction::Original);
+    let [source, destination] = addresses(conn, Direction::Original);
     Memberships {
         zone,
-        ends: Some([on(Key::Source(source)), on(Key::Destination(destination))]),
+        ends: Some([
+            on(ListKey::Source(source)),
+            on(ListKey::Destination(destination)),
+        ]),
         translated: translation(conn).map(on),
     }
 }
@@ -238,7 +241,7 @@ pub(in crate::ct) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     lists.join(conn, shard, &memberships(conn, lists, shard), bh);
     let class = class_of(conn);
     if class != 0 {
-        conn.net().state_in::<NetState>(rcu).note_class(class);
+        conn.net().state_in::<NetState>(rcu).mark_class(class);
     }
 }
 
@@ -269,21 +272,23 @@ pub(crate) enum Scope {
 impl Scope {
     /// Its part with this number, or the next one, and the number of that. No entry that is
     /// looked for belongs to two of them.
-    fn part(&self, net: &Net, number: u32) -> Option<(u32, Key)> {
+    fn key_from(&self, net: &Net, number: u32) -> Option<(u32, ListKey)> {
         let key = match (*self, number) {
             (Self::Namespace, _) => {
-                let class = net.state::<NetState>().class_from(number)?;
-                return Some((class, Key::Class(class)));
+                let class = net.state::<NetState>().next_class(number)?;
+                return Some((class, ListKey::Class(class)));
             }
-            (Self::Zone(id), 0) => Key::Class(u32::from(id) & (ZONE_CLASSES - 1)),
-            (Self::Source(address), 0) => Key::Source(halves(address)),
-            (Self::Destination(address), 0) => Key::Destination(halves(address)),
+            (Self::Zone(id), 0) => ListKey::Class(u32::from(id) & (ZONE_CLASSES - 1)),
+            (Self::Source(address), 0) => ListKey::Source(address_words(address)),
+            (Self::Destination(address), 0) => ListKey::Destination(address_words(address)),
             // What is not translated answers from where the first packet went.
-            (Self::ReplySource(address), 0) => Key::Destination(halves(address)),
-            (Self::ReplySource(address), 1) => Key::ReplySource(halves(address)),
-            (Self::ReplyDestination(address), 0) => Key::Source(halves(address)),
-            (Self::ReplyDestination(address), 1) => Key::ReplyDestination(halves(address)),
-            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => Key::Twice,
+            (Self::ReplySource(address), 0) => ListKey::Destination(address_words(address)),
+            (Self::ReplySource(address), 1) => ListKey::ReplySource(address_words(address)),
+            (Self::ReplyDestination(address), 0) => ListKey::Source(address_words(address)),
+            (Self::ReplyDestination(address), 1) => {
+                ListKey::ReplyDestination(address_words(address))
+            }
+            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => ListKey::Twice,
             _ => return None,
         };
         Some((number, key))
@@ -293,19 +298,19 @@ impl Scope {
 /// A walk over a namespace's entries: over each that is looked for and there all the time, and
 /// over none twice.
 #[derive(Clone, Copy)]
-pub(in crate::ct) struct Walk {
+pub(in crate::ct) struct ScopeWalk {
     scope: Scope,
     /// Which part of the scope the walk is in, and which piece of its list.
-    part: u32,
+    number: u32,
     shard: u32,
 }
 
-/// A place for a [`Walk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
-pub(in crate::ct) fn place() -> Result<Place> {
+/// A place for a [`ScopeWalk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
+pub(in crate::ct) fn cursor() -> Result<Place> {
     Place::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
 }
 
-impl Walk {
+impl ScopeWalk {
     /// At the beginning.
     pub(in crate::ct) fn new(scope: Scope) -> Self {
         Self {
@@ -314,7 +319,7 @@ impl Walk {
                 _ if params::index_addresses() => scope,
                 _ => Scope::Namespace,
             },
-            part: 0,
+            number: 0,
             shard: 0,
         }
     }
@@ -323,29 +328,31 @@ impl Walk {
     /// if it is at that. `place` is the walk's own. May sleep.
     pub(in crate::ct) fn next(
         &mut self,
-        place: &mut Place,
+        cursor: &mut Place,
         net: &Net,
         past: Option<&Conn>,
     ) -> Option<ARef<Conn>> {
         loop {
-            let (part, key) = self.scope.part(net, self.part)?;
-            self.part = part;
-            if !place.is_on_list() {
-                let number = place.lists().number(Mixer::of(net).hash(&key), self.shard);
-                place.enter(key.link(), number, self.shard);
+            let (number, key) = self.scope.key_from(net, self.number)?;
+            self.number = number;
+            if !cursor.is_on_list() {
+                let number = cursor
+                    .lists()
+                    .number(ListHasher::of(net).hash(&key), self.shard);
+                cursor.enter(key.link(), number, self.shard);
             }
-            let found = place.find(past, |conn| {
+            let found = cursor.find(past, |conn| {
                 core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.has(conn)
             });
             match found {
                 Found::Entry(conn) => return Some(conn),
                 Found::More => {}
                 Found::End => {
-                    place.quit();
+                    cursor.quit();
                     self.shard = self.shard.wrapping_add(1);
-                    if self.shard >= place.lists().shards() {
+                    if self.shard >= cursor.lists().shards() {
                         self.shard = 0;
-                        self.part = part.wrapping_add(1);
+                        self.number = number.wrapping_add(1);
                     }
                 }
             }
@@ -357,13 +364,13 @@ impl Walk {
 /// Calls `act` for every entry of `net` that is looked for, and maybe for others: see [`Scope`].
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {
-    let Ok(mut place) = place() else {
+    let Ok(mut cursor) = cursor() else {
         return;
     };
-    let mut walk = Walk::new(scope);
-    let mut now = walk.next(&mut place, net, None);
+    let mut walk = ScopeWalk::new(scope);
+    let mut now = walk.next(&mut cursor, net, None);
     while let Some(conn) = now {
         act(&conn);
-        now = walk.next(&mut place, net, Some(&conn));
+        now = walk.next(&mut cursor, net, Some(&conn));
     }
 }

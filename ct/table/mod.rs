@@ -10,7 +10,7 @@
 //! port is translated, where the two ways belong to different zones, and with ICMP, whose answers
 //! are of another type, it stands in the bucket of each tuple. So an entry that is met by its reply
 //! tuple is what is looked for if either of its tuples is. (But for one that is in the table by
-//! that tuple alone: see `settle_clash` in [`crate::ct::life::confirm`].)
+//! that tuple alone: see `resolve_clash` in [`crate::ct::life::confirm`].)
 //!
 //! # Resizing under traffic
 //!
@@ -151,7 +151,7 @@ impl Table {
 
     /// The table to go on with when a bucket has moved.
     #[inline]
-    pub(super) fn following<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Table> {
+    pub(super) fn next_or_current<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Table> {
         self.next.load(rcu).or_else(|| CURRENT.load(rcu))
     }
 }
@@ -211,17 +211,17 @@ pub(super) fn bucket_of<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(
         match table.phase(bucket) {
             Phase::Before => return Some((table, bucket)),
             Phase::Moving => core::hint::spin_loop(),
-            Phase::Moved => table = table.following(rcu)?,
+            Phase::Moved => table = table.next_or_current(rcu)?,
         }
     }
 }
 
 /// A table, and one of its buckets.
-type At<'a> = (&'a Table, u32);
+type BucketRef<'a> = (&'a Table, u32);
 
 /// Where an entry belongs: by its original tuple, if it is not [mirrored](StatusBit::Mirrored),
 /// and by its reply tuple.
-type EntryBuckets<'a> = (Option<At<'a>>, At<'a>);
+type EntryBuckets<'a> = (Option<BucketRef<'a>>, BucketRef<'a>);
 
 /// Where an entry belongs. `original` is the hash of its original tuple, if it is known.
 #[inline(always)]
@@ -273,14 +273,15 @@ pub(super) fn lock_pair<'a>(
 ) -> Option<LockedPair<'a>> {
     loop {
         let (first, second) = buckets_of_entry(conn, original, rcu)?;
-        let place = |(table, bucket): At<'a>| Place {
+        let place = |(table, bucket): BucketRef<'a>| Place {
             chains: &table.chains,
             generation: table.generation,
             bucket,
         };
         let pair = LockedPair::lock(first.map(place), place(second), bh);
-        let is_here =
-            |(table, bucket): At<'a>| !table.is_moving() || table.phase(bucket) == Phase::Before;
+        let is_here = |(table, bucket): BucketRef<'a>| {
+            !table.is_moving() || table.phase(bucket) == Phase::Before
+        };
         if first.is_none_or(is_here) && is_here(second) {
             return Some(pair);
         }
@@ -299,14 +300,14 @@ pub(super) fn find_conflict<'l>(
 ) -> (Option<&'l Conn>, u32) {
     let mut length = 0;
     for (other, other_dir) in pair.chain(dir.unwrap_or(Direction::Reply)).entries() {
-        let is_rival = match dir {
+        let conflicts = match dir {
             Some(dir) => has_tuple(other, other_dir, conn, dir),
             None => {
                 has_tuple_of(other, other_dir, conn, Direction::Reply)
                     || has_tuple_of(other, other_dir, conn, Direction::Original)
             }
         };
-        if is_rival {
+        if conflicts {
             return (Some(other), length);
         }
         length = length.wrapping_add(1);
@@ -319,9 +320,9 @@ pub(super) fn find_conflict<'l>(
 #[inline]
 fn has_tuple(other: &Conn, other_dir: Direction, conn: &Conn, dir: Direction) -> bool {
     let status = other.status();
-    let stands_for_both = status.has(StatusBit::Mirrored) && !status.has(StatusBit::NatClash);
+    let linked_for_both = status.has(StatusBit::Mirrored) && !status.has(StatusBit::NatClash);
     has_tuple_of(other, other_dir, conn, dir)
-        || stands_for_both && has_tuple_of(other, other_dir.opposite(), conn, dir)
+        || linked_for_both && has_tuple_of(other, other_dir.opposite(), conn, dir)
 }
 
 /// Whether the tuple `other_dir` of `other` is the tuple `dir` of `conn`, for a lookup: by the zone

@@ -41,7 +41,7 @@ use crate::{
 
 /// How many chains there are. Few entries stand on them: those whose first packet is on its
 /// way, or in a queue.
-const CHAINS: u32 = 1024;
+const BUCKETS: u32 = 1024;
 
 static TABLE: RcuArc<ChainArray> = RcuArc::empty();
 
@@ -49,19 +49,19 @@ static TABLE: RcuArc<ChainArray> = RcuArc::empty();
 static SEED: Atomic<u32> = Atomic::new(0);
 
 /// The life of the chains.
-pub(in crate::ct) struct Owner(());
+pub(in crate::ct) struct ReservationTable(());
 
-impl Owner {
+impl ReservationTable {
     /// Makes them. May sleep.
     pub(in crate::ct) fn new() -> Result<Self> {
         SEED.store(random::below(u32::MAX), Relaxed);
-        let chains = ChainArray::for_reservations(CHAINS)?;
+        let chains = ChainArray::for_reservations(BUCKETS)?;
         drop(TABLE.replace(Some(Arc::new(chains, GFP_KERNEL)?)));
         Ok(Self(()))
     }
 }
 
-impl Drop for Owner {
+impl Drop for ReservationTable {
     /// Every entry is freed by now.
     fn drop(&mut self) {
         drop(TABLE.replace(None));
@@ -87,7 +87,7 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'
 pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
     let id = |zone: Zone, dir| zone.id_for(dir);
-    let is_rival = |other: &Conn| {
+    let conflicts = |other: &Conn| {
         let others: Tuple = other.tuple(Direction::Reply);
         let their_zone = other.zone();
         others.key() == reply.key()
@@ -100,7 +100,7 @@ pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let Some(mut chain) = lock(hash, &bh, rcu) else {
         return true;
     };
-    if chain.entries().any(|(other, _)| is_rival(other)) {
+    if chain.entries().any(|(other, _)| conflicts(other)) {
         return false;
     }
     chain.reserve(conn, hash);

@@ -35,19 +35,19 @@ use super::{
 };
 
 /// Sizes are rounded up to a page of chain heads, as the C tracker does.
-const ROUND_TO: u32 = 512;
+const BUCKETS_PER_PAGE: u32 = 512;
 
 /// How many buckets are moved before others may run.
-const SLICE: u32 = 64;
+const BUCKETS_PER_SLICE: u32 = 64;
 
 /// The size that the parameter asks for before the table exists; 0: by memory.
-static WANTED_AT_LOAD: Atomic<u32> = Atomic::new(0);
+static INITIAL_BUCKETS: Atomic<u32> = Atomic::new(0);
 
 /// When the table got a new secret, in jiffies.
 static RESEEDED_AT: Atomic<u32> = Atomic::new(0);
 
 /// Set by packets that met a chain too long.
-static RESEED_WANTED: Atomic<bool> = Atomic::new(false);
+static RESEED_REQUESTED: Atomic<bool> = Atomic::new(false);
 
 /// When the table got its size, in jiffies.
 pub(super) static RESIZED_AT: Atomic<u32> = Atomic::new(0);
@@ -59,7 +59,9 @@ pub(in crate::ct) fn round_up(buckets: u32) -> Result<u32> {
     if buckets == 0 {
         return Err(EINVAL);
     }
-    buckets.checked_next_multiple_of(ROUND_TO).ok_or(ENOMEM)
+    buckets
+        .checked_next_multiple_of(BUCKETS_PER_PAGE)
+        .ok_or(ENOMEM)
 }
 
 /// The size by memory: as many buckets as entries of 16 KiB each would fill, within bounds.
@@ -75,34 +77,34 @@ fn default_buckets() -> u32 {
 }
 
 /// The table has been made, or somebody gave it a size: it does not shrink below that.
-fn begin_with(buckets: u32) {
+fn set_min_buckets(buckets: u32) {
     MIN_BUCKETS.store(buckets, Relaxed);
     RESIZED_AT.store(time::jiffies32(), Relaxed);
 }
 
 /// The life of the table.
-pub(crate) struct TableOwner(());
+pub(crate) struct ConnTable(());
 
-impl TableOwner {
+impl ConnTable {
     /// Makes the table, and sets the limit that goes with its size.
     pub(crate) fn new() -> Result<Self> {
         // A size given by hand used to stand for fewer buckets than entries; the limit keeps
         // to that.
-        let (buckets, entries_per_bucket) = match WANTED_AT_LOAD.load(Relaxed) {
+        let (buckets, entries_per_bucket) = match INITIAL_BUCKETS.load(Relaxed) {
             0 => (default_buckets(), 1),
             wanted => (wanted, 8),
         };
         let buckets = round_up(buckets)?;
         let table = Arc::new(Table::new(buckets, None)?, GFP_KERNEL)?;
         params::buckets().store(buckets, Relaxed);
-        begin_with(buckets);
+        set_min_buckets(buckets);
         params::max_entries().store(buckets.saturating_mul(entries_per_bucket), Relaxed);
         drop(CURRENT.replace(Some(table)));
         Ok(Self(()))
     }
 }
 
-impl Drop for TableOwner {
+impl Drop for ConnTable {
     /// The table is empty by now.
     fn drop(&mut self) {
         let _guard = mutex::resize();
@@ -114,7 +116,7 @@ impl Drop for TableOwner {
 pub(crate) fn buckets() -> u32 {
     let rcu = RcuGuard::new();
     match table::buckets(rcu.token()) {
-        0 => WANTED_AT_LOAD.load(Relaxed),
+        0 => INITIAL_BUCKETS.load(Relaxed),
         buckets => buckets,
     }
 }
@@ -127,14 +129,14 @@ pub(crate) fn resize(buckets: u32) -> Result {
     let buckets = round_up(buckets)?;
     // Parameters are set before the module starts, and with it the mutex.
     if size_and_seed().is_none() {
-        WANTED_AT_LOAD.store(buckets, Relaxed);
+        INITIAL_BUCKETS.store(buckets, Relaxed);
         params::no_auto_resize();
         return Ok(());
     }
     let _guard = mutex::resize();
     change_size(buckets)?;
     params::no_auto_resize();
-    begin_with(buckets);
+    set_min_buckets(buckets);
     Ok(())
 }
 
@@ -142,7 +144,7 @@ pub(crate) fn resize(buckets: u32) -> Result {
 /// it has: nothing changes if somebody has just given it a size. May sleep.
 ///
 /// Errors as for [`resize`].
-pub(in crate::ct) fn fit(buckets: u32) -> Result<u32> {
+pub(in crate::ct) fn auto_resize(buckets: u32) -> Result<u32> {
     let buckets = round_up(buckets)?;
     let _guard = mutex::resize();
     if params::auto_resize() {
@@ -170,28 +172,28 @@ fn size_and_seed() -> Option<(u32, u32)> {
 /// Asks for a new secret, from a packet's context: a chain is longer than chance makes it.
 #[cold]
 pub(in crate::ct) fn request_reseed() {
-    RESEED_WANTED.store(true, Relaxed);
+    RESEED_REQUESTED.store(true, Relaxed);
 }
 
 /// Gives the table a new secret, if one was asked for and the last is a minute old. May
 /// sleep. For the collector, which looks in regularly.
-pub(in crate::ct) fn reseed_if_wanted() {
+pub(in crate::ct) fn reseed_if_requested() {
     const MINUTE: u32 = 60 * time::HZ;
     /// Tuples in a chain, on average, from which on long chains need no attacker.
-    const CROWDED_MEAN: u32 = 8;
+    const MAX_MEAN_LENGTH: u32 = 8;
 
-    if !RESEED_WANTED.load(Relaxed)
+    if !RESEED_REQUESTED.load(Relaxed)
         || time::jiffies32().wrapping_sub(RESEEDED_AT.load(Relaxed)) < MINUTE
     {
         return;
     }
     let (tuples, chains) = walk::sample();
     let _guard = mutex::resize();
-    RESEED_WANTED.store(false, Relaxed);
+    RESEED_REQUESTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);
     let buckets = buckets();
-    if tuples > chains.saturating_mul(CROWDED_MEAN) {
-        pr_notice!("{buckets} buckets, with more than {CROWDED_MEAN} tuples each: nf_conntrack_buckets is too small\n");
+    if tuples > chains.saturating_mul(MAX_MEAN_LENGTH) {
+        pr_notice!("{buckets} buckets, with more than {MAX_MEAN_LENGTH} tuples each: nf_conntrack_buckets is too small\n");
         return;
     }
     match Table::new(buckets, None).and_then(move_to) {
@@ -230,7 +232,7 @@ fn move_slice(new: &Table, bucket: &mut u32) -> bool {
     let Some(old) = CURRENT.load(rcu.token()) else {
         return false;
     };
-    for _ in 0..SLICE {
+    for _ in 0..BUCKETS_PER_SLICE {
         if *bucket >= old.chains.len() {
             return false;
         }
