@@ -97,7 +97,10 @@ pub(crate) fn relate(
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(in crate::ct) fn relate_pair(drafts: [&Draft<'_>; 2], skip_master: bool) -> Result<(), RelateError> {
+pub(in crate::ct) fn relate_pair(
+    drafts: [&Draft<'_>; 2],
+    skip_master: bool,
+) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;
