@@ -12,15 +12,16 @@
 //! helper::mangle_tcp(skb, conn, dir, &replacement, true).ok_or(ENOMEM)?;
 //! ```
 
-use kernel::prelude::*;
-
 use crate::{
     ct::{
         entry::seqadj,
-        expect::add, //
+        expect::add::{
+            self,
+            RelateError, //
+        }, //
     },
     nf::{
-        expect::expectation::Draft,
+        expect::draft::Draft,
         kernel::{
             nfnetlink::Requester,
             random, //
@@ -223,7 +224,7 @@ pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
         draft.set_destination_port(port.to_be_bytes());
         match add::relate(draft, false, Requester::default()) {
             Ok(()) => return port,
-            Err(error) if error == EBUSY && left != 0 => left = left.wrapping_sub(1),
+            Err(RelateError::Clash) if left != 0 => left = left.wrapping_sub(1),
             Err(_) => return 0,
         }
         // CAST: Below `above`, which is at most 65535.

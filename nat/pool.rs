@@ -35,7 +35,7 @@ use kernel::{
 
 use crate::{
     nf::{
-        kernel::bh_lock::BhLock,
+        kernel::static_lock::StaticSpinLock,
         prelude::*, //
     },
     proto::{
@@ -60,7 +60,8 @@ const BUCKETS: usize = 64;
 /// Maximum number of pools. Each takes 8 KiB.
 const MAX_POOLS: u32 = 4096;
 
-static POOLS: [BhLock<List>; BUCKETS] = [const { BhLock::new(List(None)) }; BUCKETS];
+static POOLS: [StaticSpinLock<List>; BUCKETS] =
+    [const { StaticSpinLock::new(c"POOLS", || List(None)) }; BUCKETS];
 
 /// Number of pools.
 static COUNT: Atomic<u32> = Atomic::new(0);
@@ -89,7 +90,7 @@ impl PoolKey {
         }
     }
 
-    fn list(&self) -> Option<&'static BhLock<List>> {
+    fn list(&self) -> Option<&'static StaticSpinLock<List>> {
         // CAST: The lower half, as cookies are small numbers.
         let seed = self.net as u32 ^ u32::from(self.zone_id);
         let hash = jhash2_array(&self.tuple.halves(), seed);
@@ -205,7 +206,7 @@ fn clear(pool: &Arc<Pool>, key: u16) {
     let Some(list) = pool.key.list() else {
         return;
     };
-    let removed = list.locked(|pools| pools.remove_unmarked(pool));
+    let removed = list.lock().remove_unmarked(pool);
     if removed.is_some() {
         COUNT.fetch_sub(1, Relaxed);
     }
@@ -215,7 +216,7 @@ fn find(key: &PoolKey) -> Option<Arc<Pool>> {
     if COUNT.load(Relaxed) == 0 {
         return None;
     }
-    key.list()?.locked(|pools| pools.find(key).cloned())
+    key.list()?.lock().find(key).cloned()
 }
 
 /// Returns the pool, if it is kept.
@@ -246,14 +247,13 @@ fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
         next: List(None),
     };
     let node = KBox::new(node, GFP_ATOMIC).ok()?;
-    key.list()?.locked(|pools| {
-        // Another CPU may have added it first.
-        if let Some(known) = pools.find(&key) {
-            return Some((known.clone(), false));
-        }
-        pools.push(node);
-        Some((pool, true))
-    })
+    let mut pools = key.list()?.lock();
+    // Another CPU may have added it first.
+    if let Some(known) = pools.find(&key) {
+        return Some((known.clone(), false));
+    }
+    pools.push(node);
+    Some((pool, true))
 }
 
 /// Clears the mark of the source key of `tuple`, which is free again.
@@ -273,11 +273,8 @@ pub(super) fn has_pools() -> bool {
 pub(super) struct Pools(());
 
 impl Pools {
-    /// Makes the pools usable. May sleep.
+    /// The pools are empty.
     pub(super) fn new() -> Self {
-        for list in &POOLS {
-            list.init();
-        }
         Self(())
     }
 }
@@ -287,7 +284,7 @@ impl Drop for Pools {
     /// behind.
     fn drop(&mut self) {
         for list in &POOLS {
-            while list.locked(List::pop).is_some() {}
+            while list.lock().pop().is_some() {}
         }
     }
 }

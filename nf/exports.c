@@ -186,8 +186,6 @@ EXPORT_SYMBOL_GPL(nf_ct_helper_log);
 /* protocols, timeout policies, GRE keys */
 const struct nf_ct_timeout_hooks __rcu *nf_ct_timeout_hook __read_mostly;
 EXPORT_SYMBOL_GPL(nf_ct_timeout_hook);
-DEFINE_SPINLOCK(rct_keymap_lock);
-
 /* Serialises the first use of locks in Rust statics. */
 DEFINE_SPINLOCK(rct_static_lock);
 

@@ -5,7 +5,6 @@
 
 pub(crate) mod attr;
 pub(crate) mod bag;
-pub(crate) mod bh_lock;
 pub(crate) mod endpoint;
 pub(crate) mod hlist;
 pub(crate) mod layout;

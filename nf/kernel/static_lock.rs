@@ -34,6 +34,11 @@ use kernel::{
 
 use crate::nf::bindings;
 
+use super::lock::{
+    self,
+    SpinLockBhBackend, //
+};
+
 /// A mutex in a static, and the data that it guards.
 ///
 /// # Examples
@@ -64,6 +69,9 @@ use crate::nf::bindings;
 /// WRITER.lock().insert(..);
 /// ```
 pub(crate) type StaticMutex<T> = StaticLock<T, MutexBackend>;
+
+/// A spinlock in a static, which is held with bottom halves off, and the data that it guards.
+pub(crate) type StaticSpinLock<T> = StaticLock<T, SpinLockBhBackend>;
 
 /// A lock in a static, and the data that it guards, both made when the lock is first taken.
 ///
@@ -113,8 +121,8 @@ impl<T, B: Backend> StaticLock<T, B> {
     /// Makes the lock usable, unless another CPU was faster.
     #[cold]
     fn init(&'static self) {
-        // SAFETY: Static and initialised; not taken in hard interrupt context.
-        unsafe { bindings::rct_spin_lock_bh(addr_of_mut!(bindings::rct_static_lock)) };
+        // SAFETY: Static and initialised.
+        let _guard = unsafe { lock::from_raw(addr_of_mut!(bindings::rct_static_lock)) }.lock();
         if !self.is_ready.load(Relaxed) {
             let lock = Lock::<T, B>::new((self.data)(), self.name, Pin::static_ref(&self.class));
             // SAFETY: The lock is not ready, and the spinlock keeps others from making it so:
@@ -123,7 +131,5 @@ impl<T, B: Backend> StaticLock<T, B> {
             // INVARIANT: As just initialised.
             self.is_ready.store(true, Release);
         }
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock_bh(addr_of_mut!(bindings::rct_static_lock)) };
     }
 }
