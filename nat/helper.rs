@@ -63,6 +63,9 @@ mod field {
     pub(super) const UDP: u32 = 6;
 }
 
+// CAST: A small number.
+const IPV6_HEADER_LEN: u16 = ipv6::HEADER_LEN as u16;
+
 /// A replacement of bytes in a payload.
 pub(super) struct Replacement<'a> {
     /// The offset of the transport header in the packet.
@@ -88,7 +91,7 @@ impl Replacement<'_> {
         if conn.tuple(Direction::Original).has_family(Family::Ipv4) {
             rewrite::set_ipv4_len(skb.writable(0, ipv4::HEADER_LEN)?, len)
         } else {
-            let len = len.saturating_sub(ipv6::HEADER_LEN as u16);
+            let len = len.saturating_sub(IPV6_HEADER_LEN);
             rewrite::set_ipv6_len(skb.writable(0, ipv6::HEADER_LEN)?, len)
         }
         .ok()

@@ -348,12 +348,12 @@ impl NatHook for LocalOut {
 
 /// Describes the hooks of a family.
 const fn templates(family: Family) -> [HookTemplate; HOOKS] {
-    let family = family as u8;
+    let family = family.to_u8();
     [
-        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting as u32, false),
-        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting as u32, true),
-        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut as u32, false),
-        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn as u32, true),
+        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting.number(), false),
+        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting.number(), true),
+        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut.number(), false),
+        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn.number(), true),
     ]
 }
 

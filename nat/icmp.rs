@@ -71,7 +71,7 @@ pub(super) fn translate(
     };
     // The quoted header has to be complete.
     skb.writable(offset, message_len.wrapping_add(quoted_len))?;
-    if skb.checksum_is_bad(hooknum, offset, protocol, family as u8) {
+    if skb.checksum_is_bad(hooknum, offset, protocol, family.to_u8()) {
         return None;
     }
     let status = conn.status();

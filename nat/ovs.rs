@@ -49,8 +49,8 @@ impl ManipSet {
 /// Returns the hook at which the end of a packet of this machine is translated.
 fn hooknum_of(manip: Manip) -> u32 {
     match manip {
-        Manip::Source => InetHook::LocalIn as u32,
-        Manip::Destination => InetHook::LocalOut as u32,
+        Manip::Source => InetHook::LocalIn.number(),
+        Manip::Destination => InetHook::LocalOut.number(),
     }
 }
 

@@ -18,7 +18,10 @@ use crate::{
             },
             Manip, //
         },
-        types::tuple::L4Key,
+        types::{
+            num::u32_as_usize,
+            tuple::L4Key, //
+        },
         wire::{
             ipv4,
             ipv6, //
@@ -27,6 +30,10 @@ use crate::{
 };
 
 use super::setup::changed_bit;
+
+// CAST: Both are small numbers.
+const IPV6_HEADER_LEN: u32 = ipv6::HEADER_LEN as u32;
+const SCTP_CHECKSUM_OFFSET: u32 = SCTP_CHECKSUM as u32;
 
 /// Whether packets of direction `dir` are changed at one end.
 #[inline]
@@ -92,7 +99,7 @@ pub(super) fn rewrite(
             let rewrite = Rewrite::new(target, manip, &ends.src, &ends.dst);
             let header_len = header.header_len();
             let transport = Transport::new(skb, offset.checked_add(header_len)?, target, &rewrite)?;
-            let start = header_len as usize;
+            let start = u32_as_usize(header_len);
             let end = start.wrapping_add(transport.len);
             let bytes = skb.writable(offset, end.max(ipv4::HEADER_LEN))?;
             let fixup = match transport.len {
@@ -105,7 +112,7 @@ pub(super) fn rewrite(
         Family::Ipv6 => {
             let header = ipv6::Header::parse(&skb.read(offset)?);
             let rewrite = Rewrite::new(target, manip, header.source(), header.destination());
-            let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
+            let start = offset.checked_add(IPV6_HEADER_LEN)?;
             let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at));
             // A fragment without a transport header is translated by its address alone.
             if let Ok(end) = end {
@@ -177,7 +184,7 @@ impl Transport {
             ChecksumFixup::Crc32c if self.summed == IpSummed::Partial => {}
             ChecksumFixup::Crc32c => {
                 let crc = skb.sctp_checksum(self.offset)?;
-                let at = self.offset.checked_add(SCTP_CHECKSUM as u32)?;
+                let at = self.offset.checked_add(SCTP_CHECKSUM_OFFSET)?;
                 *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;
                 skb.set_checksum_none();
             }

@@ -50,18 +50,21 @@ use crate::{
                 WORDS, //
             },
         },
-        types::tuple::Key, //
+        types::{
+            num::u32_as_usize,
+            tuple::Key, //
+        },
     },
 };
 
 /// Number of hash buckets of pools.
-const BUCKETS: usize = 64;
+const BUCKETS: u32 = 64;
 
 /// Maximum number of pools. Each takes 8 KiB.
 const MAX_POOLS: u32 = 4096;
 
-static POOLS: [StaticSpinLock<List>; BUCKETS] =
-    [const { StaticSpinLock::new(c"POOLS", || List(None)) }; BUCKETS];
+static POOLS: [StaticSpinLock<List>; u32_as_usize(BUCKETS)] =
+    [const { StaticSpinLock::new(c"POOLS", || List(None)) }; u32_as_usize(BUCKETS)];
 
 /// Number of pools.
 static COUNT: Atomic<u32> = Atomic::new(0);
@@ -94,8 +97,7 @@ impl PoolKey {
         // CAST: The lower half, as cookies are small numbers.
         let seed = self.net as u32 ^ u32::from(self.zone_id);
         let hash = jhash2_array(&self.tuple.halves(), seed);
-        // CAST: Below the number of buckets.
-        POOLS.get(reciprocal_scale(hash, BUCKETS as u32) as usize)
+        POOLS.get(u32_as_usize(reciprocal_scale(hash, BUCKETS)))
     }
 }
 

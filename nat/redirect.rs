@@ -27,7 +27,7 @@ const LOOPBACK_IPV6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 /// Returns the new destination: the loopback address for a packet from this machine, else the first
 /// address of the input device.
 fn destination(skb: &Skb, family: Family, hooknum: u32, rcu: Rcu<'_>) -> Option<[u8; 16]> {
-    let local = hooknum == InetHook::LocalOut as u32;
+    let local = hooknum == InetHook::LocalOut.number();
     match family {
         Family::Ipv4 if local => Some(LOOPBACK_IPV4),
         Family::Ipv4 => {

@@ -57,7 +57,7 @@ use super::{
 /// Returns the end that is translated at a hook.
 #[inline]
 pub(super) fn manip_at(hooknum: u32) -> Manip {
-    if hooknum == InetHook::PostRouting as u32 || hooknum == InetHook::LocalIn as u32 {
+    if hooknum == InetHook::PostRouting.number() || hooknum == InetHook::LocalIn.number() {
         Manip::Source
     } else {
         Manip::Destination

@@ -30,6 +30,7 @@ use crate::{
         packet::nat::Unconfirmed,
         prelude::*, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 /// # Safety
@@ -46,7 +47,7 @@ unsafe fn replacement<'a>(
         &[]
     } else {
         // SAFETY: By the safety requirements.
-        unsafe { core::slice::from_raw_parts(new.cast::<u8>(), new_len as usize) }
+        unsafe { core::slice::from_raw_parts(new.cast::<u8>(), u32_as_usize(new_len)) }
     };
     Replacement {
         transport,

@@ -339,7 +339,7 @@ c_export! {
             let verdict = ovs::translate_for_rule(skb, &mut manips, range(allowed), commit);
             *action = if manips.source { SOURCE } else { 0 }
                 | if manips.destination { DESTINATION } else { 0 };
-            verdict.as_raw() as c_int
+            verdict.as_int()
         }
     }
 }

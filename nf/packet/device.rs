@@ -41,6 +41,11 @@ pub(crate) struct Device(Opaque<bindings::net_device>);
 pub(crate) struct Ipv6AddrType(u32);
 
 impl Ipv6AddrType {
+    // CAST: The bits of a type fit in 32.
+    const MAPPED: u32 = bindings::RCT_IPV6_ADDR_MAPPED as u32;
+    // CAST: As above.
+    const SCOPE_MASK: u32 = bindings::RCT_IPV6_ADDR_SCOPE_MASK as u32;
+
     /// Classifies an address.
     pub(crate) fn of(address: &[u8; 16]) -> Self {
         // SAFETY: The argument is a valid address.
@@ -49,12 +54,12 @@ impl Ipv6AddrType {
 
     /// Whether the address is an IPv4-mapped one (RFC 4291, section 2.5.5.2).
     pub(crate) fn is_mapped(self) -> bool {
-        self.0 as usize & bindings::RCT_IPV6_ADDR_MAPPED != 0
+        self.0 & Self::MAPPED != 0
     }
 
     /// Returns the scope bits; 0: global.
     pub(crate) fn scope(self) -> u32 {
-        self.0 & bindings::RCT_IPV6_ADDR_SCOPE_MASK as u32
+        self.0 & Self::SCOPE_MASK
     }
 }
 
@@ -114,7 +119,9 @@ impl Device {
 
     /// Returns the first IPv6 address that is in use and in `scope`; 0: in any scope.
     pub(crate) fn first_ipv6(&self, scope: u32, _rcu: Rcu<'_>) -> Option<[u8; 16]> {
+        // CAST: The flags of an address fit in 32 bits.
         const TENTATIVE: u32 = bindings::RCT_IFA_F_TENTATIVE as u32;
+        // CAST: As above.
         const OPTIMISTIC: u32 = bindings::RCT_IFA_F_OPTIMISTIC as u32;
 
         // SAFETY: By the type invariants, in an RCU read-side section.

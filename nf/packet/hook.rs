@@ -6,6 +6,7 @@
 
 use core::{
     ffi::{
+        c_int,
         c_uint,
         c_void, //
     },
@@ -64,6 +65,13 @@ impl Verdict {
         }
     }
 
+    /// Returns the same as a signed number, for functions that C code declares so.
+    #[inline]
+    pub(crate) const fn as_int(self) -> c_int {
+        // CAST: C code converts it back.
+        self.as_raw() as c_int
+    }
+
     /// Converts a verdict of C code.
     #[inline]
     pub(crate) const fn from_raw(number: c_uint) -> Self {
@@ -88,6 +96,15 @@ pub(crate) enum InetHook {
     LocalOut = bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
     /// `NF_INET_POST_ROUTING`: all packets that leave, after routing.
     PostRouting = bindings::nf_inet_hooks_NF_INET_POST_ROUTING,
+}
+
+impl InetHook {
+    /// Returns the number of the hook.
+    #[inline]
+    pub(crate) const fn number(self) -> u32 {
+        // CAST: The discriminants are of this type.
+        self as u32
+    }
 }
 
 /// The priority of a hook function: functions at one hook run in ascending order.
@@ -147,7 +164,7 @@ impl<'a> HookState<'a> {
     /// Whether the packet is at `hook`.
     #[inline]
     pub(crate) fn is_at(&self, hook: InetHook) -> bool {
-        u32::from(self.raw().hook) == hook as u32
+        u32::from(self.raw().hook) == hook.number()
     }
 
     /// Returns the number of the hook.
@@ -224,13 +241,16 @@ pub(crate) const fn hook<H: Hook>(hook: InetHook, priority: Priority) -> binding
     // SAFETY: All fields of the structure may be zero.
     let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
     ops.hook = Some(call::<H>);
-    ops.hooknum = hook as c_uint;
+    ops.hooknum = hook.number();
     ops.priority = priority.0;
     ops
 }
 
 /// Number of hooks in [`FamilyHooks`].
 const HOOKS: usize = 4;
+
+// CAST: A small number.
+const COUNT: c_uint = HOOKS as c_uint;
 
 /// The hooks of one family, which are registered together, behind the reassembly of fragments.
 ///
@@ -264,11 +284,9 @@ impl FamilyHooks {
             }
         })?;
         // SAFETY: The array is static, and `call` is safe for the arguments of the core.
-        to_result(unsafe {
-            bindings::nf_register_net_hooks(net.raw(), self.ops.as_ptr(), HOOKS as c_uint)
-        })
-        // SAFETY: Enabled above.
-        .inspect_err(|_| unsafe { self.disable_defrag(net) })
+        to_result(unsafe { bindings::nf_register_net_hooks(net.raw(), self.ops.as_ptr(), COUNT) })
+            // SAFETY: Enabled above.
+            .inspect_err(|_| unsafe { self.disable_defrag(net) })
     }
 
     /// Undoes [`FamilyHooks::register`].
@@ -279,7 +297,7 @@ impl FamilyHooks {
     unsafe fn unregister(&'static self, net: &Net) {
         // SAFETY: By the safety requirements.
         unsafe {
-            bindings::nf_unregister_net_hooks(net.raw(), self.ops.as_ptr(), HOOKS as c_uint);
+            bindings::nf_unregister_net_hooks(net.raw(), self.ops.as_ptr(), COUNT);
             self.disable_defrag(net);
         }
     }

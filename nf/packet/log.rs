@@ -40,6 +40,8 @@ pub(crate) fn invalid(
     value: Option<u32>,
 ) {
     let raw = state.raw();
+    // CAST: The length of a message in this module.
+    let len = message.len() as i32;
     // SAFETY: The packet and the devices outlive the call; the arguments fit the formats, and
     // `%.*s` reads no more than the given length.
     unsafe {
@@ -54,7 +56,7 @@ pub(crate) fn invalid(
                 null(),
                 c"nf_ct_proto_%d: %.*s %u ".as_char_ptr(),
                 i32::from(protocol),
-                message.len() as i32,
+                len,
                 message.as_ptr(),
                 value,
             ),
@@ -68,7 +70,7 @@ pub(crate) fn invalid(
                 null(),
                 c"nf_ct_proto_%d: %.*s ".as_char_ptr(),
                 i32::from(protocol),
-                message.len() as i32,
+                len,
                 message.as_ptr(),
             ),
         }

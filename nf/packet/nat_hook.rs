@@ -53,6 +53,9 @@ use super::{
 /// Number of hooks of a family.
 pub(crate) const HOOKS: usize = 4;
 
+// CAST: A small number.
+const COUNT: c_uint = HOOKS as c_uint;
+
 /// A function that the stack calls for packets in namespaces with NAT chains.
 pub(crate) trait NatHook: 'static {
     /// Handles a packet, inside an RCU read-side section.
@@ -234,8 +237,7 @@ impl Slot {
         let ops = unsafe { addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>() };
         if present.is_none() {
             // SAFETY: The hooks are complete, and are freed after they are unregistered.
-            let registered =
-                unsafe { bindings::nf_register_net_hooks(net.raw(), ops, HOOKS as c_uint) };
+            let registered = unsafe { bindings::nf_register_net_hooks(net.raw(), ops, COUNT) };
             if let Err(error) = to_result(registered) {
                 // SAFETY: Some hooks may have been registered for a while.
                 unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
@@ -309,7 +311,7 @@ unsafe fn retire(net: &Net, hooks: NonNull<Registered>) {
     // SAFETY: By the safety requirements.
     unsafe {
         let ops = addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>();
-        bindings::nf_unregister_net_hooks(net.raw(), ops, HOOKS as c_uint);
+        bindings::nf_unregister_net_hooks(net.raw(), ops, COUNT);
         bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free));
     }
 }
@@ -322,9 +324,10 @@ fn index_of(templates: &[HookTemplate; HOOKS], chain: Chain<'_>) -> Result<usize
 }
 
 fn allocate(net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
+    // CAST: Flags are 32 bits wide.
+    let gfp = bindings::RCT_GFP_KERNEL as u32;
     // SAFETY: Process context.
-    let memory =
-        unsafe { bindings::rct_kzalloc(size_of::<Registered>(), bindings::RCT_GFP_KERNEL as u32) };
+    let memory = unsafe { bindings::rct_kzalloc(size_of::<Registered>(), gfp) };
     let hooks = NonNull::new(memory.cast::<Registered>()).ok_or(ENOMEM)?;
     let raw = hooks.as_ptr();
     // SAFETY: Just allocated.

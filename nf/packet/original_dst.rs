@@ -71,7 +71,7 @@ impl Options {
         // time. They are static, and the kernel holds the module while a call is under way.
         to_result(unsafe {
             let options = self.0.get();
-            (*options).pf = family as u8;
+            (*options).pf = family.to_u8();
             (*options).get_optmin = number;
             (*options).get_optmax = number + 1;
             (*options).get = Some(get);

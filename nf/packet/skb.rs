@@ -29,7 +29,10 @@ use crate::{
         },
         kernel::net::Net, //
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 /// The relation of a packet to its connection (`enum ip_conntrack_info`), as rules see it.
@@ -53,6 +56,12 @@ impl CtInfo {
     fn from_bits(bits: usize) -> Self {
         // CAST: The mask leaves three bits.
         Self::from_number(bits as u32)
+    }
+
+    #[inline]
+    const fn bits(self) -> usize {
+        // CAST: The discriminants fit in three bits.
+        self as usize
     }
 
     /// Converts the number that C code uses.
@@ -179,15 +188,16 @@ impl Skb {
         // those bytes of the packet that the caller uses.
         let mut room = MaybeUninit::<[u8; N]>::uninit();
         // CAST: `N` is the size of a header.
-        let end = offset.checked_add(N as u32)?;
+        let len = N as u32;
+        let end = offset.checked_add(len)?;
         // SAFETY: By the type invariants.
         let bytes = if end <= unsafe { bindings::rct_skb_headlen(self.raw()) } {
             // SAFETY: The bytes are inside the linear part, as just checked.
-            unsafe { bindings::rct_skb_data(self.raw()).add(offset as usize) }
+            unsafe { bindings::rct_skb_data(self.raw()).add(u32_as_usize(offset)) }
         } else {
             let room = room.as_mut_ptr().cast::<u8>();
             // SAFETY: There is room for `N` bytes.
-            unsafe { self.copy(offset, room, N as u32) }?;
+            unsafe { self.copy(offset, room, len) }?;
             room
         };
         // SAFETY: `bytes` points to `N` bytes, of the packet or copied from it.
@@ -205,7 +215,7 @@ impl Skb {
             // `self` is borrowed.
             return Some(unsafe {
                 core::slice::from_raw_parts(
-                    bindings::rct_skb_data(self.raw()).add(offset as usize),
+                    bindings::rct_skb_data(self.raw()).add(u32_as_usize(offset)),
                     buffer.len(),
                 )
             });
@@ -344,12 +354,13 @@ impl Skb {
         }
         let conn = ManuallyDrop::new(conn);
         // SAFETY: By the type invariants; the alignment of entries leaves the low bits free.
-        unsafe { bindings::rct_skb_set_nfct(self.raw(), conn.address() | info as usize) };
+        unsafe { bindings::rct_skb_set_nfct(self.raw(), conn.address() | info.bits()) };
     }
 
     /// Marks the packet as UNTRACKED.
     pub(crate) fn set_untracked(&mut self) {
         drop(self.detach());
+        // CAST: It fits in three bits.
         let bits = bindings::ip_conntrack_info_IP_CT_UNTRACKED as usize;
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_set_nfct(self.raw(), bits) };

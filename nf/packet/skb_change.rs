@@ -9,7 +9,10 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::num::u32_as_usize, //
+};
 
 use super::skb::Skb;
 
@@ -76,13 +79,13 @@ impl Writable<'_> {
         unsafe {
             let data = bindings::rct_skb_data(self.raw()).cast_mut();
             bindings::inet_proto_csum_replace4(
-                data.add(checksum as usize).cast(),
+                data.add(u32_as_usize(checksum)).cast(),
                 self.raw(),
                 u32::from_ne_bytes(old),
                 u32::from_ne_bytes(new),
                 false,
             );
-            data.add(offset as usize).cast::<[u8; 4]>().write(new);
+            data.add(u32_as_usize(offset)).cast::<[u8; 4]>().write(new);
         }
         Some(())
     }
@@ -115,7 +118,7 @@ impl Skb {
         // `self` is borrowed.
         Some(unsafe {
             let data = bindings::rct_skb_data(self.raw()).cast_mut();
-            core::slice::from_raw_parts_mut(data.add(offset as usize), len)
+            core::slice::from_raw_parts_mut(data.add(u32_as_usize(offset)), len)
         })
     }
 
@@ -180,7 +183,7 @@ impl Skb {
     /// [`None`]: the packet ends before, would exceed 65535 bytes, or there is no memory; its
     /// content is unchanged then.
     pub(crate) fn splice(&mut self, offset: u32, old_len: u32, new: &[u8]) -> Option<()> {
-        const LONGEST: u32 = u16::MAX as u32;
+        const LONGEST: u32 = 65535;
         let old_end = offset.checked_add(old_len)?;
         let tail_len = self.len().checked_sub(old_end)?;
         let new_len = u32::try_from(new.len()).ok()?;
@@ -212,11 +215,11 @@ impl Skb {
         unsafe {
             let data = bindings::rct_skb_data(self.raw()).cast_mut();
             core::ptr::copy(
-                data.add(old_end as usize),
-                data.add(new_end as usize),
-                tail_len as usize,
+                data.add(u32_as_usize(old_end)),
+                data.add(u32_as_usize(new_end)),
+                u32_as_usize(tail_len),
             );
-            core::ptr::copy_nonoverlapping(new.as_ptr(), data.add(offset as usize), new.len());
+            core::ptr::copy_nonoverlapping(new.as_ptr(), data.add(u32_as_usize(offset)), new.len());
         }
         if total < len {
             // SAFETY: By the type invariants; the packet is longer, and linear.

@@ -114,7 +114,7 @@ unsafe extern "C" fn update<T: Tracker>(
     // SAFETY: The core calls under `rcu_read_lock()`, with a valid namespace, and a packet that is
     // the tracker's until the return.
     let verdict = unsafe { T::update(Net::from_raw(net), Skb::from_raw(skb), Rcu::assume_held()) };
-    verdict.as_raw() as c_int
+    verdict.as_int()
 }
 
 /// [`Tracker::destroy`], as the core calls it.
@@ -184,7 +184,7 @@ unsafe extern "C" fn set_closing<T: Tracker>(nfct: *mut bindings::nf_conntrack) 
 /// For the core alone, with a valid packet of its own, under `rcu_read_lock()`.
 unsafe extern "C" fn confirm<T: Tracker>(skb: *mut bindings::sk_buff) -> c_int {
     // SAFETY: The core calls under `rcu_read_lock()` with a packet that is its own.
-    unsafe { T::confirm(Skb::from_raw(skb), Rcu::assume_held()) }.as_raw() as c_int
+    unsafe { T::confirm(Skb::from_raw(skb), Rcu::assume_held()) }.as_int()
 }
 
 /// [`Tracker::id`], as the core calls it.
