@@ -35,7 +35,10 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::nat::Manip, //
+    proto::{
+        nat::Manip,
+        types::tuple::widen, //
+    },
 };
 
 use super::{
@@ -192,7 +195,7 @@ fn address(skb: &Skb, family: Family, source: bool) -> Option<[u8; 16]> {
         (Family::Ipv6, true) => return skb.read(8),
         (Family::Ipv6, false) => return skb.read(24),
     }
-    .map(|[a, b, c, d]| [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    .map(widen)
 }
 
 /// Drops a packet, with an errno that its sender gets.

@@ -52,6 +52,7 @@ use crate::{
             range::Range,
             Manip, //
         },
+        types::tuple::widen,
         wire::ipv6, //
     },
 };
@@ -73,10 +74,6 @@ static MASQUERADERS: StaticMutex<Masqueraders> =
         users: 0,
         watcher: None,
     });
-
-fn widen([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-}
 
 /// Masquerades an IPv4 connection that leaves through `out`.
 pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> Verdict {

@@ -16,12 +16,15 @@ use crate::{
         packet::nat::Unconfirmed,
         prelude::*, //
     },
-    proto::nat::{
-        range::{
-            flag,
-            Range, //
+    proto::{
+        nat::{
+            range::{
+                flag,
+                Range, //
+            },
+            Manip, //
         },
-        Manip, //
+        types::tuple::widen, //
     },
 };
 
@@ -49,8 +52,7 @@ static NAT_POLICY: [Policy; 6] = {
 static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
 
 fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
-    let [a, b, c, d] = attribute.bytes()?;
-    Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    attribute.bytes().map(widen)
 }
 
 fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Result {

@@ -15,13 +15,14 @@ use crate::{
             range::Range,
             Manip, //
         },
+        types::tuple::widen,
         wire::ipv6, //
     },
 };
 
 use super::setup;
 
-const LOOPBACK_IPV4: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const LOOPBACK_IPV4: [u8; 16] = widen([127, 0, 0, 1]);
 const LOOPBACK_IPV6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /// Returns the new destination: the loopback address for a packet from this machine, else the first
@@ -31,8 +32,8 @@ fn destination(skb: &Skb, family: Family, hooknum: u32, rcu: Rcu<'_>) -> Option<
     match family {
         Family::Ipv4 if local => Some(LOOPBACK_IPV4),
         Family::Ipv4 => {
-            let [a, b, c, d] = skb.device()?.first_ipv4(rcu)?;
-            Some([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            let address = skb.device()?.first_ipv4(rcu)?;
+            Some(widen(address))
         }
         Family::Ipv6 if local => Some(LOOPBACK_IPV6),
         Family::Ipv6 => {

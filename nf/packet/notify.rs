@@ -20,7 +20,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::tuple::widen, //
+};
 
 use super::device::Device;
 
@@ -154,8 +157,8 @@ unsafe extern "C" fn ipv4<W: Watcher>(
         // SAFETY: By the safety requirements. No device: it is going away, which `device` reports.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_ipv4_address_dev(ifa)) } {
             // SAFETY: By the safety requirements.
-            let [a, b, c, d] = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();
-            W::address_gone(device, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            let address = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();
+            W::address_gone(device, widen(address));
         }
     }
     DONE

@@ -32,9 +32,12 @@ use crate::{
         kernel::{
             endpoint::Endpoint,
             net::Net, //
-        }, //
+        },
     },
-    proto::types::family::Family, //
+    proto::types::{
+        family::Family,
+        tuple::widen, //
+    },
 };
 
 /// A source of original destinations.
@@ -162,10 +165,7 @@ impl SockAddr for Ipv4 {
                 bindings::rct_sock_ipv4_peer(sock),
             ]
         };
-        addresses.map(|address| {
-            let [a, b, c, d] = address.to_ne_bytes();
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-        })
+        addresses.map(|address| widen(address.to_ne_bytes()))
     }
 
     unsafe fn write(_sock: *mut bindings::sock, endpoint: &Endpoint, to: &mut [u8]) -> Option<()> {
