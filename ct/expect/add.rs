@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How an expectation comes into the table: if nothing stands in its way, and within the
-//! limits of its class and of its namespace.
+//! Adding expectations: checks for conflicts, and the limits of a master's class and of the
+//! namespace.
 
 use kernel::{
     prelude::*,
@@ -125,7 +125,7 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
         self.draft.expectation().class()
     }
 
-    /// What its class may be.
+    /// Returns the limits of its class.
     fn policy(&self) -> Policy {
         self.help
             .helper(self.locked.rcu())
@@ -136,14 +136,15 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
             })
     }
 
-    /// Changes how many of its class there are.
+    /// Changes the number of expectations of its class.
     fn count(&self, change: fn(u8, u8) -> u8) {
         let now = self.help.expecting(self.class(), self.locked);
         self.help
             .set_expecting(self.class(), change(now, 1), self.locked);
     }
 
-    /// Sees to it that nothing stands in its way, and that it is not one too many.
+    /// Checks for conflicts and limits. Removes an equal expectation of the same master, which
+    /// begins anew, and evicts the oldest of a class that is full.
     fn make_room(&self) -> Result {
         let own = self.draft.expectation();
         for other in table::walk_locked(self.bucket, self.locked) {
@@ -156,7 +157,7 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
                 if other.class() != own.class() || !other.has_master_of(own) {
                     return Err(EALREADY);
                 }
-                // The same again: it begins anew.
+                // The same expectation again: it begins anew.
                 remove(&other, Requester::default(), self.locked);
                 break;
             }
@@ -177,12 +178,14 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
         Ok(())
     }
 
+    /// Returns whether its class has as many expectations as it may have.
     fn is_class_full(&self) -> bool {
         let expecting = self.help.expecting(self.class(), self.locked);
         u32::from(expecting) >= self.policy().max_expected
     }
 
-    /// Takes away the master's expired ones, and then, if need be, the oldest of the class.
+    /// Removes the master's expired expectations, and then, if the class is still full, the oldest
+    /// of the class.
     fn evict(&self) {
         let mut oldest = None;
         for own in self.help.expectations(self.locked) {
@@ -197,7 +200,7 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
         }
     }
 
-    /// Adds it. Its class's time counts from when it was made.
+    /// Inserts it into the table. Its timeout, that of its class, runs from its creation.
     fn insert(&self, by: Requester) -> Result {
         let more = self.policy().timeout.wrapping_mul(HZ);
         let linked =
