@@ -273,7 +273,7 @@ fn queue_new_event(conn: &Conn, rcu: Rcu<'_>) {
     ecache::keep(conn, event);
 }
 
-/// Inserts an entry of user space, whose timeout is a deadline already. The table takes over the
+/// Inserts an entry of user space; its timeout is a deadline already. The table takes over the
 /// reference.
 ///
 /// `EEXIST`: one of its tuples is in the table. `ENOSPC`: a chain is too long. `ENOENT`: there is

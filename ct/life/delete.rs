@@ -86,7 +86,7 @@ pub(crate) fn delete(conn: &Conn, reason: DestroyReason) -> bool {
     delete_for(conn, reason, Requester::default())
 }
 
-/// [`delete`] for a netlink request, whose sender is named in the event.
+/// [`delete`] for a netlink request; the event names its sender.
 pub(in crate::ct) fn delete_for(conn: &Conn, reason: DestroyReason, requester: Requester) -> bool {
     delete_inner(conn, reason, requester, RcuGuard::new().token())
 }
@@ -154,7 +154,7 @@ pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     }
 }
 
-/// Frees an entry whose last reference is gone, with all that it holds.
+/// Frees an entry after its last reference was dropped, with all that it holds.
 #[inline]
 pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
     let conn = dead.conn();

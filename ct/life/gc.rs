@@ -222,7 +222,7 @@ fn update_mean(remaining: u32) {
 
 /// Removes the expired expectations of an entry.
 fn reap_expectations(stale: Stale<'_>) {
-    // The memory may have a new entry by now, whose extensions may still be moved.
+    // The memory may have a new entry by now, and its extensions may still be moved.
     let settled = |stale: &Stale<'_>| {
         let status = stale.status();
         status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying)

@@ -182,7 +182,7 @@ impl LookupKey<'_> {
         }
     }
 
-    /// Looks up the entry whose hash has the zone id `zone_id`. Returns the hash as well, for the
+    /// Looks up the entry with the zone id `zone_id` in the hash. Returns the hash as well, for the
     /// creation of an entry that was not found.
     fn find_in_zone(
         &self,
@@ -289,8 +289,7 @@ fn search_next_table(
 /// Returns another connection in the table that has the tuple `tuple`, which NAT has chosen as the
 /// reply tuple of `conn`.
 ///
-/// A connection with the same original tuple does not count: the two are one connection, two
-/// packets of which were in the hooks at the same time. Confirmation resolves their clash.
+/// A connection with the same original tuple does not count: the two are one connection, and two of its packets were in the hooks at the same time. Confirmation resolves their clash.
 pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let zone = conn.zone();
     let wanted = LookupKey {

@@ -374,8 +374,7 @@ impl ResumableWalk {
     }
 }
 
-/// Counts the tuples in [`SAMPLED_BUCKETS`] buckets from a random one on, without expired entries,
-/// of which the collector may have left many. Returns the numbers of tuples and of buckets.
+/// Counts the tuples in [`SAMPLED_BUCKETS`] buckets from a random one on, without expired entries: the collector may have left many. Returns the numbers of tuples and of buckets.
 pub(super) fn sample() -> (u32, u32) {
     let (mut tuples, mut buckets) = (0_u32, 0_u32);
     let mut cursor = Cursor::of(random::below(u32::MAX));
