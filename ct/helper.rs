@@ -52,9 +52,12 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::hash::{
-        jhash2_array,
-        reciprocal_scale, //
+    proto::{
+        hash::{
+            jhash2_array,
+            reciprocal_scale, //
+        },
+        types::num::u32_as_usize, //
     },
 };
 
@@ -162,7 +165,7 @@ pub(super) fn put_nat(helper: &Helper) {
 /// `EINVAL`: its description is invalid. `EBUSY`: there is one of the same name, family and
 /// protocol. `ENOENT`: there is no tracker.
 pub(super) fn register(helper: &Unregistered<'_>) -> Result {
-    if helper.last_class() as usize >= CLASSES || !helper.has_name() {
+    if u32_as_usize(helper.last_class()) >= CLASSES || !helper.has_name() {
         return Err(EINVAL);
     }
     let new = helper.helper();

@@ -12,12 +12,15 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 
-use crate::nf::{
-    kernel::{
-        net::Counter,
-        sysctl::Slot, //
+use crate::{
+    nf::{
+        kernel::{
+            net::Counter,
+            sysctl::Slot, //
+        },
+        prelude::*, //
     },
-    prelude::*, //
+    proto::types::num::u32_as_usize, //
 };
 
 /// The number of classes of zones: zones with ids that are equal modulo this share one. A power of
@@ -25,7 +28,7 @@ use crate::nf::{
 pub(super) const ZONE_CLASSES: u32 = 4096;
 
 /// The number of words of a bitmap of classes.
-const CLASS_WORDS: usize = ZONE_CLASSES as usize / 32;
+const CLASS_WORDS: usize = u32_as_usize(ZONE_CLASSES) / 32;
 
 /// The tracker's state of a namespace. Zeroed when the namespace is created.
 #[derive(pin_init::Zeroable)]
@@ -70,7 +73,7 @@ impl NetState {
     #[inline]
     pub(super) fn mark_class(&self, class: u32) {
         let bit = 1 << (class & 31);
-        let Some(word) = self.classes.get((class >> 5) as usize) else {
+        let Some(word) = self.classes.get(u32_as_usize(class >> 5)) else {
             return;
         };
         let mut old = word.load(Relaxed);
@@ -90,7 +93,7 @@ impl NetState {
         }
         let (mut index, mut mask) = (from >> 5, u32::MAX << (from & 31));
         loop {
-            let bits = self.classes.get(index as usize)?.load(Relaxed) & mask;
+            let bits = self.classes.get(u32_as_usize(index))?.load(Relaxed) & mask;
             if bits != 0 {
                 return Some(index << 5 | bits.trailing_zeros());
             }

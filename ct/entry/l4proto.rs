@@ -53,6 +53,7 @@ use crate::{
         gre,
         sctp,
         tcp,
+        types::num::u32_as_usize,
         udp,
         wire, //
     },
@@ -396,6 +397,7 @@ impl Timeouts<{ tcp::timeout::COUNT }> for Tcp {
         tcp::timeout::UNACK,
     ];
 
+    // CAST: A wider type.
     const FIRST: usize = tcp::State::SynSent.to_u8() as usize;
 
     fn of(net: &Net) -> &[Atomic<u32>; tcp::timeout::COUNT] {
@@ -498,7 +500,7 @@ impl Shown for Sctp {
 impl Timeouts<{ sctp::COUNT }> for Sctp {
     const PLACES: &'static [usize] = &[1, 2, 3, 4, 5, 6, 7, 8, 9];
 
-    const FIRST: usize = sctp::State::Closed.to_u32() as usize;
+    const FIRST: usize = u32_as_usize(sctp::State::Closed.to_u32());
 
     fn of(net: &Net) -> &[Atomic<u32>; sctp::COUNT] {
         net.sctp_timeout_cells()

@@ -92,6 +92,7 @@ pub(in crate::ct) fn delete_for(conn: &Conn, reason: DestroyReason, requester: R
 }
 
 fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: Rcu<'_>) -> bool {
+    // CAST: The discriminant is a `u8`.
     if !conn.set_dying(reason as u8) {
         return false;
     }

@@ -122,7 +122,7 @@ pub(in crate::ct) fn help_packet(
     let Some(helper) = helper::of(conn, rcu) else {
         return Verdict::Accept;
     };
-    if helper.family() != 0 && !helper.is_for(family as u16) {
+    if helper.family() != 0 && !helper.is_for(family.to_u16()) {
         return Verdict::Accept;
     }
     let protocol = skb

@@ -14,6 +14,7 @@ use crate::{
     },
     proto::{
         step::Reason,
+        types::num::u32_as_usize,
         wire::{
             self,
             icmp,
@@ -26,6 +27,11 @@ use super::{
     parse::Packet,
     track::log_invalid, //
 };
+
+// CAST: 8, for ICMP and ICMPv6 alike.
+const ICMP_HEADER_LEN: u32 = icmp::HEADER_LEN as u32;
+
+const _: () = assert!(icmp::HEADER_LEN == icmpv6::HEADER_LEN);
 
 /// The result of [`inspect`].
 pub(super) enum Inspection {
@@ -93,7 +99,7 @@ fn has_bad_checksum(skb: &mut Skb, packet: &Packet, family: Family, state: HookS
             state.point(),
             packet.transport,
             packet.protocol,
-            family as u8,
+            family.to_u8(),
         )
 }
 
@@ -106,7 +112,7 @@ fn inspect_v4(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Me
     match icmp::Header::parse(&bytes).class() {
         icmp::Class::Unknown => Err(Reason::IcmpType),
         icmp::Class::Error => Ok(Message::Quotes(
-            packet.transport.saturating_add(icmp::HEADER_LEN as u32),
+            packet.transport.saturating_add(ICMP_HEADER_LEN),
         )),
         icmp::Class::Request | icmp::Class::Reply | icmp::Class::Other => Ok(Message::NotAnError),
     }
@@ -121,7 +127,7 @@ fn inspect_v6(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Me
     match icmpv6::Header::parse(&bytes).class() {
         icmpv6::Class::Untracked => Ok(Message::Untracked),
         icmpv6::Class::Error => Ok(Message::Quotes(
-            packet.transport.saturating_add(icmpv6::HEADER_LEN as u32),
+            packet.transport.saturating_add(ICMP_HEADER_LEN),
         )),
         icmpv6::Class::Redirect => inspect_redirect(skb, packet),
         icmpv6::Class::Request | icmpv6::Class::Reply | icmpv6::Class::Other => {
@@ -136,7 +142,7 @@ fn inspect_redirect(skb: &Skb, packet: &Packet) -> Result<Message, Reason> {
         return Ok(Message::NotAnError);
     };
     let mut room = [0; icmpv6::REDIRECT_WINDOW];
-    let there = (packet.transport_len(skb) as usize).min(room.len());
+    let there = (u32_as_usize(packet.transport_len(skb))).min(room.len());
     let message = room
         .get_mut(..there)
         .and_then(|room| skb.slice(packet.transport, room))

@@ -91,7 +91,7 @@ impl Tracker for ConntrackHook {
         }
         if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
             let timeouts = conn.net().tcp_timeouts();
-            entry::refresh(conn, timeouts[tcp::State::Close as usize]);
+            entry::refresh(conn, timeouts[usize::from(tcp::State::Close.to_u8())]);
             ecache::keep(conn, Event::ProtoInfo);
         }
     }
@@ -108,8 +108,8 @@ impl Tracker for ConntrackHook {
 /// Returns the id of an object with a tuple. The address tells objects of the same tuple apart;
 /// hashed, it does not reveal anything.
 pub(in crate::ct) fn id_of(key: &Key, address: usize) -> u32 {
+    // CAST: An address has 64 bits at most; and its two halves.
     let address = address as u64;
-    // CAST: The two halves.
     let (low, high) = (address as u32, (address >> 32) as u32);
     tuple_hash(key, 0, low, id_seed() ^ high)
 }

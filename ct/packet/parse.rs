@@ -65,6 +65,7 @@ impl Packet {
     #[inline(always)]
     fn skip_ipv6(skb: &Skb, offset: u32) -> Option<(u8, u32)> {
         let next = ipv6::Header::parse(&skb.read(offset)?).next_header();
+        // CAST: 40.
         let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
         if ipv6::is_extension(next) {
             Self::skip_extensions(skb, next, start)

@@ -54,6 +54,7 @@ use crate::{
         },
         tcp,
         time::Jiffies32,
+        types::num::u32_as_usize,
         udp,
         wire, //
     },
@@ -193,7 +194,7 @@ impl PacketContext<'_> {
                 self.state.point(),
                 self.packet.transport,
                 self.packet.protocol,
-                self.packet.family as u8,
+                self.packet.family.to_u8(),
             )
     }
 
@@ -298,7 +299,7 @@ impl PacketContext<'_> {
         buffer: &'s mut [u8; TCP_OPTIONS],
     ) -> tcp::Segment<'s> {
         let options = buffer
-            .get_mut(..header.options_len() as usize)
+            .get_mut(..u32_as_usize(header.options_len()))
             .and_then(|buffer| skb.slice(self.packet.transport.wrapping_add(20), buffer))
             .unwrap_or(&[]);
         let available = self.packet.transport_len(skb);
@@ -409,7 +410,7 @@ impl PacketContext<'_> {
             &status,
             timeouts,
             time::jiffies(),
-            time::HZ as usize,
+            const { u32_as_usize(time::HZ) },
         );
         if track != before {
             word.store(track.stream_ts, Relaxed);

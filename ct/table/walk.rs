@@ -56,6 +56,7 @@ use crate::{
         },
         prelude::*, //
     },
+    proto::types::num::u32_as_u64, //
 };
 
 use super::{
@@ -76,8 +77,7 @@ impl Cursor {
 
     /// Returns the position of a hash.
     pub(in crate::ct) const fn of(hash: u32) -> Self {
-        #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-        Self(hash as u64)
+        Self(u32_as_u64(hash))
     }
 
     /// Returns the hash at the position, for [`Cursor::of`].
