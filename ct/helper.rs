@@ -45,7 +45,6 @@ use crate::{
             },
         },
         kernel::{
-            mutex,
             nfnetlink::Requester,
             random,
             rcu, //
@@ -179,7 +178,7 @@ pub(super) fn register(helper: &Unregistered<'_>) -> Result {
 
     let name = new.name();
     let bucket = bucket(&name, new.protocol());
-    let guard = mutex::helpers();
+    let mut registry = helper_table::REGISTRY.lock();
     let section = RcuGuard::new();
     let taken = helper_table::walk(bucket, section.token()).any(|other| {
         other.name() == name
@@ -189,7 +188,7 @@ pub(super) fn register(helper: &Unregistered<'_>) -> Result {
     if taken {
         return Err(EBUSY);
     }
-    helper_table::insert(helper, bucket, &guard)
+    registry.insert(helper, bucket)
 }
 
 /// Disables a helper that was taken out of the registry: when this returns, its function runs

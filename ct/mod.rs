@@ -91,7 +91,6 @@ use crate::nf::{
         table::ExpectTable, //
     },
     kernel::{
-        mutex,
         net::PernetRegistration,
         time::HZ,
         work::WorkRegistration, //
@@ -142,7 +141,6 @@ impl Conntrack {
     ///
     /// `ENOMEM`: no memory. `EBUSY` and other errors are those of the registrations.
     pub(crate) fn new() -> Result<Self> {
-        mutex::init();
         let cache = ConnCache::create()?;
         let reservations = table::reservation::ReservationTable::new()?;
         let table = table::resize::ConnTable::new()?;

@@ -6,12 +6,12 @@
 //! on in the control connection. The PPTP helper reads them there and adds two maps, one per
 //! direction, from the addresses and the receiver's ID to the sender's ID.
 //!
-//! Maps are read under RCU; [`KeymapGuard`] is the lock for changes.
+//! Maps are read under RCU, and changed under the lock of [`gre_keymap::MAPS`], a leaf.
 
 use crate::nf::{
     expect::gre_keymap::{
+        self,
         Control,
-        KeymapGuard,
         NewMaps, //
     },
     prelude::*, //
@@ -28,7 +28,7 @@ fn same_receiver(a: &Tuple, b: &Tuple) -> bool {
 
 /// Returns the call ID of the sender for a tuple without it; 0 if there is no map.
 pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2] {
-    crate::nf::expect::gre_keymap::find(net, rcu, |map| same_receiver(map, tuple))
+    gre_keymap::find(net, rcu, |map| same_receiver(map, tuple))
         .map_or([0; 2], |map: Tuple| map.src_key)
 }
 
@@ -36,19 +36,19 @@ pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2
 ///
 /// The first pair of maps is kept: a peer that announces other IDs later must not take over calls.
 pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply: &Tuple) -> bool {
-    let Some(maps) = NewMaps::new(*original, *reply) else {
+    let Some(new) = NewMaps::new(*original, *reply) else {
         return false;
     };
-    let guard = KeymapGuard::new();
+    let mut maps = gre_keymap::MAPS.lock();
     // The end of a control connection sets this bit first, and then takes the lock to remove the
     // maps.
     if conn.has(StatusBit::Dying) {
         return false;
     }
-    let there = [Direction::Original, Direction::Reply].map(|dir| guard.tuple(control, dir));
+    let there = [Direction::Original, Direction::Reply].map(|dir| maps.tuple(control, dir));
     match there {
         [None, None] => {
-            guard.add(conn.net(), control, maps);
+            maps.add(conn.net(), control, new);
             true
         }
         [Some(first), Some(second)] => {
@@ -60,7 +60,7 @@ pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply
 
 /// Removes the maps of a control connection.
 pub(in crate::ct) fn remove(control: &Control) {
-    KeymapGuard::new().remove(control);
+    gre_keymap::MAPS.lock().remove(control);
 }
 
 /// Removes the maps of a control connection at the end of a GRE connection that it announced.

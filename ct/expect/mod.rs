@@ -58,10 +58,12 @@ use crate::{
         expect::{
             expectation::{
                 Event,
-                ExpectGuard,
                 Expectation,
-                Flag,
-                Linked,
+                Flag, //
+            },
+            linked::Linked,
+            lock::{
+                ExpectGuard,
                 Locked, //
             },
             table::{
@@ -128,7 +130,7 @@ pub(super) fn find<R>(
     zone: Zone,
     tuple: &Tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::expectation::Seen<'_>) -> R,
+    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
 ) -> Option<R> {
     if net.state::<NetState>().expectations.load(Relaxed) == 0 {
         return None;

@@ -26,7 +26,7 @@ use crate::{
         },
     },
     nf::{
-        kernel::mutex,
+        kernel::static_lock::StaticMutex,
         packet::{
             bridge::{
                 self,
@@ -53,6 +53,10 @@ use super::{
     help,
     parse, //
 };
+
+/// Serialises registering and unregistering the hooks of a namespace; holds those of the bridge
+/// family, while their module is loaded.
+static HOOKS: StaticMutex<Option<BridgeHooks>> = StaticMutex::new(c"HOOKS", || None);
 
 /// Looks up the connection of a packet that arrives over IPv4.
 struct Ipv4ConntrackIn;
@@ -212,21 +216,21 @@ pub(in crate::ct) fn put(net: &Net, families: HookFamilies) {
 
 /// Sets or clears the hooks of the bridge module, when it is loaded or unloaded.
 pub(in crate::ct) fn set_bridge(hooks: Option<BridgeHooks>) {
-    *mutex::hooks().bridge() = hooks;
+    *HOOKS.lock() = hooks;
 }
 
 /// Adds a user of the bridge's hooks.
 ///
 /// `EPROTO`: there is no bridge module.
 fn get_bridge(net: &Net) -> Result {
-    let mut guard = mutex::hooks();
-    if guard.bridge().is_none() {
+    let mut guard = HOOKS.lock();
+    if guard.is_none() {
         // The module registers its hooks when it is loaded, for which it takes the mutex.
         drop(guard);
         bridge::request_module();
-        guard = mutex::hooks();
+        guard = HOOKS.lock();
     }
-    let bridge = (*guard.bridge()).ok_or(EPROTO)?;
+    let bridge = guard.ok_or(EPROTO)?;
     bridge.hold()?;
     let users = &net.state::<NetState>().users_bridge;
     if users.load(Relaxed) == 0 {
@@ -238,8 +242,8 @@ fn get_bridge(net: &Net) -> Result {
 
 /// Removes a user of the bridge's hooks.
 fn put_bridge(net: &Net) {
-    let mut guard = mutex::hooks();
-    let Some(bridge) = *guard.bridge() else {
+    let guard = HOOKS.lock();
+    let Some(bridge) = *guard else {
         return;
     };
     let users = &net.state::<NetState>().users_bridge;
@@ -256,7 +260,7 @@ fn put_bridge(net: &Net) {
 
 /// Adds a user of a family's hooks. Returns whether it is the first one.
 fn get_family(net: &Net, family: Family) -> Result<bool> {
-    let guard = mutex::hooks();
+    let guard = HOOKS.lock();
     let users = net.state::<NetState>().users(family);
     if users.load(Relaxed) == 0 {
         hook::defragment(family, net)?;
@@ -275,10 +279,10 @@ fn get_family(net: &Net, family: Family) -> Result<bool> {
 
 /// Removes a user of a family's hooks.
 fn put_family(net: &Net, family: Family) {
-    let _guard = mutex::hooks();
+    let _guard = HOOKS.lock();
     let users = net.state::<NetState>().users(family);
     match users.load(Relaxed) {
-        // There are more puts than gets: the C API allows a put after a get that failed.
+        // There are more puts than gets: a put after a failed get used up the count of another user.
         0 => {}
         1 => {
             users.store(0, Relaxed);

@@ -80,7 +80,8 @@ use crate::{
         kernel::{
             random,
             rcu::RcuArc,
-            seqcount::SeqCount, //
+            seqcount::SeqCount,
+            static_lock::StaticMutex, //
         },
         prelude::*, //
     },
@@ -95,6 +96,9 @@ use crate::{
 
 /// The table at which lookups begin. Published by [`resize::ConnTable`].
 pub(super) static CURRENT: RcuArc<Table> = RcuArc::empty();
+
+/// Serialises resizing, and all that must not meet a resize half done.
+pub(super) static RESIZE: StaticMutex<()> = StaticMutex::new(c"RESIZE", || ());
 
 /// The generation of the next table. It orders the locks of tables that exist at the same time.
 static GENERATIONS: Atomic<u32> = Atomic::new(0);

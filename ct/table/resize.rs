@@ -24,7 +24,6 @@ use crate::{
     nf::{
         entry::slab,
         kernel::{
-            mutex,
             params,
             rcu::RcuArc,
             time,
@@ -37,7 +36,8 @@ use crate::{
 use super::{
     walk,
     Table,
-    CURRENT, //
+    CURRENT,
+    RESIZE, //
 };
 
 /// Sizes are rounded up to a multiple of a page of C's bucket heads, as the C tracker does.
@@ -123,7 +123,7 @@ impl Drop for ConnTable {
     /// Frees the table, which is empty: all namespaces are gone. A resize that is still running is
     /// waited for.
     fn drop(&mut self) {
-        let _guard = mutex::resize();
+        let _guard = RESIZE.lock();
         drop(self.current.replace(None));
     }
 }
@@ -142,13 +142,13 @@ pub(crate) fn buckets() -> u32 {
 /// `EINVAL`: zero. `ENOMEM`: no memory, or too large. The table is unchanged then.
 pub(crate) fn resize(buckets: u32) -> Result {
     let buckets = round_up(buckets)?;
-    // Module parameters are parsed before the module, and with it the mutex, is initialised.
+    // Module parameters are parsed before the module is initialised.
     if size_and_seed().is_none() {
         INITIAL_BUCKETS.store(buckets, Relaxed);
         params::no_auto_resize();
         return Ok(());
     }
-    let _guard = mutex::resize();
+    let _guard = RESIZE.lock();
     change_size(buckets)?;
     params::no_auto_resize();
     set_min_buckets(buckets);
@@ -161,7 +161,7 @@ pub(crate) fn resize(buckets: u32) -> Result {
 /// Errors as for [`resize`].
 pub(in crate::ct) fn auto_resize(buckets: u32) -> Result<u32> {
     let buckets = round_up(buckets)?;
-    let _guard = mutex::resize();
+    let _guard = RESIZE.lock();
     if params::auto_resize() {
         change_size(buckets)?;
     }
@@ -203,7 +203,7 @@ pub(in crate::ct) fn reseed_if_requested() {
         return;
     }
     let (tuples, chains) = walk::sample();
-    let _guard = mutex::resize();
+    let _guard = RESIZE.lock();
     RESEED_REQUESTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);
     let buckets = buckets();

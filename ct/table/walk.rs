@@ -50,7 +50,6 @@ use crate::{
             Stale, //
         },
         kernel::{
-            mutex,
             random,
             work, //
         },
@@ -62,7 +61,8 @@ use crate::{
 use super::{
     Phase,
     Table,
-    CURRENT, //
+    CURRENT,
+    RESIZE, //
 };
 
 /// The position of a walk: all smaller hashes are done.
@@ -369,7 +369,7 @@ impl ResumableWalk {
             drop(rcu);
             // The holder of the mutex is moving the entries: this waits until they are in the new
             // table.
-            drop(mutex::resize());
+            drop(RESIZE.lock());
         }
     }
 }
