@@ -195,6 +195,7 @@ struct Query {
 }
 
 impl Query {
+    /// Returns the netlink policy of the attributes.
     const fn policy(&self) -> [Policy; TUPLE_PLACES] {
         let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
         policy[self.id as usize] = Policy::U16;
@@ -203,12 +204,14 @@ impl Query {
         policy
     }
 
+    /// Writes the attributes of a tuple.
     fn put(&self, tuple: &Tuple, message: &mut Message<'_>) -> Result {
         message.put(self.id as u16, &tuple.src_key)?;
         message.put_u8(self.kind as u16, tuple.icmp_type())?;
         message.put_u8(self.code as u16, tuple.icmp_code())
     }
 
+    /// Reads the attributes of a tuple. `EINVAL`: a type that is not a query's.
     fn get(&self, request: &Request<'_>, tuple: &mut Tuple) -> Result {
         let [kind, code] = &mut tuple.dst_key;
         if let Some([wanted]) = request.bytes(self.kind)? {
@@ -275,6 +278,7 @@ impl Timeouts<1> for Icmpv6 {
 pub(in crate::ct) struct Tcp;
 
 impl Tcp {
+    /// The netlink policy of `CTA_PROTOINFO_TCP`.
     const POLICY: [Policy; TCP_PLACES] = {
         let mut policy = [const { Policy::ANY }; TCP_PLACES];
         policy[TcpAttribute::State as usize] = Policy::u8_up_to(tcp::State::SynSent2.to_u8());
@@ -422,6 +426,7 @@ impl Timeouts<{ udp::COUNT }> for Udp {
 pub(in crate::ct) struct Sctp;
 
 impl Sctp {
+    /// The netlink policy of `CTA_PROTOINFO_SCTP`.
     const POLICY: [Policy; SCTP_PLACES] = {
         let mut policy = [const { Policy::ANY }; SCTP_PLACES];
         // CAST: 8.

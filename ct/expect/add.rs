@@ -81,8 +81,8 @@ impl From<RelateError> for Error {
 
 /// Adds an expectation.
 ///
-/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if `skip_master`
-/// (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
+/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if
+/// `skip_master` (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
 pub(crate) fn relate(
     draft: &Draft<'_>,
     skip_master: bool,
@@ -122,7 +122,9 @@ pub(in crate::ct) fn relate_pair(
 
 /// An expectation that is to be added.
 struct NewExpectation<'d, 'l> {
+    /// The expectation.
     draft: &'d Draft<'l>,
+    /// The helper extension of its master.
     help: &'d Help,
     /// The namespace of its master.
     net: &'d Net,
@@ -136,6 +138,7 @@ struct NewExpectation<'d, 'l> {
 }
 
 impl<'d, 'l> NewExpectation<'d, 'l> {
+    /// Checks an expectation by itself.
     fn new(
         draft: &'d Draft<'l>,
         help: &'d Help,
@@ -160,6 +163,7 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
         })
     }
 
+    /// Returns its class.
     fn class(&self) -> u32 {
         self.draft.expectation().class()
     }

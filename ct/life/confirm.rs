@@ -77,10 +77,10 @@ fn is_full(length: u32) -> bool {
     if length <= autosize::LONG_CHAIN {
         return false;
     }
-    // Random numbers are drawn only above the limit, which hardly ever happens.
     if autosize::request_growth() {
         gc::wake();
     }
+    // Random numbers are drawn only above the limit, which hardly ever happens.
     length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
 }
 
@@ -111,6 +111,7 @@ fn check_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Result<(), InsertError> 
     }
 }
 
+/// [`check_buckets`] for an entry with two buckets.
 #[inline(never)]
 fn check_two_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Result<(), InsertError> {
     check_bucket(pair, conn, Some(Direction::Original))?;

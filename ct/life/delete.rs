@@ -91,6 +91,7 @@ pub(in crate::ct) fn delete_for(conn: &Conn, reason: DestroyReason, requester: R
     delete_inner(conn, reason, requester, RcuGuard::new().token())
 }
 
+/// [`delete_for`] in an RCU section of the caller.
 fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: Rcu<'_>) -> bool {
     // CAST: The discriminant is a `u8`.
     if !conn.set_dying(reason as u8) {

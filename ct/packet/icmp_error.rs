@@ -28,8 +28,8 @@ use super::{
     track::log_invalid, //
 };
 
-// CAST: 8, for ICMP and ICMPv6 alike.
-const ICMP_HEADER_LEN: u32 = icmp::HEADER_LEN as u32;
+/// The length of an ICMP or ICMPv6 header, in bytes.
+const ICMP_HEADER_LEN: u32 = icmp::HEADER_LEN as u32; // CAST: 8.
 
 const _: () = assert!(icmp::HEADER_LEN == icmpv6::HEADER_LEN);
 

@@ -592,6 +592,7 @@ fn note_change(conn: &Conn, assured: bool, protoinfo: bool) {
 /// Logs why a packet is INVALID, if `nf_conntrack_log_invalid` asks for its protocol.
 #[inline]
 pub(in crate::ct) fn log_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    /// All protocols.
     const ANY: u8 = 255;
     let wanted = state.net().log_invalid();
     if (wanted == protocol || wanted == ANY) && reason.is_logged() {

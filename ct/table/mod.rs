@@ -151,6 +151,7 @@ impl Table {
         reciprocal_scale(hash, self.chains.len())
     }
 
+    /// Returns the phase of a bucket at a value of the sequence counter.
     #[inline]
     fn phase_at(sequence: u32, bucket: u32) -> Phase {
         let moved = sequence >> 1;
