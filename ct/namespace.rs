@@ -131,8 +131,7 @@ fn remove_entries(net: &Net) {
         index::for_each(net, Scope::Namespace, |conn| {
             delete::delete(conn, DestroyReason::NamespaceGone);
         });
-        // Dying entries whose end could not be sent are released: the listener is gone with the
-        // namespace.
+        // Dying entries are released, without an event: the listener is gone with the namespace.
         events::retry_deferred();
         work::schedule();
     }

@@ -93,7 +93,7 @@ pub(in crate::ct) fn adopt_all() {
     }
 }
 
-/// Adopts the connections of a namespace whose hooks have just been registered. May sleep.
+/// Adopts the connections of a namespace, when its hooks have been registered. May sleep.
 pub(in crate::ct) fn adopt_namespace(net: &Net) {
     adopt(Some(net));
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Creation of entries: for a packet whose tuple is not in the table, for user space, and for a
-//! socket.
+//! Creation of entries: for a packet of a new connection, for user space, and for a socket.
 //!
 //! A new entry is `Fresh`, which has one owner and can be given extensions. It is counted in its
 //! namespace from here on, and has one reference. It is in the table only after confirmation
