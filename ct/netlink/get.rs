@@ -158,7 +158,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
 ///     if add_entry(&conn, …, messages).is_err() {
 ///         return Progress::More; // `next` returns the same entry again.
 ///     }
-///     previous = Some(conn); // `next` moves previous it.
+///     previous = Some(conn); // `next` moves past it.
 /// }
 /// Progress::End
 /// ```
@@ -172,7 +172,7 @@ struct Entries {
 
 impl Dump for Entries {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        // A namespace without entries need not wait for a walk previous those of other namespaces.
+        // A namespace without entries need not wait for a walk past those of other namespaces.
         if net.state::<NetState>().entries() == 0 {
             return Progress::End;
         }

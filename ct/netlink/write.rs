@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The attributes of an entry in a message. Programs rely on their sizes, and some on their order.
+//!
+//! # Examples
+//!
+//! An answer of one message, with a nest in it. If `put_text` finds no room, the nest, the message
+//! and the answer end with its error:
+//!
+//! ```ignore
+//! request.answer(|messages| {
+//!     messages.add(&head, |message| {
+//!         message.nest(CTA_HELP, |message| message.put_text(CTA_HELP_NAME, b"ftp"))
+//!     })
+//! })
+//! ```
 
 use kernel::{
     prelude::*,
