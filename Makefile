@@ -1,24 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What a person types. The module's own build is in Kbuild; the kernel's make
-# never reads this file.
+# What is typed. The module's own build is in Kbuild; the kernel's make never
+# reads this file.
 
 KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: module debug setup run test test-debug loaded-later bench bench-cpus bench-native \
-	bench-nat-ports bench-netlink bench-path kselftest shell symbols install uninstall lint \
-	format clean help
-
-module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
-	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
-
-debug: ## rust_ct.ko for the debug kernel
-	@scripts/build-module debug
-
-setup: ## toolchain, kernel source and the two kernels, into the cache
-	@scripts/setup
+.PHONY: run test lint module install help setup debug test-debug loaded-later bench kselftest \
+	shell symbols uninstall format clean
 
 run: module ## see it at work: a machine with the module loaded
 	@scripts/demo
@@ -26,30 +16,32 @@ run: module ## see it at work: a machine with the module loaded
 test: module ## every test: on the host and in virtual machines
 	@scripts/test
 
-test-debug: ## the same with every checker: KASAN, lockdep, RCU, kmemleak
+lint: ## every check of the sources: format, clippy, unsafe code, panics, docs, scripts
+	@scripts/lint
+
+module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
+	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
+
+install: module ## module, depmod entry and modprobe.d file, for the kernel in KDIR=; DESTDIR=
+	@scripts/install $(if $(KDIR),rust_ct.ko,build/fast/rust_ct.ko)
+
+help: ## this text
+	@awk -F ':.*## ' '/^## / { print "\n" substr($$0, 4) } \
+		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "KDIR=FOLDER builds for another kernel's build folder (7.3, clang, Rust)."
+
+## To measure, to test more, to work on it:
+
+bench: ## either tracker, measured, and a report; METHOD=packets|cpus|..., SCENARIOS=, QUICK=1
+	@selftests/bench/run $(or $(METHOD),$(if $(SCENARIOS),packets,all)) $(if $(QUICK),--quick) $(SCENARIOS)
+
+test-debug: ## the tests with every checker: KASAN, lockdep, RCU, kmemleak
 	@scripts/test --debug
 
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side
-	@scripts/vm --tracker none -- selftests/compare.sh loaded_later.sh
-	@scripts/vm --tracker none -- selftests/nat_loaded_later.sh
-
-bench: module ## every measurement with either tracker, and a report; QUICK=1 is faster
-	@$(if $(SCENARIOS),scripts/bench,scripts/bench-all) $(if $(QUICK),--quick) $(SCENARIOS)
-
-bench-cpus: module ## how often several processors get into each other's way; QUICK=1
-	@scripts/bench-cpus $(if $(QUICK),--quick)
-
-bench-path: module ## what whole transfers cost: iperf3, short connections; QUICK=1
-	@scripts/bench-path $(if $(QUICK),--quick)
-
-bench-native: ## the same in time and caches, with a kernel that is a program (built first); QUICK=1
-	@scripts/bench-native $(if $(QUICK),--quick) $(SCENARIOS)
-
-bench-nat-ports: module ## new connections through SNAT when most ports are used, with either tracker
-	@scripts/bench-nat-ports
-
-bench-netlink: module ## one zone of a thousand, listed, counted, flushed; with either tracker
-	@scripts/bench-netlink
+	@scripts/vm --tracker none -- selftests/compare.sh life/loaded_later.sh
+	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
 
 kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)
@@ -57,25 +49,20 @@ kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TE
 shell: module ## a shell in a machine with the module loaded
 	@scripts/vm -i
 
+setup: ## toolchain, kernel source and the two kernels, into the cache
+	@scripts/setup
+
+debug: ## rust_ct.ko for the debug kernel
+	@scripts/build-module debug
+
 symbols: module ## what it exports against what the test kernel's modules import
 	@scripts/symbols
 
-install: module ## module, depmod entry and modprobe.d file, for the kernel in KDIR=; DESTDIR=
-	@scripts/install $(if $(KDIR),rust_ct.ko,build/fast/rust_ct.ko)
-
-uninstall: ## take them away again
+uninstall: ## take module, depmod entry and modprobe.d file away again
 	@scripts/install --uninstall
-
-lint: ## format, clippy, unsafe code, panics, scripts
-	@scripts/lint
 
 format: ## the kernel's format for every Rust file
 	@scripts/lint --fix-format
 
 clean: ## what was built from this checkout (kernels and tools stay)
 	@scripts/build-module --clean
-
-help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo
-	@echo "  KDIR=FOLDER builds for another kernel's build folder (7.3, clang, Rust)."

@@ -41,7 +41,6 @@ use crate::{
             },
         },
         kernel::{
-            mutex,
             nfnetlink::Requester,
             random,
             rcu, //
@@ -167,7 +166,7 @@ pub(super) fn register(helper: &Unregistered<'_>) -> Result {
 
     let name = new.name();
     let bucket = bucket(&name, new.protocol());
-    let guard = mutex::helpers();
+    let mut registry = helper_table::REGISTRY.lock();
     let section = RcuGuard::new();
     let taken = helper_table::walk(bucket, section.token()).any(|other| {
         other.name() == name
@@ -177,7 +176,7 @@ pub(super) fn register(helper: &Unregistered<'_>) -> Result {
     if taken {
         return Err(EBUSY);
     }
-    helper_table::insert(helper, bucket, &guard)
+    registry.insert(helper, bucket)
 }
 
 /// What comes after a helper was taken out of the table: nobody is in its function any more

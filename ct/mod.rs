@@ -65,7 +65,6 @@ use crate::nf::{
         table::ExpectTable, //
     },
     kernel::{
-        mutex,
         net::PernetRegistration,
         time::HZ,
         work::WorkRegistration, //
@@ -106,7 +105,6 @@ pub(crate) struct Conntrack {
 impl Conntrack {
     /// Switches everything on, in the opposite order. May sleep.
     pub(crate) fn new() -> Result<Self> {
-        mutex::init();
         let cache = ConnCache::create()?;
         let reservations = table::reservation::ReservationTable::new()?;
         let table = table::resize::ConnTable::new()?;

@@ -102,9 +102,9 @@ impl NetState {
         }
     }
 
-    /// Whether the packets of the family with the number `l3num` are tracked.
-    pub(super) fn is_tracking(&self, l3num: u16) -> bool {
-        Family::from_number(l3num).is_some_and(|family| self.users(family).load(Relaxed) != 0)
+    /// Returns whether packets of a family are tracked.
+    pub(super) fn is_tracking(&self, family: Family) -> bool {
+        self.users(family).load(Relaxed) != 0
     }
 
     /// The count, for a sysctl to show.

@@ -40,10 +40,12 @@ use crate::{
         nat::{
             choose::{
                 self,
+                Request, //
+            },
+            occupancy::{
                 Choice,
                 Claim,
                 Occupancy,
-                Request,
                 Terms, //
             },
             range::Range,
@@ -268,7 +270,7 @@ impl Occupancy for View<'_, '_> {
         let is_source = self.manip == Manip::Source;
         let is_given = is_source && self.is_given(tuple);
         if is_given && self.is_excluded(tuple) {
-            return Claim::Barred;
+            return Claim::Unavailable;
         }
         let reserves = is_source && self.state.reserves();
         if reserves && !self.reserve(tuple) {
@@ -276,15 +278,15 @@ impl Occupancy for View<'_, '_> {
             return Claim::Taken;
         }
         let holder = match terms {
-            Terms::Alone => self.holder(tuple),
+            Terms::MustBeFree => self.holder(tuple),
             Terms::Untranslated => self.holder_untranslated(tuple),
-            Terms::Succeed => self.holder_for_good(tuple),
+            Terms::TakeOver => self.holder_for_good(tuple),
         };
         let claim = match &holder {
             Some(holder) if holder.has(StatusBit::SrcNatDone) => Claim::Taken,
             // It began before there was NAT, and nobody asks us to forget it.
-            Some(_) => Claim::Barred,
-            None if is_given && self.is_used_locally(tuple) => Claim::Barred,
+            Some(_) => Claim::Unavailable,
+            None if is_given && self.is_used_locally(tuple) => Claim::Unavailable,
             None => return Claim::Granted,
         };
         if reserves {
@@ -331,7 +333,7 @@ impl Occupancy for View<'_, '_> {
         pool::remember(pool_of(self.conn, tuple))
     }
 
-    fn is_over(&mut self, tuple: &Tuple) -> Option<u32> {
+    fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32> {
         self.over(tuple).map(|old| old.remaining())
     }
 

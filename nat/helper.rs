@@ -12,7 +12,7 @@ use crate::{
         }, //
     },
     nf::{
-        expect::expectation::Draft,
+        expect::draft::Draft,
         kernel::{
             nfnetlink::Requester,
             random, //
@@ -27,7 +27,7 @@ use crate::{
         nat::{
             checksum::{
                 self,
-                Change, //
+                Delta, //
             },
             range::{
                 flag,
@@ -98,9 +98,9 @@ fn sum_up(
     let new = if skb.summed() == Summed::Device {
         let [_, _, a, b] = old_len.to_be_bytes();
         let [_, _, c, d] = len.to_be_bytes();
-        Change::NONE
+        Delta::NONE
             .replace([a, b], [c, d])
-            .mend_partial(skb.read(at)?)
+            .update_partial(skb.read(at)?)
     } else {
         let (source, destination) = ends(skb, conn)?;
         let pseudo = checksum::pseudo_header(&source, &destination, protocol, len);

@@ -17,7 +17,6 @@ use crate::{
     },
     nf::{
         bindings,
-        kernel::mutex,
         packet::{
             hook::{
                 HookState,
@@ -360,19 +359,17 @@ static IPV6_HOOKS: [Template; POINTS] = templates(Family::Ipv6);
 /// Has a chain called for packets of a family. May sleep.
 pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
     let state = net.state::<NatState>();
-    let guard = mutex::nat();
     match family {
-        Family::Ipv4 => state.ipv4.add(net, chain, &IPV4_HOOKS, &guard),
-        Family::Ipv6 => state.ipv6.add(net, chain, &IPV6_HOOKS, &guard),
+        Family::Ipv4 => state.ipv4.add(net, chain, &IPV4_HOOKS),
+        Family::Ipv6 => state.ipv6.add(net, chain, &IPV6_HOOKS),
     }
 }
 
 /// Has a chain called no longer. May sleep.
 pub(super) fn unregister(net: &Net, family: Family, chain: Chain<'_>) {
     let state = net.state::<NatState>();
-    let guard = mutex::nat();
     match family {
-        Family::Ipv4 => state.ipv4.remove(net, chain, &IPV4_HOOKS, &guard),
-        Family::Ipv6 => state.ipv6.remove(net, chain, &IPV6_HOOKS, &guard),
+        Family::Ipv4 => state.ipv4.remove(net, chain, &IPV4_HOOKS),
+        Family::Ipv6 => state.ipv6.remove(net, chain, &IPV6_HOOKS),
     }
 }

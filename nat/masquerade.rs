@@ -28,7 +28,8 @@ use crate::{
     },
     nf::{
         kernel::{
-            mutex, rcu,
+            rcu,
+            static_lock::StaticMutex,
             work::{
                 self,
                 Repeating,
@@ -57,6 +58,22 @@ use crate::{
 };
 
 use super::setup;
+
+/// The modules of rules that masquerade, by number, and what keeps the tracker informed while
+/// there are any.
+struct Masqueraders {
+    users: u32,
+    watcher: Option<WatcherRegistration>,
+}
+
+/// Serialises changes of the number of masquerading modules. Taken before the lock of all devices,
+/// which may be held by a task that waits for nf_tables, which in turn waits for the mutex of NAT's
+/// chains: hence a mutex of its own.
+static MASQUERADERS: StaticMutex<Masqueraders> =
+    StaticMutex::new(c"MASQUERADERS", || Masqueraders {
+        users: 0,
+        watcher: None,
+    });
 
 fn widen([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -269,8 +286,7 @@ impl Watcher for Masquerade {
 
 /// Somebody begins to masquerade. May sleep.
 pub(super) fn begin() -> Result {
-    let mut guard = mutex::masqueraders();
-    let masqueraders = guard.masqueraders();
+    let mut masqueraders = MASQUERADERS.lock();
     if masqueraders.users == 0 {
         masqueraders.watcher = Some(WatcherRegistration::new::<Masquerade>()?);
     }
@@ -280,8 +296,7 @@ pub(super) fn begin() -> Result {
 
 /// Somebody ceases to masquerade. May sleep.
 pub(super) fn cease() {
-    let mut guard = mutex::masqueraders();
-    let masqueraders = guard.masqueraders();
+    let mut masqueraders = MASQUERADERS.lock();
     masqueraders.users = masqueraders.users.saturating_sub(1);
     if masqueraders.users == 0 {
         masqueraders.watcher = None;

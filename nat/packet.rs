@@ -11,8 +11,8 @@ use crate::{
     proto::{
         nat::{
             rewrite::{
-                Field,
-                Left,
+                ChecksumField,
+                ChecksumFixup,
                 Rewrite,
                 SCTP_CHECKSUM, //
             },
@@ -96,7 +96,7 @@ pub(super) fn rewrite(
             let end = start.wrapping_add(transport.len);
             let bytes = skb.writable(offset, end.max(ipv4::HEADER_LEN))?;
             let left = match transport.len {
-                0 => Left::Nothing,
+                0 => ChecksumFixup::None,
                 _ => transport.rewrite(&rewrite, bytes.get_mut(start..end)?, place)?,
             };
             rewrite.ipv4(bytes).ok()?;
@@ -146,30 +146,35 @@ impl Transport {
     }
 
     #[inline]
-    fn rewrite(&self, rewrite: &Rewrite, bytes: &mut [u8], place: HeaderPos) -> Option<Left> {
+    fn rewrite(
+        &self,
+        rewrite: &Rewrite,
+        bytes: &mut [u8],
+        place: HeaderPos,
+    ) -> Option<ChecksumFixup> {
         let field = if place == HeaderPos::Outer && self.summed == Summed::Device {
-            Field::PseudoHeader
+            ChecksumField::PseudoHeader
         } else {
-            Field::Whole
+            ChecksumField::Whole
         };
         rewrite.transport(self.protocol, bytes, field).ok()
     }
 
     /// Does what the changed header leaves to do.
     #[inline]
-    fn finish(&self, skb: &mut Skb, left: Left, place: HeaderPos) -> Option<()> {
+    fn finish(&self, skb: &mut Skb, left: ChecksumFixup, place: HeaderPos) -> Option<()> {
         match left {
-            Left::Nothing => {}
+            ChecksumFixup::None => {}
             // The sum over an ICMP error stays what it is: its own checksum is mended.
-            Left::SumShrank(_) if place == HeaderPos::Inner => {}
-            Left::SumShrank(change) => {
+            ChecksumFixup::Delta(_) if place == HeaderPos::Inner => {}
+            ChecksumFixup::Delta(change) => {
                 if self.summed == Summed::Reported {
                     skb.shrink_sum(change.fold());
                 }
             }
             // Either the device computes it, or we.
-            Left::Crc if self.summed == Summed::Device => {}
-            Left::Crc => {
+            ChecksumFixup::Crc32c if self.summed == Summed::Device => {}
+            ChecksumFixup::Crc32c => {
                 let crc = skb.sctp_checksum(self.offset)?;
                 let at = self.offset.checked_add(SCTP_CHECKSUM as u32)?;
                 *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;

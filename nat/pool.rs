@@ -22,7 +22,7 @@ use kernel::{
 
 use crate::{
     nf::{
-        kernel::bh_lock::BhLock,
+        kernel::static_lock::StaticSpinLock,
         prelude::*, //
     },
     proto::{
@@ -31,7 +31,7 @@ use crate::{
             reciprocal_scale, //
         },
         nat::{
-            choose,
+            occupancy,
             pool::{
                 Keys,
                 WORDS, //
@@ -47,7 +47,8 @@ const LISTS: usize = 64;
 /// As many pools there are at most: each takes eight kilobytes.
 const MOST_POOLS: u32 = 4096;
 
-static POOLS: [BhLock<List>; LISTS] = [const { BhLock::new(List(None)) }; LISTS];
+static POOLS: [StaticSpinLock<List>; LISTS] =
+    [const { StaticSpinLock::new(c"POOLS", || List(None)) }; LISTS];
 
 /// How many there are.
 static COUNT: Atomic<u32> = Atomic::new(0);
@@ -76,7 +77,7 @@ impl PoolKey {
         }
     }
 
-    fn list(&self) -> Option<&'static BhLock<List>> {
+    fn list(&self) -> Option<&'static StaticSpinLock<List>> {
         // CAST: the lower half; numbers of namespaces are small.
         let seed = self.net as u32 ^ u32::from(self.zone_id);
         let hash = jhash2_array(&self.tuple.halves(), seed);
@@ -164,7 +165,7 @@ impl List {
 /// A pool, at the hands of who looks for a key.
 pub(super) struct Search(Arc<Pool>);
 
-impl choose::Pool for Search {
+impl occupancy::Pool for Search {
     fn next(&self, mut first: u16, last: u16) -> Option<u16> {
         let keys = self.0.keys();
         loop {
@@ -191,7 +192,7 @@ fn clear(pool: &Arc<Pool>, key: u16) {
     let Some(list) = pool.key.list() else {
         return;
     };
-    let removed = list.locked(|pools| pools.remove_unmarked(pool));
+    let removed = list.lock().remove_unmarked(pool);
     if removed.is_some() {
         COUNT.fetch_sub(1, Relaxed);
     }
@@ -201,7 +202,7 @@ fn find(key: &PoolKey) -> Option<Arc<Pool>> {
     if COUNT.load(Relaxed) == 0 {
         return None;
     }
-    key.list()?.locked(|pools| pools.find(key).cloned())
+    key.list()?.lock().find(key).cloned()
 }
 
 /// The pool, if it is remembered.
@@ -231,14 +232,13 @@ fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
         next: List(None),
     };
     let node = KBox::new(node, GFP_ATOMIC).ok()?;
-    key.list()?.locked(|pools| {
-        // Another CPU may have been faster.
-        if let Some(known) = pools.find(&key) {
-            return Some((known.clone(), false));
-        }
-        pools.push(node);
-        Some((pool, true))
-    })
+    let mut pools = key.list()?.lock();
+    // Another CPU may have been faster.
+    if let Some(known) = pools.find(&key) {
+        return Some((known.clone(), false));
+    }
+    pools.push(node);
+    Some((pool, true))
 }
 
 /// A key is free again.
@@ -258,11 +258,8 @@ pub(super) fn any() -> bool {
 pub(super) struct Owner(());
 
 impl Owner {
-    /// Makes them usable. May sleep.
+    /// The lists are empty.
     pub(super) fn new() -> Self {
-        for list in &POOLS {
-            list.init();
-        }
         Self(())
     }
 }
@@ -271,7 +268,7 @@ impl Drop for Owner {
     /// Nobody chooses any more. What a namespace's end left behind goes.
     fn drop(&mut self) {
         for list in &POOLS {
-            while list.locked(List::pop).is_some() {}
+            while list.lock().pop().is_some() {}
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         prelude::*, //
     },
     proto::nat::{
-        choose::Choice,
+        occupancy::Choice,
         range::{
             flag,
             Range, //

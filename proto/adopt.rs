@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Connections that are older than the tracker: what their sockets tell about them.
+//! Adopted connections: what the socket of a connection that is older than the tracker knows.
 //!
-//! A socket knows both ends of its connection, and how far each peer is. What it does not keep
-//! is who opened it. [`tcp_opener`] and [`udp_opener`] find out, each by the first of its rules
+//! A socket stores both endpoints of its connection and the progress of each peer, but not which
+//! side opened it. [`tcp_opener`] and [`udp_opener`] infer that, each by the first of its rules
 //! that applies.
 
 use super::types::{
@@ -12,12 +12,9 @@ use super::types::{
     tuple::{L4Key, Tuple},
 };
 
-const IPV4: u16 = Family::Ipv4.to_u16();
-const IPV6: u16 = Family::Ipv6.to_u16();
-
-/// What a socket knows of its connection; C code fills it in (`struct rct_socket`).
+/// A snapshot of a connected socket. Layout twin of `struct rct_socket`, which C code fills in.
 ///
-/// "Local" is the socket's own side. Sequence numbers are in host byte order, windows in octets.
+/// "Local" is the side of the socket. Sequence numbers are in host byte order, windows in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Socket {
@@ -29,33 +26,33 @@ pub struct Socket {
     pub local_port: u16,
     /// The peer's port, host byte order.
     pub remote_port: u16,
-    /// Number of the socket's [`Family`]. (One of IPv6 may have IPv4 addresses.)
+    /// Number of the socket's [`Family`]. (An IPv6 socket may have IPv4-mapped addresses.)
     pub family: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Number of its [`state`].
+    /// The socket's [`state`].
     pub state: u8,
-    /// The first octet that the peer has not acknowledged.
+    /// Sequence number of the first byte that the peer has not acknowledged.
     pub snd_una: u32,
-    /// Behind the last octet sent.
+    /// Sequence number after the last byte sent.
     pub snd_nxt: u32,
-    /// Behind the last octet that waits to be sent.
+    /// Sequence number after the last byte that waits to be sent.
     pub write_seq: u32,
-    /// The window that the peer offers, from `snd_una` on. 0: also if that is not known.
+    /// The window that the peer offers, from `snd_una` on; 0 also if it is not known.
     pub snd_wnd: u32,
-    /// The largest window that the peer has offered. 0: not known.
+    /// The largest window that the peer has offered; 0 if it is not known.
     pub max_window: u32,
-    /// The first octet that has not arrived.
+    /// Sequence number of the first byte that has not arrived.
     pub rcv_nxt: u32,
-    /// Behind the last octet that has arrived, in order or not.
+    /// Sequence number after the last byte that has arrived, in order or not.
     pub rcv_last: u32,
     /// The last acknowledgment sent.
     pub rcv_wup: u32,
-    /// The window that went with it.
+    /// The window sent with that acknowledgment.
     pub rcv_wnd: u32,
-    /// The furthest that any window offered to the peer has reached.
+    /// The highest right edge of all windows offered to the peer (a sequence number).
     pub rcv_edge: u32,
-    /// Jiffies since the last segment that the socket remembers the time of.
+    /// Jiffies since the last segment with a time stamp in the socket.
     pub idle: u32,
     /// Shift count of the peer's windows.
     pub snd_scale: u8,
@@ -67,14 +64,14 @@ pub struct Socket {
     pub has_sack: u8,
     /// Not 0: something has arrived (UDP).
     pub heard: u8,
-    /// Not 0: a process is at work on it. The numbers were not all read at the same moment.
+    /// Not 0: a process holds the socket's lock, and the numbers were not all read at one moment.
     pub busy: u8,
-    /// 0.
+    /// Padding; 0.
     pub reserved: [u8; 2],
 }
 
-/// The states of a TCP socket, by the kernel's numbers (RFC 9293, section 3.3.2). A UDP socket
-/// is in the first one when it is connected.
+/// The states of a TCP socket (RFC 9293, section 3.3.2) by the kernel's numbers (`TCP_*`). A
+/// connected UDP socket is in `ESTABLISHED`.
 pub mod state {
     #![allow(missing_docs)]
     pub const ESTABLISHED: u8 = 1;
@@ -86,61 +83,59 @@ pub mod state {
     pub const CLOSE_WAIT: u8 = 8;
     pub const LAST_ACK: u8 = 9;
     pub const CLOSING: u8 = 11;
-    /// A SYN was answered; the socket itself comes with the next ACK.
+    /// A request socket (`TCP_NEW_SYN_RECV`): the SYN/ACK was sent, and the full socket is created
+    /// by the next ACK.
     pub const REQUEST: u8 = 12;
 }
 
-/// The two ends of a connection, as its packets carry them.
+/// The two endpoints of a connection, as its packets carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Number of the [`Family`].
-    pub l3num: u16,
-    /// As in a [`Tuple`]: an IPv4 address in the first four bytes.
+    /// The family of the addresses.
+    pub family: Family,
+    /// Local address, in the format of a [`Tuple`]: an IPv4 address in the first four bytes.
     pub local: [u8; 16],
-    /// Likewise.
+    /// The peer's address, in the same format.
     pub remote: [u8; 16],
-    /// Host byte order.
+    /// Local port, host byte order.
     pub local_port: u16,
-    /// Host byte order.
+    /// The peer's port, host byte order.
     pub remote_port: u16,
 }
 
-// Until `ct` uses the new name.
-pub use Endpoints as Ends;
-
-/// One of the two ends, as the socket sees them.
+/// One of the two endpoints, from the socket's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The socket's own.
+    /// The endpoint of the socket.
     Local,
-    /// The peer's.
+    /// The endpoint of the peer.
     Remote,
 }
 
-/// Who opened a connection.
+/// The side that opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opener {
-    /// The end that sent the first packet.
+    /// The side that sent the first packet.
     pub side: Side,
-    /// Whether that is known, or only likely.
+    /// Whether that is certain, or only likely.
     pub certain: bool,
 }
 
-/// What there is to tell the opener by.
+/// The hints from which the opener is inferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hints {
     /// The kernel chose the local port when the process called `connect()`.
     pub chosen: bool,
-    /// The process asked for the local port by `bind()`. (What `accept()` returns has the port,
-    /// but never asked for it.)
+    /// The process asked for the local port by `bind()`. (A socket from `accept()` has the port
+    /// without having asked for it.)
     pub bound: bool,
-    /// A socket that is connected to nobody waits at the local address and port.
+    /// An unconnected socket is bound to the same local address and port.
     pub listener: bool,
-    /// The first and the last of the ports that the kernel chooses from.
+    /// The first and the last port of the range for automatic choice (`ip_local_port_range`).
     pub range: [u16; 2],
 }
 
-/// `::ffff:0:0/96`: the IPv4 addresses of a socket that also speaks IPv6 (RFC 4291, 2.5.5.2).
+/// Returns the IPv4 address within an IPv4-mapped one, `::ffff:0:0/96` (RFC 4291, section 2.5.5.2).
 const fn mapped(address: &[u8; 16]) -> Option<[u8; 16]> {
     match *address {
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => {
@@ -151,17 +146,16 @@ const fn mapped(address: &[u8; 16]) -> Option<[u8; 16]> {
 }
 
 impl Socket {
-    /// The ends of the connection. [`None`]: there is none.
-    pub fn ends(&self) -> Option<Endpoints> {
-        let (l3num, local, remote) = match (self.family, mapped(&self.local), mapped(&self.remote))
-        {
-            (IPV6, Some(local), Some(remote)) => (IPV4, local, remote),
-            (IPV6, None, None) => (IPV6, self.local, self.remote),
-            (IPV4, _, _) => (IPV4, self.local, self.remote),
+    /// Returns the endpoints of the connection, or [`None`] if the socket is not connected.
+    pub fn endpoints(&self) -> Option<Endpoints> {
+        let family = Family::from_number(self.family)?;
+        let (family, local, remote) = match (family, mapped(&self.local), mapped(&self.remote)) {
+            (Family::Ipv6, Some(local), Some(remote)) => (Family::Ipv4, local, remote),
+            (Family::Ipv6, None, None) | (Family::Ipv4, _, _) => (family, self.local, self.remote),
             _ => return None,
         };
         let endpoints = Endpoints {
-            l3num,
+            family,
             local,
             remote,
             local_port: self.local_port,
@@ -176,23 +170,23 @@ impl Socket {
 }
 
 impl Endpoints {
-    /// The tuple of what `opener` sends: the connection's original direction.
+    /// Returns the tuple of the original direction, which is that of the packets from `opener`.
     pub const fn tuple(&self, opener: Side, protonum: u8) -> Tuple {
         match opener {
             Side::Local => {
                 let key = L4Key::ports(self.local_port, self.remote_port);
-                Tuple::new(self.l3num, self.local, self.remote, key, protonum)
+                Tuple::new(self.family.to_u16(), self.local, self.remote, key, protonum)
             }
             Side::Remote => {
                 let key = L4Key::ports(self.remote_port, self.local_port);
-                Tuple::new(self.l3num, self.remote, self.local, key, protonum)
+                Tuple::new(self.family.to_u16(), self.remote, self.local, key, protonum)
             }
         }
     }
 
-    /// By the ports alone: a client's is one that its kernel chose, from the range from which
-    /// this one chooses too; if that tells nothing, the higher one. The other socket of a
-    /// connection within this machine comes to the same answer.
+    /// Infers the opener from the ports alone. The port inside the range for automatic choice
+    /// belongs to the client; if both or neither are inside, the higher one does. Both sockets of a
+    /// connection within this machine lead to the same result.
     const fn opener_by_ports(&self, range: [u16; 2]) -> Opener {
         let [first, last] = range;
         let local = self.local_port >= first && self.local_port <= last;
@@ -218,14 +212,14 @@ const REMOTE: Opener = Opener {
     certain: true,
 };
 
-/// Who opened a TCP connection.
+/// Infers the opener of a TCP connection.
 ///
-/// 1. A SYN that is not answered is our own; one that we answered is the peer's.
-/// 2. A port that was chosen for `connect()` or asked for by `bind()` is that of a client: what
-///    `accept()` returns has neither mark.
-/// 3. Where a socket listens, the peer connected to it.
-/// 4. Else the listener is gone, or the process called `bind()` with port 0 before `connect()`,
-///    or the socket is in TIME_WAIT and remembers less: the ports decide.
+/// 1. In SYN_SENT the local side is the opener; a request socket was opened by the peer.
+/// 2. A port that was chosen for `connect()` or requested by `bind()` belongs to a client: a socket
+///    from `accept()` has neither mark.
+/// 3. If a socket listens at the local address and port, the peer is the opener.
+/// 4. Otherwise the listener is gone, or the process called `bind()` with port 0 before
+///    `connect()`, or the socket is in TIME_WAIT and has no marks: the ports decide.
 pub const fn tcp_opener(state: u8, hints: &Hints, endpoints: &Endpoints) -> Opener {
     match state {
         state::SYN_SENT => LOCAL,
@@ -236,12 +230,12 @@ pub const fn tcp_opener(state: u8, hints: &Hints, endpoints: &Endpoints) -> Open
     }
 }
 
-/// Who sent the first datagram between a connected UDP socket and its peer.
+/// Infers which side sent the first datagram between a connected UDP socket and its peer.
 ///
-/// 1. Who did not ask for a port is a client.
-/// 2. A server may connect a socket to each of its clients; another one, connected to nobody,
-///    goes on waiting at the same port.
-/// 3. Else the ports decide.
+/// 1. A socket that did not request its port belongs to a client.
+/// 2. A server may connect one socket to each of its clients, while an unconnected one receives at
+///    the same port: the peer is the opener.
+/// 3. Otherwise the ports decide.
 pub const fn udp_opener(hints: &Hints, endpoints: &Endpoints) -> Opener {
     if !hints.bound {
         LOCAL
@@ -252,7 +246,7 @@ pub const fn udp_opener(hints: &Hints, endpoints: &Endpoints) -> Opener {
     }
 }
 
-/// Whether there is a tracker for what sockets of this protocol tell.
+/// Returns whether sockets of this protocol can be adopted.
 pub const fn is_known(protonum: u8) -> bool {
     matches!(protonum, protocol::TCP | protocol::UDP)
 }

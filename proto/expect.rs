@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Expectations: which tuples one of them stands for, and when two are in each other's way.
+//! Expectations: which tuples one matches, and when two clash.
 
 use core::mem::{align_of, offset_of, size_of};
 
@@ -9,7 +9,7 @@ use super::{
     types::tuple::Tuple,
 };
 
-/// The bits of a tuple's source that count.
+/// The mask of an expectation: the bits of a tuple's source that are compared.
 ///
 /// Layout twin of `struct nf_conntrack_tuple_mask`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +17,9 @@ use super::{
 pub struct Mask {
     /// Bits of the source address.
     pub src: [u8; 16],
-    /// Bits of the source port, or of what stands in its place.
+    /// Bits of the source port, or of the key in its place.
     pub src_key: [u8; 2],
-    /// Nothing; what the C type is filled up with.
+    /// Padding of the C type; zero.
     pub unused: [u8; 2],
 }
 
@@ -30,7 +30,7 @@ const _: () = {
 };
 
 impl Mask {
-    /// The bits that count in both masks.
+    /// Returns the bits that are set in both masks.
     #[must_use]
     pub const fn and(&self, other: &Self) -> Self {
         let src = u128::from_ne_bytes(self.src) & u128::from_ne_bytes(other.src);
@@ -42,7 +42,7 @@ impl Mask {
         }
     }
 
-    /// Whether the sources of two tuples agree in the bits that count.
+    /// Returns whether the sources of two tuples are equal in the masked bits.
     #[inline]
     const fn agrees(&self, a: &Tuple, b: &Tuple) -> bool {
         let address = (u128::from_ne_bytes(a.src) ^ u128::from_ne_bytes(b.src))
@@ -58,19 +58,47 @@ impl Mask {
     }
 }
 
-/// What is expected: tuples with a destination, from a source that may be known in part.
+/// The tuples that an expectation matches: one destination, and a source that may be known in part.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{
+///     expect::{Mask, Pattern},
+///     types::{
+///         protocol,
+///         tuple::{L4Key, Tuple},
+///     },
+/// };
+///
+/// // FTP: a connection from the server, from any port, to the port of the PORT command.
+/// let (server, client) = ([192, 0, 2, 1], [10, 0, 0, 1]);
+/// let expected = Pattern {
+///     tuple: Tuple::ipv4(server, client, L4Key::ports(0, 40_001), protocol::TCP),
+///     mask: Mask {
+///         src: [0xff; 16],
+///         src_key: [0; 2],
+///         unused: [0; 2],
+///     },
+///     zone_id: 0,
+/// };
+/// let data = Tuple::ipv4(server, client, L4Key::ports(20, 40_001), protocol::TCP);
+/// assert!(expected.matches(&data, 0));
+/// assert!(!expected.matches(&data, 7));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern {
     /// The destination, the protocol, and the known part of the source.
     pub tuple: Tuple,
-    /// Which part that is.
+    /// The bits of the source that are known.
     pub mask: Mask,
-    /// The zone's number.
+    /// The id of the zone.
     pub zone_id: u16,
 }
 
 impl Pattern {
-    /// Whether `tuple`, in zone `zone_id`, is one of those expected.
+    /// Returns whether `tuple`, in zone `zone_id`, is expected.
     #[inline]
     pub fn matches(&self, tuple: &Tuple, zone_id: u16) -> bool {
         same_destination(&self.tuple, tuple)
@@ -78,14 +106,14 @@ impl Pattern {
             && self.zone_id == zone_id
     }
 
-    /// Whether some tuple could be expected by both.
+    /// Returns whether some tuple matches both patterns.
     pub fn clashes(&self, other: &Self) -> bool {
         same_destination(&self.tuple, &other.tuple)
             && self.mask.and(&other.mask).agrees(&self.tuple, &other.tuple)
             && self.zone_id == other.zone_id
     }
 
-    /// Whether both expect the very same.
+    /// Returns whether both patterns match the same tuples by the same mask.
     pub fn equals(&self, other: &Self) -> bool {
         self.tuple == other.tuple
             && self.mask.counts_same(&other.mask)
@@ -93,16 +121,17 @@ impl Pattern {
     }
 }
 
-/// Whether family, protocol, destination address and destination port are the same.
+/// Returns whether family, protocol, destination address and destination port are the same.
 #[inline]
 fn same_destination(a: &Tuple, b: &Tuple) -> bool {
     a.dst == b.dst && a.dst_key == b.dst_key && a.protonum == b.protonum && a.l3num == b.l3num
 }
 
-/// The bucket, of `buckets`, of everything that is expected at the destination of `tuple`.
+/// Returns the bucket, from 0 to `buckets - 1`, of all expectations with the destination of
+/// `tuple`.
 ///
-/// The source does not count, as it may be unknown. `net_mix` is the namespace's
-/// `net_hash_mix()`, `seed` a secret.
+/// The source is not hashed, because it may be unknown. `net_mix` is the namespace's
+/// `net_hash_mix()`, `seed` the random hash seed.
 #[inline]
 pub fn bucket(tuple: &Tuple, net_mix: u32, seed: u32, buckets: u32) -> u32 {
     let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = tuple.dst;

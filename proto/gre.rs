@@ -2,36 +2,36 @@
 
 //! The GRE tracker.
 //!
-//! GRE has no states. A connection lives longer, and is assured, once both directions were seen.
-//! It keeps its two timeouts itself, so that a helper (PPTP) may change them.
+//! GRE has no states. An entry gets its longer timeout, and is assured, once both directions were
+//! seen. It stores its two timeouts, so that a helper (PPTP) can change them.
 //!
-//! Of the enhanced header (PPTP, RFC 2637) each direction carries only the call ID that its
-//! receiver chose. The caller finds out the other one: PPTP's control connection told it.
+//! The enhanced header (PPTP, RFC 2637) carries only the call ID that the receiver chose. The
+//! caller finds the sender's in the GRE key map, which the PPTP control connection filled.
 
 use core::mem::{align_of, offset_of, size_of};
 
 use super::step::{Status, Step, Update};
 
-/// Entries of [`Timeouts`].
+/// Number of entries in [`Timeouts`].
 pub const COUNT: usize = 2;
 /// Index of the timeout of a new connection (`nf_conntrack_gre_timeout`).
 pub const UNREPLIED: usize = 0;
-/// Index of the timeout of an answered one (`nf_conntrack_gre_timeout_stream`).
+/// Index of the timeout once both directions were seen (`nf_conntrack_gre_timeout_stream`).
 pub const REPLIED: usize = 1;
 
-/// The timeouts of the GRE tracker in jiffies, indexed as `enum gre_conntrack` is.
+/// The timeouts of the GRE tracker in jiffies, indexed by `enum gre_conntrack`.
 pub type Timeouts = [u32; COUNT];
 
-/// Defaults in seconds.
+/// Default timeouts in seconds.
 pub const DEFAULT_SECONDS: Timeouts = [30, 180];
 
-/// What an entry remembers. Layout twin of `struct nf_ct_gre`.
+/// The GRE state of an entry. Layout twin of `struct nf_ct_gre`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Track {
     /// Timeout once both directions were seen, in jiffies.
     pub stream_timeout: u32,
-    /// Timeout before that, in jiffies.
+    /// Timeout while only one direction was seen, in jiffies.
     pub timeout: u32,
 }
 
@@ -42,7 +42,7 @@ const _: () = {
     assert!(offset_of!(Track, timeout) == 4);
 };
 
-/// The record of a connection that begins.
+/// Returns the state of a new connection.
 #[inline]
 #[must_use]
 pub const fn open(timeouts: &Timeouts) -> Track {
@@ -53,7 +53,7 @@ pub const fn open(timeouts: &Timeouts) -> Track {
     }
 }
 
-/// Moves a connection on by one packet. The record stays as it is.
+/// Processes one packet. The state does not change.
 #[inline]
 pub const fn packet(track: &Track, status: &Status) -> Step {
     if !status.seen_reply {
@@ -61,7 +61,7 @@ pub const fn packet(track: &Track, status: &Status) -> Step {
     }
     Step::Accept(Update {
         timeout: Some(track.stream_timeout),
-        // A stand-in entry lives on borrowed time, and must stay droppable.
+        // An entry that lost a clash is never assured: early drop must be able to take it.
         assured: !status.assured && !status.nat_clash,
         protoinfo: false,
     })

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bob Jenkins's lookup3 as the kernel has it (`jhash2`), and the hash of a tuple.
+//! Bob Jenkins's lookup3 in the kernel's variant (`jhash2`), and the hash of a tuple.
 //!
 //! C header: [`include/linux/jhash.h`](srctree/include/linux/jhash.h); the algorithm is described
 //! at <https://burtleburtle.net/bob/hash/doobs.html>.
 
-use super::types::{family::Family, tuple::Key};
+use super::types::{family::Family, num::u32_as_u64, tuple::Key};
 
 /// The constant that `jhash2` starts from.
 const INITVAL: u32 = 0xdead_beef;
 
-/// The three words of state that absorb the key, three words at a time.
+/// The hash state: three words, which absorb three words of the key at a time.
 #[derive(Clone, Copy)]
 struct Lanes {
     a: u32,
@@ -19,7 +19,8 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// `words` is the key's length in 32-bit words; it counts as octets in the start value.
+    /// Returns the initial state. `words` is the key's length in 32-bit words; the initial state
+    /// contains it in bytes.
     #[inline]
     const fn new(words: u32, initval: u32) -> Self {
         let start = INITVAL
@@ -41,7 +42,7 @@ impl Lanes {
         }
     }
 
-    /// Reversible mixing between two blocks of the key.
+    /// Mixes reversibly, between two blocks of the key.
     #[inline(always)]
     const fn mix(self) -> Self {
         let Self {
@@ -58,7 +59,7 @@ impl Lanes {
         Self { a, b, c }
     }
 
-    /// Mixing after the last block, where only one word is wanted.
+    /// Mixes after the last block, and returns the one word that is the hash.
     #[inline(always)]
     const fn finish(self) -> u32 {
         let Self {
@@ -76,24 +77,24 @@ impl Lanes {
     }
 }
 
-/// One line of the mixing: `x` loses `y` and takes its rotation, `y` gains `z`.
+/// One step of [`Lanes::mix`]: subtracts `y` from `x`, mixes its rotation in, and adds `z` to `y`.
 #[inline(always)]
 const fn subtract_rotated(x: u32, y: u32, by: u32, z: u32) -> (u32, u32) {
     (x.wrapping_sub(y) ^ y.rotate_left(by), y.wrapping_add(z))
 }
 
-/// One line of the final mixing.
+/// One step of [`Lanes::finish`].
 #[inline(always)]
 const fn fold(x: u32, y: u32, by: u32) -> u32 {
     (x ^ y).wrapping_sub(y.rotate_left(by))
 }
 
-/// `jhash2`: the hash of any number of words.
+/// Returns `jhash2`: the hash of any number of words.
 ///
-/// The word order of the key is the caller's (native endian), as in C.
+/// The words are in native byte order, as in C.
 #[inline]
 pub fn jhash2(key: &[u32], initval: u32) -> u32 {
-    // A key of 4 Gi words cannot exist; the truncation is what C's parameter type does.
+    // CAST: no key has 4 Gi words; C's parameter type truncates as well.
     #[allow(clippy::cast_possible_truncation)]
     let mut lanes = Lanes::new(key.len() as u32, initval);
     let mut rest = key;
@@ -111,65 +112,66 @@ pub fn jhash2(key: &[u32], initval: u32) -> u32 {
     }
 }
 
-/// `jhash2` of a key whose length is known: unrolled, without a loop.
+/// Returns `jhash2` of a key of constant length; the loop is unrolled.
 #[inline(always)]
 pub fn jhash2_array<const N: usize>(key: &[u32; N], initval: u32) -> u32 {
     jhash2(key, initval)
 }
 
-/// `jhash_3words`: `jhash2` of exactly three words.
+/// Returns `jhash_3words`: `jhash2` of exactly three words.
 #[inline]
 pub const fn jhash_3words(a: u32, b: u32, c: u32, initval: u32) -> u32 {
     Lanes::new(3, initval).absorb(a, b, c).finish()
 }
 
-/// Maps a hash to `0..n` by multiplication; a power of two is not needed. 0 if `n` is 0.
+/// Maps a hash to `0..n` by multiplication; `n` need not be a power of two. Returns 0 if `n` is 0.
 #[inline]
 pub const fn reciprocal_scale(hash: u32, n: u32) -> u32 {
     let [_, _, _, _, a, b, c, d] = widening_product(hash, n).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// The full product of two 32-bit numbers; it cannot overflow 64 bits.
+/// Returns the full product of two 32-bit numbers; it cannot overflow 64 bits.
 #[inline]
 const fn widening_product(a: u32, b: u32) -> u64 {
-    #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-    (a as u64).wrapping_mul(b as u64)
+    u32_as_u64(a).wrapping_mul(u32_as_u64(b))
 }
 
-/// The hash of a tuple's source, protocol and zone: three words for IPv4, six for IPv6.
+/// Returns the hash of a tuple's source, protocol and zone. It hashes three words for IPv4, six for
+/// IPv6.
 #[inline]
 pub fn source_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
     let [a, b, c, d, source, .., last] = key.halves();
     let ([_, _, l0, l1], [_, _, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
-    let place = u32::from(zone_id) | u32::from(protonum).wrapping_shl(16);
+    let zone_and_protocol = u32::from(zone_id) | u32::from(protonum).wrapping_shl(16);
     let initval = seed ^ net_mix;
     if u16::from_ne_bytes([l0, l1]) == Family::Ipv4.to_u16() {
-        return jhash_3words(a, source, place, initval);
+        return jhash_3words(a, source, zone_and_protocol, initval);
     }
     Lanes::new(6, initval)
         .absorb(a, b, c)
         .mix()
-        .absorb(d, source, place)
+        .absorb(d, source, zone_and_protocol)
         .finish()
 }
 
-/// The hash of a tuple in a zone of a namespace: of what differs between tuples of one family, three
-/// words for IPv4, nine for IPv6. A tuple's [mirror image](Key::mirror) has the same: the smaller of
-/// the two ends comes first.
+/// Returns the hash of a tuple in a zone of a namespace. It hashes what differs between tuples of
+/// one family: three words for IPv4, nine for IPv6. A tuple and its [mirror image](Key::mirror)
+/// have the same hash, because the smaller of the two ends comes first.
 ///
-/// `net_mix` is the namespace's `net_hash_mix()`, `seed` the table's secret: whoever learns it can
-/// aim at one chain, so the table draws a new one when a chain grows too long.
+/// `net_mix` is the namespace's `net_hash_mix()`, `seed` the table's hash seed. The seed is secret:
+/// with it, an attacker can aim at one bucket. The table draws a new seed when a chain grows too
+/// long.
 #[inline(always)]
 pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
     let [a, b, c, d, e, f, g, h, i, last] = key.halves();
     let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (e.to_ne_bytes(), last.to_ne_bytes());
     // Zone ids and protocols are small; the odd multiplier spreads them over the word.
-    let place =
+    let zone_and_protocol =
         (u32::from(zone_id) | u32::from(protonum).wrapping_shl(16)).wrapping_mul(0x9e37_79b9);
-    let initval = seed ^ net_mix ^ place;
-    // The ends are in the order of their ports, or else of their addresses. Without branches, which
-    // random packets would lead astray.
+    let initval = seed ^ net_mix ^ zone_and_protocol;
+    // The ends are ordered by their ports, or else by their addresses. There are no branches,
+    // because random packets would mispredict them.
     let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
     let turned = ports.rotate_left(16);
     let is_turned = if ports == turned {

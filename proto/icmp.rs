@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ICMP tracker: queries and their answers.
+//! The ICMP tracker: queries and their replies.
 //!
-//! Errors never come here: they belong to the connection of the packet that they quote, which the
-//! caller looks up ([`super::wire::icmp::Class::Error`]).
+//! ICMP errors are not processed here: they belong to the connection of the packet that they quote,
+//! which the caller looks up ([`super::wire::icmp::Class::Error`]).
 
 use super::{
     step::{Reason, Step, Update},
@@ -11,18 +11,17 @@ use super::{
     wire::icmp::{classify, Class},
 };
 
-pub use super::wire::icmp::answer;
-
 /// Default timeout in seconds (`nf_conntrack_icmp_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
 
-/// Moves a connection on by one packet. `family` is the hook's (`NFPROTO_*`), `original` the
-/// entry's tuple in the original direction, `timeout` in jiffies.
+/// Processes one packet. `family` is that of the hook, `original` the entry's tuple in the original
+/// direction; `timeout` is in jiffies.
 ///
-/// An entry ends by its timeout alone, not with the answer: the network may repeat the answer.
+/// An entry ends by its timeout only, not with the reply, because the network may duplicate the
+/// reply.
 #[inline]
-pub const fn packet(family: u16, original: &Tuple, timeout: u32) -> Step {
-    if family != Family::Ipv4.to_u16() {
+pub const fn packet(family: Family, original: &Tuple, timeout: u32) -> Step {
+    if !matches!(family, Family::Ipv4) {
         return Step::invalid(Reason::IcmpFamily);
     }
     match classify(original.icmp_type()) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ICMPv6 tracker: queries and their answers.
+//! The ICMPv6 tracker: queries and their replies.
 //!
-//! Errors, Redirects and neighbour discovery never come here; see
+//! Errors, Redirects and neighbour discovery are not processed here; see
 //! [`super::wire::icmpv6::Class`].
 
 use super::{
@@ -11,19 +11,17 @@ use super::{
     wire::icmpv6::{classify, Class},
 };
 
-pub use super::wire::icmpv6::answer;
-
 /// Default timeout in seconds (`nf_conntrack_icmpv6_timeout`).
 pub const DEFAULT_SECONDS: u32 = 30;
 
-/// Moves a connection on by one packet. `family` is the hook's (`NFPROTO_*`), `original` the
-/// entry's tuple in the original direction, `timeout` in jiffies.
+/// Processes one packet. `family` is that of the hook, `original` the entry's tuple in the original
+/// direction; `timeout` is in jiffies.
 #[inline]
-pub const fn packet(family: u16, original: &Tuple, status: &Status, timeout: u32) -> Step {
-    if family != Family::Ipv6.to_u16() {
+pub const fn packet(family: Family, original: &Tuple, status: &Status, timeout: u32) -> Step {
+    if !matches!(family, Family::Ipv6) {
         return Step::invalid(Reason::IcmpFamily);
     }
-    // A confirmed entry may have come from netlink; its type is not ours to question.
+    // A confirmed entry may have been created through netlink, with any type.
     match classify(original.icmp_type()) {
         Class::Request => Step::Accept(Update::refresh(timeout)),
         _ if status.confirmed => Step::Accept(Update::refresh(timeout)),

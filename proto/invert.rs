@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Inversion: the tuple of the reply direction, from that of the original one.
+//! Inversion: from the tuple of one direction to the tuple of the other.
 
 use super::{
     types::{
@@ -12,9 +12,36 @@ use super::{
 };
 
 impl Tuple {
-    /// The tuple that an answer to this one carries, in the opposite direction.
+    /// Returns the tuple that a reply to this one carries, in the opposite direction.
     ///
-    /// [`None`] for an ICMP or ICMPv6 type that has no answer; no connection can be made of it.
+    /// [`None`] for an ICMP or ICMPv6 type that has no reply: it cannot open a connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rust_ct_host::proto;
+    /// use proto::{
+    ///     types::{
+    ///         protocol,
+    ///         tuple::{L4Key, Tuple},
+    ///     },
+    ///     wire::icmp::kind,
+    /// };
+    ///
+    /// let (a, b) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    /// let query = Tuple::ipv4(a, b, L4Key::ports(40_000, 53), protocol::UDP);
+    /// let reply = Tuple::ipv4(b, a, L4Key::ports(53, 40_000), protocol::UDP);
+    /// assert_eq!(query.invert(), Some(reply));
+    ///
+    /// // An ICMP query and its reply have the same identifier, and different types.
+    /// let echo = Tuple::ipv4(a, b, L4Key::icmp([0, 7], kind::ECHO, 0), protocol::ICMP);
+    /// let reply = echo.invert().unwrap();
+    /// assert_eq!((reply.icmp_id(), reply.icmp_type()), (7, kind::ECHO_REPLY));
+    ///
+    /// // An error replies to no query.
+    /// let error = L4Key::icmp([0, 0], kind::TIME_EXCEEDED, 0);
+    /// assert_eq!(Tuple::ipv4(a, b, error, protocol::ICMP).invert(), None);
+    /// ```
     #[inline]
     pub const fn invert(&self) -> Option<Self> {
         let key = match self.protonum {
@@ -37,7 +64,8 @@ impl Tuple {
 }
 
 impl Key {
-    /// The words of [`Tuple::invert`], direction and all, of a tuple in the original direction.
+    /// Returns the words of [`Tuple::invert`], the direction included, for the tuple in the
+    /// original direction.
     #[inline]
     pub const fn answer(&self) -> Option<[u64; 5]> {
         let [.., last] = self.halves();

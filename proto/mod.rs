@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pure protocol logic: what a packet says, and what that means to a connection.
+//! Pure protocol logic: what a packet says, and what it changes about a connection.
 //!
-//! Nothing here knows the kernel. The code uses `core` alone, never allocates, never sleeps, never
-//! locks, and compiles unchanged on the host, where `selftests/host` tests, fuzzes and measures
-//! it. The caller reads packets and entries, holds `nf_conn::lock` around a tracker's step, and
-//! acts on the [`step::Step`] that it returns.
+//! Nothing here depends on the kernel. The code uses `core` alone, never allocates, never sleeps,
+//! never locks, and compiles unchanged on the host, where `selftests/host` tests, fuzzes and
+//! measures it. The caller reads packets and entries, holds `nf_conn::lock` around a tracker's
+//! step, and acts on the [`step::Step`] that it returns.
 //!
 //! # Rules of this folder
 //!

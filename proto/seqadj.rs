@@ -1,30 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sequence numbers that a helper has moved.
+//! Sequence number adjustment.
 //!
-//! A helper that rewrites addresses in a TCP stream may make it longer or shorter. From that
-//! place on, the numbers of the two peers differ, and every segment is shifted.
+//! A helper that rewrites addresses in a TCP stream may make the stream longer or shorter. From
+//! that position on, sender and receiver count differently, and the sequence numbers of every
+//! segment are adjusted.
 
 use core::mem::size_of;
 
 use super::wire::seq::SeqNum;
 
-/// The shift of one way. Layout twin of `struct nf_ct_seqadj`.
+/// The adjustment of one direction. Layout twin of `struct nf_ct_seqadj`.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{seqadj::Shift, wire::seq::SeqNum};
+///
+/// // A helper replaces an address at 1000 by one that is three bytes longer.
+/// let mut shift = Shift::default();
+/// shift.add(SeqNum(1000), 3);
+/// assert_eq!(shift.apply(SeqNum(1000)), SeqNum(1000));
+/// assert_eq!(shift.apply(SeqNum(1020)), SeqNum(1023));
+/// assert_eq!(shift.undo(SeqNum(1023)), SeqNum(1020));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Shift {
-    /// The sequence number, as its sender counts, of the last change.
+    /// Position of the last change in the sender's sequence space (`correction_pos`).
     pub position: SeqNum,
-    /// How far octets before that are moved.
+    /// Offset of bytes up to that position (`offset_before`).
     pub before: i32,
-    /// How far octets behind that are moved.
+    /// Offset of bytes after that position (`offset_after`).
     pub after: i32,
 }
 
 const _: () = assert!(size_of::<Shift>() == 12);
 
 impl Shift {
-    /// How far the octet that its sender calls `seq` is moved.
+    /// Returns the offset at `seq`, a number in the sender's sequence space.
     #[inline]
     pub const fn at(&self, seq: SeqNum) -> i32 {
         if seq.after(self.position) {
@@ -34,7 +49,7 @@ impl Shift {
         }
     }
 
-    /// What its sender calls the octet that the receiver calls `seq`.
+    /// Converts `seq` from the receiver's sequence space to the sender's.
     #[inline]
     pub const fn undo(&self, seq: SeqNum) -> SeqNum {
         let before = seq.sub(bits(self.before));
@@ -46,15 +61,15 @@ impl Shift {
         seq.sub(bits(by))
     }
 
-    /// The octet that its sender calls `seq`, as the receiver calls it.
+    /// Converts `seq` from the sender's sequence space to the receiver's.
     #[inline]
     pub const fn apply(&self, seq: SeqNum) -> SeqNum {
         seq.add(bits(self.at(seq)))
     }
 
-    /// The octets behind `seq` have been moved by `by` more.
+    /// Adds `by` to the offset of the bytes after `seq`.
     ///
-    /// A repetition of the segment that was changed last moves nothing again.
+    /// A retransmission of the segment that was changed last changes nothing.
     pub const fn add(&mut self, seq: SeqNum, by: i32) {
         if self.before == self.after || self.position.before(seq) {
             self.position = seq;
@@ -64,7 +79,7 @@ impl Shift {
     }
 }
 
-/// The bits of a signed number, for arithmetic that wraps.
+/// Returns the two's complement of a signed number, for wrapping arithmetic.
 #[inline]
 const fn bits(by: i32) -> u32 {
     u32::from_ne_bytes(by.to_ne_bytes())

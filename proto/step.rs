@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a tracker tells its caller to do with a packet and its entry.
+//! The outcome of a tracker: what its caller does with the packet and the entry.
 
 use super::{
     state::{
@@ -26,34 +26,35 @@ use super::{
 /// | [`Reopen`](Step::Reopen) | looked up again | killed | `-NF_REPEAT`, `NF_DROP` |
 /// | [`Kill`](Step::Kill) | passes, attached | counted, then killed | `nf_ct_kill_acct()` |
 ///
-/// No tracker drops a packet: what to do with an INVALID one is the rule set's choice. The one
-/// drop is the caller's, when it loses the race to kill the entry of a [`Step::Reopen`].
+/// No tracker drops a packet: what becomes of an INVALID one is the rule set's choice. The only
+/// drop is in the caller, if it loses the race to kill the entry of a [`Step::Reopen`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the caller has to act on the outcome"]
 pub enum Step {
     /// The packet belongs to the connection.
     Accept(Update),
     /// The packet belongs to the connection but proves nothing, so it must not keep the entry
-    /// alive: no refresh, no accounting. With a reason, log it as `nf_conntrack_log_invalid` asks.
+    /// alive: no refresh, no accounting. A reason is logged if `nf_conntrack_log_invalid` asks for
+    /// it.
     Ignore(Option<Reason>),
     /// The packet is INVALID: detach it, count `invalid`, and log the reason.
     Invalid {
-        /// What is wrong with it.
+        /// Why the packet is INVALID.
         reason: Reason,
-        /// If set, the entry has to expire this many jiffies from now, although the packet does
-        /// not belong to it. Log [`Reason::TimeoutLowered`] as well.
+        /// If set, the entry expires this many jiffies from now, although the packet does not
+        /// belong to it, and [`Reason::TimeoutLowered`] is logged as well.
         lower_timeout: Option<u32>,
     },
     /// The packet opens a new connection over a closed one: kill the entry and look the packet up
-    /// again. If someone else kills the entry first, drop the packet; the sender will repeat it
-    /// when the entry is really gone.
+    /// again. If another CPU kills the entry first, drop the packet; the sender repeats it, and
+    /// finds the entry gone.
     Reopen,
     /// The packet ends the connection at once: account it, kill the entry, let the packet pass.
     Kill,
 }
 
 impl Step {
-    /// An INVALID packet that leaves the entry alone.
+    /// Returns the outcome for an INVALID packet that does not affect the entry.
     #[inline]
     pub const fn invalid(reason: Reason) -> Self {
         Self::Invalid {
@@ -66,17 +67,17 @@ impl Step {
 /// What an accepted packet changes about its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Update {
-    /// The new life time in jiffies from now, and: account the packet. [`None`]: leave the time
-    /// and the counters alone.
+    /// The new timeout in jiffies from now; the packet is accounted. [`None`]: timeout and counters
+    /// stay as they are.
     pub timeout: Option<u32>,
-    /// Set ASSURED, and report the event ASSURED if it was not set before.
+    /// ASSURED is set, and the event ASSURED is reported if it was not set before.
     pub assured: bool,
-    /// Report the event PROTOINFO.
+    /// The event PROTOINFO is reported.
     pub protoinfo: bool,
 }
 
 impl Update {
-    /// Restarts the entry's timer, nothing else.
+    /// Returns an update that restarts the entry's timer (jiffies) and changes nothing else.
     #[inline]
     pub const fn refresh(timeout: u32) -> Self {
         Self {
@@ -87,9 +88,9 @@ impl Update {
     }
 }
 
-/// Facts about an entry that trackers ask for, from `nf_conn::status` and the extensions.
+/// The facts about an entry that trackers need, from `nf_conn::status` and the extensions.
 ///
-/// The caller takes the snapshot before the step. SEEN_REPLY is the entry's, not the packet's:
+/// The caller takes the snapshot before the step. SEEN_REPLY describes the entry, not the packet:
 /// it is set after the first reply has passed its tracker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Status {
@@ -99,13 +100,14 @@ pub struct Status {
     pub seen_reply: bool,
     /// IPS_ASSURED.
     pub assured: bool,
-    /// IPS_FIXED_TIMEOUT: nobody but its owner changes the entry's timeout.
+    /// IPS_FIXED_TIMEOUT: packets do not change the entry's timeout.
     pub fixed_timeout: bool,
-    /// IPS_NAT_CLASH: a stand-in for an entry that lost the race to the table.
+    /// IPS_NAT_CLASH: only the entry's reply tuple is in the table, because another entry won the
+    /// race for the original one.
     pub nat_clash: bool,
     /// The entry has the SYNPROXY extension.
     pub synproxy: bool,
-    /// The entry's deadline. Only the TCP tracker looks at it, and only if `assured`.
+    /// The entry's deadline. Only the TCP tracker reads it, and only if `assured`.
     pub expires: Jiffies32,
 }
 
@@ -120,29 +122,30 @@ pub enum Reason {
     TcpNew,
     /// TCP: the middle of a connection, and `nf_conntrack_tcp_loose` is off. Not logged.
     TcpMidStream,
-    /// TCP: the segment may be valid, but shows that we and the peers disagree on the state.
+    /// TCP: the segment may be valid, but shows that the entry and the peers disagree about the
+    /// state.
     TcpStateIgnored {
         /// The kind of segment.
         kind: Kind,
-        /// The way it went.
+        /// Its direction.
         direction: Direction,
-        /// The state it found.
+        /// The state before it.
         state: State,
     },
     /// TCP: the segment cannot occur in this state.
     TcpState {
         /// The kind of segment.
         kind: Kind,
-        /// The way it went.
+        /// Its direction.
         direction: Direction,
-        /// The state it found.
+        /// The state before it.
         state: State,
     },
-    /// TCP: an ACK that challenges a SYN (RFC 5961), not the last ACK of the connection.
+    /// TCP: a challenge ACK (RFC 5961, section 4), not the last ACK of the connection.
     TcpChallengeAck,
-    /// TCP: a RST whose sequence number the receiver has passed already.
+    /// TCP: a RST with a sequence number below the highest acknowledged one.
     TcpReset,
-    /// TCP: more data than the receiver's window allowed; the octets too many.
+    /// TCP: more data than the receiver's window allowed; the number of bytes beyond it.
     TcpOvershot(u32),
     /// TCP: inequality I; the first sequence number over the bound.
     TcpSeqOver(u32),
@@ -152,32 +155,33 @@ pub enum Reason {
     TcpAckOver(u32),
     /// TCP: inequality IV; the last acknowledgment number under the bound.
     TcpAckUnder(u32),
-    /// TCP: FIN or RST out of window from both sides; the entry's time was cut.
+    /// TCP: FIN or RST out of window from both peers; the entry's timeout was lowered.
     TimeoutLowered,
-    /// SCTP: chunks that must not stand in a packet as they do.
+    /// SCTP: a combination or a length of chunks that is not allowed.
     SctpChunks(ChunkError),
     /// SCTP: a packet that cannot open an association. Not logged.
     SctpNew,
     /// SCTP: the verification tag is not that of the association.
     SctpTag,
-    /// SCTP: the verification tag does not suit a chunk with a rule of its own. Not logged.
+    /// SCTP: the verification tag does not fit the chunk's own rule (RFC 9260, section 8.5.1). Not
+    /// logged.
     SctpChunkTag,
     /// SCTP: the chunk cannot occur in this state.
     SctpState {
         /// The kind of chunk.
         kind: ChunkKind,
-        /// The way it went.
+        /// Its direction.
         direction: Direction,
-        /// The state it found.
+        /// The state before it.
         state: sctp::State,
     },
-    /// ICMP: a type that RFC 1122, section 3.2.2 tells to discard.
+    /// ICMP: an unknown type, to be discarded (RFC 1122, section 3.2.2).
     IcmpType,
     /// ICMP, ICMPv6: a type that cannot open a connection. Not logged.
     IcmpNew,
     /// ICMP in IPv6 or ICMPv6 in IPv4. Not logged.
     IcmpFamily,
-    /// ICMP, ICMPv6: an error about a connection that does not lead to where the error was sent.
+    /// ICMP, ICMPv6: an error to a destination that is not an end of the connection that it quotes.
     QuotedDestination,
     /// ICMPv6: a Redirect that did not come from a neighbour (RFC 4861, section 8.1).
     RedirectSource,
@@ -186,7 +190,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The text for the log, without the number that [`Reason::value`] has.
+    /// Returns the text for the log, without the number that [`Reason::value`] has.
     pub const fn message(self) -> &'static str {
         match self {
             Self::Malformed(error) => error.message(),
@@ -216,7 +220,8 @@ impl Reason {
         }
     }
 
-    /// The number that belongs to the text: the bound that was crossed, or a count of octets.
+    /// Returns the number that belongs to the text: the bound that was exceeded, or a number of
+    /// bytes.
     pub const fn value(self) -> Option<u32> {
         match self {
             Self::TcpOvershot(value)
@@ -228,7 +233,7 @@ impl Reason {
         }
     }
 
-    /// Whether `nf_conntrack_log_invalid` reports this reason at all.
+    /// Returns whether `nf_conntrack_log_invalid` applies to this reason.
     pub const fn is_logged(self) -> bool {
         !matches!(
             self,

@@ -2,9 +2,9 @@
 
 //! The UDP tracker.
 //!
-//! UDP has no states of its own. A question with one answer should leave soon; a conversation
-//! should stay. So an entry lives short until it has seen both directions over a span of more
-//! than two seconds; then it is a stream, and assured.
+//! UDP has no states. The entry of a query with one reply should leave soon, that of a longer
+//! exchange should stay. So the timeout is short until packets were seen in both directions over
+//! more than two seconds; then the entry is a stream, and assured.
 
 use core::mem::size_of;
 
@@ -14,42 +14,42 @@ use super::{
     wire::udp::Header,
 };
 
-/// Entries of [`Timeouts`].
+/// Number of entries in [`Timeouts`].
 pub const COUNT: usize = 2;
 /// Index of the timeout of a new connection (`nf_conntrack_udp_timeout`).
 pub const UNREPLIED: usize = 0;
 /// Index of the timeout of a stream (`nf_conntrack_udp_timeout_stream`).
 pub const REPLIED: usize = 1;
 
-/// The timeouts of the UDP tracker in jiffies, indexed as `enum udp_conntrack` is.
+/// The timeouts of the UDP tracker in jiffies, indexed by `enum udp_conntrack`.
 pub type Timeouts = [u32; COUNT];
 
-/// Defaults in seconds.
+/// Default timeouts in seconds.
 pub const DEFAULT_SECONDS: Timeouts = [30, 120];
 
-/// Seconds after which a connection that is still in use counts as a stream.
+/// Seconds from the first packet until a connection counts as a stream.
 const STREAM_AFTER_SECONDS: usize = 2;
 
-/// What an entry remembers. Layout twin of `struct nf_ct_udp`.
+/// The UDP state of an entry. Layout twin of `struct nf_ct_udp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Track {
-    /// When the connection becomes a stream, in full `jiffies` (`unsigned long`).
+    /// The time at which the connection becomes a stream, in full `jiffies` (`unsigned long`).
     pub stream_ts: usize,
 }
 
 const _: () = assert!(size_of::<Track>() == size_of::<usize>());
 
-/// Checks a header against the `available` octets of the packet from it on; see
-/// [`Header::check`]. The checksum is the caller's.
+/// Checks a header against `available`, the bytes from the header to the end of the packet; see
+/// [`Header::check`]. The caller verifies the checksum.
 #[inline]
 pub fn check(header: &Header, available: u32, gso: bool) -> Result<(), super::step::Reason> {
     header.check(available, gso).map_err(Into::into)
 }
 
-/// Moves a connection on by one packet. `now` is the full `jiffies`, `hz` jiffies in a second.
+/// Processes one packet. `now` is the full `jiffies`, `hz` the jiffies per second.
 ///
-/// An unconfirmed entry needs no `open`: its clock starts here.
+/// There is no `open`: the first packet, of an unconfirmed entry, starts the clock here.
 #[inline(always)]
 pub fn packet(
     track: &mut Track,
@@ -66,17 +66,16 @@ pub fn packet(
         return Update::refresh(unreplied);
     }
     Update {
-        // A stand-in entry lives on borrowed time, and must stay droppable.
+        // An entry that lost a clash is never assured: early drop must be able to take it.
         assured: !status.assured && !status.nat_clash,
         ..Update::refresh(replied)
     }
 }
 
-/// Of a conversation that a socket tells about: whether it went both ways, and how many jiffies
-/// it lives.
+/// Returns, for an adopted connection, whether a reply was seen, and its timeout in jiffies.
 pub fn adopt(socket: &Socket, opener: Side, timeouts: &Timeouts) -> (bool, u32) {
     let [unreplied, replied] = *timeouts;
-    // A server that has connected a socket to its client has heard of that, and answers.
+    // A server connects a socket to its client only after a packet from it, and replies.
     if opener == Side::Remote || socket.heard != 0 {
         (true, replied)
     } else {
@@ -84,7 +83,7 @@ pub fn adopt(socket: &Socket, opener: Side, timeouts: &Timeouts) -> (bool, u32) 
     }
 }
 
-/// Whether `a` lies after `b` on a clock that wraps.
+/// Returns whether `a` lies after `b` on a clock that wraps.
 #[inline]
 const fn is_after(a: usize, b: usize) -> bool {
     isize::from_ne_bytes(b.wrapping_sub(a).to_ne_bytes()) < 0

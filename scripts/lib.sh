@@ -132,8 +132,8 @@ require_kernel_kind() { # KIND
 		die "the kernels are 'fast', 'debug', 'uml' and 'uml-debug', there is no '$1'"
 }
 
-# Passes on what the command in a guest says, for as long as the process lives that is the guest.
-# Who does it is in tails.
+# Passes on what the command in a guest says, as long as the process lives that is the guest, by
+# two processes: tails.
 follow_output() { # FOLDER PID
 	tail -qf -s 0.1 --pid="$2" "$1/stdout" &
 	tails=($!)
@@ -156,16 +156,8 @@ minutes() { # SECONDS -> 4m12s
 	printf '%dm%02ds' $(($1 / 60)) $(($1 % 60))
 }
 
-# Everything that the kernel says when something is wrong with it.
-KERNEL_REPORTS='WARNING:|BUG:|kernel BUG at|KASAN|UBSAN|Oops|general protection fault'\
-'|possible recursive locking|possible circular locking|possible irq lock inversion'\
-'|INFO: possible|inconsistent lock state|suspicious RCU usage|held lock freed'\
-'|lock held when returning|trying to register non-static key|DEBUG_LOCKS_WARN_ON'\
-'|sleeping function called|scheduling while atomic|refcount_t:|hung task'\
-'|blocked for more than|unreferenced object|rcu.*stall'\
-'|soft lockup|ODEBUG:|list_(add|del) corruption|[Oo]bjects remaining'\
-'|Kernel panic|stack-protector|ref_tracker|rust_kernel: panicked|unable to handle'\
-'|workqueue lockup|rust_ct-vm: still in use'
+# Everything that the kernel says when something is wrong with it: a file of patterns.
+KERNEL_REPORTS=$RCT_ROOT/selftests/lib/kernel-reports.txt
 
 # From here on the log of a guest (scripts/vm-guest) is judged.
 GUEST_MARK='rust_ct-vm: the tracker is loaded from here on'

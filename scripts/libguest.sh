@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # the variables are those of who includes this
+# shellcheck disable=SC2154 # the variables are those of the including script
 #
 # What a guest is told, and how its run is judged. Included by scripts/vm and scripts/uml, behind
 # lib.sh; works on their options (kernel, tracker, params, netlink, interactive, timeout, log,
@@ -39,10 +39,12 @@ judged_log() {
 # Says what is wrong with the kernel log, or with the guest's end. Returns the command's status,
 # or the one that tells that (scripts/vm --help).
 judge() { # STATUS-OF-THE-GUEST
-	local report
+	local report status=0
 	judged_log >"$run/judged"
 	[[ -z $log ]] || cp "$run/judged" "$log"
-	report=$(grep -nE -m 1 "$KERNEL_REPORTS" "$run/judged" | cut -d: -f1) || true
+	report=$(grep -nE -m 1 -f "$KERNEL_REPORTS" "$run/judged") || status=$?
+	((status < 2)) || die "the kernel log cannot be searched for reports"
+	report=${report%%:*}
 	if [[ -n $report ]]; then
 		say "--- the kernel log has a report:"
 		tail -n "+$((report > 3 ? report - 3 : 1))" "$run/judged" | head -n 150 >&2

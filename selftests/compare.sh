@@ -6,6 +6,7 @@
 #
 #     compare.sh [--differences] SCRIPT [ARGUMENT]...
 #
+# SCRIPT is a path from here on (nat/nat.sh).
 # No tracker may be in use: one is loaded and unloaded after the other. The
 # script's lines "= KEY: VALUE" make up a table; lines "~ KEY: VALUE" are shown if
 # they differ; --differences shows of the table, too, only what differs.
@@ -15,8 +16,8 @@
 #     SCRIPT  KEY            # why
 # in which KEY may have the shell's wildcards.
 
-# shellcheck source=selftests/lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 brief=0
 if [[ ${1:-} == --differences ]]; then
@@ -36,7 +37,7 @@ at_end() { rm -rf "$folder"; }
 
 run_with() { # TRACKER SCRIPT...
 	local status=0
-	if [[ $script != loaded_later.sh ]]; then
+	if [[ $script != life/loaded_later.sh ]]; then
 		load_tracker "$1" || return
 	fi
 	RUST_CT_TRACKER=$1 "$SELFTESTS/$script" "${@:2}" >"$folder/$1.log" 2>&1 || status=$?

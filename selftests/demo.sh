@@ -4,8 +4,8 @@
 # Shows connection tracking at work: two hosts (network namespaces joined by a
 # veth pair), a little traffic between them, and the tracker's view of it.
 
-# shellcheck source=selftests/lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 if [[ $(tracker_loaded) == none || $EUID != 0 ]]; then
 	echo "demo: needs root and a loaded connection tracker" >&2

@@ -4,8 +4,8 @@
 # The examples of README.md and docs/examples.md: each is taken from there as it stands,
 # loaded in a router whose interfaces have the names that it uses, and tried with traffic.
 
-# shellcheck source=selftests/lib.sh
-source "$(dirname "$0")/lib.sh"
+# shellcheck source=selftests/lib/lib.sh
+source "$(dirname "$0")/lib/lib.sh"
 
 tap_begin nft iptables
 need_tracker
@@ -188,7 +188,7 @@ ns_add SERVER HOST
 wire "$SERVER" "$U" lan 1
 wire "$HOST" "$U" wan1 4 eth1
 wire "$HOST" "$U" wan2 3 eth2
-# Someone out there, whom the router would answer by its first line.
+# A host on the internet, which the router would answer by its first line.
 ip -n "$HOST" addr add 192.0.2.1/32 dev lo
 ip -n "$U" route add 192.0.2.0/24 via 10.0.4.2
 in_ns "$U" nft -f - <<-'RULES'

@@ -27,12 +27,14 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
-        expect::expectation::{
-            Draft,
-            Ends,
-            Expectation,
-            Linked,
-            Locked, //
+        expect::{
+            draft::{
+                Draft,
+                Ends, //
+            },
+            expectation::Expectation,
+            linked::Linked,
+            lock::Locked, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
@@ -161,7 +163,7 @@ unsafe fn find<R>(
     zone: *const bindings::nf_conntrack_zone,
     tuple: *const bindings::nf_conntrack_tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::expectation::Seen<'_>) -> R,
+    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
 ) -> Option<R> {
     // SAFETY: The caller's promise; ours have the same bytes.
     let (net, zone, tuple) = unsafe {

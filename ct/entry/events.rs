@@ -44,8 +44,8 @@ use crate::nf::{
 
 /// `nf_conntrack_events`: no events; always; if somebody listens.
 mod setting {
-    pub(in crate::ct) const OFF: u8 = 0;
-    pub(in crate::ct) const ALWAYS: u8 = 1;
+    pub(super) const OFF: u8 = 0;
+    pub(super) const ALWAYS: u8 = 1;
 }
 
 /// The masks with which an entry of `net` gets an event cache, if it gets one.
@@ -198,7 +198,7 @@ static SLOT: WorkSlot = WorkSlot::new();
 const TEN_MS: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 
 /// Tells the ends that could not be told.
-pub(crate) struct Redelivery;
+pub(in crate::ct) struct Redelivery;
 
 impl Repeating for Redelivery {
     fn run() -> Option<u32> {

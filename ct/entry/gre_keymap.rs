@@ -8,8 +8,8 @@
 
 use crate::nf::{
     expect::gre_keymap::{
+        self,
         Control,
-        KeymapGuard,
         NewMaps, //
     },
     prelude::*, //
@@ -26,7 +26,7 @@ fn same_receiver(a: &Tuple, b: &Tuple) -> bool {
 
 /// The call ID of the sender, by all else that the tuple says; 0 if nobody has told it.
 pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2] {
-    crate::nf::expect::gre_keymap::find(net, rcu, |map| same_receiver(map, tuple))
+    gre_keymap::find(net, rcu, |map| same_receiver(map, tuple))
         .map_or([0; 2], |map: Tuple| map.src_key)
 }
 
@@ -34,18 +34,18 @@ pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2
 ///
 /// It keeps the first that it gets: a peer that tells other IDs later may not take over calls.
 pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply: &Tuple) -> bool {
-    let Some(maps) = NewMaps::new(*original, *reply) else {
+    let Some(new) = NewMaps::new(*original, *reply) else {
         return false;
     };
-    let guard = KeymapGuard::new();
+    let mut maps = gre_keymap::MAPS.lock();
     // Who takes the entry away takes its maps away later, and waits for the lock.
     if conn.has(StatusBit::Dying) {
         return false;
     }
-    let there = [Direction::Original, Direction::Reply].map(|dir| guard.tuple(control, dir));
+    let there = [Direction::Original, Direction::Reply].map(|dir| maps.tuple(control, dir));
     match there {
         [None, None] => {
-            guard.add(conn.net(), control, maps);
+            maps.add(conn.net(), control, new);
             true
         }
         [Some(first), Some(second)] => {
@@ -57,7 +57,7 @@ pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply
 
 /// Takes the maps of a control connection away.
 pub(in crate::ct) fn remove(control: &Control) {
-    KeymapGuard::new().remove(control);
+    gre_keymap::MAPS.lock().remove(control);
 }
 
 /// A GRE connection ends that came of `parent`: so do the maps that led to it.

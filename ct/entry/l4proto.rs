@@ -47,8 +47,6 @@ use crate::{
     },
     proto::{
         gre,
-        icmp,
-        icmpv6,
         sctp,
         tcp,
         udp,
@@ -229,7 +227,7 @@ impl Queries for Icmp {
         id: TupleAttribute::IcmpId,
         kind: TupleAttribute::IcmpType,
         code: TupleAttribute::IcmpCode,
-        has_answer: |kind| icmp::answer(kind).is_some(),
+        has_answer: |kind| wire::icmp::answer(kind).is_some(),
     };
 }
 
@@ -251,7 +249,7 @@ impl Queries for Icmpv6 {
         id: TupleAttribute::Icmpv6Id,
         kind: TupleAttribute::Icmpv6Type,
         code: TupleAttribute::Icmpv6Code,
-        has_answer: |kind| icmpv6::answer(kind).is_some(),
+        has_answer: |kind| wire::icmpv6::answer(kind).is_some(),
     };
 }
 

@@ -16,17 +16,17 @@ use crate::{
 
 /// Offsets in a TCP header (RFC 9293, section 3.1).
 mod field {
-    pub(in crate::ct) const SEQ: u32 = 4;
-    pub(in crate::ct) const ACK: u32 = 8;
+    pub(super) const SEQ: u32 = 4;
+    pub(super) const ACK: u32 = 8;
     pub(in crate::ct) const CHECKSUM: u32 = 16;
-    pub(in crate::ct) const OPTIONS: u32 = 20;
+    pub(super) const OPTIONS: u32 = 20;
 }
 
 /// Kinds of TCP options.
 mod option {
     pub(in crate::ct) const END: u8 = 0;
-    pub(in crate::ct) const NOP: u8 = 1;
-    pub(in crate::ct) const SACK: u8 = 5;
+    pub(super) const NOP: u8 = 1;
+    pub(super) const SACK: u8 = 5;
 }
 
 /// How far the byte that its sender, in direction `dir`, calls `seq` is moved.

@@ -13,17 +13,19 @@ use crate::{
     nf::{
         entry::help::Help,
         expect::{
+            draft::Draft,
             expectation::{
-                Draft,
                 Event,
-                ExpectGuard,
-                Flag,
-                Locked, //
+                Flag, //
             },
             helper::{
                 Policy,
                 CLASSES,
                 MAX_EXPECTED, //
+            },
+            lock::{
+                ExpectGuard,
+                Locked, //
             },
             table, //
         },
@@ -95,7 +97,10 @@ pub(crate) fn relate(
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], skip_master: bool) -> Result<(), RelateError> {
+pub(in crate::ct) fn relate_pair(
+    drafts: [&Draft<'_>; 2],
+    skip_master: bool,
+) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;

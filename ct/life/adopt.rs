@@ -132,10 +132,7 @@ fn opener(
     rcu: Rcu<'_>,
 ) -> Option<Opener> {
     let (chosen, bound) = socket.port_history();
-    let (family, transport) = (
-        Family::from_number(ends.l3num)?,
-        Transport::of(state.protocol)?,
-    );
+    let (family, transport) = (ends.family, Transport::of(state.protocol)?);
     let end = |address, port: u16| Endpoint {
         address,
         port: port.to_be_bytes(),
@@ -161,10 +158,10 @@ fn opener(
 fn adopt_socket(socket: &Socket, is_last: bool) -> Adoption {
     let rcu = RcuGuard::new();
     let snapshot: adopt::Socket = socket.snapshot();
-    let Some(ends) = snapshot.ends() else {
+    let Some(ends) = snapshot.endpoints() else {
         return Adoption::Skipped;
     };
-    if !socket.net().state::<NetState>().is_tracking(ends.l3num) {
+    if !socket.net().state::<NetState>().is_tracking(ends.family) {
         return Adoption::Skipped;
     }
     let Some(opener) = opener(socket, &snapshot, &ends, rcu.token()) else {
@@ -175,7 +172,7 @@ fn adopt_socket(socket: &Socket, is_last: bool) -> Adoption {
             return Adoption::Busy;
         }
         // It was connected anew meanwhile, which the hooks have seen.
-        if state.ends() != Some(ends) {
+        if state.endpoints() != Some(ends) {
             return Adoption::Skipped;
         }
         adopt_connection(socket.net(), &state, &ends, opener, rcu.token())
@@ -266,7 +263,7 @@ fn apply(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<
 
 fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<u32> {
     let track = tcp::adopt::track(state, opener)?;
-    let policy = tcp::Config {
+    let config = tcp::Config {
         timeouts: net.tcp_timeouts(),
         hz: time::HZ,
         loose: false,
@@ -291,7 +288,7 @@ fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Opt
     if !matches!(track.state(), tcp::State::SynSent | tcp::State::SynRecv) {
         conn.set(StatusBit::Assured);
     }
-    Some(tcp::adopt::remaining(&track, state, &policy))
+    Some(tcp::adopt::remaining(&track, state, &config))
 }
 
 fn apply_udp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> u32 {

@@ -166,7 +166,7 @@ pub(in crate::ct) fn confirm_packet(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 
 /// Puts in an entry that no packet made. Says whether it is in: it gives way to one that a
 /// packet of the same connection has made.
-pub(in crate::ct) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
+pub(super) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
     let keep = conn.clone();
     let is_in = matches!(
         insert(conn, None, rcu, |_, _, _| InsertOutcome::Refused),

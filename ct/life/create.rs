@@ -209,7 +209,7 @@ fn add_default_extensions(fresh: &mut Fresh, net: &Net) {
 /// reference, not in the table yet.
 ///
 /// `ENOSPC`: the table is full; nothing else is dropped for it. `ENOMEM`: memory is.
-pub(in crate::ct) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
+pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     let reply = tuple.invert().ok_or(EINVAL)?;
     let quota = Quota(net.state::<NetState>());
     if quota.0.take_entry() > params::max_entries().load(Relaxed) {

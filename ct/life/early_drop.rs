@@ -102,7 +102,7 @@ fn consider(stale: Stale<'_>, net: &Net, Scan { expired, best }: &mut Scan) {
 /// Makes room for one more entry of `net`: removes those that have expired, or if it meets none, drops
 /// one that has not. Says whether it could.
 #[cold]
-pub(in crate::ct) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
+pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
     let mut scan = Scan::default();
     let mut hash = random::below(u32::MAX);
     for _ in 0..SCANNED_BUCKETS {

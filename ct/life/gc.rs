@@ -93,11 +93,11 @@ struct Round {
 }
 
 /// The collector's work.
-pub(crate) struct Collector;
+pub(in crate::ct) struct Collector;
 
 /// The table is watermark: the collector comes soon, and takes more than expired entries.
 #[cold]
-pub(in crate::ct) fn wake_for_early_drop() {
+pub(super) fn wake_for_early_drop() {
     if !EARLY_DROP_REQUESTED.xchg(true, Relaxed) {
         wake();
     }
@@ -105,7 +105,7 @@ pub(in crate::ct) fn wake_for_early_drop() {
 
 /// The collector comes soon.
 #[cold]
-pub(in crate::ct) fn wake() {
+pub(super) fn wake() {
     work::queue_now(&SLOT);
 }
 

@@ -13,10 +13,8 @@ use crate::nf::{
         help::Help, //
     },
     expect::{
-        expectation::{
-            self,
-            Seen, //
-        },
+        expectation,
+        linked::Seen,
         listener::Listener, //
     },
     kernel::{

@@ -25,16 +25,15 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            expectation::{
-                Draft,
-                Expectation,
-                Seen, //
-            },
+            draft::Draft,
+            expectation::Expectation,
             helper::{
                 Name,
                 NAME_LEN, //
             },
-            helper_table, table,
+            helper_table,
+            linked::Seen,
+            table,
             user::{
                 ExpectSpec,
                 Saved, //

@@ -51,7 +51,7 @@ use super::{
 /// TCP and UDP go straight through this and what is inlined into it. What is not gets small
 /// values: a reference to a larger one would keep that in memory, where registers do.
 #[inline(always)]
-pub(in crate::ct) fn track_fast(
+pub(super) fn track_fast(
     skb: &mut Skb,
     family: Family,
     state: HookState<'_>,
@@ -117,7 +117,7 @@ pub(in crate::ct) fn track_fast(
 }
 
 /// A packet of another family passes without.
-pub(in crate::ct) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
+pub(super) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
     match skb.tracked() {
         Tracked::Yes(..) | Tracked::Untracked => return Verdict::Accept,
         Tracked::Template => drop(skb.detach()),

@@ -133,7 +133,7 @@ pub(in crate::ct) fn help_packet(
 
 /// User space gave a packet back that waited for its helper there: what is left to do for it
 /// in [`confirm`] is done now.
-pub(in crate::ct) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+pub(super) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return Verdict::Accept;
     };

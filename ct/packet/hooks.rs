@@ -24,7 +24,7 @@ use crate::{
         },
     },
     nf::{
-        kernel::mutex,
+        kernel::static_lock::StaticMutex,
         packet::{
             bridge::{
                 self,
@@ -51,6 +51,10 @@ use super::{
     help,
     parse, //
 };
+
+/// Serialises registering and unregistering the hooks of a namespace; holds those of the bridge
+/// family, while their module is loaded.
+static HOOKS: StaticMutex<Option<BridgeHooks>> = StaticMutex::new(c"HOOKS", || None);
 
 /// Looks up the connection of a packet that arrives over IPv4.
 struct Ipv4ConntrackIn;
@@ -203,19 +207,19 @@ pub(in crate::ct) fn put(net: &Net, families: HookFamilies) {
 
 /// The bridge's module brings its hooks, or takes them away.
 pub(in crate::ct) fn set_bridge(hooks: Option<BridgeHooks>) {
-    *mutex::hooks().bridge() = hooks;
+    *HOOKS.lock() = hooks;
 }
 
 /// Adds a user of the bridge's hooks. `EPROTO`: their module is not there.
 fn get_bridge(net: &Net) -> Result {
-    let mut guard = mutex::hooks();
-    if guard.bridge().is_none() {
+    let mut guard = HOOKS.lock();
+    if guard.is_none() {
         // The module registers its hooks, for which it needs the mutex.
         drop(guard);
         bridge::request_module();
-        guard = mutex::hooks();
+        guard = HOOKS.lock();
     }
-    let bridge = (*guard.bridge()).ok_or(EPROTO)?;
+    let bridge = guard.ok_or(EPROTO)?;
     bridge.hold()?;
     let users = &net.state::<NetState>().users_bridge;
     if users.load(Relaxed) == 0 {
@@ -227,8 +231,8 @@ fn get_bridge(net: &Net) -> Result {
 
 /// Removes a user of the bridge's hooks.
 fn put_bridge(net: &Net) {
-    let mut guard = mutex::hooks();
-    let Some(bridge) = *guard.bridge() else {
+    let guard = HOOKS.lock();
+    let Some(bridge) = *guard else {
         return;
     };
     let users = &net.state::<NetState>().users_bridge;
@@ -244,7 +248,7 @@ fn put_bridge(net: &Net) {
 }
 
 fn get_family(net: &Net, family: Family) -> Result<bool> {
-    let guard = mutex::hooks();
+    let guard = HOOKS.lock();
     let users = net.state::<NetState>().users(family);
     if users.load(Relaxed) == 0 {
         hook::defragment(family, net)?;
@@ -262,7 +266,7 @@ fn get_family(net: &Net, family: Family) -> Result<bool> {
 }
 
 fn put_family(net: &Net, family: Family) {
-    let _guard = mutex::hooks();
+    let _guard = HOOKS.lock();
     let users = net.state::<NetState>().users(family);
     match users.load(Relaxed) {
         // More puts than gets: a user that came before a failed get counted for it.

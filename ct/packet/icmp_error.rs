@@ -28,7 +28,7 @@ use super::{
 };
 
 /// What an ICMP message is to the tracker.
-pub(in crate::ct) enum Inspection {
+pub(super) enum Inspection {
     /// Speaks for itself: a query, or its answer.
     NotAnError,
     /// Not to be tracked at all: neighbours and multicast listeners.
@@ -41,7 +41,7 @@ pub(in crate::ct) enum Inspection {
 
 /// Looks at an ICMP or ICMPv6 message, and attaches it where it is an error about a known
 /// connection.
-pub(in crate::ct) fn inspect(
+pub(super) fn inspect(
     skb: &mut Skb,
     packet: &Packet,
     zone: Zone,

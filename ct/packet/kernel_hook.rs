@@ -50,7 +50,7 @@ use super::{
 static ID_SEED: Atomic<u32> = Atomic::new(0);
 
 /// The tracker, as the kernel sees it.
-pub(crate) struct ConntrackHook;
+pub(in crate::ct) struct ConntrackHook;
 
 impl Tracker for ConntrackHook {
     fn update(_net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {

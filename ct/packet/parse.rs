@@ -85,13 +85,13 @@ impl Packet {
 
     /// Whether the packet is one of TCP or UDP.
     #[inline]
-    pub(in crate::ct) fn is_tcp_or_udp(&self) -> bool {
+    pub(super) fn is_tcp_or_udp(&self) -> bool {
         matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
     /// What names the tuple of a packet with ports; [`None`] likewise.
     #[inline(always)]
-    pub(in crate::ct) fn port_key(&self, skb: &Skb) -> Option<Key> {
+    pub(super) fn port_key(&self, skb: &Skb) -> Option<Key> {
         self.with_l4_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
     }
 
@@ -168,7 +168,7 @@ impl Packet {
 }
 
 /// Whether the packet is a fragment: of a raw socket that asked not to put it together.
-pub(in crate::ct) fn is_ipv4_fragment(skb: &Skb) -> bool {
+pub(super) fn is_ipv4_fragment(skb: &Skb) -> bool {
     skb.network_offset()
         .and_then(|offset| skb.read(offset))
         .is_some_and(|bytes| {

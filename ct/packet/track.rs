@@ -55,7 +55,7 @@ use super::parse::Packet;
 
 /// What the packet is to its entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ct) enum TrackOutcome {
+pub(super) enum TrackOutcome {
     /// A part of the connection.
     Accept,
     /// None of it: INVALID.
@@ -72,17 +72,17 @@ const TCP_OPTIONS: usize = 40;
 
 /// Everything that the packet's way tells.
 #[derive(Clone, Copy)]
-pub(in crate::ct) struct PacketContext<'a> {
-    pub(in crate::ct) packet: Packet,
-    pub(in crate::ct) state: HookState<'a>,
-    pub(in crate::ct) info: CtInfo,
-    pub(in crate::ct) rcu: Rcu<'a>,
+pub(super) struct PacketContext<'a> {
+    pub(super) packet: Packet,
+    pub(super) state: HookState<'a>,
+    pub(super) info: CtInfo,
+    pub(super) rcu: Rcu<'a>,
 }
 
 impl PacketContext<'_> {
     /// Moves `conn` on by the packet, which is one of TCP or UDP.
     #[inline(always)]
-    pub(in crate::ct) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         if self.packet.protocol == protocol::UDP {
             return self.udp(conn, skb);
         }
@@ -98,7 +98,7 @@ impl PacketContext<'_> {
     /// Whether the packet may be the first one of a connection. If not it is INVALID, and need not
     /// have an entry made for it.
     #[inline(always)]
-    pub(in crate::ct) fn may_open(self, skb: &mut Skb) -> bool {
+    pub(super) fn may_open(self, skb: &mut Skb) -> bool {
         if self.packet.protocol != protocol::TCP {
             return true;
         }
@@ -119,7 +119,7 @@ impl PacketContext<'_> {
 
     /// Begins `conn` with the packet, which [may](Self::may_open).
     #[inline(always)]
-    pub(in crate::ct) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => return self.udp(conn, skb),
             protocol::TCP => {
@@ -134,7 +134,7 @@ impl PacketContext<'_> {
     }
 
     /// Moves `conn` on by the packet.
-    pub(in crate::ct) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => self.udp(conn, skb),
             protocol::TCP => track_segment(conn, skb, self.packet, self.state, self.info, self.rcu),
@@ -148,12 +148,12 @@ impl PacketContext<'_> {
         let net = self.state.net();
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
-                self.l3(),
+                self.packet.family,
                 &self.original(conn),
                 timeout::icmp(conn, net, self.rcu),
             ),
             protocol::ICMPV6 => icmpv6::packet(
-                self.l3(),
+                self.packet.family,
                 &self.original(conn),
                 &entry::status(conn),
                 timeout::icmpv6(conn, net, self.rcu),
@@ -163,10 +163,6 @@ impl PacketContext<'_> {
             _ => generic::packet(timeout::generic(conn, net, self.rcu)),
         };
         self.apply(conn, skb, step)
-    }
-
-    fn l3(&self) -> u16 {
-        self.packet.family.to_u16()
     }
 
     fn original(&self, conn: &Conn) -> Tuple {

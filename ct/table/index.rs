@@ -1,20 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries by namespace, zone and address, so that who asks for some does not go through all.
+//! The index: entries by namespace and zone, and by address, so that a request for some of them
+//! does not walk the whole table.
 //!
-//! Every entry in the table is on a list of those with its namespace and zone; on one of those
-//! with its source, one of those with its destination; and, if it is translated, on one more:
-//! of those with the address that took the place of the destination (answers come from there),
-//! or of the source (answers go there). An entry for which both were translated is on a list of
-//! such entries of its namespace.
+//! Every entry in the table is on up to four lists:
 //!
-//! It joins them right before it gets into the table, and leaves right after, so they may have
-//! more than the table for a moment, never less. What such a list gives is looked at again:
-//! lists are shared by what has the same hash.
+//! - that of its namespace and its class of zones (ids that are equal modulo [`ZONE_CLASSES`]);
+//! - that of its source, and that of its destination (unless the parameter `index_addresses` is
+//!   off);
+//! - if it is translated, that of the address that replaced the destination (the source of
+//!   replies), or the source (the destination of replies). Where both were replaced, the list of
+//!   all such entries of the namespace.
 //!
-//! All lists are in pieces, with a lock each, and an entry is in that of the processor that made it.
-//! So processors that make connections alike do not wait for each other; who takes connections of
-//! others out of the table may.
+//! A list is selected by a hash, so it may have other entries as well; whatever is found is
+//! compared again.
+//!
+//! # Order
+//!
+//! An entry joins its lists before it gets into the table ([`join`]) and leaves them after it was
+//! taken out ([`leave`]). So for a moment the lists may have more entries than the table, but never
+//! fewer.
+//!
+//! # Locks
+//!
+//! All lists are sharded, with a lock per shard, and an entry is in the shard of the CPU that
+//! created it. CPUs that create connections do not contend; a CPU that deletes connections of
+//! another one may. The locks are leaves (see [`crate::ct`]) and may be taken under bucket locks.
+//!
+//! # Examples
+//!
+//! Every entry of a zone is deleted; the walk sleeps between entries:
+//!
+//! ```ignore
+//! index::for_each(net, Scope::Zone(id), |conn| {
+//!     // The list may have entries of other zones, too.
+//!     if conn.zone().id == id {
+//!         delete::delete(conn, DestroyReason::Flushed);
+//!     }
+//! });
+//! ```
 
 use kernel::{
     prelude::*,
@@ -54,25 +78,31 @@ use crate::{
     },
 };
 
+/// The lists. Owned by [`IndexLists`].
 static LISTS: RcuArc<Lists> = RcuArc::empty();
 
-/// The secret of the hash: odd numbers.
+/// The hash seed: three odd random numbers.
 static FACTORS: [Atomic<u64>; 3] = [const { Atomic::new(1) }; 3];
 
-/// How many lists there are for each link, and how many entries may come to one, roughly, when
-/// the table is full.
+/// The smallest number of lists for each link of an entry.
 const MIN_LISTS: u32 = 8_192;
+/// The greatest number of lists for each link of an entry.
 const MAX_LISTS: u32 = 131_072;
+/// The mean length of a list when the table is full.
 const ENTRIES_PER_LIST: u32 = 8;
 
-/// As many pieces there are at most: who asks for some connections looks at a list of each.
+/// The greatest number of shards: a walk looks at one list in each of them.
 const MAX_SHARDS: u32 = 256;
 
-/// The life of the lists.
-pub(in crate::ct) struct IndexLists(());
+/// Owner of the lists: [`LISTS`] is set as long as this exists.
+pub(in crate::ct) struct IndexLists {
+    lists: &'static RcuArc<Lists>,
+}
 
 impl IndexLists {
-    /// Makes the lists, for as many entries as there may be in a namespace. May sleep.
+    /// Creates the lists, for `nf_conntrack_max` entries. May sleep.
+    ///
+    /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
         for factor in &FACTORS {
             let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
@@ -82,20 +112,21 @@ impl IndexLists {
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
         let lists = Lists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
-        Ok(Self(()))
+        Ok(Self { lists: &LISTS })
     }
 }
 
 impl Drop for IndexLists {
-    /// Every entry has left them by now.
+    /// Frees the lists, which are empty: every entry left them when it left the table.
     fn drop(&mut self) {
-        drop(LISTS.replace(None));
+        drop(self.lists.replace(None));
     }
 }
 
 /// An address, as two words.
 type Address = [u64; 2];
 
+/// Returns the two words of an address.
 fn address_words(address: [u8; 16]) -> Address {
     let [a, b, c, d, e, f, g, h, rest @ ..] = address;
     [
@@ -104,14 +135,14 @@ fn address_words(address: [u8; 16]) -> Address {
     ]
 }
 
-/// Where an entry's packets come from and go to, in one direction.
+/// Returns source and destination of an entry's packets in one direction.
 #[inline]
 fn addresses(conn: &Conn, dir: Direction) -> [Address; 2] {
     let tuple = conn.tuple(dir);
     [address_words(tuple.src), address_words(tuple.dst)]
 }
 
-/// What is translated: an entry is on the list of one of these, or on none.
+/// Returns the list for a translated entry; [`None`] for an entry that is not translated.
 #[inline]
 fn translation(conn: &Conn) -> Option<ListKey> {
     if conn.has(StatusBit::Mirrored) {
@@ -127,20 +158,25 @@ fn translation(conn: &Conn) -> Option<ListKey> {
     }
 }
 
-/// What the entries of a list have in common beside the namespace.
+/// What the entries of a list have in common, besides the namespace.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ListKey {
+    /// The class of zones.
     Class(u32),
+    /// The source address of the original direction.
     Source(Address),
+    /// The destination address of the original direction.
     Destination(Address),
-    /// It alone is translated: the other end is not.
+    /// The source address of the reply direction, which alone is translated.
     ReplySource(Address),
+    /// The destination address of the reply direction, which alone is translated.
     ReplyDestination(Address),
-    /// Both ends are translated.
+    /// Both addresses are translated.
     Twice,
 }
 
 impl ListKey {
+    /// Returns the link of an entry that lists of this kind use.
     fn link(&self) -> Link {
         match self {
             Self::Class(_) => Link::Zone,
@@ -150,7 +186,7 @@ impl ListKey {
         }
     }
 
-    /// Whether an entry of the namespace belongs to it.
+    /// Returns whether an entry of the namespace belongs on the list.
     fn has(&self, conn: &Conn) -> bool {
         let addresses = || addresses(conn, Direction::Original);
         match *self {
@@ -162,8 +198,8 @@ impl ListKey {
     }
 }
 
-/// How the lists of a namespace are found: by a sum of products with secret numbers. Who knew them
-/// could make lists long, at the expense of who asks for them.
+/// The hash of a list's key: a sum of products with random factors. An attacker that knew the
+/// factors could make lists long, at the expense of requests that walk them.
 #[derive(Clone, Copy)]
 struct ListHasher {
     first: u64,
@@ -172,6 +208,7 @@ struct ListHasher {
 }
 
 impl ListHasher {
+    /// Returns the hash for a namespace.
     #[inline]
     fn of(net: &Net) -> Self {
         Self {
@@ -181,7 +218,7 @@ impl ListHasher {
         }
     }
 
-    /// A hash whose high bits depend on all.
+    /// Returns a hash whose high bits depend on all inputs.
     #[inline]
     fn mix(&self, kind: u64, [a, b]: Address) -> u64 {
         let a = (a ^ kind).wrapping_mul(self.first);
@@ -189,9 +226,11 @@ impl ListHasher {
             .wrapping_add(self.net)
     }
 
+    /// Returns the hash of a key.
     #[inline]
     fn hash(&self, key: &ListKey) -> u64 {
-        // Links have lists of their own, so only what shares a link is told apart by a number.
+        // Each link has lists of its own, so only keys that share a link need a number that tells
+        // them apart.
         match *key {
             ListKey::Class(class) => self.mix(0, [class.into(), 0]),
             ListKey::Source(address) | ListKey::Destination(address) => self.mix(0, address),
@@ -202,16 +241,17 @@ impl ListHasher {
     }
 }
 
+/// Returns the class of an entry's zone.
 #[inline]
 fn class_of(conn: &Conn) -> u32 {
     u32::from(conn.zone().id) & (ZONE_CLASSES - 1)
 }
 
-/// The lists that an entry is on, of a piece.
+/// Returns the lists of an entry, in a shard.
 #[inline(always)]
 fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
-    let mixer = ListHasher::of(conn.net());
-    let on = |key: ListKey| lists.number(mixer.hash(&key), shard);
+    let hasher = ListHasher::of(conn.net());
+    let on = |key: ListKey| lists.number(hasher.hash(&key), shard);
     let zone = on(ListKey::Class(class_of(conn)));
     if !params::index_addresses() {
         return Memberships {
@@ -231,7 +271,7 @@ fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
     }
 }
 
-/// Puts an entry on its lists, that is about to get into the table.
+/// Links an entry into its lists. The caller inserts it into the table afterwards.
 #[inline]
 pub(in crate::ct) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     let Some(lists) = LISTS.load(rcu) else {
@@ -245,8 +285,8 @@ pub(in crate::ct) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     }
 }
 
-/// Takes an entry off its lists, that was just taken out of the table, and whose reference for
-/// that is still there.
+/// Unlinks an entry from its lists. The caller has just taken it out of the table, and still has
+/// the table's reference.
 #[inline]
 pub(in crate::ct) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     if let Some(lists) = LISTS.load(rcu) {
@@ -255,23 +295,26 @@ pub(in crate::ct) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     }
 }
 
-/// Which of a namespace's entries are looked for; more than these may be found.
+/// The entries that a walk is to find. It may find others as well: the caller compares.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope {
-    /// All.
+    /// All entries of the namespace.
     Namespace,
-    /// Those of a zone.
+    /// The entries of a zone.
     Zone(u16),
-    /// Those with an address.
+    /// The entries with this source in the original direction.
     Source([u8; 16]),
+    /// The entries with this destination in the original direction.
     Destination([u8; 16]),
+    /// The entries with this source in the reply direction.
     ReplySource([u8; 16]),
+    /// The entries with this destination in the reply direction.
     ReplyDestination([u8; 16]),
 }
 
 impl Scope {
-    /// Its part with this number, or the next one, and the number of that. No entry that is
-    /// looked for belongs to two of them.
+    /// Returns the scope's list with this number, or with the next one that there is, and its
+    /// number. No entry of the scope is on two of these lists.
     fn key_from(&self, net: &Net, number: u32) -> Option<(u32, ListKey)> {
         let key = match (*self, number) {
             (Self::Namespace, _) => {
@@ -281,7 +324,7 @@ impl Scope {
             (Self::Zone(id), 0) => ListKey::Class(u32::from(id) & (ZONE_CLASSES - 1)),
             (Self::Source(address), 0) => ListKey::Source(address_words(address)),
             (Self::Destination(address), 0) => ListKey::Destination(address_words(address)),
-            // What is not translated answers from where the first packet went.
+            // An untranslated entry has the original destination as the source of replies.
             (Self::ReplySource(address), 0) => ListKey::Destination(address_words(address)),
             (Self::ReplySource(address), 1) => ListKey::ReplySource(address_words(address)),
             (Self::ReplyDestination(address), 0) => ListKey::Source(address_words(address)),
@@ -295,23 +338,27 @@ impl Scope {
     }
 }
 
-/// A walk over a namespace's entries: over each that is looked for and there all the time, and
-/// over none twice.
+/// A walk over entries of a namespace. It finds every entry of its scope that is there the whole
+/// time, and no entry twice.
 #[derive(Clone, Copy)]
 pub(in crate::ct) struct ScopeWalk {
     scope: Scope,
-    /// Which part of the scope the walk is in, and which piece of its list.
+    /// The number of the scope's list at which the walk is.
     number: u32,
+    /// The shard of that list.
     shard: u32,
 }
 
-/// A place for a [`ScopeWalk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
+/// Creates a cursor for a [`ScopeWalk`].
+///
+/// `ENOENT`: there is no tracker. `ENOMEM`: no memory.
 pub(in crate::ct) fn cursor() -> Result<Place> {
     Place::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
 }
 
 impl ScopeWalk {
-    /// At the beginning.
+    /// Creates a walk at the start of a scope. Where addresses are not indexed, it is over the
+    /// whole namespace.
     pub(in crate::ct) fn new(scope: Scope) -> Self {
         Self {
             scope: match scope {
@@ -324,8 +371,10 @@ impl ScopeWalk {
         }
     }
 
-    /// The entry that the walk is at, or the next one if that is gone; or the one behind `past`,
-    /// if it is at that. `place` is the walk's own. May sleep.
+    /// Returns the entry at which the walk is, or the next one if that is gone; or the one after
+    /// `past`, if the walk is at that. May sleep.
+    ///
+    /// `cursor` belongs to this walk, and is the same in each call.
     pub(in crate::ct) fn next(
         &mut self,
         cursor: &mut Place,
@@ -361,7 +410,8 @@ impl ScopeWalk {
     }
 }
 
-/// Calls `act` for every entry of `net` that is looked for, and maybe for others: see [`Scope`].
+/// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`].
+///
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {
     let Ok(mut cursor) = cursor() else {

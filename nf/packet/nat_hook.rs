@@ -36,9 +36,9 @@ use kernel::{
 use crate::nf::{
     bindings,
     kernel::{
-        mutex::NatGuard,
         net::Net,
-        rcu::Rcu, //
+        rcu::Rcu,
+        static_lock::StaticMutex, //
     }, //
 };
 
@@ -168,17 +168,20 @@ pub(crate) fn barrier() {
     unsafe { bindings::rcu_barrier() };
 }
 
+/// Serialises changes of the chains of every [`Slot`].
+static CHAINS: StaticMutex<()> = StaticMutex::new(c"CHAINS", || ());
+
 /// Where a namespace keeps the hooks of a family. Zeroed: there are none.
 ///
 /// # Invariants
 ///
-/// Null, or an allocation of ours with hooks that are registered; changed under the mutex.
+/// Null, or an allocation of ours with hooks that are registered; changed under [`CHAINS`].
 #[repr(transparent)]
 pub(crate) struct Slot(Atomic<*mut Registered>);
 
 // SAFETY: Null is a valid pointer; the type is transparent.
 unsafe impl pin_init::Zeroable for Slot {}
-// SAFETY: Changed under a mutex only.
+// SAFETY: Changed under `CHAINS` only.
 unsafe impl Sync for Slot {}
 
 /// What a chain is registered with, as its module hands it over.
@@ -209,8 +212,8 @@ impl Slot {
         net: &Net,
         chain: Chain<'_>,
         templates: &'static [Template; POINTS],
-        _guard: &NatGuard,
     ) -> Result {
+        let _guard = CHAINS.lock();
         let index = index_of(templates, chain)?;
         let present = NonNull::new(self.0.load(Relaxed));
         let hooks = match present {
@@ -257,8 +260,8 @@ impl Slot {
         net: &Net,
         chain: Chain<'_>,
         templates: &'static [Template; POINTS],
-        _guard: &NatGuard,
     ) {
+        let _guard = CHAINS.lock();
         let Some(hooks) = NonNull::new(self.0.load(Relaxed)) else {
             return;
         };

@@ -1,43 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The choice of an address and a key that nobody else has.
+//! The choice of a free address and key.
 
 use super::{
     manip::Manip,
+    occupancy::{Choice, Claim, Occupancy, Terms},
     range::{flag, Range},
     search,
     window::Window,
 };
 use crate::proto::types::tuple::Tuple;
 
-pub use super::occupancy::{Choice, Claim, Occupancy, Pool, Terms};
-
-/// What is asked for.
+/// A request for a translated tuple.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The connection's first packet, as it is now.
+    /// The tuple of the connection's first packet, before this translation.
     pub tuple: Tuple,
-    /// What the rule allows.
+    /// The addresses and keys that the rule allows.
     pub range: &'a Range,
-    /// Which end is to change.
+    /// The end that is changed.
     pub manip: Manip,
     /// The id of the connection's zone.
     pub zone_id: u16,
-    /// Whether another connection announced this one.
+    /// Whether an expectation announced the connection.
     pub expected: bool,
-    /// Whether a free key is to be found wherever it is, see [`search`].
+    /// Whether the search covers all keys; see [`search`].
     pub thorough: bool,
 }
 
-/// Addresses of a range that are tried.
+/// Maximum number of addresses that are tried.
 const ADDRESSES: u32 = 32;
 
-/// Chooses what a connection is to look like.
+/// Chooses the translated tuple of a connection.
 ///
-/// As long as it may, a connection stays what it is; else it is mapped as another one from the
-/// same source is; else the address is spread, and the key stays, or a free one is looked for.
-/// A thorough choice goes on with the next address, and at last takes the place of a connection
-/// that is over.
+/// The first of these that the rule allows and that is free is chosen: the tuple as it is; the
+/// mapping of another connection from the same source; an address by the hash of the tuple, with
+/// the key as it is; that address with another key. A thorough choice then tries the following
+/// addresses, and finally takes over the mapping of a closed connection.
 pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
     let &Request {
         ref tuple,
@@ -56,7 +55,7 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
         } else if let Some(known) =
             view.find_appropriate_src(tuple, |known| range.suits_source(known))
         {
-            if view.claim(&known, Terms::Alone) == Claim::Granted {
+            if view.claim(&known, Terms::MustBeFree) == Claim::Granted {
                 return Choice::Found(known);
             }
         }
@@ -81,11 +80,11 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
         }
     }
     Window::of(&first, range, manip, expected)
-        .and_then(|window| search::succeed(first, &window, view))
+        .and_then(|window| search::take_over(first, &window, view))
         .map_or(Choice::Exhausted(first), Choice::Found)
 }
 
-/// Chooses a key for `spread`, which has its address.
+/// Chooses a key for `spread`; its address is final.
 fn at_address(request: &Request<'_>, spread: Tuple, view: &mut impl Occupancy) -> Choice {
     let &Request {
         range,
@@ -121,7 +120,7 @@ fn at_address(request: &Request<'_>, spread: Tuple, view: &mut impl Occupancy) -
             search::thorough(spread, &window, range, view)
         }
         Some(window) => search::sample(spread, &window, range, manip, view),
-        // No key to vary. Who has it is seen when the connection is confirmed.
+        // There is no key to vary. A clash is detected when the connection is confirmed.
         None => Choice::Found(spread),
     }
 }

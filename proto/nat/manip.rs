@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which end of a connection NAT changes.
+//! The kind of a translation: SNAT or DNAT.
 
-/// The end of a connection that is made to look like another one (`enum nf_nat_manip_type`).
+/// The end of a connection that NAT changes (`enum nf_nat_manip_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manip {
-    /// Where it comes from: SNAT, masquerading.
+    /// The source: SNAT, masquerading.
     Source,
-    /// Where it goes: DNAT, redirection.
+    /// The destination: DNAT, redirection.
     Destination,
 }
 
 impl Manip {
-    /// What the answer to a packet that is changed so has changed.
+    /// Returns the end that is changed in replies, if this one is changed in the packets of the
+    /// original direction.
     #[inline]
     #[must_use]
     pub const fn opposite(self) -> Self {

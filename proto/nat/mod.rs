@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAT, as far as it is arithmetic: which address and key a connection gets, and what that
-//! changes in its packets.
+//! The pure part of NAT: the choice of an address and a key for a connection, and the changes to
+//! the headers of its packets.
 //!
-//! - [`range`]: what a rule allows;
-//! - [`choose`]: one out of it that nobody else has, found by [`search`], with what is known
-//!   about crowded [`pool`]s;
-//! - [`rewrite`]: the packet's headers, with their [`checksum`]s.
+//! - [`range`]: the addresses and keys that a rule allows;
+//! - [`choose`]: the choice of a free tuple among them, by [`search`], which asks an
+//!   [`Occupancy`](occupancy::Occupancy) and remembers crowded [`pool`]s;
+//! - [`rewrite`]: the new headers, with their [`checksum`]s.
 
 pub mod checksum;
 pub mod choose;
 mod manip;
-mod occupancy;
+pub mod occupancy;
 pub mod pool;
 pub mod range;
 pub mod rewrite;

@@ -1,84 +1,180 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which tuples are taken: the questions that a choice asks.
+//! The view of occupied tuples that the choice of a tuple asks.
 
 use crate::proto::types::tuple::Tuple;
 
-/// What a connection that asks for a tuple may find.
+/// The result of a claim to a tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Nobody had it; nobody else gets it from now on.
+    /// The tuple was free, and is reserved for the connection.
     Granted,
-    /// Another connection has it, which will tell the pool when it ends.
+    /// Another connection has the tuple. It clears the mark in the pool when it ends.
     Taken,
-    /// It is not to be had, and nobody will tell when it is.
-    Barred,
+    /// The tuple is not available, and no mark will be cleared when it becomes free: a local socket
+    /// uses the port, for example.
+    Unavailable,
 }
 
-/// How much a connection is content with.
+/// Which connections a claim may take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terms {
-    /// Nobody else may have the tuple.
-    Alone,
-    /// The connection would not be translated: one that is the same, begun from its other end
-    /// at the same moment, is no other.
+    /// None: the tuple must be free.
+    MustBeFree,
+    /// None, and the connection would not be translated: an entry for the same connection, opened
+    /// by its other end at the same moment, is no clash.
     Untranslated,
-    /// A connection that is over gives way.
-    Succeed,
+    /// A closed connection.
+    TakeOver,
 }
 
-/// Who has which tuple. All questions are about what a packet looks like after translation.
+/// A view of the tuples that connections have. All tuples are those of packets after translation.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{
+///     nat::{
+///         choose::{choose, Request},
+///         occupancy::{Choice, Claim, Occupancy, Pool, Terms},
+///         range::Range,
+///         Manip,
+///     },
+///     types::{
+///         protocol,
+///         tuple::{L4Key, Tuple},
+///     },
+/// };
+///
+/// /// A view without pools, other mappings and closed connections.
+/// struct Taken(Vec<Tuple>);
+/// enum NoPool {}
+///
+/// impl Pool for NoPool {
+///     fn next(&self, _first: u16, _last: u16) -> Option<u16> {
+///         None
+///     }
+///     fn forget(&self, _key: u16) {}
+/// }
+///
+/// impl Occupancy for Taken {
+///     type Pool = NoPool;
+///
+///     fn claim(&mut self, tuple: &Tuple, _terms: Terms) -> Claim {
+///         if self.0.contains(tuple) {
+///             Claim::Taken
+///         } else {
+///             Claim::Granted
+///         }
+///     }
+///     fn random(&mut self) -> u32 {
+///         0x4000_0000
+///     }
+///     fn find_appropriate_src(
+///         &mut self,
+///         _tuple: &Tuple,
+///         _suits: impl Fn(&Tuple) -> bool,
+///     ) -> Option<Tuple> {
+///         None
+///     }
+///     fn same_flow_mapping(&mut self, _tuple: &Tuple) -> Option<Tuple> {
+///         None
+///     }
+///     fn pool(&mut self, _tuple: &Tuple) -> Option<NoPool> {
+///         None
+///     }
+///     fn crowded_pool(&mut self, _tuple: &Tuple) -> Option<NoPool> {
+///         None
+///     }
+///     fn time_left_if_closed(&mut self, _tuple: &Tuple) -> Option<u32> {
+///         None
+///     }
+///     fn oldest_first(&self) -> bool {
+///         false
+///     }
+/// }
+///
+/// // Masquerading: two clients use the same source port towards one server.
+/// let gateway = [192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// let range = Range::address(gateway);
+/// let ports = L4Key::ports(40_000, 80);
+/// let request = |client| Request {
+///     tuple: Tuple::ipv4(client, [198, 51, 100, 1], ports, protocol::TCP),
+///     range: &range,
+///     manip: Manip::Source,
+///     zone_id: 0,
+///     expected: false,
+///     thorough: true,
+/// };
+/// let mut view = Taken(Vec::new());
+///
+/// // The first one keeps its port.
+/// let Choice::Found(first) = choose(&request([10, 0, 0, 1]), &mut view) else {
+///     panic!("no tuple is taken");
+/// };
+/// assert_eq!((first.src, first.src_port()), (gateway, 40_000));
+/// view.0.push(first);
+///
+/// // The second one gets another port of the same class.
+/// let Choice::Found(second) = choose(&request([10, 0, 0, 2]), &mut view) else {
+///     panic!("one of 64,512 ports is taken");
+/// };
+/// assert_eq!(second.src, gateway);
+/// assert!(second.src_port() >= 1024 && second.src_port() != 40_000);
+/// ```
 pub trait Occupancy {
-    /// What is known about the keys of a crowded pool.
+    /// The marks of a crowded pool.
     type Pool: Pool;
 
-    /// Asks for `tuple`. A former claim of the same connection is given up.
+    /// Claims `tuple` for the connection. A former claim of the same connection is released.
     fn claim(&mut self, tuple: &Tuple, terms: Terms) -> Claim;
 
-    /// How another connection from the source of `tuple` is mapped, of those that `suits`
-    /// says: with the destination of `tuple`.
+    /// Returns the mapping of another connection from the source of `tuple` that satisfies `suits`,
+    /// with the destination of `tuple`.
     fn find_appropriate_src(
         &mut self,
         tuple: &Tuple,
         suits: impl Fn(&Tuple) -> bool,
     ) -> Option<Tuple>;
 
-    /// How another packet of this very connection is mapped, if one came just now on another
-    /// CPU: with the destination of `tuple`.
+    /// Returns the mapping of another packet of the same flow that another CPU is processing, with
+    /// the destination of `tuple`.
     fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple>;
 
-    /// A random number.
+    /// Returns a random number.
     fn random(&mut self) -> u32;
 
-    /// The pool of `tuple`, whatever its key, if it is known to be crowded.
+    /// Returns the pool of `tuple` (its key is not looked at), if the pool is known to be crowded.
     fn pool(&mut self, tuple: &Tuple) -> Option<Self::Pool>;
 
-    /// The same, which is known to be crowded from now on. [`None`]: no memory for it.
+    /// Returns the pool of `tuple`, and records that it is crowded. [`None`]: there is no memory
+    /// for it.
     fn crowded_pool(&mut self, tuple: &Tuple) -> Option<Self::Pool>;
 
-    /// If the connection that has `tuple` is over and may give way: the time left to it, in
-    /// jiffies.
-    fn is_over(&mut self, tuple: &Tuple) -> Option<u32>;
+    /// Returns the time left, in jiffies, to the connection that has `tuple`, if it is closed and
+    /// may be taken over.
+    fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32>;
 
-    /// Whether the one that is closest to its end has to give way, or any.
+    /// Returns whether the closed connection with the least time left is taken over, or the first
+    /// one that is found.
     fn oldest_first(&self) -> bool;
 }
 
-/// What is known about the keys of a crowded pool.
+/// The marks of a crowded pool: which keys are known to be taken.
 pub trait Pool {
-    /// The first key from `first` to `last` that nobody is known to have, which is marked as
-    /// taken now.
+    /// Marks and returns the first unmarked key from `first` to `last`.
     fn next(&self, first: u16, last: u16) -> Option<u16>;
 
-    /// Clears the mark.
+    /// Clears the mark of `key`.
     fn forget(&self, key: u16);
 }
 
-/// What was chosen.
+/// The result of a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Nobody has it, or the rule leaves no choice.
+    /// This tuple is free, or the rule leaves no choice.
     Found(Tuple),
-    /// Somebody has it, as everything else that was tried.
+    /// This tuple and all others that were tried are taken.
     Exhausted(Tuple),
 }

@@ -1,52 +1,55 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which keys of a crowded pool are known to be taken.
+//! The marks of a crowded pool: which keys are known to be taken.
 //!
-//! A pool is all keys of one translated address towards one destination. A key that is marked
-//! belonged to somebody after it was marked, and whoever that is clears the mark when it ends.
-//! A key that is not marked may be free: that is for the table of connections to say. So a mark
-//! that is missing costs a question, and none stays for good.
+//! A pool consists of all keys of one translated address towards one destination. A marked key
+//! belonged to a connection after it was marked, and that connection clears the mark when it ends.
+//! An unmarked key may be free; the connection table decides. So a missing mark costs one lookup,
+//! and no mark stays for ever.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Words of a set: a bit for each key.
+/// Number of words in a set, with one bit for each key.
 pub const WORDS: usize = 1 << 10;
 
 /// A set of keys that several CPUs read and change at the same time.
 ///
-/// Each change is a full barrier: who marks a key and then finds its owner in a table can rely
-/// on it that the owner, which leaves the table and then clears its mark, clears this one.
+/// Each change is a full barrier. One CPU marks a key and then finds the connection with this key
+/// in the table; that connection leaves the table and then clears the mark. The barriers guarantee
+/// that it clears this mark.
 #[derive(Clone, Copy)]
 pub struct Keys<'a>(&'a [AtomicU64]);
 
 impl<'a> Keys<'a> {
-    /// The set in `words`, of which there are [`WORDS`]. What is missing cannot be marked.
+    /// Returns the set in `words`, normally [`WORDS`] of them. Keys beyond the last word cannot be
+    /// marked.
     pub const fn new(words: &'a [AtomicU64]) -> Self {
         Self(words)
     }
 
-    fn place(self, key: u16) -> Option<(&'a AtomicU64, u64)> {
+    /// Returns the word and the bit of a key.
+    fn bit_of(self, key: u16) -> Option<(&'a AtomicU64, u64)> {
         let word = self.0.get(usize::from(key >> 6))?;
         Some((word, 1 << (key & 63)))
     }
 
-    /// Marks a key. Says whether it was not marked before.
+    /// Marks a key. Returns whether it was unmarked before.
     pub fn mark(self, key: u16) -> bool {
-        self.place(key)
+        self.bit_of(key)
             .is_some_and(|(word, bit)| word.fetch_or(bit, Ordering::SeqCst) & bit == 0)
     }
 
-    /// Clears a mark. Says whether it was there.
+    /// Clears a mark. Returns whether the key was marked before.
     pub fn clear(self, key: u16) -> bool {
-        self.place(key)
+        self.bit_of(key)
             .is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::SeqCst) & bit != 0)
     }
 
-    /// The first key from `first` to `last` that is not marked.
+    /// Returns the first key from `first` to `last` that is not marked.
     pub fn unmarked(self, first: u16, last: u16) -> Option<u16> {
         let (from, to) = (usize::from(first >> 6), usize::from(last >> 6));
         let mut base = u32::from(first) & !63;
-        // What lies before `first` counts as marked.
+        // Keys before `first` count as marked.
         let mut before = (1_u64 << (first & 63)).wrapping_sub(1);
         for word in self.0.get(from..=to)? {
             let free = !(word.load(Ordering::Relaxed) | before);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a rule allows: addresses, ports, and how to choose among them.
+//! NAT ranges: the addresses and ports that a rule allows.
 
 use core::mem::{align_of, offset_of, size_of};
 
@@ -12,35 +12,71 @@ use crate::proto::{
 
 /// The bits of [`Range::flags`] (`NF_NAT_RANGE_*`).
 pub mod flag {
-    /// The address is to come out of the range.
+    /// The address is chosen from the range.
     pub const MAP_IPS: u32 = 1 << 0;
-    /// The port, or other key, is to come out of the range.
+    /// The port, or other key, is chosen from the range.
     pub const PROTO_SPECIFIED: u32 = 1 << 1;
     /// Ports are chosen at random.
     pub const PROTO_RANDOM: u32 = 1 << 2;
-    /// A client gets the same address whatever it connects to.
+    /// A client gets the same address for all destinations.
     pub const PERSISTENT: u32 = 1 << 3;
     /// Ports are chosen at random.
     pub const PROTO_RANDOM_FULLY: u32 = 1 << 4;
-    /// The port is as far behind the first one as the packet's is behind `base_key`.
+    /// The offset of the port from the first one is that of the packet's port from `base_key`.
     pub const PROTO_OFFSET: u32 = 1 << 5;
-    /// Either of the two random ones.
+    /// Mask of both random flags.
     pub const PROTO_RANDOM_ALL: u32 = PROTO_RANDOM | PROTO_RANDOM_FULLY;
 }
 
-/// What a rule allows. Layout twin of `struct nf_nat_range2`.
+/// The addresses and keys that a rule allows. Layout twin of `struct nf_nat_range2`.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{
+///     nat::{
+///         range::{flag, Range},
+///         Manip,
+///     },
+///     types::{
+///         protocol,
+///         tuple::{L4Key, Tuple},
+///     },
+/// };
+///
+/// // `snat to 192.0.2.1-192.0.2.6:2000-2999`
+/// let address = |last| [192, 0, 2, last, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// let range = Range {
+///     flags: flag::MAP_IPS | flag::PROTO_SPECIFIED,
+///     min_addr: address(1),
+///     max_addr: address(6),
+///     min_key: 2000_u16.to_be_bytes(),
+///     max_key: 2999_u16.to_be_bytes(),
+///     base_key: [0; 2],
+/// };
+/// let ports = L4Key::ports(40_000, 80);
+/// let tuple = Tuple::ipv4([10, 0, 0, 1], [198, 51, 100, 1], ports, protocol::TCP);
+/// assert!(!range.suits_source(&tuple));
+///
+/// // The hash chooses the address; the port is not chosen here.
+/// let spread = range.spread(&tuple, Manip::Source, 0);
+/// assert!((1..=6).contains(&spread.src_ipv4()[3]));
+/// assert_eq!(spread, range.spread(&tuple, Manip::Source, 0));
+/// assert!(!range.contains_key(&spread, Manip::Source));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(4))]
 pub struct Range {
     /// Bits of [`flag`].
     pub flags: u32,
-    /// The first address, network byte order; an IPv4 address fills the first four octets.
+    /// The first address, network byte order; an IPv4 address fills the first four bytes.
     pub min_addr: [u8; 16],
-    /// The last address.
+    /// The last address, in the same format.
     pub max_addr: [u8; 16],
     /// The first port (or ICMP identifier, or GRE key), network byte order.
     pub min_key: [u8; 2],
-    /// The last one.
+    /// The last port, network byte order.
     pub max_key: [u8; 2],
     /// The port that is mapped to the first one, with [`flag::PROTO_OFFSET`].
     pub base_key: [u8; 2],
@@ -52,7 +88,7 @@ const _: () = {
     assert!(offset_of!(Range, min_key) == 36);
 };
 
-/// The four 32-bit words of an address, as numbers.
+/// Returns the four 32-bit words of an address in host byte order.
 #[inline]
 fn words(address: &[u8; 16]) -> [u32; 4] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
@@ -64,19 +100,19 @@ fn words(address: &[u8; 16]) -> [u32; 4] {
     ]
 }
 
-/// The same words as memory holds them, for hashing.
+/// Returns the four words in native memory order, for hashing.
 #[inline]
 fn native_words(address: &[u8; 16]) -> [u32; 4] {
     words(address).map(|word| u32::from_ne_bytes(word.to_be_bytes()))
 }
 
-fn octets(words: [u32; 4]) -> [u8; 16] {
+fn bytes(words: [u32; 4]) -> [u8; 16] {
     let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = words.map(u32::to_be_bytes);
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
 impl Range {
-    /// One address, and whatever key.
+    /// Returns the range of one address and any key.
     pub const fn address(address: [u8; 16]) -> Self {
         Self {
             flags: flag::MAP_IPS,
@@ -88,13 +124,13 @@ impl Range {
         }
     }
 
-    /// Whether any of `flags` is set.
+    /// Returns whether any of `flags` is set.
     #[inline]
     pub const fn has(&self, flags: u32) -> bool {
         self.flags & flags != 0
     }
 
-    /// The same range with `address` as its only address.
+    /// Returns the same range with `address` as its only address.
     #[must_use]
     pub const fn at(&self, address: [u8; 16]) -> Self {
         Self {
@@ -107,17 +143,18 @@ impl Range {
         }
     }
 
-    /// Whether the range has exactly one key, or names none.
+    /// Returns whether the range has exactly one key, or none.
     #[inline]
     pub fn has_one_key(&self) -> bool {
         self.min_key == self.max_key
     }
 
-    /// Whether a key of `tuple` is inside; protocols without keys are inside of all ranges.
+    /// Returns whether the key of `tuple` is in the range. Protocols without keys are in every
+    /// range.
     #[inline]
     pub fn contains_key(&self, tuple: &Tuple, manip: Manip) -> bool {
         let key = match (tuple.protonum, manip) {
-            // One identifier for both ways.
+            // A query and its reply have the same identifier.
             (protocol::ICMP | protocol::ICMPV6, _) => tuple.src_key,
             (protocol::TCP | protocol::UDP | protocol::SCTP | protocol::GRE, Manip::Source) => {
                 tuple.src_key
@@ -128,16 +165,17 @@ impl Range {
             ) => tuple.dst_key,
             _ => return true,
         };
-        // Network byte order compares as numbers do.
+        // Byte arrays in network byte order compare like numbers.
         self.min_key <= key && key <= self.max_key
     }
 
-    /// Whether a connection from the source of `tuple` may stay, or be mapped, so.
+    /// Returns whether the rule allows the source of `tuple` as the translated source.
     #[inline]
     pub fn suits_source(&self, tuple: &Tuple) -> bool {
         let address_fits = !self.has(flag::MAP_IPS)
             || if tuple.has_family(Family::Ipv4) {
-                // The rest of an IPv4 address is zero, but of the range only as a rule.
+                // A tuple's IPv4 address ends in zeroes; user space may not have zeroed the
+                // range's.
                 let first = |address: &[u8; 16]| words(address)[0];
                 let own = first(&tuple.src);
                 first(&self.min_addr) <= own && own <= first(&self.max_addr)
@@ -148,17 +186,18 @@ impl Range {
             && (!self.has(flag::PROTO_SPECIFIED) || self.contains_key(tuple, Manip::Source))
     }
 
-    /// The address for a connection, out of the range.
+    /// Returns `tuple` with an address from the range.
     ///
-    /// It is spread by the two ends of the connection ([`flag::PERSISTENT`]: by its source
-    /// alone), so a client meets the same server under the same address, even after a reboot.
+    /// The address depends on a hash of source and destination ([`flag::PERSISTENT`]: of the source
+    /// alone) without a seed. So a client gets the same address for the same server, even after a
+    /// reboot.
     pub fn spread(&self, tuple: &Tuple, manip: Manip, zone_id: u16) -> Tuple {
         let mut spread = *tuple;
         if !self.has(flag::MAP_IPS) {
             return spread;
         }
         if self.min_addr == self.max_addr {
-            place(&mut spread, manip, self.min_addr);
+            set_address(&mut spread, manip, self.min_addr);
             return spread;
         }
 
@@ -182,7 +221,7 @@ impl Range {
             Manip::Source => &tuple.src,
             Manip::Destination => &tuple.dst,
         });
-        // Below the last address's prefix all words are allowed.
+        // Once a word is below that of the last address, the following words are unrestricted.
         let mut below = false;
         let words = chosen
             .iter_mut()
@@ -203,11 +242,11 @@ impl Range {
                 hash ^= *destination;
             }
         }
-        place(&mut spread, manip, octets(chosen));
+        set_address(&mut spread, manip, bytes(chosen));
         spread
     }
 
-    /// The address of the range that follows the source of `tuple`; behind the last one, the
+    /// Returns the address of the range that follows the source of `tuple`; after the last one, the
     /// first.
     pub fn address_after(&self, tuple: &Tuple) -> [u8; 16] {
         let used = if tuple.has_family(Family::Ipv4) {
@@ -215,7 +254,7 @@ impl Range {
         } else {
             128
         };
-        // The rest of an IPv4 address is zero, but of the range only as a rule.
+        // A tuple's IPv4 address ends in zeroes; user space may not have zeroed the range's.
         let number = |address: &[u8; 16]| u128::from_be_bytes(*address) >> (128 - used);
         let own = number(&tuple.src);
         let next = if own >= number(&self.max_addr) {
@@ -227,7 +266,8 @@ impl Range {
     }
 }
 
-fn place(tuple: &mut Tuple, manip: Manip, address: [u8; 16]) {
+/// Sets the address of one end.
+fn set_address(tuple: &mut Tuple, manip: Manip, address: [u8; 16]) {
     match manip {
         Manip::Source => tuple.src = address,
         Manip::Destination => tuple.dst = address,

@@ -1,64 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changes one end of a connection in a packet's headers, checksums included.
+//! The translation of a packet's headers, including checksums.
 //!
-//! Transport headers come first: their checksums cover the addresses (RFC 9293, section 3.1),
-//! the old ones of which are still in the network header then.
+//! The transport header is changed first: its checksum covers the addresses (RFC 9293, section
+//! 3.1), and the network header still has the old ones then.
 
 use super::{checksum::Delta, manip::Manip};
 use crate::proto::{
-    types::{family::Family, protocol, tuple::Tuple},
+    types::{family::Family, num::u32_as_usize, protocol, tuple::Tuple},
     wire::{icmp, icmpv6},
 };
 
-/// How much of a transport header a quoting ICMP error has at least (RFC 792).
+/// Length of the transport header that an ICMP error quotes at least, in bytes (RFC 792).
 const QUOTED_LEN: usize = 8;
 
-/// What the checksum field of a TCP, UDP or ICMPv6 header holds.
+/// The contents of the checksum field of a TCP, UDP or ICMPv6 header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChecksumField {
-    /// The checksum.
+    /// The complete checksum.
     Whole,
-    /// The sum of the pseudo-header; the device does the rest.
+    /// The sum of the pseudo-header; the device adds the rest (`CHECKSUM_PARTIAL`).
     PseudoHeader,
 }
 
-// Until `nat` uses the new name.
-pub use ChecksumField as Field;
-
-/// What is left to do for a packet whose transport header was changed.
+/// The remaining update of a packet's checksums after its transport header was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Nothing.
-    Nothing,
-    /// The sum of all octets, where the device reported it, is smaller by this.
-    SumShrank(Delta),
-    /// The CRC32c of SCTP (RFC 9260, section 6.8) covers the whole packet: it has to be
-    /// computed, and put at [`SCTP_CHECKSUM`].
-    Crc,
+pub enum ChecksumFixup {
+    /// Nothing is left to do.
+    None,
+    /// The sum of all bytes that the device reported (`CHECKSUM_COMPLETE`) is smaller by this
+    /// difference.
+    Delta(Delta),
+    /// The CRC32c of SCTP (RFC 9260, section 6.8), which covers the whole packet, is to be computed
+    /// and stored at [`SCTP_CHECKSUM`].
+    Crc32c,
 }
 
-/// Offset of the checksum in an SCTP header.
+/// Offset of the checksum in an SCTP header, in bytes.
 pub const SCTP_CHECKSUM: usize = 8;
 
-/// The header cannot be changed: it is cut off, or unknown.
+/// The header cannot be changed: it is truncated, or its format is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
-/// One end of a connection, as it is and as it is to be.
+/// The translation of one end of a packet: old and new address, and new key.
 #[derive(Clone, Copy, Debug)]
 pub struct Rewrite {
     manip: Manip,
     l3num: u16,
     new: [u8; 16],
     key: [u8; 2],
-    /// By how much the sum over the addresses grows.
+    /// The difference of the sum over the addresses.
     addresses: Delta,
 }
 
 impl Rewrite {
-    /// The packet is to have the source, or destination, of `target`. `source` and
-    /// `destination` are the addresses that it has; an IPv4 address is one that ends in zeroes.
+    /// Returns the translation that gives a packet the source, or destination, of `target`.
+    /// `source` and `destination` are the addresses in the packet; an IPv4 address ends in zeroes.
     #[inline]
     pub const fn new(
         target: &Tuple,
@@ -69,7 +67,7 @@ impl Rewrite {
         let is_icmp = matches!(target.protonum, protocol::ICMP | protocol::ICMPV6);
         let (old, new, key) = match manip {
             Manip::Source => (source, &target.src, target.src_key),
-            // A query has one identifier, which a tuple keeps on the source's side.
+            // A query has one identifier, which a tuple stores as its source key.
             Manip::Destination if is_icmp => (destination, &target.dst, target.src_key),
             Manip::Destination => (destination, &target.dst, target.dst_key),
         };
@@ -87,36 +85,36 @@ impl Rewrite {
         }
     }
 
-    /// How many octets of the transport header [`Rewrite::transport`] wants; `available` are
-    /// there. 0: it is not looked at.
+    /// Returns the length of the transport header that [`Rewrite::transport`] needs, in bytes, if
+    /// `available` bytes are there. 0: it does not change the transport header.
     #[inline]
     pub const fn transport_len(&self, protocol: u8, available: u32) -> usize {
         let whole = match protocol {
             protocol::TCP => 20,
             protocol::SCTP => 12,
             protocol::UDP | protocol::ICMP | protocol::ICMPV6 => 8,
-            // Nothing of the source is in such a packet.
+            // The packet has only the receiver's call ID.
             protocol::GRE => match self.manip {
                 Manip::Source => 0,
                 Manip::Destination => 8,
             },
             _ => 0,
         };
-        if whole > QUOTED_LEN && (available as usize) < whole {
+        if whole > QUOTED_LEN && u32_as_usize(available) < whole {
             QUOTED_LEN
         } else {
             whole
         }
     }
 
-    /// Changes a transport header; `header` has [`Rewrite::transport_len`] octets.
+    /// Changes a transport header; `header` has [`Rewrite::transport_len`] bytes.
     #[inline]
     pub fn transport(
         &self,
         protocol: u8,
         header: &mut [u8],
         field: ChecksumField,
-    ) -> Result<Left, Refused> {
+    ) -> Result<ChecksumFixup, Refused> {
         match protocol {
             protocol::TCP => self.tcp(header, field),
             protocol::UDP => self.udp(header, field),
@@ -124,12 +122,12 @@ impl Rewrite {
             protocol::ICMP => icmp_query(self.key, header),
             protocol::ICMPV6 => self.icmpv6(header, field),
             protocol::GRE => self.gre(header),
-            // Addresses are all there is.
-            _ => Ok(Left::Nothing),
+            // The protocol has no keys.
+            _ => Ok(ChecksumFixup::None),
         }
     }
 
-    /// Puts the port in, and returns by how much the sum over ports grew.
+    /// Stores the new port, and returns the difference of the sum.
     #[inline]
     fn port(&self, header: &mut [u8]) -> Result<Delta, Refused> {
         let at = match self.manip {
@@ -139,48 +137,49 @@ impl Rewrite {
         put(header, at, self.key)
     }
 
-    /// Mends a checksum that covers the pseudo-header.
+    /// Updates a checksum that covers the pseudo-header.
     #[inline]
-    fn mend(&self, old: [u8; 2], field: ChecksumField, ports: Delta) -> ([u8; 2], Left) {
+    fn update(&self, old: [u8; 2], field: ChecksumField, ports: Delta) -> ([u8; 2], ChecksumFixup) {
         let addresses = self.addresses;
         match field {
             ChecksumField::Whole => {
-                let new = addresses.and(ports).mend(old);
-                // With a port, the field changes as the port does, and the sum stays. The
-                // address is no part of what was summed up, or, in IPv6, changes as well.
+                let new = addresses.and(ports).update(old);
+                // The change of the port and that of the field cancel each other in the device's
+                // sum. The change of the address does not: the sum excludes the IPv4 header. In
+                // IPv6 it includes the addresses, and the change cancels as well.
                 let left = if self.l3num == Family::Ipv6.to_u16() {
-                    Left::Nothing
+                    ChecksumFixup::None
                 } else {
-                    Left::SumShrank(addresses)
+                    ChecksumFixup::Delta(addresses)
                 };
                 (new, left)
             }
-            ChecksumField::PseudoHeader => (addresses.mend_partial(old), Left::Nothing),
+            ChecksumField::PseudoHeader => (addresses.update_partial(old), ChecksumFixup::None),
         }
     }
 
     #[inline]
-    fn tcp(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
+    fn tcp(&self, header: &mut [u8], field: ChecksumField) -> Result<ChecksumFixup, Refused> {
         const CHECKSUM: usize = 16;
         let ports = self.port(header)?;
         let Some(old) = get(header, CHECKSUM) else {
-            return Ok(Left::Nothing);
+            return Ok(ChecksumFixup::None);
         };
-        let (new, left) = self.mend(old, field, ports);
+        let (new, left) = self.update(old, field, ports);
         put(header, CHECKSUM, new)?;
         Ok(left)
     }
 
     #[inline]
-    fn udp(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
+    fn udp(&self, header: &mut [u8], field: ChecksumField) -> Result<ChecksumFixup, Refused> {
         const CHECKSUM: usize = 6;
         let old = get(header, CHECKSUM).ok_or(Refused)?;
         let ports = self.port(header)?;
         // Zero: the sender computed none (RFC 768).
         if old == [0; 2] {
-            return Ok(Left::Nothing);
+            return Ok(ChecksumFixup::None);
         }
-        let (new, left) = self.mend(old, field, ports);
+        let (new, left) = self.update(old, field, ports);
         put(
             header,
             CHECKSUM,
@@ -189,17 +188,17 @@ impl Rewrite {
         Ok(left)
     }
 
-    fn sctp(&self, header: &mut [u8]) -> Result<Left, Refused> {
+    fn sctp(&self, header: &mut [u8]) -> Result<ChecksumFixup, Refused> {
         self.port(header)?;
-        // A quoted header ends before the checksum, which nobody verifies there.
+        // A quoted header ends before the checksum, which is not verified there.
         Ok(if header.len() < SCTP_CHECKSUM + 4 {
-            Left::Nothing
+            ChecksumFixup::None
         } else {
-            Left::Crc
+            ChecksumFixup::Crc32c
         })
     }
 
-    fn icmpv6(&self, header: &mut [u8], field: ChecksumField) -> Result<Left, Refused> {
+    fn icmpv6(&self, header: &mut [u8], field: ChecksumField) -> Result<ChecksumFixup, Refused> {
         const CHECKSUM: usize = 2;
         let kind = *header.first().ok_or(Refused)?;
         let old = get(header, CHECKSUM).ok_or(Refused)?;
@@ -208,16 +207,16 @@ impl Rewrite {
         } else {
             Delta::NONE
         };
-        let (new, left) = self.mend(old, field, id);
+        let (new, left) = self.update(old, field, id);
         put(header, CHECKSUM, new)?;
         Ok(left)
     }
 
-    /// The call ID of a PPTP call (RFC 2637, section 4.1); there is no checksum.
-    fn gre(&self, header: &mut [u8]) -> Result<Left, Refused> {
+    /// Changes the call ID of a PPTP call (RFC 2637, section 4.1); there is no checksum.
+    fn gre(&self, header: &mut [u8]) -> Result<ChecksumFixup, Refused> {
         const VERSION: u8 = 0x07;
         if self.manip == Manip::Source {
-            return Ok(Left::Nothing);
+            return Ok(ChecksumFixup::None);
         }
         let &[_, flags, ..] = &*header else {
             return Err(Refused);
@@ -229,11 +228,11 @@ impl Rewrite {
             }
             _ => return Err(Refused),
         }
-        Ok(Left::Nothing)
+        Ok(ChecksumFixup::None)
     }
 
-    /// Changes an IPv4 header, without its options. It has the addresses that the packet was
-    /// said to have.
+    /// Changes an IPv4 header, without its options. Its addresses are those that [`Rewrite::new`]
+    /// was given.
     #[inline]
     pub fn ipv4(&self, header: &mut [u8]) -> Result<(), Refused> {
         const CHECKSUM: usize = 10;
@@ -244,11 +243,11 @@ impl Rewrite {
         let place = header.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
         *place.ok_or(Refused)? = ipv4(&self.new);
         let old = get(header, CHECKSUM).ok_or(Refused)?;
-        put(header, CHECKSUM, self.addresses.mend(old))?;
+        put(header, CHECKSUM, self.addresses.update(old))?;
         Ok(())
     }
 
-    /// Changes an IPv6 header, without its extensions.
+    /// Changes an IPv6 header, without extension headers.
     #[inline]
     pub fn ipv6(&self, header: &mut [u8]) -> Result<(), Refused> {
         let at = match self.manip {
@@ -261,38 +260,38 @@ impl Rewrite {
     }
 }
 
-/// The part of an address that an IPv4 header has.
+/// Returns the four bytes of an IPv4 address.
 #[inline]
 const fn ipv4(address: &[u8; 16]) -> [u8; 4] {
     let [a, b, c, d, ..] = *address;
     [a, b, c, d]
 }
 
-/// The identifier of a query; other messages have none.
-fn icmp_query(id: [u8; 2], header: &mut [u8]) -> Result<Left, Refused> {
+/// Changes the identifier of an ICMP query or reply; other messages have none.
+fn icmp_query(id: [u8; 2], header: &mut [u8]) -> Result<ChecksumFixup, Refused> {
     const CHECKSUM: usize = 2;
     let kind = *header.first().ok_or(Refused)?;
     if !matches!(
         icmp::classify(kind),
         icmp::Class::Request | icmp::Class::Reply
     ) {
-        return Ok(Left::Nothing);
+        return Ok(ChecksumFixup::None);
     }
     let change = put(header, 4, id)?;
     let old = get(header, CHECKSUM).ok_or(Refused)?;
-    put(header, CHECKSUM, change.mend(old))?;
-    Ok(Left::Nothing)
+    put(header, CHECKSUM, change.update(old))?;
+    Ok(ChecksumFixup::None)
 }
 
-/// Sets the total length of an IPv4 header.
+/// Sets the total length (bytes) of an IPv4 header, and updates its checksum.
 pub fn set_ipv4_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
     let change = put(header, 2, len.to_be_bytes())?;
     let old = get(header, 10).ok_or(Refused)?;
-    put(header, 10, change.mend(old))?;
+    put(header, 10, change.update(old))?;
     Ok(())
 }
 
-/// Sets the payload length of an IPv6 header.
+/// Sets the payload length (bytes) of an IPv6 header.
 pub fn set_ipv6_len(header: &mut [u8], len: u16) -> Result<(), Refused> {
     put(header, 4, len.to_be_bytes()).map(|_| ())
 }
@@ -302,7 +301,7 @@ fn get(header: &[u8], at: usize) -> Option<[u8; 2]> {
     header.get(at..)?.first_chunk().copied()
 }
 
-/// Puts two octets in and returns by how much the sum grew.
+/// Stores two bytes at an even offset, and returns the difference of the sum.
 #[inline]
 fn put(header: &mut [u8], at: usize, new: [u8; 2]) -> Result<Delta, Refused> {
     let place = header

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The search for a key that nobody else has.
+//! The search for a free key.
 //!
-//! - [`thorough`] finds a free key if there is one. Towards most destinations few keys are
-//!   used, so a few at random are asked for first. If all of them are taken the pool is
-//!   crowded, and is remembered as a set of keys ([`super::pool`]) from then on: what is known
-//!   to be taken is passed over, 64 keys at a time.
-//! - [`sample`] asks for up to 248 keys, and then gives up: what the C engine does, for which
-//!   a setting asks, and what is enough for destinations, which rarely clash.
+//! - [`thorough`] finds a free key if there is one. Towards most destinations few keys are used, so
+//!   it first tries a few at random. If all of them are taken, the pool is crowded, and gets a set
+//!   of marks ([`super::pool`]): from then on, keys known to be taken are skipped, 64 at a time.
+//! - [`sample`] tries up to 248 keys, and then gives up, as the C engine does. The sysctl
+//!   `nf_nat_thorough_search` selects [`thorough`] or [`sample`] for SNAT; DNAT always uses
+//!   [`sample`], because clashes are rare there.
 
 use super::{
     manip::Manip,
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::proto::{hash::reciprocal_scale, types::tuple::Tuple};
 
-/// Keys asked for before a pool counts as crowded.
-const GUESSES: u32 = 12;
-/// Windows up to this size are asked for key by key.
-const SMALL: u32 = 64;
-/// Connections looked at to find the one among them that has been over for the longest time.
-const ELDERS: u32 = 128;
+/// Number of random keys that are tried before a pool counts as crowded.
+const RANDOM_TRIES: u32 = 12;
+/// Size up to which a window is tried key by key.
+const SMALL_WINDOW: u32 = 64;
+/// Number of keys among which the closed connection with the least time left is looked for.
+const CLOSED_TRIES: u32 = 128;
 
-/// Looks for a free source key, wherever it is.
+/// Looks for a free source key in the whole window.
 pub(super) fn thorough(
     mut tuple: Tuple,
     window: &Window,
@@ -32,17 +32,17 @@ pub(super) fn thorough(
     view: &mut impl Occupancy,
 ) -> Choice {
     let begin = start(&tuple, window, range, Manip::Source, view);
-    let found = if window.size <= SMALL {
-        each(&mut tuple, window, begin, window.size, view)
+    let found = if window.size <= SMALL_WINDOW {
+        try_each(&mut tuple, window, begin, window.size, view)
     } else if let Some(pool) = view.pool(&tuple) {
-        go_round(&mut tuple, window, &pool, begin, view)
-    } else if !range.has(flag::PROTO_OFFSET) && guess(&mut tuple, window, view) {
-        // (An offset range has one key that comes first.)
+        try_unmarked(&mut tuple, window, &pool, begin, view)
+    } else if !range.has(flag::PROTO_OFFSET) && try_random(&mut tuple, window, view) {
+        // (In an offset range the search starts at a fixed key, not at random.)
         true
     } else if let Some(pool) = view.crowded_pool(&tuple) {
-        go_round(&mut tuple, window, &pool, begin, view)
+        try_unmarked(&mut tuple, window, &pool, begin, view)
     } else {
-        each(&mut tuple, window, begin, window.size.min(MOST_TRIES), view)
+        try_each(&mut tuple, window, begin, window.size.min(MAX_TRIES), view)
     };
     if found {
         Choice::Found(tuple)
@@ -51,13 +51,13 @@ pub(super) fn thorough(
     }
 }
 
-/// Whether nobody else has `tuple`: then nobody gets it from now on.
+/// Claims `tuple`, and returns whether it was free; then it is reserved.
 pub(super) fn is_granted(view: &mut impl Occupancy, tuple: &Tuple) -> bool {
-    view.claim(tuple, Terms::Alone) == Claim::Granted
+    view.claim(tuple, Terms::MustBeFree) == Claim::Granted
 }
 
-/// Asks for one key after the other.
-fn each(
+/// Tries one key after the other.
+fn try_each(
     tuple: &mut Tuple,
     window: &Window,
     begin: u32,
@@ -70,17 +70,17 @@ fn each(
     })
 }
 
-/// Asks for some keys at random.
-fn guess(tuple: &mut Tuple, window: &Window, view: &mut impl Occupancy) -> bool {
-    (0..GUESSES).any(|_| {
+/// Tries some keys at random.
+fn try_random(tuple: &mut Tuple, window: &Window, view: &mut impl Occupancy) -> bool {
+    (0..RANDOM_TRIES).any(|_| {
         let index = anywhere(window, view);
         window.put(tuple, index);
         is_granted(view, tuple)
     })
 }
 
-/// Goes once round the window, over what is known to be taken.
-fn go_round(
+/// Tries all unmarked keys of the window, from `begin` on and around.
+fn try_unmarked(
     tuple: &mut Tuple,
     window: &Window,
     pool: &impl Pool,
@@ -93,6 +93,7 @@ fn go_round(
         || (begin != 0 && search_pool(tuple, window, pool, window.min, first.wrapping_sub(1), view))
 }
 
+/// Tries the unmarked keys from `first` to `last`.
 fn search_pool(
     tuple: &mut Tuple,
     window: &Window,
@@ -103,11 +104,11 @@ fn search_pool(
 ) -> bool {
     while let Some(key) = pool.next(first, last) {
         window.put(tuple, u32::from(key.wrapping_sub(window.min)));
-        match view.claim(tuple, Terms::Alone) {
+        match view.claim(tuple, Terms::MustBeFree) {
             Claim::Granted => return true,
-            // Its owner clears the mark.
+            // The connection that has the key clears the mark.
             Claim::Taken => {}
-            Claim::Barred => pool.forget(key),
+            Claim::Unavailable => pool.forget(key),
         }
         if key >= last {
             break;
@@ -117,40 +118,40 @@ fn search_pool(
     false
 }
 
-/// Takes the place of a connection that is over, but still remembered.
-pub(super) fn succeed(
+/// Takes over the key of a closed connection that is still in the table.
+pub(super) fn take_over(
     mut tuple: Tuple,
     window: &Window,
     view: &mut impl Occupancy,
 ) -> Option<Tuple> {
     let begin = anywhere(window, view);
-    let mut eldest: Option<(u32, Tuple)> = None;
-    for step in 0..window.size.min(ELDERS) {
+    let mut oldest: Option<(u32, Tuple)> = None;
+    for step in 0..window.size.min(CLOSED_TRIES) {
         window.put(&mut tuple, begin.wrapping_add(step));
-        let Some(left) = view.is_over(&tuple) else {
+        let Some(left) = view.time_left_if_closed(&tuple) else {
             continue;
         };
-        if eldest.is_none_or(|(least, _)| left < least) {
-            eldest = Some((left, tuple));
+        if oldest.is_none_or(|(least, _)| left < least) {
+            oldest = Some((left, tuple));
         }
         if !view.oldest_first() {
             break;
         }
     }
-    eldest
+    oldest
         .map(|(_, candidate)| candidate)
-        .filter(|candidate| view.claim(candidate, Terms::Succeed) == Claim::Granted)
+        .filter(|candidate| view.claim(candidate, Terms::TakeOver) == Claim::Granted)
 }
 
-/// Keys tried one after the other from the first random place. Each further place gets half
+/// Number of keys that are tried from the first random position on. Each further position gets half
 /// as many.
-const MOST_TRIES: u32 = 128;
-/// There is no further place with fewer tries than this.
-const LEAST_TRIES: u32 = 8;
-/// In the last tries from a place, connections that are over give way.
-const GIVE_WAY: u32 = MOST_TRIES / 4;
+const MAX_TRIES: u32 = 128;
+/// The smallest number of tries from a position.
+const MIN_TRIES: u32 = 8;
+/// Number of last tries from a position that may take over closed connections.
+const TAKE_OVER_TRIES: u32 = MAX_TRIES / 4;
 
-/// Looks for a free key among some.
+/// Looks for a free key in samples of the window.
 pub(super) fn sample(
     mut tuple: Tuple,
     window: &Window,
@@ -159,28 +160,28 @@ pub(super) fn sample(
     view: &mut impl Occupancy,
 ) -> Choice {
     let mut begin = start(&tuple, window, range, manip, view);
-    let mut tries = window.size.min(MOST_TRIES);
+    let mut tries = window.size.min(MAX_TRIES);
     loop {
         for step in 0..tries {
             window.put(&mut tuple, begin.wrapping_add(step));
-            let terms = if tries.wrapping_sub(step) <= GIVE_WAY {
-                Terms::Succeed
+            let terms = if tries.wrapping_sub(step) <= TAKE_OVER_TRIES {
+                Terms::TakeOver
             } else {
-                Terms::Alone
+                Terms::MustBeFree
             };
             if view.claim(&tuple, terms) == Claim::Granted {
                 return Choice::Found(tuple);
             }
         }
-        if tries >= window.size || tries <= LEAST_TRIES {
+        if tries >= window.size || tries <= MIN_TRIES {
             return Choice::Exhausted(tuple);
         }
-        tries = (tries >> 1).max(LEAST_TRIES);
+        tries = (tries >> 1).max(MIN_TRIES);
         begin = anywhere(window, view);
     }
 }
 
-/// Where the search for a key begins, as an index into the window.
+/// Returns the index in the window at which the search begins.
 fn start(
     tuple: &Tuple,
     window: &Window,
@@ -200,7 +201,7 @@ fn start(
     }
 }
 
-/// A random index into the window.
+/// Returns a random index into the window.
 fn anywhere(window: &Window, view: &mut impl Occupancy) -> u32 {
     reciprocal_scale(view.random(), window.size)
 }

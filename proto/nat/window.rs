@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The keys (ports, ICMP identifiers, GRE call IDs) that a connection may get.
+//! Key windows: the ports, ICMP identifiers or GRE call IDs that a connection may get.
 
 use super::{
     manip::Manip,
@@ -8,14 +8,14 @@ use super::{
 };
 use crate::proto::types::{protocol, tuple::Tuple};
 
-/// A row of keys, and where in a tuple they stand.
+/// A range of consecutive keys, and their position in a tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The first key.
     pub min: u16,
-    /// How many there are: 1 to 65536.
+    /// Number of keys: 1 to 65536.
     pub size: u32,
-    /// Whether the tuple's source has it.
+    /// Whether the key is the tuple's source key.
     in_source: bool,
 }
 
@@ -29,11 +29,11 @@ impl Window {
         }
     }
 
-    /// The keys that a connection may get. [`None`]: its key has to stay.
+    /// Returns the keys that a connection may get, or [`None`] if its key must stay.
     ///
-    /// Without a range, a source port stays among those of its kind: below 512, where a port
-    /// proves who one is; below 1024, which only a privileged process gets; or above. A
-    /// destination port stays. `expected`: the connection was announced by another one.
+    /// Without a range of ports, a source port stays in its class: below 512, where `rsh` takes it
+    /// for a proof of identity; below 1024, the privileged ports; or above. A destination port
+    /// stays. `expected`: an expectation announced the connection.
     pub fn of(tuple: &Tuple, range: &Range, manip: Manip, expected: bool) -> Option<Self> {
         let in_source = manip == Manip::Source;
         let given = range.has(flag::PROTO_SPECIFIED).then(|| {
@@ -47,7 +47,7 @@ impl Window {
                 let (min, max) = given.unwrap_or((0, u16::MAX));
                 Some(Self::new(min, max, true))
             }
-            // Only a PPTP call, which has a master, has keys.
+            // Only a PPTP call, which is always expected, has keys.
             protocol::GRE if expected => {
                 let (min, max) = given.unwrap_or((1, u16::MAX));
                 Some(Self::new(min, max, in_source))
@@ -68,7 +68,7 @@ impl Window {
         }
     }
 
-    /// The key that `tuple` has.
+    /// Returns the key that `tuple` has.
     #[inline]
     pub fn key_of(&self, tuple: &Tuple) -> u16 {
         u16::from_be_bytes(if self.in_source {
@@ -78,7 +78,7 @@ impl Window {
         })
     }
 
-    /// The key at `index`, which is taken modulo the size if it is less than twice that.
+    /// Returns the key at `index`; an `index` from `size` to `2 * size - 1` wraps around.
     #[inline]
     pub fn key(&self, index: u32) -> u16 {
         let index = if index >= self.size {
@@ -86,12 +86,12 @@ impl Window {
         } else {
             index
         };
-        // The sum is a key: the low half of it is all there is.
+        // For such an index, the sum is below 2^16.
         let [low, high, ..] = u32::from(self.min).wrapping_add(index).to_le_bytes();
         u16::from_le_bytes([low, high])
     }
 
-    /// Puts the key at `index` into `tuple`.
+    /// Stores the key at `index` in `tuple`.
     #[inline]
     pub fn put(&self, tuple: &mut Tuple, index: u32) {
         let key = self.key(index).to_be_bytes();

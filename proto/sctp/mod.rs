@@ -2,32 +2,34 @@
 
 //! The SCTP tracker (RFC 9260).
 //!
-//! [`parse`] looks at one packet by itself, [`open`] starts an entry with it, and [`packet`]
-//! moves the entry on, chunk by chunk. [`state`] is the state machine.
+//! [`parse`] validates one packet by itself, [`open()`] creates the state of an entry from the
+//! first packet, and [`packet()`] processes every packet, chunk by chunk. [`state`] is the state
+//! machine.
 //!
 //! # Tags
 //!
-//! A packet belongs to an association if it carries the tag that its receiver chose in INIT or
-//! INIT ACK (section 8.5). [`packet`] has the exceptions of section 8.5.1, and two that come of
-//! being in the middle:
+//! A packet belongs to an association if it carries the tag that its receiver chose in INIT or INIT
+//! ACK (section 8.5). [`packet()`] implements the exceptions of section 8.5.1, and two that follow
+//! from being in the middle:
 //!
-//! - *Another path.* Of a multi-homed association, an entry may see but HEARTBEATs. It takes
-//!   their tags over, if it knows none.
-//! - *Another association.* The peers may have a new one over the same ports whose INIT we did
-//!   not see. A HEARTBEAT with an unknown tag is let through without refresh. If it is answered
-//!   with an unknown tag, the receiver took it as good, and so do we.
+//! - *Another path.* An entry may see only the HEARTBEATs of a multi-homed association. It takes
+//!   over their tags, if it knows none.
+//! - *Another association.* The peers may have opened a new one between the same ports, with an
+//!   INIT that the tracker did not see. A HEARTBEAT with an unknown tag passes without refresh. A
+//!   reply with an unknown tag shows that the receiver has accepted it, and the entry takes over
+//!   the tag.
 //!
 //! # Collisions
 //!
-//! Both peers may send an INIT at the same time (section 5.2.1), or one may start over while the
-//! other does not know it (section 5.2.2). The tag of an INIT counts at once, but that of an INIT
-//! ACK only if it does not contradict an INIT that still is open: a late INIT ACK of an attempt
-//! that lost must not overwrite the tags of the one that wins.
+//! Both peers may send an INIT at the same time (section 5.2.1), or one may start over without the
+//! other knowing (section 5.2.2). The tag of an INIT is stored at once, that of an INIT ACK only if
+//! it does not contradict an INIT that is still open: a late INIT ACK of an abandoned attempt must
+//! not overwrite the tags of the successful one.
 //!
 //! # What differs from C
 //!
-//! A packet whose later chunk turns out INVALID changes nothing here. In C, what its earlier
-//! chunks changed stays, although a firewall drops the packet.
+//! A packet with an INVALID chunk changes nothing. In C, the changes by its earlier chunks stay,
+//! although a firewall drops the packet.
 
 mod open;
 mod packet;

@@ -9,14 +9,14 @@ use crate::proto::{
     wire::sctp::{Kind, Kinds, Packet},
 };
 
-/// Chunks that must not open a connection: an association whose beginning we missed is over, or
-/// is about to be told so (section 8.4).
+/// Chunks that must not open an entry: the association is unknown, and over or about to be aborted
+/// (section 8.4).
 const OUT_OF_THE_BLUE: Kinds = Kinds::of([Kind::Abort, Kind::ShutdownComplete, Kind::CookieAck]);
 
-/// Starts the record of an association with its first packet, in the original direction.
+/// Creates the state of an entry from its first packet, in the original direction.
 ///
-/// After success, [`packet`] has to judge the same packet; it finds [`State::None`]. An error
-/// means that no entry is to be made: the packet is INVALID.
+/// After success, [`packet()`](super::packet()) must process the same packet; it finds
+/// [`State::None`](super::State::None). After an error no entry is created: the packet is INVALID.
 pub fn open<R: Fn(u32) -> Option<[u8; 4]>>(
     track: &mut Track,
     packet: &Packet<R>,
@@ -28,14 +28,14 @@ pub fn open<R: Fn(u32) -> Option<[u8; 4]>>(
     let mut begin = Track::default();
     for chunk in packet.chunks() {
         match chunk.kind {
-            // Says nothing about what it belongs to.
+            // It does not tell which association it belongs to.
             Kind::Data | Kind::Other => return Err(Reason::SctpNew),
             Kind::Init => match chunk.initiate_tag {
                 Some(chosen) if tag.is_zero() => begin.set_tag(Direction::Reply, chosen),
                 _ => return Err(Reason::SctpNew),
             },
             Kind::Heartbeat => begin.set_tag(Direction::Original, tag),
-            // The answer, a SHUTDOWN COMPLETE or an ABORT, reflects the tag (section 8.4).
+            // The reply, a SHUTDOWN COMPLETE or an ABORT, reflects the tag (section 8.4).
             Kind::ShutdownAck => begin.set_tag(Direction::Reply, tag),
             _ => {}
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One packet of an association, chunk by chunk.
+//! The processing of a packet, chunk by chunk.
 
 use super::{
     timeout::{of_state, Timeouts},
@@ -16,7 +16,7 @@ use crate::proto::{
     },
 };
 
-/// Chunks with a rule of their own for the tag (section 8.5.1, and the head of this file).
+/// Chunks with a rule of their own for the verification tag (section 8.5.1, and [`super`]).
 const OWN_TAG_RULE: Kinds = Kinds::of([
     Kind::Init,
     Kind::Abort,
@@ -27,10 +27,11 @@ const OWN_TAG_RULE: Kinds = Kinds::of([
     Kind::HeartbeatAck,
 ]);
 
-/// Checks what can be checked without knowing the association, except the checksum.
+/// Checks what needs no entry: lengths, and which chunks occur together. The caller verifies the
+/// checksum.
 ///
-/// `available` is the number of octets of the packet from the SCTP header on; `read` copies four
-/// octets at a position out of it, counted from the same point.
+/// `available` is the number of bytes from the SCTP header to the end of the packet. `read` copies
+/// four bytes at an offset from the SCTP header.
 #[inline]
 pub fn parse<R: Fn(u32) -> Option<[u8; 4]>>(
     header: Header,
@@ -43,10 +44,10 @@ pub fn parse<R: Fn(u32) -> Option<[u8; 4]>>(
     Packet::parse(header, available, read).map_err(Reason::SctpChunks)
 }
 
-/// Moves an association on by one packet.
+/// Processes one packet of an association.
 ///
-/// The packet has passed [`parse`], and [`open`] if the entry is not confirmed. The caller holds
-/// the entry's lock, so that `track` is its own, and has taken `status` before.
+/// The packet has passed [`parse`], and [`open()`](super::open()) if the entry is not confirmed.
+/// The caller holds the entry's lock, and has read `status` before.
 pub fn packet<R: Fn(u32) -> Option<[u8; 4]>>(
     track: &mut Track,
     packet: &Packet<R>,
@@ -82,14 +83,14 @@ pub fn packet<R: Fn(u32) -> Option<[u8; 4]>>(
     Step::Accept(update)
 }
 
-/// One packet's way through the state machine.
+/// One packet on its way through the state machine, chunk by chunk.
 struct ChunkWalk<'a, R> {
-    /// The record, as the chunks so far left it.
+    /// The state after the chunks so far.
     track: Track,
     packet: &'a Packet<R>,
     direction: Direction,
     confirmed: bool,
-    /// The packet does not keep the entry alive.
+    /// The packet does not refresh the entry.
     proves_nothing: bool,
     update: Update,
 }
@@ -98,9 +99,9 @@ impl<R> ChunkWalk<'_, R>
 where
     R: Fn(u32) -> Option<[u8; 4]>,
 {
-    /// Takes in one chunk.
+    /// Processes one chunk.
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), Reason> {
-        if let TagFit::Doubtful = self.judge_tag(chunk)? {
+        if let TagFit::Doubtful = self.check_tag(chunk)? {
             return Ok(());
         }
         let from = self.track.state();
@@ -125,9 +126,9 @@ where
         Ok(())
     }
 
-    /// Applies the chunk's own rule for the packet's tag, where it has one.
+    /// Applies the chunk's own rule for the verification tag, if it has one.
     #[inline]
-    fn judge_tag(&mut self, chunk: &Chunk) -> Result<TagFit, Reason> {
+    fn check_tag(&mut self, chunk: &Chunk) -> Result<TagFit, Reason> {
         let tag = self.packet.header().tag();
         let expected = self.track.tag(self.direction);
         let fits = match chunk.kind {
@@ -139,7 +140,7 @@ where
             }
             // D among them.
             Kind::Abort | Kind::ShutdownComplete | Kind::CookieEcho => tag == expected,
-            Kind::Heartbeat | Kind::HeartbeatAck => return self.judge_heartbeat(chunk.kind),
+            Kind::Heartbeat | Kind::HeartbeatAck => return self.check_heartbeat(chunk.kind),
             _ => true,
         };
         if fits {
@@ -149,8 +150,8 @@ where
         }
     }
 
-    /// The tag of a HEARTBEAT or its answer; see the head of this file.
-    fn judge_heartbeat(&mut self, kind: Kind) -> Result<TagFit, Reason> {
+    /// Applies the rule for HEARTBEAT and HEARTBEAT ACK; see [`super`].
+    fn check_heartbeat(&mut self, kind: Kind) -> Result<TagFit, Reason> {
         let tag = self.packet.header().tag();
         let expected = self.track.tag(self.direction);
         if expected.is_zero() {
@@ -161,7 +162,7 @@ where
             self.track.trust_heartbeats();
             return Ok(TagFit::Good);
         }
-        // Data must not slip through beside a HEARTBEAT, nor may there be two.
+        // No data may pass together with such a HEARTBEAT, and no second one.
         if self.packet.kinds().has(Kind::Data) || self.proves_nothing {
             return Err(Reason::SctpChunkTag);
         }
@@ -175,35 +176,35 @@ where
         }
         self.track.trust_heartbeats();
         self.track.set_tag(self.direction, tag);
-        // The next packet of the other direction tells its own.
+        // The next packet of the other direction sets its tag.
         self.track.set_tag(self.direction.opposite(), Tag::ZERO);
         Ok(TagFit::Good)
     }
 
-    /// An INIT tells the tag of packets in the other direction.
+    /// Stores the initiate tag of an INIT: the tag of packets in the other direction.
     fn take_init(&mut self, chunk: &Chunk, from: State, to: State) -> Result<(), Reason> {
         let chosen = chunk.initiate_tag.ok_or(Reason::SctpChunkTag)?;
         let answers = self.direction.opposite();
-        // A repetition, or one that comes late, is not another attempt.
+        // A retransmission, or a late INIT, is no new attempt.
         if matches!(from, State::None) || self.track.tag(answers) != chosen {
             self.track.note_init(self.direction);
         }
         self.track.set_tag(answers, chosen);
-        // A repeated INIT must not keep the entry, and with it a NAT mapping, alive for ever: a
-        // client that re-uses its port would do just that.
+        // A retransmitted INIT must not keep the entry, and with it a NAT mapping, alive for ever.
+        // A client that re-uses its port would have that effect.
         if self.confirmed && matches!((from, to), (State::Closed, State::Closed)) {
             self.proves_nothing = true;
         }
         Ok(())
     }
 
-    /// An INIT ACK does, too, unless it comes too late.
+    /// Stores the initiate tag of an INIT ACK, unless it comes too late.
     fn take_init_ack(&mut self, chunk: &Chunk) -> Result<(), Reason> {
         let chosen = chunk.initiate_tag.ok_or(Reason::SctpChunkTag)?;
         let receiver = self.direction.opposite();
         let known = self.track.tag(receiver);
         if chosen != known {
-            // It answers no INIT that we know of, and the association has its tags.
+            // It replies to no known INIT, and the association has its tags.
             let unasked = !self.track.has_open_init(receiver) && !known.is_zero();
             if unasked || self.track.inits_collide() {
                 return Err(Reason::SctpChunkTag);
@@ -214,10 +215,10 @@ where
     }
 }
 
-/// What a packet's tag says about a chunk that it admits.
+/// The result of the check of a packet's tag for a chunk.
 enum TagFit {
-    /// The chunk counts.
+    /// The chunk belongs to the association.
     Good,
-    /// The chunk may belong to an association that we do not know: it passes, but does not count.
+    /// The chunk may belong to an unknown association: it passes, but changes nothing.
     Doubtful,
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long an entry lives after a packet.
+//! The timeouts of SCTP entries.
 
-use crate::proto::state::sctp::State;
+use crate::proto::{state::sctp::State, types::num::u32_as_usize};
 
-/// Entries of [`Timeouts`]: one for each state, and one that is no longer used.
+/// Number of entries in [`Timeouts`]: one for each state, and one that is no longer used.
 pub const COUNT: usize = 10;
 
-/// The timeouts of the SCTP tracker in jiffies, indexed as `enum sctp_conntrack` is: by state.
-/// Index 0 repeats that of [`State::Closed`].
+/// The timeouts of the SCTP tracker in jiffies, indexed by `enum sctp_conntrack`: by state. Index 0
+/// repeats the timeout of [`State::Closed`].
 pub type Timeouts = [u32; COUNT];
 
-/// Defaults in seconds.
+/// Default timeouts in seconds.
 pub const DEFAULT_SECONDS: Timeouts = [
     10,  // NONE: as CLOSED
     10,  // CLOSED
@@ -25,8 +25,11 @@ pub const DEFAULT_SECONDS: Timeouts = [
     0,
 ];
 
-/// The timeout of a state.
+/// Returns the timeout of a state in jiffies.
 #[inline]
 pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
-    timeouts.get(state.to_u32() as usize).copied().unwrap_or(0)
+    timeouts
+        .get(u32_as_usize(state.to_u32()))
+        .copied()
+        .unwrap_or(0)
 }

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an entry remembers of an association.
+//! The SCTP state of an entry.
 
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::proto::{state::sctp::State, types::direction::Direction, wire::sctp::Tag};
 
-/// Of [`Track::flags`]: a HEARTBEAT with an unknown tag went in direction [`Track::last_dir`].
+/// In [`Track::flags`]: a HEARTBEAT with an unknown tag passed in direction [`Track::last_dir`].
 const HEARTBEAT_DOUBTED: u8 = 0x01;
 
 /// The state of a tracked association. Layout twin of `struct ip_ct_sctp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C, align(4))]
 pub struct Track {
-    /// Number of the [`State`], an `int` to C.
+    /// Number of the [`State`], an `int` in C.
     state: [u8; 4],
-    /// The tag that packets in each direction carry; zero: not known.
+    /// The verification tag of packets in each direction; zero if it is not known.
     tags: [Tag; 2],
-    /// Not zero: an INIT went that way which no cookie has settled.
+    /// Not zero: an INIT in this direction is open, because no COOKIE ACK has followed.
     init: [u8; 2],
-    /// Number of the direction of the HEARTBEAT in doubt.
+    /// Number of the direction of the HEARTBEAT with an unknown tag.
     last_dir: u8,
     /// [`HEARTBEAT_DOUBTED`], or zero.
     flags: u8,
@@ -36,10 +36,10 @@ const _: () = {
 };
 
 impl Track {
-    /// Where the state's number is, for one who reads that byte alone.
+    /// Offset of the byte with the state's number, for code that reads this byte alone.
     pub const STATE_OFFSET: usize = if cfg!(target_endian = "little") { 0 } else { 3 };
 
-    /// The state. A number that names none (nobody stores one) reads as [`State::None`].
+    /// Returns the state. An unknown number reads as [`State::None`]; none is ever stored.
     #[inline]
     pub const fn state(&self) -> State {
         State::from_u32(u32::from_ne_bytes(self.state))
@@ -51,7 +51,7 @@ impl Track {
         self.state = state.to_u32().to_ne_bytes();
     }
 
-    /// The tag that packets in `direction` carry.
+    /// Returns the verification tag of packets in `direction`.
     #[inline]
     pub const fn tag(&self, direction: Direction) -> Tag {
         let [original, reply] = self.tags;
@@ -61,7 +61,7 @@ impl Track {
         }
     }
 
-    /// Stores that tag.
+    /// Stores the verification tag of packets in `direction`.
     #[inline]
     pub fn set_tag(&mut self, direction: Direction, tag: Tag) {
         let [original, reply] = &mut self.tags;
@@ -71,7 +71,7 @@ impl Track {
         } = tag;
     }
 
-    /// Whether an INIT went in `direction` that no cookie has settled.
+    /// Returns whether an INIT in `direction` is open.
     #[inline]
     pub(super) const fn has_open_init(&self, direction: Direction) -> bool {
         let [original, reply] = self.init;
@@ -81,14 +81,15 @@ impl Track {
         }
     }
 
-    /// Whether INITs went both ways: the peers opened the association at the same time.
+    /// Returns whether INITs in both directions are open: the peers opened the association at the
+    /// same time.
     #[inline]
     pub(super) const fn inits_collide(&self) -> bool {
         self.has_open_init(Direction::Original) && self.has_open_init(Direction::Reply)
     }
 
-    /// Notes an INIT in `direction`. A third one is about a new attempt: what the other peer
-    /// sent in the last one counts no longer.
+    /// Records an INIT in `direction`. A third one begins a new attempt, and closes the other
+    /// peer's INIT of the last one.
     #[inline]
     pub(super) fn note_init(&mut self, direction: Direction) {
         let colliding = self.inits_collide();
@@ -103,26 +104,27 @@ impl Track {
         }
     }
 
-    /// The association stands: no INIT is open any more.
+    /// Closes both INITs, because the association is established.
     #[inline]
     pub(super) fn settle_inits(&mut self) {
         self.init = [0; 2];
     }
 
-    /// Notes a HEARTBEAT with a tag that is not the one we know.
+    /// Records a HEARTBEAT with an unknown tag.
     #[inline]
     pub(super) fn doubt_heartbeat(&mut self, direction: Direction) {
         self.flags |= HEARTBEAT_DOUBTED;
         self.last_dir = direction.to_u8();
     }
 
-    /// The tag that we know is in use, or the doubt is settled.
+    /// Clears the record of a HEARTBEAT with an unknown tag, because the known tag is in use, or a
+    /// reply has confirmed the new one.
     #[inline]
     pub(super) fn trust_heartbeats(&mut self) {
         self.flags &= !HEARTBEAT_DOUBTED;
     }
 
-    /// Whether a HEARTBEAT in doubt awaits an answer in `direction`.
+    /// Returns whether a HEARTBEAT with an unknown tag awaits a reply in `direction`.
     #[inline]
     pub(super) const fn awaits_answer(&self, direction: Direction) -> bool {
         self.flags & HEARTBEAT_DOUBTED != 0 && self.last_dir != direction.to_u8()

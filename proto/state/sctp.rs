@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The states of an association as seen from the middle, and how chunks move between them.
+//! The states of an SCTP association as a tracker sees it, and the transitions between them.
 //!
-//! RFC 9260, section 4 gives each *endpoint* a state machine. We see both endpoints' chunks,
-//! cannot know which of them arrive, and so follow the association as a whole.
+//! RFC 9260, section 4 gives each *endpoint* a state machine. A tracker sees the chunks of both
+//! endpoints and cannot know which of them arrive, so it follows the association as a whole.
 
 use crate::proto::{types::direction::Direction, wire::sctp::Kind};
 
@@ -11,7 +11,7 @@ use crate::proto::{types::direction::Direction, wire::sctp::Kind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum State {
-    /// Nothing seen.
+    /// No packet seen.
     None = 0,
     /// An INIT from the opener, or the end.
     Closed = 1,
@@ -33,7 +33,7 @@ pub enum State {
 }
 
 impl State {
-    /// How many states there are.
+    /// Number of states.
     pub const COUNT: usize = 9;
 
     /// All states, in the order of their numbers.
@@ -49,7 +49,7 @@ impl State {
         Self::HeartbeatSent,
     ];
 
-    /// Reads a state back from its number. One that names none reads as [`State::None`].
+    /// Returns the state with this number, or [`State::None`] if there is none.
     #[inline]
     pub const fn from_u32(number: u32) -> Self {
         match number {
@@ -65,13 +65,14 @@ impl State {
         }
     }
 
-    /// The state's number.
+    /// Returns the state's number.
     #[inline]
     pub const fn to_u32(self) -> u32 {
+        // CAST: the discriminant, by `repr(u32)`.
         self as u32
     }
 
-    /// The name in `/proc/net/nf_conntrack`.
+    /// Returns the name in `/proc/net/nf_conntrack`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "NONE",
@@ -86,8 +87,8 @@ impl State {
         }
     }
 
-    /// Whether a full table may drop the entry, assured or not: the association is ending
-    /// anyway.
+    /// Returns whether early drop may take the entry, assured or not, because the association is
+    /// ending.
     #[inline]
     pub const fn may_be_dropped_early(self) -> bool {
         matches!(
@@ -97,10 +98,10 @@ impl State {
     }
 }
 
-/// Where a chunk leads that travels in `direction` and finds `state`. [`None`]: it is INVALID.
+/// Returns the state after a chunk that travels in `direction` and finds `state`. [`None`]: the
+/// chunk is INVALID.
 ///
-/// Most chunks that come out of turn are repetitions of ones that we, or their receiver, have
-/// seen already: they change nothing.
+/// Most chunks that come out of order are retransmissions, and change nothing.
 #[inline]
 pub const fn next(direction: Direction, kind: Kind, state: State) -> Option<State> {
     use Direction::{Original, Reply};
@@ -112,25 +113,25 @@ pub const fn next(direction: Direction, kind: Kind, state: State) -> Option<Stat
     Some(match (kind, direction, state) {
         (Kind::Data | Kind::Other, _, _) => state,
 
-        // Only the opener can have nothing before it, and only a HEARTBEAT needs nothing: its
-        // answer proves that there is an association, of which we see another path.
+        // Only the opener sends the first packet. A HEARTBEAT needs no history: its reply proves
+        // that there is an association, and that this is another path of it.
         (_, Reply, Unseen) => return None,
         (Kind::Heartbeat, _, Unseen | HeartbeatSent) => HeartbeatSent,
         (Kind::HeartbeatAck, Original, HeartbeatSent) => HeartbeatSent,
         (Kind::HeartbeatAck, Reply, HeartbeatSent) => Established,
         (_, Reply, HeartbeatSent) => return None,
 
-        // Opening (section 5.1). An INIT may follow an end that the other peer has yet to see.
+        // Opening (section 5.1). An INIT may follow a shutdown that the other peer has yet to see.
         (Kind::Init, Original, HeartbeatSent) => CookieWait,
         (Kind::Init, Original, ShutdownSent | ShutdownRecd) => Closed,
         (Kind::InitAck, Reply, Closed) => CookieWait,
-        // If INITs crossed, either peer may be the one whose cookie counts (section 5.2.4).
+        // If INITs crossed, the cookie of either peer may be the valid one (section 5.2.4).
         (Kind::CookieEcho, _, CookieWait) => CookieEchoed,
         (Kind::CookieAck, _, CookieEchoed) => Established,
         // The cookie was stale (section 5.2.6).
         (Kind::Error, Reply, CookieEchoed) => Closed,
 
-        // Ending (section 9). A SHUTDOWN ACK without history is one that was sent again.
+        // Ending (section 9). A SHUTDOWN ACK without history is a retransmission.
         (Kind::Abort, _, _) => Closed,
         (Kind::Shutdown, Original, Established) => ShutdownSent,
         (Kind::Shutdown, Reply, Established) => ShutdownRecd,

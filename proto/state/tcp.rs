@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The states of a connection as seen from the middle, and how segments move between them.
+//! The states of a TCP connection as a tracker sees it, and the transitions between them.
 //!
-//! RFC 9293 gives each *peer* a state machine. We see both peers' segments, cannot know which of
-//! them arrive, and so follow the connection as a whole: SYN_SENT means that a SYN has passed us,
-//! FIN_WAIT that a FIN has, and so on.
+//! RFC 9293 gives each *peer* a state machine. A tracker sees the segments of both peers and cannot
+//! know which of them arrive, so it follows the connection as a whole: SYN_SENT means that a SYN
+//! has passed the tracker, FIN_WAIT that a FIN has, and so on.
 
 use crate::proto::{types::direction::Direction, wire::tcp::Flags};
 
@@ -35,7 +35,7 @@ pub enum State {
 }
 
 impl State {
-    /// How many states there are.
+    /// Number of states.
     pub const COUNT: usize = 10;
 
     /// All states, in the order of their numbers.
@@ -52,7 +52,7 @@ impl State {
         Self::SynSent2,
     ];
 
-    /// Reads a state back from its number.
+    /// Returns the state with this number, or [`None`] if there is none.
     #[inline]
     pub const fn from_u8(number: u8) -> Option<Self> {
         Some(match number {
@@ -70,13 +70,14 @@ impl State {
         })
     }
 
-    /// The state's number.
+    /// Returns the state's number.
     #[inline]
     pub const fn to_u8(self) -> u8 {
+        // CAST: the discriminant, by `repr(u8)`.
         self as u8
     }
 
-    /// The name in `/proc/net/nf_conntrack`.
+    /// Returns the name in `/proc/net/nf_conntrack`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "NONE",
@@ -92,7 +93,8 @@ impl State {
         }
     }
 
-    /// Whether a full table may drop the entry, assured or not: the connection is ending anyway.
+    /// Returns whether early drop may take the entry, assured or not, because the connection is
+    /// ending.
     #[inline]
     pub const fn may_be_dropped_early(self) -> bool {
         matches!(
@@ -102,9 +104,11 @@ impl State {
     }
 }
 
-/// What a segment is to the state machine. The most decisive flag names it: RST, SYN, FIN, ACK.
+/// The kind of a segment for the state machine: that of its most significant flag, in the order
+/// RST, SYN, FIN, ACK.
 ///
-/// The numbers are those that an entry remembers of its last packet, and those of the log.
+/// The numbers are those of [`Track::last_index`](crate::proto::tcp::Track::last_index) and of the
+/// C tracker's log (`enum tcp_bit_set`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -123,7 +127,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How many kinds there are.
+    /// Number of kinds.
     pub const COUNT: usize = 6;
 
     /// All kinds, in the order of their numbers.
@@ -136,7 +140,7 @@ impl Kind {
         Self::None,
     ];
 
-    /// Names a segment by its flags.
+    /// Returns the kind of a segment with these flags.
     #[inline]
     pub const fn of(flags: Flags) -> Self {
         if flags.rst() {
@@ -156,41 +160,43 @@ impl Kind {
         }
     }
 
-    /// The kind's number.
+    /// Returns the kind's number.
     #[inline]
     pub const fn to_u8(self) -> u8 {
+        // CAST: the discriminant, by `repr(u8)`.
         self as u8
     }
 }
 
-/// Where a segment leads from a state.
+/// The result of a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// To this state, if the segment passes the checks on its numbers.
+    /// The connection moves to this state, if the segment passes the checks of its numbers.
     To(State),
-    /// Nowhere yet: the segment shows that we may be out of step with the peers. Its receiver
-    /// knows better, and its answer will tell us.
+    /// The state stays. The segment shows that the entry may be out of step with the peers; the
+    /// reply of its receiver will tell.
     Ignore,
-    /// Nowhere: no peer that we follow correctly sends this.
+    /// The state stays. No peer sends this segment if the entry is in step with it.
     Invalid,
 }
 
-/// The transitions, written as rules; [`TABLE`] is their expansion.
+/// Returns the transition. This is the specification; [`TABLE`] is its expansion.
 const fn rule(direction: Direction, kind: Kind, state: State) -> Next {
     use Direction::{Original, Reply};
     use State::*;
 
     let to = match (kind, direction, state) {
-        // A segment that is nothing.
+        // A segment without any of the four flags.
         (Kind::None, _, _) => return Next::Invalid,
 
-        // The opener's SYN opens, repeats, or re-opens (RFC 9293, section 3.6.1). Elsewhere it
-        // comes from an opener that lost its state while the other peer kept it: the answer, a
+        // The opener's SYN opens, repeats, or re-opens (RFC 9293, section 3.6.1). In other states
+        // it comes from an opener that lost its state while the other peer kept it: the reply, a
         // challenge ACK (RFC 5961, section 4) or a SYN/ACK, shows which.
         (Kind::Syn, Original, None | SynSent | TimeWait | Close) => SynSent,
         (Kind::Syn, Original, SynSent2) => SynSent2,
         (Kind::Syn, Original, _) => return Next::Ignore,
-        // The other peer's SYN crosses the opener's, or re-opens with roles changed.
+        // The other peer's SYN crosses the opener's, or re-opens the connection with exchanged
+        // roles.
         (Kind::Syn, Reply, SynSent | SynSent2) => SynSent2,
         (Kind::Syn, Reply, TimeWait) => SynSent,
         (Kind::Syn, Reply, _) => return Next::Invalid,
@@ -198,32 +204,34 @@ const fn rule(direction: Direction, kind: Kind, state: State) -> Next {
         // The opener acknowledges a SYN only when the two crossed.
         (Kind::SynAck, Original, SynSent2 | SynRecv) => SynRecv,
         (Kind::SynAck, Original, _) => return Next::Invalid,
-        // The common answer. Later it may be a repetition, or answer a SYN that we ignored.
+        // The common reply. Later it may be a retransmission, or the reply to a SYN that was
+        // ignored.
         (Kind::SynAck, Reply, SynSent | SynSent2) => SynRecv,
         (Kind::SynAck, Reply, None) => return Next::Invalid,
         (Kind::SynAck, Reply, _) => return Next::Ignore,
 
-        // Nothing can be closed before both SYNs were seen.
+        // There is nothing to close before both SYNs were seen.
         (Kind::Fin, _, None | SynSent | SynSent2) => return Next::Invalid,
         (Kind::Fin, _, SynRecv | Established) => FinWait,
-        // Perhaps a repetition of the first FIN; then LAST_ACK comes early, and its shorter
-        // timeout is what the repetition suggests anyway.
+        // It may be a retransmission of the first FIN. Then LAST_ACK comes early; its shorter
+        // timeout suits a peer that retransmits.
         (Kind::Fin, _, FinWait | CloseWait | LastAck) => LastAck,
 
-        // A connection older than us: the caller decides whether to pick it up.
+        // The middle of an unknown connection: the caller decides whether to pick it up.
         (Kind::Ack, Original, None) => Established,
         (Kind::Ack, Original, SynSent | SynSent2) => return Next::Invalid,
         (Kind::Ack, Original, SynRecv) => Established,
         (Kind::Ack, Reply, None) => return Next::Invalid,
         // The opener's SYN hit a half-open connection (RFC 9293, section 3.5.1): RST will follow.
         (Kind::Ack, Reply, SynSent | SynSent2) => return Next::Ignore,
-        // Answers a late repetition of the SYN; the handshake still lacks the opener's ACK.
+        // The reply to a late retransmission of the SYN; the handshake still lacks the opener's
+        // ACK.
         (Kind::Ack, Reply, SynRecv) => SynRecv,
         (Kind::Ack, _, Established) => Established,
         (Kind::Ack, _, FinWait | CloseWait) => CloseWait,
         (Kind::Ack, _, LastAck) => TimeWait,
 
-        // Repetitions after the end.
+        // Retransmissions after the end.
         (Kind::Fin | Kind::Ack, _, TimeWait) => TimeWait,
         (Kind::Fin | Kind::Ack, _, Close) => Close,
 
@@ -233,7 +241,7 @@ const fn rule(direction: Direction, kind: Kind, state: State) -> Next {
     Next::To(to)
 }
 
-/// [`rule`] for every direction, kind and state: one load on the packet path.
+/// [`rule`] for every direction, kind and state, so that the packet path has one load.
 static TABLE: [[[Next; State::COUNT]; Kind::COUNT]; 2] = expand();
 
 const fn expand() -> [[[Next; State::COUNT]; Kind::COUNT]; 2] {
@@ -252,7 +260,7 @@ const fn expand() -> [[[Next; State::COUNT]; Kind::COUNT]; 2] {
     table
 }
 
-/// Where a segment of `kind` leads that travels in `direction` and finds `state`.
+/// Returns the transition for a segment of `kind` that travels in `direction` and finds `state`.
 #[inline]
 pub fn next(direction: Direction, kind: Kind, state: State) -> Next {
     // The three numbers are in range by their types, and the optimiser knows it.

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The record of a connection that was not seen from its beginning, but of which there is a
-//! socket: it knows what a tracker would have learnt.
+//! The TCP state of an adopted connection, from its socket.
 //!
-//! The socket is one peer, so what the other one sent lately may not have reached it. That does
-//! no harm: such a segment lies within the window that the socket has offered, so it is
-//! acceptable when it comes by, and the record moves on with it.
+//! The socket is one peer, and the latest segments of the other one may not have reached it. That
+//! does no harm: such a segment lies within the window that the socket has offered, so it is
+//! acceptable when the tracker sees it, and updates the state.
 //!
-//! While a process is at work on the socket, its numbers change, and are not of one moment. Then
-//! the record says of each sender that it has sent whatever it was allowed to send; and windows are
-//! larger, as an acknowledgment that opens one may be under way.
+//! While a process holds the socket's lock, the numbers change, and were not all read at one
+//! moment. Then each peer is assumed to have sent all that its window allowed, and windows are
+//! assumed larger, because an acknowledgment that opens one may be on its way.
 
 use super::{
     config::Config,
@@ -23,13 +22,13 @@ use crate::proto::{
     wire::seq::SeqNum,
 };
 
-/// The window of a peer of which none is known, without scaling.
+/// The assumed window of a peer if none is known: the largest without scaling.
 const ANY_WINDOW: u32 = 65_535;
 
-/// The largest window that there can be (RFC 7323, section 2.3).
+/// The largest possible window (RFC 7323, section 2.3).
 const MAX_WINDOW: u32 = 1 << 30;
 
-/// The direction of what `side` sends, in a connection that `opener` opened.
+/// Returns the direction of the packets from `side`, in a connection that `opener` opened.
 pub fn direction(side: Side, opener: Side) -> Direction {
     if side == opener {
         Direction::Original
@@ -38,9 +37,9 @@ pub fn direction(side: Side, opener: Side) -> Direction {
     }
 }
 
-/// The state of the connection, in a tracker's terms, and who closed it first.
+/// Returns the state of the connection for the tracker, and the side that closed it first.
 fn state(socket: &Socket) -> Option<(State, Option<Side>)> {
-    // The FIN stands behind what waits to be sent.
+    // The FIN follows the data that waits to be sent.
     let fin_waits = SeqNum(socket.write_seq).after(SeqNum(socket.snd_nxt));
     Some(match socket.state {
         socket::SYN_SENT => (State::SynSent, None),
@@ -59,7 +58,7 @@ fn state(socket: &Socket) -> Option<(State, Option<Side>)> {
     })
 }
 
-/// What the socket's own side has sent.
+/// Returns the peer of the socket's own side.
 fn sent(socket: &Socket, state: State) -> Peer {
     let (una, next) = (SeqNum(socket.snd_una), SeqNum(socket.snd_nxt));
     let allowed = una.add(socket.snd_wnd);
@@ -82,7 +81,7 @@ fn sent(socket: &Socket, state: State) -> Peer {
         _ => {}
     }
     if state == State::SynSent {
-        // The answer tells what was agreed upon; we do not know what was offered.
+        // The SYN/ACK will tell which options apply; which ones the SYN offered is unknown.
         flags = flag::WINDOW_SCALE | flag::SACK_PERMITTED;
     } else {
         flags |= flag::MAX_ACK_SET;
@@ -101,7 +100,7 @@ fn sent(socket: &Socket, state: State) -> Peer {
     }
 }
 
-/// What the peer has sent.
+/// Returns the other peer.
 fn received(socket: &Socket, state: State) -> Peer {
     if state == State::SynSent {
         return Peer::default();
@@ -154,7 +153,8 @@ fn options(socket: &Socket) -> u8 {
     scale | sack
 }
 
-/// What a window may be more than the socket knows, if a process is at work on it.
+/// Returns the number of bytes by which a window may be larger than the socket's snapshot says, if
+/// a process holds the socket's lock.
 fn more(socket: &Socket) -> u32 {
     if socket.busy != 0 {
         let known = socket.max_window.max(socket.rcv_wnd);
@@ -164,7 +164,8 @@ fn more(socket: &Socket) -> u32 {
     }
 }
 
-/// The record of a socket's connection. [`None`]: it has none.
+/// Returns the state of a socket's connection, or [`None`] if it is in no state that can be
+/// adopted.
 pub fn track(socket: &Socket, opener: Side) -> Option<Track> {
     let (state, closer) = state(socket)?;
     let mut local = sent(socket, state);
@@ -182,7 +183,7 @@ pub fn track(socket: &Socket, opener: Side) -> Option<Track> {
     };
     let closed = state == State::Established && socket.snd_wnd == 0;
     let mut track = Track {
-        // As if the last segment had been ours, or the peer's that closed its window.
+        // As if the last segment had been the socket's, or the peer's that closed its window.
         last_seq: SeqNum(socket.snd_nxt),
         last_ack: SeqNum(socket.rcv_wup),
         last_end: SeqNum(socket.snd_nxt),
@@ -205,15 +206,15 @@ pub fn track(socket: &Socket, opener: Side) -> Option<Track> {
     Some(track)
 }
 
-/// How many jiffies are left to the connection, as if the tracker had seen its last segment.
+/// Returns the time left in jiffies, as if the tracker had seen the connection's last segment.
 ///
-/// A tracker might have forgotten a connection that has been quiet for days. As there is a
-/// socket for it, it stays for some minutes at least; one that is ending, for seconds.
+/// After days without a packet the entry would be gone. Because there is a socket, it stays for at
+/// least some minutes, or for seconds if the connection is ending.
 pub fn remaining(track: &Track, socket: &Socket, config: &Config<'_>) -> u32 {
     let (state, timeouts) = (track.state(), config.timeouts);
     let whole = timeout::choose(track, Kind::Ack, state, timeouts, config.max_retrans);
     let least = match state {
-        // The SYN of a socket that was never heard of has no time.
+        // In SYN_SENT, the socket has no time stamp of a segment.
         State::SynSent => whole,
         State::Established => timeout::unacknowledged(timeouts),
         _ => timeout::of_state(timeouts, State::Close),
@@ -222,8 +223,8 @@ pub fn remaining(track: &Track, socket: &Socket, config: &Config<'_>) -> u32 {
 }
 
 impl Track {
-    /// Whether the record is that of a connection which was picked up by a segment in its
-    /// middle, of whose beginning nothing is known.
+    /// Returns whether the connection was picked up in the middle, without knowledge of its
+    /// beginning.
     pub fn is_picked_up(&self) -> bool {
         let [original, reply] = &self.seen;
         self.state() == State::Established
@@ -231,11 +232,11 @@ impl Track {
             && reply.has(flag::BE_LIBERAL)
     }
 
-    /// Takes over what another record of the same connection has seen sent, while this one was
-    /// made. `turned`: its original direction is this one's reply.
+    /// Takes over what another entry of the same connection saw while this one was created.
+    /// `turned`: the other one's original direction is this one's reply direction.
     ///
-    /// Only what the receiver allowed counts. What it allowed then is not known, but more by one
-    /// window at most.
+    /// Only segments within the receiver's window are taken over. The window of that moment is
+    /// unknown, but larger by at most one window.
     pub fn catch_up(&mut self, other: &Self, turned: bool) {
         for way in [Direction::Original, Direction::Reply] {
             let seen = *other.seen(if turned { way.opposite() } else { way });

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an administrator sets.
+//! The configuration of the TCP tracker.
 
 use super::timeout::Timeouts;
 
-/// The switches of a namespace, and the timeouts that apply to an entry.
+/// The sysctls of a namespace, and the timeouts that apply to an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
-    /// Jiffies, by state; see [`timeout`].
+    /// The timeouts in jiffies, by state; see [`Timeouts`].
     pub timeouts: &'a Timeouts,
-    /// Jiffies in a second.
+    /// Jiffies per second.
     pub hz: u32,
-    /// `nf_conntrack_tcp_loose`: pick up connections in the middle.
+    /// `nf_conntrack_tcp_loose`: connections are picked up in the middle.
     pub loose: bool,
-    /// `nf_conntrack_tcp_be_liberal`: do not enforce the window; only impossible transitions and
+    /// `nf_conntrack_tcp_be_liberal`: windows are not enforced; only impossible transitions and
     /// stale RSTs are INVALID.
     pub liberal: bool,
-    /// `nf_conntrack_tcp_ignore_invalid_rst`: do not call a RST INVALID for its number.
+    /// `nf_conntrack_tcp_ignore_invalid_rst`: no RST is INVALID because of its sequence number.
     pub ignore_invalid_rst: bool,
-    /// `nf_conntrack_tcp_max_retrans`: after so many repetitions in a row, live shorter.
+    /// `nf_conntrack_tcp_max_retrans`: number of retransmissions in a row after which the timeout
+    /// is shorter.
     pub max_retrans: u8,
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The segments that nearly all are, in a short cut.
+//! The fast path: header prediction.
 //!
-//! Data or an acknowledgment, in the middle of a connection and in window: they move the record of
-//! the windows on, and nothing else. [`packet`](super::packet) does the same with them, by way of
-//! all that a segment may be. (Receivers have such a short cut, too: "header prediction".)
+//! Most segments carry data or an acknowledgment, in an established connection and in window. They
+//! update the windows, and nothing else. [`packet()`](super::packet()) does the same with them,
+//! after all its other checks.
 
 use super::{
     segment::Segment,
@@ -17,19 +17,19 @@ use crate::proto::{
     types::direction::Direction,
 };
 
-/// Moves an established connection on by one segment, if that is a usual one. Returns its entry's
-/// new life time, in jiffies from now; nothing else changes about the entry.
+/// Processes a segment of an established connection, if the fast path applies. Returns the entry's
+/// new timeout in jiffies from now; nothing else changes about the entry.
 ///
-/// [`None`]: it is for [`packet`](super::packet) to say what the segment is; nothing has changed.
+/// [`None`]: nothing has changed, and [`packet()`](super::packet()) must process the segment.
 ///
-/// The caller holds the entry's lock and knows that
+/// The caller holds the entry's lock, and has made sure that
 ///
 /// - the segment has passed [`check`](super::check),
-/// - its options have no SACK, whatever else they have,
-/// - no NAT helper has moved its numbers,
-/// - the entry is confirmed, assured, and has seen a reply.
+/// - its options have no SACK block,
+/// - its sequence numbers are not adjusted,
+/// - the entry is confirmed, is assured, and has seen a reply.
 ///
-/// `max_retrans` is that of [`Config`](super::Config).
+/// `max_retrans` is [`Config::max_retrans`](super::Config::max_retrans).
 #[inline(always)]
 pub fn fast_path(
     track: &mut Track,
@@ -42,8 +42,9 @@ pub fn fast_path(
     applies.then(|| lifetime(track, timeouts, max_retrans))
 }
 
-/// Completes a handshake by the opener's first ACK: the connection is established, and assured from
-/// now on. Returns as [`usual()`] does; the caller knows the same but that it is assured.
+/// Completes a handshake with the opener's first ACK: the connection is established, and the caller
+/// sets ASSURED. Parameters, result and preconditions are those of [`fast_path()`], except that the
+/// entry is not assured yet.
 #[inline]
 pub fn complete_handshake(
     track: &mut Track,
@@ -63,8 +64,8 @@ pub fn complete_handshake(
     Some(lifetime(track, timeouts, max_retrans))
 }
 
-/// Moves the record of the windows on by a segment that is in them, and of which nothing else is to
-/// be said: it has no flag but ACK. Otherwise nothing changes.
+/// Updates the windows with a segment that is in window and has none of SYN, FIN and RST. Returns
+/// whether it did; otherwise nothing has changed.
 #[inline(always)]
 fn advance(track: &mut Track, segment: &Segment<'_>, direction: Direction) -> bool {
     let header = &segment.header;
@@ -79,16 +80,16 @@ fn advance(track: &mut Track, segment: &Segment<'_>, direction: Direction) -> bo
     };
     let (sender, receiver) = track.peers(direction);
     let is_known = sender.max_window != 0;
-    if !is_known || window::judge(&numbers, sender, receiver).is_err() {
+    if !is_known || window::check(&numbers, sender, receiver).is_err() {
         return false;
     }
-    window::learn(&numbers, sender, receiver, segment);
+    window::update(&numbers, sender, receiver, segment);
     window::count_repetition(track, segment, &numbers, direction);
     track.remember(Kind::Ack, direction);
     true
 }
 
-/// For how long the entry of an established connection lives after an ACK.
+/// Returns the timeout of an established connection after an ACK, in jiffies.
 #[inline(always)]
 fn lifetime(track: &Track, timeouts: &Timeouts, max_retrans: u8) -> u32 {
     timeout::choose(track, Kind::Ack, State::Established, timeouts, max_retrans)

@@ -2,25 +2,87 @@
 
 //! The TCP tracker.
 //!
-//! [`check`] looks at one segment by itself, [`open`] starts an entry with it, and [`packet`]
-//! moves the entry on; for most segments there is a short cut, [`usual()`], and for the first one,
-//! [`begin`]. The parts: [`state`](super::state::tcp) is the state machine, `window` judges sequence numbers, `reset`
-//! judges RSTs, [`timeout`] chooses how long the entry lives, [`adopt`] starts the entry of a
-//! connection that a socket tells about.
+//! [`check`] validates one segment by itself, [`open()`] creates the state of an entry from the
+//! first segment, and [`packet()`] processes every segment. Most segments take a shorter way,
+//! [`fast_path()`], and a first SYN another one, [`open_syn()`]. The parts:
+//! [`state`](super::state::tcp) is the state machine, `window` checks sequence numbers, `reset`
+//! checks RSTs, [`timeout`] chooses the timeout, and [`adopt`] creates the state of an adopted
+//! connection from its socket.
 //!
-//! We may be out of step with the peers: a host rebooted, we did, packets took another way. So a
-//! segment that makes no sense to us but may make sense to its receiver is let through and
-//! remembered, and the answer is believed:
+//! The entry may be out of step with the peers: a host has rebooted, the tracker has, or packets
+//! took another path. So a segment that does not fit the entry, but may be valid to its receiver,
+//! passes and is remembered, and the reply decides:
 //!
-//! - a SYN on a live connection, answered by a SYN/ACK that acknowledges it: both peers started
-//!   over, and we take over their numbers;
-//! - the same SYN, answered by a challenge ACK (RFC 5961, section 4): the receiver still has the
-//!   old connection. That ACK must not be mistaken for the last one of LAST_ACK;
-//! - any of them, answered by a RST: the connection is gone.
+//! - a SYN on a live connection, followed by a SYN/ACK that acknowledges it: both peers have
+//!   started over, and the entry takes over their numbers;
+//! - the same SYN, followed by a challenge ACK (RFC 5961, section 4): the receiver still has the
+//!   old connection. That ACK must not be taken for the last one of LAST_ACK;
+//! - any of these segments, followed by a RST: the connection is gone.
 //!
-//! Every decision is that of the kernel's C tracker, which `selftests/host` compares segment by
-//! segment, but for one: the count of repetitions stops at 255, where C's starts again from zero
-//! and so gives a connection that repeats itself for ever its long timeout back.
+//! Every decision is that of the kernel's C tracker, with which `selftests/host` compares it
+//! segment by segment, except one: the count of retransmissions stops at 255. In C it starts again
+//! from zero, which gives a connection that only retransmits its long timeout back.
+//!
+//! # Examples
+//!
+//! ```
+//! # use rust_ct_host::proto;
+//! use proto::{
+//!     step::{Status, Step, Update},
+//!     tcp::{self, Config, Segment, State, Track},
+//!     time::Jiffies32,
+//!     types::direction::Direction,
+//!     wire::tcp::Header,
+//! };
+//!
+//! let config = Config {
+//!     timeouts: &tcp::timeout::DEFAULT_SECONDS, // with one jiffy per second
+//!     hz: 1,
+//!     loose: true,
+//!     liberal: false,
+//!     ignore_invalid_rst: false,
+//!     max_retrans: 3,
+//! };
+//! let segment = |seq: u8, ack: u8, flags| {
+//!     let header = [
+//!         0x9c, 0x40, 0, 80, 0, 0, 0, seq, 0, 0, 0, ack, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0,
+//!     ];
+//!     Segment {
+//!         header: Header::parse(&header),
+//!         options: &[],
+//!         payload_len: 0,
+//!         ack_offset: 0,
+//!     }
+//! };
+//!
+//! // The SYN opens an entry.
+//! let (mut track, now) = (Track::default(), Jiffies32(0));
+//! let mut status = Status::default();
+//! let syn = segment(10, 0, 0x02);
+//! tcp::check(&syn.header, 20).unwrap();
+//! tcp::open(&mut track, &syn, &config).unwrap();
+//! let step = tcp::packet(&mut track, &syn, Direction::Original, &status, &config, now);
+//! let opened = Update {
+//!     protoinfo: true,
+//!     ..Update::refresh(120)
+//! };
+//! assert_eq!(step, Step::Accept(opened));
+//! assert_eq!(track.state(), State::SynSent);
+//!
+//! // The caller confirms the entry, and the server replies.
+//! status.confirmed = true;
+//! status.seen_reply = true;
+//! let syn_ack = segment(90, 11, 0x12);
+//! let step = tcp::packet(&mut track, &syn_ack, Direction::Reply, &status, &config, now);
+//! assert!(matches!(step, Step::Accept(_)));
+//! assert_eq!(track.state(), State::SynRecv);
+//!
+//! // An ACK of data that was never sent is INVALID, and changes nothing.
+//! let (before, forged) = (track, segment(11, 250, 0x10));
+//! let step = tcp::packet(&mut track, &forged, Direction::Original, &status, &config, now);
+//! assert!(matches!(step, Step::Invalid { .. }));
+//! assert_eq!(track, before);
+//! ```
 
 pub mod adopt;
 mod config;
@@ -47,9 +109,3 @@ pub use packet::packet;
 pub use segment::{check, Segment};
 pub use timeout::Timeouts;
 pub use track::{flag, Peer, Track};
-
-// Until `ct` uses the new names.
-pub use config::Config as Policy;
-pub use fast_path::fast_path as usual;
-pub use open::may_open as may_begin;
-pub use open_syn::open_syn as begin;

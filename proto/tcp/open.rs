@@ -15,10 +15,10 @@ use crate::proto::{
     wire::tcp::Header,
 };
 
-/// Whether a segment, which has passed [`check`], may be the first of a connection that we see. If
-/// not it is INVALID.
+/// Checks whether a segment may open an entry, or returns why it is INVALID. The segment has passed
+/// [`check`](super::check).
 ///
-/// `loose` is that of [`Config`].
+/// `loose` is [`Config::loose`].
 #[inline]
 pub fn may_open(header: &Header, loose: bool) -> Result<(), Reason> {
     match first_state(header) {
@@ -29,7 +29,7 @@ pub fn may_open(header: &Header, loose: bool) -> Result<(), Reason> {
     }
 }
 
-/// Where a segment leads that is the first one.
+/// Returns the state after a first segment; [`None`] if it cannot be the first one.
 #[inline]
 fn first_state(header: &Header) -> Option<State> {
     match state::next(Direction::Original, Kind::of(header.flags()), State::None) {
@@ -38,11 +38,11 @@ fn first_state(header: &Header) -> Option<State> {
     }
 }
 
-/// Starts the record of a connection with its first segment, in the original direction.
+/// Creates the state of an entry from its first segment, in the original direction.
 ///
-/// After success, [`packet`] has to judge the same segment; it finds [`State::None`]. An error
-/// means that no entry is to be made: the segment is INVALID. (For a SYN there is a short cut past
-/// both, [`begin`].)
+/// After success, [`packet()`](super::packet()) must process the same segment; it finds
+/// [`State::None`]. After an error no entry is created: the segment is INVALID. (For a SYN,
+/// [`open_syn`](super::open_syn()) replaces both calls.)
 pub fn open(track: &mut Track, segment: &Segment<'_>, config: &Config<'_>) -> Result<(), Reason> {
     let header = &segment.header;
     may_open(header, config.loose)?;
@@ -51,12 +51,12 @@ pub fn open(track: &mut Track, segment: &Segment<'_>, config: &Config<'_>) -> Re
     let mut opener = Peer::by_first(segment);
     let mut other = Peer::default();
     if picked_up {
-        // We missed the options of the SYNs: allow SACK, and any scale by not judging windows.
+        // The options of the SYNs are unknown: allow SACK, and any scale by not enforcing windows.
         opener.max_end = opener.end.add(opener.max_window);
         opener.flags = flag::SACK_PERMITTED | flag::BE_LIBERAL;
         other.flags = opener.flags;
     } else {
-        options::learn(&mut opener, segment.options);
+        options::read_syn(&mut opener, segment.options);
     }
     *track = Track {
         seen: [opener, other],

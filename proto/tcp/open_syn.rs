@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The SYN that begins a connection, in a short cut.
+//! The first SYN of a connection, in one step.
 //!
-//! No window is known that it could miss, and no state that it could contradict. So
-//! [`open`](super::open) and [`packet`](super::packet) come to the same record for each, of which
-//! only the SYN's own numbers and options differ.
+//! There is no window that a first SYN could miss, and no state that it could contradict. So the
+//! state that [`open()`](super::open()) and [`packet()`](super::packet()) create depends on the
+//! SYN's numbers and options only, and is written at once.
 
 use super::{
     options,
@@ -18,18 +18,18 @@ use crate::proto::{
     wire::seq::SeqNum,
 };
 
-/// More octets of data than a packet can have. With them, a sequence number may seem to lie behind
-/// the end of its own segment.
+/// More bytes of data than a packet can have. With as many, a segment's end would compare as before
+/// its beginning.
 const NO_PACKET: u32 = 1 << 30;
 
-/// Begins the record of a connection with a SYN, in the original direction. Returns the record, and
-/// the entry's life time in jiffies from now; PROTOINFO is to be reported.
+/// Creates the state of an entry from a SYN, in the original direction. Returns the state and the
+/// timeout in jiffies from now; the caller reports PROTOINFO.
 ///
-/// [`None`]: the segment is no SYN, and it is for [`open`](super::open) to say whether it may begin
-/// a connection.
+/// [`None`]: the segment is no SYN, and [`open()`](super::open()) decides whether it may open an
+/// entry.
 ///
-/// The caller knows that the segment has passed [`check`](super::check). `max_retrans` is that of
-/// [`Config`](super::Config).
+/// The segment has passed [`check`](super::check). `max_retrans` is
+/// [`Config::max_retrans`](super::Config::max_retrans).
 #[inline]
 pub fn open_syn(
     segment: &Segment<'_>,
@@ -41,9 +41,9 @@ pub fn open_syn(
         return None;
     }
     let mut opener = Peer::by_first(segment);
-    options::learn(&mut opener, segment.options);
+    options::read_syn(&mut opener, segment.options);
     let other = Peer {
-        // It has acknowledged nothing: the window that it is offered begins at zero.
+        // It has acknowledged nothing, so the window that it is offered begins at zero.
         max_end: SeqNum(opener.max_window),
         ..Peer::default()
     };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the options of a segment tell about its sender.
+//! The options of a segment: window scale and SACK.
 
 use super::track::{flag, Peer};
 use crate::proto::wire::{
@@ -11,10 +11,10 @@ use crate::proto::wire::{
 /// The largest shift count of a window (RFC 7323, section 2.3).
 const MAX_SCALE: u8 = 14;
 
-/// Learns window scale and SACK from the options of a SYN.
+/// Takes window scale and SACK permission from the options of a SYN.
 ///
-/// A SYN without any option changes nothing: it may be the repetition of one that had them.
-pub(super) fn learn(sender: &mut Peer, options: &[u8]) {
+/// A SYN without options changes nothing: it may be a retransmission of one that had them.
+pub(super) fn read_syn(sender: &mut Peer, options: &[u8]) {
     if options.is_empty() {
         return;
     }
@@ -37,9 +37,10 @@ pub(super) fn learn(sender: &mut Peer, options: &[u8]) {
     }
 }
 
-/// The highest octet that a segment acknowledges, selectively or not (RFC 2018).
+/// Returns the sequence number after the highest byte that a segment acknowledges, selectively or
+/// not (RFC 2018).
 ///
-/// Only the first SACK option counts; a sender sends one.
+/// Only the first SACK option is read; a sender sends one.
 #[inline]
 pub(super) fn highest_acknowledged(ack: SeqNum, options: &[u8]) -> SeqNum {
     if options.is_empty() || is_timestamp_only(options) || shift_of_common_syn(options).is_some() {

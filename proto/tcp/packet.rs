@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One segment of a connection that has an entry.
+//! The processing of a segment of a connection that has an entry.
 
 use super::{
     config::Config,
@@ -17,10 +17,10 @@ use crate::proto::{
     types::direction::Direction,
 };
 
-/// Moves a connection on by one segment.
+/// Processes one segment of a connection.
 ///
-/// The segment has passed [`check`], and [`open`] if the entry is not confirmed. The caller holds
-/// the entry's lock, so that `track` is its own, and has taken `status` before.
+/// The segment has passed [`check`](super::check), and [`open()`](super::open()) if the entry is
+/// not confirmed. The caller holds the entry's lock, and has read `status` before.
 pub fn packet(
     track: &mut Track,
     segment: &Segment<'_>,
@@ -57,7 +57,7 @@ pub fn packet(
             track.last_flags |= flag::SIMULTANEOUS_OPEN;
             State::SynSent2
         }
-        // Each peer acknowledges the other's SYN: the table knows only the opener's ACK.
+        // Each peer acknowledges the other's SYN; the transition table has only the opener's ACK.
         Next::To(State::SynRecv)
             if matches!((direction, kind), (Direction::Reply, Kind::Ack))
                 && track.last_flags & flag::SIMULTANEOUS_OPEN != 0 =>
@@ -65,10 +65,10 @@ pub fn packet(
             State::Established
         }
         Next::To(State::Close) if matches!(kind, Kind::Rst) => {
-            match reset::judge(track, segment, direction, transition.from, status, config) {
-                Ok(ruling) => {
-                    transition.skip_window = ruling.skip_window;
-                    if ruling.keep_state {
+            match reset::check(track, segment, direction, transition.from, status, config) {
+                Ok(effect) => {
+                    transition.skip_window = effect.skip_window;
+                    if effect.keep_state {
                         transition.from
                     } else {
                         State::Close
@@ -97,9 +97,9 @@ pub fn packet(
     transition.complete(track, to, status, config)
 }
 
-/// Whether a SYN may replace a closed connection: one peer closed it, or the sender of the SYN
-/// reset it. We do not ask whether the old sequence numbers allow it (RFC 9293, section 3.6.1),
-/// as the receiver does.
+/// Returns whether a SYN may replace a closed connection: one peer closed it, or the sender of the
+/// SYN reset it. The receiver also checks the old sequence numbers (RFC 9293, section 3.6.1); the
+/// tracker does not.
 #[inline]
 fn may_reopen(track: &Track, direction: Direction) -> bool {
     let [original, reply] = &track.seen;
@@ -107,24 +107,24 @@ fn may_reopen(track: &Track, direction: Direction) -> bool {
         || (track.last_went(direction) && track.last_was(Kind::Rst))
 }
 
-/// One segment's way through the state machine.
+/// One segment on its way through the state machine.
 struct Transition {
     kind: Kind,
     direction: Direction,
-    /// The state that the segment found.
+    /// The state before the segment.
     from: State,
-    /// The segment's numbers cannot be judged, and need not be.
+    /// The segment's numbers cannot be checked.
     skip_window: bool,
 }
 
 impl Transition {
-    /// The segment opens a connection where one has ended.
+    /// Returns whether the segment opens a connection where one has ended.
     #[inline]
     const fn reopens(&self) -> bool {
         matches!(self.from, State::TimeWait | State::Close | State::SynSent2)
     }
 
-    /// A segment that the state does not allow.
+    /// Returns the outcome for a segment that the state does not allow.
     #[cold]
     fn refuse(&self, track: &Track, segment: &Segment<'_>, status: &Status) -> Step {
         let &Self {
@@ -133,8 +133,8 @@ impl Transition {
             from: state,
             ..
         } = self;
-        // SYNPROXY has answered the client for a server whose SYN/ACK got lost: the client's
-        // keep-alive has to reach the proxy, which then repeats the SYN.
+        // SYNPROXY has completed the handshake with the client, but the server's SYN/ACK was lost:
+        // the client's keep-alive must reach the proxy, which then repeats the SYN to the server.
         if status.synproxy
             && matches!(
                 (state, kind, direction),
@@ -152,8 +152,8 @@ impl Transition {
         })
     }
 
-    /// Takes over the numbers of a SYN that we ignored, if this SYN/ACK acknowledges it: both
-    /// peers are in step, and we were not.
+    /// Takes over the numbers of a SYN that was ignored, if this SYN/ACK acknowledges it: both
+    /// peers are in step, and the entry was not.
     #[cold]
     fn resynchronise(&mut self, track: &mut Track, segment: &Segment<'_>) -> Option<State> {
         if !matches!(self.kind, Kind::SynAck)
@@ -180,7 +180,8 @@ impl Transition {
         Some(State::SynRecv)
     }
 
-    /// Lets a segment through that we cannot judge, and remembers it for the sake of the answer.
+    /// Lets a segment pass that cannot be checked, and records it, so that the reply can be
+    /// recognised.
     #[cold]
     fn let_through(&self, track: &mut Track, segment: &Segment<'_>) -> Step {
         let &Self {
@@ -198,14 +199,14 @@ impl Transition {
         match (kind, direction, state) {
             (Kind::Syn, Direction::Original, _) => {
                 let mut offer = Peer::default();
-                options::learn(&mut offer, segment.options);
+                options::read_syn(&mut offer, segment.options);
                 track.last_flags = offer.flags;
                 track.last_wscale = offer.scale;
                 if matches!(state, State::LastAck) {
                     track.last_flags |= flag::EXPECT_CHALLENGE_ACK;
                 }
             }
-            // Perhaps a challenge ACK; the RST that it provokes takes its number from here.
+            // It may be a challenge ACK; the RST that it provokes has this sequence number.
             (Kind::Ack, Direction::Reply, State::SynSent) => track.last_ack = header.ack(),
             _ => {}
         }
@@ -216,7 +217,8 @@ impl Transition {
         }))
     }
 
-    /// An ACK in LAST_ACK that challenges a SYN instead of ending the connection.
+    /// Returns whether the segment is a challenge ACK to a SYN in LAST_ACK, which does not end the
+    /// connection.
     #[inline]
     fn is_challenge_ack(&self, track: &Track) -> bool {
         matches!((self.from, self.kind), (State::LastAck, Kind::Ack))
@@ -225,8 +227,9 @@ impl Transition {
             && track.last_flags & flag::EXPECT_CHALLENGE_ACK != 0
     }
 
-    /// After an INVALID FIN or RST from each peer, an assured entry is most likely dead, and we
-    /// are out of step: it need not wait for days. Returns the shorter timeout, in jiffies.
+    /// Returns a shorter timeout in jiffies after an INVALID FIN or RST from each peer. The
+    /// connection of such an entry is most likely closed, and the entry out of step: it need not
+    /// stay for days. `left` is the time left, in jiffies.
     #[cold]
     fn shorten(
         &self,
@@ -248,7 +251,7 @@ impl Transition {
         (left >= config.hz.saturating_mul(120) && left > unack).then_some(unack)
     }
 
-    /// The segment is acceptable: move to the new state.
+    /// Moves to the new state after an acceptable segment, and returns the outcome.
     #[inline]
     fn complete(self, track: &mut Track, to: State, status: &Status, config: &Config<'_>) -> Step {
         let Self {
@@ -277,18 +280,18 @@ impl Transition {
             protoinfo: changed,
         };
         if status.seen_reply {
-            // The handshake is complete, or the other peer has answered a picked-up connection.
+            // The handshake is complete, or the other peer of a picked-up connection has replied.
             update.assured = !status.assured
                 && matches!(from, State::SynRecv | State::Established)
                 && matches!(to, State::Established);
         } else {
             match (kind, from, to) {
-                // The only answer is a refusal: there is no connection.
+                // The only reply is a refusal: there is no connection.
                 (Kind::Rst, _, _) => return Step::Kill,
-                // A repeated SYN must not keep the entry, and with it a NAT mapping, alive for
-                // ever: a client that re-uses its port would do just that.
+                // A retransmitted SYN must not keep the entry, and with it a NAT mapping, alive for
+                // ever. A client that re-uses its port would have that effect.
                 (Kind::Syn, State::SynSent, _) => update.timeout = None,
-                // Picked up, seen from one side only.
+                // Picked up, and seen from one side only.
                 (_, _, State::Established) => {
                     let unack = timeout::unacknowledged(config.timeouts);
                     update.timeout = update.timeout.map(|timeout| timeout.min(unack));

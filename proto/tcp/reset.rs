@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether to believe a RST (RFC 9293, section 3.10.7.4; RFC 5961, section 3).
+//! The check of a RST (RFC 9293, section 3.10.7.4; RFC 5961, section 3).
 //!
-//! A forged RST that only we believe would cut a connection that both peers consider alive. A
-//! genuine one that we disbelieve would leave a dead entry behind. So its sequence number is
-//! compared with what the receiver acknowledged last.
+//! A forged RST that the tracker accepts, but the receiver does not, would cut a live connection. A
+//! genuine one that the tracker rejects would leave a dead entry. So the sequence number is
+//! compared with the receiver's last acknowledgment.
 
 use super::{
     config::Config,
@@ -17,43 +17,43 @@ use crate::proto::{
     types::direction::Direction,
 };
 
-/// What a RST that is not INVALID does.
+/// The effect of a RST that is not INVALID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) struct Ruling {
+pub(super) struct Effect {
     /// The connection stays in its state: the receiver may answer with a challenge ACK.
     pub(super) keep_state: bool,
-    /// The RST answers a segment that we let through unjudged, so its numbers cannot be judged
-    /// either: skip window tracking.
+    /// The RST replies to a segment that passed unchecked, so its numbers cannot be checked either:
+    /// the window check is skipped.
     pub(super) skip_window: bool,
 }
 
-/// Judges a RST that finds the connection in `state`.
-pub(super) fn judge(
+/// Checks a RST that finds the connection in `state`.
+pub(super) fn check(
     track: &Track,
     segment: &Segment<'_>,
     direction: Direction,
     state: State,
     status: &Status,
     config: &Config<'_>,
-) -> Result<Ruling, Reason> {
-    // The addresses may be in use again already, by peers whose numbers we do not know.
+) -> Result<Effect, Reason> {
+    // The addresses may be in use again by a new connection with unknown sequence numbers.
     if state.may_be_dropped_early() {
-        return Ok(Ruling {
+        return Ok(Effect {
             skip_window: true,
-            ..Ruling::default()
+            ..Effect::default()
         });
     }
 
-    let mut ruling = Ruling::default();
+    let mut effect = Effect::default();
     let receiver = track.seen(direction.opposite());
-    // After a SYN that we let through, the acknowledgment may be that of a former connection.
+    // After a SYN that was ignored, the acknowledgment may belong to a former connection.
     if receiver.has(flag::MAX_ACK_SET) && !track.last_was(Kind::Syn) {
         let seq = segment.header.seq();
         let established = status.assured && matches!(state, State::Established);
 
         if seq.0 == 0 && !established {
-            // Likely refuses a SYN that we let through; the window check knows this case.
-            return Ok(ruling);
+            // It likely refuses a SYN that was ignored; the window check handles this case.
+            return Ok(effect);
         }
         if seq.before(receiver.max_ack) && !config.ignore_invalid_rst {
             return Err(Reason::TcpReset);
@@ -61,15 +61,15 @@ pub(super) fn judge(
         let follows_last =
             track.last_was(Kind::Ack) && track.last_went(direction) && seq == track.last_end;
         if !established || seq == receiver.max_ack || follows_last {
-            return Ok(ruling);
+            return Ok(effect);
         }
-        ruling.keep_state = true;
+        effect.keep_state = true;
     }
-    ruling.skip_window = answers_ignored(track, segment, direction, state, status);
-    Ok(ruling)
+    effect.skip_window = answers_ignored(track, segment, direction, state, status);
+    Ok(effect)
 }
 
-/// Whether a RST answers a segment that we ignored.
+/// Returns whether a RST replies to a segment that was ignored.
 fn answers_ignored(
     track: &Track,
     segment: &Segment<'_>,

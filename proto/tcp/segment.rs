@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A segment, and what can be said of it alone.
+//! A TCP segment, and the checks that need no entry.
 
 use crate::proto::{
     step::Reason,
     wire::{error::Error, seq::SeqNum, tcp::Header},
 };
 
-/// A segment, as the trackers want it.
+/// A segment in the form that the tracker takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
-    /// The fixed part of the header, which has passed [`check`].
+    /// The fixed part of the header; it has passed [`check`].
     pub header: Header,
-    /// The octets between the fixed header and the data; empty if the packet could not be read.
+    /// The options: the bytes between the fixed header and the data. Empty if the packet could not
+    /// be read.
     pub options: &'a [u8],
-    /// Octets of data, without header and options.
+    /// Length of the data in bytes, without header and options.
     pub payload_len: u32,
-    /// How far a NAT helper has moved the octet that this segment acknowledges, from the sequence
-    /// space of the other peer into the one that this segment's sender sees. 0 without one.
+    /// The offset of the sequence adjustment that applies to the acknowledgment number, in bytes:
+    /// from the other peer's sequence space to the one that this segment's sender sees. 0 without a
+    /// NAT helper.
     pub ack_offset: i32,
 }
 
 impl Segment<'_> {
-    /// The sequence number after the segment; SYN and FIN take one each.
+    /// Returns the sequence number after the segment; SYN and FIN occupy one number each.
     #[inline]
     pub const fn end(&self) -> SeqNum {
         let flags = self.header.flags();
@@ -37,9 +39,9 @@ impl Segment<'_> {
     }
 }
 
-/// Checks what can be checked without knowing the connection, except the checksum.
+/// Checks what needs no entry: lengths and flags. The caller verifies the checksum.
 ///
-/// `available` is the number of octets of the packet from the TCP header on.
+/// `available` is the number of bytes from the TCP header to the end of the packet.
 #[inline]
 pub fn check(header: &Header, available: u32) -> Result<(), Reason> {
     let header_len = header.header_len();

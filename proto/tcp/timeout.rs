@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long an entry lives after a segment.
+//! The timeouts of TCP entries.
 
 use super::track::{flag, Track};
 use crate::proto::state::tcp::{Kind, State};
 
-/// The timeouts of the TCP tracker in jiffies, indexed as `enum tcp_conntrack` is: by state, then
-/// [`RETRANS`] and [`UNACK`]. Index 0 repeats that of [`State::SynSent`]; 10 and 11 are unused.
+/// The timeouts of the TCP tracker in jiffies, indexed by `enum tcp_conntrack`: the states, then
+/// [`RETRANS`] and [`UNACK`]. Index 0 repeats the timeout of [`State::SynSent`]; 10 and 11 are
+/// unused.
 pub type Timeouts = [u32; COUNT];
 
-/// Entries of [`Timeouts`].
+/// Number of entries in [`Timeouts`].
 pub const COUNT: usize = 14;
-/// Index of the timeout after too many repetitions, or while a window is closed.
+/// Index of the timeout after too many retransmissions, or while a window is closed.
 pub const RETRANS: usize = 12;
-/// Index of the timeout while data is not acknowledged.
+/// Index of the timeout while data is unacknowledged.
 pub const UNACK: usize = 13;
 
-/// Defaults in seconds, in the order of [`Timeouts`].
+/// Default timeouts in seconds, in the order of [`Timeouts`].
 pub const DEFAULT_SECONDS: Timeouts = [
     120,     // NONE: as SYN_SENT
     120,     // SYN_SENT
@@ -32,7 +33,7 @@ pub const DEFAULT_SECONDS: Timeouts = [
     300, // UNACK
 ];
 
-/// The timeout of a state.
+/// Returns the timeout of a state in jiffies.
 #[inline]
 pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
     timeouts
@@ -41,17 +42,17 @@ pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
         .unwrap_or(0)
 }
 
-/// The timeout while data is not acknowledged.
+/// Returns the timeout while data is unacknowledged, in jiffies.
 #[inline]
 pub(super) const fn unacknowledged(timeouts: &Timeouts) -> u32 {
     timeouts[UNACK]
 }
 
-/// Chooses the timeout after a segment of `kind` led to `state`.
+/// Returns the timeout, in jiffies, after a segment of `kind` led to `state`.
 ///
-/// The state's own timeout is the longest that may apply. The first of these signs of trouble
-/// replaces it by a shorter one: repetitions without an answer, a RST that was not believed, data
-/// not acknowledged, a closed window.
+/// The state's own timeout is the upper limit. The first of these conditions replaces it by a
+/// shorter one: retransmissions without a reply, a RST that did not close the connection,
+/// unacknowledged data, a closed window.
 #[inline]
 pub(super) fn choose(
     track: &Track,
@@ -66,7 +67,7 @@ pub(super) fn choose(
     let is_refused = matches!((kind, state), (Kind::Rst, State::Established));
     let is_under_way = (original.flags | reply.flags) & flag::DATA_UNACKNOWLEDGED != 0;
 
-    // A sign counts only if its timeout is the shorter one; otherwise the next sign is asked.
+    // A condition applies only if its timeout is the shorter one; otherwise the next one is tried.
     if track.retrans >= max_retrans && retrans < own {
         retrans
     } else if (is_refused || is_under_way) && unack < own {

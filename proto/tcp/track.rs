@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an entry remembers of a TCP connection.
+//! The TCP state of an entry.
 
 use core::mem::{align_of, offset_of, size_of};
 
@@ -11,7 +11,7 @@ use crate::proto::{
     wire::seq::SeqNum,
 };
 
-/// Flags of a direction (`IP_CT_TCP_FLAG_*`; user-visible through netlink).
+/// Flags of a sender (`IP_CT_TCP_FLAG_*`; user-visible through netlink).
 pub mod flag {
     /// The sender offered window scaling.
     pub const WINDOW_SCALE: u8 = 0x01;
@@ -19,31 +19,31 @@ pub mod flag {
     pub const SACK_PERMITTED: u8 = 0x02;
     /// The sender closed first.
     pub const CLOSE_INIT: u8 = 0x04;
-    /// Do not enforce windows on the sender.
+    /// Windows are not enforced on the sender.
     pub const BE_LIBERAL: u8 = 0x08;
-    /// The sender has data under way that the other peer has not acknowledged.
+    /// The sender has sent data that the other peer has not acknowledged.
     pub const DATA_UNACKNOWLEDGED: u8 = 0x10;
     /// [`Peer::max_ack`](super::Peer::max_ack) holds a value.
     pub const MAX_ACK_SET: u8 = 0x20;
-    /// Of [`Track::last_flags`](super::Track::last_flags): a SYN was let through in LAST_ACK,
-    /// a challenge ACK (RFC 5961) may come back.
+    /// In [`Track::last_flags`](super::Track::last_flags): a SYN was ignored in LAST_ACK, and a
+    /// challenge ACK (RFC 5961) may follow.
     pub const EXPECT_CHALLENGE_ACK: u8 = 0x40;
-    /// Of [`Track::last_flags`](super::Track::last_flags): both peers sent a SYN.
+    /// In [`Track::last_flags`](super::Track::last_flags): both peers sent a SYN.
     pub const SIMULTANEOUS_OPEN: u8 = 0x80;
 }
 
-/// What one sender has said so far. Layout twin of `struct ip_ct_tcp_state`.
+/// One peer, as the sender of its direction. Layout twin of `struct ip_ct_tcp_state`.
 ///
-/// `window.rs` defines the quantities. Sequence numbers are in host byte order, `end` and
-/// `max_end` in the sender's sequence space, `max_ack` in the receiver's.
+/// `window.rs` defines the quantities. Sequence numbers are in host byte order; `end` and `max_end`
+/// are in the sender's sequence space, `max_ack` is in the receiver's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Peer {
     /// The end of the furthest segment sent.
     pub end: SeqNum,
-    /// The furthest octet that the other peer allows, plus one.
+    /// The highest sequence number that the other peer's window allows, plus one.
     pub max_end: SeqNum,
-    /// The largest window offered, in octets; 0 before the first segment in this direction.
+    /// The largest window offered, in bytes; 0 before the first segment in this direction.
     pub max_window: u32,
     /// The highest acknowledgment sent; see [`flag::MAX_ACK_SET`].
     pub max_ack: SeqNum,
@@ -54,13 +54,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Whether all bits of `flags` are set.
+    /// Returns whether all bits of `flags` are set.
     #[inline]
     pub const fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags
     }
 
-    /// What a connection's first segment tells of its sender, but for its options.
+    /// Returns the peer that sent a connection's first segment. The options are not read.
     #[inline]
     pub(super) fn by_first(segment: &Segment<'_>) -> Self {
         let end = segment.end();
@@ -72,7 +72,7 @@ impl Peer {
         }
     }
 
-    /// Forgets all but the order to be liberal.
+    /// Resets everything except [`flag::BE_LIBERAL`].
     #[inline]
     pub(super) fn reset(&mut self) {
         *self = Self {
@@ -81,30 +81,30 @@ impl Peer {
         };
     }
 
-    /// A window as the sender's header has it, in octets.
+    /// Converts a window field of the sender to bytes.
     #[inline]
     pub(super) const fn scaled(&self, window: u16) -> u32 {
         let [high, low] = window.to_be_bytes();
         let shift = u32::from_be_bytes([0, 0, 0, self.scale]);
-        // A shift count above 14 can only come from outside; wrapping keeps the shift defined.
+        // A shift count above 14 can only come from netlink; wrapping keeps the shift defined.
         u32::from_be_bytes([0, 0, high, low]).wrapping_shl(shift)
     }
 }
 
 /// The state of a tracked connection. Layout twin of `struct ip_ct_tcp`.
 ///
-/// The fields from `last_dir` on describe the last packet, so that the next can be recognised as
-/// its repetition or its answer.
+/// The fields from `last_dir` on describe the last packet, so that the next one can be recognised
+/// as its retransmission or its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Track {
-    /// The two senders: [`Direction::Original`] first.
+    /// The two peers as senders: [`Direction::Original`] first.
     pub seen: [Peer; 2],
     /// Number of the [`State`].
     pub state: u8,
     /// Number of the last packet's [`Direction`].
     pub last_dir: u8,
-    /// Repetitions of the last packet seen in a row.
+    /// Number of retransmissions of the last packet in a row.
     pub retrans: u8,
     /// Number of the last packet's [`Kind`].
     pub last_index: u8,
@@ -114,7 +114,7 @@ pub struct Track {
     pub last_ack: SeqNum,
     /// The sequence number after it.
     pub last_end: SeqNum,
-    /// Its window, not scaled.
+    /// Its window field, not scaled.
     pub last_win: u16,
     /// The window scale of the last SYN that was ignored.
     pub last_wscale: u8,
@@ -146,7 +146,7 @@ const _: () = {
 };
 
 impl Track {
-    /// The state. A number that names none (nobody stores one) reads as [`State::None`].
+    /// Returns the state. An unknown number reads as [`State::None`]; none is ever stored.
     #[inline]
     pub const fn state(&self) -> State {
         match State::from_u8(self.state) {
@@ -161,7 +161,7 @@ impl Track {
         self.state = state.to_u8();
     }
 
-    /// What the sender in `direction` has said.
+    /// Returns the sender in `direction`.
     #[inline]
     pub const fn seen(&self, direction: Direction) -> &Peer {
         let [original, reply] = &self.seen;
@@ -171,7 +171,7 @@ impl Track {
         }
     }
 
-    /// What the sender in `direction` has said, and what its receiver has.
+    /// Returns the sender in `direction`, and its receiver.
     #[inline]
     pub(super) fn peers(&mut self, direction: Direction) -> (&mut Peer, &mut Peer) {
         let [original, reply] = &mut self.seen;
@@ -181,36 +181,36 @@ impl Track {
         }
     }
 
-    /// Whether the last packet went in `direction`.
+    /// Returns whether the last packet went in `direction`.
     #[inline]
     pub(super) const fn last_went(&self, direction: Direction) -> bool {
         self.last_dir == direction.to_u8()
     }
 
-    /// Whether the last packet was of this kind.
+    /// Returns whether the last packet was of this kind.
     #[inline]
     pub(super) const fn last_was(&self, kind: Kind) -> bool {
         self.last_index == kind.to_u8()
     }
 
-    /// Remembers the packet as the last one.
+    /// Records kind and direction of the last packet.
     #[inline]
     pub(super) fn remember(&mut self, kind: Kind, direction: Direction) {
         self.last_index = kind.to_u8();
         self.last_dir = direction.to_u8();
     }
 
-    /// Declares the connection closed, for those who end it from outside (the flow table's
-    /// teardown, a socket's destruction). Returns whether the state changed: then the entry's
-    /// timeout becomes that of [`State::Close`], unless it is fixed, and PROTOINFO is reported.
+    /// Sets the state to [`State::Close`], for C code that ends a connection
+    /// (`nf_ct_hook::set_closing`). Returns whether the state changed: then the caller sets the
+    /// timeout of [`State::Close`], unless it is fixed, and reports PROTOINFO.
     pub fn set_closing(&mut self) -> bool {
         let changed = self.state() != State::Close;
         self.set_state(State::Close);
         changed
     }
 
-    /// Stops trusting the windows of an established connection, because packets may have passed
-    /// untracked: the next segment of each sender re-learns them.
+    /// Resets the windows of an established connection, because packets may have passed untracked.
+    /// The next segment of each sender sets them anew.
     pub fn forget_windows(&mut self) {
         if self.state() == State::Established {
             let [original, reply] = &mut self.seen;
@@ -220,7 +220,7 @@ impl Track {
     }
 }
 
-/// A window of nothing still counts as one octet.
+/// Returns the window, or 1 for a closed one: it still admits a probe of one byte.
 #[inline]
 pub(super) const fn at_least_one(window: u32) -> u32 {
     if window == 0 {
@@ -230,7 +230,7 @@ pub(super) const fn at_least_one(window: u32) -> u32 {
     }
 }
 
-/// A window in octets as the sender's header has it.
+/// Converts a window in bytes to a window field, scaled by `scale`.
 #[inline]
 pub(super) fn unscaled(window: u32, scale: u8) -> u16 {
     u16::try_from(window.wrapping_shr(scale.into())).unwrap_or(u16::MAX)

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Window tracking: is this segment one that its receiver could accept?
+//! Window tracking: whether the receiver could accept a segment.
 //!
-//! After Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (SANE 2000), with the
-//! bounds of RFC 9293 (a segment need only *overlap* the window), window scaling (RFC 7323) and
-//! selective acknowledgments (RFC 2018).
+//! The method is that of Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (SANE
+//! 2000), with the bounds of RFC 9293 (a segment need only *overlap* the window), window scaling
+//! (RFC 7323) and selective acknowledgments (RFC 2018).
 //!
-//! For each sender, these quantities are maintained ([`Peer`]), where `seq`, `len`, `ack`, `win`
-//! describe a segment, `win` is scaled, and `sack` is the highest octet acknowledged,
-//! selectively or not:
+//! For each sender, these quantities are maintained ([`Peer`]). `seq`, `len`, `ack` and `win`
+//! describe a segment, `win` is scaled, and `sack` is the highest acknowledgment, selective or not:
 //!
 //! - `end`: the maximum of `seq + len` over the segments sent;
 //! - `max_end`: the maximum of `sack + max(win, 1)` over the segments *received*;
-//! - `max_window`: the maximum of `max(win, 1) + (sack - ack)` over the segments sent, increased
-//!   by whatever the other peer was seen to send beyond `max_end`.
+//! - `max_window`: the maximum of `max(win, 1) + (sack - ack)` over the segments sent, increased by
+//!   the number of bytes that the other peer sent beyond `max_end`.
 //!
 //! A segment is acceptable if
 //!
@@ -26,9 +25,9 @@
 //! - IV: it does not acknowledge what was acknowledged long ago:
 //!   `sack >= receiver.end - max(sender.max_window, 66000)`
 //!
-//! A segment that violates II or IV alone is old but harmless, so it is let through unseen; one
+//! A segment that violates only II or IV is old but harmless: it passes and updates nothing. One
 //! that violates I or III is INVALID. A segment that violates I by no more than one window, and
-//! nothing else, is let through too: some senders overrun windows.
+//! nothing else, passes too, because some senders overrun windows.
 
 use super::{
     config::Config,
@@ -43,17 +42,17 @@ use crate::proto::{
     wire::seq::SeqNum,
 };
 
-/// The least distance that inequality IV grants to a late acknowledgment, in octets.
+/// The least distance that inequality IV grants to a late acknowledgment, in bytes.
 const MIN_ACK_DISTANCE: u32 = 66_000;
 
-/// How a segment fits.
+/// The result of the window check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// It is acceptable.
+    /// The segment is acceptable.
     Inside,
-    /// Let it through, but learn nothing from it.
+    /// The segment passes, but updates nothing.
     Ignored(Reason),
-    /// It is INVALID.
+    /// The segment is INVALID.
     Outside(Reason),
 }
 
@@ -67,7 +66,7 @@ pub(super) struct Numbers {
     pub(super) sack: SeqNum,
 }
 
-/// Judges a segment, and learns from it if it is acceptable.
+/// Checks a segment, and updates the windows if it is acceptable.
 pub(super) fn admit(
     track: &mut Track,
     segment: &Segment<'_>,
@@ -86,39 +85,40 @@ pub(super) fn admit(
     let mut numbers = Numbers {
         seq: header.seq(),
         end: segment.end(),
-        // Back into the receiver's own space, if a NAT helper changed the length of its data.
+        // Converted back to the receiver's sequence space, if a NAT helper changed the length of
+        // its data.
         ack: header.ack().unadjusted(segment.ack_offset),
         sack: sack.unadjusted(segment.ack_offset),
     };
 
-    let crossing_syn = introduce(sender, receiver, segment, &numbers, direction, state);
+    let crossing_syn = initialise(sender, receiver, segment, &numbers, direction, state);
     if crossing_syn {
-        // Simultaneous open: a SYN acknowledges nothing that could be judged.
+        // Simultaneous open: a SYN has no acknowledgment to check.
         return Fit::Inside;
     }
-    assume(&mut numbers, sender, receiver, segment, state);
+    substitute(&mut numbers, sender, receiver, segment, state);
 
-    if let Err(fit) = judge(&numbers, sender, receiver) {
+    if let Err(fit) = check(&numbers, sender, receiver) {
         let liberal = config.liberal || sender.has(flag::BE_LIBERAL);
         if let Fit::Ignored(Reason::TcpOvershot(_)) = fit {
-            // The receiver may take the excess after all. If it does, its ACK must not fail III.
+            // The receiver may accept the excess. If it does, its ACK must not violate III.
             sender.end = numbers.end;
             sender.flags |= flag::DATA_UNACKNOWLEDGED;
         }
         return if liberal { Fit::Inside } else { fit };
     }
-    learn(&numbers, sender, receiver, segment);
+    update(&numbers, sender, receiver, segment);
     if matches!(kind, Kind::Ack) {
         count_repetition(track, segment, &numbers, direction);
     }
     Fit::Inside
 }
 
-/// Starts a sender's record with its first segment, or starts it anew with another SYN.
+/// Initialises a sender with its first segment, or anew with another SYN.
 ///
 /// Returns whether the segment is a SYN that crosses the other peer's.
 #[inline]
-fn introduce(
+fn initialise(
     sender: &mut Peer,
     receiver: &mut Peer,
     segment: &Segment<'_>,
@@ -130,23 +130,24 @@ fn introduce(
     let unknown = sender.max_window == 0;
 
     if unknown && !flags.syn() {
-        // The history is lost on us; take the segment's word.
+        // The history is unknown: start from this segment.
         sender.end = numbers.end;
         sender.max_window = at_least_one(sender.scaled(segment.header.window()));
         sender.max_end = numbers.end.add(sender.max_window);
         if receiver.max_window == 0 {
-            // Nothing seen of the other peer either: make III and IV hold for now.
+            // Nothing is known of the other peer either: make III and IV hold for now.
             receiver.end = numbers.sack;
             receiver.max_end = numbers.sack;
         } else if numbers.sack == receiver.end.add(1) {
-            // Answers a keep-alive, which repeats the octet before the first new one: III.
+            // A reply to a keep-alive, which repeats the byte before the first new one: make III
+            // hold.
             receiver.end = receiver.end.add(1);
         }
         return false;
     }
 
-    // RFC 9293, section 3.4.3: a peer that starts over may do so at once, with numbers beyond
-    // those that it used before.
+    // RFC 9293, section 3.4.3: a peer may start over at once, with numbers beyond those that it
+    // used before.
     let anew = flags.syn()
         && numbers.end.after(sender.end)
         && matches!(state, State::SynSent | State::SynRecv);
@@ -157,20 +158,20 @@ fn introduce(
     sender.end = numbers.end;
     sender.max_end = numbers.end;
     sender.max_window = at_least_one(u32::from(segment.header.window()));
-    options::learn(sender, segment.options);
+    options::read_syn(sender, segment.options);
     if matches!(direction, Direction::Reply)
         && !(sender.has(flag::WINDOW_SCALE) && receiver.has(flag::WINDOW_SCALE))
     {
-        // RFC 7323, section 1.3: scaling needs the offer of both.
+        // RFC 7323, section 1.3: scaling needs the offer of both peers.
         sender.scale = 0;
         receiver.scale = 0;
     }
     !flags.ack() && (unknown || matches!(direction, Direction::Reply))
 }
 
-/// Completes numbers that a segment leaves out.
+/// Replaces the numbers that are not significant in this segment.
 #[inline]
-fn assume(
+fn substitute(
     numbers: &mut Numbers,
     sender: &Peer,
     receiver: &Peer,
@@ -192,7 +193,7 @@ fn assume(
 
 /// Applies the inequalities.
 #[inline(always)]
-pub(super) fn judge(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result<(), Fit> {
+pub(super) fn check(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result<(), Fit> {
     let &Numbers { seq, end, sack, .. } = numbers;
     let oldest_end = sender.end.sub(receiver.max_window);
     let oldest_ack = receiver.end.sub(sender.max_window.max(MIN_ACK_DISTANCE));
@@ -215,7 +216,7 @@ pub(super) fn judge(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result
     if !three {
         return Err(Fit::Outside(Reason::TcpAckOver(receiver.end.add(1).0)));
     }
-    // II needs a window; before the receiver has offered one there is none to violate.
+    // II needs a window; before the receiver has offered one it cannot be violated.
     if !two && receiver.max_window != 0 {
         return Err(Fit::Ignored(Reason::TcpSeqUnder(oldest_end.sub(1).0)));
     }
@@ -225,9 +226,9 @@ pub(super) fn judge(numbers: &Numbers, sender: &Peer, receiver: &Peer) -> Result
     Ok(())
 }
 
-/// Updates both records with an acceptable segment.
+/// Updates both peers with an acceptable segment.
 #[inline(always)]
-pub(super) fn learn(
+pub(super) fn update(
     numbers: &Numbers,
     sender: &mut Peer,
     receiver: &mut Peer,
@@ -258,7 +259,7 @@ pub(super) fn learn(
     }
     let allowed = sack.add(window);
     if allowed.at_or_after(receiver.max_end) {
-        // A closed window still admits a probe of one octet.
+        // A closed window still admits a probe of one byte.
         receiver.max_end = sack.add(at_least_one(window));
     }
     if ack == receiver.end {
@@ -266,7 +267,7 @@ pub(super) fn learn(
     }
 }
 
-/// Counts how often a segment is repeated in a row; any other starts the count anew.
+/// Counts the retransmissions of a segment in a row; any other segment restarts the count.
 #[inline(always)]
 pub(super) fn count_repetition(
     track: &mut Track,

@@ -2,15 +2,15 @@
 
 //! The two directions of a connection.
 
-/// Which way a packet travels, seen from the connection's first packet.
+/// The direction of a packet, relative to the first packet of its connection.
 ///
 /// The numbers are those of `enum ip_conntrack_dir`, as tuples and netlink carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Direction {
-    /// The way of the packet that opened the connection.
+    /// The direction of the packet that opened the connection.
     Original = 0,
-    /// The way of the answers.
+    /// The direction of the replies.
     Reply = 1,
 }
 
@@ -24,7 +24,7 @@ impl Direction {
         }
     }
 
-    /// Returns 0 or 1, to index a pair kept per direction.
+    /// Returns 0 or 1, the index into an array of two that is kept per direction.
     #[inline]
     pub const fn index(self) -> usize {
         match self {
@@ -33,7 +33,7 @@ impl Direction {
         }
     }
 
-    /// Reads a direction from the bit that tells a reply.
+    /// Returns the direction that one bit stands for: set for a reply.
     #[inline]
     pub const fn from_bit(is_reply: bool) -> Self {
         if is_reply {
@@ -43,7 +43,7 @@ impl Direction {
         }
     }
 
-    /// Reads a direction back from its number; [`None`] above 1.
+    /// Returns the direction with this number, or [`None`] for a number above 1.
     #[inline]
     pub const fn from_u8(number: u8) -> Option<Self> {
         match number {

@@ -15,8 +15,8 @@ pub enum Family {
 }
 
 impl Family {
-    /// Reads a family from its `NFPROTO_*` or `AF_*` number, as `l3num` holds it. [`None`] for a
-    /// family that is not tracked.
+    /// Returns the family with this `NFPROTO_*` or `AF_*` number, as `l3num` holds it (host byte
+    /// order). [`None`] for a family that is not tracked.
     #[inline]
     pub const fn from_number(l3num: u16) -> Option<Self> {
         match l3num {
@@ -26,8 +26,8 @@ impl Family {
         }
     }
 
-    /// Reads a family from an EtherType (`ETH_P_*`, host byte order). [`None`] for a protocol that
-    /// is not tracked.
+    /// Returns the family of an EtherType (`ETH_P_*`, host byte order). [`None`] for a protocol
+    /// that is not tracked.
     #[inline]
     pub const fn from_ethertype(number: u16) -> Option<Self> {
         match number {

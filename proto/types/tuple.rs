@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tuples: the addresses and keys that name one direction of a connection.
+//! Tuples: the addresses and keys that identify one direction of a connection.
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::{direction::Direction, family::Family};
+use super::{direction::Direction, family::Family, num::u32_as_u64};
 
 /// The transport protocol's part of a tuple: two bytes on either side, in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl L4Key {
         dst: [0; 2],
     };
 
-    /// Two ports, given in host byte order.
+    /// Returns the key of two ports, which are in host byte order.
     #[inline]
     pub const fn ports(src: u16, dst: u16) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl L4Key {
         }
     }
 
-    /// Two ports as the first four bytes of a TCP, UDP or SCTP header hold them.
+    /// Returns the key of two ports, from the first four bytes of a TCP, UDP or SCTP header.
     #[inline]
     pub const fn from_wire(header: &[u8; 4]) -> Self {
         let [s0, s1, d0, d1] = *header;
@@ -41,7 +41,7 @@ impl L4Key {
         }
     }
 
-    /// An ICMP query: identifier in network byte order, type and code.
+    /// Returns the key of an ICMP query: identifier (network byte order), type and code.
     #[inline]
     pub const fn icmp(id: [u8; 2], kind: u8, code: u8) -> Self {
         Self {
@@ -51,11 +51,32 @@ impl L4Key {
     }
 }
 
-/// What names one direction of a connection.
+/// The tuple that identifies one direction of a connection.
 ///
-/// Layout twin of `struct nf_conntrack_tuple`: 40 bytes, of which all but the last (the
-/// direction) make up the [`Key`]. IPv4 addresses fill the first four bytes of an address, the
-/// rest is zero.
+/// Layout twin of `struct nf_conntrack_tuple`: 40 bytes. All but the last byte (the direction) make
+/// up the [`Key`]. An IPv4 address fills the first four bytes of an address field; the rest is
+/// zero.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::types::{
+///     direction::Direction,
+///     protocol,
+///     tuple::{L4Key, Tuple},
+/// };
+///
+/// let ports = L4Key::ports(40_000, 80);
+/// let tuple = Tuple::ipv4([10, 0, 0, 1], [10, 0, 0, 2], ports, protocol::TCP);
+/// assert_eq!((tuple.src_ipv4(), tuple.src_port()), ([10, 0, 0, 1], 40_000));
+///
+/// // The direction is no part of a tuple's identity.
+/// let same = tuple.with_direction(Direction::Reply);
+/// assert_eq!(same, tuple);
+/// assert_eq!(same.key(), tuple.key());
+/// assert_ne!(same.direction(), tuple.direction());
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(4))]
 pub struct Tuple {
@@ -88,19 +109,19 @@ const _: () = {
 };
 
 impl Tuple {
-    /// An IPv4 tuple in the original direction.
+    /// Returns an IPv4 tuple in the original direction.
     #[inline]
     pub const fn ipv4(src: [u8; 4], dst: [u8; 4], key: L4Key, protonum: u8) -> Self {
         Self::new(Family::Ipv4.to_u16(), widen(src), widen(dst), key, protonum)
     }
 
-    /// An IPv6 tuple in the original direction.
+    /// Returns an IPv6 tuple in the original direction.
     #[inline]
     pub const fn ipv6(src: [u8; 16], dst: [u8; 16], key: L4Key, protonum: u8) -> Self {
         Self::new(Family::Ipv6.to_u16(), src, dst, key, protonum)
     }
 
-    /// A tuple of any family in the original direction.
+    /// Returns a tuple of any family in the original direction.
     #[inline]
     pub const fn new(l3num: u16, src: [u8; 16], dst: [u8; 16], key: L4Key, protonum: u8) -> Self {
         Self {
@@ -114,13 +135,13 @@ impl Tuple {
         }
     }
 
-    /// The direction that the tuple belongs to.
+    /// Returns the direction that the tuple belongs to.
     #[inline]
     pub const fn direction(&self) -> Direction {
         Direction::from_bit(self.dir != 0)
     }
 
-    /// The same tuple, belonging to `direction`.
+    /// Returns the same tuple, belonging to `direction`.
     #[inline]
     #[must_use]
     pub const fn with_direction(mut self, direction: Direction) -> Self {
@@ -140,7 +161,7 @@ impl Tuple {
         self.l3num == family.to_u16()
     }
 
-    /// The transport protocol's part.
+    /// Returns the transport protocol's part of the tuple.
     #[inline]
     pub const fn l4(&self) -> L4Key {
         L4Key {
@@ -149,49 +170,49 @@ impl Tuple {
         }
     }
 
-    /// Source port in host byte order.
+    /// Returns the source port in host byte order.
     #[inline]
     pub const fn src_port(&self) -> u16 {
         u16::from_be_bytes(self.src_key)
     }
 
-    /// Destination port in host byte order.
+    /// Returns the destination port in host byte order.
     #[inline]
     pub const fn dst_port(&self) -> u16 {
         u16::from_be_bytes(self.dst_key)
     }
 
-    /// ICMP identifier in host byte order.
+    /// Returns the ICMP identifier in host byte order.
     #[inline]
     pub const fn icmp_id(&self) -> u16 {
         u16::from_be_bytes(self.src_key)
     }
 
-    /// ICMP type.
+    /// Returns the ICMP type.
     #[inline]
     pub const fn icmp_type(&self) -> u8 {
         self.dst_key[0]
     }
 
-    /// ICMP code.
+    /// Returns the ICMP code.
     #[inline]
     pub const fn icmp_code(&self) -> u8 {
         self.dst_key[1]
     }
 
-    /// Source address as IPv4.
+    /// Returns the source address of an IPv4 tuple.
     #[inline]
     pub const fn src_ipv4(&self) -> [u8; 4] {
         narrow(&self.src)
     }
 
-    /// Destination address as IPv4.
+    /// Returns the destination address of an IPv4 tuple.
     #[inline]
     pub const fn dst_ipv4(&self) -> [u8; 4] {
         narrow(&self.dst)
     }
 
-    /// The five words of the tuple in memory, direction and all.
+    /// Returns the five words of the tuple in memory, the direction included.
     #[inline]
     pub const fn words(&self) -> [u64; 5] {
         let [a, b, c, d, last] = self.key().0;
@@ -200,7 +221,7 @@ impl Tuple {
         [a, b, c, d, last]
     }
 
-    /// The tuple's identity, for hashing and comparing.
+    /// Returns the tuple's identity, for hashing and comparing.
     #[inline]
     pub const fn key(&self) -> Key {
         let s = &self.src;
@@ -223,7 +244,7 @@ impl Tuple {
 }
 
 impl PartialEq for Tuple {
-    /// Equality of what names the connection; the direction is ignored.
+    /// Compares what identifies the connection; the direction is ignored.
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
@@ -234,14 +255,14 @@ impl Eq for Tuple {}
 
 /// The 39 bytes of a tuple that identify it, as the five machine words that hold them.
 ///
-/// A reader of a recycled entry loads the tuple as five relaxed atomic words
-/// ([`Key::from_words`]): what it sees may be torn, but comparing it is defined, and the caller
-/// repeats the comparison after taking a reference.
+/// A reader of a recycled entry loads the tuple as five relaxed atomic words ([`Key::from_words`]):
+/// the words may be torn, but comparing them is defined, and the caller repeats the comparison
+/// after it has taken a reference.
 #[derive(Clone, Copy, Debug)]
 pub struct Key([u64; 5]);
 
 impl Key {
-    /// That of [`Tuple::ipv4`], without the detour.
+    /// Returns the key of [`Tuple::ipv4`] without building the tuple.
     #[inline]
     pub const fn ipv4(src: [u8; 4], dst: [u8; 4], key: L4Key, protonum: u8) -> Self {
         let ([s0, s1], [d0, d1], [l0, l1]) =
@@ -258,7 +279,7 @@ impl Key {
         ])
     }
 
-    /// The tuple, in the original direction.
+    /// Returns the tuple with this key, in the original direction.
     #[inline]
     pub const fn tuple(&self) -> Tuple {
         let [a, b, c, d, e] = self.0;
@@ -283,7 +304,7 @@ impl Key {
         )
     }
 
-    /// Whether both ports are the same, or what a protocol has in their place.
+    /// Returns whether source and destination port (or the keys in their place) are equal.
     #[inline]
     pub const fn has_equal_ports(&self) -> bool {
         let [_, _, _, _, source, .., last] = self.halves();
@@ -291,7 +312,7 @@ impl Key {
         u16::from_ne_bytes([s0, s1]) == u16::from_ne_bytes([d0, d1])
     }
 
-    /// The same with source and destination exchanged.
+    /// Returns the key with source and destination exchanged.
     #[inline]
     #[must_use]
     pub const fn mirror(&self) -> Self {
@@ -308,32 +329,33 @@ impl Key {
         ])
     }
 
-    /// All of a tuple's last word but the byte with the direction.
+    /// Mask of a tuple's last word: all bytes but the one with the direction.
     const LAST: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
 
-    /// The key in five native-endian words, as loaded from a tuple in memory.
+    /// Returns the key of a tuple, from its five words in memory (native endian).
     #[inline]
     pub const fn from_words(words: [u64; 5]) -> Self {
         let [a, b, c, d, e] = words;
         Self([a, b, c, d, e & Self::LAST])
     }
 
-    /// Whether it may be that of a tuple with such words. The third one is asked first, with the
-    /// source port and the beginning of the destination, which is enough for most others; then the
-    /// first and the last one. They hold all but parts of IPv6 addresses.
+    /// Returns `false` only if a tuple with these words has another key. `word` loads one of the
+    /// five words by its index. The third word is compared first: it holds the source port and the
+    /// beginning of the destination address, and rejects most other tuples. Then follow the first
+    /// and the last. The two words that are not compared hold parts of IPv6 addresses only.
     #[inline(always)]
     pub fn may_have(&self, word: impl Fn(usize) -> u64) -> bool {
         let [a, _, c, _, e] = self.0;
         c == word(2) && a == word(0) && e == word(4) & Self::LAST
     }
 
-    /// The five words, the direction's byte zero.
+    /// Returns the five words; the byte of the direction is zero.
     #[inline]
     pub const fn words(&self) -> &[u64; 5] {
         &self.0
     }
 
-    /// The five words of a tuple with this key, as it belongs to `direction`.
+    /// Returns the five words of the tuple with this key that belongs to `direction`.
     #[inline]
     pub const fn tuple_words(&self, direction: Direction) -> [u64; 5] {
         let [a, b, c, d, last] = self.0;
@@ -341,7 +363,7 @@ impl Key {
         [a, b, c, d, last | direction]
     }
 
-    /// The ten 32-bit words in memory order, the direction's byte zero.
+    /// Returns the ten 32-bit words in memory order; the byte of the direction is zero.
     #[inline]
     pub const fn halves(&self) -> [u32; 10] {
         let [a, b, c, d, e] = self.0;
@@ -352,7 +374,7 @@ impl Key {
 }
 
 impl PartialEq for Key {
-    /// Compares without branches: most candidates in a chain differ in one word only.
+    /// Compares without branches, because most candidates in a chain differ in one word only.
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         let [a, b, c, d, e] = self.0;
@@ -363,7 +385,7 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-/// The two halves of a word, in the order in which memory holds them.
+/// Returns the two halves of a word in memory order.
 #[inline]
 const fn split(word: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
@@ -373,12 +395,11 @@ const fn split(word: u64) -> [u32; 2] {
     ]
 }
 
-/// The word that memory holds as these two halves, in this order. (Written so that the compiler
-/// loads the halves whole; from eight bytes it would not.)
+/// Returns the word that consists of these two halves in memory order. (Two halves, not eight
+/// bytes: so the compiler loads each half with one instruction.)
 #[inline]
 const fn join(first: u32, second: u32) -> u64 {
-    #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-    let (first, second) = (first as u64, second as u64);
+    let (first, second) = (u32_as_u64(first), u32_as_u64(second));
     if cfg!(target_endian = "little") {
         first | second << 32
     } else {
@@ -386,7 +407,7 @@ const fn join(first: u32, second: u32) -> u64 {
     }
 }
 
-/// An IPv4 address as `union nf_inet_addr` holds it.
+/// Returns an IPv4 address in the layout of `union nf_inet_addr`.
 #[inline]
 const fn widen(address: [u8; 4]) -> [u8; 16] {
     let [a, b, c, d] = address;

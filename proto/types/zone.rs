@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Conntrack zones: several address spaces in one namespace.
+//! Conntrack zones: separate address spaces in one network namespace.
 
 use core::mem::size_of;
 
@@ -9,6 +9,23 @@ use super::direction::Direction;
 /// The zone of a connection or a template.
 ///
 /// Layout twin of `struct nf_conntrack_zone`.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::types::{direction::Direction, zone::Zone};
+///
+/// // `ct original zone set mark`: a template for the original direction.
+/// let template = Zone {
+///     flags: Zone::MARK,
+///     ..Zone::new(0, Zone::ORIGINAL)
+/// };
+/// let zone = template.for_mark(0x0001_0007);
+/// assert_eq!(zone, Zone::new(7, Zone::ORIGINAL));
+/// assert_eq!(zone.id_for(Direction::Original), 7);
+/// assert_eq!(zone.id_for(Direction::Reply), Zone::DEFAULT_ID);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Zone {
@@ -29,7 +46,7 @@ impl Zone {
     pub const REPLY: u8 = 2;
     /// Both bits of `dir`.
     pub const BOTH: u8 = Self::ORIGINAL | Self::REPLY;
-    /// Flag of a template: take the id from the packet's mark.
+    /// Flag of a template: the id comes from the packet's mark.
     pub const MARK: u8 = 1;
     /// The default zone, `nf_ct_zone_dflt`.
     pub const DEFAULT: Self = Self {
@@ -38,13 +55,13 @@ impl Zone {
         dir: Self::BOTH,
     };
 
-    /// A zone without flags.
+    /// Returns a zone without flags. `dir` is a mask of directions.
     #[inline]
     pub const fn new(id: u16, dir: u8) -> Self {
         Self { id, flags: 0, dir }
     }
 
-    /// The bit of `dir` for one direction.
+    /// Returns the bit of `dir` for one direction.
     #[inline]
     pub const fn direction_bit(direction: Direction) -> u8 {
         match direction {
@@ -53,7 +70,7 @@ impl Zone {
         }
     }
 
-    /// The zone id that counts in `direction`: 0 where the zone does not cover it.
+    /// Returns the zone id that applies to `direction`: 0 if the zone does not cover it.
     #[inline]
     pub const fn id_for(self, direction: Direction) -> u16 {
         if self.dir & Self::direction_bit(direction) != 0 {
@@ -63,16 +80,16 @@ impl Zone {
         }
     }
 
-    /// Whether the same zone id counts in both directions.
+    /// Returns whether the same zone id applies to both directions.
     #[inline]
     pub const fn is_for_both(self) -> bool {
         self.id == Self::DEFAULT_ID || self.dir & Self::BOTH == Self::BOTH
     }
 
-    /// The zone that a packet with `mark` gets from this template.
+    /// Returns the zone that a packet with `mark` gets from this template.
     ///
     /// A template with [`Zone::MARK`] takes its id from the low 16 bits of the mark and keeps its
-    /// directions; any other template is the zone itself.
+    /// directions; any other template is returned as it is.
     #[inline]
     #[must_use]
     pub const fn for_mark(self, mark: u32) -> Self {

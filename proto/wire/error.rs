@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be wrong with a header.
+//! The errors of header parsing.
 
-/// What is wrong with a header.
+/// Why a header cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The packet ends inside the header.
@@ -13,14 +13,15 @@ pub enum Error {
     Version,
     /// A fragment other than the first: no transport header follows.
     Fragment,
-    /// More IPv6 extension headers than a tracker is willing to walk, or one cut off.
+    /// More IPv6 extension headers than [`MAX_EXTENSIONS`](super::ipv6::MAX_EXTENSIONS), or a
+    /// truncated one.
     Extensions,
     /// The transport checksum is wrong (the caller verifies checksums).
     Checksum,
 }
 
 impl Error {
-    /// The text for the log.
+    /// Returns the text for the log.
     pub const fn message(self) -> &'static str {
         match self {
             Self::Short => "short packet",

@@ -4,28 +4,28 @@
 
 use super::error::Error;
 
-/// Octets of the part that every version has.
+/// Length of the part that all versions share, in bytes.
 pub const HEADER_LEN: usize = 4;
 
-/// Octets of the enhanced header up to, and with, the call ID.
+/// Length of the enhanced header up to and including the call ID, in bytes.
 pub const ENHANCED_LEN: usize = 8;
 
-/// EtherType of PPP, the one protocol that version 1 carries.
+/// EtherType of PPP, the only payload of version 1.
 const PPP: u16 = 0x880b;
 
-/// What tells flows between the same two hosts apart.
+/// The kind of a GRE header: whether it has a key that distinguishes flows between two hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Version 0, or one that nobody knows: nothing does. (The optional key of RFC 2890 is the
-    /// tunnel's affair: either end may choose another one at any time.)
+    /// Version 0, or an unknown one: no key. (The optional key of RFC 2890 is not used: either end
+    /// of the tunnel may change it at any time.)
     Plain,
-    /// Version 1, whose call ID is in the rest of the header.
+    /// Version 1: the call ID is in the rest of the header.
     Enhanced,
 }
 
-/// Says what follows from the first octets of a header.
+/// Classifies a header by its first bytes.
 ///
-/// [`Error::Version`]: version 1 with a payload that it was not made for.
+/// Returns [`Error::Version`] for version 1 with a payload other than PPP.
 #[inline]
 pub const fn classify(bytes: &[u8; HEADER_LEN]) -> Result<Class, Error> {
     let [_, version, p0, p1] = *bytes;
@@ -39,7 +39,8 @@ pub const fn classify(bytes: &[u8; HEADER_LEN]) -> Result<Class, Error> {
     }
 }
 
-/// The call ID of an enhanced header, in network byte order: the one that the receiver chose.
+/// Returns the call ID of an enhanced header in network byte order: the one that the receiver
+/// chose.
 #[inline]
 pub const fn call_id(bytes: &[u8; ENHANCED_LEN]) -> [u8; 2] {
     let [.., c0, c1] = *bytes;

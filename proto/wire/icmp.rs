@@ -4,10 +4,10 @@
 
 use crate::proto::types::tuple::L4Key;
 
-/// Octets of the header.
+/// Length of the header in bytes.
 pub const HEADER_LEN: usize = 8;
 
-/// Where the packet that an error quotes starts, in octets from this header.
+/// Offset of the packet that an error quotes, in bytes from this header.
 pub const QUOTED_OFFSET: u32 = 8;
 
 /// Numbers of the types that matter to connection tracking.
@@ -36,26 +36,26 @@ pub mod kind {
     pub const INFORMATION_REPLY: u8 = 16;
     /// Address Mask Request (RFC 950).
     pub const ADDRESS_MASK_REQUEST: u8 = 17;
-    /// Address Mask Reply (RFC 950); the highest type that is known.
+    /// Address Mask Reply (RFC 950); the highest known type.
     pub const ADDRESS_MASK_REPLY: u8 = 18;
 }
 
-/// What a type means to connection tracking.
+/// The meaning of a type for connection tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A query; it may open a connection.
     Request,
-    /// The answer to a query.
+    /// The reply to a query.
     Reply,
     /// An error that quotes the packet which caused it.
     Error,
-    /// A known type that is neither: no connection can be made of it.
+    /// A known type that is none of these; it cannot open a connection.
     Other,
     /// A type to discard (RFC 1122, section 3.2.2).
     Unknown,
 }
 
-/// Says what a type means.
+/// Classifies a type.
 #[inline]
 pub const fn classify(kind: u8) -> Class {
     match kind {
@@ -76,7 +76,8 @@ pub const fn classify(kind: u8) -> Class {
     }
 }
 
-/// The type that answers `kind`, and the other way round; [`None`] if there is none.
+/// Returns the type of the reply to a query `kind`, or of the query that a reply `kind` answers;
+/// [`None`] if there is none.
 #[inline]
 pub const fn answer(kind: u8) -> Option<u8> {
     Some(match kind {
@@ -92,7 +93,7 @@ pub const fn answer(kind: u8) -> Option<u8> {
     })
 }
 
-/// An ICMP header, its last four octets read as those of a query.
+/// An ICMP header, its last four bytes read as those of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     kind: u8,
@@ -101,7 +102,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Splits the bytes into fields, without judging them.
+    /// Splits the bytes into fields, without checking them.
     #[inline]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
         let [kind, code, _, _, i0, i1, _, _] = *bytes;
@@ -112,31 +113,31 @@ impl Header {
         }
     }
 
-    /// The type.
+    /// Returns the type.
     #[inline]
     pub const fn kind(&self) -> u8 {
         self.kind
     }
 
-    /// The code.
+    /// Returns the code.
     #[inline]
     pub const fn code(&self) -> u8 {
         self.code
     }
 
-    /// The identifier of a query, network byte order.
+    /// Returns the identifier of a query, in network byte order.
     #[inline]
     pub const fn id(&self) -> [u8; 2] {
         self.id
     }
 
-    /// What the type means.
+    /// Returns the class of the type.
     #[inline]
     pub const fn class(&self) -> Class {
         classify(self.kind)
     }
 
-    /// The transport's part of the packet's tuple.
+    /// Returns the transport protocol's part of the packet's tuple.
     #[inline]
     pub const fn key(&self) -> L4Key {
         L4Key::icmp(self.id, self.kind, self.code)

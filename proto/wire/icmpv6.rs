@@ -5,10 +5,10 @@
 use super::ipv6::is_link_local;
 use crate::proto::types::tuple::L4Key;
 
-/// Octets of the header.
+/// Length of the header in bytes.
 pub const HEADER_LEN: usize = 8;
 
-/// Where the packet that an error quotes starts, in octets from this header.
+/// Offset of the packet that an error quotes, in bytes from this header.
 pub const QUOTED_OFFSET: u32 = 8;
 
 /// Numbers of the types that matter to connection tracking.
@@ -47,24 +47,24 @@ pub mod kind {
     pub const MULTICAST_ROUTER_SOLICITATION: u8 = 152;
 }
 
-/// What a type means to connection tracking.
+/// The meaning of a type for connection tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A query; it may open a connection.
     Request,
-    /// The answer to a query.
+    /// The reply to a query.
     Reply,
-    /// An error that quotes the packet which caused it. All types below 128, known or not.
+    /// An error that quotes the packet which caused it: all types below 128, known or not.
     Error,
     /// A Redirect: it quotes a packet inside an option; see [`redirected`].
     Redirect,
-    /// Neighbour discovery and multicast listeners: left alone, UNTRACKED.
+    /// Neighbour discovery and multicast listener messages: UNTRACKED.
     Untracked,
-    /// Anything else: no connection can be made of it.
+    /// Any other type; it cannot open a connection.
     Other,
 }
 
-/// Says what a type means.
+/// Classifies a type.
 #[inline]
 pub const fn classify(kind: u8) -> Class {
     match kind {
@@ -80,7 +80,8 @@ pub const fn classify(kind: u8) -> Class {
     }
 }
 
-/// The type that answers `kind`, and the other way round; [`None`] if there is none.
+/// Returns the type of the reply to a query `kind`, or of the query that a reply `kind` answers;
+/// [`None`] if there is none.
 #[inline]
 pub const fn answer(kind: u8) -> Option<u8> {
     Some(match kind {
@@ -92,7 +93,7 @@ pub const fn answer(kind: u8) -> Option<u8> {
     })
 }
 
-/// An ICMPv6 header, its last four octets read as those of an echo.
+/// An ICMPv6 header, its last four bytes read as those of an echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     kind: u8,
@@ -101,7 +102,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Splits the bytes into fields, without judging them.
+    /// Splits the bytes into fields, without checking them.
     #[inline]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
         let [kind, code, _, _, i0, i1, _, _] = *bytes;
@@ -112,42 +113,42 @@ impl Header {
         }
     }
 
-    /// The type.
+    /// Returns the type.
     #[inline]
     pub const fn kind(&self) -> u8 {
         self.kind
     }
 
-    /// The code.
+    /// Returns the code.
     #[inline]
     pub const fn code(&self) -> u8 {
         self.code
     }
 
-    /// The identifier of an echo, network byte order.
+    /// Returns the identifier of an echo, in network byte order.
     #[inline]
     pub const fn id(&self) -> [u8; 2] {
         self.id
     }
 
-    /// What the type means.
+    /// Returns the class of the type.
     #[inline]
     pub const fn class(&self) -> Class {
         classify(self.kind)
     }
 
-    /// The transport's part of the packet's tuple.
+    /// Returns the transport protocol's part of the packet's tuple.
     #[inline]
     pub const fn key(&self) -> L4Key {
         L4Key::icmp(self.id, self.kind, self.code)
     }
 }
 
-/// Octets of a Redirect before its options: header, target and destination address.
+/// Length of a Redirect before its options, in bytes: header, target and destination address.
 pub const REDIRECT_LEN: usize = 40;
 
-/// Octets of a Redirect up to and including the type and length of its first option: as many of
-/// them as the packet has is what [`redirected`] wants.
+/// Length of a Redirect up to and including the type and length of its first option, in bytes.
+/// [`redirected`] reads no more than these.
 pub const REDIRECT_WINDOW: usize = REDIRECT_LEN + 2;
 
 /// The option that quotes the redirected packet (RFC 4861, section 4.6.3).
@@ -158,7 +159,7 @@ const REDIRECTED_HEADER: u8 = 4;
 pub enum RedirectError {
     /// The packet ends inside the message's fixed part.
     Short,
-    /// It does not come from a neighbour (RFC 4861, section 8.1).
+    /// It does not come from a neighbour on the link (RFC 4861, section 8.1).
     Source,
     /// It has no options, or an empty one.
     Options,
@@ -166,13 +167,13 @@ pub enum RedirectError {
 
 /// Finds the packet that a Redirect quotes.
 ///
-/// `message` is the start of the ICMPv6 message, [`REDIRECT_WINDOW`] octets or what there is.
-/// Returns where the quoted IPv6 header starts, in octets from the start of the message; [`None`]
-/// if the message is to be treated like any other informational one, because its code is unknown
-/// or its first option is not the quotation.
+/// `message` is the start of the ICMPv6 message: [`REDIRECT_WINDOW`] bytes, or fewer if the packet
+/// ends before. Returns the offset of the quoted IPv6 header in bytes from the start of the
+/// message. Returns [`None`] if the message is treated like any other informational one, because
+/// its code is unknown or its first option is not the quotation.
 ///
-/// A Redirect speaks for a router on the link, so it must come from a link-local address and must
-/// not have been forwarded (RFC 4861, section 8.1): otherwise it is INVALID.
+/// A valid Redirect comes from a router on the link: from a link-local address, and with hop limit
+/// 255, which proves that it was not forwarded (RFC 4861, section 8.1). Any other is INVALID.
 #[inline]
 pub fn redirected(
     hop_limit: u8,
@@ -190,7 +191,7 @@ pub fn redirected(
     }
     match message.get(REDIRECT_LEN..) {
         None | Some([] | [_] | [_, 0, ..]) => Err(RedirectError::Options),
-        // The quotation follows type, length and six reserved octets.
+        // The quotation follows type, length and six reserved bytes.
         Some([REDIRECTED_HEADER, ..]) => Ok(Some(48)),
         Some(_) => Ok(None),
     }

@@ -4,7 +4,7 @@
 
 use super::error::Error;
 
-/// Octets of a header without options.
+/// Length of a header without options, in bytes.
 pub const HEADER_LEN: usize = 20;
 
 /// The fixed part of an IPv4 header.
@@ -20,7 +20,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Splits the bytes into fields, without judging them.
+    /// Splits the bytes into fields, without checking them.
     #[inline]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
         let [version_ihl, _, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
@@ -36,8 +36,8 @@ impl Header {
         }
     }
 
-    /// Checks version, header length and total length against the `available` octets of the packet
-    /// from this header on.
+    /// Checks version, header length and total length. `available` is the number of bytes from this
+    /// header to the end of the packet.
     #[inline]
     pub const fn check(&self, available: u32) -> Result<(), Error> {
         if self.version() != 4 {
@@ -55,11 +55,11 @@ impl Header {
         Ok(())
     }
 
-    /// Where the transport header starts, in octets from this header, for a packet of which
-    /// `available` octets from this header on exist.
+    /// Returns the offset of the transport header in bytes from this header. `available` is the
+    /// number of bytes from this header to the end of the packet.
     ///
-    /// This is the tracker's view, which is laxer than [`Header::check`]: it looks into the packets
-    /// that ICMP errors quote, and those are cut.
+    /// This check is laxer than [`Header::check`], because it also applies to the truncated packets
+    /// that ICMP errors quote.
     #[inline]
     pub const fn transport_offset(&self, available: u32) -> Result<u32, Error> {
         if self.fragment_offset() != 0 {
@@ -72,56 +72,58 @@ impl Header {
         Ok(offset)
     }
 
-    /// IP version; 4 in a valid header.
+    /// Returns the IP version: 4 in a valid header.
     #[inline]
     pub const fn version(&self) -> u8 {
         self.version_ihl >> 4
     }
 
-    /// Octets of the header including options: 0 to 60, at least 20 in a valid header.
+    /// Returns the length of the header including options, in bytes: 0 to 60, at least 20 in a
+    /// valid header.
     #[inline]
     pub const fn header_len(&self) -> u32 {
         u32::from_be_bytes([0, 0, 0, (self.version_ihl & 0x0f) << 2])
     }
 
-    /// Octets of the packet including this header; 0 in a packet of more than 64 KiB.
+    /// Returns the length of the packet including this header, in bytes; 0 in a packet of more than
+    /// 64 KiB.
     #[inline]
     pub const fn total_len(&self) -> u32 {
         let [high, low] = self.total_len.to_be_bytes();
         u32::from_be_bytes([0, 0, high, low])
     }
 
-    /// Position of the fragment's data, in units of eight octets.
+    /// Returns the position of the fragment's data, in units of eight bytes.
     #[inline]
     pub const fn fragment_offset(&self) -> u16 {
         self.fragment & 0x1fff
     }
 
-    /// Whether fragments follow this one.
+    /// Returns whether fragments follow this one.
     #[inline]
     pub const fn more_fragments(&self) -> bool {
         self.fragment & 0x2000 != 0
     }
 
-    /// Time to live.
+    /// Returns the time to live.
     #[inline]
     pub const fn ttl(&self) -> u8 {
         self.ttl
     }
 
-    /// Number of the protocol that follows.
+    /// Returns the number of the protocol that follows.
     #[inline]
     pub const fn protocol(&self) -> u8 {
         self.protocol
     }
 
-    /// Source address.
+    /// Returns the source address.
     #[inline]
     pub const fn source(&self) -> [u8; 4] {
         self.source
     }
 
-    /// Destination address.
+    /// Returns the destination address.
     #[inline]
     pub const fn destination(&self) -> [u8; 4] {
         self.destination

@@ -4,10 +4,10 @@
 
 use super::error::Error;
 
-/// Octets of the fixed header.
+/// Length of the fixed header in bytes.
 pub const HEADER_LEN: usize = 40;
 
-/// How many extension headers a walk passes (`IP6_MAX_EXT_HDRS_CNT`).
+/// Maximum number of extension headers that a walk passes (`IP6_MAX_EXT_HDRS_CNT`).
 pub const MAX_EXTENSIONS: u32 = 12;
 
 /// Numbers of the headers that may stand between the IPv6 header and the transport's.
@@ -32,7 +32,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Splits the bytes into fields, without judging them.
+    /// Splits the bytes into fields, without checking them.
     #[inline]
     pub fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
         let [v, _, _, _, l0, l1, next_header, hop_limit, addresses @ ..] = *bytes;
@@ -55,65 +55,65 @@ impl Header {
         }
     }
 
-    /// Checks the version and the payload length against the `available` octets of the packet
-    /// from this header on.
+    /// Checks version and payload length. `available` is the number of bytes from this header to
+    /// the end of the packet.
     #[inline]
     pub fn check(&self, available: u32) -> Result<(), Error> {
         if self.version != 6 {
             return Err(Error::Version);
         }
-        // A length of zero is a jumbogram or BIG TCP; the packet's own length counts then.
+        // A length of zero stands for a jumbogram or BIG TCP; then the packet's own length applies.
         match available.checked_sub(40) {
             Some(payload) if payload >= u32::from(self.payload_len) => Ok(()),
             _ => Err(Error::Truncated),
         }
     }
 
-    /// IP version; 6 in a valid header.
+    /// Returns the IP version: 6 in a valid header.
     #[inline]
     pub const fn version(&self) -> u8 {
         self.version
     }
 
-    /// Octets after this header.
+    /// Returns the number of bytes after this header, as the length field has it.
     #[inline]
     pub const fn payload_len(&self) -> u16 {
         self.payload_len
     }
 
-    /// Number of the header that follows.
+    /// Returns the number of the header that follows.
     #[inline]
     pub const fn next_header(&self) -> u8 {
         self.next_header
     }
 
-    /// Hop limit.
+    /// Returns the hop limit.
     #[inline]
     pub const fn hop_limit(&self) -> u8 {
         self.hop_limit
     }
 
-    /// Source address.
+    /// Returns the source address.
     #[inline]
     pub const fn source(&self) -> &[u8; 16] {
         &self.source
     }
 
-    /// Destination address.
+    /// Returns the destination address.
     #[inline]
     pub const fn destination(&self) -> &[u8; 16] {
         &self.destination
     }
 }
 
-/// Whether an address is link-local unicast (RFC 4291, section 2.5.6).
+/// Returns whether an address is link-local unicast (RFC 4291, section 2.5.6).
 #[inline]
 pub const fn is_link_local(address: &[u8; 16]) -> bool {
     address[0] == 0xfe && address[1] & 0xc0 == 0x80
 }
 
-/// Whether a header of this number may be followed by the transport's, or by none: whether there is
-/// something to [skip](skip_extensions).
+/// Returns whether this number is that of an extension header (or of none at all), for
+/// [`skip_extensions`] to walk over.
 #[inline]
 pub const fn is_extension(number: u8) -> bool {
     matches!(
@@ -127,21 +127,39 @@ pub const fn is_extension(number: u8) -> bool {
     )
 }
 
-/// The transport header that a walk arrived at.
+/// The transport header at the end of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {
     /// Its protocol number.
     pub protocol: u8,
-    /// Its position in octets, counted as `start` was.
+    /// Its offset in bytes, relative to the same point as `start`.
     pub offset: u32,
 }
 
-/// Walks over extension headers, from the one numbered `first` at `start`.
+/// Walks over the extension headers. The first one has number `first` and offset `start`.
 ///
-/// `read` copies two octets at a position out of the packet. The walk ends at the first header
-/// that is no extension, which may lie at the very end of the packet: an empty transport is
-/// tracked too. A first fragment is passed, a later one is [`Error::Fragment`], as no transport
-/// header follows it.
+/// `read` copies two bytes at an offset out of the packet. The walk ends at the first header that
+/// is no extension; it may be empty, at the very end of the packet. A first fragment is passed. A
+/// later one is [`Error::Fragment`], because no transport header follows it.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::wire::ipv6::{skip_extensions, Transport};
+///
+/// // Destination options (60) of eight bytes, followed by TCP (6).
+/// let packet = [6, 0, 1, 4, 0, 0, 0, 0];
+/// let read = |offset: u32| {
+///     let rest = packet.get(usize::try_from(offset).ok()?..)?;
+///     rest.first_chunk().copied()
+/// };
+/// let transport = Transport {
+///     protocol: 6,
+///     offset: 8,
+/// };
+/// assert_eq!(skip_extensions(60, 0, read), Ok(transport));
+/// ```
 #[inline]
 pub fn skip_extensions(
     first: u8,
@@ -160,7 +178,7 @@ pub fn skip_extensions(
         };
         let [next, len] = read(offset).ok_or(Error::Extensions)?;
         let len = u32::from(len);
-        let octets = match unit {
+        let bytes = match unit {
             // RFC 4302: in 32-bit words, minus two.
             Unit::Words => (len << 2).wrapping_add(8),
             // RFC 8200: in 64-bit words, not counting the first.
@@ -175,13 +193,13 @@ pub fn skip_extensions(
                 8
             }
         };
-        offset = offset.checked_add(octets).ok_or(Error::Extensions)?;
+        offset = offset.checked_add(bytes).ok_or(Error::Extensions)?;
         protocol = next;
     }
     Err(Error::Extensions)
 }
 
-/// What the length field of an extension header counts.
+/// The unit of an extension header's length field.
 enum Unit {
     Words,
     Octuples,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Headers as they stand on the wire.
+//! Wire formats: headers as packets carry them.
 //!
-//! The caller copies a header of fixed size out of the packet and hands it in as an array, so
-//! that parsing cannot run past an end. What can be wrong with a header is checked once, in a
-//! function that returns [`Error`]; accessors of a parsed header cannot fail.
+//! The caller copies a header of fixed size out of the packet and passes it as an array, so that
+//! parsing cannot run past the end. A header is checked once, by a function that returns [`Error`];
+//! accessors of a parsed header cannot fail. Lengths and offsets are in bytes.
 
 pub mod error;
 pub mod gre;

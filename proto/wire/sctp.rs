@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The SCTP packet (RFC 9260, section 3): a common header, and chunks behind it.
+//! The SCTP packet (RFC 9260, section 3): a common header, followed by chunks.
 
-/// Octets of the common header.
+use crate::proto::types::num::u32_as_usize;
+
+/// Length of the common header in bytes.
 pub const HEADER_LEN: u32 = 12;
 
-/// Octets of a chunk's header.
+/// Length of a chunk's header in bytes.
 const CHUNK_HEADER_LEN: u32 = 4;
 
-/// Octets of the fixed part of INIT and INIT ACK behind the chunk's header.
+/// Length of the fixed part of INIT and INIT ACK after the chunk's header, in bytes.
 const INIT_LEN: u32 = 16;
 
-/// A verification tag, as the wire has it. Zero belongs to no association.
+/// A verification tag in network byte order. Zero belongs to no association.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct Tag(pub [u8; 4]);
@@ -20,14 +22,14 @@ impl Tag {
     /// The tag of a packet that belongs to no association yet: one with an INIT.
     pub const ZERO: Self = Self([0; 4]);
 
-    /// Whether this is [`Tag::ZERO`].
+    /// Returns whether this is [`Tag::ZERO`].
     #[inline]
     pub const fn is_zero(self) -> bool {
         matches!(self.0, [0, 0, 0, 0])
     }
 }
 
-/// The common header, without the checksum (the caller verifies checksums).
+/// The common header, without the checksum, which the caller verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     source: u16,
@@ -36,9 +38,9 @@ pub struct Header {
 }
 
 impl Header {
-    /// Splits the bytes into fields, without judging them.
+    /// Splits the bytes into fields, without checking them.
     #[inline]
-    pub const fn parse(bytes: &[u8; HEADER_LEN as usize]) -> Self {
+    pub const fn parse(bytes: &[u8; u32_as_usize(HEADER_LEN)]) -> Self {
         let [s0, s1, d0, d1, t0, t1, t2, t3, ..] = *bytes;
         Self {
             source: u16::from_be_bytes([s0, s1]),
@@ -47,28 +49,28 @@ impl Header {
         }
     }
 
-    /// Source port.
+    /// Returns the source port in host byte order.
     #[inline]
     pub const fn source(&self) -> u16 {
         self.source
     }
 
-    /// Destination port.
+    /// Returns the destination port in host byte order.
     #[inline]
     pub const fn destination(&self) -> u16 {
         self.destination
     }
 
-    /// The tag that the receiver of the packet chose.
+    /// Returns the tag that the receiver of the packet chose.
     #[inline]
     pub const fn tag(&self) -> Tag {
         self.tag
     }
 }
 
-/// What a chunk is to connection tracking.
+/// The kind of a chunk, as far as connection tracking distinguishes them.
 ///
-/// The numbers are ours, for [`Kinds`]; the wire's are in [`Kind::of`].
+/// The discriminants are bit numbers of [`Kinds`]; [`Kind::of`] has the numbers on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -76,32 +78,32 @@ pub enum Kind {
     Data,
     /// INIT: opens an association.
     Init,
-    /// INIT ACK: answers it, with a cookie.
+    /// INIT ACK: replies to INIT, with a cookie.
     InitAck,
     /// HEARTBEAT: probes a path.
     Heartbeat,
-    /// HEARTBEAT ACK: answers it.
+    /// HEARTBEAT ACK: replies to HEARTBEAT.
     HeartbeatAck,
     /// ABORT: ends an association at once.
     Abort,
     /// SHUTDOWN: begins an orderly end.
     Shutdown,
-    /// SHUTDOWN ACK: answers it.
+    /// SHUTDOWN ACK: replies to SHUTDOWN.
     ShutdownAck,
     /// ERROR: reports a condition, perhaps a stale cookie.
     Error,
-    /// COOKIE ECHO: brings the cookie back.
+    /// COOKIE ECHO: returns the cookie.
     CookieEcho,
-    /// COOKIE ACK: the association stands.
+    /// COOKIE ACK: the association is established.
     CookieAck,
     /// SHUTDOWN COMPLETE: the association is over.
     ShutdownComplete,
-    /// SACK, extensions, and whatever is not known.
+    /// SACK, extensions, and unknown chunks.
     Other,
 }
 
 impl Kind {
-    /// How many kinds there are.
+    /// Number of kinds.
     pub const COUNT: usize = 13;
 
     /// All kinds, in the order of their numbers.
@@ -121,7 +123,7 @@ impl Kind {
         Self::Other,
     ];
 
-    /// Names a chunk by the number of its type (RFC 9260, section 3.2).
+    /// Returns the kind of a chunk with this type number (RFC 9260, section 3.2).
     #[inline]
     pub const fn of(number: u8) -> Self {
         match number {
@@ -141,19 +143,21 @@ impl Kind {
         }
     }
 
-    /// The kind's number.
+    /// Returns the kind's number.
     #[inline]
     pub const fn to_u8(self) -> u8 {
+        // CAST: the discriminant, by `repr(u8)`.
         self as u8
     }
 
-    /// Whether the chunk has to be alone in its packet (RFC 9260, section 6.10).
+    /// Returns whether the chunk must be the only one of its packet (RFC 9260, section 6.10).
     #[inline]
     const fn is_alone(self) -> bool {
         matches!(self, Self::Init | Self::InitAck | Self::ShutdownComplete)
     }
 
-    /// Whether the chunk has to be the first of its packet (sections 3.3.11 and 3.3.12).
+    /// Returns whether the chunk must be the first one of its packet (RFC 9260, sections 3.3.11 and
+    /// 3.3.12).
     #[inline]
     const fn is_first(self) -> bool {
         matches!(self, Self::CookieEcho | Self::CookieAck)
@@ -165,7 +169,7 @@ impl Kind {
 pub struct Kinds(u16);
 
 impl Kinds {
-    /// The set of these.
+    /// Returns the set of these kinds.
     pub const fn of<const N: usize>(kinds: [Kind; N]) -> Self {
         let mut set = Self(0);
         let mut rest: &[Kind] = &kinds;
@@ -178,17 +182,17 @@ impl Kinds {
 
     #[inline]
     const fn with(self, kind: Kind) -> Self {
-        // The numbers are below 13, so nothing is shifted out.
+        // CAST: the discriminants are below 13, so no bit is shifted out.
         Self(self.0 | 1_u16.wrapping_shl(kind as u32))
     }
 
-    /// Whether `kind` is in the set.
+    /// Returns whether `kind` is in the set.
     #[inline]
     pub const fn has(self, kind: Kind) -> bool {
         self.any_of(Self(0).with(kind))
     }
 
-    /// Whether one of `others` is in the set.
+    /// Returns whether one of `others` is in the set.
     #[inline]
     pub const fn any_of(self, others: Self) -> bool {
         self.0 & others.0 != 0
@@ -198,31 +202,31 @@ impl Kinds {
 /// A chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The T bit of ABORT and SHUTDOWN COMPLETE (sections 3.3.7 and 3.3.13): the sender does not
     /// know the receiver's tag and used its own.
     pub tag_reflected: bool,
-    /// The tag that the sender of an INIT or INIT ACK chose; [`None`] if the packet ends within
-    /// the chunk's fixed part, and for other chunks.
+    /// The initiate tag of an INIT or INIT ACK. [`None`] for other chunks, and if the packet ends
+    /// within the chunk's fixed part.
     pub initiate_tag: Option<Tag>,
-    /// Octets, without padding.
+    /// Length in bytes, without padding.
     pub len: u16,
 }
 
-/// What is wrong with a packet's chunks.
+/// Why the chunks of a packet are not acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkError {
-    /// There is none.
+    /// There is no chunk.
     None,
-    /// A length of zero.
+    /// A chunk has length zero.
     Empty,
-    /// One that has to be alone is not, or one that has to be the first is not.
+    /// A chunk that must be alone, or the first, is not.
     Bundled,
 }
 
 impl ChunkError {
-    /// The text for the log.
+    /// Returns the text for the log.
     pub const fn message(self) -> &'static str {
         match self {
             Self::None => "packet without chunks",
@@ -232,9 +236,9 @@ impl ChunkError {
     }
 }
 
-/// A packet whose chunks have passed the rules of bundling.
+/// A packet that has passed the checks of [`Packet::parse`].
 ///
-/// `R` copies four octets at a position out of the packet, counted from the SCTP header.
+/// `R` copies four bytes out of the packet, at an offset from the SCTP header.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<R> {
     header: Header,
@@ -244,7 +248,8 @@ pub struct Packet<R> {
 }
 
 impl<R: Fn(u32) -> Option<[u8; 4]>> Packet<R> {
-    /// Looks at all chunks of a packet of `len` octets from the common header on.
+    /// Checks all chunks of a packet. `len` is the number of bytes from the common header to the
+    /// end of the packet.
     pub fn parse(header: Header, len: u32, read: R) -> Result<Self, ChunkError> {
         let mut packet = Self {
             header,
@@ -273,19 +278,19 @@ impl<R: Fn(u32) -> Option<[u8; 4]>> Packet<R> {
         Ok(packet)
     }
 
-    /// The common header.
+    /// Returns the common header.
     #[inline]
     pub const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The kinds of chunks that are in the packet.
+    /// Returns the kinds of chunks that are in the packet.
     #[inline]
     pub const fn kinds(&self) -> Kinds {
         self.kinds
     }
 
-    /// The chunks, one by one. A chunk of length zero is the last one.
+    /// Returns an iterator over the chunks. A chunk of length zero is the last one.
     #[inline]
     pub const fn chunks(&self) -> Chunks<'_, R> {
         Chunks {
@@ -294,9 +299,9 @@ impl<R: Fn(u32) -> Option<[u8; 4]>> Packet<R> {
         }
     }
 
-    /// The four octets at `offset`, if the packet has `octets` octets there.
-    fn word(&self, offset: u32, octets: u32) -> Option<[u8; 4]> {
-        if offset.checked_add(octets)? > self.len {
+    /// Returns the four bytes at `offset`, if the packet has at least `bytes` bytes from there on.
+    fn word(&self, offset: u32, bytes: u32) -> Option<[u8; 4]> {
+        if offset.checked_add(bytes)? > self.len {
             return None;
         }
         (self.read)(offset)
@@ -327,10 +332,10 @@ impl<R: Fn(u32) -> Option<[u8; 4]>> Iterator for Chunks<'_, R> {
             None
         };
         let len = u16::from_be_bytes([l0, l1]);
-        // Chunks are padded to a multiple of four octets.
+        // Chunks are padded to a multiple of four bytes.
         self.offset = match u32::from(len).wrapping_add(3) & !3 {
             0 => u32::MAX,
-            octets => self.offset.saturating_add(octets),
+            bytes => self.offset.saturating_add(bytes),
         };
         Some(Chunk {
             kind,

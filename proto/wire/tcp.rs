@@ -4,10 +4,10 @@
 
 use super::seq::SeqNum;
 
-/// Octets of a header without options.
+/// Length of a header without options, in bytes.
 pub const HEADER_LEN: usize = 20;
 
-/// The most octets that options can take.
+/// Maximum length of the options, in bytes.
 pub const MAX_OPTIONS_LEN: usize = 40;
 
 /// The control bits of a segment.
@@ -15,81 +15,82 @@ pub const MAX_OPTIONS_LEN: usize = 40;
 pub struct Flags(u8);
 
 impl Flags {
-    /// No more data from the sender.
+    /// FIN: the sender has no more data.
     pub const FIN: Self = Self(0x01);
-    /// Synchronise sequence numbers.
+    /// SYN: synchronise sequence numbers.
     pub const SYN: Self = Self(0x02);
-    /// Reset the connection.
+    /// RST: reset the connection.
     pub const RST: Self = Self(0x04);
-    /// Push.
+    /// PSH: push.
     pub const PSH: Self = Self(0x08);
-    /// The acknowledgment number counts.
+    /// ACK: the acknowledgment number is significant.
     pub const ACK: Self = Self(0x10);
-    /// The urgent pointer counts.
+    /// URG: the urgent pointer is significant.
     pub const URG: Self = Self(0x20);
-    /// ECN echo (RFC 3168).
+    /// ECE: ECN echo (RFC 3168).
     pub const ECE: Self = Self(0x40);
-    /// Congestion window reduced (RFC 3168).
+    /// CWR: congestion window reduced (RFC 3168).
     pub const CWR: Self = Self(0x80);
 
-    /// The flags in octet 13 of a header.
+    /// Returns the flags in byte 13 of a header (counted from 0).
     #[inline]
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits)
     }
 
-    /// Octet 13 of the header.
+    /// Returns the flags as byte 13 of a header.
     #[inline]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The flags of both.
+    /// Returns the union of both sets.
     #[inline]
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether all flags of `other` are set.
+    /// Returns whether all flags of `other` are set.
     #[inline]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// FIN is set.
+    /// Returns whether FIN is set.
     #[inline]
     pub const fn fin(self) -> bool {
         self.has(Self::FIN)
     }
 
-    /// SYN is set.
+    /// Returns whether SYN is set.
     #[inline]
     pub const fn syn(self) -> bool {
         self.has(Self::SYN)
     }
 
-    /// RST is set.
+    /// Returns whether RST is set.
     #[inline]
     pub const fn rst(self) -> bool {
         self.has(Self::RST)
     }
 
-    /// ACK is set.
+    /// Returns whether ACK is set.
     #[inline]
     pub const fn ack(self) -> bool {
         self.has(Self::ACK)
     }
 
-    /// ACK is set, and none of SYN, FIN and RST: the segment neither begins nor ends anything.
+    /// Returns whether ACK is set, and none of SYN, FIN and RST: the segment neither opens nor
+    /// closes the connection.
     #[inline]
     pub const fn is_ack_alone(self) -> bool {
         const DECISIVE: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
         self.0 & DECISIVE == Self::ACK.0
     }
 
-    /// Whether a segment may carry this combination. PSH, ECE and CWR go with anything; URG goes
-    /// with what can carry data.
+    /// Returns whether a segment may have this combination of flags. PSH, ECE and CWR may occur in
+    /// any segment, URG in those that can carry data.
     #[inline]
     pub const fn is_valid(self) -> bool {
         const SYN: u8 = Flags::SYN.0;
@@ -123,7 +124,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Splits the bytes into fields, without judging them.
+    /// Splits the bytes into fields, without checking them.
     #[inline]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
         let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1, _, _, _, _] =
@@ -139,65 +140,67 @@ impl Header {
         }
     }
 
-    /// Source port.
+    /// Returns the source port in host byte order.
     #[inline]
     pub const fn source(&self) -> u16 {
         self.source
     }
 
-    /// Destination port.
+    /// Returns the destination port in host byte order.
     #[inline]
     pub const fn destination(&self) -> u16 {
         self.destination
     }
 
-    /// Sequence number of the first octet, or of the SYN.
+    /// Returns the sequence number of the first byte, or of the SYN.
     #[inline]
     pub const fn seq(&self) -> SeqNum {
         self.seq
     }
 
-    /// Acknowledgment number: the next octet that the sender expects. Meaningful with ACK only.
+    /// Returns the acknowledgment number: that of the next byte which the sender expects.
+    /// Significant with ACK only.
     #[inline]
     pub const fn ack(&self) -> SeqNum {
         self.ack
     }
 
-    /// Octets of the header including options: 0 to 60, at least 20 in a valid header.
+    /// Returns the length of the header including options, in bytes: 0 to 60, at least 20 in a
+    /// valid header.
     #[inline]
     pub const fn header_len(&self) -> u32 {
         u32::from_be_bytes([0, 0, 0, self.data_offset << 2])
     }
 
-    /// Octets of options: 0 to 40.
+    /// Returns the length of the options, in bytes: 0 to 40.
     #[inline]
     pub const fn options_len(&self) -> u32 {
         self.header_len().saturating_sub(20)
     }
 
-    /// Control bits.
+    /// Returns the control bits.
     #[inline]
     pub const fn flags(&self) -> Flags {
         self.flags
     }
 
-    /// The window as the header has it, not scaled.
+    /// Returns the window field, not scaled.
     #[inline]
     pub const fn window(&self) -> u16 {
         self.window
     }
 }
 
-/// One option that a tracker cares about.
+/// An option that the tracker reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpOption<'a> {
-    /// Window scale (RFC 7323, section 2.2): the shift count as sent, which may exceed 14.
+    /// Window scale (RFC 7323, section 2.2): the shift count as sent; it may exceed 14.
     WindowScale(u8),
     /// SACK permitted (RFC 2018, section 2).
     SackPermitted,
-    /// SACK (RFC 2018, section 3): at least one block of eight octets, left edge first.
+    /// SACK (RFC 2018, section 3): at least one block of eight bytes, left edge first.
     Sack(&'a [u8]),
-    /// Anything else, or one of the above with a length that it cannot have.
+    /// Any other kind, or one of the above with an invalid length.
     Other(u8),
 }
 
@@ -210,17 +213,30 @@ mod kind {
     pub(super) const SACK: u8 = 5;
 }
 
-/// The options of a segment, in the order in which they stand.
+/// An iterator over the options of a segment, in their order.
 ///
-/// Ends at the end-of-options mark, and at the first option that is cut off or shorter than its
-/// own head: a receiver cannot know where the next would start.
+/// It ends at the end-of-options mark, and at the first option that is truncated or shorter than
+/// its own head, because the next one cannot be found.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::wire::tcp::{Options, TcpOption};
+///
+/// // Segment size, window scale 7, and an option with a length field that is too long.
+/// let mut options = Options::new(&[2, 4, 5, 180, 1, 3, 3, 7, 8, 10, 0]);
+/// assert_eq!(options.next(), Some(TcpOption::Other(2)));
+/// assert_eq!(options.next(), Some(TcpOption::WindowScale(7)));
+/// assert_eq!(options.next(), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Options<'a> {
-    /// Reads the octets between the fixed header and the data.
+    /// Returns an iterator over these bytes, which are those between the fixed header and the data.
     #[inline]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
@@ -252,15 +268,15 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// Whether the options are exactly the aligned timestamp of RFC 7323, appendix A: by far the most
-/// common ones in an established connection, and nothing to a tracker.
+/// Returns whether the options are exactly the aligned timestamp of RFC 7323, appendix A: the most
+/// common ones in an established connection, and irrelevant to the tracker.
 #[inline]
 pub const fn is_timestamp_only(options: &[u8]) -> bool {
     matches!(options, [1, 1, 8, 10, rest @ ..] if rest.len() == 8)
 }
 
-/// The shift count that the options of a SYN have, if they are those that nearly all have who permit
-/// SACK: segment size, SACK permitted, timestamp, window scale, in this order (Linux, Android).
+/// Returns the shift count of a SYN's options, if these are the most common ones (Linux, Android):
+/// segment size, SACK permitted, timestamp and window scale, in this order.
 #[inline]
 pub const fn shift_of_common_syn(options: &[u8]) -> Option<u8> {
     match *options {

@@ -4,7 +4,7 @@
 
 use super::error::Error;
 
-/// Octets of the header.
+/// Length of the header in bytes.
 pub const HEADER_LEN: usize = 8;
 
 /// A UDP header.
@@ -17,7 +17,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Splits the bytes into fields, without judging them.
+    /// Splits the bytes into fields, without checking them.
     #[inline]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
         let [s0, s1, d0, d1, l0, l1, c0, c1] = *bytes;
@@ -29,10 +29,11 @@ impl Header {
         }
     }
 
-    /// Checks the length field against the `available` octets from this header on.
+    /// Checks the length field. `available` is the number of bytes from this header to the end of
+    /// the packet.
     ///
-    /// A length of zero stands for "all of it" in a packet that segmentation offload has yet to
-    /// split (`gso`), because such a packet may be longer than the field can say.
+    /// In a packet that segmentation offload has yet to split (`gso`), a length of zero stands for
+    /// all available bytes, because such a packet may be longer than the field can express.
     #[inline]
     pub fn check(&self, available: u32, gso: bool) -> Result<(), Error> {
         let len = match self.len {
@@ -45,25 +46,25 @@ impl Header {
         Ok(())
     }
 
-    /// Source port.
+    /// Returns the source port in host byte order.
     #[inline]
     pub const fn source(&self) -> u16 {
         self.source
     }
 
-    /// Destination port.
+    /// Returns the destination port in host byte order.
     #[inline]
     pub const fn destination(&self) -> u16 {
         self.destination
     }
 
-    /// The length field: octets of header and data.
+    /// Returns the length field: the length of header and data, in bytes.
     #[inline]
     pub const fn len_field(&self) -> u16 {
         self.len
     }
 
-    /// Whether the sender computed a checksum; zero says that it did not.
+    /// Returns whether the sender computed a checksum; zero says that it did not.
     #[inline]
     pub const fn has_checksum(&self) -> bool {
         self.checksum != 0

@@ -1,167 +1,69 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What asking for some of many entries costs, in the network namespace of the caller.
+"""What it costs to ask for some of many connections over netlink: one zone or one address listed,
+counted, deleted; all listed and flushed. With the C tracker and with rust_ct, in the same virtual
+machine.
 
-  netlink.py ZONES PER_ZONE [wait]
+Prints a table, and writes it to build/bench/netlink.txt; with matplotlib a plot, too
+(netlink.svg). Costs are instructions of the guest (QEMU's -icount), those of the asking program
+included: exact and repeatable, blind to caches. The C tracker does not count: there, counting is
+listing.
 
-Makes PER_ZONE entries in each of ZONES zones, those of a zone with a source address of their
-own; then prints lines "OPERATION ENTRIES NANOSECONDS" (with -icount: instructions), and one of
-"make", for each entry. What the C tracker cannot count is counted as a listing comes in.
-
-With "wait" it prints for how long softirqs had to wait at most during each operation, as
-generator/softirq_wait.c measures it: lines "wait OPERATION NANOSECONDS TIMES FUNCTION".
+A second table has the longest time for which softirqs had to wait meanwhile, in instructions
+too: for so long bottom halves were off (selftests/bench/generator/softirq_wait.c), and in which
+function.
 """
 
-import os
-import struct
-import sys
-import time
+import re
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from common import TRACKERS, build_generator, demangle, plot_pairs, run_vm, run_vms, write
 
-from libctnetlink import (ACK, AF_INET, CREATE, CT, DELETE, DUMP, FILTER, GET, NEW, NLMSG_DONE,  # noqa: E402
-                          NLMSG_ERROR, ORIG, REPLY, STATS, TIMEOUT, UDP, ZONE, Socket,
-                          attributes, be16, be32, pack, tuple_, u32)
-from libnetlink import REQUEST  # noqa: E402
-
-MATCHING = 0x3002
-TOGETHER = 200
-PROBE = "/proc/softirq_wait"
+TASKS = {"make": "make one entry", "list-zone": "list one zone", "count-zone": "count one zone",
+          "list-address": "list by address", "flush-zone": "flush one zone",
+          "delete-address": "delete by address", "list-all": "list all", "flush-all": "flush all"}
 
 
-def source(zone):
-    return f"10.{zone >> 8 & 255}.{zone & 255}.1"
+def run(tracker, probe, options):
+    machine = ["--icount", "--memory", options.memory, "--timeout", options.timeout]
+    if tracker == "rust_ct":
+        # As many lists as a machine has for which so many entries are usual.
+        machine += ["--params", f"hashsize={max(1024, options.zones * options.entries // 8)}"]
+    output = run_vm(tracker, machine, ["selftests/bench/guest/netlink.sh", options.zones, options.entries, probe])
+    costs = {name: int(cost) for name, _, cost in re.findall(r"^([a-z-]+) (\d+) (\d+)$", output, re.M)}
+    waits = re.findall(r"^wait ([a-z-]+) (\d+) \d+ (\S+)$", output, re.M)
+    names = demangle([function for _, _, function in waits])
+    return costs, {name: (int(wait), names[function]) for name, wait, function in waits}
 
 
-def message(zone, port):
-    tree = [(ORIG, tuple_(source(zone), "192.0.2.1", UDP, port, 53)),
-            (REPLY, tuple_("192.0.2.1", source(zone), UDP, 53, port)),
-            (TIMEOUT, be32(100000)), (ZONE, be16(zone))]
-    body = struct.pack("!BBH", AF_INET, 0, 0) + pack(tree)
-    return struct.pack("=IHHII", 16 + len(body), CT << 8 | NEW, REQUEST | CREATE, 0, 0) + body
+def add_options(parser):
+    parser.add_argument("--zones", type=int, help="zones (1000, with --quick 200)")
+    parser.add_argument("--entries", type=int, help="entries in each (500, with --quick 200)")
+    parser.add_argument("--memory", default="2G", help="of the machine (2G)")
+    parser.add_argument("--timeout", type=int, default=3000, help="seconds for one machine (3000)")
 
 
-def fill(netlink, zones, per_zone):
-    """Takes the messages from a few, of which it finds out where the port stands."""
-    took = 0
-    for zone in range(1, zones + 1):
-        one, other = message(zone, 0), message(zone, 0xFFFF)
-        places = [i for i in range(0, len(one), 2) if one[i:i + 2] != other[i:i + 2]]
-        size = len(one)
-        for first in range(0, per_zone, TOGETHER):
-            many = min(TOGETHER, per_zone - first)
-            data = bytearray(one * many)
-            for index in range(many):
-                port = struct.pack("!H", 1024 + first + index)
-                for place in places:
-                    at = index * size + place
-                    data[at:at + 2] = port
-            began = time.monotonic_ns()
-            netlink.socket.send(data)
-            took += time.monotonic_ns() - began
-    return took
-
-
-def answer(netlink):
-    """Octets of an answer up to its end."""
-    total, buffer = 0, bytearray(1 << 17)
-    while True:
-        size = netlink.socket.recv_into(buffer)
-        total += size
-        for end in 20, 24, 36:
-            if size >= end:
-                length, kind = struct.unpack_from("=IH", buffer, size - end)
-                if length == end and kind in (NLMSG_DONE, NLMSG_ERROR):
-                    return total
-
-
-class Instructions:
-    """What something costs."""
-
-    def __enter__(self):
-        self.began = time.monotonic_ns()
-        return self
-
-    def __exit__(self, *_):
-        self.took = time.monotonic_ns() - self.began
-
-    def tell(self, what, entries):
-        print(what, entries, self.took, flush=True)
-
-
-def order(text):
-    with open(PROBE, "w") as file:
-        file.write(text + "\n")
-
-
-class Wait:
-    """For how long softirqs waited meanwhile."""
-
-    def __enter__(self):
-        order("start")
-        return self
-
-    def __exit__(self, *_):
-        order("stop")
-
-    def tell(self, what, entries):
-        with open(PROBE) as file:
-            *waits, sums = (line.split() for line in file)
-        times, least = int(sums[1]), int(sums[3])
-        # The function may have its module behind it.
-        longest, function = max((int(ns), function) for _, ns, function, *_ in waits)
-        print("wait", what, longest - least, times, function, flush=True)
-
-
-def measure(gauge, netlink, what, entries, command, flags, trees, family=AF_INET):
-    """One request after the other."""
-    bodies = [pack(tree) for tree in trees]
-    with gauge:
-        for body in bodies:
-            netlink.send(CT, command, flags | ACK, body, family, 1)
-            answer(netlink)
-    gauge.tell(what, entries)
-
-
-def counts(netlink, tree):
-    """Whether the tracker counts."""
-    error, found = netlink.ask(CT, STATS, 0, tree)
-    return not error and MATCHING in dict(attributes(found[0][3][4:]))
-
-
-def main():
-    zones, per_zone = map(int, sys.argv[1:3])
-    gauge = Wait() if sys.argv[3:] == ["wait"] else Instructions()
-    netlink = Socket()
-    took = fill(netlink, zones, per_zone)
-    with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
-        there = int(file.read())
-    assert there == zones * per_zone, there
-    if isinstance(gauge, Instructions):
-        print("make", there, took // there, flush=True)
-
-    # A wait is found by chance, so what is short is done to some zones.
-    some = range(1, 1 + (min(10, zones // 2) if isinstance(gauge, Wait) else 1))
-    of_zones = [[(ZONE, be16(number))] for number in some]
-    counted = STATS, 0
-    if not counts(netlink, of_zones[0]):
-        counted = GET, DUMP
-
-    def of_addresses(numbers):
-        return [[(FILTER, [(1, u32(1))]), (ORIG, tuple_(source(number), "0.0.0.0", UDP, 1, 1))] for number in numbers]
-
-    measure(gauge, netlink, "list-zone", per_zone, GET, DUMP, of_zones)
-    measure(gauge, netlink, "count-zone", per_zone, *counted, of_zones)
-    measure(gauge, netlink, "list-address", per_zone, GET, DUMP, of_addresses(some))
-    measure(gauge, netlink, "list-all", there, GET, DUMP, [[]], 0)
-    measure(gauge, netlink, "flush-zone", per_zone, DELETE, 0, of_zones, 0)
-    others = [number + len(some) for number in some]
-    measure(gauge, netlink, "delete-address", per_zone, DELETE, 0, of_addresses(others))
-    with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
-        left = int(file.read())
-    assert left == there - 2 * len(some) * per_zone, left
-    measure(gauge, netlink, "flush-all", left, DELETE, 0, [[]], 0)
-
-
-if __name__ == "__main__":
-    main()
+def main(options):
+    options.zones = options.zones or (200 if options.quick else 1000)
+    options.entries = options.entries or (200 if options.quick else 500)
+    probe = build_generator().with_name("softirq_wait.ko")
+    results = run_vms(TRACKERS, lambda tracker: run(tracker, probe, options))
+    stock, ours = results["stock"][0], results["rust_ct"][0]
+    lines = [f"{options.zones} zones of {options.entries} entries; instructions",
+             f"{'':<20} {'C tracker':>14} {'rust_ct':>14} {'ratio':>8}"]
+    for name, label in TASKS.items():
+        lines.append(f"{label:<20} {stock[name]:>14} {ours[name]:>14} {ours[name] / stock[name]:>8.4f}")
+    waits = {tracker: waits for tracker, (_, waits) in results.items()}
+    lines += ["", "the longest wait of softirqs, instructions"]
+    shown = [name for name in TASKS if name != "make"]
+    for name in shown:
+        pair = [waits[tracker][name] for tracker in TRACKERS]
+        lines.append(f"{TASKS[name]:<20} {pair[0][0]:>14} {pair[1][0]:>14} {pair[1][0] / max(1, pair[0][0]):>8.4f}"
+                     f"  {pair[0][1]}, {pair[1][1]}")
+    data = {name: {"text": label, "stock": stock[name], "rust_ct": ours[name]} for name, label in TASKS.items()}
+    data |= {f"wait: {name}": {"text": f"{TASKS[name]}: longest wait", "stock": waits["stock"][name][0],
+                               "rust_ct": waits["rust_ct"][name][0]} for name in shown}
+    write("netlink", "\n".join(lines) + "\n", data)
+    names = [TASKS[name] for name in shown]
+    plot_pairs("netlink", names, {tracker: [costs[name] for name in shown] for tracker, (costs, _) in results.items()},
+               "instructions", "log")
+    plot_pairs("netlink-waits", names, {tracker: [max(1, waits[tracker][name][0]) for name in shown] for tracker in waits},
+               "longest wait of softirqs, in instructions", "log")

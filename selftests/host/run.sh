@@ -49,6 +49,13 @@ tests()
 	cargo test --quiet --locked "$@"
 }
 
+# The examples run, and every link in the docs leads somewhere.
+docs()
+{
+	tests --doc && RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+		cargo doc --quiet --locked --no-deps --document-private-items
+}
+
 against_c()
 {
 	if [ -z "${RUST_CT_KERNEL_SRC:-}" ]; then
@@ -75,7 +82,7 @@ miri()
 			# The interpreter is slow: few cases, and not the tests that start programs.
 			PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation \
 				cargo $toolchain miri test --quiet --locked --lib \
-				--test tcp_states --test tcp_traces --test tuples_and_hashes \
+				--test tcp_states --test traces --test tcp_traces --test tuples_and_hashes \
 				--test wire --test properties --test sctp --test gre --test nat
 			return
 		fi
@@ -85,13 +92,15 @@ miri()
 }
 
 echo "TAP version 13"
-echo "1..10"
+echo "1..12"
 check "cargo test: state tables" tests --test tcp_states
 check "cargo test: SCTP and GRE" tests --test sctp --test gre
-check "cargo test: traces" tests --test tcp_traces
+check "cargo test: traces" tests --test traces --test tcp_traces
 check "cargo test: tuples, hashes, headers" tests --test tuples_and_hashes --test wire
 check "cargo test: properties" tests --test properties
-check "cargo test: NAT" tests --test nat
+check "cargo test: NAT" tests --test nat --test nat_choice
+check "cargo test: expectations, adoption" tests --test expectations --test adopt
+check "cargo test: examples in the docs" docs
 check "same as the kernel's TCP and SCTP trackers, packet by packet" against_c
 check "bounded fuzzing" fuzz/fuzz.sh "${RUST_CT_FUZZ_SECONDS:-5}"
 check "miri" miri

@@ -3,23 +3,21 @@
  * Counts how often a processor that is at work on packets finds a spin lock taken, and where
  * that happens.
  *
- * Only the way of those who must wait is looked at (the kernel's own tracepoint there is passed
- * by on virtual machines): who finds a lock free is not slowed down. Writing to
- * /proc/contention begins anew; reading it says how often, and for each caller of a lock
- * function how often there.
+ * Only the slow path is probed, on which a processor waits (the kernel's own tracepoint there is
+ * passed by on virtual machines): a lock that is free costs no more. Writing to /proc/contention
+ * begins anew; reading it says how often, and for each caller of a lock function how often there.
  */
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
-#include <linux/module.h>
-#include <linux/proc_fs.h>
-#include <linux/seq_file.h>
 #include <linux/stacktrace.h>
+
+#include "orders.h"
 
 #define MAX_PLACES 256
 #define DEPTH 16
 
 static struct {
-	/* Who came to wait. That may be a lock function, which was called from above. */
+	/* The caller that waits. That may be a lock function, which was called from above. */
 	unsigned long at, above;
 	atomic_long_t count;
 } places[MAX_PLACES];
@@ -79,7 +77,7 @@ static struct kprobe probe = {
 	.pre_handler = note,
 };
 
-static int show(struct seq_file *out, void *unused)
+static void show(struct seq_file *out)
 {
 	unsigned int i;
 
@@ -92,16 +90,15 @@ static int show(struct seq_file *out, void *unused)
 			snprintf(name, sizeof(name), "%ps", (void *)places[i].above);
 		seq_printf(out, "at %ld %s\n", atomic_long_read(&places[i].count), name);
 	}
-	return 0;
 }
 
-static int open_proc(struct inode *inode, struct file *file)
+static size_t room_to_show(void)
 {
-	return single_open_size(file, show, NULL, MAX_PLACES * 128);
+	return MAX_PLACES * 128;
 }
 
-/* Nobody waits for a lock that matters at that time. */
-static ssize_t begin_anew(struct file *file, const char __user *from, size_t len, loff_t *at)
+/* Any order begins anew. (No processor is at work on packets at that time.) */
+static int obey(const char *line)
 {
 	unsigned int i;
 
@@ -110,16 +107,8 @@ static ssize_t begin_anew(struct file *file, const char __user *from, size_t len
 		atomic_long_set(&places[i].count, 0);
 	}
 	atomic_long_set(&total, 0);
-	return len;
+	return 0;
 }
-
-static const struct proc_ops operations = {
-	.proc_open = open_proc,
-	.proc_read = seq_read,
-	.proc_lseek = seq_lseek,
-	.proc_release = single_release,
-	.proc_write = begin_anew,
-};
 
 /*
  * The function may begin with the jump of a static key ("is this no virtual machine?"), where no

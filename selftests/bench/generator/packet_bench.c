@@ -22,7 +22,7 @@
  *   among FIRST COUNT            from now on: random connections are of so many of them
  *   miss PACKETS                 each the first of a connection that is refused after
  *                                PRE_ROUTING
- *   stray PACKETS                TCP: each of a connection that nobody opened
+ *   stray PACKETS                TCP: each of a connection that was never opened
  *   close                        TCP: three packets for each connection
  *   lookup PACKETS               a tuple is looked up alone, and is there
  *   lookup_miss PACKETS          and is not
@@ -45,16 +45,13 @@
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
-#include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
 #include <linux/nsproxy.h>
-#include <linux/proc_fs.h>
 #include <linux/random.h>
 #include <linux/sched/signal.h>
-#include <linux/seq_file.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
@@ -71,6 +68,8 @@
 #include <net/netfilter/nf_conntrack_core.h>
 #include <net/netfilter/nf_conntrack_zones.h>
 #include <net/route.h>
+
+#include "orders.h"
 
 #if defined(CONFIG_X86) || defined(CONFIG_UML)
 #include <asm/irq_regs.h>
@@ -126,7 +125,7 @@ static struct {
 	struct sk_buff *skb;
 	struct flow *flows;
 	u32 count, first, used;
-	/* those of which random ones are */
+	/* the range of random ones */
 	u32 among_first, among;
 	u8 family, protocol;
 	u32 random;
@@ -156,7 +155,6 @@ static struct {
 static struct pick picks[MAX_BATCH];
 static unsigned long *samples;
 static unsigned int sample_count;
-static DEFINE_MUTEX(orders);
 
 /*
  * Nanoseconds. In User-Mode Linux those that this kernel had a processor of the machine,
@@ -385,7 +383,7 @@ static void step_hit(u32 turn, u32 k)
 	hit(&picks[k]);
 }
 
-/* Whom the other side sees, behind NAT or not. */
+/* The source that the other side sees, translated or not. */
 static void note_source(struct flow *flow)
 {
 	struct udphdr *udp = (void *)skb_transport_header(now.skb);
@@ -437,9 +435,9 @@ static void step_close(u32 i, u32 k)
 
 static void lose(u32 turn, u8 flags, unsigned int payload)
 {
-	struct flow nobody = { .seq = { turn, 1 } };
+	struct flow unknown = { .seq = { turn, 1 } };
 
-	build(now.used + turn, &nobody, ORIGINAL, flags, payload);
+	build(now.used + turn, &unknown, ORIGINAL, flags, payload);
 	if (run_hook(NF_INET_PRE_ROUTING, now.dev, NULL) != 1) {
 		replace();
 		return;
@@ -601,7 +599,7 @@ static enum hrtimer_restart watch_packets(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-/* Comes when whoever runs lets another task run. */
+/* Runs when the running task lets another one run. */
 static int watch_turns(void *unused)
 {
 	sched_set_fifo(current);
@@ -805,7 +803,7 @@ static const struct order table[] = {
 	{ "lookup_miss", step_lookup_miss },
 };
 
-static int obey(char *line)
+static int obey(const char *line)
 {
 	char name[16], family[8], protocol[8];
 	const struct order *order;
@@ -879,27 +877,10 @@ static int obey(char *line)
 	return -EINVAL;
 }
 
-static ssize_t take_order(struct file *file, const char __user *from, size_t len, loff_t *at)
-{
-	char line[80];
-	int error;
-
-	if (len >= sizeof(line))
-		return -EINVAL;
-	if (copy_from_user(line, from, len))
-		return -EFAULT;
-	line[len] = 0;
-	mutex_lock(&orders);
-	error = obey(line);
-	mutex_unlock(&orders);
-	return error ?: len;
-}
-
-static int show(struct seq_file *out, void *unused)
+static void show(struct seq_file *out)
 {
 	unsigned int i;
 
-	mutex_lock(&orders);
 	if (result.sampled)
 		for (i = 0; i < sample_count; i++)
 			seq_printf(out, "at %pS\n", (void *)samples[i]);
@@ -914,22 +895,12 @@ static int show(struct seq_file *out, void *unused)
 		   result.workers);
 	seq_printf(out, " watched=%llu late=%llu latest=%llu latest_task=%llu\n", watch.count,
 		   watch.late, watch.latest, watch.latest_task);
-	mutex_unlock(&orders);
-	return 0;
 }
 
-static int open_proc(struct inode *inode, struct file *file)
+static size_t room_to_show(void)
 {
-	return single_open_size(file, show, NULL, result.sampled ? 4 << 20 : 4096);
+	return result.sampled ? 4 << 20 : 4096;
 }
-
-static const struct proc_ops operations = {
-	.proc_open = open_proc,
-	.proc_read = seq_read,
-	.proc_lseek = seq_lseek,
-	.proc_release = single_release,
-	.proc_write = take_order,
-};
 
 static int __init start(void)
 {

@@ -17,12 +17,10 @@
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/ktime.h>
-#include <linux/module.h>
 #include <linux/percpu.h>
-#include <linux/proc_fs.h>
-#include <linux/seq_file.h>
 #include <linux/smp.h>
-#include <linux/uaccess.h>
+
+#include "orders.h"
 
 #ifdef CONFIG_X86
 #include <asm/irq_regs.h>
@@ -49,7 +47,6 @@ struct probe {
 };
 
 static DEFINE_PER_CPU(struct probe, probes);
-static DEFINE_MUTEX(orders);
 static bool running;
 
 static ktime_t gap(struct probe *probe)
@@ -144,29 +141,22 @@ static void begin(void)
 	on_each_cpu(begin_here, NULL, 1);
 }
 
-static ssize_t take_order(struct file *file, const char __user *data, size_t size, loff_t *offset)
+static int obey(const char *line)
 {
-	char line[16] = "";
-
-	if (size >= sizeof(line) || copy_from_user(line, data, size))
-		return -EINVAL;
-	mutex_lock(&orders);
 	if (!strcmp(line, "start\n"))
 		begin();
 	else if (!strcmp(line, "stop\n"))
 		end();
 	else
-		size = -EINVAL;
-	mutex_unlock(&orders);
-	return size;
+		return -EINVAL;
+	return 0;
 }
 
-static int show(struct seq_file *out, void *unused)
+static void show(struct seq_file *out)
 {
 	u64 count = 0, least = U64_MAX;
 	unsigned int cpu, i;
 
-	mutex_lock(&orders);
 	for_each_possible_cpu(cpu) {
 		struct probe *probe = per_cpu_ptr(&probes, cpu);
 
@@ -178,22 +168,12 @@ static int show(struct seq_file *out, void *unused)
 					   (void *)probe->longest[i].at);
 	}
 	seq_printf(out, "times %llu least %llu\n", count, least);
-	mutex_unlock(&orders);
-	return 0;
 }
 
-static int open_proc(struct inode *inode, struct file *file)
+static size_t room_to_show(void)
 {
-	return single_open_size(file, show, NULL, 1 << 16);
+	return 1 << 16;
 }
-
-static const struct proc_ops operations = {
-	.proc_open = open_proc,
-	.proc_read = seq_read,
-	.proc_lseek = seq_lseek,
-	.proc_release = single_release,
-	.proc_write = take_order,
-};
 
 static int __init start(void)
 {

@@ -8,6 +8,7 @@ use std::hint::black_box;
 use criterion::{criterion_group, criterion_main, Criterion};
 
 use rust_ct_host::{
+    player::Player,
     proto::{
         hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash},
         step::Status,
@@ -22,7 +23,6 @@ use rust_ct_host::{
         wire::tcp::Header,
     },
     sim::{policy, timeouts},
-    trace::play,
 };
 
 /// SipHash over a tuple's words, as the C tracker hashes (2 rounds a word, 4 at the end), and the
@@ -97,12 +97,7 @@ fn tuples(c: &mut Criterion) {
 }
 
 fn trackers(c: &mut Criterion) {
-    let entry = play(
-        "
-        > S  1000            win 64240 sackok ws7    => SYN_SENT 120
-        < S. 5000 ack 1001   win 65160 sackok ws7    => SYN_RECV 60
-        > .  1001 ack 5001   win 502                 => ESTABLISHED 432000 assured",
-    );
+    let entry = Player::of("handshake").tcp;
     let timeouts = timeouts();
     let policy = policy(&timeouts);
     let mut bytes = [0; 20];

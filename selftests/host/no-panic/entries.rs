@@ -15,9 +15,10 @@ use proto::{
     generic, gre, hash, icmp, icmpv6,
     nat::{
         checksum,
-        choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+        choose::{choose, Request},
+        occupancy::{Choice, Claim, Occupancy, Pool, Terms},
         pool::Keys,
-        rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, Left, Refused, Rewrite},
+        rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, ChecksumFixup, Refused, Rewrite},
         Manip,
     },
     sctp,
@@ -26,6 +27,7 @@ use proto::{
     time::Jiffies32,
     types::{
         direction::Direction,
+        family::Family,
         tuple::{Key, L4Key, Tuple},
         zone::Zone,
     },
@@ -35,7 +37,7 @@ use proto::{
 type Read = fn(u32) -> Option<[u8; 4]>;
 type Sctp = wire::sctp::Packet<Read>;
 
-/// Somebody who knows who has what.
+/// A view of occupied tuples that the optimiser cannot see through.
 pub struct Others(
     fn(&Tuple) -> Claim,
     fn(&Tuple) -> Option<Tuple>,
@@ -43,7 +45,7 @@ pub struct Others(
     fn() -> Option<Marks>,
 );
 
-/// What is known of a crowded pool.
+/// The marks of a crowded pool.
 pub struct Marks(&'static [AtomicU64]);
 
 impl Pool for Marks {
@@ -88,7 +90,7 @@ impl Occupancy for Others {
         self.3()
     }
 
-    fn is_over(&mut self, _tuple: &Tuple) -> Option<u32> {
+    fn time_left_if_closed(&mut self, _tuple: &Tuple) -> Option<u32> {
         Some(self.2())
     }
 
@@ -211,10 +213,10 @@ entries! {
     {
         udp::packet(t, s, to, now, hz)
     }
-    entry_icmp_packet(family: u16, t: &Tuple, timeout: u32) -> Step {
+    entry_icmp_packet(family: Family, t: &Tuple, timeout: u32) -> Step {
         icmp::packet(family, t, timeout)
     }
-    entry_icmpv6_packet(family: u16, t: &Tuple, s: &Status, timeout: u32) -> Step {
+    entry_icmpv6_packet(family: Family, t: &Tuple, s: &Status, timeout: u32) -> Step {
         icmpv6::packet(family, t, s, timeout)
     }
     entry_sctp_parse(b: &[u8; 12], n: u32, read: Read) -> Result<Sctp, Reason> {
@@ -247,7 +249,7 @@ entries! {
     entry_generic_packet(timeout: u32) -> Step { generic::packet(timeout) }
     entry_nat_rewrite(
         t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: ChecksumField
-    ) -> Result<Left, Refused> {
+    ) -> Result<ChecksumFixup, Refused> {
         let rewrite = Rewrite::new(t, m, src, dst);
         let (transport, network) = b.split_at_mut_checked(rewrite.transport_len(n, 99)).ok_or(Refused)?;
         rewrite.ipv4(network)?;

@@ -51,7 +51,7 @@ impl<'a> Random<'a> {
         (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
     }
 
-    /// The next octet of the tape.
+    /// The next byte of the tape.
     fn byte(&mut self) -> u8 {
         match self.tape {
             Some([first, rest @ ..]) => {
@@ -64,7 +64,7 @@ impl<'a> Random<'a> {
 
     /// A number below `n`.
     pub fn below(&mut self, n: u32) -> u32 {
-        // Small choices take one octet of a tape, which lets a fuzzer change them one by one.
+        // Small choices take one byte of a tape, which lets a fuzzer change them one by one.
         match self.tape {
             Some(_) if n <= 256 => u32::from(self.byte()) % n,
             _ => self.bits() % n,

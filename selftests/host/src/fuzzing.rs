@@ -12,6 +12,7 @@ use crate::{
         time::Jiffies32,
         types::{
             direction::Direction,
+            family::Family,
             tuple::{L4Key, Tuple},
         },
         udp,
@@ -83,7 +84,7 @@ pub fn legal_peers(tape: &[u8]) {
     }
 }
 
-/// Plays SCTP packets, each as long as its first octet says.
+/// Plays SCTP packets, each as long as its first byte says.
 fn sctp_packets(tape: &[u8]) {
     let mut entry = sctp_sim::Entry::default();
     let mut rest = tape;
@@ -160,8 +161,8 @@ pub fn parsers(bytes: &[u8]) {
                 assert_eq!(answer.invert(), Some(tuple));
                 assert_eq!(answer.direction(), Direction::Reply);
             }
-            let _ = icmp::packet(2, &tuple, 1);
-            let _ = icmpv6::packet(10, &tuple, &Status::default(), 1);
+            let _ = icmp::packet(Family::Ipv4, &tuple, 1);
+            let _ = icmpv6::packet(Family::Ipv6, &tuple, &Status::default(), 1);
         }
     }
 }

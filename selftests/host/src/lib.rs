@@ -11,6 +11,7 @@ pub mod proto;
 pub mod chaos;
 pub mod fuzzing;
 pub mod peers;
+pub mod player;
 pub mod sctp_sim;
 pub mod sim;
 pub mod trace;

@@ -22,19 +22,19 @@ const SYN_WINDOW: u32 = 1 << 14;
 /// One end.
 #[derive(Clone, Debug)]
 struct Peer {
-    /// Oldest octet not acknowledged.
+    /// Oldest byte not acknowledged.
     una: u32,
-    /// Next new octet to send.
+    /// Next new byte to send.
     next: u32,
     /// The right edge of what the other allows.
     allowed: u32,
-    /// Next octet expected from the other.
+    /// Next byte expected from the other.
     expected: u32,
     /// The right edge of what it has allowed the other; it never shrinks.
     offered: u32,
     /// The largest window that the other has offered.
     largest: u32,
-    /// Octets received out of order, beyond `expected`.
+    /// Bytes received out of order, beyond `expected`.
     beyond: Option<(u32, u32)>,
     /// The FIN's sequence number, if it was sent.
     fin: Option<u32>,

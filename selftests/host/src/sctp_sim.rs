@@ -58,7 +58,7 @@ pub struct Draft {
     pub tag: u32,
     /// Its chunks.
     pub chunks: Vec<ChunkDraft>,
-    /// Octets cut off at the end.
+    /// Number of bytes cut off at the end.
     pub cut: usize,
 }
 

@@ -43,16 +43,16 @@ pub struct Draft {
     pub ack: u32,
     /// Window, not scaled.
     pub window: u16,
-    /// Options, at most 40 octets; padded to a multiple of four.
+    /// Options, at most 40 bytes; padded to a multiple of four.
     pub options: Vec<u8>,
-    /// Octets of data.
+    /// Length of the data in bytes.
     pub payload_len: u32,
-    /// What a NAT helper shifted the acknowledged octet by.
+    /// Offset of the sequence adjustment at the acknowledged byte.
     pub ack_offset: i32,
 }
 
 impl Draft {
-    /// The header with options, padded with zeros to 60 octets, and its true length.
+    /// The header with options, padded with zeros to 60 bytes, and its true length.
     pub fn bytes(&self) -> ([u8; 60], usize) {
         let options = self.padded_options();
         let len = 20 + options.len();
@@ -75,19 +75,19 @@ impl Draft {
     }
 }
 
-/// What became of a segment and its entry.
+/// The outcome for a segment and its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Malformed, or not fit to open an entry.
     Refused(Reason),
-    /// The tracker's word.
+    /// The outcome of the tracker.
     Step(Step),
 }
 
 /// An entry of a table that holds no other.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// The tracker's record.
+    /// The tracker's state.
     pub track: Track,
     /// The entry's status.
     pub status: Status,

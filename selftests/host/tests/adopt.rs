@@ -43,7 +43,7 @@ fn v6(last: u8) -> [u8; 16] {
     address
 }
 
-/// A quiet connection of which the peer has the last word.
+/// A quiet connection; the last segment was the peer's.
 fn idle() -> Socket {
     Socket {
         local: v4(1),
@@ -74,7 +74,7 @@ fn idle() -> Socket {
 #[test]
 fn ends_and_tuples() {
     let socket = idle();
-    let ends = socket.ends().unwrap();
+    let ends = socket.endpoints().unwrap();
     let key = L4Key::ports(40_000, 80);
     let from_peer = Tuple::ipv4([10, 0, 0, 2], [10, 0, 0, 1], key, protocol::TCP);
     assert_eq!(ends.tuple(Side::Remote, protocol::TCP), from_peer);
@@ -89,7 +89,7 @@ fn ends_and_tuples() {
         remote: mapped(2),
         ..socket
     };
-    assert_eq!(dual.ends(), Some(ends));
+    assert_eq!(dual.endpoints(), Some(ends));
     let six = Socket {
         family: Family::Ipv6.to_u16(),
         local: v6(1),
@@ -97,7 +97,7 @@ fn ends_and_tuples() {
         ..socket
     };
     let from_peer = Tuple::ipv6(v6(2), v6(1), key, protocol::TCP);
-    let tuple = six.ends().unwrap().tuple(Side::Remote, protocol::TCP);
+    let tuple = six.endpoints().unwrap().tuple(Side::Remote, protocol::TCP);
     assert_eq!(tuple, from_peer);
     assert_eq!(tuple.direction(), Direction::Original);
 
@@ -121,7 +121,7 @@ fn ends_and_tuples() {
             ..socket
         },
     ] {
-        assert_eq!(not_connected.ends(), None);
+        assert_eq!(not_connected.endpoints(), None);
     }
 }
 
@@ -137,7 +137,7 @@ fn who_opened_it() {
         range,
     };
     let ends = |local_port, remote_port| Endpoints {
-        l3num: Family::Ipv4.to_u16(),
+        family: Family::Ipv4,
         local: v4(1),
         remote: v4(2),
         local_port,
@@ -324,7 +324,7 @@ fn what_was_seen_meanwhile() {
     let mut picked_up = tcp::Track::default();
     picked_up.seen[0].end = SeqNum(5600);
     picked_up.seen[0].max_window = 1;
-    // Beyond what the receiver allows: nobody sends that.
+    // Beyond what the receiver allows: no peer sends that.
     picked_up.seen[1].end = SeqNum(1_000_000);
     picked_up.seen[1].max_window = 1;
     let before = of_tcp::track(&idle(), Side::Remote).unwrap();
@@ -406,7 +406,7 @@ fn goes_on(
     for now in 0..2000 {
         let draft = peers.send(&mut random);
         if draft.direction != here && random.once_in(loss) {
-            continue; // Lost before us.
+            continue; // Lost before the tracker.
         }
         let mut shown = draft.clone();
         if turned {
@@ -424,7 +424,7 @@ fn goes_on(
             peers
         );
         if draft.direction == here && random.once_in(loss) {
-            continue; // Lost behind us.
+            continue; // Lost behind the tracker.
         }
         peers.receive(&draft);
         if peers.is_closed() {

@@ -97,7 +97,7 @@ fn equal_is_more_than_clashing() {
     assert!(from_2.equals(&from_2));
     assert!(!from_2.equals(&anywhere));
     assert!(!from_2.equals(&pattern(tuple(2, 0, 2001), HOST)));
-    // What C code leaves in the padding is nobody's concern.
+    // The contents of the padding, which C code does not clear, do not matter.
     let mut padded = from_2;
     padded.mask.unused = [0xaa; 2];
     assert!(from_2.equals(&padded));

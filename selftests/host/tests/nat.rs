@@ -8,7 +8,7 @@ use rust_ct_host::proto::{
     nat::{
         checksum::{self, Delta},
         range::{flag, Range},
-        rewrite::{self, ChecksumField, Left, Rewrite},
+        rewrite::{self, ChecksumField, ChecksumFixup, Rewrite},
         Manip,
     },
     types::{
@@ -18,18 +18,18 @@ use rust_ct_host::proto::{
     },
 };
 
-/// The one's complement sum of octets in wire order, the slow way.
-fn plain_sum(octets: &[u8]) -> u32 {
+/// The one's complement sum of bytes in wire order, the slow way.
+fn plain_sum(bytes: &[u8]) -> u32 {
     let mut sum = 0;
-    for word in octets.chunks(2) {
+    for word in bytes.chunks(2) {
         sum += u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0));
         sum = (sum & 0xffff) + (sum >> 16);
     }
     sum
 }
 
-fn full_checksum(octets: &[u8]) -> [u8; 2] {
-    let sum = plain_sum(octets);
+fn full_checksum(bytes: &[u8]) -> [u8; 2] {
+    let sum = plain_sum(bytes);
     (!(((sum & 0xffff) + (sum >> 16)) as u16)).to_be_bytes()
 }
 
@@ -86,11 +86,11 @@ impl Packet {
             return Vec::new();
         }
         let len = if self.family == Family::Ipv4 { 4 } else { 16 };
-        let mut octets = self.address(true)[..len].to_vec();
-        octets.extend(&self.address(false)[..len]);
-        octets.extend([0, self.protocol]);
-        octets.extend((self.transport.len() as u32).to_be_bytes());
-        octets
+        let mut bytes = self.address(true)[..len].to_vec();
+        bytes.extend(&self.address(false)[..len]);
+        bytes.extend([0, self.protocol]);
+        bytes.extend((self.transport.len() as u32).to_be_bytes());
+        bytes
     }
 
     /// Puts the checksums in that a sender would.
@@ -121,12 +121,17 @@ impl Packet {
         self.transport[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     }
 
-    fn rewrite(&mut self, target: &Tuple, manip: Manip, field: ChecksumField) -> Option<Left> {
+    fn rewrite(
+        &mut self,
+        target: &Tuple,
+        manip: Manip,
+        field: ChecksumField,
+    ) -> Option<ChecksumFixup> {
         let rewrite = Rewrite::new(target, manip, &self.address(true), &self.address(false));
         let available = self.transport.len() as u32;
         let len = rewrite.transport_len(self.protocol, available);
         let left = if len == 0 {
-            Left::Nothing
+            ChecksumFixup::None
         } else {
             rewrite
                 .transport(self.protocol, &mut self.transport[..len], field)
@@ -220,21 +225,21 @@ fn keys() -> impl Strategy<Value = L4Key> {
 proptest! {
     #[test]
     fn a_change_of_a_sum_is_the_sum_of_the_change(
-        mut octets in vec(any::<u8>(), 2..200),
+        mut bytes in vec(any::<u8>(), 2..200),
         at in any::<prop::sample::Index>(),
         new in any::<[u8; 2]>(),
     ) {
         // A checksum over nothing but zeroes is one that no header has.
-        octets.push(1);
-        let words = octets.len() / 2;
+        bytes.push(1);
+        let words = bytes.len() / 2;
         let at = at.index(words) * 2;
-        let old = [octets[at], octets[at + 1]];
-        let before = full_checksum(&octets);
-        octets[at..at + 2].copy_from_slice(&new);
+        let old = [bytes[at], bytes[at + 1]];
+        let before = full_checksum(&bytes);
+        bytes[at..at + 2].copy_from_slice(&new);
         let change = Delta::NONE.replace(old, new);
-        prop_assert_eq!(change.mend(before), full_checksum(&octets));
-        prop_assert_eq!(u16::from_be_bytes(checksum::sum(&octets).to_ne_bytes()) as u32 % 0xffff,
-            plain_sum(&octets) % 0xffff);
+        prop_assert_eq!(change.update(before), full_checksum(&bytes));
+        prop_assert_eq!(u16::from_be_bytes(checksum::sum(&bytes).to_ne_bytes()) as u32 % 0xffff,
+            plain_sum(&bytes) % 0xffff);
     }
 
     #[test]
@@ -245,7 +250,7 @@ proptest! {
         let target = target_for(&packet, source, destination, key);
         let mut changed = packet.clone();
         let left = changed.rewrite(&target, manip, ChecksumField::Whole).unwrap();
-        prop_assert_eq!(left == Left::Crc, packet.protocol == protocol::SCTP);
+        prop_assert_eq!(left == ChecksumFixup::Crc32c, packet.protocol == protocol::SCTP);
         let mut sealed = changed.clone();
         sealed.seal();
         prop_assert_eq!(&changed, &sealed);
@@ -280,7 +285,7 @@ proptest! {
         packet in packets(), source in any::<[u8; 16]>(), destination in any::<[u8; 16]>(),
         key in keys(), manip in manips(),
     ) {
-        // Of other protocols nobody asks for it.
+        // Other protocols do not use it.
         prop_assume!(packet.checksum_at() != NO_CHECKSUM);
         let target = target_for(&packet, source, destination, key);
         let mut changed = packet.clone();
@@ -292,7 +297,7 @@ proptest! {
         };
         let before = reported(&packet);
         let less = match changed.rewrite(&target, manip, ChecksumField::Whole).unwrap() {
-            Left::SumShrank(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
+            ChecksumFixup::Delta(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
             _ => 0,
         };
         prop_assert_eq!((reported(&changed) + less) % 0xffff, before);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAT's choice of an address and a port, against a model of who has what.
+//! NAT's choice of an address and a port, against a model of the tuples that are taken.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,8 @@ use proptest::prelude::*;
 
 use rust_ct_host::proto::{
     nat::{
-        choose::{choose, Choice, Claim, Occupancy, Pool, Request, Terms},
+        choose::{choose, Request},
+        occupancy::{Choice, Claim, Occupancy, Pool, Terms},
         pool::{Keys, WORDS},
         range::{flag, Range},
         window::Window,
@@ -27,11 +28,11 @@ use rust_ct_host::proto::{
 /// Ports that are in use, as far as the tests know; what the choice knows of them is its own.
 struct Model {
     taken: HashSet<[u8; 2]>,
-    /// Of those, the ones whose connections are over, with the time left.
+    /// Those of closed connections, with the time left.
     over: HashMap<[u8; 2], u32>,
-    /// Ports that nobody gets.
+    /// Ports that no connection gets.
     barred: HashSet<[u8; 2]>,
-    /// Addresses of which every port is in use.
+    /// Addresses without a free port.
     full: HashSet<[u8; 16]>,
     in_source: bool,
     known: Option<Tuple>,
@@ -106,9 +107,9 @@ impl Occupancy for Model {
         self.asked += 1;
         let key = self.key(tuple);
         if self.barred.contains(&key) {
-            return Claim::Barred;
+            return Claim::Unavailable;
         }
-        if terms == Terms::Succeed && self.over.remove(&key).is_some() {
+        if terms == Terms::TakeOver && self.over.remove(&key).is_some() {
             self.taken.remove(&key);
         }
         if self.taken.contains(&key) || self.full.contains(&tuple.src) {
@@ -145,7 +146,7 @@ impl Occupancy for Model {
         self.marks.clone()
     }
 
-    fn is_over(&mut self, tuple: &Tuple) -> Option<u32> {
+    fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32> {
         self.over.get(&self.key(tuple)).copied()
     }
 
@@ -391,8 +392,8 @@ fn who_is_over_gives_way_the_oldest_first() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Connections come and go; whoever asks gets a port that is free, and gets one whenever
-    /// there is one.
+    /// Connections come and go; each new one gets a port that is free, and gets one whenever there
+    /// is one.
     #[test]
     fn a_port_is_found_whenever_one_is_free(
         first in 1024_u16..60_000,

@@ -15,6 +15,7 @@ use rust_ct_host::{
         time::Jiffies32,
         types::{
             direction::Direction,
+            family::Family,
             tuple::{Key, L4Key, Tuple},
         },
         udp,
@@ -237,15 +238,15 @@ proptest! {
 
     #[test]
     fn options_stay_inside(bytes in vec(any::<u8>(), 0..41)) {
-        let mut octets = 0;
+        let mut read = 0;
         for option in Options::new(&bytes) {
-            octets += 2;
+            read += 2;
             if let TcpOption::Sack(blocks) = option {
                 prop_assert!(!blocks.is_empty() && blocks.len() % 8 == 0);
-                octets += blocks.len();
+                read += blocks.len();
             }
         }
-        prop_assert!(octets <= bytes.len());
+        prop_assert!(read <= bytes.len());
     }
 
     #[test]
@@ -307,7 +308,9 @@ proptest! {
         let mut track = udp::Track { stream_ts };
         let update = udp::packet(&mut track, &status, &timeouts, now, usize::from(bits) << 56);
         prop_assert!(update.timeout.is_some_and(|t| timeouts.contains(&t)));
-        let _ = icmpv6::packet(tuple.l3num, &tuple, &status, 1);
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let _ = icmpv6::packet(family, &tuple, &status, 1);
+        }
     }
 
     /// Segments near the bounds, at random: no panic, and never an accepted one that ends in a
@@ -341,7 +344,7 @@ proptest! {
         for now in 0..2000 {
             let draft = peers.send(&mut random);
             if random.once_in(loss) {
-                continue; // Lost before us.
+                continue; // Lost before the tracker.
             }
             for _ in 0..if random.once_in(loss) { 2 } else { 1 } {
                 let outcome = entry.feed(&draft, &policy, Jiffies32(now));
@@ -349,7 +352,7 @@ proptest! {
                 prop_assert!(legal, "{:?}\n{:?}\n{:?}\n{:?}", outcome, draft, entry, peers);
             }
             if random.once_in(loss) {
-                continue; // Lost behind us.
+                continue; // Lost behind the tracker.
             }
             peers.receive(&draft);
             if peers.is_closed() {

@@ -352,8 +352,8 @@ fn families() {
         assert_eq!(Family::from_number(number), Some(family));
         assert_eq!(Family::from_ethertype(ethertype), Some(family));
     }
-    // Bridged frames (NFPROTO_BRIDGE) and ARP belong to no family that is tracked; nor does a number
-    // whose low byte alone is that of one.
+    // Bridged frames (NFPROTO_BRIDGE) and ARP belong to no family that is tracked; nor does a
+    // number that agrees with one in its low byte alone.
     for number in [0, 1, 3, 7, 0x0102, 0x010a] {
         assert_eq!(Family::from_number(number), None);
     }
