@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which connections come from an address and port, so that another one from there can be
-//! mapped as they are: its peer is then known to all others by one address.
+//! The table by source: entries by the source of their original tuple, so that another connection
+//! from the same address and port gets the same mapping. Peers then see one address and port for it
+//! (endpoint-independent mapping, RFC 4787, section 4.1).
 //!
-//! An entry is put in when it was decided about its source, and forgotten when it is freed.
+//! An entry is inserted when its source is decided, and removed when it is freed.
 
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 use crate::{
     ct::table,
@@ -22,53 +26,53 @@ use crate::{
         kernel::rcu::RcuArc,
         prelude::*, //
     },
-    proto::types::tuple::Key,
+    proto::types::tuple::Key, //
 };
 
 static TABLE: RcuArc<SourceTable> = RcuArc::empty();
 
-/// As few chains as this there are at least.
-const LEAST_CHAINS: u32 = 1024;
+/// Minimum number of buckets.
+const MIN_CHAINS: u32 = 1024;
 
-/// As many entries of a chain are looked at for one that is new.
-const NEWEST: usize = 8;
+/// Number of entries in a bucket that the search for a second entry of a connection looks at.
+const MAX_NEWEST: usize = 8;
 
-/// The life of the table.
-pub(super) struct Owner(());
+/// The table, which exists while this value does.
+pub(super) struct BySourceTable(());
 
-impl Owner {
-    /// Makes the table, as large as the tracker's is. May sleep.
+impl BySourceTable {
+    /// Allocates the table, with as many buckets as the tracker's table has. May sleep.
     pub(super) fn new() -> Result<Self> {
         let buckets = table::buckets(RcuGuard::new().token());
-        let new = SourceTable::new(buckets.max(LEAST_CHAINS))?;
+        let new = SourceTable::new(buckets.max(MIN_CHAINS))?;
         drop(TABLE.replace(Some(Arc::new(new, GFP_KERNEL)?)));
         Ok(Self(()))
     }
 }
 
-impl Drop for Owner {
+impl Drop for BySourceTable {
     fn drop(&mut self) {
         drop(TABLE.replace(None));
     }
 }
 
-/// Remembers an entry, until it is freed.
-pub(super) fn remember(conn: &Entry, rcu: Rcu<'_>) {
+/// Inserts an entry, and sets [`StatusBit::SrcNatDone`]. It stays until it is freed.
+pub(super) fn insert(conn: &Entry, rcu: Rcu<'_>) {
     if let Some(table) = TABLE.load(rcu) {
         table.insert(conn);
     }
 }
 
-/// Forgets an entry.
-pub(super) fn forget(conn: &Entry) {
+/// Removes an entry.
+pub(super) fn remove(conn: &Entry) {
     let rcu = RcuGuard::new();
     if let Some(table) = TABLE.load(rcu.token()) {
         table.remove(conn);
     }
 }
 
-/// How a connection from the source of `tuple` is mapped, of those that `suits` says: with the
-/// destination of `tuple`.
+/// Returns the mapping of a connection from the source of `tuple`, with the destination of `tuple`.
+/// Mappings for which `suits` returns false are skipped.
 pub(super) fn find_appropriate_src(
     net: &Net,
     zone: Zone,
@@ -100,8 +104,8 @@ pub(super) fn find_appropriate_src(
     None
 }
 
-/// How another entry of the same connection is mapped, which a packet made just now on another
-/// CPU: with the destination of `tuple`.
+/// Returns the mapping of another entry for the same connection, which another CPU created for a
+/// packet just now; with the destination of `tuple`.
 pub(super) fn same_flow_mapping(conn: &Entry, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
     let table = TABLE.load(rcu)?;
     let origin = conn.tuple(Direction::Original);
@@ -112,10 +116,10 @@ pub(super) fn same_flow_mapping(conn: &Entry, tuple: &Tuple, rcu: Rcu<'_>) -> Op
             && stale.zone().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };
-    // It came just now, so it is among the first.
+    // The other entry is new, so it is near the head of the bucket.
     let newest = table
         .walk(net, &SourceKey::new(zone, &origin), rcu)
-        .take(NEWEST);
+        .take(MAX_NEWEST);
     for stale in newest {
         if !same(&stale) {
             continue;
@@ -127,7 +131,7 @@ pub(super) fn same_flow_mapping(conn: &Entry, tuple: &Tuple, rcu: Rcu<'_>) -> Op
     None
 }
 
-/// What `tuple` would look like if it were mapped as `other` is.
+/// Returns `tuple` with the translated source of `other`.
 fn mapped_as(other: &Conn, tuple: &Tuple) -> Option<Tuple> {
     let mapped = other.tuple(Direction::Reply).invert()?;
     Some(Tuple {
@@ -137,7 +141,7 @@ fn mapped_as(other: &Conn, tuple: &Tuple) -> Option<Tuple> {
     })
 }
 
-/// Whether `key` is that of a tuple with the same source and protocol.
+/// Whether `key` has the source and protocol of `tuple`.
 fn has_source_of(key: &Key, tuple: &Tuple) -> bool {
     let [a, b, c, d, source, _, _, _, _, last] = key.halves();
     let [v, w, x, y, other_source, _, _, _, _, other_last] = tuple.key().halves();

@@ -186,7 +186,8 @@ EXPORT_SYMBOL_GPL(nf_ct_helper_log);
 /* protocols, timeout policies, GRE keys */
 const struct nf_ct_timeout_hooks __rcu *nf_ct_timeout_hook __read_mostly;
 EXPORT_SYMBOL_GPL(nf_ct_timeout_hook);
-DEFINE_SPINLOCK(rct_keymap_lock);
+/* Serialises the first use of locks in Rust statics. */
+DEFINE_SPINLOCK(rct_static_lock);
 
 EXPORT_SYMBOL_GPL(nf_ct_l4proto_find);
 EXPORT_SYMBOL_GPL(nf_ct_port_nla_policy);

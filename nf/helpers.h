@@ -115,7 +115,7 @@ void rct_synchronize_rcu_expedited(void);
 /* timeout policies, GRE keys, netlink attributes, SCTP checksums */
 const struct nf_ct_timeout_hooks *rct_timeout_hooks(void);
 void rct_timeout_kfree_rcu(struct nf_ct_timeout *policy);
-extern spinlock_t rct_keymap_lock;
+extern spinlock_t rct_static_lock;
 void rct_list_add_tail_rcu(struct list_head *entry, struct list_head *list);
 void rct_keymap_kfree_rcu(struct nf_ct_gre_keymap *map);
 int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *nest,
@@ -160,8 +160,11 @@ void rct_spin_lock_nested(spinlock_t *lock);
 void rct_spin_unlock(spinlock_t *lock);
 void rct_spin_lock_bh(spinlock_t *lock);
 void rct_spin_unlock_bh(spinlock_t *lock);
-bool rct_spin_lock_bh_nested(spinlock_t *lock);
-void rct_spin_unlock_bh_nested(spinlock_t *lock, bool outermost);
+bool rct_spin_trylock_bh(spinlock_t *lock);
+bool rct_in_softirq(void);
+#ifdef CONFIG_PROVE_RCU
+void rct_rcu_assert_held(void);
+#endif
 void rct_seqcount_init(seqcount_t *count);
 unsigned int rct_seqcount_read(const seqcount_t *count);
 void rct_seqcount_write_begin(seqcount_t *count);
@@ -234,6 +237,7 @@ int rct_skb_tailroom(const struct sk_buff *skb);
 int rct_skb_expand_tail(struct sk_buff *skb, unsigned int more);
 void rct_skb_put(struct sk_buff *skb, unsigned int more);
 void rct_skb_trim(struct sk_buff *skb, unsigned int len);
+bool rct_skb_has_dst(const struct sk_buff *skb);
 void rct_skb_dst_drop(struct sk_buff *skb);
 void rct_skb_orphan(struct sk_buff *skb);
 bool rct_skb_has_demuxed_socket(const struct sk_buff *skb);

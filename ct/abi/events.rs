@@ -18,10 +18,7 @@ use crate::{
             ecache,
             ext, //
         },
-        kernel::{
-            mutex,
-            nfnetlink::Requester, //
-        },
+        kernel::nfnetlink::Requester,
         prelude::*, //
     },
 };
@@ -69,7 +66,7 @@ c_export! {
         if unsafe { ext::add_by_number(ct, id, gfp) }.is_none() {
             return false;
         }
-        events::set_up(conn, ct_mask, expect_mask);
+        events::init_cache(conn, ct_mask, expect_mask);
         true
     }
 }
@@ -80,7 +77,6 @@ c_export! {
         net: *mut bindings::net,
         nb: *const bindings::nf_ct_event_notifier
     ) {
-        let _guard = mutex::hooks();
         // SAFETY: The caller keeps the listener until a grace period after unregistering it.
         unsafe { ecache::set_listener(Net::from_raw(net), nb) };
     }
@@ -89,7 +85,6 @@ c_export! {
 c_export! {
     /// A namespace's listener goes.
     fn nf_conntrack_unregister_notifier(net: *mut bindings::net) {
-        let _guard = mutex::hooks();
         // SAFETY: As above.
         unsafe { ecache::set_listener(Net::from_raw(net), core::ptr::null()) };
     }

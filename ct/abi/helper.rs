@@ -34,19 +34,16 @@ use crate::{
             HelperTarget, //
         },
         expect::{
-            expectation::ExpectGuard,
             helper as nf_helper,
             helper::{
                 Name,
                 Unregistered,
                 CLASSES, //
             },
-            helper_table, //
+            helper_table,
+            lock::ExpectGuard, //
         },
-        kernel::{
-            mutex,
-            nfnetlink::Requester, //
-        },
+        kernel::nfnetlink::Requester,
         prelude::*, //
     },
 };
@@ -110,11 +107,8 @@ unsafe fn register_copy(
 unsafe fn unregister(helper: *mut bindings::nf_conntrack_helper) {
     // SAFETY: The caller's promise.
     let helper = unsafe { reference(helper) };
-    {
-        let guard = mutex::helpers();
-        // SAFETY: The caller's promise.
-        unsafe { helper_table::remove(&helper, &guard) };
-    }
+    // SAFETY: The caller's promise.
+    unsafe { helper_table::REGISTRY.lock().remove(&helper) };
     helper::retire(helper);
 }
 
@@ -363,7 +357,7 @@ c_export! {
     /// Registers somebody who translates addresses in what a helper reads.
     fn nf_nat_helper_register(nat: *mut bindings::nf_conntrack_nat_helper) {
         // SAFETY: The caller keeps it until a grace period after it takes it back.
-        unsafe { helper_table::insert_nat(nat, &mutex::helpers()) };
+        unsafe { helper_table::REGISTRY.lock().insert_nat(nat) };
     }
 }
 
@@ -371,7 +365,7 @@ c_export! {
     /// Takes it back.
     fn nf_nat_helper_unregister(nat: *mut bindings::nf_conntrack_nat_helper) {
         // SAFETY: The caller registered it.
-        unsafe { helper_table::remove_nat(nat, &mutex::helpers()) };
+        unsafe { helper_table::REGISTRY.lock().remove_nat(nat) };
     }
 }
 

@@ -1,20 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries by namespace, zone and address, so that who asks for some does not go through all.
+//! The index: entries by namespace and zone, and by address, so that a request for some of them
+//! does not walk the whole table.
 //!
-//! Every entry in the table is on a list of those with its namespace and zone; on one of those
-//! with its source, one of those with its destination; and, if it is translated, on one more:
-//! of those with the address that took the place of the destination (answers come from there),
-//! or of the source (answers go there). An entry for which both were translated is on a list of
-//! such entries of its namespace.
+//! Every entry in the table is on up to four lists:
 //!
-//! It joins them right before it gets into the table, and leaves right after, so they may have
-//! more than the table for a moment, never less. What such a list gives is looked at again:
-//! lists are shared by what has the same hash.
+//! - that of its namespace and its class of zones (ids that are equal modulo [`ZONE_CLASSES`](crate::nf::entry::index_keys::ZONE_CLASSES));
+//! - that of its source, and that of its destination (unless the parameter `index_addresses` is
+//!   off);
+//! - if it is translated, that of the address that replaced the destination (the source of
+//!   replies), or the source (the destination of replies). Where both were replaced, the list of
+//!   all such entries of the namespace.
 //!
-//! All lists are in pieces, with a lock each, and an entry is in that of the processor that made it.
-//! So processors that make connections alike do not wait for each other; who takes connections of
-//! others out of the table may.
+//! A list is selected by a hash, so it may have other entries as well; whatever is found is
+//! compared again.
+//!
+//! # Order
+//!
+//! An entry joins its lists before it gets into the table ([`insert`]) and leaves them after it was
+//! taken out ([`remove`]). So for a moment the lists may have more entries than the table, but never
+//! fewer.
+//!
+//! # Locks
+//!
+//! All lists are sharded, with a lock per shard, and an entry is in the shard of the CPU that
+//! created it. CPUs that create connections do not contend; a CPU that deletes connections of
+//! another one may. The locks are leaves (see [`crate::ct`]) and may be taken under bucket locks.
+//!
+//! # Examples
+//!
+//! Every entry of a zone is deleted; the walk sleeps between entries:
+//!
+//! ```ignore
+//! index::for_each(net, Scope::Zone(id), |conn| {
+//!     // The list may have entries of other zones, too.
+//!     if conn.zone().id == id {
+//!         delete::delete(conn, DestroyReason::Flushed);
+//!     }
+//! });
+//! ```
 
 use kernel::{
     prelude::*,
@@ -42,7 +66,7 @@ use crate::{
             pair::{
                 LockedPair,
                 Removed, //
-            }, //
+            },
         },
         kernel::{
             net,
@@ -54,39 +78,45 @@ use crate::{
     },
 };
 
+/// The lists. Owned by [`IndexLists`].
 static LISTS: RcuArc<ShardedLists> = RcuArc::empty();
 
-/// How many lists there are for each link, and how many entries may come to one, roughly, when
-/// the table is full.
-const LEAST_LISTS: u32 = 8_192;
-const MOST_LISTS: u32 = 131_072;
-const ENTRIES_OF_A_LIST: u32 = 8;
+/// The smallest number of lists for each link of an entry.
+const MIN_LISTS: u32 = 8_192;
+/// The greatest number of lists for each link of an entry.
+const MAX_LISTS: u32 = 131_072;
+/// The mean length of a list when the table is full.
+const ENTRIES_PER_LIST: u32 = 8;
 
-/// As many pieces there are at most: who asks for some connections looks at a list of each.
-const MOST_PIECES: u32 = 256;
+/// The greatest number of shards: a walk looks at one list in each of them.
+const MAX_SHARDS: u32 = 256;
 
-/// The life of the lists.
-pub(in crate::ct) struct Owner(());
+/// Owner of the lists: [`LISTS`] is set as long as this exists.
+pub(in crate::ct) struct IndexLists {
+    lists: &'static RcuArc<ShardedLists>,
+}
 
-impl Owner {
-    /// Makes the lists, for as many entries as there may be in a namespace. May sleep.
+impl IndexLists {
+    /// Creates the lists, for `nf_conntrack_max` entries. May sleep.
+    ///
+    /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
-        let shards = net::cpus().min(MOST_PIECES);
-        let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
-        let lists = ShardedLists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
+        let shards = net::cpus().min(MAX_SHARDS);
+        let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
+        let lists = ShardedLists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
-        Ok(Self(()))
+        Ok(Self { lists: &LISTS })
     }
 }
 
-impl Drop for Owner {
-    /// Every entry has left them by now.
+impl Drop for IndexLists {
+    /// Frees the lists, which are empty: every entry left them when it left the table.
     fn drop(&mut self) {
-        drop(LISTS.replace(None));
+        drop(self.lists.replace(None));
     }
 }
 
-/// Puts an entry into its buckets and on its lists, and confirms it; the reference becomes the
+/// Puts an entry into its buckets and on its lists, and confirms it. The reference becomes the
 /// table's.
 ///
 /// Errors as for [`LockedPair::insert`].
@@ -99,7 +129,7 @@ pub(in crate::ct) fn insert(
     let Some(lists) = LISTS.load(rcu) else {
         return Err(conn);
     };
-    note_class(&conn, rcu);
+    mark_class(&conn, rcu);
     pair.insert(conn, lists)
 }
 
@@ -112,7 +142,7 @@ pub(in crate::ct) fn insert_reply_only(
     let Some(lists) = LISTS.load(rcu) else {
         return Err(conn);
     };
-    note_class(&conn, rcu);
+    mark_class(&conn, rcu);
     pair.insert_reply_only(conn, lists)
 }
 
@@ -122,42 +152,45 @@ pub(in crate::ct) fn remove(pair: LockedPair<'_>, conn: &Conn, rcu: Rcu<'_>) -> 
     pair.remove(conn, LISTS.load(rcu)?)
 }
 
-/// Notes that the namespace has an entry in this one's class of zones, before a walk can miss it.
+/// Notes that the namespace has an entry in the class of this one's zone, before a walk can miss it.
 #[inline]
-fn note_class(conn: &Conn, rcu: Rcu<'_>) {
+fn mark_class(conn: &Conn, rcu: Rcu<'_>) {
     let class = zone_class(conn.zone().id);
     if class != 0 {
-        conn.net().state_in::<NetState>(rcu).note_class(class);
+        conn.net().state_in::<NetState>(rcu).mark_class(class);
     }
 }
 
-/// Which of a namespace's entries are looked for; more than these may be found.
+/// The entries that a walk is to find. It may find others as well: the caller compares.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope {
-    /// All.
+    /// All entries of the namespace.
     Namespace,
-    /// Those of a zone.
+    /// The entries of a zone.
     Zone(u16),
-    /// Those with an address.
+    /// The entries with this source in the original direction.
     Source([u8; 16]),
+    /// The entries with this destination in the original direction.
     Destination([u8; 16]),
+    /// The entries with this source in the reply direction.
     ReplySource([u8; 16]),
+    /// The entries with this destination in the reply direction.
     ReplyDestination([u8; 16]),
 }
 
 impl Scope {
-    /// Its part with this number, or the next one, and the number of that. No entry that is
-    /// looked for belongs to two of them.
-    fn part(&self, net: &Net, number: u32) -> Option<(u32, IndexKey)> {
+    /// Returns the scope's list with this number, or with the next one that there is, and its
+    /// number. No entry of the scope is on two of these lists.
+    fn key_from(&self, net: &Net, number: u32) -> Option<(u32, IndexKey)> {
         let key = match (*self, number) {
             (Self::Namespace, _) => {
-                let class = net.state::<NetState>().class_from(number)?;
+                let class = net.state::<NetState>().next_class(number)?;
                 return Some((class, IndexKey::ZoneClass(class)));
             }
             (Self::Zone(id), 0) => IndexKey::ZoneClass(zone_class(id)),
             (Self::Source(address), 0) => IndexKey::Source(address_words(address)),
             (Self::Destination(address), 0) => IndexKey::Destination(address_words(address)),
-            // What is not translated answers from where the first packet went.
+            // An untranslated entry has the original destination as the source of replies.
             (Self::ReplySource(address), 0) => IndexKey::Destination(address_words(address)),
             (Self::ReplySource(address), 1) => IndexKey::ReplySource(address_words(address)),
             (Self::ReplyDestination(address), 0) => IndexKey::Source(address_words(address)),
@@ -171,23 +204,27 @@ impl Scope {
     }
 }
 
-/// A walk over a namespace's entries: over each that is looked for and there all the time, and
-/// over none twice.
+/// A walk over entries of a namespace. It finds every entry of its scope that is there the whole
+/// time, and no entry twice.
 #[derive(Clone, Copy)]
-pub(in crate::ct) struct Walk {
+pub(in crate::ct) struct ScopeWalk {
     scope: Scope,
-    /// Which part of the scope the walk is in, and which piece of its list.
-    part: u32,
+    /// The number of the scope's list at which the walk is.
+    number: u32,
+    /// The shard of that list.
     shard: u32,
 }
 
-/// Makes a cursor for a [`Walk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
+/// Creates a cursor for a [`ScopeWalk`].
+///
+/// `ENOENT`: there is no tracker. `ENOMEM`: no memory.
 pub(in crate::ct) fn cursor() -> Result<ListCursor> {
     ListCursor::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
 }
 
-impl Walk {
-    /// At the beginning.
+impl ScopeWalk {
+    /// Creates a walk at the start of a scope. Where addresses are not indexed, it is over the
+    /// whole namespace.
     pub(in crate::ct) fn new(scope: Scope) -> Self {
         Self {
             scope: match scope {
@@ -195,13 +232,15 @@ impl Walk {
                 _ if params::index_addresses() => scope,
                 _ => Scope::Namespace,
             },
-            part: 0,
+            number: 0,
             shard: 0,
         }
     }
 
-    /// The entry that the walk is at, or the next one if that is gone; or the one behind `past`,
-    /// if it is at that. `cursor` is the walk's own. May sleep.
+    /// Returns the entry at which the walk is, or the next one if that is gone; or the one after
+    /// `past`, if the walk is at that. May sleep.
+    ///
+    /// `cursor` belongs to this walk, and is the same in each call.
     pub(in crate::ct) fn next(
         &mut self,
         cursor: &mut ListCursor,
@@ -209,8 +248,8 @@ impl Walk {
         past: Option<&Conn>,
     ) -> Option<ARef<Conn>> {
         loop {
-            let (part, key) = self.scope.part(net, self.part)?;
-            self.part = part;
+            let (number, key) = self.scope.key_from(net, self.number)?;
+            self.number = number;
             if !cursor.is_on_list() {
                 cursor.enter(net, &key, self.shard);
             }
@@ -225,7 +264,7 @@ impl Walk {
                     self.shard = self.shard.wrapping_add(1);
                     if self.shard >= cursor.lists().shards() {
                         self.shard = 0;
-                        self.part = part.wrapping_add(1);
+                        self.number = number.wrapping_add(1);
                     }
                 }
             }
@@ -234,13 +273,14 @@ impl Walk {
     }
 }
 
-/// Calls `act` for every entry of `net` that is looked for, and maybe for others: see [`Scope`].
+/// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`].
+///
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {
     let Ok(mut cursor) = cursor() else {
         return;
     };
-    let mut walk = Walk::new(scope);
+    let mut walk = ScopeWalk::new(scope);
     let mut now = walk.next(&mut cursor, net, None);
     while let Some(conn) = now {
         act(&conn);

@@ -35,7 +35,8 @@ use kernel::{
             Atomic,
             Full,
             Relaxed, //
-        }, //
+        },
+        static_lock_class, //
     },
     types::Opaque, //
 };
@@ -45,6 +46,10 @@ use crate::{
         bindings,
         kernel::{
             layout::SameLayout,
+            lock::{
+                self,
+                SpinLockBhGuard, //
+            },
             net::Net,
             time::jiffies32, //
         }, //
@@ -62,6 +67,17 @@ use crate::{
 ///
 /// As for [`SameLayout`], `Self::C` being a member of `union nf_conntrack_proto`.
 pub(crate) unsafe trait ProtoState: SameLayout {}
+
+/// Makes the lock of an entry, or of a template, usable.
+///
+/// # Safety
+///
+/// `conn` points to memory for one that is not shared yet.
+#[inline]
+pub(super) unsafe fn init_lock(conn: *mut bindings::nf_conn) {
+    // SAFETY: The caller's promise.
+    unsafe { lock::init_raw(addr_of_mut!((*conn).lock), c"nf_conn", static_lock_class!()) };
+}
 
 /// The bits of `nf_conn.status` that we set or look at.
 #[derive(Clone, Copy)]
@@ -406,16 +422,11 @@ impl Entry {
         unsafe { bindings::rct_ct_use(self.raw()) }
     }
 
-    /// Runs `f` with the entry's lock held.
+    /// Takes the entry's lock.
     #[inline]
-    pub(crate) fn locked<R>(&self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: The lock was initialised with the entry.
-        let outermost =
-            unsafe { bindings::rct_spin_lock_bh_nested(addr_of_mut!((*self.raw()).lock)) };
-        let result = f();
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock_bh_nested(addr_of_mut!((*self.raw()).lock), outermost) };
-        result
+    pub(crate) fn lock(&self) -> SpinLockBhGuard<'_, ()> {
+        // SAFETY: The lock was initialised with the entry, whose memory stays while it is borrowed.
+        unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
     /// Runs `f` on the protocol's private part, under the entry's lock.
@@ -425,8 +436,9 @@ impl Entry {
     #[inline]
     pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        let _guard = self.lock();
         // SAFETY: The lock makes access exclusive; by the trait's contract the bytes are a `T`.
-        self.locked(|| f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() }))
+        f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
     }
 
     /// One byte of the protocol's private part, read without the lock.

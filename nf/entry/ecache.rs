@@ -192,8 +192,7 @@ pub(crate) fn has_listeners() -> bool {
 ///
 /// # Safety
 ///
-/// `notifier` is null or stays valid until a grace period after it was replaced. The caller
-/// serialises changes.
+/// `notifier` is null or stays valid until a grace period after it was replaced.
 pub(crate) unsafe fn set_listener(net: &Net, notifier: *const bindings::nf_ct_event_notifier) {
     // SAFETY: The caller's promise.
     unsafe { bindings::rct_ct_event_listener_set(net.raw(), notifier) };

@@ -316,8 +316,9 @@ impl SeqAdjust {
         dir: Direction,
         change: impl FnOnce(&mut T),
     ) {
+        let _guard = conn.lock();
         // SAFETY: Valid, and exclusive by the lock.
-        conn.locked(|| change(unsafe { &mut *self.of(dir).cast::<T>() }));
+        change(unsafe { &mut *self.of(dir).cast::<T>() });
     }
 }
 

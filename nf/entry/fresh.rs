@@ -83,7 +83,7 @@ impl Fresh {
         // SAFETY: The memory is ours. Readers that still walk over its former entry may look
         // at it, which is why what they look at is written atomically.
         unsafe {
-            bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
+            super::conn::init_lock(raw);
             for (dir, words) in [(Direction::Original, original), (Direction::Reply, reply)] {
                 for (index, word) in words.iter().enumerate() {
                     tuple_word(raw, dir, index).store(*word, Relaxed);

@@ -54,9 +54,9 @@ use super::{
     }, //
 };
 
-/// A bucket of a table.
+/// A bucket: a chain of a table.
 #[derive(Clone, Copy)]
-pub(crate) struct BucketRef<'a> {
+pub(crate) struct ChainRef<'a> {
     /// The table's chains.
     pub(crate) chains: &'a ChainArray,
     /// The index of the chain.
@@ -65,7 +65,7 @@ pub(crate) struct BucketRef<'a> {
     pub(crate) bh: &'a BhDisabled,
 }
 
-impl<'a> Bucket for BucketRef<'a> {
+impl<'a> Bucket for ChainRef<'a> {
     type Locked = LockedChain<'a>;
 
     /// Locks of older arrays come first.
@@ -112,7 +112,7 @@ pub(crate) struct LockedPair<'bh> {
 impl<'bh> LockedPair<'bh> {
     /// Locks the buckets of the original and the reply tuple, or the one that is for both.
     #[inline(always)]
-    pub(crate) fn lock(original: Option<BucketRef<'bh>>, reply: BucketRef<'bh>) -> Self {
+    pub(crate) fn lock(original: Option<ChainRef<'bh>>, reply: ChainRef<'bh>) -> Self {
         let bh = reply.bh;
         // INVARIANT: the order is the one stated above.
         match original {

@@ -9,7 +9,6 @@
 use core::{
     mem::size_of,
     ptr::{
-        addr_of_mut,
         NonNull, //
     }, //
 };
@@ -19,7 +18,10 @@ use crate::nf::{
     kernel::net::Net, //
 };
 
-use super::conn::StatusBit;
+use super::conn::{
+    self,
+    StatusBit, //
+};
 
 // The low bits of a packet's pointer to it carry the packet's state.
 const _: () = assert!(bindings::RCT_KMALLOC_MINALIGN > bindings::RCT_NFCT_INFOMASK);
@@ -36,7 +38,7 @@ pub(crate) fn allocate(
     let raw = template.as_ptr();
     // SAFETY: Ours, zeroed, and large enough.
     unsafe {
-        bindings::rct_spin_lock_init_entry(addr_of_mut!((*raw).lock));
+        conn::init_lock(raw);
         (*raw).status = 1 << StatusBit::Template as u32;
         (*raw).zone = zone;
         bindings::rct_ct_set_net(raw, net.raw());

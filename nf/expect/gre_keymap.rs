@@ -19,10 +19,7 @@ use core::{
     }, //
 };
 
-use kernel::types::{
-    NotThreadSafe,
-    Opaque, //
-};
+use kernel::types::Opaque;
 
 use crate::{
     nf::{
@@ -33,7 +30,8 @@ use crate::{
         },
         kernel::{
             net::Net,
-            rcu::Rcu, //
+            rcu::Rcu,
+            static_lock::StaticSpinLock, //
         }, //
     },
     proto::types::{
@@ -72,7 +70,7 @@ pub(crate) fn find(
 ///
 /// # Invariants
 ///
-/// Its map pointers are guarded by the lock of [`KeymapGuard`]; each is null, or a map on the
+/// Its map pointers are guarded by [`MAPS`]; each is null, or a map on the
 /// namespace's list that belongs to it.
 #[repr(transparent)]
 pub(crate) struct Control(Opaque<bindings::nf_ct_pptp_master>);
@@ -168,23 +166,13 @@ impl Drop for NewMaps {
     }
 }
 
-/// Holds the lock of all maps, bottom halves off.
-///
-/// # Invariants
-///
-/// This context holds the lock.
-#[must_use = "the lock is given back when the guard is dropped"]
-pub(crate) struct KeymapGuard(NotThreadSafe);
+/// Guards the maps of all namespaces.
+pub(crate) static MAPS: StaticSpinLock<Maps> = StaticSpinLock::new(c"MAPS", || Maps(()));
 
-impl KeymapGuard {
-    /// Takes the lock.
-    pub(crate) fn new() -> Self {
-        // SAFETY: Static and initialised. Never taken in hard interrupt context.
-        unsafe { bindings::rct_spin_lock_bh(addr_of_mut!(bindings::rct_keymap_lock)) };
-        // INVARIANT: just taken.
-        Self(NotThreadSafe)
-    }
+/// The right to use what [`MAPS`] guards: there is one value, inside of that.
+pub(crate) struct Maps(());
 
+impl Maps {
     /// The tuple of a control connection's map.
     pub(crate) fn tuple(&self, control: &Control, dir: Direction) -> Option<Tuple> {
         // SAFETY: The lock is held.
@@ -194,7 +182,7 @@ impl KeymapGuard {
     }
 
     /// Gives a control connection that has no maps these.
-    pub(crate) fn add(&self, net: &Net, control: &Control, maps: NewMaps) {
+    pub(crate) fn add(&mut self, net: &Net, control: &Control, maps: NewMaps) {
         let [original, reply] = maps.0;
         core::mem::forget(maps);
         for (dir, map) in [(Direction::Original, original), (Direction::Reply, reply)] {
@@ -208,7 +196,7 @@ impl KeymapGuard {
     }
 
     /// Takes the maps of a control connection away.
-    pub(crate) fn remove(&self, control: &Control) {
+    pub(crate) fn remove(&mut self, control: &Control) {
         for dir in [Direction::Original, Direction::Reply] {
             let place = control.place(dir);
             // SAFETY: The lock is held.
@@ -222,12 +210,5 @@ impl KeymapGuard {
                 }
             }
         }
-    }
-}
-
-impl Drop for KeymapGuard {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::rct_spin_unlock_bh(addr_of_mut!(bindings::rct_keymap_lock)) };
     }
 }

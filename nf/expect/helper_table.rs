@@ -17,7 +17,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -29,8 +29,8 @@ use kernel::{
             Atomic,
             Relaxed,
             Release, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use crate::nf::{
@@ -42,17 +42,17 @@ use crate::nf::{
             ListHead,
             Nodes, //
         },
-        mutex::HelpersGuard,
-        rcu::Rcu, //
-    }, //
+        rcu::Rcu,
+        static_lock::StaticMutex, //
+    },
 };
 
 use super::{
-    expectation::Locked,
     helper::{
         Name,
         Unregistered, //
-    }, //
+    },
+    lock::Locked, //
 };
 
 /// Those who translate addresses in what helpers read: `struct nf_conntrack_nat_helper`.
@@ -132,29 +132,58 @@ pub(crate) fn walk<'r>(bucket: u32, rcu: Rcu<'r>) -> impl Iterator<Item = &'r He
     })
 }
 
-/// Puts a helper into a bucket, together with the first reference to it.
-///
-/// Fails without a table.
-pub(crate) fn insert(helper: &Unregistered<'_>, bucket: u32, _guard: &HelpersGuard) -> Result {
-    let head = head(bucket).ok_or(ENOENT)?;
-    let reference = helper.first_reference();
-    // SAFETY: The mutex is held; by the type invariants the helper is on no chain.
-    unsafe {
-        bindings::rct_hlist_add_head_rcu(addr_of_mut!((*reference.raw()).hnode), head.as_ptr());
-    }
-    // The reference is that of who registers, until `remove` returns it.
-    let _ = ARef::into_raw(reference);
-    Ok(())
-}
+/// Serialises changes of the registered helpers and of their counterparts that translate addresses.
+pub(crate) static REGISTRY: StaticMutex<Registry> = StaticMutex::new(c"REGISTRY", || Registry(()));
 
-/// Takes a helper out. Who looks for it does not find it any more.
-///
-/// # Safety
-///
-/// It was put in by [`insert`], and not taken out since.
-pub(crate) unsafe fn remove(helper: &Helper, _guard: &HelpersGuard) {
-    // SAFETY: The mutex is held; the caller's promise.
-    unsafe { bindings::rct_hlist_del_init_rcu(addr_of_mut!((*helper.raw()).hnode)) };
+/// The right to change which helpers, and which of their counterparts, are registered: there is one
+/// value, inside of [`REGISTRY`].
+pub(crate) struct Registry(());
+
+impl Registry {
+    /// Puts a helper into a bucket, together with the first reference to it.
+    ///
+    /// Fails without a table.
+    pub(crate) fn insert(&mut self, helper: &Unregistered<'_>, bucket: u32) -> Result {
+        let head = head(bucket).ok_or(ENOENT)?;
+        let reference = helper.first_reference();
+        // SAFETY: The mutex is held; by the type invariants the helper is on no chain.
+        unsafe {
+            bindings::rct_hlist_add_head_rcu(addr_of_mut!((*reference.raw()).hnode), head.as_ptr());
+        }
+        // The reference is that of who registers, until `remove` returns it.
+        let _ = ARef::into_raw(reference);
+        Ok(())
+    }
+
+    /// Takes a helper out: later lookups do not find it.
+    ///
+    /// # Safety
+    ///
+    /// It was put in by [`Registry::insert`], and not taken out since.
+    pub(crate) unsafe fn remove(&mut self, helper: &Helper) {
+        // SAFETY: The mutex is held; the caller's promise.
+        unsafe { bindings::rct_hlist_del_init_rcu(addr_of_mut!((*helper.raw()).hnode)) };
+    }
+
+    /// Registers a helper's counterpart that translates addresses.
+    ///
+    /// # Safety
+    ///
+    /// `element` stays valid until a grace period after [`Registry::remove_nat`].
+    pub(crate) unsafe fn insert_nat(&mut self, element: *mut bindings::nf_conntrack_nat_helper) {
+        // SAFETY: The mutex is held; the caller's promise.
+        unsafe { NAT_HELPERS.push(addr_of_mut!((*element).list)) };
+    }
+
+    /// Undoes [`Registry::insert_nat`].
+    ///
+    /// # Safety
+    ///
+    /// `element` was given to that, and not taken out since.
+    pub(crate) unsafe fn remove_nat(&mut self, element: *mut bindings::nf_conntrack_nat_helper) {
+        // SAFETY: The mutex is held; the caller's promise.
+        unsafe { ListHead::remove(addr_of_mut!((*element).list)) };
+    }
 }
 
 /// Asks user space for the module of a helper, by its alias. May sleep.
@@ -181,32 +210,6 @@ fn done(result: c_int) -> Result {
     } else {
         Err(ENOENT)
     }
-}
-
-/// Registers somebody who translates addresses.
-///
-/// # Safety
-///
-/// `element` stays valid until a grace period after [`remove_nat`].
-pub(crate) unsafe fn insert_nat(
-    element: *mut bindings::nf_conntrack_nat_helper,
-    _guard: &HelpersGuard,
-) {
-    // SAFETY: The mutex is held; the caller's promise.
-    unsafe { NAT_HELPERS.push(addr_of_mut!((*element).list)) };
-}
-
-/// Undoes [`insert_nat`].
-///
-/// # Safety
-///
-/// `element` was given to that, and not taken out since.
-pub(crate) unsafe fn remove_nat(
-    element: *mut bindings::nf_conntrack_nat_helper,
-    _guard: &HelpersGuard,
-) {
-    // SAFETY: The mutex is held; the caller's promise.
-    unsafe { ListHead::remove(addr_of_mut!((*element).list)) };
 }
 
 /// Somebody who translates addresses, found during an RCU read-side section.

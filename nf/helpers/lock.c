@@ -60,32 +60,27 @@ RCT void rct_spin_lock_bh(spinlock_t *lock)
 	spin_lock_bh(lock);
 }
 
+RCT bool rct_spin_trylock_bh(spinlock_t *lock)
+{
+	return spin_trylock_bh(lock);
+}
+
 RCT void rct_spin_unlock_bh(spinlock_t *lock)
 {
 	spin_unlock_bh(lock);
 }
 
-/*
- * spin_lock_bh(), but cheaper where bottom halves are off already, as in nearly all hooks. What
- * the first function returns belongs to the second.
- */
-RCT bool rct_spin_lock_bh_nested(spinlock_t *lock)
+RCT bool rct_in_softirq(void)
 {
-	if (softirq_count()) {
-		spin_lock(lock);
-		return false;
-	}
-	spin_lock_bh(lock);
-	return true;
+	return in_softirq();
 }
 
-RCT void rct_spin_unlock_bh_nested(spinlock_t *lock, bool outermost)
+#ifdef CONFIG_PROVE_RCU
+RCT void rct_rcu_assert_held(void)
 {
-	if (outermost)
-		spin_unlock_bh(lock);
-	else
-		spin_unlock(lock);
+	RCU_LOCKDEP_WARN(!rcu_read_lock_any_held(), "no RCU read-side critical section");
 }
+#endif
 
 RCT void rct_seqcount_init(seqcount_t *count)
 {

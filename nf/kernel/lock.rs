@@ -1,19 +1,58 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bottom halves and the spinlocks that packet paths take.
+//! Bottom halves, and the spinlocks that packet paths take.
 //!
-//! Packets are handled in softirq context as well as in process context, so every
-//! lock here is taken with bottom halves off.
+//! Packets are handled in softirq context as well as in process context, so that every spinlock
+//! here is taken with bottom halves off. The kernel crate's locks have everything but a backend for
+//! that, which is [`SpinLockBhBackend`].
+//!
+//! # Examples
+//!
+//! A lock and the data that it guards:
+//!
+//! ```ignore
+//! let mut list = self.list.lock(); // `list: SpinLockBh<List>`
+//! list.push(element);
+//! ```
+//!
+//! A caller that has bottom halves off, and says so by a token, saves the test:
+//!
+//! ```ignore
+//! let bh = BhDisabled::new();
+//! let first = locks.get(here).lock_with(&bh);
+//! let second = locks.get(there).lock_nested_with(&bh);
+//! ```
+//!
+//! A lock that C code has initialised:
+//!
+//! ```ignore
+//! // SAFETY: Initialised with the entry, and in it as long as the borrow lasts.
+//! let _guard = unsafe { from_raw(addr_of_mut!((*conn.raw()).lock)) }.lock();
+//! ```
 //!
 //! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
 
-use core::marker::PhantomData;
-
-use kernel::types::NotThreadSafe;
+use kernel::{
+    bindings as crate_bindings,
+    num::casts::u32_as_usize,
+    prelude::*,
+    sync::{
+        lock::{
+            spinlock::SpinLockBackend,
+            Backend,
+            Guard,
+            Lock, //
+        },
+        LockClassKey,
+        SpinLock,
+        SpinLockGuard, //
+    },
+    types::NotThreadSafe, //
+};
 
 use crate::nf::bindings;
 
-/// Keeps softirqs from running on this CPU, which also keeps the task here.
+/// Keeps softirqs from running on this CPU, which also keeps the task on it.
 ///
 /// # Invariants
 ///
@@ -27,7 +66,7 @@ impl BhDisabled {
     pub(crate) fn new() -> Self {
         // SAFETY: Never called in hard interrupt context.
         unsafe { bindings::rct_local_bh_disable() };
-        // INVARIANT: just disabled.
+        // INVARIANT: Just disabled.
         Self(NotThreadSafe)
     }
 }
@@ -35,8 +74,201 @@ impl BhDisabled {
 impl Drop for BhDisabled {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: By the type invariants this undoes our own call.
+        // SAFETY: By the type invariants this undoes the call of `new`.
         unsafe { bindings::rct_local_bh_enable() };
+    }
+}
+
+/// A spinlock that is held with bottom halves off, and the data that it guards.
+///
+/// Guards are dropped in the reverse order of locking, as scopes do it: the first one turns bottom
+/// halves on again, and a softirq that then wants a lock of a later one would wait for ever.
+pub(crate) type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
+
+/// The guard of a [`SpinLockBh`].
+pub(crate) type SpinLockBhGuard<'a, T> = Guard<'a, T, SpinLockBhBackend>;
+
+/// The backend of [`SpinLockBh`]: `spin_lock_bh()`, or `spin_lock()` where bottom halves are off
+/// already, as in nearly all hooks.
+pub(crate) struct SpinLockBhBackend;
+
+// SAFETY: `spinlock_t` ensures mutual exclusion, between contexts of one CPU because bottom halves
+// are off while it is held. `relock` is the default one, which calls `lock`.
+unsafe impl Backend for SpinLockBhBackend {
+    type State = crate_bindings::spinlock_t;
+    /// Whether taking the lock turned bottom halves off.
+    type GuardState = bool;
+
+    #[inline]
+    unsafe fn init(
+        ptr: *mut Self::State,
+        name: *const c_char,
+        key: *mut crate_bindings::lock_class_key,
+    ) {
+        // SAFETY: The caller's promise, which is the same.
+        unsafe { SpinLockBackend::init(ptr, name, key) }
+    }
+
+    #[inline]
+    unsafe fn lock(ptr: *mut Self::State) -> bool {
+        // SAFETY: Reads a counter of this context.
+        let outermost = !unsafe { bindings::rct_in_softirq() };
+        if outermost {
+            // SAFETY: The lock is initialised, as the caller says.
+            unsafe { bindings::rct_spin_lock_bh(ptr.cast()) };
+        } else {
+            // SAFETY: As above.
+            let () = unsafe { SpinLockBackend::lock(ptr) };
+        }
+        outermost
+    }
+
+    #[inline]
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<bool> {
+        // SAFETY: The lock is initialised, as the caller says.
+        unsafe { bindings::rct_spin_trylock_bh(ptr.cast()) }.then_some(true)
+    }
+
+    #[inline]
+    unsafe fn unlock(ptr: *mut Self::State, &outermost: &bool) {
+        if outermost {
+            // SAFETY: The caller holds the lock, and took it with `spin_lock_bh()`.
+            unsafe { bindings::rct_spin_unlock_bh(ptr.cast()) };
+        } else {
+            // SAFETY: The caller holds the lock, and took it with `spin_lock()`.
+            unsafe { SpinLockBackend::unlock(ptr, &()) };
+        }
+    }
+
+    #[inline]
+    unsafe fn assert_is_held(ptr: *mut Self::State) {
+        // SAFETY: The lock is initialised, as the caller says.
+        unsafe { SpinLockBackend::assert_is_held(ptr) }
+    }
+}
+
+/// Locking where bottom halves are known to be off.
+#[allow(dead_code)] // For nf/entry.
+pub(crate) trait LockWith<T: ?Sized> {
+    /// Takes the lock.
+    fn lock_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T>;
+
+    /// Takes the lock while another one of its class is held. The caller keeps to the order that
+    /// the class has, or two CPUs wait for each other for ever.
+    fn lock_nested_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T>;
+}
+
+/// The same lock, for a context in which bottom halves are off.
+#[allow(dead_code)] // For nf/entry.
+#[inline]
+fn as_plain<'a, T: ?Sized>(lock: &'a SpinLockBh<T>, _bh: &'a BhDisabled) -> &'a SpinLock<T> {
+    // SAFETY: The two types are `repr(C)` with fields of the same types. While bottom halves are
+    // off, `spin_lock()` excludes all that `spin_lock_bh()` does.
+    unsafe { core::mem::transmute(lock) }
+}
+
+impl<T: ?Sized> LockWith<T> for SpinLockBh<T> {
+    #[inline]
+    fn lock_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T> {
+        as_plain(self, bh).lock()
+    }
+
+    #[inline]
+    fn lock_nested_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T> {
+        // A `Lock` is `repr(C)`, and begins with its state.
+        let state = core::ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: A `Lock` is initialised; bottom halves are off.
+        unsafe { bindings::rct_spin_lock_nested(state) };
+        // SAFETY: Just taken.
+        unsafe { Guard::new(as_plain(self, bh), ()) }
+    }
+}
+
+/// A lock of C code's.
+///
+/// # Safety
+///
+/// `lock` points to an initialised lock, for all of `'a`.
+#[inline]
+pub(crate) unsafe fn from_raw<'a>(lock: *mut bindings::spinlock_t) -> &'a SpinLockBh<()> {
+    // SAFETY: The caller's promise; the two types are those of one C type.
+    unsafe { Lock::from_raw(lock.cast()) }
+}
+
+/// Makes a lock usable that is inside of a C object. Its lockdep class is `class`.
+///
+/// # Safety
+///
+/// `lock` points to memory for a lock that is not shared yet.
+#[inline]
+pub(crate) unsafe fn init_raw(
+    lock: *mut bindings::spinlock_t,
+    name: &'static CStr,
+    class: Pin<&'static LockClassKey>,
+) {
+    // SAFETY: The caller's promise; name and class are static.
+    unsafe { SpinLockBhBackend::init(lock.cast(), name.as_char_ptr(), class.as_ptr()) };
+}
+
+/// Data that has no bytes, but keeps its lock alone on a line of the cache.
+#[allow(dead_code)] // For nf/entry.
+#[repr(align(64))]
+#[derive(Default)]
+pub(crate) struct CacheLine;
+
+/// An array of spinlocks of one lockdep class. They guard data of their own, or parts of a table
+/// that are assigned to them by number.
+///
+/// # Invariants
+///
+/// There are `mask + 1` locks, a power of two; they do not move.
+#[allow(dead_code)] // For nf/entry.
+pub(crate) struct LockArray<T = ()> {
+    locks: KVVec<SpinLockBh<T>>,
+    mask: u32,
+}
+
+#[allow(dead_code)] // For nf/entry.
+impl<T: Default> LockArray<T> {
+    /// Makes `count` locks, rounded up to a power of two. May sleep.
+    pub(crate) fn new(
+        count: u32,
+        name: &'static CStr,
+        class: Pin<&'static LockClassKey>,
+    ) -> Result<Self> {
+        let count = count.checked_next_power_of_two().ok_or(ENOMEM)?;
+        let mut locks = KVVec::with_capacity(u32_as_usize(count), GFP_KERNEL)?;
+        for slot in locks
+            .spare_capacity_mut()
+            .iter_mut()
+            .take(u32_as_usize(count))
+        {
+            // SAFETY: The slot is memory for a lock; the vector does not grow any more.
+            unsafe { pin_init::raw_init(slot.as_mut_ptr(), Lock::new(T::default(), name, class)) };
+        }
+        // SAFETY: As many were initialised, and there is room for them.
+        unsafe { locks.inc_len(u32_as_usize(count)) };
+        // INVARIANT: As just made.
+        Ok(Self {
+            locks,
+            mask: count.wrapping_sub(1),
+        })
+    }
+}
+
+#[allow(dead_code)] // For nf/entry.
+impl<T> LockArray<T> {
+    /// The number of the lock at `index`, which wraps around. Locks are ordered by it.
+    #[inline]
+    pub(crate) fn number(&self, index: u32) -> u32 {
+        index & self.mask
+    }
+
+    /// The lock at `index`, which wraps around.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> &SpinLockBh<T> {
+        // SAFETY: In bounds by the type invariants.
+        unsafe { self.locks.get_unchecked(u32_as_usize(self.number(index))) }
     }
 }
 
@@ -78,7 +310,7 @@ impl BucketLock {
         // INVARIANT: just taken.
         BucketGuard {
             lock: self,
-            context: PhantomData,
+            context: core::marker::PhantomData,
         }
     }
 
@@ -91,7 +323,7 @@ impl BucketLock {
         // INVARIANT: just taken.
         BucketGuard {
             lock: self,
-            context: PhantomData,
+            context: core::marker::PhantomData,
         }
     }
 }
@@ -104,7 +336,7 @@ impl BucketLock {
 #[must_use = "the lock is given back when the guard is dropped"]
 pub(crate) struct BucketGuard<'bh> {
     lock: &'bh BucketLock,
-    context: PhantomData<NotThreadSafe>,
+    context: core::marker::PhantomData<NotThreadSafe>,
 }
 
 impl Drop for BucketGuard<'_> {

@@ -5,13 +5,11 @@
 
 pub(crate) mod attr;
 pub(crate) mod bag;
-pub(crate) mod bh_lock;
 pub(crate) mod endpoint;
 pub(crate) mod hlist;
 pub(crate) mod layout;
 pub(crate) mod local_ports;
 pub(crate) mod lock;
-pub(crate) mod mutex;
 pub(crate) mod net;
 pub(crate) mod nfnetlink;
 pub(crate) mod params;
@@ -23,6 +21,7 @@ pub(crate) mod seq_file;
 pub(crate) mod seqcount;
 pub(crate) mod settings;
 pub(crate) mod sockets;
+pub(crate) mod static_lock;
 pub(crate) mod sysctl;
 pub(crate) mod time;
 pub(crate) mod work;

@@ -39,8 +39,14 @@ impl Rcu<'_> {
     /// # Safety
     ///
     /// The caller is in an RCU read-side critical section that lasts for all of `'r`.
+    #[inline]
     pub(crate) unsafe fn assume_held<'r>() -> Rcu<'r> {
-        // INVARIANT: the caller's promise.
+        // SAFETY: Reports if there is no section.
+        #[cfg(CONFIG_PROVE_RCU)]
+        unsafe {
+            bindings::rct_rcu_assert_held()
+        };
+        // INVARIANT: The caller's promise, which lockdep can check.
         Rcu(PhantomData, NotThreadSafe)
     }
 }

@@ -26,7 +26,11 @@ enum Op {
     Quit { cursor: usize },
     /// Moves a cursor on to an entry whose number is not divisible by `skip`, past the last one
     /// that it found, looking at `limit` objects.
-    Find { cursor: usize, skip: usize, limit: u32 },
+    Find {
+        cursor: usize,
+        skip: usize,
+        limit: u32,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -116,7 +120,11 @@ impl<L: MemoryLayout<Link = Link>> World<'_, L> {
                 self.unlink(ENTRIES + cursor);
                 self.walks[cursor] = Progress::default();
             }
-            Op::Find { cursor, skip, limit } => self.find(cursor, skip, limit),
+            Op::Find {
+                cursor,
+                skip,
+                limit,
+            } => self.find(cursor, skip, limit),
         }
     }
 

@@ -92,7 +92,11 @@ fn run<L: MemoryLayout<Link = Link>>(layout: L, arena: &Arena, ops: &[Op]) {
                 }
                 assert_eq!(at, 0);
             }
-            for (entry, &key) in keys.iter().enumerate().filter(|(entry, _)| inserted[*entry]) {
+            for (entry, &key) in keys
+                .iter()
+                .enumerate()
+                .filter(|(entry, _)| inserted[*entry])
+            {
                 let is_linked = source::is_linked(layout, LINK, handle(entry));
                 assert_eq!(is_linked, model[key].contains(&entry));
             }
@@ -130,7 +134,10 @@ fn a_reader_goes_on_from_a_removed_entry() {
                 source::insert(layout, head, LINK, own);
             }
             source::remove(layout, head, LINK, handles[1]);
-            assert_eq!(source::follow(layout, layout.next(handles[1], LINK)), handles[0]);
+            assert_eq!(
+                source::follow(layout, layout.next(handles[1], LINK)),
+                handles[0]
+            );
         }
     }
     let arena = Arena::new(3);
