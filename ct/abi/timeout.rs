@@ -19,7 +19,7 @@ use crate::{
         c_export::c_export,
         entry::timeout::{
             Name,
-            Policy,
+            TimeoutPolicy,
             Template, //
         },
         prelude::*, //
@@ -58,7 +58,7 @@ c_export! {
     /// Has all entries of a namespace forget a timeout policy, or any.
     fn nf_ct_untimeout(net: *mut bindings::net, timeout: *mut bindings::nf_ct_timeout) {
         // SAFETY: The caller hands over a namespace, and null or a policy of its own.
-        let (net, policy) = unsafe { (Net::from_raw(net), Policy::from_raw(timeout)) };
+        let (net, policy) = unsafe { (Net::from_raw(net), TimeoutPolicy::from_raw(timeout)) };
         index::for_each(net, Scope::Namespace, |conn| timeout::untimeout(conn, policy));
     }
 }

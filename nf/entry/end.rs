@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of an entry. DestroyReason it ends is a number in its status word, beyond what netlink shows of
-//! that; when its last reference is gone, its memory is given back.
+//! The end of an entry: the reason, which is a number in the status word beyond the bits that netlink
+//! shows, and the freeing of the memory when the last reference is gone.
 
 use core::ptr::{
     addr_of_mut,
@@ -37,15 +37,15 @@ use super::{
     timeout, //
 };
 
-/// The number's place.
+/// The position of the reason in the status word.
 const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
 const MASK: usize = 0xf;
 
 const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
 
 impl Entry {
-    /// Says that the entry is dying, and why: a number below 16. Says whether this call did it:
-    /// of several that try at the same time, one does.
+    /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of several
+    /// at the same time, one does.
     pub(crate) fn set_dying(&self, why: u8) -> bool {
         let dying = 1 << StatusBit::Dying as u32;
         let word = self.status_word();
@@ -60,19 +60,19 @@ impl Entry {
         false
     }
 
-    /// DestroyReason it is dying; 0: it is not, or nobody said.
+    /// Returns the reason for which the entry is dying; 0: it is not, or there is none.
     pub(crate) fn destroy_reason(&self) -> u8 {
         // CAST: four bits.
         (self.status_word().load(Relaxed) >> SHIFT & MASK) as u8
     }
 }
 
-/// An entry whose last reference is gone. Dropping it frees the memory.
+/// An entry whose last reference is gone. Dropping the value frees the memory.
 ///
 /// # Invariants
 ///
-/// `conn` points to an entry with reference count zero that is on no chain. `status` is what it
-/// had then: nobody changes it any more.
+/// `conn` points to an entry, or a template, with reference count zero that is on no chain of a table
+/// and belongs to this value. `status` is its status, which does not change any more.
 pub(crate) struct Dead {
     conn: NonNull<bindings::nf_conn>,
     status: Status,
@@ -81,8 +81,8 @@ pub(crate) struct Dead {
 impl Dead {
     /// # Safety
     ///
-    /// The last reference to `conn` was just given back, to the caller, or it never had one and is
-    /// the caller's.
+    /// The last reference to `conn` was given up just now, or `conn` is an entry that was never shared;
+    /// it passes to the result.
     pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
         // SAFETY: The caller's promise.
         let status = unsafe { Entry::from_raw(conn.as_ptr()) }.status();
@@ -90,7 +90,7 @@ impl Dead {
         Self { conn, status }
     }
 
-    /// Its last status.
+    /// Returns the last status.
     pub(crate) fn status(&self) -> Status {
         self.status
     }
@@ -101,9 +101,9 @@ impl Dead {
         unsafe { Entry::from_raw(self.conn.as_ptr()) }
     }
 
-    /// Takes the reference that the entry holds on its master.
+    /// Takes the reference that the entry holds to its master.
     pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
-        // SAFETY: By the type invariants nobody else uses the field.
+        // SAFETY: By the type invariants nothing else uses the field.
         let field = unsafe { &mut *addr_of_mut!((*self.conn.as_ptr()).master) };
         let master = NonNull::new(*field)?;
         *field = null_mut();
@@ -111,8 +111,8 @@ impl Dead {
         Some(unsafe { ARef::from_raw(master.cast()) })
     }
 
-    /// Frees the entry, then tells `after` for which namespace. For the way of every packet that
-    /// rules refuse: without the drop, which would be a call, with all of this in memory.
+    /// Frees the entry, then calls `after` with its namespace. For the path of every packet that rules
+    /// refuse: unlike drop it is inlined, so the fields stay in registers.
     pub(crate) fn free(self, after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);
@@ -139,7 +139,7 @@ impl Drop for Dead {
 /// The two are those of a [`Dead`] that is not used any more.
 #[inline(always)]
 unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
-    // SAFETY: Initialised.
+    // SAFETY: The field is initialised.
     let blob = unsafe { (*conn.as_ptr()).ext };
     if status.has(StatusBit::Template) {
         // SAFETY: The caller's promise.
@@ -147,7 +147,7 @@ unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
     }
     if status.has(StatusBit::SrcNatDone) || !blob.is_null() {
         // SAFETY: The caller's promise; no template.
-        if !unsafe { free_parts(conn) } {
+        if !unsafe { free_extensions(conn) } {
             return;
         }
     }
@@ -155,18 +155,18 @@ unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
     unsafe { slab::release(conn) };
 }
 
-/// Gives back what an entry holds beside its memory. Returns whether the memory may be freed: NAT's
-/// hook has taken the entry off its chain in [`by_source`], or there the memory would be used on.
+/// Releases what an entry holds beside its memory. Returns whether the memory may be freed: not if
+/// NAT's hook has left the entry on a chain of [`by_source`]. It leaks then.
 ///
 /// # Safety
 ///
 /// The entry is that of a [`Dead`] that is not used any more; it is no template.
 #[inline(never)]
-unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) -> bool {
+unsafe fn free_extensions(conn: NonNull<bindings::nf_conn>) -> bool {
     // SAFETY: Initialised.
     let entry = unsafe { Entry::from_raw(conn.as_ptr()) };
     if entry.has(StatusBit::SrcNatDone) {
-        // SAFETY: The entry is still whole.
+        // SAFETY: The entry is still intact.
         unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
         if by_source::is_linked(entry) {
             return false;

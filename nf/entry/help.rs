@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`Help`]: the extension that names an entry's helper, and keeps its expectations.
+//! [`Help`]: the extension that refers to an entry's helper, and has the list of its expectations.
 
 use core::{
     marker::PhantomData,
@@ -44,13 +44,13 @@ use super::{
     }, //
 };
 
-/// A helper.
+/// A helper (`struct nf_conntrack_helper`).
 ///
 /// # Invariants
 ///
-/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was
-/// given back. Name, families and functions other than `help` do not change while it is
-/// registered; the policies are single words, which their owner may change at any time.
+/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was given up.
+/// Name, families and functions other than `help` do not change while it is registered. The
+/// policies are single words, which the module that registered it may change at any time.
 #[repr(transparent)]
 pub(crate) struct Helper(Opaque<bindings::nf_conntrack_helper>);
 
@@ -96,12 +96,12 @@ impl Helper {
         unsafe { addr_of_mut!((*self.raw()).ct_refcnt) }
     }
 
-    /// The address, an identity while it lives.
+    /// Returns the address: an identity of the helper while it lives.
     pub(crate) fn address(&self) -> usize {
         self.raw() as usize
     }
 
-    /// Takes a reference; [`None`] if the last one was given back.
+    /// Takes a reference. [`None`]: the last one was given up.
     pub(crate) fn get(&self) -> Option<ARef<Self>> {
         // SAFETY: Valid; at zero the count stays there.
         unsafe { bindings::rct_refcount_inc_not_zero(self.count()) }.then(|| {
@@ -111,17 +111,17 @@ impl Helper {
     }
 }
 
-/// The part of an entry that says who helps it, and keeps its expectations.
+/// The extension of an entry that may have a helper (`struct nf_conn_help`).
 ///
 /// # Invariants
 ///
-/// The helper's pointer is null or has a reference on it, which is given back with the entry.
+/// The pointer to the helper is null or owns a reference, which is given up with the entry.
 #[repr(transparent)]
 pub(crate) struct Help(Opaque<bindings::nf_conn_help>);
 
 // SAFETY: The pointer is atomic, the rest needs the lock of expectations.
 unsafe impl Sync for Help {}
-// SAFETY: `struct nf_conn_help` is the part under this number.
+// SAFETY: `struct nf_conn_help` is the extension with this number.
 unsafe impl Extension for Help {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_HELPER;
 }
@@ -132,7 +132,7 @@ impl Help {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).helper)) }
     }
 
-    /// Who helps.
+    /// Returns the helper.
     #[inline]
     pub(crate) fn helper<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r Helper> {
         let helper = NonNull::new(self.pointer().load(Acquire))?;
@@ -140,7 +140,7 @@ impl Help {
         Some(unsafe { Helper::from_raw(helper.as_ptr()) })
     }
 
-    /// Says who helps from now on.
+    /// Replaces the helper.
     pub(crate) fn set_helper(&self, helper: Option<ARef<Helper>>) {
         let new = helper.map_or(null_mut(), |helper| ARef::into_raw(helper).as_ptr().cast());
         // INVARIANT: the new reference moves in, the old one out.
@@ -156,14 +156,14 @@ impl Help {
         unsafe { addr_of_mut!((*self.0.get()).expectations) }
     }
 
-    /// Whether there are expectations, as seen in passing.
+    /// Returns whether there are expectations. Another CPU may add or remove some meanwhile.
     pub(crate) fn is_expecting(&self) -> bool {
         // SAFETY: A valid, aligned pointer, accessed atomically.
         let first = unsafe { Atomic::from_ptr(addr_of_mut!((*self.chain()).first)) };
         !first.load(Relaxed).is_null()
     }
 
-    /// The part as C code takes it.
+    /// Returns the C object.
     pub(crate) fn raw(&self) -> *mut bindings::nf_conn_help {
         self.0.get()
     }
@@ -173,7 +173,7 @@ impl Help {
 ///
 /// # Invariants
 ///
-/// The entry is not confirmed, and nobody else looks at its extensions during `'a`.
+/// The entry is not confirmed, and nothing else reads its extensions during `'a`.
 pub(crate) struct HelperTarget<'a> {
     conn: *mut bindings::nf_conn,
     gfp: u32,
@@ -193,23 +193,23 @@ impl<'a> HelperTarget<'a> {
         }
     }
 
-    /// The entry, to look at.
+    /// Returns the entry.
     pub(crate) fn conn(&self) -> &Entry {
         // SAFETY: By the type invariants.
         unsafe { Entry::from_raw(self.conn) }
     }
 
-    /// Gives it the part, without a helper. [`None`]: no memory, or it has one.
+    /// Adds the extension, without a helper. [`None`]: no memory, or the entry has it.
     pub(crate) fn add_help(&mut self) -> Option<&'a Help> {
         // SAFETY: By the type invariants.
-        let part = unsafe { ext::add_by_number(self.conn, Help::ID, self.gfp) }?;
+        let help = unsafe { ext::add_by_number(self.conn, Help::ID, self.gfp) }?;
         self.conn().set(StatusBit::Helper);
-        // SAFETY: The part is a `Help`; all zeroes are one without helper or expectations.
-        Some(unsafe { part.cast::<Help>().as_ref() })
+        // SAFETY: The extension is a `Help`; zeroed, it has no helper and no expectations.
+        Some(unsafe { help.cast::<Help>().as_ref() })
     }
 }
 
-/// Gives back what an entry's [`Help`] holds.
+/// Gives up the reference that an entry's [`Help`] owns.
 pub(super) fn release(conn: &Entry) {
     if let Some(help) = conn.extensions().find::<Help>() {
         help.set_helper(None);
