@@ -18,6 +18,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -42,8 +43,7 @@ use crate::{
         },
         kernel::{
             nfnetlink::Requester,
-            random,
-            rcu, //
+            random, //
         },
         prelude::*, //
     },
@@ -183,7 +183,7 @@ pub(super) fn register(helper: &Unregistered<'_>) -> Result {
 /// when this returns, nor is there an expectation of its making. May sleep.
 pub(super) fn retire(helper: ARef<Helper>) {
     helper.disable();
-    rcu::synchronize();
+    synchronize_rcu();
     release(helper);
 }
 

@@ -9,12 +9,15 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Full,
-        Relaxed,
-        Release, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -28,7 +31,6 @@ use crate::{
     },
     nf::{
         kernel::{
-            rcu,
             static_lock::StaticMutex,
             work::{
                 self,
@@ -237,7 +239,7 @@ impl Repeating for Cleaner {
         if lost.iter().any(Option::is_some) {
             // What was given the address just before it went is in the table then, unless it
             // waits in a queue: such a connection ends by its timeout.
-            rcu::synchronize();
+            synchronize_rcu();
             walk::for_each(|conn| {
                 if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
                     delete::delete(conn, DestroyReason::AddressGone);

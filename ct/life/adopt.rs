@@ -24,7 +24,10 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::{
+        atomic::Relaxed,
+        rcu::synchronize_rcu, //
+    },
 };
 
 use crate::{
@@ -37,7 +40,6 @@ use crate::{
             endpoint::Endpoint,
             local_ports::Transport,
             params,
-            rcu,
             sockets::{
                 self,
                 Seen,
@@ -101,7 +103,7 @@ fn adopt(net: Option<&Net>) {
     }
     let begin = time::jiffies32();
     // What the hooks did not see is in its socket then.
-    rcu::synchronize();
+    synchronize_rcu();
     let (mut adopted, mut refused) = (0_usize, 0_usize);
     let shown = sockets::for_each(net, |socket, is_last| {
         match consider(socket, is_last) {

@@ -17,6 +17,7 @@
 //! others out of the table may.
 
 use kernel::{
+    cpu::nr_cpu_ids,
     prelude::*,
     sync::{
         aref::ARef,
@@ -44,7 +45,6 @@ use crate::{
             object::Link, //
         },
         kernel::{
-            net,
             params,
             random,
             rcu::RcuArc,
@@ -78,7 +78,7 @@ impl Owner {
             let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
             factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
         }
-        let shards = net::cpus().min(MOST_PIECES);
+        let shards = nr_cpu_ids().min(MOST_PIECES);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
         let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));

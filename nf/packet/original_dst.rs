@@ -11,7 +11,10 @@ use core::ffi::{
 };
 
 use kernel::{
-    error::to_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*,
     types::Opaque,
     uaccess::{
@@ -27,7 +30,7 @@ use crate::{
         kernel::{
             endpoint::Endpoint,
             net::Net, //
-        }, //
+        },
     },
     proto::types::family::Family, //
 };
@@ -208,10 +211,7 @@ unsafe extern "C" fn get<O: Origin, F: Form>(
 ) -> c_int {
     // SAFETY: The caller's promise.
     let answered = unsafe { answer::<O, F>(sock, user, *length) };
-    match answered {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
+    from_result(|| answered.map(|()| 0))
 }
 
 /// # Safety

@@ -96,7 +96,7 @@ impl Drop for TrackerRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the hook is ours to take away.
         unsafe { bindings::rct_ct_hook_set(null()) };
-        crate::nf::kernel::rcu::synchronize();
+        kernel::sync::rcu::synchronize_rcu();
     }
 }
 
