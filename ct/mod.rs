@@ -95,9 +95,9 @@ pub(crate) struct Conntrack {
     /// Empty by now: every expectation went with its master, every helper with its module.
     _expectations: ExpectTable,
     _helpers: HelperTable,
-    _lists: table::index::Owner,
-    _table: table::resize::TableOwner,
-    _reservations: table::reservation::Owner,
+    _lists: table::index::IndexLists,
+    _table: table::resize::ConnTable,
+    _reservations: table::reservation::ReservationTable,
     /// Complains if an entry is missing.
     _cache: ConnCache,
 }
@@ -106,20 +106,20 @@ impl Conntrack {
     /// Switches everything on, in the opposite order. May sleep.
     pub(crate) fn new() -> Result<Self> {
         let cache = ConnCache::create()?;
-        let reservations = table::reservation::Owner::new()?;
-        let table = table::resize::TableOwner::new()?;
-        let lists = table::index::Owner::new()?;
+        let reservations = table::reservation::ReservationTable::new()?;
+        let table = table::resize::ConnTable::new()?;
+        let lists = table::index::IndexLists::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
         let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ));
         ecache::DYING.init();
         let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None);
-        let tracker = TrackerRegistration::new::<packet::kernel_hook::RustCt>()?;
+        let tracker = TrackerRegistration::new::<packet::kernel_hook::ConntrackHook>()?;
         let sysctl = sysctl::Global::new()?;
-        let origin = OriginRegistration::new::<packet::original_dst::KnownFromTable>()?;
+        let origin = OriginRegistration::new::<packet::original_dst::OriginalDst>()?;
         let namespaces = PernetRegistration::new::<netns::NetState>()?;
         let netlink = netlink::Netlink::new()?;
-        life::adopt::everywhere();
+        life::adopt::adopt_all();
         Ok(Self {
             _netlink: netlink,
             _namespaces: namespaces,

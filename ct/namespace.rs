@@ -88,7 +88,7 @@ impl Pernet for NetState {
         listener::listen::<netlink::events::Multicast>(net);
         let listener = ScopeGuard::new(|| listener::leave(net));
         if params::enable_hooks() {
-            hooks::get_from_start(net)?;
+            hooks::get_without_adoption(net)?;
         }
         listener.dismiss();
         files.dismiss();
@@ -109,7 +109,7 @@ impl Pernet for NetState {
         // Packets that are in our hooks now have left them then; no new ones come in.
         rcu::synchronize_expedited();
         for net in nets.iter() {
-            empty(net);
+            remove_entries(net);
             net.free_stats();
         }
     }
@@ -122,7 +122,7 @@ impl Pernet for NetState {
 
 /// Removes a namespace's entries, and waits until the last one is freed: some are held by
 /// packets in queues, which are delivered or dropped in their own time.
-fn empty(net: &Net) {
+fn remove_entries(net: &Net) {
     while net.state::<NetState>().entries() != 0 {
         index::for_each(net, Scope::Namespace, |conn| {
             delete::delete(conn, DestroyReason::NamespaceGone);

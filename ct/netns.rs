@@ -63,7 +63,7 @@ impl NetState {
 
     /// Notes that there is an entry in a class of zones.
     #[inline]
-    pub(super) fn note_class(&self, class: u32) {
+    pub(super) fn mark_class(&self, class: u32) {
         let bit = 1 << (class & 31);
         let Some(word) = self.classes.get((class >> 5) as usize) else {
             return;
@@ -79,7 +79,7 @@ impl NetState {
 
     /// The first class of zones, not below `from`, in which there may be entries. The default
     /// zone's always may have some.
-    pub(super) fn class_from(&self, from: u32) -> Option<u32> {
+    pub(super) fn next_class(&self, from: u32) -> Option<u32> {
         if from == 0 {
             return Some(0);
         }
@@ -102,9 +102,9 @@ impl NetState {
         }
     }
 
-    /// Whether the packets of the family with the number `l3num` are tracked.
-    pub(super) fn is_tracking(&self, l3num: u16) -> bool {
-        Family::from_number(l3num).is_some_and(|family| self.users(family).load(Relaxed) != 0)
+    /// Returns whether packets of a family are tracked.
+    pub(super) fn is_tracking(&self, family: Family) -> bool {
+        self.users(family).load(Relaxed) != 0
     }
 
     /// The count, for a sysctl to show.

@@ -3,15 +3,16 @@
 //! For the modules that translate addresses in what connections say (FTP, SIP, …): other words
 //! in a packet, and the translation of what was announced.
 
-use kernel::prelude::*;
-
 use crate::{
     ct::{
         entry::seqadj,
-        expect::add, //
+        expect::add::{
+            self,
+            RelateError, //
+        }, //
     },
     nf::{
-        expect::expectation::Draft,
+        expect::draft::Draft,
         kernel::{
             nfnetlink::Requester,
             random, //
@@ -210,7 +211,7 @@ pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
         draft.set_destination_port(port.to_be_bytes());
         match add::relate(draft, false, Requester::default()) {
             Ok(()) => return port,
-            Err(error) if error == EBUSY && left != 0 => left = left.wrapping_sub(1),
+            Err(RelateError::Clash) if left != 0 => left = left.wrapping_sub(1),
             Err(_) => return 0,
         }
         // CAST: below `above`, which is one of a port's.

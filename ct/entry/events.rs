@@ -44,8 +44,8 @@ use crate::nf::{
 
 /// `nf_conntrack_events`: no events; always; if somebody listens.
 mod setting {
-    pub(in crate::ct) const OFF: u8 = 0;
-    pub(in crate::ct) const ALWAYS: u8 = 1;
+    pub(super) const OFF: u8 = 0;
+    pub(super) const ALWAYS: u8 = 1;
 }
 
 /// The masks with which an entry of `net` gets an event cache, if it gets one.
@@ -55,7 +55,7 @@ pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Opt
     let asked = ct_mask != 0 || expect_mask != 0;
     let setting = net.events();
     let off_but_asked = setting == setting::OFF && asked;
-    if !off_but_asked && !are_wanted(net) {
+    if !off_but_asked && !are_enabled(net) {
         return None;
     }
     Some(if asked {
@@ -67,7 +67,7 @@ pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Opt
 
 /// Whether new entries of a namespace get a place for their events, unless rules say otherwise.
 #[inline]
-pub(in crate::ct) fn are_wanted(net: &Net) -> bool {
+pub(in crate::ct) fn are_enabled(net: &Net) -> bool {
     match net.events() {
         setting::OFF => false,
         setting::ALWAYS => true,
@@ -76,7 +76,7 @@ pub(in crate::ct) fn are_wanted(net: &Net) -> bool {
 }
 
 /// Gives a new entry the place for its events, where it needs one. `ENOMEM`: no memory.
-pub(in crate::ct) fn prepare(fresh: &mut Fresh, net: &Net, template: Option<&Conn>) -> Result {
+pub(in crate::ct) fn add_cache(fresh: &mut Fresh, net: &Net, template: Option<&Conn>) -> Result {
     let asked = template.and_then(|template| template.extensions().find::<EventCache>());
     let (ct_mask, expect_mask) = asked.map_or((0, 0), EventCache::masks);
     if asked.is_none() && net.events() == setting::OFF {
@@ -84,16 +84,20 @@ pub(in crate::ct) fn prepare(fresh: &mut Fresh, net: &Net, template: Option<&Con
     }
     if let Some((ct_mask, expect_mask)) = masks_for(net, ct_mask, expect_mask) {
         fresh.add::<EventCache>()?;
-        set_up(fresh.conn(), ct_mask, expect_mask);
+        init_cache(fresh.conn(), ct_mask, expect_mask);
     }
     Ok(())
 }
 
 /// Sets a new event cache up.
-pub(in crate::ct) fn set_up(conn: &Conn, ct_mask: u16, expect_mask: u16) {
-    let parts = conn.extensions();
-    if let Some(cache) = parts.find::<EventCache>() {
-        cache.set_up(ct_mask, expect_mask, parts.find::<Timestamps>().is_some());
+pub(in crate::ct) fn init_cache(conn: &Conn, ct_mask: u16, expect_mask: u16) {
+    let extensions = conn.extensions();
+    if let Some(cache) = extensions.find::<EventCache>() {
+        cache.set_up(
+            ct_mask,
+            expect_mask,
+            extensions.find::<Timestamps>().is_some(),
+        );
     }
 }
 
@@ -194,7 +198,7 @@ static SLOT: WorkSlot = WorkSlot::new();
 const TEN_MS: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 
 /// Tells the ends that could not be told.
-pub(crate) struct Redelivery;
+pub(in crate::ct) struct Redelivery;
 
 impl Repeating for Redelivery {
     fn run() -> Option<u32> {

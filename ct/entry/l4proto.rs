@@ -282,7 +282,7 @@ impl Tcp {
 }
 
 /// What a message says of a TCP connection.
-pub(in crate::ct) struct TcpTold {
+pub(in crate::ct) struct TcpProtoInfo {
     state: Option<u8>,
     /// Of the opener, and of the other peer.
     scales: (Option<u8>, Option<u8>),
@@ -291,7 +291,7 @@ pub(in crate::ct) struct TcpTold {
 }
 
 impl Memory for Tcp {
-    type ProtoInfo = TcpTold;
+    type ProtoInfo = TcpProtoInfo;
 
     // CAST: a handful. The two scales count for one, as user space is used to.
     const MESSAGE_SIZE: u16 = (2 * size_of_attribute(1) + 2 * size_of_attribute(2)) as u16;
@@ -316,7 +316,7 @@ impl Memory for Tcp {
         })
     }
 
-    fn get(attributes: &Attributes<'_>) -> Result<Option<TcpTold>> {
+    fn get(attributes: &Attributes<'_>) -> Result<Option<TcpProtoInfo>> {
         let Some(nest) = attributes.get(ProtocolAttribute::Tcp as u16) else {
             return Ok(None);
         };
@@ -339,23 +339,23 @@ impl Memory for Tcp {
             flags(TcpAttribute::OriginalFlags)?,
             flags(TcpAttribute::ReplyFlags)?,
         ];
-        Ok(Some(TcpTold {
+        Ok(Some(TcpProtoInfo {
             state,
             scales,
             flags,
         }))
     }
 
-    fn set(conn: &Conn, told: &TcpTold) {
+    fn set(conn: &Conn, info: &TcpProtoInfo) {
         conn.with_proto(|track: &mut tcp::Track| {
-            track.state = told.state.unwrap_or(track.state);
-            for (seen, flags) in track.seen.iter_mut().zip(told.flags) {
+            track.state = info.state.unwrap_or(track.state);
+            for (seen, flags) in track.seen.iter_mut().zip(info.flags) {
                 if let Some([flags, mask]) = flags {
                     seen.flags = (seen.flags & !mask) | (flags & mask);
                 }
             }
             let [original, reply] = &mut track.seen;
-            if let (Some(first), Some(second)) = told.scales {
+            if let (Some(first), Some(second)) = info.scales {
                 if original.has(tcp::flag::WINDOW_SCALE) && reply.has(tcp::flag::WINDOW_SCALE) {
                     original.scale = first;
                     reply.scale = second;
@@ -424,14 +424,14 @@ impl Sctp {
 }
 
 /// What a message says of an SCTP association.
-pub(in crate::ct) struct SctpTold {
+pub(in crate::ct) struct SctpProtoInfo {
     state: sctp::State,
     original: wire::sctp::Tag,
     reply: wire::sctp::Tag,
 }
 
 impl Memory for Sctp {
-    type ProtoInfo = SctpTold;
+    type ProtoInfo = SctpProtoInfo;
 
     // CAST: a handful.
     const MESSAGE_SIZE: u16 = (size_of_attribute(1) + 2 * size_of_attribute(4)) as u16;
@@ -454,7 +454,7 @@ impl Memory for Sctp {
         })
     }
 
-    fn get(attributes: &Attributes<'_>) -> Result<Option<SctpTold>> {
+    fn get(attributes: &Attributes<'_>) -> Result<Option<SctpProtoInfo>> {
         let Some(nest) = attributes.get(ProtocolAttribute::Sctp as u16) else {
             return Ok(None);
         };
@@ -464,18 +464,18 @@ impl Memory for Sctp {
         let state = sctp::State::from_u32(need(SctpAttribute::State)?.u8()?.into());
         let original = wire::sctp::Tag(need(SctpAttribute::OriginalTag)?.bytes()?);
         let reply = wire::sctp::Tag(need(SctpAttribute::ReplyTag)?.bytes()?);
-        Ok(Some(SctpTold {
+        Ok(Some(SctpProtoInfo {
             state,
             original,
             reply,
         }))
     }
 
-    fn set(conn: &Conn, told: &SctpTold) {
+    fn set(conn: &Conn, info: &SctpProtoInfo) {
         conn.with_proto(|track: &mut sctp::Track| {
-            track.set_state(told.state);
-            track.set_tag(Direction::Original, told.original);
-            track.set_tag(Direction::Reply, told.reply);
+            track.set_state(info.state);
+            track.set_tag(Direction::Original, info.original);
+            track.set_tag(Direction::Reply, info.reply);
         });
     }
 }

@@ -5,7 +5,7 @@
 pub(crate) mod events;
 pub(crate) mod gre_keymap;
 pub(crate) mod l4proto;
-pub(crate) mod labels;
+pub(super) mod labels;
 pub(crate) mod seqadj;
 pub(crate) mod timeout;
 

@@ -16,17 +16,17 @@ use crate::{
 
 /// Offsets in a TCP header (RFC 9293, section 3.1).
 mod field {
-    pub(in crate::ct) const SEQ: u32 = 4;
-    pub(in crate::ct) const ACK: u32 = 8;
+    pub(super) const SEQ: u32 = 4;
+    pub(super) const ACK: u32 = 8;
     pub(in crate::ct) const CHECKSUM: u32 = 16;
-    pub(in crate::ct) const OPTIONS: u32 = 20;
+    pub(super) const OPTIONS: u32 = 20;
 }
 
 /// Kinds of TCP options.
 mod option {
     pub(in crate::ct) const END: u8 = 0;
-    pub(in crate::ct) const NOP: u8 = 1;
-    pub(in crate::ct) const SACK: u8 = 5;
+    pub(super) const NOP: u8 = 1;
+    pub(super) const SACK: u8 = 5;
 }
 
 /// How far the byte that its sender, in direction `dir`, calls `seq` is moved.
@@ -71,7 +71,7 @@ pub(in crate::ct) fn adjust(
     transport: u32,
 ) -> Option<()> {
     let adjust = conn.extensions().find::<SeqAdjust>()?;
-    let (ours, theirs): (Shift, Shift) = (adjust.read(dir), adjust.read(dir.opposite()));
+    let (own, peer): (Shift, Shift) = (adjust.read(dir), adjust.read(dir.opposite()));
 
     skb.ensure_writable(transport.checked_add(field::OPTIONS)?)
         .ok()?;
@@ -84,7 +84,7 @@ pub(in crate::ct) fn adjust(
     set(
         skb,
         transport.checked_add(field::SEQ)?,
-        ours.apply(header.seq()),
+        own.apply(header.seq()),
     )?;
     if !header.flags().ack() {
         return Some(());
@@ -92,7 +92,7 @@ pub(in crate::ct) fn adjust(
     set(
         skb,
         transport.checked_add(field::ACK)?,
-        theirs.undo(header.ack()),
+        peer.undo(header.ack()),
     )?;
 
     let end = transport.checked_add(header.header_len())?;
@@ -112,7 +112,7 @@ pub(in crate::ct) fn adjust(
                     let mut edge = at.checked_add(2)?;
                     while edge < next {
                         let seq = SeqNum(u32::from_be_bytes(skb.read(edge)?));
-                        set(skb, edge, theirs.undo(seq))?;
+                        set(skb, edge, peer.undo(seq))?;
                         edge = edge.checked_add(4)?;
                     }
                 }

@@ -123,7 +123,7 @@ pub(in crate::ct) fn assign(
 }
 
 /// Takes a template's policy back.
-pub(in crate::ct) fn take_back(template: &Conn) {
+pub(in crate::ct) fn unassign(template: &Conn) {
     let rcu = RcuGuard::new();
     if let Some(owner) = Owner::find(rcu.token()) {
         owner.release(template);
@@ -131,7 +131,7 @@ pub(in crate::ct) fn take_back(template: &Conn) {
 }
 
 /// Takes a policy, or any ([`None`]), from an entry, which goes on with the namespace's timeouts.
-pub(in crate::ct) fn forget(conn: &Conn, which: Option<&Policy>) {
+pub(in crate::ct) fn untimeout(conn: &Conn, which: Option<&Policy>) {
     if let Some(slot) = conn.extensions().find::<PolicySlot>() {
         slot.forget(which);
     }

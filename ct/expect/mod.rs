@@ -40,10 +40,12 @@ use crate::{
         expect::{
             expectation::{
                 Event,
-                ExpectGuard,
                 Expectation,
-                Flag,
-                Linked,
+                Flag, //
+            },
+            linked::Linked,
+            lock::{
+                ExpectGuard,
                 Locked, //
             },
             table::{
@@ -107,7 +109,7 @@ pub(super) fn find<R>(
     zone: Zone,
     tuple: &Tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::expectation::Seen<'_>) -> R,
+    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
 ) -> Option<R> {
     if net.state::<NetState>().expectations.load(Relaxed) == 0 {
         return None;

@@ -74,11 +74,11 @@ use super::{
 
 /// What became of a socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum Adoption {
     /// It has an entry now.
     Adopted,
     /// It has no connection, or one that has an entry.
-    Passed,
+    Skipped,
     /// A process, or a packet, is at work on it.
     Busy,
     /// There is no room for its entry.
@@ -86,14 +86,14 @@ enum Outcome {
 }
 
 /// Adopts the connections of all namespaces. May sleep.
-pub(in crate::ct) fn everywhere() {
+pub(in crate::ct) fn adopt_all() {
     if params::enable_hooks() {
         adopt(None);
     }
 }
 
 /// Adopts the connections of a namespace whose hooks were switched on. May sleep.
-pub(in crate::ct) fn namespace(net: &Net) {
+pub(in crate::ct) fn adopt_namespace(net: &Net) {
     adopt(Some(net));
 }
 
@@ -106,11 +106,11 @@ fn adopt(net: Option<&Net>) {
     synchronize_rcu();
     let (mut adopted, mut refused) = (0_usize, 0_usize);
     let shown = sockets::for_each(net, |socket, is_last| {
-        match consider(socket, is_last) {
-            Outcome::Busy => return Seen::Again,
-            Outcome::Adopted => adopted = adopted.wrapping_add(1),
-            Outcome::NoRoom => refused = refused.wrapping_add(1),
-            Outcome::Passed => {}
+        match adopt_socket(socket, is_last) {
+            Adoption::Busy => return Seen::Again,
+            Adoption::Adopted => adopted = adopted.wrapping_add(1),
+            Adoption::NoRoom => refused = refused.wrapping_add(1),
+            Adoption::Skipped => {}
         }
         Seen::Done
     });
@@ -129,12 +129,12 @@ fn adopt(net: Option<&Net>) {
 /// Who opened the socket's connection. [`None`]: it is of no protocol that we know sockets of.
 fn opener(
     socket: &Socket,
-    known: &adopt::Socket,
+    state: &adopt::Socket,
     ends: &Endpoints,
     rcu: Rcu<'_>,
 ) -> Option<Opener> {
     let (chosen, bound) = socket.port_history();
-    let (family, transport) = (ends.family, Transport::of(known.protocol)?);
+    let (family, transport) = (ends.family, Transport::of(state.protocol)?);
     let end = |address, port: u16| Endpoint {
         address,
         port: port.to_be_bytes(),
@@ -152,36 +152,32 @@ fn opener(
         range: sockets::local_port_range(socket.net()),
     };
     Some(match transport {
-        Transport::Tcp => adopt::tcp_opener(known.state, &hints, ends),
+        Transport::Tcp => adopt::tcp_opener(state.state, &hints, ends),
         Transport::Udp => adopt::udp_opener(&hints, ends),
     })
 }
 
-fn consider(socket: &Socket, is_last: bool) -> Outcome {
+fn adopt_socket(socket: &Socket, is_last: bool) -> Adoption {
     let rcu = RcuGuard::new();
-    let glance: adopt::Socket = socket.snapshot();
-    let Some(ends) = glance.endpoints() else {
-        return Outcome::Passed;
+    let snapshot: adopt::Socket = socket.snapshot();
+    let Some(ends) = snapshot.endpoints() else {
+        return Adoption::Skipped;
     };
-    if !socket
-        .net()
-        .state::<NetState>()
-        .is_tracking(ends.family.to_u16())
-    {
-        return Outcome::Passed;
+    if !socket.net().state::<NetState>().is_tracking(ends.family) {
+        return Adoption::Skipped;
     }
-    let Some(opener) = opener(socket, &glance, &ends, rcu.token()) else {
-        return Outcome::Passed;
+    let Some(opener) = opener(socket, &snapshot, &ends, rcu.token()) else {
+        return Adoption::Skipped;
     };
-    socket.with_locked(|known: adopt::Socket| {
-        if known.busy != 0 && !is_last {
-            return Outcome::Busy;
+    socket.with_locked(|state: adopt::Socket| {
+        if state.busy != 0 && !is_last {
+            return Adoption::Busy;
         }
         // It was connected anew meanwhile, which the hooks have seen.
-        if known.endpoints() != Some(ends) {
-            return Outcome::Passed;
+        if state.endpoints() != Some(ends) {
+            return Adoption::Skipped;
         }
-        take(socket.net(), &known, &ends, opener, rcu.token())
+        adopt_connection(socket.net(), &state, &ends, opener, rcu.token())
     })
 }
 
@@ -208,68 +204,68 @@ fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
 }
 
 /// Gives a connection the entry that it ought to have.
-fn take(
+fn adopt_connection(
     net: &Net,
-    known: &adopt::Socket,
+    state: &adopt::Socket,
     ends: &Endpoints,
     opener: Opener,
     rcu: Rcu<'_>,
-) -> Outcome {
-    let tuple = ends.tuple(opener.side, known.protocol);
-    let rival = lookup::find_tuple(net, &tuple, rcu);
-    let mut known = *known;
-    if let Some((rival, dir)) = &rival {
-        if !is_guess(rival, *dir, opener) {
-            return Outcome::Passed;
+) -> Adoption {
+    let tuple = ends.tuple(opener.side, state.protocol);
+    let existing = lookup::find_tuple(net, &tuple, rcu);
+    let mut state = *state;
+    if let Some((existing, dir)) = &existing {
+        if !is_guess(existing, *dir, opener) {
+            return Adoption::Skipped;
         }
         // Packets have been seen, of which the socket may not know yet.
-        known.busy = 1;
+        state.busy = 1;
         // One that has the right direction stays, with the packets that are on their way with it.
         if *dir == Direction::Original {
-            return match describe(rival, net, &known, opener.side) {
+            return match apply(existing, net, &state, opener.side) {
                 Some(timeout) => {
-                    entry::refresh(rival, timeout);
-                    Outcome::Adopted
+                    entry::refresh(existing, timeout);
+                    Adoption::Adopted
                 }
-                None => Outcome::Passed,
+                None => Adoption::Skipped,
             };
         }
     }
     let conn = match create::create_adopted(net, &tuple) {
         Ok(conn) => conn,
         // Better than no entry.
-        Err(_) if rival.is_some() => return Outcome::Passed,
-        Err(_) => return Outcome::NoRoom,
+        Err(_) if existing.is_some() => return Adoption::Skipped,
+        Err(_) => return Adoption::NoRoom,
     };
-    let Some(timeout) = describe(&conn, net, &known, opener.side) else {
-        return Outcome::Passed;
+    let Some(timeout) = apply(&conn, net, &state, opener.side) else {
+        return Adoption::Skipped;
     };
     conn.set_timeout(timeout);
-    if let Some((rival, _)) = &rival {
-        delete::delete(rival, DestroyReason::Replaced);
+    if let Some((existing, _)) = &existing {
+        delete::delete(existing, DestroyReason::Replaced);
     }
     if confirm::insert_adopted(conn, rcu) {
-        Outcome::Adopted
+        Adoption::Adopted
     } else {
         // A packet was faster.
-        Outcome::Busy
+        Adoption::Busy
     }
 }
 
 /// Has an entry say what the socket knows, and returns how many jiffies it has left. [`None`]:
 /// the socket has no connection.
-fn describe(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> Option<u32> {
-    let timeout = match known.protocol {
-        protocol::TCP => describe_tcp(conn, net, known, opener)?,
-        _ => describe_udp(conn, net, known, opener),
+fn apply(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<u32> {
+    let timeout = match state.protocol {
+        protocol::TCP => apply_tcp(conn, net, state, opener)?,
+        _ => apply_udp(conn, net, state, opener),
     };
     conn.set(StatusBit::Adopted);
     Some(timeout)
 }
 
-fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> Option<u32> {
-    let track = tcp::adopt::track(known, opener)?;
-    let policy = tcp::Config {
+fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<u32> {
+    let track = tcp::adopt::track(state, opener)?;
+    let config = tcp::Config {
         timeouts: net.tcp_timeouts(),
         hz: time::HZ,
         loose: false,
@@ -277,7 +273,7 @@ fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> 
         ignore_invalid_rst: false,
         max_retrans: net.tcp_max_retrans(),
     };
-    let is_described = conn.with_proto(|place: &mut tcp::Track| {
+    let is_applied = conn.with_proto(|place: &mut tcp::Track| {
         // A packet may have moved an entry on that is in the table.
         let is_open = !conn.is_confirmed() || place.is_picked_up();
         if is_open {
@@ -285,7 +281,7 @@ fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> 
         }
         is_open
     });
-    if !is_described {
+    if !is_applied {
         return None;
     }
     if track.state() != tcp::State::SynSent {
@@ -294,11 +290,11 @@ fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> 
     if !matches!(track.state(), tcp::State::SynSent | tcp::State::SynRecv) {
         conn.set(StatusBit::Assured);
     }
-    Some(tcp::adopt::remaining(&track, known, &policy))
+    Some(tcp::adopt::remaining(&track, state, &config))
 }
 
-fn describe_udp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> u32 {
-    let (replied, timeout) = udp::adopt(known, opener, net.udp_timeouts());
+fn apply_udp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> u32 {
+    let (replied, timeout) = udp::adopt(state, opener, net.udp_timeouts());
     if replied {
         conn.set(StatusBit::SeenReply);
         conn.set(StatusBit::Assured);

@@ -4,7 +4,7 @@
 //! and goes into the table.
 //!
 //! Two packets of one new connection, on two CPUs, each made an entry, and one comes
-//! second. What becomes of it then is told at [`settle_clash`].
+//! second. What becomes of it then is told at [`resolve_clash`].
 
 use kernel::{
     prelude::*,
@@ -57,11 +57,11 @@ const CHAIN_SPREAD: u32 = 30;
 /// Whether a chain of this length takes no more. Chance is asked where it decides, which is hardly
 /// ever. A crowded one makes the table grow.
 #[inline]
-fn is_too_long(length: u32) -> bool {
+fn check_chain_length(length: u32) -> bool {
     if length <= autosize::LONG_CHAIN {
         return false;
     }
-    if autosize::request() {
+    if autosize::request_growth() {
         gc::wake();
     }
     length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
@@ -77,26 +77,26 @@ enum InsertError {
 
 /// What keeps an entry out of its buckets.
 #[inline(always)]
-fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
+fn check_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
     if pair.is_one() {
-        obstacle_at(pair, conn, None)
+        check_bucket(pair, conn, None)
     } else {
-        obstacle_of_two(pair, conn)
+        check_two_buckets(pair, conn)
     }
 }
 
 #[inline(never)]
-fn obstacle_of_two(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
-    obstacle_at(pair, conn, Some(Direction::Original))
-        .or_else(|| obstacle_at(pair, conn, Some(Direction::Reply)))
+fn check_two_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
+    check_bucket(pair, conn, Some(Direction::Original))
+        .or_else(|| check_bucket(pair, conn, Some(Direction::Reply)))
 }
 
 /// What keeps it out of the bucket of one of its tuples, or of both.
 #[inline(always)]
-fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Direction>) -> Option<InsertError> {
+fn check_bucket(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Direction>) -> Option<InsertError> {
     match table::find_conflict(pair, conn, dir) {
-        (Some(rival), _) => Some(InsertError::Conflict(ARef::from(rival))),
-        (None, length) if is_too_long(length) => {
+        (Some(existing), _) => Some(InsertError::Conflict(ARef::from(existing))),
+        (None, length) if check_chain_length(length) => {
             resize::request_reseed();
             conn.net().count_one(Stat::ChainTooLong);
             Some(InsertError::ChainTooLong)
@@ -108,7 +108,7 @@ fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Direction>) -> Op
 /// What came of an attempt to put an entry into the table.
 enum InsertOutcome {
     /// It is in.
-    In,
+    Inserted,
     /// Its packet belongs to this entry instead.
     Joined(ARef<Conn>),
     /// It cannot be in.
@@ -154,10 +154,10 @@ pub(in crate::ct) fn confirm_packet(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         _ => return Verdict::Accept,
     };
     let hash = TupleHash::unpack(conn.cached_hash());
-    match insert(conn, Some(hash), rcu, settle_clash) {
-        InsertOutcome::In => Verdict::Accept,
+    match insert(conn, Some(hash), rcu, resolve_clash) {
+        InsertOutcome::Inserted => Verdict::Accept,
         InsertOutcome::Joined(winner) => {
-            join(skb, winner, info);
+            continue_with(skb, winner, info);
             Verdict::Accept
         }
         InsertOutcome::Refused => Verdict::Drop,
@@ -166,11 +166,11 @@ pub(in crate::ct) fn confirm_packet(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 
 /// Puts in an entry that no packet made. Says whether it is in: it gives way to one that a
 /// packet of the same connection has made.
-pub(in crate::ct) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
+pub(super) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
     let keep = conn.clone();
     let is_in = matches!(
         insert(conn, None, rcu, |_, _, _| InsertOutcome::Refused),
-        InsertOutcome::In
+        InsertOutcome::Inserted
     );
     if is_in {
         let _bh = BhDisabled::new();
@@ -192,14 +192,14 @@ fn insert(
     let bh = BhDisabled::new();
     conn.check_mirrored();
     // Until the entry is in.
-    let _promise = reservation::consume(&conn, &bh, rcu);
+    let _reservation = reservation::consume(&conn, &bh, rcu);
     let Some(mut pair) = table::lock_pair(&conn, hash, &bh, rcu) else {
         return InsertOutcome::Refused;
     };
     let status = conn.status();
     // A clone of the packet may have been faster, on another CPU: a bridge floods clones.
     if status.has(StatusBit::Confirmed) {
-        return InsertOutcome::In;
+        return InsertOutcome::Inserted;
     }
     // Killed before it was born, by user space or by a namespace's end.
     if status.has(StatusBit::Dying) {
@@ -207,9 +207,9 @@ fn insert(
         return InsertOutcome::Refused;
     }
 
-    match obstacle(&pair, &conn) {
+    match check_buckets(&pair, &conn) {
         None => {}
-        Some(InsertError::Conflict(rival)) => return clash(&mut pair, conn, &rival),
+        Some(InsertError::Conflict(existing)) => return clash(&mut pair, conn, &existing),
         Some(InsertError::ChainTooLong) => {
             conn.net().count_one(Stat::InsertFailed);
             return InsertOutcome::Refused;
@@ -223,7 +223,7 @@ fn insert(
     }
     index::join(&conn, &bh, rcu);
     match pair.insert(conn) {
-        Ok(()) => InsertOutcome::In,
+        Ok(()) => InsertOutcome::Inserted,
         Err(_) => InsertOutcome::Refused,
     }
 }
@@ -254,9 +254,9 @@ pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result 
     let bh = BhDisabled::new();
     conn.check_mirrored();
     // What NAT promised it on the way.
-    let _promise = reservation::consume(&conn, &bh, rcu);
+    let _reservation = reservation::consume(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
-    match obstacle(&pair, &conn) {
+    match check_buckets(&pair, &conn) {
         None => {}
         Some(InsertError::Conflict(_)) => return Err(EEXIST),
         Some(InsertError::ChainTooLong) => return Err(ENOSPC),
@@ -269,11 +269,11 @@ pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result 
 
 /// Whether an entry that came second may be resolved: the protocol has no state that the
 /// two packets would see differently.
-fn may_clash(protocol: u8) -> bool {
+fn allows_clash(protocol: u8) -> bool {
     !matches!(protocol, protocol::TCP | protocol::SCTP)
 }
 
-/// An entry of the same tuple, `rival`, was there first.
+/// An entry of the same tuple, `existing`, was there first.
 ///
 /// 1. If both are the same connection, or the same one seen from its two ends, the packet
 ///    joins the first entry. (Of TCP, only if that came by its socket, while the packet was on
@@ -283,16 +283,20 @@ fn may_clash(protocol: u8) -> bool {
 ///    the first, and the answer to this packet finds its way back.
 /// 3. Else the packet is dropped.
 #[cold]
-fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>) -> InsertOutcome {
+fn resolve_clash(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    existing: &ARef<Conn>,
+) -> InsertOutcome {
     let net = conn.net();
-    if rival.has(StatusBit::Adopted) && same_connection(&conn, rival) {
+    if existing.has(StatusBit::Adopted) && same_connection(&conn, existing) {
         net.count_one(Stat::ClashResolve);
-        return InsertOutcome::Joined(rival.clone());
+        return InsertOutcome::Joined(existing.clone());
     }
-    if may_clash(conn.protocol()) {
-        if same_connection(&conn, rival) {
+    if allows_clash(conn.protocol()) {
+        if same_connection(&conn, existing) {
             net.count_one(Stat::ClashResolve);
-            return InsertOutcome::Joined(rival.clone());
+            return InsertOutcome::Joined(existing.clone());
         }
         match table::find_conflict(pair, &conn, Some(Direction::Reply)).0 {
             Some(other) if same_connection(&conn, other) => {
@@ -309,7 +313,7 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
                 let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
                 index::join(&conn, &bh, rcu.token());
                 return match pair.insert_reply_only(conn) {
-                    Ok(()) => InsertOutcome::In,
+                    Ok(()) => InsertOutcome::Inserted,
                     Err(_) => InsertOutcome::Refused,
                 };
             }
@@ -333,7 +337,7 @@ fn same_connection(a: &Conn, b: &Conn) -> bool {
 }
 
 /// Has the packet continue with `winner`, which takes over what was counted.
-fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
+fn continue_with(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
     if let Tracked::Yes(loser, _) = skb.tracked() {
         if loser.protocol() == protocol::TCP {
             catch_up(&winner, loser);

@@ -45,9 +45,9 @@ use super::{
 };
 
 /// The room that an entry takes in its namespace's count, until the entry owns it.
-struct Room<'n>(&'n NetState);
+struct Quota<'n>(&'n NetState);
 
-impl Drop for Room<'_> {
+impl Drop for Quota<'_> {
     fn drop(&mut self) {
         self.0.release_entry();
     }
@@ -55,12 +55,12 @@ impl Drop for Room<'_> {
 
 /// Makes room for one more entry, if need be by dropping another one.
 #[inline]
-fn room<'n>(net: &'n Net, state: &'n NetState, rcu: Rcu<'_>) -> Result<Room<'n>> {
-    let room = Room(state);
-    if room.0.take_entry() > params::max_entries().load(Relaxed) {
+fn take_quota<'n>(net: &'n Net, state: &'n NetState, rcu: Rcu<'_>) -> Result<Quota<'n>> {
+    let quota = Quota(state);
+    if quota.0.take_entry() > params::max_entries().load(Relaxed) {
         make_room(net, rcu)?;
     }
-    Ok(room)
+    Ok(quota)
 }
 
 #[cold]
@@ -69,12 +69,12 @@ fn make_room(net: &Net, rcu: Rcu<'_>) -> Result {
         return Ok(());
     }
     gc::wake_for_early_drop();
-    complain(net);
+    warn_full(net);
     Err(ENOMEM)
 }
 
 #[cold]
-fn complain(net: &Net) {
+fn warn_full(net: &Net) {
     if !log::ratelimit() {
         return;
     }
@@ -107,12 +107,12 @@ pub(in crate::ct) fn create(
         return Ok(None);
     };
     let state = net.state_in::<NetState>(rcu);
-    let room = room(net, state, rcu)?;
+    let quota = take_quota(net, state, rcu)?;
     let tuples = [key.words(), &reply];
     let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
     let begun = if template.is_none()
         && !has_default_extensions(net)
-        && !events::are_wanted(net)
+        && !events::are_enabled(net)
         && state.expectations.load(Relaxed) == 0
     {
         (fresh.publish(), CtInfo::New)
@@ -120,7 +120,7 @@ pub(in crate::ct) fn create(
         add_extensions(fresh, net, template, zone, key, rcu)?
     };
     // The entry gives the room back when it is destroyed.
-    core::mem::forget(room);
+    core::mem::forget(quota);
     Ok(Some(begun))
 }
 
@@ -143,7 +143,7 @@ fn add_extensions(
     if let Some(policy) = slot.and_then(|slot| slot.policy(rcu)) {
         fresh.add_policy(policy);
     }
-    events::prepare(&mut fresh, net, template)?;
+    events::add_cache(&mut fresh, net, template)?;
 
     // A template that is no commitment yet (Open vSwitch) leaves the expectation to one that is.
     let keep = template.is_some_and(|template| !template.is_confirmed());
@@ -169,19 +169,19 @@ pub(in crate::ct) fn create_from_user(
     zone: Zone,
     [original, reply]: [&Tuple; 2],
     hash: TupleHash,
-    set_up: impl FnOnce(&mut Fresh) -> Result,
+    configure: impl FnOnce(&mut Fresh) -> Result,
     rcu: Rcu<'_>,
 ) -> Result<ARef<Conn>> {
-    let room = room(net, net.state_in(rcu), rcu)?;
+    let quota = take_quota(net, net.state_in(rcu), rcu)?;
     let tuples = [&original.words(), &reply.words()];
     let mut fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
-    if let Err(error) = set_up(&mut fresh) {
+    if let Err(error) = configure(&mut fresh) {
         // What NAT had chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
         return Err(error);
     }
     // The entry gives the room back when it is destroyed.
-    core::mem::forget(room);
+    core::mem::forget(quota);
     Ok(fresh.publish())
 }
 
@@ -209,17 +209,17 @@ fn add_default_extensions(fresh: &mut Fresh, net: &Net) {
 /// reference, not in the table yet.
 ///
 /// `ENOSPC`: the table is full; nothing else is dropped for it. `ENOMEM`: memory is.
-pub(in crate::ct) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
+pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     let reply = tuple.invert().ok_or(EINVAL)?;
-    let room = Room(net.state::<NetState>());
-    if room.0.take_entry() > params::max_entries().load(Relaxed) {
+    let quota = Quota(net.state::<NetState>());
+    if quota.0.take_entry() > params::max_entries().load(Relaxed) {
         return Err(ENOSPC);
     }
     let tuples = [&tuple.words(), &reply.words()];
     let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0).ok_or(ENOMEM)?;
     add_default_extensions(&mut fresh, net);
-    events::prepare(&mut fresh, net, None)?;
+    events::add_cache(&mut fresh, net, None)?;
     // The entry gives the room back when it is destroyed.
-    core::mem::forget(room);
+    core::mem::forget(quota);
     Ok(fresh.publish())
 }

@@ -60,7 +60,7 @@ pub(crate) enum DestroyReason {
     ParentGone = 10,
     /// Another module of the kernel wanted it: a flow table, IPVS, Open vSwitch.
     ByModule = 11,
-    /// Its namespace ends. (Nobody is there to be told.)
+    /// Its namespace ends. (Nobody is there to be notified.)
     NamespaceGone = 12,
 }
 
@@ -68,22 +68,22 @@ pub(crate) enum DestroyReason {
 /// the same time, one does.
 ///
 /// Packets that hold a reference go on using the entry; no new packet finds it.
-pub(crate) fn delete(conn: &Conn, why: DestroyReason) -> bool {
-    delete_for(conn, why, Requester::default())
+pub(crate) fn delete(conn: &Conn, reason: DestroyReason) -> bool {
+    delete_for(conn, reason, Requester::default())
 }
 
-/// [`delete`], on somebody's behalf, who is told of it.
-pub(in crate::ct) fn delete_for(conn: &Conn, why: DestroyReason, by: Requester) -> bool {
-    delete_inner(conn, why, by, RcuGuard::new().token())
+/// [`delete`], on somebody's behalf, who is notified of it.
+pub(in crate::ct) fn delete_for(conn: &Conn, reason: DestroyReason, requester: Requester) -> bool {
+    delete_inner(conn, reason, requester, RcuGuard::new().token())
 }
 
-fn delete_inner(conn: &Conn, why: DestroyReason, by: Requester, rcu: Rcu<'_>) -> bool {
-    if !conn.set_dying(why as u8) {
+fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: Rcu<'_>) -> bool {
+    if !conn.set_dying(reason as u8) {
         return false;
     }
-    let has_parts = !conn.extensions().is_empty();
-    let told = if has_parts {
-        tell_parts(conn, by, rcu)
+    let has_extensions = !conn.extensions().is_empty();
+    let notified = if has_extensions {
+        notify_extensions(conn, requester, rcu)
     } else {
         Ok(())
     };
@@ -96,11 +96,11 @@ fn delete_inner(conn: &Conn, why: DestroyReason, by: Requester, rcu: Rcu<'_>) ->
         }
         removed
     };
-    if has_parts {
+    if has_extensions {
         expect::remove_all(conn);
     }
     // Without the locks: this may be the last reference, and freeing runs other code.
-    match (told, table_reference) {
+    match (notified, table_reference) {
         (Err(_), Some(reference)) => events::defer_destroy(reference),
         (_, reference) => {
             drop(reference);
@@ -112,11 +112,11 @@ fn delete_inner(conn: &Conn, why: DestroyReason, by: Requester, rcu: Rcu<'_>) ->
 
 /// Has the parts of an entry, the user's listener and its helper know that it ends.
 #[inline(never)]
-fn tell_parts(conn: &Conn, by: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
+fn notify_extensions(conn: &Conn, requester: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
     entry::note_stop(conn);
-    let told = events::notify_now(conn, Event::Destroy.mask(), by);
+    let notified = events::notify_now(conn, Event::Destroy.mask(), requester);
     helper::destroy(conn, rcu);
-    told
+    notified
 }
 
 /// Whether an entry on which the caller has a reference is due for removal.

@@ -57,14 +57,16 @@ use super::delete::{
 const SLICE: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 
 /// The shortest and the longest rest between two rounds, in jiffies.
-const REST: (u32, u32) = (HZ, 60 * HZ);
+const MIN_REST: u32 = HZ;
+/// The longest rest between two rounds, in jiffies.
+const MAX_REST: u32 = 60 * HZ;
 
 /// An entry that lives longer counts as if it lived this long, in jiffies: few such entries
 /// must not make the collector late for many short ones.
-const LONG_LIFE: u32 = 300 * HZ;
+const MAX_REMAINING: u32 = 300 * HZ;
 
 /// Set by packets that found the table full.
-static HURRY: Atomic<bool> = Atomic::new(false);
+static EARLY_DROP_REQUESTED: Atomic<bool> = Atomic::new(false);
 
 static SLOT: WorkSlot = WorkSlot::new();
 
@@ -91,28 +93,28 @@ struct Round {
 }
 
 /// The collector's work.
-pub(crate) struct Collector;
+pub(in crate::ct) struct Collector;
 
-/// The table is full: the collector comes soon, and takes more than expired entries.
+/// The table is watermark: the collector comes soon, and takes more than expired entries.
 #[cold]
-pub(in crate::ct) fn wake_for_early_drop() {
-    if !HURRY.xchg(true, Relaxed) {
+pub(super) fn wake_for_early_drop() {
+    if !EARLY_DROP_REQUESTED.xchg(true, Relaxed) {
         wake();
     }
 }
 
 /// The collector comes soon.
 #[cold]
-pub(in crate::ct) fn wake() {
+pub(super) fn wake() {
     work::queue_now(&SLOT);
 }
 
 impl Repeating for Collector {
     fn run() -> Option<u32> {
-        autosize::grow_if_wanted();
-        resize::reseed_if_wanted();
-        let rest = slice();
-        Some(if autosize::is_wanted() {
+        autosize::grow_if_requested();
+        resize::reseed_if_requested();
+        let rest = run_slice();
+        Some(if autosize::is_growth_requested() {
             rest.min(HZ)
         } else {
             rest
@@ -125,17 +127,17 @@ impl Repeating for Collector {
 }
 
 /// Does a slice of a round. Returns the jiffies until the next one.
-fn slice() -> u32 {
+fn run_slice() -> u32 {
     let begin = jiffies32();
     let mut cursor = Cursor::of(ROUND.cursor.load(Relaxed));
     if cursor == Cursor::START {
         ROUND.started.store(begin, Relaxed);
-        ROUND.mean.store(REST.1, Relaxed);
+        ROUND.mean.store(MAX_REST, Relaxed);
         ROUND.seen.store(100, Relaxed);
         ROUND.tuples.store(0, Relaxed);
     }
     // Asked once a slice: a namespace near its limit loses entries that are not assured.
-    let full = if HURRY.load(Relaxed) {
+    let watermark = if EARLY_DROP_REQUESTED.load(Relaxed) {
         high_watermark(params::max_entries().load(Relaxed))
     } else {
         u32::MAX
@@ -144,7 +146,7 @@ fn slice() -> u32 {
     loop {
         let next = {
             let rcu = RcuGuard::new();
-            walk::walk_batch(cursor, rcu.token(), |stale| inspect(stale, full))
+            walk::walk_batch(cursor, rcu.token(), |stale| inspect(stale, watermark))
         };
         work::cond_resched();
         match next {
@@ -158,13 +160,13 @@ fn slice() -> u32 {
     }
 
     ROUND.cursor.store(0, Relaxed);
-    HURRY.store(false, Relaxed);
+    EARLY_DROP_REQUESTED.store(false, Relaxed);
     autosize::fit(ROUND.tuples.load(Relaxed));
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
     ROUND
         .mean
         .load(Relaxed)
-        .clamp(REST.0, REST.1)
+        .clamp(MIN_REST, MAX_REST)
         .saturating_sub(took)
         .max(1)
 }
@@ -175,7 +177,7 @@ fn high_watermark(max: u32) -> u32 {
 }
 
 /// Looks at one entry, by its reply tuple, by which every entry is in the table.
-fn inspect(stale: Stale<'_>, full: u32) {
+fn inspect(stale: Stale<'_>, watermark: u32) {
     let tuples = ROUND.tuples.load(Relaxed);
     ROUND.tuples.store(tuples.saturating_add(1), Relaxed);
     if stale.dir() != Direction::Reply {
@@ -189,8 +191,8 @@ fn inspect(stale: Stale<'_>, full: u32) {
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
-    if full != u32::MAX {
-        make_room(stale, full);
+    if watermark != u32::MAX {
+        make_room(stale, watermark);
     }
 }
 
@@ -198,7 +200,7 @@ fn inspect(stale: Stale<'_>, full: u32) {
 fn update_mean(remaining: u32) {
     let seen = ROUND.seen.load(Relaxed).saturating_add(1);
     let mean = ROUND.mean.load(Relaxed);
-    let remaining = remaining.clamp(HZ, LONG_LIFE);
+    let remaining = remaining.clamp(HZ, MAX_REMAINING);
     // Both are far below the sign bit, and `seen` is not zero.
     let step = (i64::from(remaining) - i64::from(mean))
         .checked_div(i64::from(seen))
@@ -206,7 +208,7 @@ fn update_mean(remaining: u32) {
     let mean = i64::from(mean).saturating_add(step);
     ROUND
         .mean
-        .store(u32::try_from(mean).unwrap_or(REST.1), Relaxed);
+        .store(u32::try_from(mean).unwrap_or(MAX_REST), Relaxed);
     ROUND.seen.store(seen, Relaxed);
 }
 
@@ -222,12 +224,12 @@ fn reap_expectations(stale: Stale<'_>) {
     }
 }
 
-/// Removes an entry if its namespace is high_watermark full and it can be spared.
-fn make_room(stale: Stale<'_>, full: u32) {
+/// Removes an entry if its namespace is nearly full and it can be spared.
+fn make_room(stale: Stale<'_>, watermark: u32) {
     let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {
         return;
     };
-    if conn.net().state::<NetState>().entries() >= full && can_be_spared(&conn) {
+    if conn.net().state::<NetState>().entries() >= watermark && can_be_spared(&conn) {
         delete::delete(&conn, DestroyReason::EarlyDrop);
     }
 }

@@ -39,11 +39,11 @@ pub(crate) struct LookupKey<'a> {
 }
 
 /// What came of a search through one bucket.
-enum Search {
+enum BucketSearch {
     /// The entry.
-    Found(ARef<Conn>, Direction),
+    Hit(ARef<Conn>, Direction),
     /// There is none.
-    Absent,
+    Miss,
     /// The bucket is in the next table.
     Moved,
     /// Perhaps there is none: the bucket was on its way, or the search was led to another one.
@@ -89,7 +89,7 @@ impl LookupKey<'_> {
 
     /// Whether `stale` is, at this moment, what is looked for, by that tuple.
     #[inline(always)]
-    fn is(&self, stale: &Stale<'_>, dir: Direction) -> bool {
+    fn matches(&self, stale: &Stale<'_>, dir: Direction) -> bool {
         let zone: Zone = stale.zone();
         let id = |zone: Zone| zone.id_for(dir);
         let status = stale.status();
@@ -104,11 +104,11 @@ impl LookupKey<'_> {
     /// the way are left to the collector, as their deadlines are on other cache lines than their
     /// tuples.
     #[inline(always)]
-    fn search(&self, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
+    fn search_bucket(&self, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> BucketSearch {
         let bucket = table.bucket(at.hash);
         let phase = table.phase(bucket);
         if phase == Phase::Moved {
-            return Search::Moved;
+            return BucketSearch::Moved;
         }
         let mut walk = table.chains.walk(bucket, rcu);
         for stale in &mut walk {
@@ -120,17 +120,17 @@ impl LookupKey<'_> {
                 continue;
             }
             // Dead or recycled: it left the chain, and the walk may have with it.
-            if let Get::Hit(conn) = stale.get_if(|stale| self.is(stale, dir)) {
-                return Search::Found(conn, dir);
+            if let Get::Hit(conn) = stale.get_if(|stale| self.matches(stale, dir)) {
+                return BucketSearch::Hit(conn, dir);
             }
         }
         let is_whole = walk.ended_at_home()
             && phase == Phase::Before
             && table.phase_after(bucket) == Phase::Before;
         if is_whole {
-            Search::Absent
+            BucketSearch::Miss
         } else {
-            Search::Retry
+            BucketSearch::Retry
         }
     }
 
@@ -150,11 +150,11 @@ impl LookupKey<'_> {
             if table.seed != at.seed {
                 at = self.hash(zone_id, table);
             }
-            match self.search(table, at, rcu) {
-                Search::Found(conn, dir) => return (Some((conn, dir)), at),
-                Search::Absent => return (None, at),
-                Search::Retry => self.net.count_one(Stat::SearchRestart),
-                Search::Moved => match table.following(rcu) {
+            match self.search_bucket(table, at, rcu) {
+                BucketSearch::Hit(conn, dir) => return (Some((conn, dir)), at),
+                BucketSearch::Miss => return (None, at),
+                BucketSearch::Retry => self.net.count_one(Stat::SearchRestart),
+                BucketSearch::Moved => match table.next_or_current(rcu) {
                     Some(next) => table = next,
                     None => return (None, at),
                 },
@@ -200,21 +200,21 @@ pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>)
     let original = zone.id_for(Direction::Original);
     let reply = zone.id_for(Direction::Reply);
     let at = wanted.hash(original, table);
-    let mut found = wanted.search(table, at, rcu);
-    if matches!(found, Search::Moved) {
+    let mut found = wanted.search_bucket(table, at, rcu);
+    if matches!(found, BucketSearch::Moved) {
         // A value of its own, so that the other one need not be in memory.
         let wanted = LookupKey {
             key: *key,
             zone,
             net,
         };
-        found = search_next(wanted, table, at, rcu);
+        found = search_next_table(wanted, table, at, rcu);
     }
     match found {
-        Search::Found(conn, dir) => FastLookup::Hit(conn, dir),
-        Search::Absent if original == reply => FastLookup::Miss(at),
-        Search::Absent | Search::Moved => FastLookup::Retry,
-        Search::Retry => {
+        BucketSearch::Hit(conn, dir) => FastLookup::Hit(conn, dir),
+        BucketSearch::Miss if original == reply => FastLookup::Miss(at),
+        BucketSearch::Miss | BucketSearch::Moved => FastLookup::Retry,
+        BucketSearch::Retry => {
             net.count_one(Stat::SearchRestart);
             FastLookup::Retry
         }
@@ -225,10 +225,15 @@ pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>)
 /// a new secret.
 #[cold]
 #[inline(never)]
-fn search_next(wanted: LookupKey<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
-    match table.following(rcu) {
-        Some(next) if next.seed == at.seed => wanted.search(next, at, rcu),
-        _ => Search::Moved,
+fn search_next_table(
+    wanted: LookupKey<'_>,
+    table: &Table,
+    at: TupleHash,
+    rcu: Rcu<'_>,
+) -> BucketSearch {
+    match table.next_or_current(rcu) {
+        Some(next) if next.seed == at.seed => wanted.search_bucket(next, at, rcu),
+        _ => BucketSearch::Moved,
     }
 }
 
@@ -244,16 +249,16 @@ pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Opt
         net: conn.net(),
     };
     let found = wanted.find_reply(rcu);
-    let reply_tuple_owner = found.map(|(other, _)| other).filter(|other| {
-        let way = Direction::Original;
+    let owner = found.map(|(other, _)| other).filter(|other| {
+        let dir = Direction::Original;
         !core::ptr::eq(&**other, conn)
             && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
-                || other.zone().id_for(way) != zone.id_for(way))
+                || other.zone().id_for(dir) != zone.id_for(dir))
     });
-    if reply_tuple_owner.is_some() {
+    if owner.is_some() {
         conn.net().count_one(Stat::Found);
     }
-    reply_tuple_owner
+    owner
 }
 
 /// The entry that has `tuple`, in the default zone.

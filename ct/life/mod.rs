@@ -2,11 +2,11 @@
 
 //! An entry's life: lookup, creation, confirmation, removal, and the collector.
 
-pub(crate) mod adopt;
+pub(super) mod adopt;
 pub(crate) mod confirm;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod early_drop;
-pub(crate) mod gc;
+pub(super) mod gc;
 pub(crate) mod lookup;
-pub(crate) mod pptp;
+pub(super) mod pptp;

@@ -33,11 +33,11 @@ pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
         (Direction::Original, server, concentrator),
         (Direction::Reply, concentrator, server),
     ] {
-        let way = conn.tuple(dir);
+        let tuple = conn.tuple(dir);
         let key = L4Key { src, dst };
         end_call(
             conn,
-            &Tuple::new(way.l3num, way.src, way.dst, key, protocol::GRE),
+            &Tuple::new(tuple.l3num, tuple.src, tuple.dst, key, protocol::GRE),
         );
     }
 }

@@ -47,26 +47,27 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        entry as number,
-        help,
-        shift,
-        synproxy, //
-    },
+    cta::*,
+    policy,
     protocol::ProtoInfo, //
 };
 
-static HELP_POLICY: [Policy; help::PLACES] = {
-    let mut policy = [const { Policy::ANY }; help::PLACES];
+static HELP_POLICY: [Policy; CTA_HELP_MAX + 1] = policy::table([
     // CAST: a handful.
-    policy[help::NAME as usize] = Policy::text_up_to(NAME_LEN as u16 - 1);
-    policy
-};
+    (CTA_HELP_NAME, Policy::text_up_to(NAME_LEN as u16 - 1)),
+]);
 
-static SHIFT_POLICY: [Policy; shift::PLACES] = [Policy::ANY, Policy::U32, Policy::U32, Policy::U32];
+static SHIFT_POLICY: [Policy; CTA_SEQADJ_MAX + 1] = policy::table([
+    (CTA_SEQADJ_CORRECTION_POS, Policy::U32),
+    (CTA_SEQADJ_OFFSET_BEFORE, Policy::U32),
+    (CTA_SEQADJ_OFFSET_AFTER, Policy::U32),
+]);
 
-static SYNPROXY_POLICY: [Policy; synproxy::PLACES] =
-    [Policy::ANY, Policy::U32, Policy::U32, Policy::U32];
+static SYNPROXY_POLICY: [Policy; CTA_SYNPROXY_MAX + 1] = policy::table([
+    (CTA_SYNPROXY_ISN, Policy::U32),
+    (CTA_SYNPROXY_ITS, Policy::U32),
+    (CTA_SYNPROXY_TSOFF, Policy::U32),
+]);
 
 /// A helper by name, and what it is to be told.
 pub(super) struct Helped<'a> {
@@ -78,10 +79,10 @@ impl<'a> Helped<'a> {
     /// `EINVAL`: without a name.
     pub(super) fn get(attribute: Attribute<'a>) -> Result<Self> {
         let nest = attribute.nest(&HELP_POLICY)?;
-        let name = nest.attributes().get(help::NAME).ok_or(EINVAL)?;
+        let name = nest.attributes().get(CTA_HELP_NAME).ok_or(EINVAL)?;
         Ok(Self {
             name: Name::of_attribute(name).ok_or(EINVAL)?,
-            info: nest.get(help::INFO),
+            info: nest.get(CTA_HELP_INFO),
         })
     }
 
@@ -160,10 +161,10 @@ pub(super) struct Mark {
 impl Mark {
     /// If there is to be one.
     pub(super) fn get(attributes: &Attributes<'_>) -> Result<Option<Self>> {
-        let Some(mark) = attributes.get(number::MARK) else {
+        let Some(mark) = attributes.get(CTA_MARK) else {
             return Ok(None);
         };
-        let keep = match attributes.get(number::MARK_MASK) {
+        let keep = match attributes.get(CTA_MARK_MASK) {
             Some(mask) => !mask.be32()?,
             None => 0,
         };
@@ -186,10 +187,7 @@ impl Shifts {
             Some(attribute) if can => one_shift(attribute).map(Some),
             _ => Ok(None),
         };
-        Ok(Self([
-            one(number::SHIFT_ORIGINAL)?,
-            one(number::SHIFT_REPLY)?,
-        ]))
+        Ok(Self([one(CTA_SEQ_ADJ_ORIG)?, one(CTA_SEQ_ADJ_REPLY)?]))
     }
 
     pub(super) fn apply(&self, conn: &Conn) {
@@ -212,9 +210,9 @@ fn one_shift(attribute: Attribute<'_>) -> Result<Shift> {
     let nest = attribute.nest(&SHIFT_POLICY)?;
     let bytes = |place| nest.get(place).ok_or(EINVAL)?.bytes();
     Ok(Shift {
-        position: SeqNum(u32::from_be_bytes(bytes(shift::POSITION)?)),
-        before: i32::from_be_bytes(bytes(shift::BEFORE)?),
-        after: i32::from_be_bytes(bytes(shift::AFTER)?),
+        position: SeqNum(u32::from_be_bytes(bytes(CTA_SEQADJ_CORRECTION_POS)?)),
+        before: i32::from_be_bytes(bytes(CTA_SEQADJ_OFFSET_BEFORE)?),
+        after: i32::from_be_bytes(bytes(CTA_SEQADJ_OFFSET_AFTER)?),
     })
 }
 
@@ -224,15 +222,15 @@ pub(super) struct Synproxy(Option<[u32; 3]>);
 impl Synproxy {
     /// For an entry that it keeps something for; for another it means nothing.
     pub(super) fn get(attributes: &Attributes<'_>, can: bool) -> Result<Self> {
-        let Some(attribute) = attributes.get(number::SYNPROXY).filter(|_| can) else {
+        let Some(attribute) = attributes.get(CTA_SYNPROXY).filter(|_| can) else {
             return Ok(Self(None));
         };
         let nest = attribute.nest(&SYNPROXY_POLICY)?;
         let need = |place| nest.get(place).ok_or(EINVAL);
         let parts = (
-            need(synproxy::ISN)?,
-            need(synproxy::ITS)?,
-            need(synproxy::OFFSET)?,
+            need(CTA_SYNPROXY_ISN)?,
+            need(CTA_SYNPROXY_ITS)?,
+            need(CTA_SYNPROXY_TSOFF)?,
         );
         Ok(Self(Some([
             parts.0.be32()?,
@@ -261,14 +259,14 @@ pub(super) struct LabelBits {
 impl LabelBits {
     /// If there are to be some. `EINVAL`: no whole words, or a mask of another length.
     pub(super) fn get(attributes: &Attributes<'_>) -> Result<Option<Self>> {
-        let Some(data) = attributes.get(number::LABELS) else {
+        let Some(data) = attributes.get(CTA_LABELS) else {
             return Ok(None);
         };
         let len = data.payload().len();
         if len % size_of::<u32>() != 0 {
             return Err(EINVAL);
         }
-        let mask = match attributes.get(number::LABELS_MASK) {
+        let mask = match attributes.get(CTA_LABELS_MASK) {
             Some(mask) if len == 0 || mask.payload().len() != len => return Err(EINVAL),
             Some(mask) => words(mask.payload()),
             None => [u32::MAX; Labels::WORDS],
@@ -321,27 +319,27 @@ impl<'a> Changes<'a> {
     /// `ETIME`: it is going. `ENOSPC`: it has no labels.
     pub(super) fn get(attributes: &Attributes<'a>, conn: &Conn) -> Result<Self> {
         let get = |place| attributes.get(place);
-        let only_new = [number::NAT_SOURCE, number::NAT_DESTINATION, number::MASTER];
+        let only_new = [CTA_NAT_SRC, CTA_NAT_DST, CTA_TUPLE_MASTER];
         if only_new.into_iter().any(|place| get(place).is_some()) {
             return Err(EOPNOTSUPP);
         }
         let parts = conn.extensions();
         // Fields are evaluated in the order in which they stand here.
         Ok(Self {
-            help: match get(number::HELP).map(Helped::get).transpose()? {
+            help: match get(CTA_HELP).map(Helped::get).transpose()? {
                 Some(help) => {
                     help.check(conn, RcuGuard::new().token())?;
                     Some(help)
                 }
                 None => None,
             },
-            timeout: get(number::TIMEOUT)
+            timeout: get(CTA_TIMEOUT)
                 .map(|timeout| wanted_timeout(timeout, conn))
                 .transpose()?,
-            status: get(number::STATUS)
+            status: get(CTA_STATUS)
                 .map(|attribute| status(conn.status(), attribute))
                 .transpose()?,
-            told: get(number::PROTOCOL_INFO)
+            told: get(CTA_PROTOINFO)
                 .map(|attribute| ProtoInfo::get(attribute, conn.protocol()))
                 .transpose()?,
             mark: Mark::get(attributes)?,

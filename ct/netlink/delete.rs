@@ -11,7 +11,7 @@ use crate::{
             DestroyReason, //
         },
         netns::NetState,
-        packet::kernel_hook::RustCt,
+        packet::kernel_hook::ConntrackHook,
         table::index, //
     },
     nf::{
@@ -27,13 +27,13 @@ use crate::{
 };
 
 use super::{
-    attributes::entry as number,
+    cta::*,
     filter::{
         self,
         Filter, //
     },
     get,
-    policy::POLICY,
+    policy,
     tuple, //
 };
 
@@ -41,12 +41,12 @@ use super::{
 pub(super) struct Delete;
 
 impl Handler for Delete {
-    const POLICY: &'static [Policy] = &POLICY;
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
         let names_one =
-            request.get(number::ORIGINAL).is_some() || request.get(number::REPLY).is_some();
-        if names_one && request.get(number::FILTER).is_none() {
+            request.get(CTA_TUPLE_ORIG).is_some() || request.get(CTA_TUPLE_REPLY).is_some();
+        if names_one && request.get(CTA_FILTER).is_none() {
             one(request)
         } else {
             some(request)
@@ -57,8 +57,8 @@ impl Handler for Delete {
 /// The entry that the request names, unless it has another number by now.
 fn one(request: &Request<'_>) -> Result {
     let conn = get::find_named(request)?;
-    if let Some(id) = request.get(number::ID) {
-        if id.bytes()? != RustCt::id(&conn).to_ne_bytes() {
+    if let Some(id) = request.get(CTA_ID) {
+        if id.bytes()? != ConntrackHook::id(&conn).to_ne_bytes() {
             return Err(ENOENT);
         }
     }
@@ -68,9 +68,9 @@ fn one(request: &Request<'_>) -> Result {
 
 /// All entries that pass the request's filter.
 fn some(request: &Request<'_>) -> Result {
-    tuple::get_zone(request.get(number::ZONE))?;
+    tuple::get_zone(request.get(CTA_ZONE))?;
     // Old clients leave something there that they do not mean.
-    let means_family = request.version() != 0 || request.get(number::FILTER).is_some();
+    let means_family = request.version() != 0 || request.get(CTA_FILTER).is_some();
     let family = if means_family { request.family() } else { 0 };
     let filter = Filter::of(&request.attributes(), family)?;
     if request.net().state::<NetState>().entries() == 0 {

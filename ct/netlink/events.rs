@@ -13,10 +13,8 @@ use crate::nf::{
         help::Help, //
     },
     expect::{
-        expectation::{
-            self,
-            Seen, //
-        },
+        expectation,
+        linked::Seen,
         listener::Listener, //
     },
     kernel::{
@@ -36,10 +34,7 @@ use crate::nf::{
 };
 
 use super::{
-    attributes::{
-        expect_message,
-        message, //
-    },
+    cta::*,
     expect as ct_expect,
     write::{
         self,
@@ -54,11 +49,11 @@ impl Listener for Multicast {
     fn connection(conn: &Conn, events: u32, by: Requester, _rcu: Rcu<'_>) -> Result<(), Congested> {
         let events = Events(events);
         let (message, flags, group) = if events.has(Event::Destroy) {
-            (message::DELETE, 0, Group::CONNECTION_GONE)
+            (IPCTNL_MSG_CT_DELETE, 0, Group::CONNECTION_GONE)
         } else if events.has(Event::New) || events.has(Event::Related) {
-            (message::NEW, flag::CREATED, Group::CONNECTION_NEW)
+            (IPCTNL_MSG_CT_NEW, flag::CREATED, Group::CONNECTION_NEW)
         } else if events.0 != 0 {
-            (message::NEW, 0, Group::CONNECTION_CHANGED)
+            (IPCTNL_MSG_CT_NEW, 0, Group::CONNECTION_CHANGED)
         } else {
             return Ok(());
         };
@@ -90,8 +85,8 @@ impl Listener for Multicast {
         rcu: Rcu<'_>,
     ) {
         let (message, flags, group) = match event {
-            expectation::Event::Destroy => (expect_message::DELETE, 0, Group::EXPECTATION_GONE),
-            expectation::Event::New => (expect_message::NEW, flag::CREATED, Group::EXPECTATION_NEW),
+            expectation::Event::Destroy => (IPCTNL_MSG_EXP_DELETE, 0, Group::EXPECTATION_GONE),
+            expectation::Event::New => (IPCTNL_MSG_EXP_NEW, flag::CREATED, Group::EXPECTATION_NEW),
         };
         if !by.report && !group.has_listeners(net) {
             return;

@@ -25,16 +25,15 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            expectation::{
-                Draft,
-                Expectation,
-                Seen, //
-            },
+            draft::Draft,
+            expectation::Expectation,
             helper::{
                 Name,
                 NAME_LEN, //
             },
-            helper_table, table,
+            helper_table,
+            linked::Seen,
+            table,
             user::{
                 ExpectSpec,
                 Saved, //
@@ -70,41 +69,41 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        expect as number,
-        expect_message as message,
-        expect_nat, //
-    },
     change,
+    cta::*,
     get,
+    policy,
     tuple, //
 };
 
 /// What the attributes of a message about expectations must look like.
-pub(super) static POLICY: [Policy; number::PLACES] = {
-    let mut policy = [const { Policy::ANY }; number::PLACES];
-    policy[number::MASTER as usize] = Policy::NESTED;
-    policy[number::TUPLE as usize] = Policy::NESTED;
-    policy[number::MASK as usize] = Policy::NESTED;
-    policy[number::TIMEOUT as usize] = Policy::U32;
-    policy[number::ID as usize] = Policy::U32;
+pub(super) static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
+    (CTA_EXPECT_MASTER, Policy::NESTED),
+    (CTA_EXPECT_TUPLE, Policy::NESTED),
+    (CTA_EXPECT_MASK, Policy::NESTED),
+    (CTA_EXPECT_TIMEOUT, Policy::U32),
+    (CTA_EXPECT_ID, Policy::U32),
     // CAST: a handful.
-    policy[number::HELPER as usize] = Policy::text_up_to(NAME_LEN as u16 - 1);
-    policy[number::ZONE as usize] = Policy::U16;
-    policy[number::FLAGS as usize] = Policy::be32_within(number::KNOWN_FLAGS);
-    policy[number::CLASS as usize] = Policy::U32;
-    policy[number::NAT as usize] = Policy::NESTED;
-    policy[number::FUNCTION as usize] = Policy::text_up_to(0);
-    policy
-};
+    (
+        CTA_EXPECT_HELP_NAME,
+        Policy::text_up_to(NAME_LEN as u16 - 1),
+    ),
+    (CTA_EXPECT_ZONE, Policy::U16),
+    (CTA_EXPECT_FLAGS, Policy::be32_within(NF_CT_EXPECT_MASK)),
+    (CTA_EXPECT_CLASS, Policy::U32),
+    (CTA_EXPECT_NAT, Policy::NESTED),
+    (CTA_EXPECT_FN, Policy::text_up_to(0)),
+]);
 
-static NAT_POLICY: [Policy; expect_nat::PLACES] =
-    [Policy::ANY, Policy::be32_up_to(1), Policy::NESTED];
+static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = policy::table([
+    (CTA_EXPECT_NAT_DIR, Policy::be32_up_to(1)),
+    (CTA_EXPECT_NAT_TUPLE, Policy::NESTED),
+]);
 
 /// A number that stays with it.
 fn id(expectation: &Expectation) -> [u8; 4] {
     let key = expectation.tuple().key();
-    kernel_hook::number_of(&key, expectation.address()).to_ne_bytes()
+    kernel_hook::id_of(&key, expectation.address()).to_ne_bytes()
 }
 
 /// Bytes that one takes in a message, without its head.
@@ -120,31 +119,31 @@ pub(super) const SIZE: usize = {
 pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> Result {
     let own: Tuple = seen.tuple();
     let master: Tuple = seen.master_tuple();
-    tuple::put_nest(number::TUPLE, &own, message)?;
-    tuple::put_nest(number::MASK, &mask_tuple(&own, &seen.mask()), message)?;
-    tuple::put_nest(number::MASTER, &master, message)?;
+    tuple::put_nest(CTA_EXPECT_TUPLE, &own, message)?;
+    tuple::put_nest(CTA_EXPECT_MASK, &mask_tuple(&own, &seen.mask()), message)?;
+    tuple::put_nest(CTA_EXPECT_MASTER, &master, message)?;
     if let Some(saved) = seen.saved() {
         let key = L4Key {
             src: saved.key,
             dst: [0; 2],
         };
         let before = Tuple::new(master.l3num, saved.address, [0; 16], key, master.protonum);
-        message.nest(number::NAT, |message| {
-            message.put_be32(expect_nat::DIRECTION, saved.dir as u32)?;
-            tuple::put_nest(expect_nat::TUPLE, &before, message)
+        message.nest(CTA_EXPECT_NAT, |message| {
+            message.put_be32(CTA_EXPECT_NAT_DIR, saved.dir as u32)?;
+            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &before, message)
         })?;
     }
-    message.put_be32(number::TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
-    message.put(number::ID, &id(seen))?;
-    message.put_be32(number::FLAGS, seen.flags().bits() & number::KNOWN_FLAGS)?;
-    message.put_be32(number::CLASS, seen.class())?;
+    message.put_be32(CTA_EXPECT_TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
+    message.put(CTA_EXPECT_ID, &id(seen))?;
+    message.put_be32(CTA_EXPECT_FLAGS, seen.flags().bits() & NF_CT_EXPECT_MASK)?;
+    message.put_be32(CTA_EXPECT_CLASS, seen.class())?;
     if let Some(helper) = seen.helper() {
-        message.put_text(number::HELPER, helper.name().text())?;
+        message.put_text(CTA_EXPECT_HELP_NAME, helper.name().text())?;
     }
     let function = helper_table::functions(rcu)
         .find(|function| seen.function().is_some() && function.address() == seen.function());
     match function {
-        Some(function) => function.with_name(|name| message.put_text(number::FUNCTION, name)),
+        Some(function) => function.with_name(|name| message.put_text(CTA_EXPECT_FN, name)),
         None => Ok(()),
     }
 }
@@ -162,7 +161,7 @@ fn write_answer(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: R
     let head = Head {
         peer,
         subsystem: EXPECTATIONS,
-        message: message::NEW,
+        message: IPCTNL_MSG_EXP_NEW,
         flags: Head::multi(peer),
         family: seen.tuple().l3num,
         resource: 0,
@@ -176,7 +175,7 @@ fn read_tuple(attribute: Attribute<'_>, family: u8) -> Result<Tuple> {
 
 /// Whether the number that a request may tell is that of an expectation.
 fn is_meant(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
-    match request.get(number::ID) {
+    match request.get(CTA_EXPECT_ID) {
         Some(wanted) => Ok(wanted.bytes()? == id(expectation)),
         None => Ok(true),
     }
@@ -190,13 +189,15 @@ impl Handler for Get {
 
     fn handle(request: &Request<'_>) -> Result {
         if request.is_dump() {
-            return match request.get(number::MASTER) {
+            return match request.get(CTA_EXPECT_MASTER) {
                 Some(master) => dump_of(request, master),
                 None => dump(request, None),
             };
         }
-        let zone = tuple::get_zone(request.get(number::ZONE))?;
-        let attribute = request.get(number::TUPLE).or(request.get(number::MASTER));
+        let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
+        let attribute = request
+            .get(CTA_EXPECT_TUPLE)
+            .or(request.get(CTA_EXPECT_MASTER));
         let tuple = read_tuple(attribute.ok_or(EINVAL)?, request.family())?;
         request.answer(|messages| {
             let section = RcuGuard::new();
@@ -216,7 +217,7 @@ impl Handler for Get {
 /// Those that a connection announced.
 fn dump_of(request: &Request<'_>, master: Attribute<'_>) -> Result {
     let tuple = read_tuple(master, request.family())?;
-    let zone = tuple::get_zone(request.get(number::ZONE))?;
+    let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
     let master = get::find(request.net(), zone, &tuple).ok_or(ENOENT)?;
     if master.extensions().find::<Help>().is_none() {
         return Ok(());
@@ -289,12 +290,12 @@ impl Handler for Delete {
 
     fn handle(request: &Request<'_>) -> Result {
         let (net, by) = (request.net(), request.requester());
-        if let Some(tuple) = request.get(number::TUPLE) {
-            let zone = tuple::get_zone(request.get(number::ZONE))?;
+        if let Some(tuple) = request.get(CTA_EXPECT_TUPLE) {
+            let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
             let tuple = read_tuple(tuple, request.family())?;
             return expect::remove_one(net, zone, &tuple, by, |found| is_meant(request, found));
         }
-        let name = match request.get(number::HELPER) {
+        let name = match request.get(CTA_EXPECT_HELP_NAME) {
             Some(name) => Some(Name::of_attribute(name).ok_or(EINVAL)?),
             None => None,
         };
@@ -315,13 +316,13 @@ impl Handler for New {
     fn handle(request: &Request<'_>) -> Result {
         let need = |place| request.get(place).ok_or(EINVAL);
         let (own, mask, master) = (
-            need(number::TUPLE)?,
-            need(number::MASK)?,
-            need(number::MASTER)?,
+            need(CTA_EXPECT_TUPLE)?,
+            need(CTA_EXPECT_MASK)?,
+            need(CTA_EXPECT_MASTER)?,
         );
-        let zone = tuple::get_zone(request.get(number::ZONE))?;
+        let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
         let own = read_tuple(own, request.family())?;
-        let timeout = request.get(number::TIMEOUT).map(change::timeout);
+        let timeout = request.get(CTA_EXPECT_TIMEOUT).map(change::timeout);
 
         let changed = expect::change_one(request.net(), zone, &own, |found, locked| {
             if request.is_exclusive() {
@@ -370,13 +371,13 @@ pub(super) fn announce(
     rcu: Rcu<'_>,
 ) -> Result {
     let nest = attribute.nest(&POLICY)?;
-    let (Some(own), Some(mask)) = (nest.get(number::TUPLE), nest.get(number::MASK)) else {
+    let (Some(own), Some(mask)) = (nest.get(CTA_EXPECT_TUPLE), nest.get(CTA_EXPECT_MASK)) else {
         return Err(EINVAL);
     };
     let family = family_of(master);
     let own = read_tuple(own, family)?;
     let mask = read_tuple(mask, family)?;
-    let assigned = match nest.get(number::HELPER) {
+    let assigned = match nest.get(CTA_EXPECT_HELP_NAME) {
         Some(name) => {
             let name = Name::of_attribute(name).ok_or(EINVAL)?;
             let found = helper::find(&name, family.into(), own.protonum, rcu);
@@ -404,11 +405,11 @@ fn relate(
 ) -> Result {
     let helper = helper::of(master, rcu).ok_or(EOPNOTSUPP)?;
     let number = |place| attributes.get(place).map_or(Ok(0), Attribute::be32);
-    let class = number(number::CLASS)?;
+    let class = number(CTA_EXPECT_CLASS)?;
     if class > helper.last_class() {
         return Err(EINVAL);
     }
-    let function = match attributes.get(number::FUNCTION) {
+    let function = match attributes.get(CTA_EXPECT_FN) {
         Some(name) => {
             let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
@@ -419,10 +420,10 @@ fn relate(
         None => None,
     };
     let saved = attributes
-        .get(number::NAT)
+        .get(CTA_EXPECT_NAT)
         .map(|attribute| read_saved(attribute, family_of(master)))
         .transpose()?;
-    let flags = number(number::FLAGS)? & !number::USERSPACE_FLAG;
+    let flags = number(CTA_EXPECT_FLAGS)? & !NF_CT_EXPECT_USERSPACE;
 
     let draft = Draft::new(master).ok_or(ENOMEM)?;
     draft.describe_as(&ExpectSpec {
@@ -441,12 +442,12 @@ fn relate(
     });
     // Given back when the table has one of its own, or none.
     let _first = draft.first_reference();
-    add::relate(&draft, false, by)
+    Ok(add::relate(&draft, false, by)?)
 }
 
 fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
     let nest = attribute.nest(&NAT_POLICY)?;
-    let (Some(dir), Some(before)) = (nest.get(expect_nat::DIRECTION), nest.get(expect_nat::TUPLE))
+    let (Some(dir), Some(before)) = (nest.get(CTA_EXPECT_NAT_DIR), nest.get(CTA_EXPECT_NAT_TUPLE))
     else {
         return Err(EINVAL);
     };

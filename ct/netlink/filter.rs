@@ -21,19 +21,15 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        entry as number,
-        filter, //
-    },
+    cta::*,
+    policy,
     tuple, //
 };
 
-static POLICY: [Policy; filter::PLACES] = {
-    let mut policy = [const { Policy::ANY }; filter::PLACES];
-    policy[filter::ORIGINAL as usize] = Policy::u32_within(Parts::ALL.0);
-    policy[filter::REPLY as usize] = Policy::u32_within(Parts::ALL.0);
-    policy
-};
+static POLICY: [Policy; CTA_FILTER_MAX + 1] = policy::table([
+    (CTA_FILTER_ORIG_FLAGS, Policy::u32_within(Parts::ALL.0)),
+    (CTA_FILTER_REPLY_FLAGS, Policy::u32_within(Parts::ALL.0)),
+]);
 
 /// Bits, and which of them count.
 #[derive(Clone, Copy, Default)]
@@ -97,27 +93,30 @@ impl Filter {
     /// The filter of a request; [`None`]: it is about all entries.
     pub(super) fn of(attributes: &Attributes<'_>, family: u8) -> Result<Option<Self>> {
         let get = |place| attributes.get(place);
-        let filters = [number::MARK, number::FILTER, number::STATUS, number::ZONE];
+        let filters = [CTA_MARK, CTA_FILTER, CTA_STATUS, CTA_ZONE];
         if family == 0 && filters.into_iter().all(|place| get(place).is_none()) {
             return Ok(None);
         }
-        let mark = bits(get(number::MARK), get(number::MARK_MASK), |_| u32::MAX)?;
-        let status = bits(get(number::STATUS), get(number::STATUS_MASK), |value| value)?;
-        if get(number::STATUS).is_some() && status.mask == 0 {
+        let mark = bits(get(CTA_MARK), get(CTA_MARK_MASK), |_| u32::MAX)?;
+        let status = bits(get(CTA_STATUS), get(CTA_STATUS_MASK), |value| value)?;
+        if get(CTA_STATUS).is_some() && status.mask == 0 {
             return Err(EINVAL);
         }
         // A tuple's own zone takes the place of the default one, and then no more.
-        let by_zone = get(number::ZONE).is_some();
-        let mut zone = tuple::get_zone(get(number::ZONE))?;
+        let by_zone = get(CTA_ZONE).is_some();
+        let mut zone = tuple::get_zone(get(CTA_ZONE))?;
 
         let mut parts = (Parts(0), Parts(0));
-        if let Some(nest) = get(number::FILTER) {
+        if let Some(nest) = get(CTA_FILTER) {
             let nest = nest.nest_strictly(&POLICY)?;
             let flags = |place| match nest.attributes().get(place) {
                 Some(flags) => flags.u32().map(Parts),
                 None => Ok(Parts(0)),
             };
-            parts = (flags(filter::ORIGINAL)?, flags(filter::REPLY)?);
+            parts = (
+                flags(CTA_FILTER_ORIG_FLAGS)?,
+                flags(CTA_FILTER_REPLY_FLAGS)?,
+            );
         }
         let mut ends = |place, direction, parts| -> Result<Option<Ends>> {
             if parts == Parts(0) {
@@ -127,8 +126,8 @@ impl Filter {
             let tuple = tuple::get(attribute, direction, family, Some(&mut zone), parts)?;
             Ok(Some(Ends { parts, tuple }))
         };
-        let original = ends(number::ORIGINAL, Direction::Original, parts.0)?;
-        let reply = ends(number::REPLY, Direction::Reply, parts.1)?;
+        let original = ends(CTA_TUPLE_ORIG, Direction::Original, parts.0)?;
+        let reply = ends(CTA_TUPLE_REPLY, Direction::Reply, parts.1)?;
         Ok(Some(Self {
             family,
             zone: by_zone.then_some(zone.id),

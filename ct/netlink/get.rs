@@ -25,7 +25,7 @@ use crate::{
         netns::NetState,
         table::index::{
             self,
-            Walk, //
+            ScopeWalk, //
         },
     },
     nf::{
@@ -54,15 +54,12 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        entry as number,
-        message, //
-    },
+    cta::*,
     filter::{
         self,
         Filter, //
     },
-    policy::POLICY,
+    policy,
     tuple,
     write::Writer, //
 };
@@ -81,8 +78,8 @@ pub(super) fn find(net: &Net, zone: Zone, tuple: &Tuple) -> Option<ARef<Conn>> {
 /// The entry that a request names, by either of its tuples. `ENOENT`: there is none. `EINVAL`: it
 /// names none.
 pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
-    let mut zone = tuple::get_zone(request.get(number::ZONE))?;
-    let (attribute, direction) = match (request.get(number::ORIGINAL), request.get(number::REPLY)) {
+    let mut zone = tuple::get_zone(request.get(CTA_ZONE))?;
+    let (attribute, direction) = match (request.get(CTA_TUPLE_ORIG), request.get(CTA_TUPLE_REPLY)) {
         (Some(original), _) => (original, Direction::Original),
         (None, Some(reply)) => (reply, Direction::Reply),
         (None, None) => return Err(EINVAL),
@@ -110,7 +107,7 @@ fn write_answer(
     let head = Head {
         peer,
         subsystem: CONNECTIONS,
-        message: message::NEW,
+        message: IPCTNL_MSG_CT_NEW,
         flags: flags | Head::multi(peer),
         family: conn.tuple(Direction::Original).l3num,
         resource: 0,
@@ -130,7 +127,7 @@ fn write_answer(
 pub(super) struct Get<const ZERO: bool>;
 
 impl<const ZERO: bool> Handler for Get<ZERO> {
-    const POLICY: &'static [Policy] = &POLICY;
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
         if request.is_dump() {
@@ -140,8 +137,8 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 peer: request.peer(),
                 filter,
                 zero: ZERO,
-                walk: Walk::new(scope),
-                place: index::place()?,
+                walk: ScopeWalk::new(scope),
+                place: index::cursor()?,
             });
         }
         let conn = find_named(request)?;
@@ -154,7 +151,7 @@ struct Entries {
     peer: Peer,
     filter: Option<Filter>,
     zero: bool,
-    walk: Walk,
+    walk: ScopeWalk,
     place: Place,
 }
 

@@ -20,13 +20,10 @@ use crate::nf::{
     packet::queue_hook::GlueRegistration, //
 };
 
-use self::attributes::{
-    expect_message,
-    message, //
-};
+use self::cta::*;
 
-mod attributes;
 mod change;
+mod cta;
 mod delete;
 pub(super) mod events;
 mod expect;
@@ -40,23 +37,23 @@ mod statistics;
 mod tuple;
 mod write;
 
-static HANDLERS: Handlers<{ message::COUNT }> = Handlers::new()
-    .with::<new::New>(message::NEW)
-    .with::<get::Get<false>>(message::GET)
-    .with::<delete::Delete>(message::DELETE)
-    .with::<get::Get<true>>(message::GET_AND_ZERO)
-    .with::<statistics::GetOfCpus>(message::STATISTICS_OF_CPUS)
-    .with::<statistics::GetGlobal>(message::STATISTICS)
-    .with::<get::GetDying>(message::GET_DYING)
-    .with::<get::GetUnconfirmed>(message::GET_UNCONFIRMED);
+static HANDLERS: Handlers<{ IPCTNL_MSG_MAX }> = Handlers::new()
+    .with::<new::New>(IPCTNL_MSG_CT_NEW)
+    .with::<get::Get<false>>(IPCTNL_MSG_CT_GET)
+    .with::<delete::Delete>(IPCTNL_MSG_CT_DELETE)
+    .with::<get::Get<true>>(IPCTNL_MSG_CT_GET_CTRZERO)
+    .with::<statistics::GetOfCpus>(IPCTNL_MSG_CT_GET_STATS_CPU)
+    .with::<statistics::GetGlobal>(IPCTNL_MSG_CT_GET_STATS)
+    .with::<get::GetDying>(IPCTNL_MSG_CT_GET_DYING)
+    .with::<get::GetUnconfirmed>(IPCTNL_MSG_CT_GET_UNCONFIRMED);
 
 static SUBSYSTEM: Subsystem = Subsystem::new(c"conntrack", CONNECTIONS, &HANDLERS);
 
-static EXPECT_HANDLERS: Handlers<{ expect_message::COUNT }> = Handlers::new()
-    .with::<expect::New>(expect_message::NEW)
-    .with::<expect::Get>(expect_message::GET)
-    .with::<expect::Delete>(expect_message::DELETE)
-    .with::<statistics::GetExpectationsOfCpus>(expect_message::STATISTICS_OF_CPUS);
+static EXPECT_HANDLERS: Handlers<{ IPCTNL_MSG_EXP_MAX }> = Handlers::new()
+    .with::<expect::New>(IPCTNL_MSG_EXP_NEW)
+    .with::<expect::Get>(IPCTNL_MSG_EXP_GET)
+    .with::<expect::Delete>(IPCTNL_MSG_EXP_DELETE)
+    .with::<statistics::GetExpectationsOfCpus>(IPCTNL_MSG_EXP_GET_STATS_CPU);
 
 static EXPECT_SUBSYSTEM: Subsystem =
     Subsystem::new(c"conntrack_expect", EXPECTATIONS, &EXPECT_HANDLERS);

@@ -57,7 +57,6 @@ use crate::{
 };
 
 use super::{
-    attributes::entry as number,
     change::{
         self,
         Changes,
@@ -67,8 +66,9 @@ use super::{
         Shifts,
         Synproxy, //
     },
+    cta::*,
     get,
-    policy::POLICY,
+    policy,
     protocol::ProtoInfo,
     tuple, //
 };
@@ -86,10 +86,10 @@ const ANYTHING: u32 = Event::Reply.mask()
 pub(super) struct New;
 
 impl Handler for New {
-    const POLICY: &'static [Policy] = &POLICY;
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
-        let mut zone = tuple::get_zone(request.get(number::ZONE))?;
+        let mut zone = tuple::get_zone(request.get(CTA_ZONE))?;
         let mut read = |place, direction| -> Result<Option<Tuple>> {
             let attribute: Option<Attribute<'_>> = request.get(place);
             attribute
@@ -99,8 +99,8 @@ impl Handler for New {
                 })
                 .transpose()
         };
-        let original = read(number::ORIGINAL, Direction::Original)?;
-        let reply = read(number::REPLY, Direction::Reply)?;
+        let original = read(CTA_TUPLE_ORIG, Direction::Original)?;
+        let reply = read(CTA_TUPLE_REPLY, Direction::Reply)?;
 
         let (found, hash) = match original.as_ref().or(reply.as_ref()) {
             Some(tuple) => {
@@ -164,18 +164,18 @@ impl NewAttrs {
         let attributes = request.attributes();
         Ok(Self {
             status: request
-                .get(number::STATUS)
+                .get(CTA_STATUS)
                 .map(|attribute| change::status(Status::of(StatusBit::Confirmed), attribute))
                 .transpose()?,
             shifts: Shifts::get(&attributes, true)?,
             told: request
-                .get(number::PROTOCOL_INFO)
+                .get(CTA_PROTOINFO)
                 .map(|attribute| ProtoInfo::get(attribute, ends.original.protonum))
                 .transpose()?,
             synproxy: Synproxy::get(&attributes, HAS_SYNPROXY)?,
             mark: Mark::get(&attributes)?,
             master: request
-                .get(number::MASTER)
+                .get(CTA_TUPLE_MASTER)
                 .map(|attribute| master(request, attribute, ends.zone))
                 .transpose()?,
         })
@@ -215,12 +215,12 @@ fn master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> Result
 }
 
 fn make(request: &Request<'_>, ends: &Ends, hash: TupleHash) -> Result {
-    let timeout = change::timeout(request.get(number::TIMEOUT).ok_or(EINVAL)?)?;
-    let help = request.get(number::HELP).map(Helped::get).transpose()?;
+    let timeout = change::timeout(request.get(CTA_TIMEOUT).ok_or(EINVAL)?)?;
+    let help = request.get(CTA_HELP).map(Helped::get).transpose()?;
     if let Some(help) = &help {
         need_helper(&help.name, &ends.original)?;
     }
-    let nat = [number::NAT_DESTINATION, number::NAT_SOURCE].map(|place| request.get(place));
+    let nat = [CTA_NAT_DST, CTA_NAT_SRC].map(|place| request.get(place));
     let translated = nat.iter().any(Option::is_some);
     let mut attrs = Some(NewAttrs::get(request, ends));
     if !translated {
@@ -321,7 +321,7 @@ fn add_parts(fresh: &mut Fresh, request: &Request<'_>) {
     if net.tstamp() != 0 {
         let _ = fresh.add::<Timestamps>();
     }
-    let _ = events::prepare(fresh, net, None);
+    let _ = events::add_cache(fresh, net, None);
     if net.labels_used() {
         let _ = fresh.add::<Labels>();
     }

@@ -10,9 +10,9 @@ use crate::{
         Icmpv6,
         Ports,
         Sctp,
-        SctpTold,
+        SctpProtoInfo,
         Tcp,
-        TcpTold, //
+        TcpProtoInfo, //
     },
     nf::{
         entry::l4proto::{
@@ -33,14 +33,13 @@ use crate::{
     },
 };
 
-use super::attributes::entry;
+use super::{cta::*, policy};
 
-static POLICY: [Policy; PROTOCOL_PLACES] = {
-    let mut policy = [const { Policy::ANY }; PROTOCOL_PLACES];
-    policy[ProtocolAttribute::Tcp as usize] = Policy::NESTED;
-    policy[ProtocolAttribute::Sctp as usize] = Policy::NESTED;
-    policy
-};
+static POLICY: [Policy; PROTOCOL_PLACES] = policy::table([
+    // CAST: The numbers of the attributes.
+    (ProtocolAttribute::Tcp as u16, Policy::NESTED),
+    (ProtocolAttribute::Sctp as u16, Policy::NESTED),
+]);
 
 /// What a protocol has in the place of ports.
 enum Form {
@@ -109,12 +108,8 @@ pub(super) fn size(protocol: u8) -> usize {
 /// Writes what an entry's tracker remembers.
 pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
     match conn.protocol() {
-        protocol::TCP => message.nest(entry::PROTOCOL_INFO, |message| {
-            Tcp::put(conn, going, message)
-        }),
-        protocol::SCTP => message.nest(entry::PROTOCOL_INFO, |message| {
-            Sctp::put(conn, going, message)
-        }),
+        protocol::TCP => message.nest(CTA_PROTOINFO, |message| Tcp::put(conn, going, message)),
+        protocol::SCTP => message.nest(CTA_PROTOINFO, |message| Sctp::put(conn, going, message)),
         _ => Ok(()),
     }
 }
@@ -122,8 +117,8 @@ pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) ->
 /// What a message says of that.
 pub(super) enum ProtoInfo {
     Nothing,
-    Tcp(TcpTold),
-    Sctp(SctpTold),
+    Tcp(TcpProtoInfo),
+    Sctp(SctpProtoInfo),
 }
 
 impl ProtoInfo {

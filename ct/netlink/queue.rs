@@ -19,15 +19,14 @@ use crate::nf::{
 };
 
 use super::{
-    attributes::entry as number,
     change::{
         self,
         Helped,
         LabelBits,
         Mark, //
     },
-    expect,
-    policy::POLICY,
+    cta::*,
+    expect, policy,
     write::{
         self,
         Writer, //
@@ -61,17 +60,17 @@ impl Glue for Packets {
     }
 
     fn change(conn: &Conn, attribute: Attribute<'_>, rcu: Rcu<'_>) -> Result {
-        let nest = attribute.nest(&POLICY)?;
+        let nest = attribute.nest(&policy::ENTRY)?;
         let timeout = nest
-            .get(number::TIMEOUT)
+            .get(CTA_TIMEOUT)
             .map(|timeout| change::wanted_timeout(timeout, conn))
             .transpose()?;
         // What it may not change user space often sends otherwise than it is: that is left out.
-        let status = nest.get(number::STATUS).map(Attribute::be32).transpose()?;
+        let status = nest.get(CTA_STATUS).map(Attribute::be32).transpose()?;
         if let Some(status) = status {
             change::stays_set(conn.status(), status)?;
         }
-        let help = nest.get(number::HELP).map(Helped::get).transpose()?;
+        let help = nest.get(CTA_HELP).map(Helped::get).transpose()?;
         if let Some(help) = &help {
             help.check(conn, rcu)?;
         }

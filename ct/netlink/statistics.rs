@@ -38,38 +38,33 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        entry,
-        message,
-        own,
-        statistics as number, //
-    },
+    cta::*,
     filter::{
         self,
         Filter, //
     },
-    policy::POLICY, //
+    policy, //
 };
 
 /// What is told of connections.
 const OF_CONNECTIONS: &[(u16, Stat)] = &[
-    (number::FOUND, Stat::Found),
-    (number::INVALID, Stat::Invalid),
-    (number::INSERT, Stat::Insert),
-    (number::INSERT_FAILED, Stat::InsertFailed),
-    (number::DROP, Stat::Drop),
-    (number::EARLY_DROP, Stat::EarlyDrop),
-    (number::ERROR, Stat::Error),
-    (number::SEARCH_RESTART, Stat::SearchRestart),
-    (number::CLASH_RESOLVE, Stat::ClashResolve),
-    (number::CHAIN_TOO_LONG, Stat::ChainTooLong),
+    (CTA_STATS_FOUND, Stat::Found),
+    (CTA_STATS_INVALID, Stat::Invalid),
+    (CTA_STATS_INSERT, Stat::Insert),
+    (CTA_STATS_INSERT_FAILED, Stat::InsertFailed),
+    (CTA_STATS_DROP, Stat::Drop),
+    (CTA_STATS_EARLY_DROP, Stat::EarlyDrop),
+    (CTA_STATS_ERROR, Stat::Error),
+    (CTA_STATS_SEARCH_RESTART, Stat::SearchRestart),
+    (CTA_STATS_CLASH_RESOLVE, Stat::ClashResolve),
+    (CTA_STATS_CHAIN_TOOLONG, Stat::ChainTooLong),
 ];
 
 /// What is told of expectations.
 const OF_EXPECTATIONS: &[(u16, Stat)] = &[
-    (number::EXPECT_NEW, Stat::ExpectNew),
-    (number::EXPECT_CREATE, Stat::ExpectCreate),
-    (number::EXPECT_DELETE, Stat::ExpectDelete),
+    (CTA_STATS_EXP_NEW, Stat::ExpectNew),
+    (CTA_STATS_EXP_CREATE, Stat::ExpectCreate),
+    (CTA_STATS_EXP_DELETE, Stat::ExpectDelete),
 ];
 
 /// The statistics of each CPU. Who does not ask for all is told nothing, and no error.
@@ -92,7 +87,7 @@ impl Handler for GetOfCpus {
     const POLICY: &'static [Policy] = &[];
 
     fn handle(request: &Request<'_>) -> Result {
-        of_cpus(request, message::STATISTICS_OF_CPUS, OF_CONNECTIONS)
+        of_cpus(request, IPCTNL_MSG_CT_GET_STATS_CPU, OF_CONNECTIONS)
     }
 }
 
@@ -103,11 +98,7 @@ impl Handler for GetExpectationsOfCpus {
     const POLICY: &'static [Policy] = &[];
 
     fn handle(request: &Request<'_>) -> Result {
-        of_cpus(
-            request,
-            crate::ct::netlink::attributes::expect_message::STATISTICS_OF_CPUS,
-            OF_EXPECTATIONS,
-        )
+        of_cpus(request, IPCTNL_MSG_EXP_GET_STATS_CPU, OF_EXPECTATIONS)
     }
 }
 
@@ -148,7 +139,7 @@ impl Dump for Cpus {
 /// How many entries pass the filter of a request, if it has one. (The C tracker ignores it, and
 /// gives no such number.)
 fn count(request: &Request<'_>) -> Result<Option<u32>> {
-    let filters = [entry::MARK, entry::FILTER, entry::STATUS, entry::ZONE];
+    let filters = [CTA_MARK, CTA_FILTER, CTA_STATUS, CTA_ZONE];
     if filters
         .into_iter()
         .all(|place| request.get(place).is_none())
@@ -156,7 +147,7 @@ fn count(request: &Request<'_>) -> Result<Option<u32>> {
         return Ok(None);
     }
     // Clients that do not filter say a family, too.
-    let means_family = request.get(entry::FILTER).is_some();
+    let means_family = request.get(CTA_FILTER).is_some();
     let family = if means_family { request.family() } else { 0 };
     let filter = Filter::of(&request.attributes(), family)?;
     let mut matching = 0_u32;
@@ -172,7 +163,7 @@ fn count(request: &Request<'_>) -> Result<Option<u32>> {
 pub(super) struct GetGlobal;
 
 impl Handler for GetGlobal {
-    const POLICY: &'static [Policy] = &POLICY;
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
         let peer = request.peer();
@@ -180,7 +171,7 @@ impl Handler for GetGlobal {
         let head = Head {
             peer,
             subsystem: CONNECTIONS,
-            message: message::STATISTICS,
+            message: IPCTNL_MSG_CT_GET_STATS,
             flags: Head::multi(peer),
             family: 0,
             resource: 0,
@@ -188,10 +179,13 @@ impl Handler for GetGlobal {
         request.answer(|messages| {
             messages.add(&head, |message| {
                 let entries = request.net().state::<NetState>().entries();
-                message.put_be32(number::ENTRIES, entries)?;
-                message.put_be32(number::MAX_ENTRIES, params::max_entries().load(Relaxed))?;
+                message.put_be32(CTA_STATS_GLOBAL_ENTRIES, entries)?;
+                message.put_be32(
+                    CTA_STATS_GLOBAL_MAX_ENTRIES,
+                    params::max_entries().load(Relaxed),
+                )?;
                 match matching {
-                    Some(matching) => message.put_be32(own::MATCHING, matching),
+                    Some(matching) => message.put_be32(CTA_RCT_MATCHING, matching),
                     None => Ok(()),
                 }
             })

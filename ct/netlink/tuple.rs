@@ -21,36 +21,25 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        address,
-        transport,
-        tuple as part, //
-    },
+    cta::*,
+    policy,
     protocol, //
 };
 
-static POLICY: [Policy; part::PLACES] = {
-    let mut policy = [const { Policy::ANY }; part::PLACES];
-    policy[part::ADDRESSES as usize] = Policy::NESTED;
-    policy[part::TRANSPORT as usize] = Policy::NESTED;
-    policy[part::ZONE as usize] = Policy::U16;
-    policy
-};
+static POLICY: [Policy; CTA_TUPLE_MAX + 1] = policy::table([
+    (CTA_TUPLE_IP, Policy::NESTED),
+    (CTA_TUPLE_PROTO, Policy::NESTED),
+    (CTA_TUPLE_ZONE, Policy::U16),
+]);
 
-static ADDRESS_POLICY: [Policy; address::PLACES] = {
-    let mut policy = [const { Policy::ANY }; address::PLACES];
-    policy[address::V4_SOURCE as usize] = Policy::U32;
-    policy[address::V4_DESTINATION as usize] = Policy::U32;
-    policy[address::V6_SOURCE as usize] = Policy::bytes(16);
-    policy[address::V6_DESTINATION as usize] = Policy::bytes(16);
-    policy
-};
+static ADDRESS_POLICY: [Policy; CTA_IP_MAX + 1] = policy::table([
+    (CTA_IP_V4_SRC, Policy::U32),
+    (CTA_IP_V4_DST, Policy::U32),
+    (CTA_IP_V6_SRC, Policy::bytes(16)),
+    (CTA_IP_V6_DST, Policy::bytes(16)),
+]);
 
-static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = {
-    let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
-    policy[transport::PROTOCOL as usize] = Policy::U8;
-    policy
-};
+static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = policy::table([(CTA_PROTO_NUM, Policy::U8)]);
 
 /// Bytes that the addresses of a tuple count for in a message: those of both families, as if
 /// it could have both.
@@ -61,19 +50,19 @@ pub(super) const ADDRESSES_SIZE: usize = {
 
 /// Writes a tuple, without the nest that it stands in.
 pub(super) fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
-    message.nest(part::ADDRESSES, |message| match tuple.family() {
+    message.nest(CTA_TUPLE_IP, |message| match tuple.family() {
         Some(Family::Ipv4) => {
-            message.put(address::V4_SOURCE, &tuple.src_ipv4())?;
-            message.put(address::V4_DESTINATION, &tuple.dst_ipv4())
+            message.put(CTA_IP_V4_SRC, &tuple.src_ipv4())?;
+            message.put(CTA_IP_V4_DST, &tuple.dst_ipv4())
         }
         Some(Family::Ipv6) => {
-            message.put(address::V6_SOURCE, &tuple.src)?;
-            message.put(address::V6_DESTINATION, &tuple.dst)
+            message.put(CTA_IP_V6_SRC, &tuple.src)?;
+            message.put(CTA_IP_V6_DST, &tuple.dst)
         }
         None => Ok(()),
     })?;
-    message.nest(part::TRANSPORT, |message| {
-        message.put_u8(transport::PROTOCOL, tuple.protonum)?;
+    message.nest(CTA_TUPLE_PROTO, |message| {
+        message.put_u8(CTA_PROTO_NUM, tuple.protonum)?;
         protocol::put_tuple(tuple, message)
     })
 }
@@ -104,9 +93,9 @@ fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> R
     let nest = attribute.nest(&ADDRESS_POLICY)?;
     let attributes = nest.attributes();
     let (source, destination) = if tuple.has_family(Family::Ipv4) {
-        (address::V4_SOURCE, address::V4_DESTINATION)
+        (CTA_IP_V4_SRC, CTA_IP_V4_DST)
     } else {
-        (address::V6_SOURCE, address::V6_DESTINATION)
+        (CTA_IP_V6_SRC, CTA_IP_V6_DST)
     };
     if parts.any(Parts::SOURCE) {
         tuple.src = address(attributes.get(source), tuple.family())?;
@@ -135,15 +124,15 @@ pub(super) fn get(
         Tuple::new(family.to_u16(), [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
 
     if parts.any(Parts::SOURCE) || parts.any(Parts::DESTINATION) {
-        let addresses = attributes.get(part::ADDRESSES).ok_or(EINVAL)?;
+        let addresses = attributes.get(CTA_TUPLE_IP).ok_or(EINVAL)?;
         get_addresses(addresses, &mut tuple, parts)?;
     }
     if parts.any(Parts::PROTOCOL) {
-        let transport = attributes.get(part::TRANSPORT).ok_or(EINVAL)?;
+        let transport = attributes.get(CTA_TUPLE_PROTO).ok_or(EINVAL)?;
         tuple.protonum = transport
             .nest(&TRANSPORT_POLICY)?
             .attributes()
-            .get(transport::PROTOCOL)
+            .get(CTA_PROTO_NUM)
             .ok_or(EINVAL)?
             .u8()?;
         protocol::get_tuple(transport, &mut tuple, parts)?;
@@ -152,7 +141,7 @@ pub(super) fn get(
         return Err(EINVAL);
     }
     if let Some(own) = attributes
-        .get(part::ZONE)
+        .get(CTA_TUPLE_ZONE)
         .filter(|_| parts.any(Parts::ZONE))
     {
         let zone = zone.ok_or(EINVAL)?;

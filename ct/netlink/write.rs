@@ -10,7 +10,7 @@ use kernel::{
 use crate::{
     ct::{
         helper as ct_helper,
-        packet::kernel_hook::RustCt, //
+        packet::kernel_hook::ConntrackHook, //
     },
     nf::{
         entry::{
@@ -39,16 +39,7 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        counters,
-        entry as number,
-        help,
-        own,
-        shift,
-        synproxy,
-        times,
-        tuple as part, //
-    },
+    cta::*,
     protocol,
     tuple, //
 };
@@ -94,7 +85,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         self.security()?;
         self.id()?;
         let users = self.conn.use_count().saturating_sub(own);
-        self.message.put_be32(number::USE, users)?;
+        self.message.put_be32(CTA_USE, users)?;
         self.master()?;
         if !self.conn.has(StatusBit::Offload) {
             self.timeout()?;
@@ -114,30 +105,30 @@ impl<'c, 'm> Writer<'c, 'm> {
         let conn = self.conn;
         let zone = conn.zone();
         for (place, dir, bit) in [
-            (number::ORIGINAL, Direction::Original, Zone::ORIGINAL),
-            (number::REPLY, Direction::Reply, Zone::REPLY),
+            (CTA_TUPLE_ORIG, Direction::Original, Zone::ORIGINAL),
+            (CTA_TUPLE_REPLY, Direction::Reply, Zone::REPLY),
         ] {
             self.message.nest(place, |message| {
                 tuple::put(&conn.tuple(dir), message)?;
-                put_zone(message, part::ZONE, zone, bit)
+                put_zone(message, CTA_TUPLE_ZONE, zone, bit)
             })?;
         }
-        put_zone(self.message, number::ZONE, zone, Zone::BOTH)
+        put_zone(self.message, CTA_ZONE, zone, Zone::BOTH)
     }
 
     pub(super) fn status(&mut self) -> Result {
         let bits = self.conn.status().bits();
-        self.message.put_be32(number::STATUS, bits)
+        self.message.put_be32(CTA_STATUS, bits)
     }
 
     pub(super) fn mark(&mut self) -> Result {
-        self.message.put_be32(number::MARK, self.conn.mark())
+        self.message.put_be32(CTA_MARK, self.conn.mark())
     }
 
     /// The number, in the machine's byte order: to user space it is no quantity.
     pub(super) fn id(&mut self) -> Result {
-        let id = RustCt::id(self.conn);
-        self.message.put(number::ID, &id.to_ne_bytes())
+        let id = ConntrackHook::id(self.conn);
+        self.message.put(CTA_ID, &id.to_ne_bytes())
     }
 
     /// Seconds left.
@@ -152,7 +143,7 @@ impl<'c, 'm> Writer<'c, 'm> {
 
     pub(super) fn timeout(&mut self) -> Result {
         let seconds = self.seconds();
-        self.message.put_be32(number::TIMEOUT, seconds)
+        self.message.put_be32(CTA_TIMEOUT, seconds)
     }
 
     /// [`Writer::timeout`], if the entry ended before its time.
@@ -169,15 +160,13 @@ impl<'c, 'm> Writer<'c, 'm> {
 
     #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
     pub(super) fn security(&mut self) -> Result {
-        use crate::ct::netlink::attributes::security;
-
         let Ok(label) = kernel::security::SecurityCtx::from_secid(self.conn.secmark()) else {
             return Ok(());
         };
         // Some security modules count the byte that ends the text.
         let text = label.as_bytes().split(|&byte| byte == 0).next();
-        self.message.nest(number::SECURITY, |message| {
-            message.put_text(security::NAME, text.unwrap_or_default())
+        self.message.nest(CTA_SECCTX, |message| {
+            message.put_text(CTA_SECCTX_NAME, text.unwrap_or_default())
         })
     }
 
@@ -203,7 +192,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         match self.conn.master() {
             Some(master) => {
                 let original = master.tuple(Direction::Original);
-                tuple::put_nest(number::MASTER, &original, self.message)
+                tuple::put_nest(CTA_TUPLE_MASTER, &original, self.message)
             }
             None => Ok(()),
         }
@@ -215,14 +204,14 @@ impl<'c, 'm> Writer<'c, 'm> {
             return Ok(counted);
         };
         let ways = [
-            (number::COUNTERS_ORIGINAL, Direction::Original),
-            (number::COUNTERS_REPLY, Direction::Reply),
+            (CTA_COUNTERS_ORIG, Direction::Original),
+            (CTA_COUNTERS_REPLY, Direction::Reply),
         ];
         for ((place, dir), counted) in ways.into_iter().zip(&mut counted.0) {
             let (packets, bytes) = part.read(dir);
             self.message.nest(place, |message| {
-                message.put_be64(counters::PACKETS, packets, counters::PAD)?;
-                message.put_be64(counters::BYTES, bytes, counters::PAD)
+                message.put_be64(CTA_COUNTERS_PACKETS, packets, CTA_COUNTERS_PAD)?;
+                message.put_be64(CTA_COUNTERS_BYTES, bytes, CTA_COUNTERS_PAD)
             })?;
             *counted = Some((packets, bytes));
         }
@@ -233,11 +222,15 @@ impl<'c, 'm> Writer<'c, 'm> {
         let Some(part) = self.conn.extensions().find::<Timestamps>() else {
             return Ok(());
         };
-        self.message.nest(number::TIMES, |message| {
-            message.put_be64(times::START, part.start().load(Relaxed), times::PAD)?;
+        self.message.nest(CTA_TIMESTAMP, |message| {
+            message.put_be64(
+                CTA_TIMESTAMP_START,
+                part.start().load(Relaxed),
+                CTA_TIMESTAMP_PAD,
+            )?;
             match part.stop().load(Relaxed) {
                 0 => Ok(()),
-                stop => message.put_be64(times::STOP, stop, times::PAD),
+                stop => message.put_be64(CTA_TIMESTAMP_STOP, stop, CTA_TIMESTAMP_PAD),
             }
         })
     }
@@ -248,8 +241,8 @@ impl<'c, 'm> Writer<'c, 'm> {
         let Some(helper) = ct_helper::of(conn, section.token()) else {
             return Ok(());
         };
-        self.message.nest(number::HELP, |message| {
-            message.put_text(help::NAME, helper.name().text())?;
+        self.message.nest(CTA_HELP, |message| {
+            message.put_text(CTA_HELP_NAME, helper.name().text())?;
             helper.to_nlattr(conn, message, section.token());
             Ok(())
         })
@@ -270,7 +263,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        self.message.put(number::LABELS, &bytes)
+        self.message.put(CTA_LABELS, &bytes)
     }
 
     /// How far sequence numbers are shifted.
@@ -283,15 +276,15 @@ impl<'c, 'm> Writer<'c, 'm> {
             return Ok(());
         }
         for (place, dir) in [
-            (number::SHIFT_ORIGINAL, Direction::Original),
-            (number::SHIFT_REPLY, Direction::Reply),
+            (CTA_SEQ_ADJ_ORIG, Direction::Original),
+            (CTA_SEQ_ADJ_REPLY, Direction::Reply),
         ] {
             let mut now = Shift::default();
             part.change(conn, dir, |shift: &mut Shift| now = *shift);
             self.message.nest(place, |message| {
-                message.put_be32(shift::POSITION, now.position.0)?;
-                message.put(shift::BEFORE, &now.before.to_be_bytes())?;
-                message.put(shift::AFTER, &now.after.to_be_bytes())
+                message.put_be32(CTA_SEQADJ_CORRECTION_POS, now.position.0)?;
+                message.put(CTA_SEQADJ_OFFSET_BEFORE, &now.before.to_be_bytes())?;
+                message.put(CTA_SEQADJ_OFFSET_AFTER, &now.after.to_be_bytes())
             })?;
         }
         Ok(())
@@ -302,17 +295,19 @@ impl<'c, 'm> Writer<'c, 'm> {
             return Ok(());
         };
         let [isn, its, offset] = part.words().map(|word| word.load(Relaxed));
-        self.message.nest(number::SYNPROXY, |message| {
-            message.put_be32(synproxy::ISN, isn)?;
-            message.put_be32(synproxy::ITS, its)?;
-            message.put_be32(synproxy::OFFSET, offset)
+        self.message.nest(CTA_SYNPROXY, |message| {
+            message.put_be32(CTA_SYNPROXY_ISN, isn)?;
+            message.put_be32(CTA_SYNPROXY_ITS, its)?;
+            message.put_be32(CTA_SYNPROXY_TSOFF, offset)
         })
     }
 
     /// DestroyReason the entry ended, if that is known and told.
     pub(super) fn why(&mut self) -> Result {
         match self.conn.destroy_reason() {
-            why if why != 0 && params::event_reasons() => self.message.put(own::WHY, &[why]),
+            why if why != 0 && params::event_reasons() => {
+                self.message.put(CTA_RCT_DESTROY_REASON, &[why])
+            }
             _ => Ok(()),
         }
     }
@@ -323,7 +318,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         match cache.map_or(0, EventCache::time) {
             0 => Ok(()),
             // Nothing before it: what pads is not defined at this level.
-            time => self.message.put(number::EVENT_TIME, &time.to_be_bytes()),
+            time => self.message.put(CTA_TIMESTAMP_EVENT, &time.to_be_bytes()),
         }
     }
 }

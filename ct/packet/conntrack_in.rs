@@ -38,8 +38,8 @@ use super::{
     icmp_error,
     parse::Packet,
     track::{
+        PacketContext, //
         TrackOutcome,
-        TrackedPacket, //
     },
 };
 
@@ -51,7 +51,7 @@ use super::{
 /// TCP and UDP go straight through this and what is inlined into it. What is not gets small
 /// values: a reference to a larger one would keep that in memory, where registers do.
 #[inline(always)]
-pub(in crate::ct) fn track_fast(
+pub(super) fn track_fast(
     skb: &mut Skb,
     family: Family,
     state: HookState<'_>,
@@ -67,10 +67,10 @@ pub(in crate::ct) fn track_fast(
     let Some(packet) = parse(skb, family) else {
         return no_connection(net);
     };
-    if !packet.is_common() {
+    if !packet.is_tcp_or_udp() {
         return track_slow(skb, packet, None, state, rcu);
     }
-    let Some(key) = packet.common_key(skb) else {
+    let Some(key) = packet.port_key(skb) else {
         return no_connection(net);
     };
     let zone = Zone::DEFAULT;
@@ -92,13 +92,13 @@ pub(in crate::ct) fn track_fast(
         }
         FastLookup::Retry => return track_slow(skb, packet, None, state, rcu),
     };
-    let tracked = TrackedPacket {
+    let context = PacketContext {
         packet,
         state,
         info,
         rcu,
     };
-    match tracked.track_common(&conn, skb) {
+    match context.track_common(&conn, skb) {
         TrackOutcome::Accept => {
             attach(skb, conn, info);
             Verdict::Accept
@@ -117,7 +117,7 @@ pub(in crate::ct) fn track_fast(
 }
 
 /// A packet of another family passes without.
-pub(in crate::ct) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
+pub(super) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
     match skb.tracked() {
         Tracked::Yes(..) | Tracked::Untracked => return Verdict::Accept,
         Tracked::Template => drop(skb.detach()),
@@ -160,9 +160,11 @@ fn track_slow(
     };
     if matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6) {
         match icmp_error::inspect(skb, &packet, zone, state, rcu) {
-            icmp_error::Kind::Own => {}
-            icmp_error::Kind::Untracked | icmp_error::Kind::Related => return Verdict::Accept,
-            icmp_error::Kind::Invalid => {
+            icmp_error::Inspection::NotAnError => {}
+            icmp_error::Inspection::Untracked | icmp_error::Inspection::Related => {
+                return Verdict::Accept
+            }
+            icmp_error::Inspection::Invalid => {
                 net.count_one(Stat::Error);
                 return Verdict::Accept;
             }
@@ -182,13 +184,13 @@ fn track_slow(
             }
             (None, hash) => return track_new(skb, packet, template, wanted, hash, state, rcu),
         };
-        let tracked = TrackedPacket {
+        let context = PacketContext {
             packet,
             state,
             info,
             rcu,
         };
-        match tracked.track(&conn, skb) {
+        match context.track(&conn, skb) {
             TrackOutcome::Accept => {
                 attach(skb, conn, info);
                 return Verdict::Accept;
@@ -264,13 +266,13 @@ fn track_new(
     rcu: Rcu<'_>,
 ) -> Verdict {
     let net = wanted.net;
-    let tracked = TrackedPacket {
+    let context = PacketContext {
         packet,
         state,
         info: CtInfo::New,
         rcu,
     };
-    if !tracked.may_begin(skb) {
+    if !context.may_open(skb) {
         return no_connection(net);
     }
     let (conn, info) = match begin(wanted, template, hash, rcu) {
@@ -278,7 +280,7 @@ fn track_new(
         NewConn::Nothing => return no_connection(net),
         NewConn::NoRoom => return no_room(net),
     };
-    match (TrackedPacket { info, ..tracked }).track_first(&conn, skb) {
+    match (PacketContext { info, ..context }).track_first(&conn, skb) {
         TrackOutcome::Accept => {
             skb.attach(conn, info);
             Verdict::Accept

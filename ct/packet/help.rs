@@ -20,17 +20,17 @@ use crate::{
 
 use super::parse::Packet;
 
-/// A packet of a connection that has a helper, or had one that shifted its numbers.
-struct Helped {
+/// A packet of a connection that has a helper, or had one that needs_seqadj its numbers.
+struct HelpedPacket {
     conn: ARef<Conn>,
     info: CtInfo,
     /// Where the transport header begins.
     transport: u32,
-    /// Whether sequence numbers are to be shifted.
-    shifted: bool,
+    /// Whether sequence numbers are to be needs_seqadj.
+    needs_seqadj: bool,
 }
 
-impl Helped {
+impl HelpedPacket {
     /// [`None`]: there is nothing to do for the packet.
     #[inline]
     fn of(skb: &Skb) -> Option<Self> {
@@ -51,17 +51,17 @@ impl Helped {
         }
         let family = conn.tuple(Direction::Original).family()?;
         let transport = Packet::parse(skb, family, skb.network_offset()?)?.transport;
-        let shifted = conn.has(StatusBit::SeqAdjust) && !skb.is_loopback();
+        let needs_seqadj = conn.has(StatusBit::SeqAdjust) && !skb.is_loopback();
         Some(Self {
             conn,
             info,
             transport,
-            shifted,
+            needs_seqadj,
         })
     }
 
     /// Shows the packet to the helper.
-    fn show(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    fn run_helper(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         match helper::of(&self.conn, rcu) {
             Some(helper) => helper.help(skb, self.transport, &self.conn, self.info, rcu),
             None => Verdict::Accept,
@@ -69,8 +69,8 @@ impl Helped {
     }
 
     /// Shifts the packet's sequence numbers, where a helper made the stream longer or shorter.
-    fn shift(&self, skb: &mut Skb) -> Verdict {
-        if !self.shifted {
+    fn adjust_seq(&self, skb: &mut Skb) -> Verdict {
+        if !self.needs_seqadj {
             return Verdict::Accept;
         }
         match seqadj::adjust(skb, &self.conn, self.info.dir(), self.transport) {
@@ -86,7 +86,7 @@ impl Helped {
 /// A packet has passed every rule: its helper looks at it, then it is confirmed.
 #[inline]
 pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    if let Some(helped) = Helped::of(skb) {
+    if let Some(helped) = HelpedPacket::of(skb) {
         let verdict = help(&helped, skb, rcu);
         if verdict != Verdict::Accept {
             return verdict;
@@ -96,9 +96,9 @@ pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 }
 
 #[cold]
-fn help(helped: &Helped, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    match helped.show(skb, rcu) {
-        Verdict::Accept => helped.shift(skb),
+fn help(helped: &HelpedPacket, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    match helped.run_helper(skb, rcu) {
+        Verdict::Accept => helped.adjust_seq(skb),
         other => other,
     }
 }
@@ -125,7 +125,7 @@ pub(in crate::ct) fn help_packet(
     if protocol != Some(helper.protocol()) {
         return Verdict::Accept;
     }
-    match Helped::of_helped(skb, ARef::from(conn), info) {
+    match HelpedPacket::of_helped(skb, ARef::from(conn), info) {
         Some(helped) => help(&helped, skb, rcu),
         None => Verdict::Accept,
     }
@@ -133,7 +133,7 @@ pub(in crate::ct) fn help_packet(
 
 /// User space gave a packet back that waited for its helper there: what is left to do for it
 /// in [`confirm`] is done now.
-pub(in crate::ct) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+pub(super) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return Verdict::Accept;
     };
@@ -141,8 +141,8 @@ pub(in crate::ct) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         return Verdict::Accept;
     }
     let conn = ARef::from(conn);
-    if let Some(helped) = Helped::of_helped(skb, conn, info) {
-        let verdict = helped.shift(skb);
+    if let Some(helped) = HelpedPacket::of_helped(skb, conn, info) {
+        let verdict = helped.adjust_seq(skb);
         if verdict != Verdict::Accept {
             return verdict;
         }

@@ -57,9 +57,9 @@ use super::{
 static HOOKS: StaticMutex<Option<BridgeHooks>> = StaticMutex::new(c"HOOKS", || None);
 
 /// Looks up the connection of a packet that arrives over IPv4.
-struct LookUpIpv4;
+struct Ipv4ConntrackIn;
 
-impl Hook for LookUpIpv4 {
+impl Hook for Ipv4ConntrackIn {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
         conntrack_in::track_fast(skb, Family::Ipv4, state, rcu)
@@ -67,9 +67,9 @@ impl Hook for LookUpIpv4 {
 }
 
 /// Looks up the connection of a packet that arrives, or is sent, over IPv6.
-struct LookUpIpv6;
+struct Ipv6ConntrackIn;
 
-impl Hook for LookUpIpv6 {
+impl Hook for Ipv6ConntrackIn {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
         conntrack_in::track_fast(skb, Family::Ipv6, state, rcu)
@@ -77,9 +77,9 @@ impl Hook for LookUpIpv6 {
 }
 
 /// Looks up the connection of a packet that this machine sends over IPv4.
-struct LookUpLocal;
+struct Ipv4ConntrackLocal;
 
-impl Hook for LookUpLocal {
+impl Hook for Ipv4ConntrackLocal {
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
         // A raw socket with IP_NODEFRAG sends fragments that nobody puts together.
         if parse::is_ipv4_fragment(skb) {
@@ -88,14 +88,14 @@ impl Hook for LookUpLocal {
             }
             return Verdict::Accept;
         }
-        look_up_ipv4(skb, state, rcu)
+        ipv4_conntrack_in(skb, state, rcu)
     }
 }
 
-/// [`LookUpIpv4`], once for those who are no hook for what arrives.
+/// [`Ipv4ConntrackIn`], once for those who are no hook for what arrives.
 #[inline(never)]
-fn look_up_ipv4(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-    LookUpIpv4::run(skb, state, rcu)
+fn ipv4_conntrack_in(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+    Ipv4ConntrackIn::run(skb, state, rcu)
 }
 
 /// Confirms the connection of a packet that has passed every check.
@@ -108,34 +108,34 @@ impl Hook for Confirm {
         if confirm::needs_no_confirm(skb) || state.leaves_through_vrf() {
             return Verdict::Accept;
         }
-        confirm_unsettled(skb, rcu)
+        confirm_slow(skb, rcu)
     }
 }
 
 #[inline(never)]
-fn confirm_unsettled(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+fn confirm_slow(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     help::confirm(skb, rcu)
 }
 
 static IPV4_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv4>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpLocal>(Family::Ipv4, Point::LocalOut, Priority::CONNTRACK),
+    hook::<Ipv4ConntrackIn>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
+    hook::<Ipv4ConntrackLocal>(Family::Ipv4, Point::LocalOut, Priority::CONNTRACK),
     hook::<Confirm>(Family::Ipv4, Point::PostRouting, Priority::LAST),
     hook::<Confirm>(Family::Ipv4, Point::LocalIn, Priority::LAST),
 ]);
 
 static IPV6_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv6>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpIpv6>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
+    hook::<Ipv6ConntrackIn>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
+    hook::<Ipv6ConntrackIn>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
     hook::<Confirm>(Family::Ipv6, Point::PostRouting, Priority::LAST),
     hook::<Confirm>(Family::Ipv6, Point::LocalIn, Priority::BEFORE_LAST),
 ]);
 
 /// What C code calls in place of the hooks that look up.
-pub(in crate::ct) fn look_up(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+pub(in crate::ct) fn conntrack_in(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
     match state.family() {
-        Some(Family::Ipv4) => look_up_ipv4(skb, state, rcu),
-        Some(Family::Ipv6) => LookUpIpv6::run(skb, state, rcu),
+        Some(Family::Ipv4) => ipv4_conntrack_in(skb, state, rcu),
+        Some(Family::Ipv6) => Ipv6ConntrackIn::run(skb, state, rcu),
         None => conntrack_in::track_unsupported_family(skb, state),
     }
 }
@@ -162,14 +162,14 @@ fn hooks_of(family: Family) -> &'static Hooks<4> {
 /// there are. May sleep.
 pub(in crate::ct) fn get(net: &Net, families: HookFamilies) -> Result {
     if add(net, families)? {
-        adopt::namespace(net);
+        adopt::adopt_namespace(net);
     }
     Ok(())
 }
 
 /// Adds a user in a namespace that begins, or in all when the module is loaded: connections
 /// that are there then are not the namespace's business.
-pub(in crate::ct) fn get_from_start(net: &Net) -> Result {
+pub(in crate::ct) fn get_without_adoption(net: &Net) -> Result {
     add(net, HookFamilies::Inet).map(|_| ())
 }
 

@@ -28,9 +28,9 @@ use super::{
 };
 
 /// What an ICMP message is to the tracker.
-pub(in crate::ct) enum Kind {
+pub(super) enum Inspection {
     /// Speaks for itself: a query, or its answer.
-    Own,
+    NotAnError,
     /// Not to be tracked at all: neighbours and multicast listeners.
     Untracked,
     /// Attached to the connection that it speaks of.
@@ -41,42 +41,42 @@ pub(in crate::ct) enum Kind {
 
 /// Looks at an ICMP or ICMPv6 message, and attaches it where it is an error about a known
 /// connection.
-pub(in crate::ct) fn inspect(
+pub(super) fn inspect(
     skb: &mut Skb,
     packet: &Packet,
     zone: Zone,
     state: HookState<'_>,
     rcu: Rcu<'_>,
-) -> Kind {
+) -> Inspection {
     let family = packet.family;
     let kind = match (family, packet.protocol) {
         (Family::Ipv4, protocol::ICMP) => inspect_v4(skb, packet, state),
         (Family::Ipv6, protocol::ICMPV6) => inspect_v6(skb, packet, state),
         // The other family's protocol number: no message that we could read.
-        _ => return Kind::Own,
+        _ => return Inspection::NotAnError,
     };
     match kind {
-        Ok(Message::Own) => Kind::Own,
+        Ok(Message::NotAnError) => Inspection::NotAnError,
         Ok(Message::Untracked) => {
             skb.set_untracked();
-            Kind::Untracked
+            Inspection::Untracked
         }
         Ok(Message::Quotes(offset)) => {
             if attach(skb, packet, family, offset, zone, state, rcu) {
-                Kind::Related
+                Inspection::Related
             } else {
-                Kind::Invalid
+                Inspection::Invalid
             }
         }
         Err(reason) => {
             log_invalid(skb, state, packet.protocol, reason);
-            Kind::Invalid
+            Inspection::Invalid
         }
     }
 }
 
 enum Message {
-    Own,
+    NotAnError,
     Untracked,
     /// Quotes a packet, which begins at this offset.
     Quotes(u32),
@@ -103,7 +103,7 @@ fn inspect_v4(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Me
         icmp::Class::Error => Ok(Message::Quotes(
             packet.transport.saturating_add(icmp::HEADER_LEN as u32),
         )),
-        icmp::Class::Request | icmp::Class::Reply | icmp::Class::Other => Ok(Message::Own),
+        icmp::Class::Request | icmp::Class::Reply | icmp::Class::Other => Ok(Message::NotAnError),
     }
 }
 
@@ -118,13 +118,15 @@ fn inspect_v6(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Me
             packet.transport.saturating_add(icmpv6::HEADER_LEN as u32),
         )),
         icmpv6::Class::Redirect => inspect_redirect(skb, packet),
-        icmpv6::Class::Request | icmpv6::Class::Reply | icmpv6::Class::Other => Ok(Message::Own),
+        icmpv6::Class::Request | icmpv6::Class::Reply | icmpv6::Class::Other => {
+            Ok(Message::NotAnError)
+        }
     }
 }
 
 fn inspect_redirect(skb: &Skb, packet: &Packet) -> Result<Message, Reason> {
     let Some(header) = packet.ipv6(skb) else {
-        return Ok(Message::Own);
+        return Ok(Message::NotAnError);
     };
     let mut room = [0; icmpv6::REDIRECT_WINDOW];
     let there = (packet.transport_len(skb) as usize).min(room.len());
@@ -135,7 +137,7 @@ fn inspect_redirect(skb: &Skb, packet: &Packet) -> Result<Message, Reason> {
     let quoted = icmpv6::redirected(header.hop_limit(), header.source(), message)?;
     Ok(match quoted {
         Some(offset) => Message::Quotes(packet.transport.saturating_add(offset)),
-        None => Message::Own,
+        None => Message::NotAnError,
     })
 }
 

@@ -50,9 +50,9 @@ use super::{
 static ID_SEED: Atomic<u32> = Atomic::new(0);
 
 /// The tracker, as the kernel sees it.
-pub(crate) struct RustCt;
+pub(in crate::ct) struct ConntrackHook;
 
-impl Tracker for RustCt {
+impl Tracker for ConntrackHook {
     fn update(_net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         // Only a helper in user space leaves work for this moment.
         help::resume(skb, rcu)
@@ -101,13 +101,13 @@ impl Tracker for RustCt {
     }
 
     fn id(conn: &Conn) -> u32 {
-        number_of(&conn.tuple(Direction::Original).key(), conn.address())
+        id_of(&conn.tuple(Direction::Original).key(), conn.address())
     }
 }
 
 /// A number for something that has a tuple. The address tells apart those of the same tuple;
 /// hashed, it gives nothing away.
-pub(in crate::ct) fn number_of(key: &Key, address: usize) -> u32 {
+pub(in crate::ct) fn id_of(key: &Key, address: usize) -> u32 {
     let address = address as u64;
     // CAST: the two halves.
     let (low, high) = (address as u32, (address >> 32) as u32);

@@ -2,10 +2,10 @@
 
 //! A packet's way through the tracker: hooks, parsing, lookup, and the protocols' trackers.
 
-pub(crate) mod conntrack_in;
+pub(super) mod conntrack_in;
 pub(crate) mod help;
 pub(crate) mod hooks;
-pub(crate) mod icmp_error;
+pub(super) mod icmp_error;
 pub(crate) mod kernel_hook;
 pub(crate) mod original_dst;
 pub(crate) mod parse;

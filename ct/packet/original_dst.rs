@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// The table of connections, in the default zone, knows.
-pub(in crate::ct) struct KnownFromTable;
+pub(in crate::ct) struct OriginalDst;
 
-impl Origin for KnownFromTable {
+impl Origin for OriginalDst {
     fn destination(
         net: &Net,
         family: Family,

@@ -85,32 +85,32 @@ impl Packet {
 
     /// Whether the packet is one of TCP or UDP.
     #[inline]
-    pub(in crate::ct) fn is_common(&self) -> bool {
+    pub(super) fn is_tcp_or_udp(&self) -> bool {
         matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
     /// What names the tuple of a packet with ports; [`None`] likewise.
     #[inline(always)]
-    pub(in crate::ct) fn common_key(&self, skb: &Skb) -> Option<Key> {
-        self.with_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
+    pub(super) fn port_key(&self, skb: &Skb) -> Option<Key> {
+        self.with_l4_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
     }
 
     /// What names the tuple of any packet; [`None`] likewise.
     #[inline(never)]
     pub(in crate::ct) fn key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
         let key = match self.protocol {
-            protocol::TCP | protocol::UDP | protocol::SCTP => return self.common_key(skb),
+            protocol::TCP | protocol::UDP | protocol::SCTP => return self.port_key(skb),
             protocol::ICMP => icmp::Header::parse(&skb.read(self.transport)?).key(),
             protocol::ICMPV6 => icmpv6::Header::parse(&skb.read(self.transport)?).key(),
             protocol::GRE => return self.gre_key(skb, net, rcu),
             _ => L4Key::NONE,
         };
-        self.with_key(skb, key)
+        self.with_l4_key(skb, key)
     }
 
     /// Of a PPTP call, the tuple has both call IDs; other GRE has none.
     fn gre_key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
-        let plain = self.with_key(skb, L4Key::NONE);
+        let plain = self.with_l4_key(skb, L4Key::NONE);
         let Some(bytes) = skb.read(self.transport) else {
             return plain;
         };
@@ -124,13 +124,13 @@ impl Packet {
             src: [0; 2],
             dst: gre::call_id(&bytes),
         };
-        let mut tuple = self.with_key(skb, call)?.tuple();
+        let mut tuple = self.with_l4_key(skb, call)?.tuple();
         tuple.src_key = gre_keymap::sender_id(net, &tuple, rcu);
         Some(tuple.key())
     }
 
     #[inline(always)]
-    fn with_key(&self, skb: &Skb, key: L4Key) -> Option<Key> {
+    fn with_l4_key(&self, skb: &Skb, key: L4Key) -> Option<Key> {
         match self.family {
             Family::Ipv4 => {
                 let header = ipv4::Header::parse(&skb.read(self.network)?);
@@ -147,7 +147,7 @@ impl Packet {
 
     /// The destination address, as a tuple holds it.
     pub(in crate::ct) fn destination(&self, skb: &Skb) -> Option<[u8; 16]> {
-        let key = self.with_key(skb, L4Key::NONE)?;
+        let key = self.with_l4_key(skb, L4Key::NONE)?;
         Some(key.tuple().dst)
     }
 
@@ -168,7 +168,7 @@ impl Packet {
 }
 
 /// Whether the packet is a fragment: of a raw socket that asked not to put it together.
-pub(in crate::ct) fn is_ipv4_fragment(skb: &Skb) -> bool {
+pub(super) fn is_ipv4_fragment(skb: &Skb) -> bool {
     skb.network_offset()
         .and_then(|offset| skb.read(offset))
         .is_some_and(|bytes| {

@@ -55,7 +55,7 @@ use super::parse::Packet;
 
 /// What the packet is to its entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ct) enum TrackOutcome {
+pub(super) enum TrackOutcome {
     /// A part of the connection.
     Accept,
     /// None of it: INVALID.
@@ -72,58 +72,58 @@ const TCP_OPTIONS: usize = 40;
 
 /// Everything that the packet's way tells.
 #[derive(Clone, Copy)]
-pub(in crate::ct) struct TrackedPacket<'a> {
-    pub(in crate::ct) packet: Packet,
-    pub(in crate::ct) state: HookState<'a>,
-    pub(in crate::ct) info: CtInfo,
-    pub(in crate::ct) rcu: Rcu<'a>,
+pub(super) struct PacketContext<'a> {
+    pub(super) packet: Packet,
+    pub(super) state: HookState<'a>,
+    pub(super) info: CtInfo,
+    pub(super) rcu: Rcu<'a>,
 }
 
-impl TrackedPacket<'_> {
+impl PacketContext<'_> {
     /// Moves `conn` on by the packet, which is one of TCP or UDP.
     #[inline(always)]
-    pub(in crate::ct) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         if self.packet.protocol == protocol::UDP {
             return self.udp(conn, skb);
         }
-        match self.usual_segment(conn, skb) {
+        match self.fast_path(conn, skb) {
             Some(timeout) => {
                 self.refresh(conn, skb, timeout);
                 TrackOutcome::Accept
             }
-            None => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
+            None => track_segment(conn, skb, self.packet, self.state, self.info, self.rcu),
         }
     }
 
     /// Whether the packet may be the first one of a connection. If not it is INVALID, and need not
     /// have an entry made for it.
     #[inline(always)]
-    pub(in crate::ct) fn may_begin(self, skb: &mut Skb) -> bool {
+    pub(super) fn may_open(self, skb: &mut Skb) -> bool {
         if self.packet.protocol != protocol::TCP {
             return true;
         }
-        let flaw = match skb.read(self.packet.transport) {
+        let segment_error = match skb.read(self.packet.transport) {
             Some(bytes) => {
                 let header = wire::tcp::Header::parse(&bytes);
                 let loose = self.state.net().tcp_loose() != 0;
-                self.flaw(&header, skb)
+                self.segment_error(&header, skb)
                     .or_else(|| tcp::may_open(&header, loose).err())
             }
             None => Some(Reason::Malformed(wire::Error::Short)),
         };
-        if let Some(reason) = flaw {
+        if let Some(reason) = segment_error {
             self.log(skb, reason);
         }
-        flaw.is_none()
+        segment_error.is_none()
     }
 
-    /// Begins `conn` with the packet, which [may](Self::may_begin).
+    /// Begins `conn` with the packet, which [may](Self::may_open).
     #[inline(always)]
-    pub(in crate::ct) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => return self.udp(conn, skb),
             protocol::TCP => {
-                if let Some(update) = self.first_segment(conn, skb) {
+                if let Some(update) = self.open_syn(conn, skb) {
                     self.update(conn, skb, update);
                     return TrackOutcome::Accept;
                 }
@@ -134,17 +134,17 @@ impl TrackedPacket<'_> {
     }
 
     /// Moves `conn` on by the packet.
-    pub(in crate::ct) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => self.udp(conn, skb),
-            protocol::TCP => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
-            _ => self.rarer(conn, skb),
+            protocol::TCP => track_segment(conn, skb, self.packet, self.state, self.info, self.rcu),
+            _ => self.track_other(conn, skb),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn rarer(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    fn track_other(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let net = self.state.net();
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
@@ -188,21 +188,21 @@ impl TrackedPacket<'_> {
     /// Moves a TCP connection on by one segment, if that is a usual one. Returns the life time that
     /// the entry gets for it. [`None`]: nothing is said of the segment, and nothing has changed.
     #[inline(always)]
-    fn usual_segment(self, conn: &Conn, skb: &mut Skb) -> Option<u32> {
+    fn fast_path(self, conn: &Conn, skb: &mut Skb) -> Option<u32> {
         if !entry::is_established(conn) || !is_in(conn, tcp::State::Established) {
             return None;
         }
-        self.cut_short(conn, skb, tcp::fast_path)
+        self.with_plain_ack(conn, skb, tcp::fast_path)
     }
 
     /// Completes a TCP connection's handshake, if the segment does no more than that. [`None`]: as
     /// above.
     #[inline]
-    fn last_of_handshake(self, conn: &Conn, skb: &mut Skb) -> Option<Update> {
+    fn handshake_ack(self, conn: &Conn, skb: &mut Skb) -> Option<Update> {
         if !is_in(conn, tcp::State::SynRecv) || !entry::is_answered(conn) {
             return None;
         }
-        let timeout = self.cut_short(conn, skb, tcp::complete_handshake)?;
+        let timeout = self.with_plain_ack(conn, skb, tcp::complete_handshake)?;
         Some(Update {
             timeout: Some(timeout),
             assured: !conn.has(StatusBit::Assured),
@@ -212,11 +212,11 @@ impl TrackedPacket<'_> {
 
     /// Has one of TCP's short cuts look at the segment, if it is a [plain](Self::plain_ack) one.
     #[inline(always)]
-    fn cut_short(
+    fn with_plain_ack(
         self,
         conn: &Conn,
         skb: &mut Skb,
-        short_cut: impl FnOnce(
+        advance: impl FnOnce(
             &mut tcp::Track,
             &tcp::Segment<'_>,
             Direction,
@@ -228,9 +228,9 @@ impl TrackedPacket<'_> {
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let max_retrans = net.tcp_max_retrans();
-        let way = self.info.dir();
+        let dir = self.info.dir();
         conn.with_proto(|track: &mut tcp::Track| {
-            short_cut(track, &segment, way, timeouts, max_retrans)
+            advance(track, &segment, dir, timeouts, max_retrans)
         })
     }
 
@@ -267,7 +267,7 @@ impl TrackedPacket<'_> {
 
     /// What is wrong with a TCP segment by itself.
     #[inline(always)]
-    fn flaw(self, header: &wire::tcp::Header, skb: &mut Skb) -> Option<Reason> {
+    fn segment_error(self, header: &wire::tcp::Header, skb: &mut Skb) -> Option<Reason> {
         if let Err(reason) = tcp::check(header, self.packet.transport_len(skb)) {
             return Some(reason);
         }
@@ -275,17 +275,17 @@ impl TrackedPacket<'_> {
             .then_some(Reason::Malformed(wire::Error::Checksum))
     }
 
-    /// The segment with this header. `room` is for its options.
+    /// The segment with this header. `buffer` is for its options.
     #[inline(always)]
     fn segment<'s>(
         self,
         header: wire::tcp::Header,
         skb: &'s Skb,
-        room: &'s mut [u8; TCP_OPTIONS],
+        buffer: &'s mut [u8; TCP_OPTIONS],
     ) -> tcp::Segment<'s> {
-        let options = room
+        let options = buffer
             .get_mut(..header.options_len() as usize)
-            .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
+            .and_then(|buffer| skb.slice(self.packet.transport.wrapping_add(20), buffer))
             .unwrap_or(&[]);
         let available = self.packet.transport_len(skb);
         tcp::Segment {
@@ -298,10 +298,10 @@ impl TrackedPacket<'_> {
 
     /// Begins a TCP connection with a SYN. [`None`]: it is something else, which nothing is said of.
     #[inline]
-    fn first_segment(self, conn: &Conn, skb: &Skb) -> Option<Update> {
+    fn open_syn(self, conn: &Conn, skb: &Skb) -> Option<Update> {
         let bytes = skb.read(self.packet.transport)?;
-        let mut room = [0; TCP_OPTIONS];
-        let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut room);
+        let mut buffer = [0; TCP_OPTIONS];
+        let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut buffer);
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let (begun, timeout) = tcp::open_syn(&segment, timeouts, net.tcp_max_retrans())?;
@@ -314,21 +314,21 @@ impl TrackedPacket<'_> {
 
     /// Judges any TCP segment.
     #[inline]
-    fn judge_segment(self, conn: &Conn, skb: &mut Skb) -> Step {
+    fn segment_step(self, conn: &Conn, skb: &mut Skb) -> Step {
         let Some(bytes) = skb.read(self.packet.transport) else {
             return Step::invalid(Reason::Malformed(wire::Error::Short));
         };
         let header = wire::tcp::Header::parse(&bytes);
-        if let Some(reason) = self.flaw(&header, skb) {
+        if let Some(reason) = self.segment_error(&header, skb) {
             return Step::invalid(reason);
         }
-        let mut room = [0; TCP_OPTIONS];
+        let mut buffer = [0; TCP_OPTIONS];
         let segment = tcp::Segment {
             ack_offset: self.ack_offset(conn, &header),
-            ..self.segment(header, skb, &mut room)
+            ..self.segment(header, skb, &mut buffer)
         };
         let net = self.state.net();
-        let policy = tcp::Config {
+        let config = tcp::Config {
             timeouts: timeout::tcp(conn, net, self.rcu),
             hz: time::HZ,
             loose: net.tcp_loose() != 0,
@@ -340,12 +340,12 @@ impl TrackedPacket<'_> {
         let now = Jiffies32(time::jiffies32());
         conn.with_proto(|track: &mut tcp::Track| {
             if !status.confirmed {
-                if let Err(reason) = tcp::open(track, &segment, &policy) {
+                if let Err(reason) = tcp::open(track, &segment, &config) {
                     return Step::invalid(reason);
                 }
             }
-            let way = self.info.dir();
-            tcp::packet(track, &segment, way, &status, &policy, now)
+            let dir = self.info.dir();
+            tcp::packet(track, &segment, dir, &status, &config, now)
         })
     }
 
@@ -361,7 +361,7 @@ impl TrackedPacket<'_> {
     #[inline(always)]
     fn udp(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let Some(bytes) = skb.read(self.packet.transport) else {
-            return refuse(
+            return invalid(
                 skb,
                 self.state,
                 self.packet.protocol,
@@ -370,10 +370,10 @@ impl TrackedPacket<'_> {
         };
         let header = wire::udp::Header::parse(&bytes);
         if let Err(reason) = udp::check(&header, self.packet.transport_len(skb), skb.is_gso()) {
-            return refuse(skb, self.state, self.packet.protocol, reason);
+            return invalid(skb, self.state, self.packet.protocol, reason);
         }
         if header.has_checksum() && self.has_bad_checksum(skb) {
-            return refuse(
+            return invalid(
                 skb,
                 self.state,
                 self.packet.protocol,
@@ -496,7 +496,7 @@ impl TrackedPacket<'_> {
             self.refresh(conn, skb, timeout);
         }
         if update.assured || update.protoinfo {
-            note(conn, update.assured, update.protoinfo);
+            note_change(conn, update.assured, update.protoinfo);
         }
     }
 
@@ -515,7 +515,7 @@ impl TrackedPacket<'_> {
 
 /// Moves a TCP connection on by any segment.
 #[inline(never)]
-fn segment(
+fn track_segment(
     conn: &Conn,
     skb: &mut Skb,
     packet: Packet,
@@ -523,18 +523,18 @@ fn segment(
     info: CtInfo,
     rcu: Rcu<'_>,
 ) -> TrackOutcome {
-    let tracked = TrackedPacket {
+    let context = PacketContext {
         packet,
         state,
         info,
         rcu,
     };
-    if let Some(update) = tracked.last_of_handshake(conn, skb) {
-        tracked.update(conn, skb, update);
+    if let Some(update) = context.handshake_ack(conn, skb) {
+        context.update(conn, skb, update);
         return TrackOutcome::Accept;
     }
-    let step = tracked.judge_segment(conn, skb);
-    tracked.apply(conn, skb, step)
+    let step = context.segment_step(conn, skb);
+    context.apply(conn, skb, step)
 }
 
 /// Whether a TCP connection is in a state, as seen without its lock.
@@ -545,7 +545,7 @@ fn is_in(conn: &Conn, state: tcp::State) -> bool {
 
 /// A packet that is INVALID by itself.
 #[cold]
-fn refuse(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
+fn invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
     log(skb, state, protocol, reason);
     TrackOutcome::Invalid
 }
@@ -558,7 +558,7 @@ fn log(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
 
 /// Something about a connection is new.
 #[inline(never)]
-fn note(conn: &Conn, assured: bool, protoinfo: bool) {
+fn note_change(conn: &Conn, assured: bool, protoinfo: bool) {
     if assured && !conn.test_and_set(StatusBit::Assured) {
         ecache::keep(conn, Event::Assured);
     }

@@ -2,7 +2,7 @@
 
 //! A namespace's entries, in pieces, while packets go on changing them.
 //!
-//! A line is about one moment, and an entry has one line at most; see [`Listing`]. Between
+//! A line is about one moment, and an entry has one line at most; see [`ResumableWalk`]. Between
 //! two lines no lock is held and no read-side section is open: the entry that is to be
 //! written next is kept by a reference, which its `use=` counts, as that of the C tracker
 //! does.
@@ -20,7 +20,7 @@ use crate::{
             self,
             DestroyReason, //
         },
-        table::walk::Listing, //
+        table::walk::ResumableWalk, //
     },
     nf::{
         kernel::seq_file::{
@@ -37,15 +37,15 @@ use super::line::Format;
 pub(super) struct Entries<F>(PhantomData<F>);
 
 impl<F: Format> SeqFile for Entries<F> {
-    type Cursor = Listing;
+    type Cursor = ResumableWalk;
     type Item = ARef<Conn>;
 
-    fn current(cursor: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
+    fn current(cursor: &mut ResumableWalk, net: &Net) -> Option<ARef<Conn>> {
         let conn = cursor.current(net);
         living(conn, cursor, net)
     }
 
-    fn advance(cursor: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
+    fn advance(cursor: &mut ResumableWalk, net: &Net) -> Option<ARef<Conn>> {
         let conn = cursor.advance(net);
         living(conn, cursor, net)
     }
@@ -56,7 +56,11 @@ impl<F: Format> SeqFile for Entries<F> {
 }
 
 /// The entry that was found, or the first one behind it whose time is not over.
-fn living(mut found: Option<ARef<Conn>>, listing: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
+fn living(
+    mut found: Option<ARef<Conn>>,
+    listing: &mut ResumableWalk,
+    net: &Net,
+) -> Option<ARef<Conn>> {
     while let Some(expired) = found.as_deref().filter(|conn| delete::is_due(conn)) {
         delete::delete(expired, DestroyReason::TimedOut);
         found = listing.advance(net);

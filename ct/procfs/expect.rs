@@ -14,10 +14,10 @@ use crate::nf::{
     expect::{
         expectation::{
             Flag,
-            Flags,
-            Seen, //
+            Flags, //
         },
         helper::Name,
+        linked::Seen,
         table, //
     },
     kernel::{

@@ -34,7 +34,7 @@ use crate::{
             self,
             l4proto, //
         },
-        packet::kernel_hook::RustCt, //
+        packet::kernel_hook::ConntrackHook, //
     },
     nf::{
         entry::{
@@ -212,7 +212,7 @@ impl<'a> Line<'a> {
             out.text("s");
         }
         // Netlink hands out its bytes as they lie in memory, for network byte order.
-        field(out, " id=", u32::from_be(RustCt::id(self.conn)));
+        field(out, " id=", u32::from_be(ConntrackHook::id(self.conn)));
         if self.status.has(StatusBit::Adopted) {
             out.text(" [ADOPTED]");
         }

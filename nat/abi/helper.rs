@@ -18,16 +18,14 @@ use crate::{
         self,
         Words, //
     },
-    nf::c_export::c_export,
     nf::{
         bindings,
+        c_export::c_export,
         expect::{
-            expectation::{
-                Draft,
-                ExpectGuard,
-                Expectation, //
-            },
-            helper_table, //
+            draft::Draft,
+            expectation::Expectation,
+            helper_table,
+            lock::ExpectGuard, //
         },
         packet::nat::Unconfirmed,
         prelude::*, //

@@ -151,26 +151,6 @@ impl Skb {
     }
 }
 
-/// Numbers of netlink's attributes.
-pub(crate) mod attribute {
-    use super::bindings as b;
-
-    /// The first IPv4 address.
-    pub(crate) const V4_MIN: u16 = b::ctattr_nat_CTA_NAT_V4_MINIP as u16;
-    /// The last IPv4 address.
-    pub(crate) const V4_MAX: u16 = b::ctattr_nat_CTA_NAT_V4_MAXIP as u16;
-    /// The first IPv6 address.
-    pub(crate) const V6_MIN: u16 = b::ctattr_nat_CTA_NAT_V6_MINIP as u16;
-    /// The last IPv6 address.
-    pub(crate) const V6_MAX: u16 = b::ctattr_nat_CTA_NAT_V6_MAXIP as u16;
-    /// Ports, in a nest.
-    pub(crate) const PROTO: u16 = b::ctattr_nat_CTA_NAT_PROTO as u16;
-    /// The first port.
-    pub(crate) const PORT_MIN: u16 = b::ctattr_protonat_CTA_PROTONAT_PORT_MIN as u16;
-    /// The last port.
-    pub(crate) const PORT_MAX: u16 = b::ctattr_protonat_CTA_PROTONAT_PORT_MAX as u16;
-}
-
 /// What IPsec looks its policies up by.
 #[repr(transparent)]
 pub(crate) struct Flow(bindings::flowi);
