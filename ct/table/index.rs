@@ -41,6 +41,7 @@
 //! ```
 
 use kernel::{
+    cpu::nr_cpu_ids,
     prelude::*,
     sync::{
         aref::ARef,
@@ -69,7 +70,6 @@ use crate::{
             },
         },
         kernel::{
-            net,
             params,
             rcu::RcuArc,
             work, //
@@ -101,7 +101,7 @@ impl IndexLists {
     ///
     /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
-        let shards = net::cpus().min(MAX_SHARDS);
+        let shards = nr_cpu_ids().min(MAX_SHARDS);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
         let lists = ShardedLists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));

@@ -17,18 +17,24 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
+    cpu::CpuId,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
-        }, //
-    }, //
+        },
+        barrier::{
+            smp_mb,
+            Write, //
+        },
+    },
 };
 
 use crate::{
@@ -39,7 +45,7 @@ use crate::{
     proto::types::{
         direction::Direction,
         zone::Zone, //
-    }, //
+    },
 };
 
 use super::{
@@ -102,8 +108,7 @@ impl Fresh {
             let conn = Entry::from_raw(raw);
             conn.drop_reservation();
             conn.pprev_word(Direction::Reply).store(hash, Relaxed);
-            // CAST: to a larger type.
-            let cpu = bindings::rct_this_cpu() as usize;
+            let cpu = u32_as_usize(CpuId::current().as_u32());
             let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | cpu << CPU_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
@@ -194,7 +199,7 @@ impl Fresh {
         // SAFETY: A barrier: a reader that sees the raised count sees a cleared status, in particular
         // no CONFIRMED of the memory's former entry, and the right namespace.
         unsafe {
-            bindings::rct_smp_wmb();
+            smp_mb(Write);
             bindings::rct_ct_set_use(conn.as_ptr(), 1);
         }
         // SAFETY: This is the one reference.
