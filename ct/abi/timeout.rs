@@ -22,8 +22,8 @@ use crate::{
         c_export::c_export,
         entry::timeout::{
             Name,
-            TimeoutPolicy,
             Template, //
+            TimeoutPolicy,
         },
         prelude::*, //
     },

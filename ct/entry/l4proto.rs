@@ -32,7 +32,7 @@ use crate::{
                 SctpAttribute,
                 Shown,
                 TcpAttribute,
-                Timeouts,
+                TimeoutForm,
                 TupleAttribute,
                 TupleForm,
                 SCTP_PLACES,
@@ -89,6 +89,60 @@ pub(in crate::ct) static GRE: L4Proto<{ gre::COUNT }> = L4Proto::new(protocol::G
     .tuples::<Ports>()
     .shown::<Gre>()
     .timeouts::<Gre>();
+
+/// The `N` timeouts of a protocol, in jiffies.
+trait Timeouts<const N: usize>: 'static {
+    /// The index of the timeout of each attribute, from attribute 1 on.
+    const PLACES: &'static [usize];
+
+    /// The index of the timeout of new connections, which is at index 0 as well.
+    const FIRST: usize;
+
+    /// Returns the namespace's timeouts.
+    fn of(net: &Net) -> &[Atomic<u32>; N];
+}
+
+impl<T: Timeouts<N>, const N: usize> TimeoutForm<N> for T {
+    const ATTRIBUTES: usize = Self::PLACES.len();
+
+    /// Timeouts of a policy that the message does not have become those of the namespace.
+    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Atomic<u32>; N]>) -> Result {
+        const { assert!(T::FIRST < N) };
+        let defaults = Self::of(net);
+        if let Some(policy) = policy {
+            for (timeout, default) in policy.iter().zip(defaults) {
+                timeout.store(default.load(Relaxed), Relaxed);
+            }
+        }
+        let timeouts = policy.unwrap_or(defaults);
+        for (number, place) in (1_u16..).zip(Self::PLACES) {
+            if let (Some(seconds), Some(timeout)) = (attributes.get(number), timeouts.get(*place)) {
+                timeout.store(jiffies(seconds.be32()?), Relaxed);
+            }
+        }
+        if let (Some(new), Some(first)) = (timeouts.first(), timeouts.get(Self::FIRST)) {
+            new.store(first.load(Relaxed), Relaxed);
+        }
+        Ok(())
+    }
+
+    fn put(timeouts: &[Atomic<u32>; N], message: &mut Message<'_>) -> Result {
+        for (number, place) in (1_u16..).zip(Self::PLACES) {
+            let timeout = timeouts
+                .get(*place)
+                .map_or(0, |timeout| timeout.load(Relaxed));
+            message.put_be32(number, timeout / HZ).map_err(|_| ENOSPC)?;
+        }
+        Ok(())
+    }
+}
+
+/// Converts seconds to jiffies. A time that is longer than an entry can live becomes as long as an
+/// entry can live: the C tracker makes a short time of it, or none.
+fn jiffies(seconds: u32) -> u32 {
+    // CAST: not negative.
+    seconds.saturating_mul(HZ).min(i32::MAX as u32)
+}
 
 /// A protocol with tuples of queries: the ICMPs.
 trait Queries: 'static {

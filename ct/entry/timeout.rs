@@ -12,9 +12,9 @@ use crate::{
             timeout::{
                 Name,
                 PolicyProvider,
-                TimeoutPolicy,
                 PolicySlot,
                 Template, //
+                TimeoutPolicy,
             },
         },
         packet::log,

@@ -69,9 +69,12 @@ use super::{
         Conn,
         Entry, //
     },
-    intrusive::chain::{
-        self,
-        Head as _, //
+    intrusive::{
+        chain::{
+            self,
+            Head as _, //
+        },
+        layout::Node, //
     },
     object::{
         self,
@@ -286,10 +289,19 @@ impl chain::Head for Head<'_> {
     }
 }
 
-/// Returns the tuple that a node, 0 or 1, is for.
+/// Returns the node of a tuple.
 #[inline(always)]
-const fn direction(node: usize) -> Direction {
-    if node == 0 {
+pub(super) fn node(entry: &Entry, dir: Direction) -> Node {
+    Node {
+        object: entry.address(),
+        index: dir as usize,
+    }
+}
+
+/// Returns the tuple that a node is for.
+#[inline(always)]
+const fn direction(index: usize) -> Direction {
+    if index == 0 {
         Direction::Original
     } else {
         Direction::Reply
@@ -325,10 +337,9 @@ impl<'r> Iterator for Walk<'r> {
         // SAFETY: By the type invariants the memory is that of an object, which is type-stable and
         // not at address 0.
         unsafe {
-            let handle = self.walk.step(self.handles)?;
-            let (object, node) = self.handles.object(handle);
+            let Node { object, index } = self.walk.step(self.handles)?;
             let conn = NonNull::new_unchecked(with_exposed_provenance_mut(object));
-            Some(Stale::new(conn, direction(node), self.rcu))
+            Some(Stale::new(conn, direction(index), self.rcu))
         }
     }
 }
@@ -350,11 +361,6 @@ impl<'a> LockedChain<'a> {
     #[inline(always)]
     fn head(&self) -> Head<'a> {
         self.array.head(self.bucket)
-    }
-
-    #[inline(always)]
-    fn handle(&self, entry: &Entry, dir: Direction) -> usize {
-        self.array.handles.handle(entry.address(), dir as usize)
     }
 
     /// Returns another bucket of the same array that shares this one's lock.
@@ -390,12 +396,10 @@ impl<'a> LockedChain<'a> {
         // SAFETY: The lock is held. By the type invariants of the array the entries are valid while
         // they are on the chain.
         let nodes = unsafe { chain::nodes(handles, self.head().load()) };
-        nodes.map(move |handle| {
-            // SAFETY: As above.
-            let (object, node) = unsafe { handles.object(handle) };
+        nodes.map(|Node { object, index }| {
             // SAFETY: As above.
             let entry = unsafe { Entry::from_raw(with_exposed_provenance_mut(object)) };
-            (entry, direction(node))
+            (entry, direction(index))
         })
     }
 
@@ -407,9 +411,9 @@ impl<'a> LockedChain<'a> {
     /// the chain before it is freed.
     #[inline(always)]
     pub(super) unsafe fn push(&mut self, entry: &Entry, dir: Direction) {
-        let (marker, handle) = (self.array.marker(self.bucket), self.handle(entry, dir));
+        let (marker, node) = (self.array.marker(self.bucket), node(entry, dir));
         // SAFETY: The lock is held; the rest is the caller's promise.
-        unsafe { chain::push(self.array.handles, self.head(), marker, handle) };
+        unsafe { chain::push(self.array.handles, self.head(), marker, node) };
     }
 
     /// Takes a tuple of an entry off, if it is on the chain. Returns whether it was.
@@ -418,9 +422,8 @@ impl<'a> LockedChain<'a> {
     /// a chain that is not locked.
     #[inline(always)]
     pub(super) fn remove(&mut self, entry: &Entry, dir: Direction) -> bool {
-        let handle = self.handle(entry, dir);
         // SAFETY: The lock is held, and what is on the chain is valid.
-        unsafe { chain::unlink(self.array.handles, self.head(), handle) }
+        unsafe { chain::unlink(self.array.handles, self.head(), node(entry, dir)) }
     }
 
     /// Moves the first node of this chain to another one.
@@ -429,9 +432,9 @@ impl<'a> LockedChain<'a> {
         // SAFETY: Both locks are held. What was on this chain is on none in between.
         unsafe {
             let first = chain::nodes(handles, self.head().load()).next();
-            if let Some(handle) = first {
-                chain::unlink(handles, self.head(), handle);
-                chain::push(handles, to.head(), to.array.marker(to.bucket), handle);
+            if let Some(node) = first {
+                chain::unlink(handles, self.head(), node);
+                chain::push(handles, to.head(), to.array.marker(to.bucket), node);
             }
         }
     }

@@ -21,7 +21,10 @@ use crate::{
 };
 
 use super::{
-    chain::Head,
+    chain::{
+        node as chain_node,
+        Head, //
+    },
     conn::Conn,
     intrusive::chain::{
         self,
@@ -78,27 +81,26 @@ impl DetachedList {
 
     /// Puts an entry on the list.
     pub(crate) fn push(&self, removed: Removed) {
-        let conn = removed.into_raw();
+        let node = chain_node(&removed, Direction::Original);
         let handles = object::tuple_handles();
-        let handle = handles.handle(conn.as_ptr() as usize, Direction::Original as usize);
+        let _ = removed.into_raw();
         // SAFETY: The lock is held. By the invariants of `Removed` the node is on no chain. The list
         // takes over the reference.
-        self.locked(|| unsafe { chain::push(handles, self.head(), Self::MARKER, handle) });
+        self.locked(|| unsafe { chain::push(handles, self.head(), Self::MARKER, node) });
     }
 
     /// Takes an entry off the list.
     pub(crate) fn pop(&self) -> Option<Removed> {
         let handles = object::tuple_handles();
         // SAFETY: With the lock held the list does not change, and what is on it is valid.
-        let handle = self.locked(|| unsafe {
-            let handle = chain::nodes(handles, self.head().load()).next()?;
-            chain::unlink(handles, self.head(), handle);
-            Some(handle)
+        let node = self.locked(|| unsafe {
+            let node = chain::nodes(handles, self.head().load()).next()?;
+            chain::unlink(handles, self.head(), node);
+            Some(node)
         })?;
         // SAFETY: The entry is on no chain any more, and the reference of the list is passed on.
         unsafe {
-            let (object, _) = handles.object(handle);
-            let conn = NonNull::new_unchecked(with_exposed_provenance_mut::<Conn>(object));
+            let conn = NonNull::new_unchecked(with_exposed_provenance_mut::<Conn>(node.object));
             Some(Removed::from_raw(conn))
         }
     }
@@ -114,12 +116,9 @@ impl DetachedList {
         self.locked(|| {
             let mut found: [Option<&Conn>; N] = [None; N];
             // SAFETY: With the lock held the list does not change, and what is on it is valid.
-            for handle in unsafe { chain::nodes(handles, self.head().load()) } {
+            for node in unsafe { chain::nodes(handles, self.head().load()) } {
                 // SAFETY: The list holds a reference to the entry.
-                let conn = unsafe {
-                    let (object, _) = handles.object(handle);
-                    Conn::from_raw(with_exposed_provenance_mut(object))
-                };
+                let conn = unsafe { Conn::from_raw(with_exposed_provenance_mut(node.object)) };
                 if conn.address() >= from && which(conn) {
                     // Insertion sort: each that is higher moves on by one.
                     let mut moving = conn;

@@ -172,7 +172,8 @@ impl Fresh {
         const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
 
         // SAFETY: The entry is known to this value alone.
-        let extension = unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
+        let extension =
+            unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
         extension.map(|_| ()).ok_or(ENOMEM)
     }
 

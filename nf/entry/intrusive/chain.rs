@@ -15,19 +15,32 @@
 ///
 /// Each node has a word of its own, which keeps the value that was written last.
 pub(crate) unsafe trait ChainLayout: Copy {
-    /// Reads the word of a node, relaxed.
+    /// A node, as it is accessed.
+    type Node: Copy;
+
+    /// Returns the handle of a node: an even number that is not 0.
+    fn handle(self, node: Self::Node) -> usize;
+
+    /// Returns the node with a handle.
     ///
     /// # Safety
     ///
     /// `handle` is that of a node whose object's memory is valid.
-    unsafe fn next(self, handle: usize) -> usize;
+    unsafe fn node(self, handle: usize) -> Self::Node;
+
+    /// Reads the word of a node, relaxed.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the node's object is valid.
+    unsafe fn next(self, node: Self::Node) -> usize;
 
     /// Writes the word of a node, relaxed.
     ///
     /// # Safety
     ///
-    /// As for [`next`](Self::next).
-    unsafe fn set_next(self, handle: usize, word: usize);
+    /// The memory of the node's object is valid.
+    unsafe fn set_next(self, node: Self::Node, word: usize);
 }
 
 /// The head of a chain: the handle of its first node, or 0.
@@ -58,10 +71,15 @@ const fn is_end(word: usize) -> bool {
 ///
 /// # Safety
 ///
-/// Nothing else changes the chain, whose marker is `marker`. `handle` is that of a node which is on
-/// no chain, of a valid object.
+/// Nothing else changes the chain, whose marker is `marker`. The node is on no chain, and its object
+/// is valid.
 #[inline(always)]
-pub(crate) unsafe fn push(layout: impl ChainLayout, head: impl Head, marker: usize, handle: usize) {
+pub(crate) unsafe fn push<L: ChainLayout>(
+    layout: L,
+    head: impl Head,
+    marker: usize,
+    node: L::Node,
+) {
     let first = match head.load() {
         0 => end(marker),
         first => first,
@@ -69,8 +87,8 @@ pub(crate) unsafe fn push(layout: impl ChainLayout, head: impl Head, marker: usi
     // A reader that still stands on the node, from a chain that it was on before, goes on along
     // this one and ends at its marker.
     // SAFETY: The caller's promise.
-    unsafe { layout.set_next(handle, first) };
-    head.publish(handle);
+    unsafe { layout.set_next(node, first) };
+    head.publish(layout.handle(node));
 }
 
 /// Takes a node off, if it is on the chain. Returns whether it was. Readers that stand on it go on
@@ -80,30 +98,32 @@ pub(crate) unsafe fn push(layout: impl ChainLayout, head: impl Head, marker: usi
 ///
 /// Nothing else changes the chain, and the objects on it are valid.
 #[inline]
-pub(crate) unsafe fn unlink(layout: impl ChainLayout, head: impl Head, handle: usize) -> bool {
+pub(crate) unsafe fn unlink<L: ChainLayout>(layout: L, head: impl Head, node: L::Node) -> bool {
     let first = head.load();
     if first == 0 {
         return false;
     }
+    let handle = layout.handle(node);
     if first == handle {
         // SAFETY: The node is on the chain.
-        let following = unsafe { layout.next(handle) };
+        let following = unsafe { layout.next(node) };
         head.publish(if is_end(following) { 0 } else { following });
         return true;
     }
-    let mut before = first;
+    let mut word = first;
     loop {
-        // SAFETY: The node before is on the chain.
-        let this = unsafe { layout.next(before) };
-        if is_end(this) {
+        // SAFETY: What the chain leads to is on it.
+        let before = unsafe { layout.node(word) };
+        // SAFETY: As above.
+        word = unsafe { layout.next(before) };
+        if is_end(word) {
             return false;
         }
-        if this == handle {
+        if word == handle {
             // SAFETY: Both are on the chain.
-            unsafe { layout.set_next(before, layout.next(this)) };
+            unsafe { layout.set_next(before, layout.next(node)) };
             return true;
         }
-        before = this;
     }
 }
 
@@ -113,17 +133,21 @@ pub(crate) unsafe fn unlink(layout: impl ChainLayout, head: impl Head, handle: u
 ///
 /// Nothing changes the chain while the iterator is used, and the objects on it are valid.
 #[inline(always)]
-pub(crate) unsafe fn nodes(layout: impl ChainLayout, first: usize) -> impl Iterator<Item = usize> {
+pub(crate) unsafe fn nodes<L: ChainLayout>(
+    layout: L,
+    first: usize,
+) -> impl Iterator<Item = L::Node> {
     let mut word = first;
     core::iter::from_fn(move || {
         if word == 0 {
             return None;
         }
-        let this = word;
-        // SAFETY: The node is on the chain.
-        let following = unsafe { layout.next(this) };
+        // SAFETY: What the chain leads to is on it.
+        let node = unsafe { layout.node(word) };
+        // SAFETY: As above.
+        let following = unsafe { layout.next(node) };
         word = if is_end(following) { 0 } else { following };
-        Some(this)
+        Some(node)
     })
 }
 
@@ -151,14 +175,15 @@ impl Walk {
     ///
     /// The memory of every object that was on a chain since the walk began is valid.
     #[inline(always)]
-    pub(crate) unsafe fn step(&mut self, layout: impl ChainLayout) -> Option<usize> {
-        let this = self.word;
-        if is_end(this) {
+    pub(crate) unsafe fn step<L: ChainLayout>(&mut self, layout: L) -> Option<L::Node> {
+        if is_end(self.word) {
             return None;
         }
         // SAFETY: The node was on a chain; the rest is the caller's promise.
-        self.word = unsafe { layout.next(this) };
-        Some(this)
+        let node = unsafe { layout.node(self.word) };
+        // SAFETY: As above.
+        self.word = unsafe { layout.next(node) };
+        Some(node)
     }
 
     /// Returns whether the walk is at this marker. If it ended at another one, it may have left

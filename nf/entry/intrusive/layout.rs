@@ -326,57 +326,60 @@ impl<G: Geometry> NodeHandles<G> {
     pub(crate) const fn are_compact(self) -> bool {
         self.base != 0
     }
+}
 
-    /// Returns the handle of a node (0 or 1) of the object at an address.
-    #[inline(always)]
-    pub(crate) fn handle(self, object: usize, node: usize) -> usize {
-        if self.are_compact() {
-            Compact::<G>::new(self.base).handle(object) << 2 | node << 1
-        } else {
-            object.wrapping_add(offset::<G>(node))
-        }
-    }
+/// A node of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Node {
+    /// The address of the object.
+    pub(crate) object: usize,
+    /// Which of its nodes: 0 or 1.
+    pub(crate) index: usize,
+}
 
-    /// Returns the address of a handle's object, and which of its nodes it is: 0 or 1.
-    ///
-    /// # Safety
-    ///
-    /// The handle is that of a node whose object's memory is valid.
+impl Node {
     #[inline(always)]
-    pub(crate) unsafe fn object(self, handle: usize) -> (usize, usize) {
-        if self.are_compact() {
-            let object = Compact::<G>::new(self.base).address(handle >> 2);
-            (object, handle >> 1 & 1)
-        } else {
-            // SAFETY: The caller's promise.
-            unsafe { object_around::<G>(handle) }
-        }
-    }
-
-    #[inline(always)]
-    fn node(self, handle: usize) -> *mut usize {
-        let address = if self.are_compact() {
-            let object = Compact::<G>::new(self.base).address(handle >> 2);
-            object.wrapping_add(offset::<G>(handle >> 1 & 1))
-        } else {
-            handle
-        };
-        with_exposed_provenance_mut(address)
+    fn word<G: Geometry>(self) -> *mut usize {
+        with_exposed_provenance_mut(self.object.wrapping_add(offset::<G>(self.index)))
     }
 }
 
 // SAFETY: Each node has a word of its own, by the contract of `Geometry`.
 unsafe impl<G: Geometry> ChainLayout for NodeHandles<G> {
+    type Node = Node;
+
     #[inline(always)]
-    unsafe fn next(self, handle: usize) -> usize {
-        // SAFETY: The caller's promise.
-        unsafe { Atomic::from_ptr(self.node(handle)) }.load(Relaxed)
+    fn handle(self, Node { object, index }: Node) -> usize {
+        if self.are_compact() {
+            Compact::<G>::new(self.base).handle(object) << 2 | index << 1
+        } else {
+            object.wrapping_add(offset::<G>(index))
+        }
     }
 
     #[inline(always)]
-    unsafe fn set_next(self, handle: usize, word: usize) {
+    unsafe fn node(self, handle: usize) -> Node {
+        if self.are_compact() {
+            Node {
+                object: Compact::<G>::new(self.base).address(handle >> 2),
+                index: handle >> 1 & 1,
+            }
+        } else {
+            // SAFETY: The caller's promise.
+            unsafe { node_at::<G>(handle) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn next(self, node: Node) -> usize {
         // SAFETY: The caller's promise.
-        unsafe { Atomic::from_ptr(self.node(handle)) }.store(word, Relaxed);
+        unsafe { Atomic::from_ptr(node.word::<G>()) }.load(Relaxed)
+    }
+
+    #[inline(always)]
+    unsafe fn set_next(self, node: Node, word: usize) {
+        // SAFETY: The caller's promise.
+        unsafe { Atomic::from_ptr(node.word::<G>()) }.store(word, Relaxed);
     }
 }
 
@@ -386,17 +389,20 @@ const fn offset<G: Geometry>(node: usize) -> usize {
     first.wrapping_add(node.wrapping_mul(second.wrapping_sub(first)))
 }
 
-/// Returns the object that a node at an address belongs to, and which of its nodes it is.
+/// Returns the node at an address.
 ///
 /// # Safety
 ///
-/// As for [`NodeHandles::object`].
+/// There is one, of an object whose memory is valid.
 #[cold]
 #[inline(never)]
-unsafe fn object_around<G: Geometry>(address: usize) -> (usize, usize) {
+unsafe fn node_at<G: Geometry>(address: usize) -> Node {
     let byte = with_exposed_provenance_mut::<u8>(address.wrapping_add(G::NODE_INDEX));
     // SAFETY: In bounds, by the contract of `Geometry`. The byte is the same in all lives of the
     // memory; volatile, as another CPU may be writing it again.
-    let node = usize::from(unsafe { byte.read_volatile() } != 0);
-    (address.wrapping_sub(offset::<G>(node)), node)
+    let index = usize::from(unsafe { byte.read_volatile() } != 0);
+    Node {
+        object: address.wrapping_sub(offset::<G>(index)),
+        index,
+    }
 }

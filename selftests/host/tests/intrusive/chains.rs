@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    chain::{self, Head, Walk},
-    layout::NodeHandles,
+    chain::{self, ChainLayout, Head, Walk},
+    layout::{Node, NodeHandles},
     memory::{Arena, Heads, Shape},
 };
 
@@ -68,14 +68,12 @@ fn marker(chain: usize) -> usize {
 }
 
 impl World<'_> {
-    fn handle(&self, node: usize) -> usize {
-        self.format.handle(self.arena.address(node / 2), node % 2)
+    fn node(&self, number: usize) -> Node {
+        self.arena.node(number / 2, number % 2)
     }
 
-    fn node(&self, handle: usize) -> usize {
-        // SAFETY: All objects are valid.
-        let (address, node) = unsafe { self.format.object(handle) };
-        self.arena.at(address) * 2 + node
+    fn number(&self, node: Node) -> usize {
+        self.arena.at(node.object) * 2 + node.index
     }
 
     fn chain_of(&self, node: usize) -> Option<usize> {
@@ -95,15 +93,15 @@ impl World<'_> {
                 if self.chain_of(node).is_some() {
                     return;
                 }
-                let (head, handle) = (heads.chain(format, chain), self.handle(node));
+                let head = heads.chain(format, chain);
                 // SAFETY: The node is on no chain.
-                unsafe { chain::push(format, head, marker(chain), handle) };
+                unsafe { chain::push(format, head, marker(chain), self.node(node)) };
                 self.model[chain].push_front(node);
             }
             Op::Unlink { node, chain } => {
-                let (head, handle) = (heads.chain(format, chain), self.handle(node));
+                let head = heads.chain(format, chain);
                 // SAFETY: All objects are valid.
-                let was_there = unsafe { chain::unlink(format, head, handle) };
+                let was_there = unsafe { chain::unlink(format, head, self.node(node)) };
                 assert_eq!(was_there, self.model[chain].contains(&node));
                 self.model[chain].retain(|&other| other != node);
                 if was_there {
@@ -114,11 +112,11 @@ impl World<'_> {
                 let first = heads.chain(format, from).load();
                 // SAFETY: All objects are valid, and the node is on no chain in between.
                 unsafe {
-                    let Some(handle) = chain::nodes(format, first).next() else {
+                    let Some(node) = chain::nodes(format, first).next() else {
                         return;
                     };
-                    assert!(chain::unlink(format, heads.chain(format, from), handle));
-                    chain::push(format, heads.chain(format, to), marker(to), handle);
+                    assert!(chain::unlink(format, heads.chain(format, from), node));
+                    chain::push(format, heads.chain(format, to), marker(to), node);
                 }
                 let node = self.model[from].pop_front().unwrap();
                 self.model[to].push_front(node);
@@ -139,7 +137,7 @@ impl World<'_> {
                 };
                 // SAFETY: All objects are valid.
                 match unsafe { state.walk.step(format) } {
-                    Some(handle) => state.met.push(self.node(handle)),
+                    Some(node) => state.met.push(self.number(node)),
                     None => state.finish(),
                 }
                 self.readers[reader] = Some(state);
@@ -153,7 +151,7 @@ impl World<'_> {
             let head = self.heads.chain(self.format, index);
             // SAFETY: Nothing changes the chain meanwhile.
             let nodes: VecDeque<usize> = unsafe { chain::nodes(self.format, head.load()) }
-                .map(|handle| self.node(handle))
+                .map(|node| self.number(node))
                 .collect();
             assert_eq!(nodes, *model);
             let mut walk = Walk::new(head, marker(index));
@@ -198,10 +196,8 @@ proptest! {
             for reader in world.readers.iter_mut().flatten() {
                 let mut steps = 0;
                 // SAFETY: All objects are valid.
-                while let Some(handle) = unsafe { reader.walk.step(format) } {
-                    // SAFETY: As above.
-                    let (address, node) = unsafe { format.object(handle) };
-                    reader.met.push(arena.at(address) * 2 + node);
+                while let Some(node) = unsafe { reader.walk.step(format) } {
+                    reader.met.push(arena.at(node.object) * 2 + node.index);
                     steps += 1;
                     assert!(steps <= 2 * OBJECTS, "a circle");
                 }
@@ -212,14 +208,15 @@ proptest! {
 
     /// A handle stands for its node, is even and not 0, and half of a compact one has 32 bits.
     #[test]
-    fn handles_stand_for_nodes(object in 0..OBJECTS, node in 0..2_usize) {
+    fn handles_stand_for_nodes(object in 0..OBJECTS, index in 0..2_usize) {
         let arena = Arena::new(OBJECTS);
         for format in arena.formats() {
-            let handle = format.handle(arena.address(object), node);
+            let node = arena.node(object, index);
+            let handle = format.handle(node);
             prop_assert!(handle != 0 && handle % 2 == 0);
             prop_assert!(!format.are_compact() || u32::try_from(handle >> 1).is_ok());
             // SAFETY: The object is valid.
-            prop_assert_eq!(unsafe { format.object(handle) }, (arena.address(object), node));
+            prop_assert_eq!(unsafe { format.node(handle) }, node);
         }
     }
 }
@@ -231,18 +228,18 @@ fn a_reader_knows_that_it_strayed() {
     for format in arena.formats() {
         let heads = Heads::of_chains(format, 2);
         let (first, second) = (heads.chain(format, 0), heads.chain(format, 1));
-        let handles = [0, 1].map(|object| format.handle(arena.address(object), 0));
+        let nodes = [0, 1].map(|object| arena.node(object, 0));
         // SAFETY: Each node is on one chain at a time; the objects are valid.
         unsafe {
-            for handle in handles {
-                chain::push(format, first, 10, handle);
+            for node in nodes {
+                chain::push(format, first, 10, node);
             }
             let mut walk = Walk::new(first, 10);
-            assert_eq!(walk.step(format), Some(handles[1]));
+            assert_eq!(walk.step(format), Some(nodes[1]));
             // The reader is in front of the node that moves.
-            assert!(chain::unlink(format, first, handles[0]));
-            chain::push(format, second, 11, handles[0]);
-            assert_eq!(walk.step(format), Some(handles[0]));
+            assert!(chain::unlink(format, first, nodes[0]));
+            chain::push(format, second, 11, nodes[0]);
+            assert_eq!(walk.step(format), Some(nodes[0]));
             assert_eq!(walk.step(format), None);
             assert!(!walk.ended_at(10) && walk.ended_at(11));
         }

@@ -67,6 +67,17 @@ struct Simulated<'a>(&'a Memory);
 
 // SAFETY: Each node has a word of its own.
 unsafe impl ChainLayout for Simulated<'_> {
+    /// A handle.
+    type Node = usize;
+
+    fn handle(self, handle: usize) -> usize {
+        handle
+    }
+
+    unsafe fn node(self, handle: usize) -> usize {
+        handle
+    }
+
     unsafe fn next(self, handle: usize) -> usize {
         self.0.nodes[index(handle)].load(Ordering::Acquire)
     }

@@ -6,7 +6,7 @@ use std::alloc::{alloc_zeroed, dealloc, Layout};
 
 use crate::{
     chain::Head,
-    layout::{Compact, Geometry, MemoryLayout, NodeHandles, Wide, UNIT},
+    layout::{Compact, Geometry, MemoryLayout, Node, NodeHandles, Wide, UNIT},
 };
 
 /// The links of an object. The first two have a place in every layout that others reuse in `nf_conn`,
@@ -85,6 +85,11 @@ impl Arena {
 
     pub(crate) fn address(&self, object: usize) -> usize {
         self.objects[object].addr()
+    }
+
+    pub(crate) fn node(&self, object: usize, index: usize) -> Node {
+        let object = self.address(object);
+        Node { object, index }
     }
 
     /// The object at an address.
