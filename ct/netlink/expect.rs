@@ -329,8 +329,8 @@ impl Handler for Delete {
 /// Creates an expectation, or changes the timeout of the one that has the tuple.
 ///
 /// `EINVAL`: tuple, mask or master is missing. `EEXIST`: an expectation has the tuple, and the
-/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request does
-/// not create one (`NLM_F_CREATE`), or no entry is the master.
+/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request
+/// does not create one (`NLM_F_CREATE`), or no entry is the master.
 pub(super) struct New;
 
 impl Handler for New {
