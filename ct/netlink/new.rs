@@ -254,8 +254,8 @@ fn create(request: &Request<'_>, tuples: &NewTuples, hash: TupleHash) -> Result 
             }
             if has_nat {
                 let [destination, source] = nat;
-                nat::set_up(fresh, false, destination)?;
-                nat::set_up(fresh, true, source)?;
+                nat::setup_from_user(fresh, false, destination)?;
+                nat::setup_from_user(fresh, true, source)?;
             }
             let attrs = attrs.take().ok_or(EINVAL)??;
             add_extensions(fresh, request);
