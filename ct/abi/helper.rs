@@ -15,6 +15,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     pr_warn_once,
     prelude::*,
     sync::aref::ARef, //
@@ -146,17 +147,17 @@ c_export! {
         n: c_uint,
         helper_ptr: *mut *mut bindings::nf_conntrack_helper
     ) -> c_int {
-        for index in 0..n as usize {
+        for index in 0..n {
+            let at = u32_as_usize(index);
             // SAFETY: The caller passes `n` helpers, and as many pointers.
-            match unsafe { register_copy(helper.add(index)) } {
+            match unsafe { register_copy(helper.add(at)) } {
                 // SAFETY: As above.
-                Ok(copy) => unsafe { *helper_ptr.add(index) = copy },
+                Ok(copy) => unsafe { *helper_ptr.add(at) = copy },
                 Err(error) => {
                     // SAFETY: As above; the first `index` are registered.
                     unsafe {
-                        *helper_ptr.add(index) = null_mut();
-                        // CAST: Less than `n`.
-                        nf_conntrack_helpers_unregister(helper_ptr, index as c_uint);
+                        *helper_ptr.add(at) = null_mut();
+                        nf_conntrack_helpers_unregister(helper_ptr, index);
                     }
                     return error.to_errno();
                 }
@@ -180,7 +181,7 @@ c_export! {
         helper: *mut *mut bindings::nf_conntrack_helper,
         n: c_uint
     ) {
-        for index in (0..n as usize).rev() {
+        for index in (0..u32_as_usize(n)).rev() {
             // SAFETY: The caller registered `n` helpers, and put the pointers there.
             unsafe {
                 unregister(*helper.add(index));
@@ -219,14 +220,15 @@ c_export! {
             (*helper).help = help;
             (*helper).from_nlattr = from_nlattr;
             (*helper).me = module;
-            if expect_class_max as usize >= CLASSES {
+            let class_max = u32_as_usize(expect_class_max);
+            if class_max >= CLASSES {
                 pr_warn_once!("a helper has more classes than there may be\n");
                 return;
             }
             core::ptr::copy_nonoverlapping(
                 exp_pol,
                 core::ptr::addr_of_mut!((*helper).expect_policy).cast(),
-                expect_class_max as usize + 1,
+                class_max + 1,
             );
             (*helper).expect_class_max = expect_class_max;
         }

@@ -7,7 +7,10 @@ use core::ffi::{
     c_uint, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    num::casts::u32_as_usize,
+    prelude::*, //
+};
 
 use crate::{
     ct::entry::labels,
@@ -38,7 +41,7 @@ c_export! {
             // SAFETY: As many words as there is data.
             unsafe { *mask.add(index) }
         };
-        match labels::replace(conn, data, mask, words32 as usize) {
+        match labels::replace(conn, data, mask, u32_as_usize(words32)) {
             Ok(()) => 0,
             Err(error) => error.to_errno(),
         }
@@ -49,7 +52,7 @@ c_export! {
     /// Adds a rule that uses labels up to `bit`: new entries get the labels extension. `ERANGE`: no
     /// label has that number.
     fn nf_connlabels_get(net: *mut bindings::net, bit: c_uint) -> c_int {
-        if bit as usize / 32 >= Labels::WORDS {
+        if u32_as_usize(bit) / 32 >= Labels::WORDS {
             return ERANGE.to_errno();
         }
         // SAFETY: The caller passes a namespace.

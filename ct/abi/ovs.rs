@@ -34,13 +34,13 @@ c_export! {
         proto: u16
     ) -> c_int {
         let Some(family) = Family::from_number(proto) else {
-            return Verdict::Drop.as_raw() as c_int;
+            return Verdict::Drop.as_raw().cast_signed();
         };
         // SAFETY: The caller passes a packet that it owns, pulled to the network header, and
         // holds a reference to the entry, under `rcu_read_lock()`.
         let (skb, conn, rcu) =
             unsafe { (Skb::from_raw(skb), Conn::from_raw(ct), Rcu::assume_held()) };
-        help::help_packet(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw() as c_int
+        help::help_packet(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw().cast_signed()
     }
 }
 
@@ -56,6 +56,7 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller passes a name, and a template that it owns.
         let (name, conn, template) = unsafe {
+            // CAST: Allocation flags have 32 bits.
             let template = HelperTarget::from_raw(ct, bindings::RCT_GFP_KERNEL as u32);
             (Name::of_text(name.cast()), Conn::from_raw(ct), template)
         };

@@ -62,7 +62,7 @@ c_export! {
         // SAFETY: The caller passes a packet that it owns.
         let skb = unsafe { Skb::from_raw(skb) };
         let rcu = RcuGuard::new();
-        confirm::confirm_packet(skb, rcu.token()).as_raw() as c_int
+        confirm::confirm_packet(skb, rcu.token()).as_raw().cast_signed()
     }
 }
 
@@ -137,7 +137,7 @@ fn tuple_hash(conn: ARef<Conn>, dir: Direction) -> *mut bindings::nf_conntrack_t
     unsafe {
         core::ptr::addr_of_mut!((*conn.cast::<bindings::nf_conn>().as_ptr()).tuplehash)
             .cast::<bindings::nf_conntrack_tuple_hash>()
-            .add(dir as usize)
+            .add(dir.index())
     }
 }
 

@@ -83,11 +83,7 @@ static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
     (CTA_EXPECT_MASK, Policy::NESTED),
     (CTA_EXPECT_TIMEOUT, Policy::U32),
     (CTA_EXPECT_ID, Policy::U32),
-    // CAST: a handful.
-    (
-        CTA_EXPECT_HELP_NAME,
-        Policy::text_up_to(NAME_LEN as u16 - 1),
-    ),
+    (CTA_EXPECT_HELP_NAME, policy::HELPER_NAME),
     (CTA_EXPECT_ZONE, Policy::U16),
     (CTA_EXPECT_FLAGS, Policy::be32_within(NF_CT_EXPECT_MASK)),
     (CTA_EXPECT_CLASS, Policy::U32),
@@ -129,7 +125,7 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
         };
         let saved_tuple = Tuple::new(master.l3num, saved.address, [0; 16], key, master.protonum);
         message.nest(CTA_EXPECT_NAT, |message| {
-            message.put_be32(CTA_EXPECT_NAT_DIR, saved.dir as u32)?;
+            message.put_be32(CTA_EXPECT_NAT_DIR, saved.dir.to_u8().into())?;
             tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &saved_tuple, message)
         })?;
     }
@@ -412,7 +408,7 @@ pub(super) fn attach(
 }
 
 fn family_of(conn: &Conn) -> u8 {
-    // CAST: families are a byte.
+    // CAST: Address families have 8 bits.
     conn.tuple(Direction::Original).l3num as u8
 }
 
