@@ -236,7 +236,7 @@ fn dump_of_master(request: &Request<'_>, master: Attribute<'_>) -> Result {
 }
 
 fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
-    request.dump(Expectations {
+    request.dump(ExpectDump {
         peer: request.peer(),
         family: request.family().into(),
         master,
@@ -249,7 +249,7 @@ fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
 ///
 /// In this order the dump reports an expectation that exists all the time exactly once, whatever
 /// else is added or removed meanwhile, and none twice.
-struct Expectations {
+struct ExpectDump {
     peer: Peer,
     /// 0: any.
     family: u16,
@@ -260,7 +260,7 @@ struct Expectations {
     address: usize,
 }
 
-impl Dump for Expectations {
+impl Dump for ExpectDump {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         while self.bucket < table::buckets() {
             let section = RcuGuard::new();
@@ -283,7 +283,7 @@ impl Dump for Expectations {
     }
 }
 
-impl Expectations {
+impl ExpectDump {
     fn is_wanted(&self, seen: &Seen<'_>, net: &Net) -> bool {
         seen.is_in(net)
             && !seen.is_expired()
