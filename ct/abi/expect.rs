@@ -15,7 +15,7 @@ use core::{
 };
 
 use kernel::{
-    prelude::*,
+    error::from_result,
     sync::aref::ARef, //
 };
 
@@ -44,13 +44,6 @@ use crate::{
 /// A predicate of expectations in C.
 type Predicate =
     Option<unsafe extern "C" fn(*mut bindings::nf_conntrack_expect, *mut c_void) -> bool>;
-
-fn number(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
 
 fn requester(portid: u32, report: c_int) -> Requester {
     Requester {
@@ -142,7 +135,10 @@ c_export! {
         // SAFETY: The caller allocated the expectation for an entry that it holds.
         let draft = unsafe { draft(expect) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate(&draft, any_master, requester(portid, report)).map_err(Error::from))
+        from_result(|| {
+            add::relate(&draft, any_master, requester(portid, report))?;
+            Ok(0)
+        })
     }
 }
 
@@ -156,7 +152,10 @@ c_export! {
         // SAFETY: The caller passes two expectations, allocated for an entry that it holds.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate_pair([&first, &second], any_master).map_err(Error::from))
+        from_result(|| {
+            add::relate_pair([&first, &second], any_master)?;
+            Ok(0)
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use core::ffi::{
 };
 
 use kernel::{
+    error::from_result,
     num::casts::u32_as_usize,
     prelude::*, //
 };
@@ -41,10 +42,7 @@ c_export! {
             // SAFETY: As many words as there is data.
             unsafe { *mask.add(index) }
         };
-        match labels::replace(conn, data, mask, u32_as_usize(words32)) {
-            Ok(()) => 0,
-            Err(error) => error.to_errno(),
-        }
+        from_result(|| labels::replace(conn, data, mask, u32_as_usize(words32)).map(|()| 0))
     }
 }
 
