@@ -282,7 +282,8 @@ fn put_family(net: &Net, family: Family) {
     let _guard = HOOKS.lock();
     let users = net.state::<NetState>().users(family);
     match users.load(Relaxed) {
-        // There are more puts than gets: a put after a failed get used up the count of another user.
+        // There are more puts than gets: a put after a failed get used up the count of another
+        // user.
         0 => {}
         1 => {
             users.store(0, Relaxed);
