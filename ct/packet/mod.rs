@@ -15,10 +15,10 @@
 //! panic. Functions on the path of established connections are inlined into the hook; what is rare
 //! is `#[cold]` and out of line.
 
-pub(super) mod conntrack_in;
+mod conntrack_in;
 pub(crate) mod help;
 pub(crate) mod hooks;
-pub(super) mod icmp_error;
+mod icmp_error;
 pub(crate) mod kernel_hook;
 pub(crate) mod original_dst;
 pub(crate) mod parse;
