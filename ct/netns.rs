@@ -18,6 +18,10 @@ use crate::{
             net::Counter,
             sysctl::Slot, //
         },
+        packet::{
+            bridge::BridgeUsers,
+            hook::HookSlot, //
+        },
         prelude::*, //
     },
     proto::types::num::u32_as_usize, //
@@ -43,8 +47,12 @@ pub(super) struct NetState {
     users_ipv4: Counter,
     /// The number of users of the IPv6 hooks.
     users_ipv6: Counter,
-    /// The number of users of the bridge's hooks.
-    pub(super) users_bridge: Counter,
+    /// The registration of the IPv4 hooks, while they have users.
+    hooks_ipv4: HookSlot,
+    /// The registration of the IPv6 hooks, while they have users.
+    hooks_ipv6: HookSlot,
+    /// The users of the bridge's hooks, and their registration.
+    pub(super) bridge_users: BridgeUsers,
     /// The sysctls, while they are registered.
     pub(super) sysctls: Slot,
 }
@@ -107,6 +115,14 @@ impl NetState {
         match family {
             Family::Ipv4 => &self.users_ipv4,
             Family::Ipv6 => &self.users_ipv6,
+        }
+    }
+
+    /// Returns the place of the registration of a family's hooks.
+    pub(super) fn hooks(&self, family: Family) -> &HookSlot {
+        match family {
+            Family::Ipv4 => &self.hooks_ipv4,
+            Family::Ipv6 => &self.hooks_ipv6,
         }
     }
 

@@ -6,6 +6,7 @@
 use crate::{
     nf::{
         entry::ext::SeqAdjust,
+        packet::skb_change::Writable,
         prelude::*, //
     },
     proto::{
@@ -75,16 +76,17 @@ pub(in crate::ct) fn adjust(
     let adjust = conn.extensions().find::<SeqAdjust>()?;
     let (own, peer): (Shift, Shift) = (adjust.read(dir), adjust.read(dir.opposite()));
 
-    skb.ensure_writable(transport.checked_add(field::OPTIONS)?)
+    let mut segment = skb
+        .ensure_writable(transport.checked_add(field::OPTIONS)?)
         .ok()?;
-    let header = Header::parse(&skb.read(transport)?);
+    let header = Header::parse(&segment.read(transport)?);
     let checksum = transport.checked_add(field::CHECKSUM)?;
-    let set = |skb: &mut Skb, offset: u32, seq: SeqNum| {
-        skb.replace4(offset, seq.0.to_be_bytes(), checksum)
+    let set = |segment: &mut Writable<'_>, offset: u32, seq: SeqNum| {
+        segment.replace4(offset, seq.0.to_be_bytes(), checksum)
     };
 
     set(
-        skb,
+        &mut segment,
         transport.checked_add(field::SEQ)?,
         own.apply(header.seq()),
     )?;
@@ -92,20 +94,20 @@ pub(in crate::ct) fn adjust(
         return Some(());
     }
     set(
-        skb,
+        &mut segment,
         transport.checked_add(field::ACK)?,
         peer.undo(header.ack()),
     )?;
 
     let end = transport.checked_add(header.header_len())?;
-    skb.ensure_writable(end).ok()?;
+    let mut segment = skb.ensure_writable(end).ok()?;
     let mut at = transport.checked_add(field::OPTIONS)?;
     while at < end {
-        match skb.read(at)? {
+        match segment.read(at)? {
             [option::END] => break,
             [option::NOP] => at = at.checked_add(1)?,
             [kind] => {
-                let [len] = skb.read(at.checked_add(1).filter(|&len| len < end)?)?;
+                let [len] = segment.read(at.checked_add(1).filter(|&len| len < end)?)?;
                 let next = at
                     .checked_add(u32::from(len))
                     .filter(|&next| len >= 2 && next <= end)?;
@@ -113,8 +115,8 @@ pub(in crate::ct) fn adjust(
                 if kind == option::SACK && len > 2 && (len.wrapping_sub(2)) & 7 == 0 {
                     let mut edge = at.checked_add(2)?;
                     while edge < next {
-                        let seq = SeqNum(u32::from_be_bytes(skb.read(edge)?));
-                        set(skb, edge, peer.undo(seq))?;
+                        let seq = SeqNum(u32::from_be_bytes(segment.read(edge)?));
+                        set(&mut segment, edge, peer.undo(seq))?;
                         edge = edge.checked_add(4)?;
                     }
                 }

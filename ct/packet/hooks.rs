@@ -33,12 +33,11 @@ use crate::{
                 BridgeHooks, //
             },
             hook::{
-                self,
                 hook,
+                FamilyHooks,
                 Hook,
                 HookState,
-                Hooks,
-                Point,
+                InetHook,
                 Priority, //
             },
             skb::Tracked, //
@@ -121,20 +120,26 @@ fn confirm_slow(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
 }
 
 /// The hooks of IPv4.
-static IPV4_HOOKS: Hooks<4> = Hooks::new([
-    hook::<Ipv4ConntrackIn>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
-    hook::<Ipv4ConntrackLocal>(Family::Ipv4, Point::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv4, Point::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv4, Point::LocalIn, Priority::LAST),
-]);
+static IPV4_HOOKS: FamilyHooks = FamilyHooks::new(
+    Family::Ipv4,
+    [
+        hook::<Ipv4ConntrackIn>(InetHook::PreRouting, Priority::CONNTRACK),
+        hook::<Ipv4ConntrackLocal>(InetHook::LocalOut, Priority::CONNTRACK),
+        hook::<Confirm>(InetHook::PostRouting, Priority::LAST),
+        hook::<Confirm>(InetHook::LocalIn, Priority::LAST),
+    ],
+);
 
 /// The hooks of IPv6.
-static IPV6_HOOKS: Hooks<4> = Hooks::new([
-    hook::<Ipv6ConntrackIn>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
-    hook::<Ipv6ConntrackIn>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv6, Point::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv6, Point::LocalIn, Priority::BEFORE_LAST),
-]);
+static IPV6_HOOKS: FamilyHooks = FamilyHooks::new(
+    Family::Ipv6,
+    [
+        hook::<Ipv6ConntrackIn>(InetHook::PreRouting, Priority::CONNTRACK),
+        hook::<Ipv6ConntrackIn>(InetHook::LocalOut, Priority::CONNTRACK),
+        hook::<Confirm>(InetHook::PostRouting, Priority::LAST),
+        hook::<Confirm>(InetHook::LocalIn, Priority::BEFORE_LAST),
+    ],
+);
 
 /// Looks up the connection of a packet for C code that calls in place of the hooks
 /// (`nf_conntrack_in`).
@@ -158,7 +163,7 @@ pub(in crate::ct) enum HookFamilies {
 }
 
 /// Returns the hooks of a family.
-fn hooks_of(family: Family) -> &'static Hooks<4> {
+fn hooks_of(family: Family) -> &'static FamilyHooks {
     match family {
         Family::Ipv4 => &IPV4_HOOKS,
         Family::Ipv6 => &IPV6_HOOKS,
@@ -230,43 +235,24 @@ fn get_bridge(net: &Net) -> Result {
         bridge::request_module();
         guard = HOOKS.lock();
     }
-    let bridge = guard.ok_or(EPROTO)?;
-    bridge.hold()?;
-    let users = &net.state::<NetState>().users_bridge;
-    if users.load(Relaxed) == 0 {
-        bridge.register(net).inspect_err(|_| bridge.release())?;
-    }
-    users.store(users.load(Relaxed).saturating_add(1), Relaxed);
-    Ok(())
+    let bridge = (*guard).as_mut().ok_or(EPROTO)?;
+    bridge.add_user(net, &net.state::<NetState>().bridge_users)
 }
 
 /// Removes a user of the bridge's hooks.
 fn put_bridge(net: &Net) {
-    let guard = HOOKS.lock();
-    let Some(bridge) = *guard else {
-        return;
-    };
-    let users = &net.state::<NetState>().users_bridge;
-    match users.load(Relaxed) {
-        0 => {}
-        1 => {
-            users.store(0, Relaxed);
-            bridge.unregister(net);
-        }
-        more => users.store(more.saturating_sub(1), Relaxed),
+    if let Some(bridge) = &mut *HOOKS.lock() {
+        bridge.remove_user(net, &net.state::<NetState>().bridge_users);
     }
-    bridge.release();
 }
 
 /// Adds a user of a family's hooks. Returns whether it is the first one.
 fn get_family(net: &Net, family: Family) -> Result<bool> {
     let guard = HOOKS.lock();
-    let users = net.state::<NetState>().users(family);
+    let state = net.state::<NetState>();
+    let users = state.users(family);
     if users.load(Relaxed) == 0 {
-        hook::defragment(family, net)?;
-        hooks_of(family)
-            .register(net)
-            .inspect_err(|_| hook::stop_defragmenting(family, net))?;
+        state.hooks(family).register(net, hooks_of(family))?;
     }
     users.store(users.load(Relaxed).saturating_add(1), Relaxed);
     let first = users.load(Relaxed) == 1;
@@ -280,15 +266,15 @@ fn get_family(net: &Net, family: Family) -> Result<bool> {
 /// Removes a user of a family's hooks.
 fn put_family(net: &Net, family: Family) {
     let _guard = HOOKS.lock();
-    let users = net.state::<NetState>().users(family);
+    let state = net.state::<NetState>();
+    let users = state.users(family);
     match users.load(Relaxed) {
         // There are more puts than gets: a put after a failed get used up the count of another
         // user.
         0 => {}
         1 => {
             users.store(0, Relaxed);
-            hooks_of(family).unregister(net);
-            hook::stop_defragmenting(family, net);
+            state.hooks(family).unregister(net);
         }
         more => users.store(more.saturating_sub(1), Relaxed),
     }

@@ -8,7 +8,7 @@ use crate::{
     nf::{
         packet::hook::{
             HookState,
-            Point, //
+            InetHook, //
         },
         prelude::*, //
     },
@@ -93,10 +93,10 @@ enum Message {
 
 /// Returns whether the checksum is to be verified, and is wrong.
 fn has_bad_checksum(skb: &mut Skb, packet: &Packet, family: Family, state: HookState<'_>) -> bool {
-    state.is_at(Point::PreRouting)
+    state.is_at(InetHook::PreRouting)
         && state.net().checksum() != 0
         && skb.checksum_is_bad(
-            state.point(),
+            state.hooknum(),
             packet.transport,
             packet.protocol,
             family.to_u8(),

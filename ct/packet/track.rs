@@ -35,7 +35,7 @@ use crate::{
         packet::{
             hook::{
                 HookState,
-                Point, //
+                InetHook, //
             },
             log, //
         },
@@ -191,10 +191,10 @@ impl PacketContext<'_> {
     /// the device.
     #[inline(always)]
     fn has_bad_checksum(self, skb: &mut Skb) -> bool {
-        self.state.is_at(Point::PreRouting)
+        self.state.is_at(InetHook::PreRouting)
             && self.state.net().checksum() != 0
             && skb.checksum_is_bad(
-                self.state.point(),
+                self.state.hooknum(),
                 self.packet.transport,
                 self.packet.protocol,
                 self.packet.family.to_u8(),
@@ -430,7 +430,7 @@ impl PacketContext<'_> {
             return Step::invalid(Reason::Malformed(wire::Error::Short));
         };
         let net = self.state.net();
-        if self.state.is_at(Point::PreRouting)
+        if self.state.is_at(InetHook::PreRouting)
             && net.checksum() != 0
             && skb.sctp_checksum_is_bad(start)
         {
