@@ -39,8 +39,7 @@ use crate::{
             params,
             rcu,
             sockets::{
-                self,
-                Seen,
+                local_port_range,
                 Socket, //
             },
             time, //
@@ -61,13 +60,16 @@ use crate::{
 };
 
 use super::{
-    confirm,
-    create,
+    confirm, create,
     delete::{
         self,
         DestroyReason, //
     },
-    lookup, //
+    lookup,
+    sockets::{
+        self,
+        Next, //
+    },
 };
 
 /// What became of a socket.
@@ -105,12 +107,12 @@ fn adopt(net: Option<&Net>) {
     let (mut adopted, mut refused) = (0_usize, 0_usize);
     let shown = sockets::for_each(net, |socket, is_last| {
         match consider(socket, is_last) {
-            Outcome::Busy => return Seen::Again,
+            Outcome::Busy => return Next::Again,
             Outcome::Adopted => adopted = adopted.wrapping_add(1),
             Outcome::NoRoom => refused = refused.wrapping_add(1),
             Outcome::Passed => {}
         }
-        Seen::Done
+        Next::Done
     });
     let ms = time::jiffies_to_ns(time::jiffies32().wrapping_sub(begin)) / 1_000_000;
     if adopted != 0 {
@@ -147,7 +149,7 @@ fn opener(
             &end(ends.remote, ends.remote_port),
             rcu,
         ),
-        range: sockets::local_port_range(socket.net()),
+        range: local_port_range(socket.net()),
     };
     Some(match transport {
         Transport::Tcp => adopt::tcp_opener(known.state, &hints, ends),
@@ -157,7 +159,7 @@ fn opener(
 
 fn consider(socket: &Socket, is_last: bool) -> Outcome {
     let rcu = RcuGuard::new();
-    let glance: adopt::Socket = socket.snapshot();
+    let glance = sockets::identity(&socket.identity());
     let Some(ends) = glance.endpoints() else {
         return Outcome::Passed;
     };
@@ -171,8 +173,9 @@ fn consider(socket: &Socket, is_last: bool) -> Outcome {
     let Some(opener) = opener(socket, &glance, &ends, rcu.token()) else {
         return Outcome::Passed;
     };
-    socket.with_locked(|known: adopt::Socket| {
-        if known.busy != 0 && !is_last {
+    socket.with_locked(|identity, progress| {
+        let known = sockets::state(&identity, &progress);
+        if known.busy && !is_last {
             return Outcome::Busy;
         }
         // It was connected anew meanwhile, which the hooks have seen.
@@ -221,7 +224,7 @@ fn take(
             return Outcome::Passed;
         }
         // Packets have been seen, of which the socket may not know yet.
-        known.busy = 1;
+        known.busy = true;
         // One that has the right direction stays, with the packets that are on their way with it.
         if *dir == Direction::Original {
             return match describe(rival, net, &known, opener.side) {

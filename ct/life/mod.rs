@@ -10,3 +10,4 @@ pub(crate) mod early_drop;
 pub(crate) mod gc;
 pub(crate) mod lookup;
 pub(crate) mod pptp;
+mod sockets;

@@ -45,14 +45,6 @@ impl<T> Bag<T> {
         self.len == self.room
     }
 
-    pub(in crate::nf) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    pub(in crate::nf) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Puts something in, or gives it back if there is no room.
     pub(in crate::nf) fn push(&mut self, item: T) -> Result<(), T> {
         if self.is_full() {
