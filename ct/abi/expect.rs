@@ -27,12 +27,14 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
-        expect::expectation::{
-            Draft,
-            Ends,
-            Expectation,
-            Linked,
-            Locked, //
+        expect::{
+            draft::{
+                Draft,
+                Ends, //
+            },
+            expectation::Expectation,
+            linked::Linked,
+            lock::Locked, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
@@ -136,7 +138,7 @@ c_export! {
         // SAFETY: The caller made the expectation of an entry that it has at hand.
         let draft = unsafe { draft(expect) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate(&draft, any_master, requester(portid, report)))
+        number(add::relate(&draft, any_master, requester(portid, report)).map_err(Error::from))
     }
 }
 
@@ -149,7 +151,7 @@ c_export! {
         // SAFETY: The caller hands over two, made of an entry that it has at hand.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate_pair([&first, &second], any_master))
+        number(add::relate_pair([&first, &second], any_master).map_err(Error::from))
     }
 }
 
@@ -161,7 +163,7 @@ unsafe fn find<R>(
     zone: *const bindings::nf_conntrack_zone,
     tuple: *const bindings::nf_conntrack_tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::expectation::Seen<'_>) -> R,
+    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
 ) -> Option<R> {
     // SAFETY: The caller's promise; ours have the same bytes.
     let (net, zone, tuple) = unsafe {

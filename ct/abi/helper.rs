@@ -34,14 +34,14 @@ use crate::{
             HelperTarget, //
         },
         expect::{
-            expectation::ExpectGuard,
             helper as nf_helper,
             helper::{
                 Name,
                 Unregistered,
                 CLASSES, //
             },
-            helper_table, //
+            helper_table,
+            lock::ExpectGuard, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How an expectation comes into the table: if nothing stands in its way, and within the
-//! limits of its class and of its namespace.
+//! Adding expectations: checks for conflicts, and the limits of a master's class and of the
+//! namespace.
 
 use kernel::{
     prelude::*,
@@ -13,17 +13,19 @@ use crate::{
     nf::{
         entry::help::Help,
         expect::{
+            draft::Draft,
             expectation::{
-                Draft,
                 Event,
-                ExpectGuard,
-                Flag,
-                Locked, //
+                Flag, //
             },
             helper::{
                 Policy,
                 CLASSES,
                 MAX_EXPECTED, //
+            },
+            lock::{
+                ExpectGuard,
+                Locked, //
             },
             table, //
         },
@@ -47,36 +49,69 @@ use super::{
     remove_expired, //
 };
 
+/// The reason why an expectation was not added, with the errno of
+/// `nf_ct_expect_related_report()`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RelateError {
+    /// `ESHUTDOWN`: the master has no helper extension, and cannot have expectations.
+    NoHelper,
+    /// `EINVAL`: the two expectations of a pair do not have one master that can have expectations.
+    NoCommonMaster,
+    /// `EINVAL`: the expectation was added or withdrawn before, or its class does not exist.
+    NotAddable,
+    /// `EALREADY`: an expectation of another class or master is for exactly the same tuples.
+    Duplicate,
+    /// `EBUSY`: another expectation is for some of the same tuples.
+    Clash,
+    /// `EMFILE`: the namespace has as many expectations as it may have.
+    TableFull,
+}
+
+impl From<RelateError> for Error {
+    fn from(error: RelateError) -> Self {
+        match error {
+            RelateError::NoHelper => ESHUTDOWN,
+            RelateError::NoCommonMaster | RelateError::NotAddable => EINVAL,
+            RelateError::Duplicate => EALREADY,
+            RelateError::Clash => EBUSY,
+            RelateError::TableFull => EMFILE,
+        }
+    }
+}
+
 /// Adds an expectation.
 ///
-/// `any_master`: a master's expectation may be the same as another master's, who then keeps
-/// the first.
-///
-/// `EALREADY`: there is the same one already, of another class or master. `EBUSY`: there is
-/// another one, for some of the same tuples. `EMFILE`: the namespace has as many as it may.
-/// `ESHUTDOWN`: the master can have none. `EINVAL`: it was added or withdrawn before.
-pub(crate) fn relate(draft: &Draft<'_>, any_master: bool, by: Requester) -> Result {
+/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if
+/// `skip_master` (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
+pub(crate) fn relate(
+    draft: &Draft<'_>,
+    skip_master: bool,
+    by: Requester,
+) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
-    let help = help_of(draft.master()).ok_or(ESHUTDOWN)?;
-    let wanted = Wanted::new(draft, help, any_master, locked)?;
+    let help = help_of(draft.master()).ok_or(RelateError::NoHelper)?;
+    let wanted = NewExpectation::new(draft, help, skip_master, locked)?;
     wanted.make_room()?;
     wanted.insert(by)
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
+pub(in crate::ct) fn relate_pair(
+    drafts: [&Draft<'_>; 2],
+    skip_master: bool,
+) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;
-    let help = help_of(first.master()).ok_or(EINVAL)?;
+    let help = help_of(first.master()).ok_or(RelateError::NoCommonMaster)?;
     if !first.expectation().has_master_of(second.expectation()) {
-        return Err(EINVAL);
+        return Err(RelateError::NoCommonMaster);
     }
-    let first = Wanted::new(first, help, any_master, locked)?;
-    let second = Wanted::new(second, help, any_master, locked)?;
+    let first = NewExpectation::new(first, help, skip_master, locked)?;
+    let second = NewExpectation::new(second, help, skip_master, locked)?;
     first.make_room()?;
-    // The second one must not be given the room of the first.
+    // Counted meanwhile, so that the second one is not given the same place.
     first.count(u8::saturating_add);
     let room = second.make_room();
     first.count(u8::saturating_sub);
@@ -86,27 +121,34 @@ pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
 }
 
 /// An expectation that is to be added.
-struct Wanted<'d, 'l> {
+struct NewExpectation<'d, 'l> {
+    /// The expectation.
     draft: &'d Draft<'l>,
+    /// The helper extension of its master.
     help: &'d Help,
+    /// The namespace of its master.
     net: &'d Net,
+    /// The tuples that it is for.
     pattern: Pattern,
+    /// The bucket of its pattern.
     bucket: u32,
-    any_master: bool,
+    /// Whether an expectation of another master may equal it.
+    skip_master: bool,
     locked: Locked<'d>,
 }
 
-impl<'d, 'l> Wanted<'d, 'l> {
+impl<'d, 'l> NewExpectation<'d, 'l> {
+    /// Checks an expectation by itself.
     fn new(
         draft: &'d Draft<'l>,
         help: &'d Help,
-        any_master: bool,
+        skip_master: bool,
         locked: Locked<'d>,
-    ) -> Result<Self> {
+    ) -> Result<Self, RelateError> {
         let expectation = draft.expectation();
         let class = expectation.class() as usize;
         if expectation.flags().has(Flag::Dead) || class >= CLASSES {
-            return Err(EINVAL);
+            return Err(RelateError::NotAddable);
         }
         let net = draft.master().net();
         let pattern = pattern(expectation);
@@ -116,16 +158,17 @@ impl<'d, 'l> Wanted<'d, 'l> {
             net,
             pattern,
             bucket: bucket(net, &pattern.tuple),
-            any_master,
+            skip_master,
             locked,
         })
     }
 
+    /// Returns its class.
     fn class(&self) -> u32 {
         self.draft.expectation().class()
     }
 
-    /// What its class may be.
+    /// Returns the limits of its class.
     fn policy(&self) -> Policy {
         self.help
             .helper(self.locked.rcu())
@@ -136,32 +179,33 @@ impl<'d, 'l> Wanted<'d, 'l> {
             })
     }
 
-    /// Changes how many of its class there are.
+    /// Changes the number of expectations of its class.
     fn count(&self, change: fn(u8, u8) -> u8) {
         let now = self.help.expecting(self.class(), self.locked);
         self.help
             .set_expecting(self.class(), change(now, 1), self.locked);
     }
 
-    /// Sees to it that nothing stands in its way, and that it is not one too many.
-    fn make_room(&self) -> Result {
+    /// Checks for conflicts and limits. Removes an equal expectation of the same master, which
+    /// begins anew, and evicts the oldest of a class that is full.
+    fn make_room(&self) -> Result<(), RelateError> {
         let own = self.draft.expectation();
         for other in table::walk_locked(self.bucket, self.locked) {
             if remove_expired(&other, self.locked) || !other.is_in(self.net) {
                 continue;
             }
             let others = pattern(&other);
-            let of_interest = self.any_master || other.has_master_of(own);
+            let of_interest = self.skip_master || other.has_master_of(own);
             if of_interest && others.equals(&self.pattern) {
                 if other.class() != own.class() || !other.has_master_of(own) {
-                    return Err(EALREADY);
+                    return Err(RelateError::Duplicate);
                 }
-                // The same again: it begins anew.
+                // The same expectation again: it begins anew.
                 remove(&other, Requester::default(), self.locked);
                 break;
             }
             if others.clashes(&self.pattern) {
-                return Err(EBUSY);
+                return Err(RelateError::Clash);
             }
         }
         if self.is_class_full() {
@@ -172,17 +216,19 @@ impl<'d, 'l> Wanted<'d, 'l> {
             if log::ratelimit() {
                 pr_warn!("nf_conntrack: expectation table full\n");
             }
-            return Err(EMFILE);
+            return Err(RelateError::TableFull);
         }
         Ok(())
     }
 
+    /// Returns whether its class has as many expectations as it may have.
     fn is_class_full(&self) -> bool {
         let expecting = self.help.expecting(self.class(), self.locked);
         u32::from(expecting) >= self.policy().max_expected
     }
 
-    /// Takes away the master's expired ones, and then, if need be, the oldest of the class.
+    /// Removes the master's expired expectations, and then, if the class is still full, the oldest
+    /// of the class.
     fn evict(&self) {
         let mut oldest = None;
         for own in self.help.expectations(self.locked) {
@@ -197,11 +243,11 @@ impl<'d, 'l> Wanted<'d, 'l> {
         }
     }
 
-    /// Adds it. Its class's time counts from when it was made.
-    fn insert(&self, by: Requester) -> Result {
+    /// Inserts it into the table. Its timeout, that of its class, runs from its creation.
+    fn insert(&self, by: Requester) -> Result<(), RelateError> {
         let more = self.policy().timeout.wrapping_mul(HZ);
-        let linked =
-            table::insert(self.draft, self.bucket, self.help, more, self.locked).ok_or(EINVAL)?;
+        let linked = table::insert(self.draft, self.bucket, self.help, more, self.locked)
+            .ok_or(RelateError::NotAddable)?;
         self.count(u8::saturating_add);
         self.net
             .state::<NetState>()

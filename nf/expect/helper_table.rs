@@ -17,7 +17,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -29,8 +29,8 @@ use kernel::{
             Atomic,
             Relaxed,
             Release, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use crate::nf::{
@@ -44,15 +44,15 @@ use crate::nf::{
         },
         rcu::Rcu,
         static_lock::StaticMutex, //
-    }, //
+    },
 };
 
 use super::{
-    expectation::Locked,
     helper::{
         Name,
         Unregistered, //
-    }, //
+    },
+    lock::Locked, //
 };
 
 /// Those who translate addresses in what helpers read: `struct nf_conntrack_nat_helper`.

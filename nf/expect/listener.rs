@@ -24,12 +24,12 @@ use crate::nf::{
             Requester, //
         },
         rcu::Rcu, //
-    }, //
+    },
 };
 
-use super::expectation::{
-    self,
-    Seen, //
+use super::{
+    expectation,
+    linked::Seen, //
 };
 
 /// Somebody who wants to know what happens to connections and expectations.

@@ -11,7 +11,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -21,7 +21,7 @@ use kernel::{
         Atomic,
         Relaxed,
         Release, //
-    }, //
+    },
 };
 
 use crate::nf::{
@@ -30,18 +30,18 @@ use crate::nf::{
     kernel::{
         hlist,
         rcu::Rcu, //
-    }, //
+    },
 };
 
 use super::{
     cache::ExpectCache,
-    expectation::{
+    draft::Draft,
+    linked::{
         self,
-        Draft,
         Linked,
-        Locked,
         Seen, //
-    }, //
+    },
+    lock::Locked, //
 };
 
 #[inline]
@@ -113,7 +113,7 @@ pub(crate) fn walk<'r>(bucket: u32, rcu: Rcu<'r>) -> impl Iterator<Item = Seen<'
     // SAFETY: A chain of the table.
     head(bucket)
         .into_iter()
-        .flat_map(move |head| unsafe { expectation::seen(head.as_ptr(), rcu) })
+        .flat_map(move |head| unsafe { linked::seen(head.as_ptr(), rcu) })
 }
 
 /// The expectations of a bucket, under the lock. The one that was given out last may be taken
@@ -122,7 +122,7 @@ pub(crate) fn walk<'r>(bucket: u32, rcu: Rcu<'r>) -> impl Iterator<Item = Seen<'
 pub(crate) fn walk_locked<'l>(bucket: u32, locked: Locked<'l>) -> impl Iterator<Item = Linked<'l>> {
     head(bucket).into_iter().flat_map(move |head| {
         // SAFETY: A chain of the table.
-        unsafe { expectation::linked(head.as_ptr(), locked) }
+        unsafe { linked::linked(head.as_ptr(), locked) }
     })
 }
 

@@ -19,21 +19,19 @@ use crate::{
         kernel::{
             layout::SameLayout,
             time::jiffies32, //
-        }, //
+        },
     },
     proto::types::{
         direction::Direction,
         tuple::Tuple, //
-    }, //
+    },
 };
 
 use super::{
-    expectation::{
-        Draft,
-        Expectation,
-        Locked, //
-    },
-    helper_table::Function, //
+    draft::Draft,
+    expectation::Expectation,
+    helper_table::Function,
+    lock::Locked, //
 };
 
 /// How the connection that is expected is translated.

@@ -21,12 +21,6 @@ impl Endpoint {
         port: [0; 2],
     };
 
-    /// Returns an IPv4 address, in network byte order, as the first of sixteen bytes.
-    pub(in crate::nf) fn address_of_ipv4(address: u32) -> [u8; 16] {
-        let [a, b, c, d] = address.to_ne_bytes();
-        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-    }
-
     /// Returns the bytes of an IPv6 address.
     pub(in crate::nf) fn address_of_ipv6(address: bindings::in6_addr) -> [u8; 16] {
         // SAFETY: The type is sixteen initialised bytes.

@@ -13,7 +13,10 @@ use core::{
 
 use crate::{
     nf::bindings,
-    proto::types::family::Family, //
+    proto::types::{
+        family::Family,
+        tuple::widen, //
+    },
 };
 
 use super::{endpoint::Endpoint, lock, net::Net, rcu::Rcu};
@@ -68,7 +71,7 @@ impl BoundSocket {
         // SAFETY: By the type invariants; sockets of all kinds begin with these fields.
         let (address, port) = unsafe {
             let address = match family {
-                Family::Ipv4 => Endpoint::address_of_ipv4(bindings::rct_sock_ipv4(sk)),
+                Family::Ipv4 => widen(bindings::rct_sock_ipv4(sk).to_ne_bytes()),
                 Family::Ipv6 => Endpoint::address_of_ipv6(bindings::rct_sock_ipv6(sk)),
             };
             (address, bindings::rct_sock_port(sk))

@@ -19,7 +19,10 @@ use kernel::prelude::*;
 
 use crate::{
     nf::bindings,
-    proto::types::family::Family, //
+    proto::types::{
+        family::Family,
+        tuple::widen, //
+    },
 };
 
 use super::{
@@ -149,10 +152,7 @@ impl Socket {
                     bindings::rct_sock_ipv4(sk),
                     bindings::rct_sock_ipv4_peer(sk), //
                 ];
-                (
-                    Endpoint::address_of_ipv4(local),
-                    Endpoint::address_of_ipv4(remote),
-                )
+                (widen(local.to_ne_bytes()), widen(remote.to_ne_bytes()))
             };
             Identity {
                 family,
