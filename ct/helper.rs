@@ -22,6 +22,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -46,8 +47,7 @@ use crate::{
         },
         kernel::{
             nfnetlink::Requester,
-            random,
-            rcu, //
+            random, //
         },
         prelude::*, //
     },
@@ -195,7 +195,7 @@ pub(super) fn register(helper: &Unregistered<'_>) -> Result {
 /// nowhere, and it has no expectations. May sleep.
 pub(super) fn retire(helper: ARef<Helper>) {
     helper.disable();
-    rcu::synchronize();
+    synchronize_rcu();
     release(helper);
 }
 

@@ -15,6 +15,7 @@ use core::{
 };
 
 use kernel::{
+    error::from_result,
     pr_warn_once,
     prelude::*,
     sync::aref::ARef, //
@@ -61,13 +62,6 @@ type Function = Option<
 /// A helper's function for what netlink says of its connections.
 type FromNetlink =
     Option<unsafe extern "C" fn(*mut bindings::nlattr, *mut bindings::nf_conn) -> c_int>;
-
-fn number(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
 
 fn raw(helper: ARef<Helper>) -> *mut bindings::nf_conntrack_helper {
     ARef::into_raw(helper).as_ptr().cast()
@@ -116,7 +110,7 @@ c_export! {
     /// Registers a helper that the caller allocated.
     fn __nf_conntrack_helper_register(me: *mut bindings::nf_conntrack_helper) -> c_int {
         // SAFETY: The caller hands over a helper that nobody else knows yet.
-        number(helper::register(&unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) }))
+        from_result(|| helper::register(&unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) }).map(|()| 0))
     }
 }
 
@@ -130,7 +124,7 @@ c_export! {
         unsafe {
             let result = register_copy(me);
             *helper_ptr = *result.as_ref().unwrap_or(&null_mut());
-            number(result.map(|_| ()))
+            from_result(|| result.map(|_| 0))
         }
     }
 }
@@ -293,7 +287,7 @@ c_export! {
         let (entry, template, rcu) = unsafe {
             (HelperTarget::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
         };
-        number(helper::assign(entry, template, rcu))
+        from_result(|| helper::assign(entry, template, rcu).map(|()| 0))
     }
 }
 
@@ -378,7 +372,7 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller hands over text.
         let name = unsafe { Name::of_text(name) }.ok_or(ENOENT);
-        number(name.and_then(|name| helper::get_nat(&name, l3num, protonum)))
+        from_result(|| name.and_then(|name| helper::get_nat(&name, l3num, protonum)).map(|()| 0))
     }
 }
 

@@ -28,7 +28,11 @@ use crate::{
 use super::{
     endpoint::Endpoint,
     local_ports::Transport,
-    lock,
+    lock::{
+        self,
+        BhDisabled,
+        LockWith, //
+    },
     net::{
         self,
         Net,
@@ -207,14 +211,15 @@ impl Socket {
     }
 
     /// Calls `f` with the socket's state while the socket stands still: it sends and receives
-    /// nothing meanwhile, unless its state says that a process owns it. `f` must not sleep.
+    /// nothing meanwhile, unless its state says that a process owns it. Bottom halves are off.
     pub(crate) fn with_locked<R>(&self, f: impl FnOnce(Identity, Progress) -> R) -> R {
+        let bh = BhDisabled::new();
         // A request, or the rest of a socket, changes little, and has no lock.
         // SAFETY: By the type invariants.
         let is_full = unsafe { bindings::rct_sock_is_full(self.sk.as_ptr()) };
         let _guard = is_full.then(|| {
             // SAFETY: By the type invariants; the lock was initialised with the socket.
-            unsafe { lock::from_raw(bindings::rct_sock_lock(self.sk.as_ptr())) }.lock()
+            unsafe { lock::from_raw(bindings::rct_sock_lock(self.sk.as_ptr())) }.lock_with(&bh)
         });
         let identity = self.identity();
         // SAFETY: A full socket's lock was just taken.
