@@ -351,12 +351,11 @@ impl NatHook for LocalOut {
 
 /// Describes the hooks of a family.
 const fn templates(family: Family) -> [HookTemplate; HOOKS] {
-    let family = family.to_u8();
     [
-        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting.number(), false),
-        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting.number(), true),
-        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut.number(), false),
-        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn.number(), true),
+        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting, false),
+        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting, true),
+        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut, false),
+        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn, true),
     ]
 }
 

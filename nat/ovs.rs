@@ -46,7 +46,7 @@ impl ManipSet {
     }
 }
 
-/// Returns the hook at which the end of a packet of this machine is translated.
+/// Returns the hook at which this end of a packet from or to this machine is translated.
 fn hooknum_of(manip: Manip) -> u32 {
     match manip {
         Manip::Source => InetHook::LocalIn.number(),
