@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shifts the sequence numbers of segments whose stream a helper made longer or shorter.
+//! Sequence adjustment: shifts the sequence numbers of a stream that a helper has made longer or
+//! shorter.
 
 use crate::{
     nf::{
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// Offsets in a TCP header (RFC 9293, section 3.1).
+/// Offsets in a TCP header (RFC 9293, section 3.1), in bytes.
 mod field {
     pub(super) const SEQ: u32 = 4;
     pub(super) const ACK: u32 = 8;
@@ -23,14 +24,14 @@ mod field {
     pub(super) const OPTIONS: u32 = 20;
 }
 
-/// Kinds of TCP options.
+/// Kinds of TCP options (RFC 9293, section 3.2; RFC 2018).
 mod option {
     pub(in crate::ct) const END: u8 = 0;
     pub(super) const NOP: u8 = 1;
     pub(super) const SACK: u8 = 5;
 }
 
-/// How far the byte that its sender, in direction `dir`, calls `seq` is moved.
+/// Returns the shift of the byte that its sender, in direction `dir`, numbers `seq`.
 #[inline]
 pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     match conn.extensions().find::<SeqAdjust>() {
@@ -39,7 +40,7 @@ pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     }
 }
 
-/// All bytes of direction `dir` are moved by `by`.
+/// Shifts all bytes of direction `dir` by `by`.
 pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     if by == 0 {
         return;
@@ -53,7 +54,7 @@ pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     }
 }
 
-/// The bytes of direction `dir` behind `seq` are moved by `by` more.
+/// Shifts the bytes of direction `dir` behind `seq` by `by` more.
 pub(crate) fn add(conn: &Conn, dir: Direction, seq: SeqNum, by: i32) {
     if by == 0 {
         return;
@@ -64,7 +65,8 @@ pub(crate) fn add(conn: &Conn, dir: Direction, seq: SeqNum, by: i32) {
     }
 }
 
-/// Shifts a segment's numbers. [`None`]: it cannot be done, and the packet has to be dropped.
+/// Adjusts the sequence and acknowledgment numbers of a segment, SACK edges included. [`None`]:
+/// that cannot be done, and the packet must be dropped.
 pub(in crate::ct) fn adjust(
     skb: &mut Skb,
     conn: &Conn,
@@ -109,7 +111,7 @@ pub(in crate::ct) fn adjust(
                 let next = at
                     .checked_add(u32::from(len))
                     .filter(|&next| len >= 2 && next <= end)?;
-                // Pairs of edges (RFC 2018, section 3), behind kind and length.
+                // Pairs of edges (RFC 2018, section 3) follow kind and length.
                 if kind == option::SACK && len > 2 && (len.wrapping_sub(2)) & 7 == 0 {
                     let mut edge = at.checked_add(2)?;
                     while edge < next {
