@@ -75,11 +75,7 @@ pub(super) fn translate(
     } else if output_device_changed(skb, state) {
         return drop_connection(skb);
     }
-    let plan = match skb.tracked() {
-        Tracked::Yes(conn, info) => packet::plan(conn, manip, info.dir()),
-        _ => None,
-    };
-    packet::translate(skb, plan, manip)
+    packet::translate(skb, manip)
 }
 
 /// Runs the chains on the first packet of a connection. If none decides, the connection gets a null
