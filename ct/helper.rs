@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Helpers: who they are, which connections they have, and when they look at a packet.
+//! Helpers: the registry of application-layer helpers, and their assignment to connections.
 //!
-//! A rule gives a connection its helper, before it is confirmed; or an expectation does. No
-//! port does: what anybody can send must not choose who reads it. From then on the helper
-//! looks at every packet that has passed all rules ([`confirm`]).
+//! A rule assigns a helper to a connection before that is confirmed, or an expectation does. A port
+//! never does: what any sender can choose must not decide which code parses its packets. From then
+//! on the helper sees every packet of the connection that has passed all rules
+//! ([`crate::ct::packet::help`]).
 //!
-//! A helper's module may go while connections still have it: its function is taken away first,
-//! and what is left, a name and numbers, goes with the last of those connections.
+//! A helper's module may be unloaded while connections have the helper: its function is disabled
+//! first ([`retire`]), and the rest, a name and numbers, is freed with the last of these
+//! connections.
+//!
+//! The registry is read under RCU, and changed under the mutex of helpers.
 
 use kernel::{
     pr_warn_once,
@@ -47,23 +51,29 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::hash::{
-        jhash2_array,
-        reciprocal_scale, //
+    proto::{
+        hash::{
+            jhash2_array,
+            reciprocal_scale, //
+        },
+        types::num::u32_as_usize, //
     },
 };
 
 use super::expect;
 
-/// The secret of the table of helpers.
+/// The hash seed of the registry.
 static SEED: Atomic<u32> = Atomic::new(0);
 
-/// Makes the table. May sleep.
+/// Creates the registry. May sleep.
+///
+/// `ENOMEM`: no memory.
 pub(super) fn create_table() -> Result<HelperTable> {
     SEED.store(random::below(u32::MAX), Relaxed);
     HelperTable::create()
 }
 
+/// Returns the bucket of a helper.
 fn bucket(name: &Name, protocol: u8) -> u32 {
     let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = *name.bytes();
     let words = [
@@ -76,15 +86,15 @@ fn bucket(name: &Name, protocol: u8) -> u32 {
     reciprocal_scale(jhash2_array(&words, seed), helper_table::buckets())
 }
 
-/// The helper of that name, for a family (`NFPROTO_*`) and a protocol.
+/// Finds a helper by name, family (`NFPROTO_*`) and protocol.
 pub(super) fn find<'r>(name: &Name, family: u16, protocol: u8, rcu: Rcu<'r>) -> Option<&'r Helper> {
     helper_table::walk(bucket(name, protocol), rcu).find(|helper| {
         helper.name() == *name && helper.is_for(family) && helper.protocol() == protocol
     })
 }
 
-/// [`find`], with a reference, and its module kept from going; which is loaded if need be. To
-/// be given back with [`put`]. May sleep.
+/// [`find`], with a reference to the helper and one to its module, which is loaded if need be. To
+/// be released with [`put`]. May sleep.
 pub(super) fn get(name: &Name, family: u16, protocol: u8) -> Option<ARef<Helper>> {
     let take = || {
         let section = RcuGuard::new();
@@ -107,14 +117,16 @@ pub(super) fn get(name: &Name, family: u16, protocol: u8) -> Option<ARef<Helper>
     }
 }
 
-/// Gives back what [`get`] gave.
+/// Releases the references of [`get`].
 pub(super) fn put(helper: ARef<Helper>) {
     helper.put_module();
     drop(helper);
 }
 
-/// Keeps the module from going that translates addresses in what a helper reads; it is loaded
-/// if need be. To be given back with [`put_nat`]. May sleep.
+/// Takes a reference to the module that translates addresses in what a helper reads; it is loaded
+/// if need be. To be released with [`put_nat`]. May sleep.
+///
+/// `ENOENT`: there is no such module, or it is being unloaded; or there is no such helper.
 pub(super) fn get_nat(name: &Name, family: u16, protocol: u8) -> Result {
     let take = |nat_name: &Name| {
         let section = RcuGuard::new();
@@ -128,7 +140,7 @@ pub(super) fn get_nat(name: &Name, family: u16, protocol: u8) -> Result {
             .nat_name()
     };
     let taken = take(&nat_name).or_else(|| {
-        // Whether that worked is seen by what is there afterwards.
+        // The second attempt shows whether the module was loaded.
         let _ = helper_table::request_nat_module(&nat_name);
         take(&nat_name)
     });
@@ -138,7 +150,7 @@ pub(super) fn get_nat(name: &Name, family: u16, protocol: u8) -> Result {
     }
 }
 
-/// Undoes [`get_nat`].
+/// Releases the reference of [`get_nat`].
 pub(super) fn put_nat(helper: &Helper) {
     let section = RcuGuard::new();
     match helper_table::find_nat(&helper.nat_name(), section.token()) {
@@ -149,10 +161,10 @@ pub(super) fn put_nat(helper: &Helper) {
 
 /// Registers a helper: rules find it from now on. May sleep.
 ///
-/// `EINVAL`: what it describes is no helper. `EBUSY`: there is one of that name, family and
-/// protocol. `ENOENT`: the tracker is not there, or no longer.
+/// `EINVAL`: its description is invalid. `EBUSY`: there is one of the same name, family and
+/// protocol. `ENOENT`: there is no tracker.
 pub(super) fn register(helper: &Unregistered<'_>) -> Result {
-    if helper.last_class() as usize >= CLASSES || !helper.has_name() {
+    if u32_as_usize(helper.last_class()) >= CLASSES || !helper.has_name() {
         return Err(EINVAL);
     }
     let new = helper.helper();
@@ -179,15 +191,15 @@ pub(super) fn register(helper: &Unregistered<'_>) -> Result {
     registry.insert(helper, bucket)
 }
 
-/// What comes after a helper was taken out of the table: nobody is in its function any more
-/// when this returns, nor is there an expectation of its making. May sleep.
+/// Disables a helper that was taken out of the registry: when this returns, its function runs
+/// nowhere, and it has no expectations. May sleep.
 pub(super) fn retire(helper: ARef<Helper>) {
     helper.disable();
     synchronize_rcu();
     release(helper);
 }
 
-/// Takes away the expectations that a helper made, or that lead to it, and gives it up.
+/// Removes the expectations that a helper made or that assign it, and drops the reference.
 pub(super) fn release(helper: ARef<Helper>) {
     let address = helper.address();
     expect::remove_where(None, Requester::default(), |expectation| {
@@ -196,9 +208,9 @@ pub(super) fn release(helper: ARef<Helper>) {
     drop(helper);
 }
 
-/// Gives an entry the helper that its template asks for, unless it has one.
+/// Assigns the helper of a template to an entry, unless that has one.
 ///
-/// `ENOMEM`: there is no memory for it.
+/// `ENOMEM`: no memory.
 pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>) -> Result {
     if entry.conn().has(StatusBit::Helper) {
         return Ok(());
@@ -215,23 +227,23 @@ pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>)
     Ok(())
 }
 
-/// Tells the helper of an entry that this ends.
+/// Notifies the helper of an entry of its end.
 pub(super) fn destroy(conn: &Conn, rcu: Rcu<'_>) {
     if let Some(helper) = of(conn, rcu) {
         helper.destroy(conn, rcu);
     }
 }
 
-/// The helper of an entry.
+/// Returns the helper of an entry.
 pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
     conn.extensions().find::<Help>()?.helper(rcu)
 }
 
-/// Gives a template a helper, and keeps the helper's modules from going. Who made the template
-/// gives all that back, as [`put`] does: freeing a template does not. May sleep.
+/// Assigns a helper to a template, with references to the helper's modules. The owner of the
+/// template releases these with [`put`] and [`put_nat`]; freeing the template does not. May sleep.
 ///
-/// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates
-/// addresses for it.
+/// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates addresses
+/// for it.
 pub(super) fn add(
     mut template: HelperTarget<'_>,
     name: &Name,

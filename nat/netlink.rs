@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space says about the translation of an entry that it makes (CTA_NAT_SRC,
-//! CTA_NAT_DST).
+//! The attributes `CTA_NAT_SRC` and `CTA_NAT_DST`: the translation of an entry that user space
+//! creates.
 
 use kernel::prelude::*;
 
@@ -16,12 +16,15 @@ use crate::{
         packet::nat::Unconfirmed,
         prelude::*, //
     },
-    proto::nat::{
-        range::{
-            flag,
-            Range, //
+    proto::{
+        nat::{
+            range::{
+                flag,
+                Range, //
+            },
+            Manip, //
         },
-        Manip, //
+        types::tuple::widen, //
     },
 };
 
@@ -49,8 +52,7 @@ static NAT_POLICY: [Policy; 6] = {
 static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
 
 fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
-    let [a, b, c, d] = attribute.bytes()?;
-    Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    attribute.bytes().map(widen)
 }
 
 fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Result {
@@ -87,8 +89,10 @@ fn keys(range: &mut Range, attributes: &Attributes<'_>) -> Result {
     Ok(())
 }
 
-/// Decides about an end of an entry as user space says.
-pub(super) fn set_up(
+/// Decides about one end of an entry by the attribute; without one, it gets a null binding.
+///
+/// `EEXIST`: the decision is made. `ENOMEM`: no mapping is free, or there is no memory.
+pub(super) fn parse_nat_setup(
     entry: Unconfirmed<'_>,
     manip: Manip,
     attribute: Option<Attribute<'_>>,

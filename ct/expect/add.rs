@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How an expectation comes into the table: if nothing stands in its way, and within the
-//! limits of its class and of its namespace.
+//! Adding expectations: checks for conflicts, and the limits of a master's class and of the
+//! namespace.
 
 use kernel::{
     prelude::*,
@@ -81,8 +81,8 @@ impl From<RelateError> for Error {
 
 /// Adds an expectation.
 ///
-/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if `skip_master`
-/// (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
+/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if
+/// `skip_master` (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
 pub(crate) fn relate(
     draft: &Draft<'_>,
     skip_master: bool,
@@ -111,7 +111,7 @@ pub(in crate::ct) fn relate_pair(
     let first = NewExpectation::new(first, help, skip_master, locked)?;
     let second = NewExpectation::new(second, help, skip_master, locked)?;
     first.make_room()?;
-    // The second one must not be given the room of the first.
+    // Counted meanwhile, so that the second one is not given the same place.
     first.count(u8::saturating_add);
     let room = second.make_room();
     first.count(u8::saturating_sub);
@@ -122,16 +122,23 @@ pub(in crate::ct) fn relate_pair(
 
 /// An expectation that is to be added.
 struct NewExpectation<'d, 'l> {
+    /// The expectation.
     draft: &'d Draft<'l>,
+    /// The helper extension of its master.
     help: &'d Help,
+    /// The namespace of its master.
     net: &'d Net,
+    /// The tuples that it is for.
     pattern: Pattern,
+    /// The bucket of its pattern.
     bucket: u32,
+    /// Whether an expectation of another master may equal it.
     skip_master: bool,
     locked: Locked<'d>,
 }
 
 impl<'d, 'l> NewExpectation<'d, 'l> {
+    /// Checks an expectation by itself.
     fn new(
         draft: &'d Draft<'l>,
         help: &'d Help,
@@ -156,11 +163,12 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
         })
     }
 
+    /// Returns its class.
     fn class(&self) -> u32 {
         self.draft.expectation().class()
     }
 
-    /// What its class may be.
+    /// Returns the limits of its class.
     fn policy(&self) -> Policy {
         self.help
             .helper(self.locked.rcu())
@@ -171,14 +179,15 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
             })
     }
 
-    /// Changes how many of its class there are.
+    /// Changes the number of expectations of its class.
     fn count(&self, change: fn(u8, u8) -> u8) {
         let now = self.help.expecting(self.class(), self.locked);
         self.help
             .set_expecting(self.class(), change(now, 1), self.locked);
     }
 
-    /// Sees to it that nothing stands in its way, and that it is not one too many.
+    /// Checks for conflicts and limits. Removes an equal expectation of the same master, which
+    /// begins anew, and evicts the oldest of a class that is full.
     fn make_room(&self) -> Result<(), RelateError> {
         let own = self.draft.expectation();
         for other in table::walk_locked(self.bucket, self.locked) {
@@ -191,7 +200,7 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
                 if other.class() != own.class() || !other.has_master_of(own) {
                     return Err(RelateError::Duplicate);
                 }
-                // The same again: it begins anew.
+                // The same expectation again: it begins anew.
                 remove(&other, Requester::default(), self.locked);
                 break;
             }
@@ -212,12 +221,14 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
         Ok(())
     }
 
+    /// Returns whether its class has as many expectations as it may have.
     fn is_class_full(&self) -> bool {
         let expecting = self.help.expecting(self.class(), self.locked);
         u32::from(expecting) >= self.policy().max_expected
     }
 
-    /// Takes away the master's expired ones, and then, if need be, the oldest of the class.
+    /// Removes the master's expired expectations, and then, if the class is still full, the oldest
+    /// of the class.
     fn evict(&self) {
         let mut oldest = None;
         for own in self.help.expectations(self.locked) {
@@ -232,7 +243,7 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
         }
     }
 
-    /// Adds it. Its class's time counts from when it was made.
+    /// Inserts it into the table. Its timeout, that of its class, runs from its creation.
     fn insert(&self, by: Requester) -> Result<(), RelateError> {
         let more = self.policy().timeout.wrapping_mul(HZ);
         let linked = table::insert(self.draft, self.bucket, self.help, more, self.locked)

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The collector: removes entries whose time is over and that no packet comes by.
+//! The garbage collector: removes expired entries that no lookup meets.
 //!
-//! It goes round the table in slices of at most [`SLICE`], each followed by whatever else
-//! the CPU has to do, and rests between rounds for about as long as the entries have to
-//! live on average.
+//! It walks the table in rounds. A round is done in slices of at most [`SLICE`] jiffies, between
+//! which the CPU does other work; between two rounds it rests for about as long as the entries have
+//! to live on average. It is one delayed work item, so there is one instance, in process context.
+//!
+//! It does what else needs a walk or process context: removes expired expectations, grows and
+//! shrinks the table ([`autosize`]), changes the hash seed ([`resize`]), and, after packets have
+//! found the table full, drops entries that are not assured from namespaces near their limit.
 
 use kernel::sync::{
     aref::ARef,
@@ -53,24 +57,25 @@ use super::delete::{
     DestroyReason, //
 };
 
-/// How long a slice may take, in jiffies.
+/// The maximum length of a slice, in jiffies.
 const SLICE: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 
-/// The shortest and the longest rest between two rounds, in jiffies.
+/// The minimum rest between two rounds, in jiffies.
 const MIN_REST: u32 = HZ;
-/// The longest rest between two rounds, in jiffies.
+/// The maximum rest between two rounds, in jiffies.
 const MAX_REST: u32 = 60 * HZ;
 
-/// An entry that lives longer counts as if it lived this long, in jiffies: few such entries
-/// must not make the collector late for many short ones.
+/// The maximum that a remaining life time counts in the mean, in jiffies: a few long-lived entries
+/// must not delay the collector where there are many short-lived ones.
 const MAX_REMAINING: u32 = 300 * HZ;
 
-/// Set by packets that found the table full.
+/// Set by packets that found the table full, cleared at the end of a round.
 static EARLY_DROP_REQUESTED: Atomic<bool> = Atomic::new(false);
 
+/// The delayed work.
 static SLOT: WorkSlot = WorkSlot::new();
 
-/// Where the round is, between slices. Only the collector itself touches it.
+/// The present round, kept between slices. Only the collector accesses it.
 static ROUND: Round = Round {
     cursor: Atomic::new(0),
     started: Atomic::new(0),
@@ -79,23 +84,25 @@ static ROUND: Round = Round {
     tuples: Atomic::new(0),
 };
 
+/// The state of a round over the table.
 struct Round {
-    /// The hash that the round has got to.
+    /// The hash at which the round is.
     cursor: Atomic<u32>,
-    /// When it began, in jiffies.
+    /// The start of the round, in jiffies.
     started: Atomic<u32>,
-    /// The mean of the remaining times so far, in jiffies.
+    /// The mean of the remaining life times so far, in jiffies.
     mean: Atomic<u32>,
-    /// How many entries the mean is over.
+    /// The number of entries in the mean.
     seen: Atomic<u32>,
-    /// How many tuples it met.
+    /// The number of tuples so far.
     tuples: Atomic<u32>,
 }
 
 /// The collector's work.
 pub(in crate::ct) struct Collector;
 
-/// The table is watermark: the collector comes soon, and takes more than expired entries.
+/// Wakes the collector because the table is full: its next round also drops entries that are not
+/// assured.
 #[cold]
 pub(super) fn wake_for_early_drop() {
     if !EARLY_DROP_REQUESTED.xchg(true, Relaxed) {
@@ -103,7 +110,7 @@ pub(super) fn wake_for_early_drop() {
     }
 }
 
-/// The collector comes soon.
+/// Wakes the collector.
 #[cold]
 pub(super) fn wake() {
     work::queue_now(&SLOT);
@@ -126,7 +133,7 @@ impl Repeating for Collector {
     }
 }
 
-/// Does a slice of a round. Returns the jiffies until the next one.
+/// Does a slice of a round. Returns the time until the next slice, in jiffies.
 fn run_slice() -> u32 {
     let begin = jiffies32();
     let mut cursor = Cursor::of(ROUND.cursor.load(Relaxed));
@@ -136,7 +143,7 @@ fn run_slice() -> u32 {
         ROUND.seen.store(100, Relaxed);
         ROUND.tuples.store(0, Relaxed);
     }
-    // Asked once a slice: a namespace near its limit loses entries that are not assured.
+    // Read once per slice.
     let watermark = if EARLY_DROP_REQUESTED.load(Relaxed) {
         high_watermark(params::max_entries().load(Relaxed))
     } else {
@@ -171,12 +178,13 @@ fn run_slice() -> u32 {
         .max(1)
 }
 
-/// Where the collector begins to make room: 95 of 100.
+/// Returns the number of entries from which on entries that are not assured are dropped: 95 % of
+/// the limit.
 fn high_watermark(max: u32) -> u32 {
     (max / 100).saturating_mul(95)
 }
 
-/// Looks at one entry, by its reply tuple, by which every entry is in the table.
+/// Visits one tuple. The work is done at the reply tuple, by which every entry is in the table.
 fn inspect(stale: Stale<'_>, watermark: u32) {
     let tuples = ROUND.tuples.load(Relaxed);
     ROUND.tuples.store(tuples.saturating_add(1), Relaxed);
@@ -196,7 +204,7 @@ fn inspect(stale: Stale<'_>, watermark: u32) {
     }
 }
 
-/// Takes a remaining time into the running mean.
+/// Updates the mean of the remaining life times.
 fn update_mean(remaining: u32) {
     let seen = ROUND.seen.load(Relaxed).saturating_add(1);
     let mean = ROUND.mean.load(Relaxed);
@@ -212,9 +220,9 @@ fn update_mean(remaining: u32) {
     ROUND.seen.store(seen, Relaxed);
 }
 
-/// Takes away what an entry expected too long.
+/// Removes the expired expectations of an entry.
 fn reap_expectations(stale: Stale<'_>) {
-    // It may have become an entry in the making, whose extensions are not settled.
+    // The memory may have a new entry by now, and its extensions may still be moved.
     let settled = |stale: &Stale<'_>| {
         let status = stale.status();
         status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying)
@@ -224,7 +232,7 @@ fn reap_expectations(stale: Stale<'_>) {
     }
 }
 
-/// Removes an entry if its namespace is nearly full and it can be spared.
+/// Drops an entry that is not assured, if its namespace is above the watermark.
 fn make_room(stale: Stale<'_>, watermark: u32) {
     let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {
         return;
@@ -234,6 +242,8 @@ fn make_room(stale: Stale<'_>, watermark: u32) {
     }
 }
 
+/// Returns whether an entry may be dropped early: it is not assured, or its protocol state says
+/// that the connection is closing.
 fn can_be_spared(conn: &ARef<Conn>) -> bool {
     if !conn.has(StatusBit::Assured) {
         return true;

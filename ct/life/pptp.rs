@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of PPTP calls: the GRE connections that a control connection announced.
+//! The end of PPTP calls: the GRE connections of a PPTP control connection.
 
 use kernel::sync::atomic::Relaxed;
 
@@ -24,8 +24,8 @@ use super::{
     lookup::LookupKey, //
 };
 
-/// Ends the calls of a control connection: maps, and the connection or expectation of either
-/// direction.
+/// Ends the calls of a control connection: removes the GRE key maps, and the connection or
+/// expectation of each direction.
 pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
     gre_keymap::remove(control);
     let [server, concentrator] = control.call_ids();
@@ -42,6 +42,7 @@ pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
     }
 }
 
+/// Ends one direction of a call: deletes its connection, or withdraws its expectation.
 fn end_call(conn: &Conn, tuple: &Tuple) {
     let (net, zone) = (conn.net(), conn.zone());
     let rcu = RcuGuard::new();
@@ -51,7 +52,8 @@ fn end_call(conn: &Conn, tuple: &Tuple) {
         net,
     };
     if let (Some((call, _)), _) = wanted.find(rcu.token()) {
-        // Packets that still hold it must not bring it back to life.
+        // The timeouts are cleared, so that packets that still hold a reference cannot extend its
+        // life.
         call.proto_half::<0>().store(0, Relaxed);
         call.proto_half::<1>().store(0, Relaxed);
         delete::delete(&call, DestroyReason::ParentGone);

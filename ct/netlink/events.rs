@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space is told without asking: what happens to connections and expectations.
+//! Events of connections and expectations, sent to multicast groups.
 //!
-//! Each event is made into a message once, for all who joined its group, and only if somebody
-//! did (or asked for what happened, and wants to hear of it).
+//! An event becomes one message for all members of its group. It is written only if the group has
+//! a member, or if the program that caused the event asked for a report (`NLM_F_ECHO`).
 
 use kernel::prelude::*;
 
@@ -42,7 +42,7 @@ use super::{
     },
 };
 
-/// The listener of all namespaces.
+/// The listener of all namespaces, which sends events to the multicast groups.
 pub(crate) struct Multicast;
 
 impl Listener for Multicast {
@@ -102,14 +102,14 @@ impl Listener for Multicast {
             family: seen.tuple().l3num,
             resource: 0,
         };
-        // Of expectations nobody is told a second time.
+        // An event of an expectation that a full buffer loses is not sent again.
         let _ = group.send(net, by, ct_expect::SIZE, &head, |message| {
             ct_expect::put(seen, message, rcu)
         });
     }
 }
 
-/// What happened at once.
+/// The events that one message reports.
 #[derive(Clone, Copy)]
 struct Events(u32);
 
@@ -121,27 +121,27 @@ impl Events {
 
 fn fill(conn: &Conn, events: Events, message: &mut Message<'_>) -> Result {
     let mut out = Writer::new(conn, message);
-    out.ends()?;
+    out.tuples()?;
     out.id()?;
     out.status()?;
     if events.has(Event::Destroy) {
-        out.timeout_left()?;
+        out.timeout_if_left()?;
         out.counters()?;
-        out.times()?;
-        out.memory(true)?;
-        out.why()?;
+        out.timestamps()?;
+        out.proto_info(true)?;
+        out.destroy_reason()?;
     } else {
         out.timeout()?;
         if events.has(Event::ProtoInfo) {
-            out.memory(false)?;
+            out.proto_info(false)?;
         }
         if events.has(Event::Helper) || conn.extensions().find::<Help>().is_some() {
             out.help()?;
         }
         if events.has(Event::SecMark) {
-            out.security()?;
+            out.secctx()?;
         } else {
-            out.security_if_labelled()?;
+            out.secctx_if_set()?;
         }
         if events.has(Event::Label) {
             out.labels()?;
@@ -150,7 +150,7 @@ fn fill(conn: &Conn, events: Events, message: &mut Message<'_>) -> Result {
             out.master()?;
         }
         if events.has(Event::SeqAdjust) {
-            out.shifts()?;
+            out.seq_adj()?;
         }
         if events.has(Event::SynProxy) {
             out.synproxy()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Expectations, as user space sees them, makes them and takes them away.
+//! Expectations: user space reads, creates, changes and deletes them.
 
 use kernel::{
     prelude::*,
@@ -76,8 +76,8 @@ use super::{
     tuple, //
 };
 
-/// What the attributes of a message about expectations must look like.
-pub(super) static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
+/// The policies of messages about expectations (`ctattr_expect`).
+static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
     (CTA_EXPECT_MASTER, Policy::NESTED),
     (CTA_EXPECT_TUPLE, Policy::NESTED),
     (CTA_EXPECT_MASK, Policy::NESTED),
@@ -100,22 +100,22 @@ static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = policy::table([
     (CTA_EXPECT_NAT_TUPLE, Policy::NESTED),
 ]);
 
-/// A number that stays with it.
+/// The id of an expectation: a hash, as [`ConntrackHook::id`](kernel_hook::ConntrackHook) is.
 fn id(expectation: &Expectation) -> [u8; 4] {
     let key = expectation.tuple().key();
     kernel_hook::id_of(&key, expectation.address()).to_ne_bytes()
 }
 
-/// Bytes that one takes in a message, without its head.
+/// Upper bound of the bytes that the attributes of an expectation take in a message.
 pub(super) const SIZE: usize = {
     const NEST: usize = size_of_attribute(0);
     const TUPLE: usize = 4 * NEST + tuple::ADDRESSES_SIZE + 4 * size_of_attribute(4);
-    /// Names of functions are text in modules of the kernel.
+    /// The names of functions are constants in kernel modules, and shorter.
     const FUNCTION: usize = size_of_attribute(64);
     4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(NAME_LEN) + FUNCTION
 };
 
-/// Writes an expectation.
+/// Writes the attributes of an expectation.
 pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> Result {
     let own: Tuple = seen.tuple();
     let master: Tuple = seen.master_tuple();
@@ -127,10 +127,10 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
             src: saved.key,
             dst: [0; 2],
         };
-        let before = Tuple::new(master.l3num, saved.address, [0; 16], key, master.protonum);
+        let saved_tuple = Tuple::new(master.l3num, saved.address, [0; 16], key, master.protonum);
         message.nest(CTA_EXPECT_NAT, |message| {
             message.put_be32(CTA_EXPECT_NAT_DIR, saved.dir as u32)?;
-            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &before, message)
+            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &saved_tuple, message)
         })?;
     }
     message.put_be32(CTA_EXPECT_TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
@@ -148,7 +148,7 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     }
 }
 
-/// A mask in the shape of a tuple: the destination counts whole.
+/// The mask of an expectation in the form of a tuple: all of the destination is compared.
 fn mask_tuple(own: &Tuple, mask: &Mask) -> Tuple {
     let key = L4Key {
         src: mask.src_key,
@@ -157,7 +157,13 @@ fn mask_tuple(own: &Tuple, mask: &Mask) -> Tuple {
     Tuple::new(own.l3num, mask.src, [u8::MAX; 16], key, own.protonum)
 }
 
-fn write_answer(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: Rcu<'_>) -> Result {
+/// Adds the message about an expectation.
+fn add_expectation(
+    seen: &Seen<'_>,
+    peer: Peer,
+    messages: &mut Messages<'_>,
+    rcu: Rcu<'_>,
+) -> Result {
     let head = Head {
         peer,
         subsystem: EXPECTATIONS,
@@ -170,18 +176,26 @@ fn write_answer(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: R
 }
 
 fn read_tuple(attribute: Attribute<'_>, family: u8) -> Result<Tuple> {
-    tuple::get(attribute, Direction::Original, family, None, Parts::ALL)
+    Ok(tuple::get(
+        attribute,
+        Direction::Original,
+        family,
+        None,
+        Parts::ALL,
+    )?)
 }
 
-/// Whether the number that a request may tell is that of an expectation.
-fn is_meant(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
+/// Whether an expectation has the id in the request, if the request has one.
+fn id_matches(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
     match request.get(CTA_EXPECT_ID) {
         Some(wanted) => Ok(wanted.bytes()? == id(expectation)),
         None => Ok(true),
     }
 }
 
-/// One expectation, or all of them, or those of a master.
+/// Reads one expectation, those of a master, or all.
+///
+/// `EINVAL`: the request has no tuple. `ENOENT`: the expectation or the master does not exist.
 pub(super) struct Get;
 
 impl Handler for Get {
@@ -190,7 +204,7 @@ impl Handler for Get {
     fn handle(request: &Request<'_>) -> Result {
         if request.is_dump() {
             return match request.get(CTA_EXPECT_MASTER) {
-                Some(master) => dump_of(request, master),
+                Some(master) => dump_of_master(request, master),
                 None => dump(request, None),
             };
         }
@@ -202,20 +216,20 @@ impl Handler for Get {
         request.answer(|messages| {
             let section = RcuGuard::new();
             let rcu = section.token();
-            let told = expect::find(request.net(), zone, &tuple, rcu, |seen| {
-                if is_meant(request, seen)? {
-                    write_answer(seen, request.peer(), messages, rcu)
+            let found = expect::find(request.net(), zone, &tuple, rcu, |seen| {
+                if id_matches(request, seen)? {
+                    add_expectation(seen, request.peer(), messages, rcu)
                 } else {
                     Err(ENOENT)
                 }
             });
-            told.unwrap_or(Err(ENOENT))
+            found.unwrap_or(Err(ENOENT))
         })
     }
 }
 
-/// Those that a connection announced.
-fn dump_of(request: &Request<'_>, master: Attribute<'_>) -> Result {
+/// Dumps the expectations of one master.
+fn dump_of_master(request: &Request<'_>, master: Attribute<'_>) -> Result {
     let tuple = read_tuple(master, request.family())?;
     let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
     let master = get::find(request.net(), zone, &tuple).ok_or(ENOENT)?;
@@ -235,15 +249,18 @@ fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
     })
 }
 
-/// All expectations, in the order of buckets, and in a bucket of addresses in memory: whatever
-/// comes and goes, none is told of twice, and none left out that is there all the time.
+/// A dump of expectations, by bucket, and within a bucket by address in memory.
+///
+/// In this order the dump reports an expectation that exists all the time exactly once, whatever
+/// else is added or removed meanwhile, and none twice.
 struct Expectations {
     peer: Peer,
     /// 0: any.
     family: u16,
-    /// [`None`]: of any.
+    /// [`None`]: any.
     master: Option<ARef<Conn>>,
     bucket: u32,
+    /// The lowest address that the next expectation may have.
     address: usize,
 }
 
@@ -256,7 +273,7 @@ impl Dump for Expectations {
                 .filter(|seen| seen.address() >= self.address && self.is_wanted(seen, net))
                 .min_by_key(|seen| seen.address());
             match next {
-                Some(seen) if write_answer(&seen, self.peer, messages, rcu).is_err() => {
+                Some(seen) if add_expectation(&seen, self.peer, messages, rcu).is_err() => {
                     return Progress::More;
                 }
                 Some(seen) => self.address = seen.address().saturating_add(1),
@@ -282,7 +299,9 @@ impl Expectations {
     }
 }
 
-/// Takes away one, those of a helper, or all.
+/// Deletes one expectation, those of a helper, or all.
+///
+/// `ENOENT`: the expectation does not exist, or has another id.
 pub(super) struct Delete;
 
 impl Handler for Delete {
@@ -293,7 +312,7 @@ impl Handler for Delete {
         if let Some(tuple) = request.get(CTA_EXPECT_TUPLE) {
             let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
             let tuple = read_tuple(tuple, request.family())?;
-            return expect::remove_one(net, zone, &tuple, by, |found| is_meant(request, found));
+            return expect::remove_one(net, zone, &tuple, by, |found| id_matches(request, found));
         }
         let name = match request.get(CTA_EXPECT_HELP_NAME) {
             Some(name) => Some(Name::of_attribute(name).ok_or(EINVAL)?),
@@ -307,14 +326,18 @@ impl Handler for Delete {
     }
 }
 
-/// Makes one, or changes one.
+/// Creates an expectation, or changes the timeout of the one that has the tuple.
+///
+/// `EINVAL`: tuple, mask or master is missing. `EEXIST`: an expectation has the tuple, and the
+/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request does
+/// not create one (`NLM_F_CREATE`), or no entry is the master.
 pub(super) struct New;
 
 impl Handler for New {
     const POLICY: &'static [Policy] = &POLICY;
 
     fn handle(request: &Request<'_>) -> Result {
-        let need = |place| request.get(place).ok_or(EINVAL);
+        let need = |number| request.get(number).ok_or(EINVAL);
         let (own, mask, master) = (
             need(CTA_EXPECT_TUPLE)?,
             need(CTA_EXPECT_MASK)?,
@@ -335,13 +358,13 @@ impl Handler for New {
         });
         match changed {
             Some(result) => result,
-            None if request.creates() => make(request, zone, own, mask, master),
+            None if request.creates() => create(request, zone, own, mask, master),
             None => Err(ENOENT),
         }
     }
 }
 
-fn make(
+fn create(
     request: &Request<'_>,
     zone: Zone,
     own: Tuple,
@@ -352,7 +375,7 @@ fn make(
     let master = read_tuple(master, request.family())?;
     let master = get::find(request.net(), zone, &master).ok_or(ENOENT)?;
     let section = RcuGuard::new();
-    relate(
+    add_to_master(
         &master,
         &request.attributes(),
         own,
@@ -363,8 +386,8 @@ fn make(
     )
 }
 
-/// The announcement that comes with a packet's verdict.
-pub(super) fn announce(
+/// Creates an expectation of `master` that comes with the verdict on one of its packets.
+pub(super) fn attach(
     master: &Conn,
     attribute: Attribute<'_>,
     by: Requester,
@@ -385,7 +408,7 @@ pub(super) fn announce(
         }
         None => None,
     };
-    relate(master, &nest.attributes(), own, &mask, assigned, by, rcu)
+    add_to_master(master, &nest.attributes(), own, &mask, assigned, by, rcu)
 }
 
 fn family_of(conn: &Conn) -> u8 {
@@ -393,8 +416,11 @@ fn family_of(conn: &Conn) -> u8 {
     conn.tuple(Direction::Original).l3num as u8
 }
 
-/// Adds an expectation of a connection. `EOPNOTSUPP`: the connection has no helper.
-fn relate(
+/// Adds an expectation of `master`, for connections like `own` where `mask` has bits.
+///
+/// `EOPNOTSUPP`: the master has no helper. `EINVAL`: the helper does not have the class, or no
+/// function has the name. Further errors are those of [`RelateError`](add::RelateError).
+fn add_to_master(
     master: &Conn,
     attributes: &Attributes<'_>,
     own: Tuple,
@@ -404,7 +430,7 @@ fn relate(
     rcu: Rcu<'_>,
 ) -> Result {
     let helper = helper::of(master, rcu).ok_or(EOPNOTSUPP)?;
-    let number = |place| attributes.get(place).map_or(Ok(0), Attribute::be32);
+    let number = |number| attributes.get(number).map_or(Ok(0), Attribute::be32);
     let class = number(CTA_EXPECT_CLASS)?;
     if class > helper.last_class() {
         return Err(EINVAL);
@@ -421,7 +447,7 @@ fn relate(
     };
     let saved = attributes
         .get(CTA_EXPECT_NAT)
-        .map(|attribute| read_saved(attribute, family_of(master)))
+        .map(|attribute| read_nat(attribute, family_of(master)))
         .transpose()?;
     let flags = number(CTA_EXPECT_FLAGS)? & !NF_CT_EXPECT_USERSPACE;
 
@@ -440,24 +466,27 @@ fn relate(
         function,
         saved,
     });
-    // Given back when the table has one of its own, or none.
+    // Dropped at the end: the table has a reference of its own then, or the draft is freed.
     let _first = draft.first_reference();
     Ok(add::relate(&draft, false, by)?)
 }
 
-fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
+/// Reads the NAT of the expected connection: a direction, and an address and port, which are in the
+/// source fields of a tuple.
+fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
     let nest = attribute.nest(&NAT_POLICY)?;
-    let (Some(dir), Some(before)) = (nest.get(CTA_EXPECT_NAT_DIR), nest.get(CTA_EXPECT_NAT_TUPLE))
+    let (Some(dir), Some(saved_tuple)) =
+        (nest.get(CTA_EXPECT_NAT_DIR), nest.get(CTA_EXPECT_NAT_TUPLE))
     else {
         return Err(EINVAL);
     };
-    let before = read_tuple(before, family)?;
+    let saved_tuple = read_tuple(saved_tuple, family)?;
     Ok(Saved {
         dir: match dir.be32()? {
             0 => Direction::Original,
             _ => Direction::Reply,
         },
-        address: before.src,
-        key: before.src_key,
+        address: saved_tuple.src,
+        key: saved_tuple.src_key,
     })
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The netlink view: the messages by which `conntrack`, `conntrackd` and others in user space
-//! see and change entries (ctnetlink, the subsystems 1 and 2 of nfnetlink).
+//! ctnetlink: the messages by which `conntrack`, `conntrackd` and other programs read and change
+//! entries and expectations (subsystems 1 and 2 of nfnetlink).
 //!
-//! What comes in is read once, at the edge, into types; a message that is refused has changed
-//! nothing. What messages mean, and which error answers which mistake, is what the C
-//! implementation has made of them.
+//! A message is parsed once, into types, before anything is done. A message that is refused has
+//! changed nothing. The meaning of messages, and the errno for each mistake, are those of the C
+//! implementation.
 
 use kernel::prelude::*;
 
@@ -42,8 +42,8 @@ static HANDLERS: Handlers<{ IPCTNL_MSG_MAX }> = Handlers::new()
     .with::<get::Get<false>>(IPCTNL_MSG_CT_GET)
     .with::<delete::Delete>(IPCTNL_MSG_CT_DELETE)
     .with::<get::Get<true>>(IPCTNL_MSG_CT_GET_CTRZERO)
-    .with::<statistics::GetOfCpus>(IPCTNL_MSG_CT_GET_STATS_CPU)
-    .with::<statistics::GetGlobal>(IPCTNL_MSG_CT_GET_STATS)
+    .with::<statistics::GetStatsCpu>(IPCTNL_MSG_CT_GET_STATS_CPU)
+    .with::<statistics::GetStats>(IPCTNL_MSG_CT_GET_STATS)
     .with::<get::GetDying>(IPCTNL_MSG_CT_GET_DYING)
     .with::<get::GetUnconfirmed>(IPCTNL_MSG_CT_GET_UNCONFIRMED);
 
@@ -53,25 +53,25 @@ static EXPECT_HANDLERS: Handlers<{ IPCTNL_MSG_EXP_MAX }> = Handlers::new()
     .with::<expect::New>(IPCTNL_MSG_EXP_NEW)
     .with::<expect::Get>(IPCTNL_MSG_EXP_GET)
     .with::<expect::Delete>(IPCTNL_MSG_EXP_DELETE)
-    .with::<statistics::GetExpectationsOfCpus>(IPCTNL_MSG_EXP_GET_STATS_CPU);
+    .with::<statistics::GetExpectStatsCpu>(IPCTNL_MSG_EXP_GET_STATS_CPU);
 
 static EXPECT_SUBSYSTEM: Subsystem =
     Subsystem::new(c"conntrack_expect", EXPECTATIONS, &EXPECT_HANDLERS);
 
-/// Keeps the view in place.
+/// The registrations of both subsystems, and of the callbacks of nfnetlink_queue.
 pub(super) struct Netlink {
-    _packets: GlueRegistration,
+    _queue_glue: GlueRegistration,
     _expectations: SubsystemRegistration,
     _connections: SubsystemRegistration,
 }
 
 impl Netlink {
-    /// Answers user space from now on. May sleep.
+    /// Registers them. May sleep.
     pub(super) fn new() -> Result<Self> {
         let connections = SubsystemRegistration::new(&SUBSYSTEM)?;
         let expectations = SubsystemRegistration::new(&EXPECT_SUBSYSTEM)?;
         Ok(Self {
-            _packets: GlueRegistration::new::<queue::Packets>(),
+            _queue_glue: GlueRegistration::new::<queue::QueueGlue>(),
             _expectations: expectations,
             _connections: connections,
         })

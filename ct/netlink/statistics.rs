@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Statistics: of each CPU, and of the namespace.
+//! Statistics of each CPU (`conntrack -S`) and of the namespace (`conntrack -C`).
 
 use kernel::{
     prelude::*,
@@ -46,8 +46,8 @@ use super::{
     policy, //
 };
 
-/// What is told of connections.
-const OF_CONNECTIONS: &[(u16, Stat)] = &[
+/// The counters of connections.
+const CONNECTION_COUNTERS: &[(u16, Stat)] = &[
     (CTA_STATS_FOUND, Stat::Found),
     (CTA_STATS_INVALID, Stat::Invalid),
     (CTA_STATS_INSERT, Stat::Insert),
@@ -60,53 +60,57 @@ const OF_CONNECTIONS: &[(u16, Stat)] = &[
     (CTA_STATS_CHAIN_TOOLONG, Stat::ChainTooLong),
 ];
 
-/// What is told of expectations.
-const OF_EXPECTATIONS: &[(u16, Stat)] = &[
+/// The counters of expectations.
+const EXPECTATION_COUNTERS: &[(u16, Stat)] = &[
     (CTA_STATS_EXP_NEW, Stat::ExpectNew),
     (CTA_STATS_EXP_CREATE, Stat::ExpectCreate),
     (CTA_STATS_EXP_DELETE, Stat::ExpectDelete),
 ];
 
-/// The statistics of each CPU. Who does not ask for all is told nothing, and no error.
-fn of_cpus(request: &Request<'_>, message: u16, told: &'static [(u16, Stat)]) -> Result {
+/// Dumps counters of each CPU. A request that is no dump gets no answer and no error, as in C.
+fn dump_cpus(request: &Request<'_>, message: u16, counters: &'static [(u16, Stat)]) -> Result {
     if !request.is_dump() {
         return Ok(());
     }
     request.dump(Cpus {
         peer: request.peer(),
         message,
-        told,
+        counters,
         next: 0,
     })
 }
 
-/// Of connections.
-pub(super) struct GetOfCpus;
+/// Reads the counters of connections of each CPU.
+pub(super) struct GetStatsCpu;
 
-impl Handler for GetOfCpus {
+impl Handler for GetStatsCpu {
     const POLICY: &'static [Policy] = &[];
 
     fn handle(request: &Request<'_>) -> Result {
-        of_cpus(request, IPCTNL_MSG_CT_GET_STATS_CPU, OF_CONNECTIONS)
+        dump_cpus(request, IPCTNL_MSG_CT_GET_STATS_CPU, CONNECTION_COUNTERS)
     }
 }
 
-/// Of expectations. The answers look like those of connections' subsystem: clients expect that.
-pub(super) struct GetExpectationsOfCpus;
+/// Reads the counters of expectations of each CPU. The answers have the number of the subsystem of
+/// connections, as clients expect.
+pub(super) struct GetExpectStatsCpu;
 
-impl Handler for GetExpectationsOfCpus {
+impl Handler for GetExpectStatsCpu {
     const POLICY: &'static [Policy] = &[];
 
     fn handle(request: &Request<'_>) -> Result {
-        of_cpus(request, IPCTNL_MSG_EXP_GET_STATS_CPU, OF_EXPECTATIONS)
+        dump_cpus(request, IPCTNL_MSG_EXP_GET_STATS_CPU, EXPECTATION_COUNTERS)
     }
 }
 
-/// A message for each CPU.
+/// A dump with a message for each possible CPU.
 struct Cpus {
     peer: Peer,
+    /// The number of the messages.
     message: u16,
-    told: &'static [(u16, Stat)],
+    /// The attributes and their counters.
+    counters: &'static [(u16, Stat)],
+    /// The lowest number that the next CPU may have.
     next: u32,
 }
 
@@ -119,11 +123,11 @@ impl Dump for Cpus {
                 message: self.message,
                 flags: Head::multi(self.peer),
                 family: 0,
-                // CAST: as user space knows it.
+                // CAST: The field for the CPU has 16 bits.
                 resource: cpu as u16,
             };
             let added = messages.add(&head, |message| {
-                self.told.iter().try_for_each(|(number, stat)| {
+                self.counters.iter().try_for_each(|(number, stat)| {
                     message.put_be32(*number, net.stat_of(cpu, *stat))
                 })
             });
@@ -136,19 +140,20 @@ impl Dump for Cpus {
     }
 }
 
-/// How many entries pass the filter of a request, if it has one. (The C tracker ignores it, and
-/// gives no such number.)
-fn count(request: &Request<'_>) -> Result<Option<u32>> {
+/// Counts the entries that pass the filter of a request; [`None`]: the request has no filter.
+///
+/// The C tracker ignores the filter, and has no such number.
+fn count_matching(request: &Request<'_>) -> Result<Option<u32>> {
     let filters = [CTA_MARK, CTA_FILTER, CTA_STATUS, CTA_ZONE];
     if filters
         .into_iter()
-        .all(|place| request.get(place).is_none())
+        .all(|number| request.get(number).is_none())
     {
         return Ok(None);
     }
-    // Clients that do not filter say a family, too.
-    let means_family = request.get(CTA_FILTER).is_some();
-    let family = if means_family { request.family() } else { 0 };
+    // Clients set the family in requests without a filter too.
+    let has_family = request.get(CTA_FILTER).is_some();
+    let family = if has_family { request.family() } else { 0 };
     let filter = Filter::of(&request.attributes(), family)?;
     let mut matching = 0_u32;
     index::for_each(request.net(), filter::scope(&filter), |conn| {
@@ -159,15 +164,15 @@ fn count(request: &Request<'_>) -> Result<Option<u32>> {
     Ok(Some(matching))
 }
 
-/// How many entries there are, and may be; and how many are like what the request says.
-pub(super) struct GetGlobal;
+/// Reads the number of a namespace's entries, its limit, and how many pass the request's filter.
+pub(super) struct GetStats;
 
-impl Handler for GetGlobal {
+impl Handler for GetStats {
     const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
         let peer = request.peer();
-        let matching = count(request)?;
+        let matching = count_matching(request)?;
         let head = Head {
             peer,
             subsystem: CONNECTIONS,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tuples in messages.
+//! Tuples and zones in messages.
 
 use kernel::prelude::*;
 
@@ -41,14 +41,41 @@ static ADDRESS_POLICY: [Policy; CTA_IP_MAX + 1] = policy::table([
 
 static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = policy::table([(CTA_PROTO_NUM, Policy::U8)]);
 
-/// Bytes that the addresses of a tuple count for in a message: those of both families, as if
-/// it could have both.
+/// The reason why a tuple could not be read.
+pub(super) enum TupleError {
+    /// An attribute is malformed; too short is `ERANGE`.
+    Malformed(Error),
+    /// `EINVAL`: a wanted field is missing, or the protocol that gives it a meaning.
+    MissingField,
+    /// `EINVAL`: the tuple has a zone where it cannot have one, or after another zone was given.
+    UnexpectedZone,
+    /// `EOPNOTSUPP`: the address family is neither IPv4 nor IPv6.
+    UnknownFamily,
+}
+
+impl From<Error> for TupleError {
+    fn from(error: Error) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<TupleError> for Error {
+    fn from(error: TupleError) -> Self {
+        match error {
+            TupleError::Malformed(error) => error,
+            TupleError::MissingField | TupleError::UnexpectedZone => EINVAL,
+            TupleError::UnknownFamily => EOPNOTSUPP,
+        }
+    }
+}
+
+/// Upper bound of the bytes that the addresses of a tuple take: C counts both families.
 pub(super) const ADDRESSES_SIZE: usize = {
     use crate::nf::kernel::attr::size_of_attribute as size;
     2 * size(4) + 2 * size(16)
 };
 
-/// Writes a tuple, without the nest that it stands in.
+/// Writes the attributes of a tuple, without the nest around them.
 pub(super) fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
     message.nest(CTA_TUPLE_IP, |message| match tuple.family() {
         Some(Family::Ipv4) => {
@@ -67,12 +94,12 @@ pub(super) fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
     })
 }
 
-/// Writes a tuple in a nest.
+/// Writes a tuple as the nest `number`.
 pub(super) fn put_nest(number: u16, tuple: &Tuple, message: &mut Message<'_>) -> Result {
     message.nest(number, |message| put(tuple, message))
 }
 
-/// A zone's number.
+/// Reads the zone of a message, which is that of both directions; without one, the default zone.
 pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
     match attribute {
         Some(attribute) => Ok(Zone::new(attribute.be16()?, Zone::BOTH)),
@@ -80,16 +107,23 @@ pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
     }
 }
 
-fn address(attribute: Option<Attribute<'_>>, family: Option<Family>) -> Result<[u8; 16]> {
-    let attribute = attribute.ok_or(EINVAL)?;
+fn address(
+    attribute: Option<Attribute<'_>>,
+    family: Option<Family>,
+) -> Result<[u8; 16], TupleError> {
+    let attribute = attribute.ok_or(TupleError::MissingField)?;
     if family == Some(Family::Ipv6) {
-        return attribute.bytes();
+        return Ok(attribute.bytes()?);
     }
     let [a, b, c, d] = attribute.bytes()?;
     Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
-fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
+fn get_addresses(
+    attribute: Attribute<'_>,
+    tuple: &mut Tuple,
+    parts: Parts,
+) -> Result<(), TupleError> {
     let nest = attribute.nest(&ADDRESS_POLICY)?;
     let attributes = nest.attributes();
     let (source, destination) = if tuple.has_family(Family::Ipv4) {
@@ -106,47 +140,50 @@ fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> R
     Ok(())
 }
 
-/// Reads those parts of a tuple that are wanted. A zone that it has of its own goes to `zone`.
+/// Reads the wanted fields of a tuple, which are `parts`.
 ///
-/// `EINVAL`: a part is missing, or there is a zone where there must be none. `EOPNOTSUPP`: of
-/// another family than IPv4 or IPv6. `ERANGE`: an attribute is too short.
+/// A zone in the tuple, which is for one direction only, goes to `zone`; [`None`]: the tuple cannot
+/// have one.
 pub(super) fn get(
     attribute: Attribute<'_>,
     direction: Direction,
     family: u8,
     zone: Option<&mut Zone>,
     parts: Parts,
-) -> Result<Tuple> {
+) -> Result<Tuple, TupleError> {
     let nest = attribute.nest(&POLICY)?;
     let attributes = nest.attributes();
-    let family = Family::from_number(family.into()).ok_or(EOPNOTSUPP)?;
+    let family = Family::from_number(family.into()).ok_or(TupleError::UnknownFamily)?;
     let mut tuple =
         Tuple::new(family.to_u16(), [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
 
     if parts.any(Parts::SOURCE) || parts.any(Parts::DESTINATION) {
-        let addresses = attributes.get(CTA_TUPLE_IP).ok_or(EINVAL)?;
+        let addresses = attributes
+            .get(CTA_TUPLE_IP)
+            .ok_or(TupleError::MissingField)?;
         get_addresses(addresses, &mut tuple, parts)?;
     }
     if parts.any(Parts::PROTOCOL) {
-        let transport = attributes.get(CTA_TUPLE_PROTO).ok_or(EINVAL)?;
+        let transport = attributes
+            .get(CTA_TUPLE_PROTO)
+            .ok_or(TupleError::MissingField)?;
         tuple.protonum = transport
             .nest(&TRANSPORT_POLICY)?
             .attributes()
             .get(CTA_PROTO_NUM)
-            .ok_or(EINVAL)?
+            .ok_or(TupleError::MissingField)?
             .u8()?;
         protocol::get_tuple(transport, &mut tuple, parts)?;
     } else if parts.any(Parts::TRANSPORT) {
-        // Nobody knows whose.
-        return Err(EINVAL);
+        return Err(TupleError::MissingField);
     }
     if let Some(own) = attributes
         .get(CTA_TUPLE_ZONE)
         .filter(|_| parts.any(Parts::ZONE))
     {
-        let zone = zone.ok_or(EINVAL)?;
+        let zone = zone.ok_or(TupleError::UnexpectedZone)?;
         if zone.id != Zone::DEFAULT_ID {
-            return Err(EINVAL);
+            return Err(TupleError::UnexpectedZone);
         }
         let bit = match direction {
             Direction::Original => Zone::ORIGINAL,

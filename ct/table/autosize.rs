@@ -117,10 +117,12 @@ pub(in crate::ct) fn fit(tuples: u32) {
     resize_to(tuples.saturating_mul(TARGET_BUCKETS_PER_TUPLE).max(floor));
 }
 
+/// Returns whether growth was requested and the last sample is old enough.
 fn is_check_due() -> bool {
     is_growth_requested() && jiffies32().wrapping_sub(CHECKED_AT.load(Relaxed)) >= CHECK_INTERVAL
 }
 
+/// Resizes the table, and logs that. May sleep.
 fn resize_to(buckets: u32) {
     let was = resize::buckets();
     match resize::auto_resize(buckets) {

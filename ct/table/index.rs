@@ -218,7 +218,7 @@ impl ListHasher {
         }
     }
 
-    /// Returns a hash whose high bits depend on all inputs.
+    /// Returns a hash; its high bits depend on all inputs.
     #[inline]
     fn mix(&self, kind: u64, [a, b]: Address) -> u64 {
         let a = (a ^ kind).wrapping_mul(self.first);

@@ -14,7 +14,7 @@
 //! the original tuple: source and destination change places. The two then have the same hash, and
 //! the entry is linked into that bucket once, by its reply tuple ([`StatusBit::Mirrored`]). An
 //! entry is linked into two buckets, one per tuple, where an address or a port is translated, where
-//! the two directions have different zone ids, and with ICMP, whose replies have another type.
+//! the two directions have different zone ids, and with ICMP, as its replies have another type.
 //!
 //! So a mirrored entry that is met by its reply tuple is a match if either of its tuples is the one
 //! that is looked for. The exception is an entry that is in the table by its reply tuple alone
@@ -151,6 +151,7 @@ impl Table {
         reciprocal_scale(hash, self.chains.len())
     }
 
+    /// Returns the phase of a bucket at a value of the sequence counter.
     #[inline]
     fn phase_at(sequence: u32, bucket: u32) -> Phase {
         let moved = sequence >> 1;

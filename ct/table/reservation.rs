@@ -117,8 +117,7 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'
 /// Reserves the reply tuple of an unconfirmed entry. Returns whether it is reserved for this entry:
 /// `false` if another entry has reserved the same tuple.
 ///
-/// An entry with the same original tuple does not count: the two are one connection, two packets of
-/// which were in the hooks at the same time. Confirmation resolves their clash.
+/// An entry with the same original tuple does not count: the two are one connection, and two of its packets were in the hooks at the same time. Confirmation resolves their clash.
 pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
     let conflicts = |other: &Conn| {

@@ -73,8 +73,8 @@ fn round_up(buckets: u32) -> Result<u32> {
         .ok_or(ENOMEM)
 }
 
-/// Returns the size by memory, which is that of the C tracker: one bucket per 16 KiB and eight,
-/// within bounds.
+/// Returns the size by memory, which is that of the C tracker: 1/16384 of the memory, at eight
+/// bytes per bucket, within bounds.
 fn default_buckets() -> u32 {
     const GIB: usize = 1 << 30;
     match slab::total_memory() {
@@ -103,8 +103,8 @@ impl ConnTable {
     ///
     /// `ENOMEM`: no memory.
     pub(crate) fn new() -> Result<Self> {
-        // The C tracker's table once had lists instead of chains; with a size by hand its limit
-        // still is eight entries per bucket.
+        // The limit is that of the C tracker: one entry per bucket by default, but eight with a
+        // size by hand, as in older kernels.
         let (buckets, entries_per_bucket) = match INITIAL_BUCKETS.load(Relaxed) {
             0 => (default_buckets(), 1),
             wanted => (wanted, 8),

@@ -55,6 +55,7 @@ use crate::{
         },
         prelude::*, //
     },
+    proto::types::num::u32_as_u64, //
 };
 
 use super::{
@@ -76,8 +77,7 @@ impl Cursor {
 
     /// Returns the position of a hash.
     pub(in crate::ct) const fn of(hash: u32) -> Self {
-        #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-        Self(hash as u64)
+        Self(u32_as_u64(hash))
     }
 
     /// Returns the hash at the position, for [`Cursor::of`].
@@ -374,8 +374,7 @@ impl ResumableWalk {
     }
 }
 
-/// Counts the tuples in [`SAMPLED_BUCKETS`] buckets from a random one on, without expired entries,
-/// of which the collector may have left many. Returns the numbers of tuples and of buckets.
+/// Counts the tuples in [`SAMPLED_BUCKETS`] buckets from a random one on, without expired entries: the collector may have left many. Returns the numbers of tuples and of buckets.
 pub(super) fn sample() -> (u32, u32) {
     let (mut tuples, mut buckets) = (0_u32, 0_u32);
     let mut cursor = Cursor::of(random::below(u32::MAX));
