@@ -93,6 +93,7 @@ const MAX_SHARDS: u32 = 256;
 
 /// Owner of the lists: [`LISTS`] is set as long as this exists.
 pub(in crate::ct) struct IndexLists {
+    /// Where the lists are published.
     lists: &'static RcuArc<ShardedLists>,
 }
 
@@ -208,6 +209,7 @@ impl Scope {
 /// time, and no entry twice.
 #[derive(Clone, Copy)]
 pub(in crate::ct) struct ScopeWalk {
+    /// The entries that are looked for.
     scope: Scope,
     /// The number of the scope's list at which the walk is.
     number: u32,

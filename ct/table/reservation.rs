@@ -5,7 +5,7 @@
 //! NAT chooses a reply tuple while the first packet of a connection is in the hooks; the tuple gets
 //! into the table when the packet has passed all rules. Between the two the tuple is reserved here,
 //! so that a packet on another CPU cannot choose the same. An unconfirmed entry has one reservation
-//! at most, in a small hash table of its own.
+//! at most. Reservations are in a small hash table.
 //!
 //! # Order
 //!
@@ -83,6 +83,7 @@ static SEED: Atomic<u32> = Atomic::new(0);
 
 /// Owner of the table of reservations: [`TABLE`] is set as long as this exists.
 pub(in crate::ct) struct ReservationTable {
+    /// Where the table is published.
     table: &'static RcuArc<Reservations>,
 }
 

@@ -14,27 +14,15 @@ use core::{
     ptr::{
         addr_of,
         addr_of_mut,
-        null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     ffi::c_char,
     fmt,
     prelude::*,
-    sync::{
-        aref::{
-            ARef,
-            AlwaysRefCounted, //
-        },
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        }, //
-    },
+    sync::aref::ARef,
     types::Opaque, //
 };
 
@@ -42,8 +30,13 @@ use crate::nf::{
     bindings,
     kernel::{
         net::Net,
-        rcu::Rcu, //
-    }, //
+        rcu::Rcu,
+        refcount::{
+            always_ref_counted,
+            CountedPointer,
+            RcuCounted, //
+        },
+    },
 };
 
 use super::{
@@ -68,22 +61,20 @@ use super::{
 pub(crate) struct TimeoutPolicy(Opaque<bindings::nf_ct_timeout>);
 
 // SAFETY: The reference count is `refcnt`.
-unsafe impl AlwaysRefCounted for TimeoutPolicy {
-    fn inc_ref(&self) {
-        // SAFETY: A `&TimeoutPolicy` outside of an RCU section comes from an `ARef`, so the count is not
-        // zero; inside of one, `TimeoutPolicy::get` is used.
-        unsafe { bindings::rct_refcount_inc(addr_of_mut!((*self.raw()).refcnt)) };
+unsafe impl RcuCounted for TimeoutPolicy {
+    unsafe fn count(this: NonNull<Self>) -> *mut bindings::refcount_t {
+        let raw = this.as_ptr().cast::<bindings::nf_ct_timeout>();
+        // SAFETY: The caller's promise: a field of a valid object.
+        unsafe { addr_of_mut!((*raw).refcnt) }
     }
 
-    unsafe fn dec_ref(policy: NonNull<Self>) {
-        let raw = policy.as_ptr().cast::<bindings::nf_ct_timeout>();
-        // SAFETY: The caller gives up a reference.
-        if unsafe { bindings::rct_refcount_dec_and_test(addr_of_mut!((*raw).refcnt)) } {
-            // SAFETY: That was the last one; the memory came from `kmalloc`.
-            unsafe { bindings::rct_timeout_kfree_rcu(raw) };
-        }
+    unsafe fn free_rcu(this: NonNull<Self>) {
+        // SAFETY: The last reference is gone; the memory came from `kmalloc`.
+        unsafe { bindings::rct_timeout_kfree_rcu(this.as_ptr().cast()) };
     }
 }
+
+always_ref_counted!(TimeoutPolicy);
 
 // SAFETY: References travel with entries from CPU to CPU.
 unsafe impl Send for TimeoutPolicy {}
@@ -103,15 +94,6 @@ impl TimeoutPolicy {
     pub(crate) unsafe fn from_raw<'a>(policy: *mut bindings::nf_ct_timeout) -> Option<&'a Self> {
         // SAFETY: The caller's promise; the type is transparent.
         unsafe { policy.cast::<Self>().as_ref() }
-    }
-
-    /// Takes a reference. [`None`]: the last one was given up.
-    pub(crate) fn get(&self) -> Option<ARef<Self>> {
-        // SAFETY: The policy is valid.
-        let got =
-            unsafe { bindings::rct_refcount_inc_not_zero(addr_of_mut!((*self.raw()).refcnt)) };
-        // SAFETY: The reference was just taken.
-        got.then(|| unsafe { ARef::from_raw(NonNull::from(self)) })
     }
 
     /// Returns the number of the address family.
@@ -164,42 +146,32 @@ unsafe impl Extension for PolicySlot {
 
 impl PolicySlot {
     #[inline]
-    fn pointer(&self) -> &Atomic<*mut bindings::nf_ct_timeout> {
-        // SAFETY: A valid pointer, aligned, and only accessed atomically by all.
-        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).timeout)) }
+    fn pointer(&self) -> &CountedPointer<TimeoutPolicy> {
+        // SAFETY: By the type invariants; `TimeoutPolicy` is transparent.
+        unsafe { CountedPointer::from_raw(addr_of_mut!((*self.0.get()).timeout).cast()) }
     }
 
     /// Returns the policy.
     #[inline]
-    pub(crate) fn policy<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r TimeoutPolicy> {
-        // SAFETY: By the type invariants, and those of `TimeoutPolicy`, it outlives the section.
-        unsafe { TimeoutPolicy::from_raw(self.pointer().load(Acquire)) }
+    pub(crate) fn policy<'r>(&self, rcu: Rcu<'r>) -> Option<&'r TimeoutPolicy> {
+        self.pointer().load(rcu)
     }
 
     /// Takes the policy out.
     pub(crate) fn take(&self) -> Option<ARef<TimeoutPolicy>> {
-        NonNull::new(self.pointer().xchg(null_mut(), Full))
-            // SAFETY: By the type invariants the reference was the extension's.
-            .map(|policy| unsafe { ARef::from_raw(policy.cast()) })
+        self.pointer().replace(None)
     }
 
     /// Takes the policy out, if it is `which`; for [`None`], any.
     pub(crate) fn forget(&self, which: Option<&TimeoutPolicy>) {
-        let Some(which) = which else {
-            drop(self.take());
-            return;
-        };
-        let wanted = which.raw();
-        if self.pointer().cmpxchg(wanted, null_mut(), Full).is_ok() {
-            // SAFETY: By the type invariants the reference was the extension's.
-            drop(unsafe { ARef::<TimeoutPolicy>::from_raw(NonNull::from(which)) });
-        }
+        drop(match which {
+            Some(which) => self.pointer().take_if(which),
+            None => self.take(),
+        });
     }
 
     pub(super) fn set(&self, policy: ARef<TimeoutPolicy>) {
-        let policy = ARef::into_raw(policy).cast::<bindings::nf_ct_timeout>();
-        // INVARIANT: the extension is new, so it was null; the reference moves in.
-        self.pointer().store(policy.as_ptr(), Release);
+        drop(self.pointer().replace(Some(policy)));
     }
 }
 
@@ -209,9 +181,9 @@ impl PolicySlot {
 pub(super) unsafe fn add_slot<'a>(conn: *mut bindings::nf_conn) -> Option<&'a PolicySlot> {
     let gfp = bindings::RCT_GFP_ATOMIC as u32;
     // SAFETY: The caller's promise.
-    let slot = unsafe { ext::add_by_number(conn, PolicySlot::ID, gfp) }?;
-    // SAFETY: The extension is a `PolicySlot`; null is valid.
-    Some(unsafe { slot.cast::<PolicySlot>().as_ref() })
+    let part = unsafe { ext::add_by_number(conn, PolicySlot::ID, gfp) }?;
+    // SAFETY: The part is a `PolicySlot`; null is valid.
+    Some(unsafe { part.cast::<PolicySlot>().as_ref() })
 }
 
 /// Gives up the reference that an entry's [`PolicySlot`] owns.

@@ -57,6 +57,7 @@ use crate::nf::{
             Rcu,
             RcuGuard, //
         },
+        refcount, //
     },
     packet::{
         hook::Verdict,
@@ -428,7 +429,7 @@ impl Unregistered<'_> {
     pub(in crate::nf) fn first_reference(&self) -> ARef<Helper> {
         // SAFETY: By the type invariants the count is ours to set; it counts this reference.
         unsafe {
-            bindings::rct_refcount_set(addr_of_mut!((*self.raw()).ct_refcnt), 1);
+            refcount::from_raw(addr_of_mut!((*self.raw()).ct_refcnt)).set(1);
             ARef::from_raw(self.0.cast())
         }
     }
