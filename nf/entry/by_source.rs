@@ -7,32 +7,33 @@
 //! then may go on along another chain: it may miss entries, and never finds a wrong one, as it takes
 //! a reference before it compares.
 
-use core::{
-    mem::size_of,
-    ptr::{
-        with_exposed_provenance_mut,
-        NonNull, //
-    }, //
+use core::ptr::{
+    with_exposed_provenance_mut,
+    NonNull, //
 };
 
 use kernel::{
     prelude::*,
+    static_lock_class,
     sync::atomic::{
         Atomic,
         Full, //
     },
-    types::Opaque, //
 };
 
 use crate::{
     nf::{
         bindings,
         kernel::{
+            lock::LockArray,
             net::Net,
             rcu::Rcu, //
-        }, //
+        },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{
@@ -62,7 +63,7 @@ use super::{
 };
 
 /// The number of locks. Chains share them, by their low bits.
-const LOCKS: usize = 256;
+const LOCKS: u32 = 256;
 
 const KIND: IndexKind = IndexKind::BySource;
 
@@ -75,11 +76,11 @@ const KIND: IndexKind = IndexKind::BySource;
 pub(crate) struct SourceTable {
     heads: NonNull<u8>,
     len: u32,
-    locks: NonNull<Opaque<bindings::spinlock_t>>,
+    locks: LockArray,
     hasher: Hasher,
 }
 
-// SAFETY: The pointers own their targets, which are made to be shared.
+// SAFETY: The pointer owns its target, which is made to be shared.
 unsafe impl Send for SourceTable {}
 // SAFETY: As above; changes need a lock.
 unsafe impl Sync for SourceTable {}
@@ -101,21 +102,10 @@ impl SourceTable {
         if MADE.xchg(true, Full) {
             return Err(EBUSY);
         }
-        let bytes = half.checked_mul(len as usize).ok_or(ENOMEM)?;
+        let locks = LockArray::new(LOCKS, c"by source", static_lock_class!())?;
+        let bytes = half.checked_mul(u32_as_usize(len)).ok_or(ENOMEM)?;
         // SAFETY: Process context.
         let heads = NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) }).ok_or(ENOMEM)?;
-        // SAFETY: Process context.
-        let locks =
-            unsafe { bindings::rct_kvzalloc(LOCKS * size_of::<Opaque<bindings::spinlock_t>>()) };
-        let Some(locks) = NonNull::new(locks.cast::<Opaque<bindings::spinlock_t>>()) else {
-            // SAFETY: Allocated above.
-            unsafe { bindings::kvfree(heads.as_ptr()) };
-            return Err(ENOMEM);
-        };
-        for index in 0..LOCKS {
-            // SAFETY: In bounds, and not in use yet.
-            unsafe { bindings::rct_spin_lock_init_source(locks.as_ptr().add(index).cast()) };
-        }
         // INVARIANT: as just made; a zeroed head is that of an empty chain.
         Ok(Self {
             heads: heads.cast(),
@@ -137,17 +127,6 @@ impl SourceTable {
         layout.head_at(self.heads.as_ptr(), chain as usize)
     }
 
-    fn locked<R>(&self, chain: u32, change: impl FnOnce() -> R) -> R {
-        // SAFETY: In bounds by the mask; initialised with the table.
-        let lock = unsafe { self.locks.as_ptr().add(chain as usize & (LOCKS - 1)) };
-        // SAFETY: As above.
-        unsafe { bindings::rct_spin_lock_bh(lock.cast()) };
-        let result = change();
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock_bh(lock.cast()) };
-        result
-    }
-
     /// Puts an entry on the chain of its source and sets [`StatusBit::SrcNatDone`], unless that is
     /// set. The entry stays there until it is freed.
     pub(crate) fn insert(&self, entry: &Entry) {
@@ -158,16 +137,15 @@ impl SourceTable {
         with_layout!(object::is_wide(), layout => {
             let head = self.head(layout, chain);
             let own = layout.handle(entry.address());
-            self.locked(chain, || {
-                // The chain follows from what does not change, so every CPU holds this lock here.
-                if entry.has(StatusBit::SrcNatDone) {
-                    return;
-                }
-                // SAFETY: The chain's lock is held. The entry is an object of the slab; as the bit
-                // was not set, it never was on a chain.
-                unsafe { source::insert(layout, head, KIND, own) };
-                entry.set_table_bit(StatusBit::SrcNatDone);
-            });
+            let _guard = self.locks.get(chain).lock();
+            // The chain follows from what does not change, so every CPU holds this lock here.
+            if entry.has(StatusBit::SrcNatDone) {
+                return;
+            }
+            // SAFETY: The chain's lock is held. The entry is an object of the slab; as the bit was not
+            // set, it never was on a chain.
+            unsafe { source::insert(layout, head, KIND, own) };
+            entry.set_table_bit(StatusBit::SrcNatDone);
         });
     }
 
@@ -180,8 +158,9 @@ impl SourceTable {
         with_layout!(object::is_wide(), layout => {
             let head = self.head(layout, chain);
             let own = layout.handle(entry.address());
+            let _guard = self.locks.get(chain).lock();
             // SAFETY: The chain's lock is held. As the bit is set, the entry was put on this chain.
-            self.locked(chain, || unsafe { source::remove(layout, head, KIND, own) });
+            unsafe { source::remove(layout, head, KIND, own) };
         });
     }
 
@@ -238,11 +217,8 @@ unsafe fn follow<L: MemoryLayout>(layout: L, half: *mut u8) -> usize {
 impl Drop for SourceTable {
     /// All entries are freed by now.
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the allocations belong to this value; no reader walks here
+        // SAFETY: By the type invariants the allocation belongs to this value; no reader walks here
         // any more.
-        unsafe {
-            bindings::kvfree(self.heads.as_ptr().cast());
-            bindings::kvfree(self.locks.as_ptr().cast());
-        }
+        unsafe { bindings::kvfree(self.heads.as_ptr().cast()) };
     }
 }

@@ -34,6 +34,7 @@
 
 use core::{
     mem::size_of,
+    pin::Pin,
     ptr::{
         with_exposed_provenance_mut,
         NonNull, //
@@ -42,10 +43,16 @@ use core::{
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed,
-        Release, //
+    static_lock_class,
+    str::CStr,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        LockClassKey,
+        SpinLockGuard, //
     },
 };
 
@@ -55,13 +62,16 @@ use crate::{
         kernel::{
             lock::{
                 BhDisabled,
-                BucketGuard,
-                BucketLock, //
+                LockArray,
+                LockWith, //
             },
             rcu::Rcu, //
         },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{
@@ -90,21 +100,19 @@ const MAX_LOCKS: u32 = 1024;
 ///
 /// # Invariants
 ///
-/// `heads` points to `len` heads, as wide as `handles` needs them, `locks` to `lock_mask + 1`
-/// initialised locks; both allocations belong to this value. `lock_mask + 1` is a power of two. Chain
-/// `b` is changed with lock `b & lock_mask` held only. Every node on a chain belongs to an entry that
-/// is valid while it is there: the chain holds a reference to it, or, if this is the array of
-/// [`super::reservations`], the entry leaves it before it is freed.
+/// `heads` points to `len` heads, as wide as `handles` needs them; the allocation belongs to this
+/// value. Chain `b` is changed with lock `b` of `locks` held only. Every node on a chain belongs to an
+/// entry that is valid while it is there: the chain holds a reference to it, or, if this is the array
+/// of [`super::reservations`], the entry leaves it before it is freed.
 pub(crate) struct ChainArray {
     heads: NonNull<u8>,
-    locks: NonNull<BucketLock>,
+    locks: LockArray,
     len: u32,
-    lock_mask: u32,
     generation: u32,
     handles: TupleHandles,
 }
 
-// SAFETY: The pointers own their targets, which are made to be shared.
+// SAFETY: The pointer owns its target, which is made to be shared.
 unsafe impl Send for ChainArray {}
 // SAFETY: As above; changes need a lock.
 unsafe impl Sync for ChainArray {}
@@ -117,54 +125,38 @@ impl ChainArray {
     ///
     /// `ENOMEM`: no memory, or `len` is 0 or too large.
     pub(crate) fn new(len: u32, generation: u32) -> Result<Self> {
-        // SAFETY: `with_locks` calls it for memory that nothing else uses yet.
-        Self::with_locks(len, generation, |lock| unsafe { BucketLock::init(lock) })
+        Self::with_class(len, generation, c"bucket", static_lock_class!())
     }
 
-    /// `init` initialises the lock that its argument points to.
-    pub(super) fn with_locks(
+    /// As [`new`](Self::new), with locks of another lockdep class.
+    pub(super) fn with_class(
         len: u32,
         generation: u32,
-        init: impl Fn(*mut BucketLock),
+        name: &'static CStr,
+        class: Pin<&'static LockClassKey>,
     ) -> Result<Self> {
-        if len == 0 || len > i32::MAX as u32 / size_of::<usize>() as u32 {
+        const MAX_LEN: u32 = i32::MAX as u32 / size_of::<usize>() as u32;
+        if len == 0 || len > MAX_LEN {
             return Err(ENOMEM);
         }
-        let lock_count = MAX_LOCKS.min(len.next_power_of_two());
-        let allocate = |count: u32, size: usize| {
-            // SAFETY: Process context; the product was bounded above.
-            NonNull::new(unsafe { bindings::rct_kvzalloc(count as usize * size) }).ok_or(ENOMEM)
-        };
+        let locks = LockArray::new(MAX_LOCKS.min(len), name, class)?;
         let handles = object::tuple_handles();
         let head_size = if handles.are_compact() {
             size_of::<u32>()
         } else {
             size_of::<usize>()
         };
-        // Zeroed heads are those of empty chains.
-        let heads = allocate(len, head_size)?;
-        let locks = match allocate(lock_count, size_of::<BucketLock>()) {
-            Ok(locks) => locks,
-            Err(error) => {
-                // SAFETY: Allocated above.
-                unsafe { bindings::kvfree(heads.as_ptr()) };
-                return Err(error);
-            }
-        };
-        // INVARIANT: the locks are initialised below, before anything else uses them.
-        let array = Self {
+        let bytes = u32_as_usize(len).wrapping_mul(head_size);
+        // SAFETY: Process context; the size is bounded. Zeroed heads are those of empty chains.
+        let heads = NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) }).ok_or(ENOMEM)?;
+        // INVARIANT: as just made.
+        Ok(Self {
             heads: heads.cast(),
-            locks: locks.cast(),
+            locks,
             len,
-            lock_mask: lock_count - 1,
             generation,
             handles,
-        };
-        for index in 0..lock_count {
-            // SAFETY: In bounds.
-            init(unsafe { array.locks.as_ptr().add(index as usize) });
-        }
-        Ok(array)
+        })
     }
 
     /// Returns the number of chains.
@@ -218,19 +210,13 @@ impl ChainArray {
     /// Returns the index of a bucket's lock, by which the locks of this array are ordered.
     #[inline]
     pub(crate) fn lock_index(&self, bucket: u32) -> u32 {
-        bucket & self.lock_mask
-    }
-
-    #[inline]
-    fn lock_of(&self, bucket: u32) -> &BucketLock {
-        // SAFETY: In bounds by the mask.
-        unsafe { &*self.locks.as_ptr().add(self.lock_index(bucket) as usize) }
+        self.locks.number(bucket)
     }
 
     /// Locks a bucket.
     #[inline]
     pub(crate) fn lock<'a>(&'a self, bucket: u32, bh: &'a BhDisabled) -> LockedChain<'a> {
-        let guard = self.lock_of(bucket).lock(bh);
+        let guard = self.locks.get(bucket).lock_with(bh);
         LockedChain {
             array: self,
             bucket,
@@ -241,7 +227,7 @@ impl ChainArray {
     /// Locks a bucket while another one, of this array or another, is locked.
     #[inline]
     pub(crate) fn lock_second<'a>(&'a self, bucket: u32, bh: &'a BhDisabled) -> LockedChain<'a> {
-        let guard = self.lock_of(bucket).lock_second(bh);
+        let guard = self.locks.get(bucket).lock_nested_with(bh);
         LockedChain {
             array: self,
             bucket,
@@ -252,12 +238,9 @@ impl ChainArray {
 
 impl Drop for ChainArray {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the allocations belong to this value. The chains are empty,
+        // SAFETY: By the type invariants the allocation belongs to this value. The chains are empty,
         // or their entries were moved; no reader walks here any more.
-        unsafe {
-            bindings::kvfree(self.heads.as_ptr().cast());
-            bindings::kvfree(self.locks.as_ptr().cast());
-        }
+        unsafe { bindings::kvfree(self.heads.as_ptr().cast()) };
     }
 }
 
@@ -354,7 +337,7 @@ impl<'r> Iterator for Walk<'r> {
 pub(crate) struct LockedChain<'a> {
     array: &'a ChainArray,
     bucket: u32,
-    _guard: Option<BucketGuard<'a>>,
+    _guard: Option<SpinLockGuard<'a, ()>>,
 }
 
 impl<'a> LockedChain<'a> {

@@ -7,16 +7,13 @@ use core::ptr::{
     NonNull, //
 };
 
-use kernel::{
-    sync::{
-        aref::ARef,
-        atomic::Atomic, //
-    },
-    types::Opaque, //
+use kernel::sync::{
+    aref::ARef,
+    atomic::Atomic, //
 };
 
 use crate::{
-    nf::bindings,
+    nf::kernel::static_lock::StaticSpinLock,
     proto::types::direction::Direction, //
 };
 
@@ -40,7 +37,7 @@ use super::{
 ///
 /// `lock` guards `first`; the list holds a reference to every entry on it.
 pub(crate) struct DetachedList {
-    lock: Opaque<bindings::spinlock_t>,
+    lock: StaticSpinLock<()>,
     first: Atomic<usize>,
 }
 
@@ -51,53 +48,40 @@ impl DetachedList {
     /// The list's marker: a reader that got here from a chain is told that it strayed.
     const MARKER: usize = 1 << 30;
 
-    /// Makes a list that still has to be [initialised](Self::init).
+    /// Makes an empty list.
     pub(crate) const fn new() -> Self {
         Self {
-            lock: Opaque::zeroed(),
+            lock: StaticSpinLock::new(c"detached entries", || ()),
             first: Atomic::new(0),
         }
-    }
-
-    /// Initialises the lock: once, before the list is used.
-    pub(crate) fn init(&'static self) {
-        // SAFETY: Nothing uses the list yet.
-        unsafe { bindings::rct_spin_lock_init_bucket(self.lock.get()) };
     }
 
     fn head(&self) -> Head<'_> {
         Head::Wide(&self.first)
     }
 
-    /// Runs `f` with the lock held.
-    fn locked<R>(&self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: Initialised when the module was loaded.
-        unsafe { bindings::rct_spin_lock_bh(self.lock.get()) };
-        let result = f();
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock_bh(self.lock.get()) };
-        result
-    }
-
     /// Puts an entry on the list.
-    pub(crate) fn push(&self, removed: Removed) {
+    pub(crate) fn push(&'static self, removed: Removed) {
         let node = chain_node(&removed, Direction::Original);
         let handles = object::tuple_handles();
         let _ = removed.into_raw();
+        let _guard = self.lock.lock();
         // SAFETY: The lock is held. By the invariants of `Removed` the node is on no chain. The list
         // takes over the reference.
-        self.locked(|| unsafe { chain::push(handles, self.head(), Self::MARKER, node) });
+        unsafe { chain::push(handles, self.head(), Self::MARKER, node) };
     }
 
     /// Takes an entry off the list.
-    pub(crate) fn pop(&self) -> Option<Removed> {
+    pub(crate) fn pop(&'static self) -> Option<Removed> {
         let handles = object::tuple_handles();
+        let guard = self.lock.lock();
         // SAFETY: With the lock held the list does not change, and what is on it is valid.
-        let node = self.locked(|| unsafe {
+        let node = unsafe {
             let node = chain::nodes(handles, self.head().load()).next()?;
             chain::unlink(handles, self.head(), node);
-            Some(node)
-        })?;
+            node
+        };
+        drop(guard);
         // SAFETY: The entry is on no chain any more, and the reference of the list is passed on.
         unsafe {
             let conn = NonNull::new_unchecked(with_exposed_provenance_mut::<Conn>(node.object));
@@ -108,34 +92,33 @@ impl DetachedList {
     /// Returns the `N` entries with the lowest addresses that are not below `from`, of those that
     /// `which` chooses; in this order.
     pub(crate) fn lowest_from<const N: usize>(
-        &self,
+        &'static self,
         from: usize,
         which: impl Fn(&Conn) -> bool,
     ) -> [Option<ARef<Conn>>; N] {
         let handles = object::tuple_handles();
-        self.locked(|| {
-            let mut found: [Option<&Conn>; N] = [None; N];
-            // SAFETY: With the lock held the list does not change, and what is on it is valid.
-            for node in unsafe { chain::nodes(handles, self.head().load()) } {
-                // SAFETY: The list holds a reference to the entry.
-                let conn = unsafe { Conn::from_raw(with_exposed_provenance_mut(node.object)) };
-                if conn.address() >= from && which(conn) {
-                    // Insertion sort: each that is higher moves on by one.
-                    let mut moving = conn;
-                    for slot in &mut found {
-                        match slot {
-                            Some(other) if other.address() < moving.address() => {}
-                            Some(other) => core::mem::swap(other, &mut moving),
-                            None => {
-                                *slot = Some(moving);
-                                break;
-                            }
+        let _guard = self.lock.lock();
+        let mut found: [Option<&Conn>; N] = [None; N];
+        // SAFETY: With the lock held the list does not change, and what is on it is valid.
+        for node in unsafe { chain::nodes(handles, self.head().load()) } {
+            // SAFETY: The list holds a reference to the entry.
+            let conn = unsafe { Conn::from_raw(with_exposed_provenance_mut(node.object)) };
+            if conn.address() >= from && which(conn) {
+                // Insertion sort: each that is higher moves on by one.
+                let mut moving = conn;
+                for slot in &mut found {
+                    match slot {
+                        Some(other) if other.address() < moving.address() => {}
+                        Some(other) => core::mem::swap(other, &mut moving),
+                        None => {
+                            *slot = Some(moving);
+                            break;
                         }
                     }
                 }
             }
-            found.map(|conn| conn.map(ARef::from))
-        })
+        }
+        found.map(|conn| conn.map(ARef::from))
     }
 
     /// Returns whether the list is empty.

@@ -35,35 +35,40 @@
 //! }
 //! ```
 
-use core::{
-    marker::PhantomData,
-    mem::size_of,
-    ptr::{
-        with_exposed_provenance_mut,
-        NonNull, //
-    }, //
+use core::ptr::{
+    with_exposed_provenance_mut,
+    NonNull, //
 };
 
 use kernel::{
     prelude::*,
+    static_lock_class,
     sync::{
         aref::ARef,
         atomic::{
             Atomic,
             Full, //
         },
-        Arc, //
+        Arc,
+        SpinLockGuard, //
     },
-    types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        lock::BhDisabled,
-        net::Net,
-        params, //
-    }, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            lock::{
+                BhDisabled,
+                CacheLine,
+                LockArray,
+                LockWith, //
+            },
+            net::Net,
+            params, //
+        },
+    },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{
@@ -95,10 +100,6 @@ trait Layout: MemoryLayout<Link = IndexKind> {}
 
 impl<L: MemoryLayout<Link = IndexKind>> Layout for L {}
 
-/// The lock of a shard, alone on its cache line.
-#[repr(C, align(64))]
-struct ShardLock(Opaque<bindings::spinlock_t>);
-
 /// A list of a kind, whose low bits are its shard.
 #[derive(Clone, Copy)]
 struct ListId(u32);
@@ -118,13 +119,13 @@ struct Memberships {
 ///
 /// # Invariants
 ///
-/// `heads` points to the heads of `LISTED * (mask + 1)` lists, `locks` to `shard_mask + 1`
-/// initialised locks; both belong to this value. Both masks are powers of two less one. An entry on
+/// `heads` points to the heads of `LISTED * (mask + 1)` lists, which belong to this value; `locks` has
+/// `shard_mask + 1` locks. Both masks are powers of two less one. An entry on
 /// lists has a reference for being in the table, which is given back after it left them. There is
 /// only one value of this type that entries join.
 pub(crate) struct ShardedLists {
     heads: NonNull<u8>,
-    locks: NonNull<ShardLock>,
+    locks: LockArray<CacheLine>,
     mask: u32,
     shard_mask: u32,
     /// By how many bits a hash is shifted to leave as many as `mask` has.
@@ -135,7 +136,7 @@ pub(crate) struct ShardedLists {
     hasher: Hasher,
 }
 
-// SAFETY: The pointers own their targets, which are made to be shared.
+// SAFETY: The pointer owns its target, which is made to be shared.
 unsafe impl Send for ShardedLists {}
 // SAFETY: As above; all access is under the locks.
 unsafe impl Sync for ShardedLists {}
@@ -152,25 +153,20 @@ impl ShardedLists {
         let len = len.max(shards).checked_next_power_of_two().ok_or(ENOMEM)?;
         let is_wide = object::is_wide();
         let half = if is_wide { Wide::HALF } else { Compact::HALF };
-        let allocate = |count: usize, size: usize| {
-            let bytes = count.checked_mul(size)?;
-            // SAFETY: Process context. Zeroed heads are those of empty lists.
-            NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) })
-        };
         if MADE.xchg(true, Full) {
             return Err(EBUSY);
         }
-        let all = LISTED.checked_mul(len as usize).ok_or(ENOMEM)?;
-        let heads = allocate(all, half).ok_or(ENOMEM)?;
-        let Some(locks) = allocate(shards as usize, size_of::<ShardLock>()) else {
-            // SAFETY: Allocated above.
-            unsafe { bindings::kvfree(heads.as_ptr()) };
-            return Err(ENOMEM);
-        };
-        // INVARIANT: as just made; the locks are initialised below.
-        let lists = Self {
+        let locks = LockArray::new(shards, c"index lists", static_lock_class!())?;
+        let bytes = u32_as_usize(len)
+            .checked_mul(LISTED)
+            .and_then(|heads| heads.checked_mul(half))
+            .ok_or(ENOMEM)?;
+        // SAFETY: Process context. Zeroed heads are those of empty lists.
+        let heads = NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) }).ok_or(ENOMEM)?;
+        // INVARIANT: as just made.
+        Ok(Self {
             heads: heads.cast(),
-            locks: locks.cast(),
+            locks,
             mask: len.wrapping_sub(1),
             shard_mask: shards.wrapping_sub(1),
             shift: u64::BITS
@@ -179,12 +175,7 @@ impl ShardedLists {
             is_wide,
             with_addresses: params::index_addresses(),
             hasher: Hasher::new(),
-        };
-        for shard in 0..shards {
-            // SAFETY: Not in use yet.
-            unsafe { bindings::rct_spin_lock_init_links(lists.lock_of(shard)) };
-        }
-        Ok(lists)
+        })
     }
 
     /// Returns the number of shards.
@@ -215,25 +206,10 @@ impl ShardedLists {
         layout.head_at(self.heads.as_ptr(), index)
     }
 
-    #[inline]
-    fn lock_of(&self, shard: u32) -> *mut bindings::spinlock_t {
-        let index = (shard & self.shard_mask) as usize;
-        // SAFETY: In bounds by the mask.
-        unsafe { self.locks.as_ptr().add(index).cast() }
-    }
-
     /// Locks a shard.
     #[inline(always)]
     fn lock<'a>(&'a self, shard: u32, bh: &'a BhDisabled) -> ShardGuard<'a> {
-        let lock = self.lock_of(shard);
-        // SAFETY: Initialised with the lists; bottom halves are off.
-        unsafe { bindings::rct_spin_lock(lock) };
-        // INVARIANT: just taken.
-        ShardGuard {
-            lock,
-            context: PhantomData,
-            _bh: bh,
-        }
+        self.locks.get(shard).lock_with(bh)
     }
 
     /// Returns the lists that an entry belongs to, by what does not change while it is on them.
@@ -351,33 +327,13 @@ impl ShardedLists {
 }
 
 /// The lock of a shard, held.
-///
-/// # Invariants
-///
-/// This context holds `lock`, with bottom halves off.
-#[must_use = "the shard is unlocked when this is dropped"]
-pub(super) struct ShardGuard<'a> {
-    lock: *mut bindings::spinlock_t,
-    context: PhantomData<&'a ShardedLists>,
-    _bh: &'a BhDisabled,
-}
-
-impl Drop for ShardGuard<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::rct_spin_unlock(self.lock) };
-    }
-}
+pub(super) type ShardGuard<'a> = SpinLockGuard<'a, CacheLine>;
 
 impl Drop for ShardedLists {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the allocations belong to this value. Entries have left,
-        // and a cursor keeps the value.
-        unsafe {
-            bindings::kvfree(self.heads.as_ptr().cast());
-            bindings::kvfree(self.locks.as_ptr().cast());
-        }
+        // SAFETY: By the type invariants the allocation belongs to this value. Entries have left, and a
+        // cursor keeps the value.
+        unsafe { bindings::kvfree(self.heads.as_ptr().cast()) };
     }
 }
 

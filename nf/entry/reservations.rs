@@ -2,13 +2,13 @@
 
 //! Chains of entries that have a reservation: they are in no table yet.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    static_lock_class, //
+};
 
 use crate::{
-    nf::kernel::lock::{
-        BhDisabled,
-        BucketLock, //
-    },
+    nf::kernel::lock::BhDisabled,
     proto::types::direction::Direction, //
 };
 
@@ -20,7 +20,7 @@ use super::{
     conn::{
         Entry,
         StatusBit, //
-    }, //
+    },
 };
 
 /// The generation of the array: the last one whose markers fit, which no table gets to.
@@ -35,9 +35,7 @@ impl Reservations {
     ///
     /// `ENOMEM`: no memory, or `len` is 0 or too large.
     pub(crate) fn new(len: u32) -> Result<Self> {
-        // SAFETY: `with_locks` calls it for memory that nothing else uses yet.
-        let init = |lock| unsafe { BucketLock::init_outer(lock) };
-        ChainArray::with_locks(len, GENERATION, init).map(Self)
+        ChainArray::with_class(len, GENERATION, c"reservation", static_lock_class!()).map(Self)
     }
 
     /// Returns the number of chains.
