@@ -10,7 +10,6 @@
 //! and what is left, a name and numbers, goes with the last of those connections.
 
 use kernel::{
-    pr_warn_once,
     prelude::*,
     sync::{
         aref::ARef,
@@ -30,14 +29,19 @@ use crate::{
         },
         expect::{
             helper::{
-                Name,
+                LoadedHelper,
                 Unregistered,
-                CLASSES,
+                MAX_CLASSES,
                 MAX_EXPECTED, //
             },
+            helper_name::HelperName,
             helper_table::{
                 self,
                 HelperTable, //
+            },
+            module::{
+                self,
+                ModuleRef, //
             },
         },
         kernel::{
@@ -47,9 +51,12 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::hash::{
-        jhash2_array,
-        reciprocal_scale, //
+    proto::{
+        hash::{
+            jhash2_array,
+            reciprocal_scale, //
+        },
+        types::num::u32_as_usize, //
     },
 };
 
@@ -64,7 +71,7 @@ pub(super) fn create_table() -> Result<HelperTable> {
     HelperTable::create()
 }
 
-fn bucket(name: &Name, protocol: u8) -> u32 {
+fn bucket(name: &HelperName, protocol: u8) -> u32 {
     let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = *name.bytes();
     let words = [
         u32::from_ne_bytes([a0, a1, a2, a3]),
@@ -77,93 +84,75 @@ fn bucket(name: &Name, protocol: u8) -> u32 {
 }
 
 /// The helper of that name, for a family (`NFPROTO_*`) and a protocol.
-pub(super) fn find<'r>(name: &Name, family: u16, protocol: u8, rcu: Rcu<'r>) -> Option<&'r Helper> {
+pub(super) fn find<'r>(
+    name: &HelperName,
+    family: u16,
+    protocol: u8,
+    rcu: Rcu<'r>,
+) -> Option<&'r Helper> {
     helper_table::walk(bucket(name, protocol), rcu).find(|helper| {
         helper.name() == *name && helper.is_for(family) && helper.protocol() == protocol
     })
 }
 
-/// [`find`], with a reference, and its module kept from going; which is loaded if need be. To
-/// be given back with [`put`]. May sleep.
-pub(super) fn get(name: &Name, family: u16, protocol: u8) -> Option<ARef<Helper>> {
+/// Like [`find`], and takes references to the helper and to its module, which is loaded if need be.
+/// May sleep.
+pub(super) fn get(name: &HelperName, family: u16, protocol: u8) -> Option<LoadedHelper> {
     let take = || {
         let section = RcuGuard::new();
-        let helper = find(name, family, protocol, section.token())?;
-        if !helper.take_module() {
-            return Some(None);
-        }
-        let reference = helper.get();
-        if reference.is_none() {
-            helper.put_module();
-        }
-        Some(reference)
+        find(name, family, protocol, section.token()).map(Helper::load)
     };
-    match take() {
-        Some(found) => found,
-        None => {
-            helper_table::request_module(name).ok()?;
-            take().flatten()
-        }
-    }
+    take()
+        .or_else(|| {
+            module::request_helper(name).ok()?;
+            take()
+        })
+        .flatten()
 }
 
-/// Gives back what [`get`] gave.
-pub(super) fn put(helper: ARef<Helper>) {
-    helper.put_module();
-    drop(helper);
-}
-
-/// Keeps the module from going that translates addresses in what a helper reads; it is loaded
-/// if need be. To be given back with [`put_nat`]. May sleep.
-pub(super) fn get_nat(name: &Name, family: u16, protocol: u8) -> Result {
-    let take = |nat_name: &Name| {
+/// Takes a reference to the NAT module of a helper, which is loaded if need be. May sleep.
+///
+/// `ENOENT`: there is no such helper, or no such module.
+pub(super) fn get_nat(name: &HelperName, family: u16, protocol: u8) -> Result<ModuleRef> {
+    let take = |nat_name: &HelperName| {
         let section = RcuGuard::new();
-        let nat = helper_table::find_nat(nat_name, section.token());
-        nat.map(|nat| nat.take_module())
+        helper_table::find_nat(nat_name, section.token()).map(|nat| nat.module())
     };
     let nat_name = {
         let section = RcuGuard::new();
         find(name, family, protocol, section.token())
             .ok_or(ENOENT)?
-            .nat_name()
+            .nat_module_name()
     };
-    let taken = take(&nat_name).or_else(|| {
-        // Whether that worked is seen by what is there afterwards.
-        let _ = helper_table::request_nat_module(&nat_name);
-        take(&nat_name)
-    });
-    match taken {
-        Some(true) => Ok(()),
-        Some(false) | None => Err(ENOENT),
-    }
-}
-
-/// Undoes [`get_nat`].
-pub(super) fn put_nat(helper: &Helper) {
-    let section = RcuGuard::new();
-    match helper_table::find_nat(&helper.nat_name(), section.token()) {
-        Some(nat) => nat.put_module(),
-        None => pr_warn_once!("nobody translates addresses for a helper that had somebody\n"),
-    }
+    take(&nat_name)
+        .or_else(|| {
+            // Whether that succeeded shows in the lookup that follows.
+            let _ = module::request(&nat_name);
+            take(&nat_name)
+        })
+        .flatten()
+        .ok_or(ENOENT)
 }
 
 /// Registers a helper: rules find it from now on. May sleep.
 ///
 /// `EINVAL`: what it describes is no helper. `EBUSY`: there is one of that name, family and
 /// protocol. `ENOENT`: the tracker is not there, or no longer.
-pub(super) fn register(helper: &Unregistered<'_>) -> Result {
-    if helper.last_class() as usize >= CLASSES || !helper.has_name() {
+pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
+    let last_class = helper.helper().last_class();
+    if u32_as_usize(last_class) >= MAX_CLASSES || !helper.has_name() {
         return Err(EINVAL);
     }
-    let new = helper.helper();
-    for class in 0..=helper.last_class() {
-        match new.policy(class).map_or(0, |policy| policy.max_expected) {
+    for class in 0..=last_class {
+        let policy = helper.helper().policy(class);
+        match policy.map_or(0, |policy| policy.max_expected) {
             0 => helper.set_max_expected(class, MAX_EXPECTED),
             1..=MAX_EXPECTED => {}
             _ => return Err(EINVAL),
         }
     }
 
+    let new = helper.helper();
     let name = new.name();
     let bucket = bucket(&name, new.protocol());
     let mut registry = helper_table::REGISTRY.lock();
@@ -227,29 +216,24 @@ pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
     conn.extensions().find::<Help>()?.helper(rcu)
 }
 
-/// Gives a template a helper, and keeps the helper's modules from going. Who made the template
-/// gives all that back, as [`put`] does: freeing a template does not. May sleep.
+/// Gives a template a helper, and takes references to the helper's modules. The references are left
+/// to the maker of the template, which gives them back by `nf_conntrack_helper_put()` and
+/// `nf_nat_helper_put()`: freeing a template does not. May sleep.
 ///
 /// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates
 /// addresses for it.
 pub(super) fn add(
     mut template: HelperTarget<'_>,
-    name: &Name,
+    name: &HelperName,
     family: u8,
     protocol: u8,
     with_nat: bool,
 ) -> Result {
     let helper = get(name, family.into(), protocol).ok_or(EINVAL)?;
-    let Some(help) = template.add_help() else {
-        put(helper);
-        return Err(ENOMEM);
-    };
+    let help = template.add_help().ok_or(ENOMEM)?;
     if with_nat {
-        if let Err(error) = get_nat(name, family.into(), protocol) {
-            put(helper);
-            return Err(error);
-        }
+        get_nat(name, family.into(), protocol)?.leave_to_c();
     }
-    help.set_helper(Some(helper));
+    help.set_helper(Some(helper.leave_module_to_c()));
     Ok(())
 }

@@ -202,7 +202,7 @@ const MOST_TRIES: u32 = 128;
 
 /// Adds an expectation of a connection to port `wanted`, or to one above. Returns the port; 0
 /// if none can be expected.
-pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
+pub(super) fn expect_port(mut draft: Draft<'_>, wanted: u16) -> u16 {
     let above = u32::from(u16::MAX.wrapping_sub(wanted));
     let mut left = above.min(MOST_TRIES);
     let mut port = wanted;
@@ -210,7 +210,10 @@ pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
         draft.set_destination_port(port.to_be_bytes());
         match add::relate(draft, false, Requester::default()) {
             Ok(()) => return port,
-            Err(error) if error == EBUSY && left != 0 => left = left.wrapping_sub(1),
+            Err(refused) if refused.error == EBUSY && left != 0 => {
+                left = left.wrapping_sub(1);
+                draft = refused.draft;
+            }
             Err(_) => return 0,
         }
         // CAST: below `above`, which is one of a port's.

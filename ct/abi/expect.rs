@@ -28,17 +28,18 @@ use crate::{
         bindings,
         c_export::c_export,
         expect::{
-            draft::{
-                Draft,
-                Ends, //
-            },
+            draft::Draft,
             expectation::Expectation,
-            linked::Linked,
+            linked::{
+                Linked,
+                Seen, //
+            },
             lock::Locked, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
     },
+    proto::expect::Announcement, //
 };
 
 /// What C code chooses expectations by.
@@ -71,7 +72,7 @@ c_export! {
     fn nf_ct_expect_alloc(me: *mut bindings::nf_conn) -> *mut bindings::nf_conntrack_expect {
         // SAFETY: The caller holds a reference.
         match Draft::new(unsafe { Conn::from_raw(me) }) {
-            Some(draft) => draft.raw(),
+            Some(draft) => draft.into_raw(),
             None => null_mut(),
         }
     }
@@ -102,18 +103,19 @@ c_export! {
             Some(address)
         };
         // SAFETY: The caller hands over a port, or null.
-        let port = |place: *const bindings::__be16| unsafe { place.as_ref() }.copied();
-        let ends = Ends {
-            family,
-            protocol: proto,
-            source: address(saddr),
-            source_port: port(src),
-            destination: address(daddr).unwrap_or_default(),
-            destination_port: port(dst).unwrap_or_default(),
+        let port = |place: *const bindings::__be16| unsafe { place.as_ref() }.map(|port| port.to_ne_bytes());
+        let announced = Announcement {
+            l3num: family.into(),
+            protonum: proto,
+            src: address(saddr),
+            src_key: port(src),
+            dst: address(daddr).unwrap_or_default(),
+            dst_key: port(dst).unwrap_or_default(),
         };
         // SAFETY: The caller made the expectation of an entry that it has at hand, under
         // `rcu_read_lock()`.
-        unsafe { draft(exp).describe(class, &ends, Rcu::assume_held()) };
+        let (mut draft, rcu) = unsafe { (draft(exp), Rcu::assume_held()) };
+        add::describe(&mut draft, class, &announced, rcu);
     }
 }
 
@@ -138,7 +140,7 @@ c_export! {
         // SAFETY: The caller made the expectation of an entry that it has at hand.
         let draft = unsafe { draft(expect) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate(&draft, any_master, requester(portid, report)))
+        number(add::relate(draft, any_master, requester(portid, report)).map_err(Error::from))
     }
 }
 
@@ -151,7 +153,7 @@ c_export! {
         // SAFETY: The caller hands over two, made of an entry that it has at hand.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate_pair([&first, &second], any_master))
+        number(add::relate_pair([first, second], any_master))
     }
 }
 
@@ -163,7 +165,7 @@ unsafe fn find<R>(
     zone: *const bindings::nf_conntrack_zone,
     tuple: *const bindings::nf_conntrack_tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
+    take: impl FnOnce(&Seen<'_>) -> R,
 ) -> Option<R> {
     // SAFETY: The caller's promise; ours have the same bytes.
     let (net, zone, tuple) = unsafe {

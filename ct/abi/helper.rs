@@ -34,14 +34,17 @@ use crate::{
             HelperTarget, //
         },
         expect::{
+            expectfn,
             helper as nf_helper,
             helper::{
-                Name,
+                LoadedHelper,
                 Unregistered,
-                CLASSES, //
+                MAX_CLASSES, //
             },
+            helper_name::HelperName,
             helper_table,
-            lock::ExpectGuard, //
+            lock::ExpectGuard,
+            module::ModuleRef, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
@@ -69,10 +72,6 @@ fn number(result: Result) -> c_int {
     }
 }
 
-fn raw(helper: ARef<Helper>) -> *mut bindings::nf_conntrack_helper {
-    ARef::into_raw(helper).as_ptr().cast()
-}
-
 /// # Safety
 ///
 /// The caller gives up a reference to `helper`.
@@ -91,14 +90,9 @@ unsafe fn register_copy(
 ) -> Result<*mut bindings::nf_conntrack_helper> {
     // SAFETY: The caller's promise.
     let copy = unsafe { Unregistered::copy_of(original) }?;
-    match helper::register(&copy) {
-        Ok(()) => Ok(copy.raw()),
-        Err(error) => {
-            // SAFETY: A copy, as made above.
-            unsafe { copy.discard() };
-            Err(error)
-        }
-    }
+    let raw = copy.raw();
+    helper::register(copy)?;
+    Ok(raw)
 }
 
 /// # Safety
@@ -106,9 +100,10 @@ unsafe fn register_copy(
 /// `helper` is registered, and the caller gives it up.
 unsafe fn unregister(helper: *mut bindings::nf_conntrack_helper) {
     // SAFETY: The caller's promise.
-    let helper = unsafe { reference(helper) };
-    // SAFETY: The caller's promise.
-    unsafe { helper_table::REGISTRY.lock().remove(&helper) };
+    let helper = unsafe {
+        let helper = NonNull::new_unchecked(helper);
+        helper_table::REGISTRY.lock().remove(helper)
+    };
     helper::retire(helper);
 }
 
@@ -116,7 +111,7 @@ c_export! {
     /// Registers a helper that the caller allocated.
     fn __nf_conntrack_helper_register(me: *mut bindings::nf_conntrack_helper) -> c_int {
         // SAFETY: The caller hands over a helper that nobody else knows yet.
-        number(helper::register(&unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) }))
+        number(helper::register(unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) }))
     }
 }
 
@@ -215,7 +210,7 @@ c_export! {
             (*helper).help = help;
             (*helper).from_nlattr = from_nlattr;
             (*helper).me = module;
-            if expect_class_max as usize >= CLASSES {
+            if expect_class_max as usize >= MAX_CLASSES {
                 pr_warn_once!("a helper has more classes than there may be\n");
                 return;
             }
@@ -237,9 +232,9 @@ c_export! {
         protonum: u8
     ) -> *mut bindings::nf_conntrack_helper {
         // SAFETY: The caller hands over text.
-        unsafe { Name::of_text(name) }
+        unsafe { HelperName::from_c_string(name) }
             .and_then(|name| helper::get(&name, l3num, protonum))
-            .map_or(null_mut(), raw)
+            .map_or(null_mut(), LoadedHelper::into_raw)
     }
 }
 
@@ -247,7 +242,7 @@ c_export! {
     /// Gives it back.
     fn nf_conntrack_helper_put(helper: *mut bindings::nf_conntrack_helper) {
         // SAFETY: The caller gives up what it got.
-        helper::put(unsafe { reference(helper) });
+        drop(unsafe { LoadedHelper::from_raw(NonNull::new_unchecked(helper)) });
     }
 }
 
@@ -259,7 +254,7 @@ c_export! {
         protonum: u8
     ) -> *mut bindings::nf_conntrack_helper {
         // SAFETY: The caller hands over text, under `rcu_read_lock()`.
-        let (name, rcu) = unsafe { (Name::of_text(name), Rcu::assume_held()) };
+        let (name, rcu) = unsafe { (HelperName::from_c_string(name), Rcu::assume_held()) };
         name.and_then(|name| helper::find(&name, l3num, protonum, rcu))
             .map_or(null_mut(), Helper::raw)
     }
@@ -302,7 +297,7 @@ c_export! {
     fn nf_ct_helper_expectfn_register(n: *mut bindings::nf_ct_helper_expectfn) {
         let guard = ExpectGuard::new();
         // SAFETY: The caller keeps it until a grace period after it takes it back.
-        unsafe { helper_table::insert_function(n, guard.locked()) };
+        unsafe { expectfn::insert(n, guard.locked()) };
     }
 }
 
@@ -311,7 +306,7 @@ c_export! {
     fn nf_ct_helper_expectfn_unregister(n: *mut bindings::nf_ct_helper_expectfn) {
         let guard = ExpectGuard::new();
         // SAFETY: The caller registered it.
-        unsafe { helper_table::remove_function(n, guard.locked()) };
+        unsafe { expectfn::remove(n, guard.locked()) };
     }
 }
 
@@ -321,7 +316,7 @@ c_export! {
         // SAFETY: The caller hands over a valid one.
         let function = unsafe { (*n).expectfn }.map(|function| function as usize);
         expect::remove_where(None, Requester::default(), |expectation| {
-            expectation.function() == function
+            expectation.expectfn_address() == function
         });
     }
 }
@@ -333,7 +328,7 @@ c_export! {
     ) -> *mut bindings::nf_ct_helper_expectfn {
         // SAFETY: The caller is under `rcu_read_lock()`.
         let rcu = unsafe { Rcu::assume_held() };
-        helper_table::functions(rcu)
+        expectfn::walk(rcu)
             // SAFETY: The caller hands over text.
             .find(|function| unsafe { function.is_named(name) })
             .map_or(null_mut(), |function| function.raw())
@@ -347,7 +342,7 @@ c_export! {
     ) -> *mut bindings::nf_ct_helper_expectfn {
         // SAFETY: The caller is under `rcu_read_lock()`.
         let rcu = unsafe { Rcu::assume_held() };
-        helper_table::functions(rcu)
+        expectfn::walk(rcu)
             .find(|function| function.address() == Some(symbol as usize))
             .map_or(null_mut(), |function| function.raw())
     }
@@ -377,8 +372,9 @@ c_export! {
         protonum: u8
     ) -> c_int {
         // SAFETY: The caller hands over text.
-        let name = unsafe { Name::of_text(name) }.ok_or(ENOENT);
-        number(name.and_then(|name| helper::get_nat(&name, l3num, protonum)))
+        let name = unsafe { HelperName::from_c_string(name) }.ok_or(ENOENT);
+        let module = name.and_then(|name| helper::get_nat(&name, l3num, protonum));
+        number(module.map(ModuleRef::leave_to_c))
     }
 }
 
@@ -386,7 +382,13 @@ c_export! {
     /// Gives it back.
     fn nf_nat_helper_put(helper: *mut bindings::nf_conntrack_helper) {
         // SAFETY: The caller has a reference.
-        helper::put_nat(unsafe { Helper::from_raw(helper) });
+        let name = unsafe { Helper::from_raw(helper) }.nat_module_name();
+        let section = RcuGuard::new();
+        match helper_table::find_nat(&name, section.token()) {
+            // SAFETY: The caller gives up the reference that it got as it got the helper's NAT.
+            Some(nat) => drop(unsafe { nat.module_from_c() }),
+            None => pr_warn_once!("no NAT module is registered for a helper that had one\n"),
+        }
     }
 }
 

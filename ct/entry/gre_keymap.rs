@@ -9,8 +9,8 @@
 use crate::nf::{
     expect::gre_keymap::{
         self,
-        Control,
-        NewMaps, //
+        NewKeymaps,
+        PptpMaster, //
     },
     prelude::*, //
 };
@@ -33,21 +33,18 @@ pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2
 /// Makes the maps of a control connection. Says whether it has these.
 ///
 /// It keeps the first that it gets: a peer that tells other IDs later may not take over calls.
-pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply: &Tuple) -> bool {
-    let Some(new) = NewMaps::new(*original, *reply) else {
+pub(in crate::ct) fn add(control: &PptpMaster<'_>, original: &Tuple, reply: &Tuple) -> bool {
+    let Some(new) = NewKeymaps::new(*original, *reply) else {
         return false;
     };
-    let mut maps = gre_keymap::MAPS.lock();
+    let mut maps = gre_keymap::KEYMAPS.lock();
     // Who takes the entry away takes its maps away later, and waits for the lock.
-    if conn.has(StatusBit::Dying) {
+    if control.conn().has(StatusBit::Dying) {
         return false;
     }
     let there = [Direction::Original, Direction::Reply].map(|dir| maps.tuple(control, dir));
     match there {
-        [None, None] => {
-            maps.add(conn.net(), control, new);
-            true
-        }
+        [None, None] => maps.add(control, new),
         [Some(first), Some(second)] => {
             same_receiver(&first, original) && same_receiver(&second, reply)
         }
@@ -56,15 +53,15 @@ pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply
 }
 
 /// Takes the maps of a control connection away.
-pub(in crate::ct) fn remove(control: &Control) {
-    gre_keymap::MAPS.lock().remove(control);
+pub(in crate::ct) fn remove(control: &PptpMaster<'_>) {
+    gre_keymap::KEYMAPS.lock().remove(control);
 }
 
 /// A GRE connection ends that came of `parent`: so do the maps that led to it.
 #[cold]
 pub(in crate::ct) fn remove_of_parent(parent: &Conn) {
     let rcu = RcuGuard::new();
-    if let Some(control) = Control::of_parent(parent, rcu.token()) {
-        remove(control);
+    if let Some(control) = PptpMaster::of_parent(parent, rcu.token()) {
+        remove(&control);
     }
 }

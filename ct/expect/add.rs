@@ -13,14 +13,18 @@ use crate::{
     nf::{
         entry::help::Help,
         expect::{
-            draft::Draft,
+            draft::{
+                Draft,
+                ExpectSpec, //
+            },
             expectation::{
-                Event,
-                Flag, //
+                ExpectEvent,
+                ExpectFlag,
+                ExpectNat, //
             },
             helper::{
-                Policy,
-                CLASSES,
+                ExpectPolicy,
+                MAX_CLASSES,
                 MAX_EXPECTED, //
             },
             lock::{
@@ -38,16 +42,56 @@ use crate::{
         packet::log,
         prelude::*, //
     },
-    proto::expect::Pattern, //
+    proto::{
+        expect::{
+            Announcement,
+            Pattern, //
+        },
+        types::num::u32_as_usize, //
+    },
 };
 
 use super::{
     bucket,
-    help_of,
     pattern,
     remove,
     remove_expired, //
 };
+
+/// Describes the connection that the helper of a master announces. It gets no helper, no function
+/// and no translation.
+pub(crate) fn describe<'a>(
+    draft: &mut Draft<'a>,
+    class: u32,
+    announced: &Announcement,
+    rcu: Rcu<'a>,
+) {
+    let (tuple, mask) = announced.tuple_and_mask();
+    draft.describe(&ExpectSpec {
+        tuple,
+        mask,
+        flags: 0,
+        class,
+        helper: draft.help().and_then(|help| help.helper(rcu)),
+        assigned: None,
+        expectfn: None,
+        nat: ExpectNat::NONE,
+    });
+}
+
+/// An expectation that was not added, and why.
+pub(crate) struct Refused<'a> {
+    /// See [`relate`].
+    pub(crate) error: Error,
+    /// The expectation, which may be changed and tried again.
+    pub(crate) draft: Draft<'a>,
+}
+
+impl From<Refused<'_>> for Error {
+    fn from(refused: Refused<'_>) -> Self {
+        refused.error
+    }
+}
 
 /// Adds an expectation.
 ///
@@ -57,22 +101,33 @@ use super::{
 /// `EALREADY`: there is the same one already, of another class or master. `EBUSY`: there is
 /// another one, for some of the same tuples. `EMFILE`: the namespace has as many as it may.
 /// `ESHUTDOWN`: the master can have none. `EINVAL`: it was added or withdrawn before.
-pub(crate) fn relate(draft: &Draft<'_>, any_master: bool, by: Requester) -> Result {
+pub(crate) fn relate<'a>(
+    draft: Draft<'a>,
+    any_master: bool,
+    by: Requester,
+) -> Result<(), Refused<'a>> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
-    let help = help_of(draft.master()).ok_or(ESHUTDOWN)?;
+    let Some(help) = draft.help() else {
+        return Err(Refused {
+            error: ESHUTDOWN,
+            draft,
+        });
+    };
     let wanted = Wanted::new(draft, help, any_master, locked)?;
-    wanted.make_room()?;
-    wanted.insert(by)
+    match wanted.make_room() {
+        Ok(()) => wanted.insert(by),
+        Err(error) => Err(wanted.refuse(error)),
+    }
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
+pub(crate) fn relate_pair(drafts: [Draft<'_>; 2], any_master: bool) -> Result {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;
-    let help = help_of(first.master()).ok_or(EINVAL)?;
-    if !first.expectation().has_master_of(second.expectation()) {
+    let help = first.help().ok_or(EINVAL)?;
+    if !core::ptr::eq(first.master(), second.master()) {
         return Err(EINVAL);
     }
     let first = Wanted::new(first, help, any_master, locked)?;
@@ -84,34 +139,39 @@ pub(crate) fn relate_pair(drafts: [&Draft<'_>; 2], any_master: bool) -> Result {
     first.count(u8::saturating_sub);
     room?;
     first.insert(Requester::default())?;
-    second.insert(Requester::default())
+    Ok(second.insert(Requester::default())?)
 }
 
 /// An expectation that is to be added.
-struct Wanted<'d, 'l> {
-    draft: &'d Draft<'l>,
-    help: &'d Help,
-    net: &'d Net,
+struct Wanted<'a, 'l> {
+    draft: Draft<'a>,
+    help: &'a Help,
+    net: &'a Net,
     pattern: Pattern,
     bucket: u32,
     any_master: bool,
-    locked: Locked<'d>,
+    locked: Locked<'l>,
 }
 
-impl<'d, 'l> Wanted<'d, 'l> {
+impl<'a: 'l, 'l> Wanted<'a, 'l> {
     fn new(
-        draft: &'d Draft<'l>,
-        help: &'d Help,
+        draft: Draft<'a>,
+        help: &'a Help,
         any_master: bool,
-        locked: Locked<'d>,
-    ) -> Result<Self> {
-        let expectation = draft.expectation();
-        let class = expectation.class() as usize;
-        if expectation.flags().has(Flag::Dead) || class >= CLASSES {
-            return Err(EINVAL);
+        locked: Locked<'l>,
+    ) -> Result<Self, Refused<'a>> {
+        if draft.flags().has(ExpectFlag::Dead) || u32_as_usize(draft.class()) >= MAX_CLASSES {
+            return Err(Refused {
+                error: EINVAL,
+                draft,
+            });
         }
         let net = draft.master().net();
-        let pattern = pattern(expectation);
+        let pattern = Pattern {
+            tuple: draft.tuple(),
+            mask: draft.mask(),
+            zone_id: draft.zone().id,
+        };
         Ok(Self {
             draft,
             help,
@@ -123,16 +183,23 @@ impl<'d, 'l> Wanted<'d, 'l> {
         })
     }
 
+    fn refuse(self, error: Error) -> Refused<'a> {
+        Refused {
+            error,
+            draft: self.draft,
+        }
+    }
+
     fn class(&self) -> u32 {
-        self.draft.expectation().class()
+        self.draft.class()
     }
 
     /// What its class may be.
-    fn policy(&self) -> Policy {
+    fn policy(&self) -> ExpectPolicy {
         self.help
             .helper(self.locked.rcu())
             .and_then(|helper| helper.policy(self.class()))
-            .unwrap_or(Policy {
+            .unwrap_or(ExpectPolicy {
                 max_expected: MAX_EXPECTED,
                 timeout: 0,
             })
@@ -147,15 +214,15 @@ impl<'d, 'l> Wanted<'d, 'l> {
 
     /// Sees to it that nothing stands in its way, and that it is not one too many.
     fn make_room(&self) -> Result {
-        let own = self.draft.expectation();
+        let master = self.draft.master();
         for other in table::walk_locked(self.bucket, self.locked) {
             if remove_expired(&other, self.locked) || !other.is_in(self.net) {
                 continue;
             }
             let others = pattern(&other);
-            let of_interest = self.any_master || other.has_master_of(own);
+            let of_interest = self.any_master || other.has_master(master);
             if of_interest && others.equals(&self.pattern) {
-                if other.class() != own.class() || !other.has_master_of(own) {
+                if other.class() != self.class() || !other.has_master(master) {
                     return Err(EALREADY);
                 }
                 // The same again: it begins anew.
@@ -200,17 +267,23 @@ impl<'d, 'l> Wanted<'d, 'l> {
     }
 
     /// Adds it. Its class's time counts from when it was made.
-    fn insert(&self, by: Requester) -> Result {
+    fn insert(self, by: Requester) -> Result<(), Refused<'a>> {
         let more = self.policy().timeout.wrapping_mul(HZ);
+        let class = self.class();
         let linked =
-            table::insert(self.draft, self.bucket, self.help, more, self.locked).ok_or(EINVAL)?;
-        self.count(u8::saturating_add);
+            table::insert(self.draft, self.bucket, more, self.locked).map_err(|draft| Refused {
+                error: EINVAL,
+                draft,
+            })?;
+        let expecting = self.help.expecting(class, self.locked);
+        self.help
+            .set_expecting(class, expecting.saturating_add(1), self.locked);
         self.net
             .state::<NetState>()
             .expectations
             .fetch_add(1, Relaxed);
         self.net.count_one(Stat::ExpectCreate);
-        linked.notify(Event::New, by);
+        linked.notify(ExpectEvent::New, by);
         Ok(())
     }
 }

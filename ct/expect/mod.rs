@@ -39,11 +39,14 @@ use crate::{
         },
         expect::{
             expectation::{
-                Event,
-                Expectation,
-                Flag, //
+                ExpectEvent,
+                ExpectFlag,
+                Expectation, //
             },
-            linked::Linked,
+            linked::{
+                Linked,
+                Seen, //
+            },
             lock::{
                 ExpectGuard,
                 Locked, //
@@ -109,7 +112,7 @@ pub(super) fn find<R>(
     zone: Zone,
     tuple: &Tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
+    take: impl FnOnce(&Seen<'_>) -> R,
 ) -> Option<R> {
     if net.state::<NetState>().expectations.load(Relaxed) == 0 {
         return None;
@@ -132,7 +135,7 @@ pub(super) fn remove(linked: &Linked<'_>, by: Requester, locked: Locked<'_>) {
         let fewer = help.expecting(class, locked).saturating_sub(1);
         help.set_expecting(class, fewer, locked);
     }
-    linked.notify(Event::Destroy, by);
+    linked.notify(ExpectEvent::Destroy, by);
     drop(expectation);
     net.count_one(Stat::ExpectDelete);
 }
@@ -146,51 +149,58 @@ fn remove_expired(linked: &Linked<'_>, locked: Locked<'_>) -> bool {
     expired
 }
 
-/// What a new entry met: its maker's function is still to be called.
-pub(super) struct Matched(ARef<Expectation>);
+/// The expectation that a new entry matched: its function is still to be called.
+pub(super) struct Matched<'r> {
+    seen: Seen<'r>,
+    _reference: ARef<Expectation>,
+}
 
-impl Matched {
-    /// Calls that function. Without the lock, because it may add or remove expectations, and
-    /// with the entry ready to be translated.
-    pub(super) fn run_expectfn(self, conn: &Conn, rcu: Rcu<'_>) {
-        self.0.run_expectfn(conn, rcu);
+impl Matched<'_> {
+    /// Calls the expectation's function: without the lock, because the function may add or remove
+    /// expectations, and with the entry ready for NAT.
+    pub(super) fn run_expectfn(self, conn: &Conn) {
+        self.seen.run_expectfn(conn);
     }
 }
 
 /// A new entry for the tuple with this key looks whether it is expected; if so it becomes RELATED to its
 /// master, and the expectation is used up, unless `keep`, or it is a permanent one.
 #[inline]
-pub(super) fn match_new(
+pub(super) fn match_new<'r>(
     fresh: &mut Fresh,
     net: &Net,
     zone: Zone,
     key: &Key,
     keep: bool,
-    rcu: Rcu<'_>,
-) -> Option<Matched> {
+    rcu: Rcu<'r>,
+) -> Option<Matched<'r>> {
     if net.state_in::<NetState>(rcu).expectations.load(Relaxed) == 0 {
         return None;
     }
-    match_new_locked(fresh, net, zone, &key.tuple(), keep)
+    match_new_locked(fresh, net, zone, &key.tuple(), keep, rcu)
 }
 
 #[inline(never)]
-fn match_new_locked(
+fn match_new_locked<'r>(
     fresh: &mut Fresh,
     net: &Net,
     zone: Zone,
     tuple: &Tuple,
     keep: bool,
-) -> Option<Matched> {
+    rcu: Rcu<'r>,
+) -> Option<Matched<'r>> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let linked = table::walk_locked(bucket(net, tuple), locked).find(|linked| {
         !remove_expired(linked, locked)
-            && !linked.flags().has(Flag::Inactive)
+            && !linked.flags().has(ExpectFlag::Inactive)
             && linked.is_in(net)
             && pattern(linked).matches(tuple, zone.id)
     })?;
-    let expectation = linked.get()?;
+    let matched = Matched {
+        seen: linked.seen(rcu),
+        _reference: linked.get()?,
+    };
 
     // The other end cannot know of what was announced in a packet that has not left yet; and
     // a master that ends has nobody to be related to.
@@ -203,7 +213,7 @@ fn match_new_locked(
     let Get::Hit(master) = master.get_if(|_| true) else {
         return None;
     };
-    if !keep && !linked.flags().has(Flag::Permanent) {
+    if !keep && !linked.flags().has(ExpectFlag::Permanent) {
         remove(&linked, Requester::default(), locked);
     }
 
@@ -214,7 +224,7 @@ fn match_new_locked(
     }
     fresh.set_master(master);
     net.count_one(Stat::ExpectNew);
-    Some(Matched(expectation))
+    Some(matched)
 }
 
 #[inline]

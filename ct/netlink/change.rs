@@ -23,9 +23,9 @@ use crate::{
             },
             help::Help, //
         },
-        expect::helper::{
-            Name,
-            NAME_LEN, //
+        expect::helper_name::{
+            HelperName,
+            HELPER_NAME_LEN, //
         },
         kernel::{
             attr::{
@@ -59,7 +59,7 @@ use super::{
 static HELP_POLICY: [Policy; help::PLACES] = {
     let mut policy = [const { Policy::ANY }; help::PLACES];
     // CAST: a handful.
-    policy[help::NAME as usize] = Policy::text_up_to(NAME_LEN as u16 - 1);
+    policy[help::NAME as usize] = Policy::text_up_to(HELPER_NAME_LEN as u16 - 1);
     policy
 };
 
@@ -70,7 +70,7 @@ static SYNPROXY_POLICY: [Policy; synproxy::PLACES] =
 
 /// A helper by name, and what it is to be told.
 pub(super) struct Helped<'a> {
-    pub(super) name: Name,
+    pub(super) name: HelperName,
     pub(super) info: Option<Attribute<'a>>,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Helped<'a> {
         let nest = attribute.nest(&HELP_POLICY)?;
         let name = nest.attributes().get(help::NAME).ok_or(EINVAL)?;
         Ok(Self {
-            name: Name::of_attribute(name).ok_or(EINVAL)?,
+            name: HelperName::from_attribute(name).ok_or(EINVAL)?,
             info: nest.get(help::INFO),
         })
     }

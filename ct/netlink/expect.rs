@@ -25,19 +25,21 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            draft::Draft,
-            expectation::Expectation,
-            helper::{
-                Name,
-                NAME_LEN, //
+            draft::{
+                Draft,
+                ExpectSpec, //
             },
-            helper_table,
+            expectation::{
+                ExpectNat,
+                Expectation, //
+            },
+            expectfn,
+            helper_name::{
+                HelperName,
+                HELPER_NAME_LEN, //
+            },
             linked::Seen,
             table,
-            user::{
-                ExpectSpec,
-                Saved, //
-            },
         },
         kernel::{
             attr::{
@@ -62,9 +64,9 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::{
-        expect::Mask,
-        types::tuple::L4Key, //
+    proto::types::{
+        mask::TupleMask,
+        tuple::L4Key, //
     },
 };
 
@@ -88,7 +90,7 @@ pub(super) static POLICY: [Policy; number::PLACES] = {
     policy[number::TIMEOUT as usize] = Policy::U32;
     policy[number::ID as usize] = Policy::U32;
     // CAST: a handful.
-    policy[number::HELPER as usize] = Policy::text_up_to(NAME_LEN as u16 - 1);
+    policy[number::HELPER as usize] = Policy::text_up_to(HELPER_NAME_LEN as u16 - 1);
     policy[number::ZONE as usize] = Policy::U16;
     policy[number::FLAGS as usize] = Policy::be32_within(number::KNOWN_FLAGS);
     policy[number::CLASS as usize] = Policy::U32;
@@ -112,7 +114,7 @@ pub(super) const SIZE: usize = {
     const TUPLE: usize = 4 * NEST + tuple::ADDRESSES_SIZE + 4 * size_of_attribute(4);
     /// Names of functions are text in modules of the kernel.
     const FUNCTION: usize = size_of_attribute(64);
-    4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(NAME_LEN) + FUNCTION
+    4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(HELPER_NAME_LEN) + FUNCTION
 };
 
 /// Writes an expectation.
@@ -122,14 +124,15 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     tuple::put_nest(number::TUPLE, &own, message)?;
     tuple::put_nest(number::MASK, &mask_tuple(&own, &seen.mask()), message)?;
     tuple::put_nest(number::MASTER, &master, message)?;
-    if let Some(saved) = seen.saved() {
+    let nat = seen.nat();
+    if !nat.is_none() {
         let key = L4Key {
-            src: saved.key,
+            src: nat.key,
             dst: [0; 2],
         };
-        let before = Tuple::new(master.l3num, saved.address, [0; 16], key, master.protonum);
+        let before = Tuple::new(master.l3num, nat.address, [0; 16], key, master.protonum);
         message.nest(number::NAT, |message| {
-            message.put_be32(expect_nat::DIRECTION, saved.dir as u32)?;
+            message.put_be32(expect_nat::DIRECTION, nat.dir.to_u8().into())?;
             tuple::put_nest(expect_nat::TUPLE, &before, message)
         })?;
     }
@@ -140,16 +143,17 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     if let Some(helper) = seen.helper() {
         message.put_text(number::HELPER, helper.name().text())?;
     }
-    let function = helper_table::functions(rcu)
-        .find(|function| seen.function().is_some() && function.address() == seen.function());
-    match function {
-        Some(function) => function.with_name(|name| message.put_text(number::FUNCTION, name)),
+    let address = seen.expectfn_address();
+    let expectfn =
+        expectfn::walk(rcu).find(|known| address.is_some() && known.address() == address);
+    match expectfn {
+        Some(expectfn) => message.put_text(number::FUNCTION, expectfn.name()),
         None => Ok(()),
     }
 }
 
 /// A mask in the shape of a tuple: the destination counts whole.
-fn mask_tuple(own: &Tuple, mask: &Mask) -> Tuple {
+fn mask_tuple(own: &Tuple, mask: &TupleMask) -> Tuple {
     let key = L4Key {
         src: mask.src_key,
         dst: [u8::MAX; 2],
@@ -294,7 +298,7 @@ impl Handler for Delete {
             return expect::remove_one(net, zone, &tuple, by, |found| is_meant(request, found));
         }
         let name = match request.get(number::HELPER) {
-            Some(name) => Some(Name::of_attribute(name).ok_or(EINVAL)?),
+            Some(name) => Some(HelperName::from_attribute(name).ok_or(EINVAL)?),
             None => None,
         };
         expect::remove_where(Some(net), by, |linked| match &name {
@@ -377,7 +381,7 @@ pub(super) fn announce(
     let mask = read_tuple(mask, family)?;
     let assigned = match nest.get(number::HELPER) {
         Some(name) => {
-            let name = Name::of_attribute(name).ok_or(EINVAL)?;
+            let name = HelperName::from_attribute(name).ok_or(EINVAL)?;
             let found = helper::find(&name, family.into(), own.protonum, rcu);
             Some(found.ok_or(EOPNOTSUPP)?)
         }
@@ -407,50 +411,43 @@ fn relate(
     if class > helper.last_class() {
         return Err(EINVAL);
     }
-    let function = match attributes.get(number::FUNCTION) {
+    let expectfn = match attributes.get(number::FUNCTION) {
         Some(name) => {
             let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
-            let found =
-                helper_table::functions(rcu).find(|function| function.with_name(|own| own == name));
+            let found = expectfn::walk(rcu).find(|known| known.name() == name);
             Some(found.ok_or(EINVAL)?)
         }
         None => None,
     };
-    let saved = attributes
-        .get(number::NAT)
-        .map(|attribute| read_saved(attribute, family_of(master)))
-        .transpose()?;
+    let nat = match attributes.get(number::NAT) {
+        Some(attribute) => read_nat(attribute, family_of(master))?,
+        None => ExpectNat::NONE,
+    };
     let flags = number(number::FLAGS)? & !number::USERSPACE_FLAG;
 
-    let draft = Draft::new(master).ok_or(ENOMEM)?;
-    draft.describe_as(&ExpectSpec {
+    let mut draft = Draft::new(master).ok_or(ENOMEM)?;
+    draft.describe(&ExpectSpec {
         tuple: own,
-        mask: Mask {
-            src: mask.src,
-            src_key: mask.src_key,
-            unused: [0; 2],
-        },
+        mask: TupleMask::new(mask.src, mask.src_key),
         flags,
         class,
-        helper,
+        helper: Some(helper),
         assigned,
-        function,
-        saved,
+        expectfn,
+        nat,
     });
-    // Given back when the table has one of its own, or none.
-    let _first = draft.first_reference();
-    add::relate(&draft, false, by)
+    Ok(add::relate(draft, false, by)?)
 }
 
-fn read_saved(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
+fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<ExpectNat> {
     let nest = attribute.nest(&NAT_POLICY)?;
     let (Some(dir), Some(before)) = (nest.get(expect_nat::DIRECTION), nest.get(expect_nat::TUPLE))
     else {
         return Err(EINVAL);
     };
     let before = read_tuple(before, family)?;
-    Ok(Saved {
+    Ok(ExpectNat {
         dir: match dir.be32()? {
             0 => Direction::Original,
             _ => Direction::Reply,

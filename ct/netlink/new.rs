@@ -37,8 +37,8 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            helper::Name,
-            helper_table, //
+            helper_name::HelperName,
+            module, //
         },
         kernel::{
             attr::{
@@ -279,7 +279,7 @@ fn announce(request: &Request<'_>, conn: &Conn) {
 
 /// Sees to it that there is a helper of that name, if need be by having its module loaded.
 /// `EOPNOTSUPP`: there is none.
-fn need_helper(name: &Name, tuple: &Tuple) -> Result {
+fn need_helper(name: &HelperName, tuple: &Tuple) -> Result {
     let is_there = || {
         let section = RcuGuard::new();
         helper::find(name, tuple.l3num, tuple.protonum, section.token()).is_some()
@@ -287,7 +287,7 @@ fn need_helper(name: &Name, tuple: &Tuple) -> Result {
     if is_there() {
         return Ok(());
     }
-    helper_table::request_module(name).map_err(|_| EOPNOTSUPP)?;
+    module::request_helper(name).map_err(|_| EOPNOTSUPP)?;
     if is_there() {
         Ok(())
     } else {

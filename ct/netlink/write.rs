@@ -23,7 +23,7 @@ use crate::{
                 Timestamps, //
             },
         },
-        expect::helper,
+        expect::helper_name::HELPER_NAME_LEN,
         kernel::{
             attr::{
                 size_of_attribute,
@@ -351,7 +351,7 @@ pub(super) fn size(conn: &Conn) -> usize {
         + NEST + 2 * LONG
         + LONG
         // Memory, helper.
-        + 2 * NEST + size_of_attribute(helper::NAME_LEN)
+        + 2 * NEST + size_of_attribute(HELPER_NAME_LEN)
         // Shifts, SYNPROXY.
         + 3 * (NEST + 3 * WORD)
         + size_of_attribute(Labels::WORDS * 4)

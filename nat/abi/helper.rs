@@ -24,7 +24,7 @@ use crate::{
         expect::{
             draft::Draft,
             expectation::Expectation,
-            helper_table,
+            expectfn,
             lock::ExpectGuard, //
         },
         packet::nat::Unconfirmed,
@@ -110,9 +110,9 @@ c_export! {
         // SAFETY: The tracker calls with an entry that it is making for a packet, and with the
         // expectation that was met.
         unsafe {
-            let (dir, port) = Expectation::from_raw(this).saved_for_nat();
+            let nat = Expectation::from_raw(this).nat();
             if let Some(entry) = Unconfirmed::from_conn(Conn::from_raw(ct)) {
-                helper::follow_master(entry, dir, port);
+                helper::follow_master(entry, nat.dir, nat.key);
             }
         }
     }
@@ -122,7 +122,7 @@ c_export! {
     /// Expects a connection to a port, or to one above it. 0: to none.
     fn nf_nat_exp_find_port(exp: *mut bindings::nf_conntrack_expect, port: u16) -> u16 {
         // SAFETY: The caller made the expectation of an entry that it has at hand.
-        helper::expect_port(unsafe { &Draft::from_raw(NonNull::new_unchecked(exp)) }, port)
+        helper::expect_port(unsafe { Draft::from_raw(NonNull::new_unchecked(exp)) }, port)
     }
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn announce_follow_master() {
     unsafe {
         (*element).name = c"nat-follow-master".as_char_ptr();
         (*element).expectfn = Some(nf_nat_follow_master);
-        helper_table::insert_function(element, guard.locked());
+        expectfn::insert(element, guard.locked());
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The slab that expectations come from. C code knows it by its name in `/proc/slabinfo`.
+//! The slab cache that expectations are allocated from, `nf_conntrack_expect` in
+//! `/proc/slabinfo`.
 
 use core::ptr::{
     null_mut,
@@ -20,7 +21,7 @@ use crate::nf::bindings;
 /// The cache. Null before [`ExpectCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
-/// The life of the cache.
+/// Owns the cache.
 ///
 /// # Invariants
 ///
@@ -28,7 +29,7 @@ static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 pub(super) struct ExpectCache(());
 
 impl ExpectCache {
-    /// Makes the cache. May sleep. `EBUSY`: it exists. `ENOMEM`: no memory.
+    /// Creates the cache. May sleep. `EBUSY`: it exists. `ENOMEM`: no memory.
     pub(super) fn create() -> Result<Self> {
         if !CACHE.load(Relaxed).is_null() {
             return Err(EBUSY);
@@ -39,13 +40,13 @@ impl ExpectCache {
             return Err(ENOMEM);
         }
         CACHE.store(cache, Relaxed);
-        // INVARIANT: just made.
+        // INVARIANT: Just made.
         Ok(Self(()))
     }
 }
 
 impl Drop for ExpectCache {
-    /// Waits until the last expectations are freed.
+    /// Waits until the last expectations are freed, and destroys the cache.
     fn drop(&mut self) {
         // SAFETY: Process context.
         unsafe { bindings::rcu_barrier() };
@@ -56,13 +57,14 @@ impl Drop for ExpectCache {
     }
 }
 
-/// Zeroed memory for an expectation. Atomic context.
+/// Allocates zeroed memory for an expectation. Atomic context. [`None`]: no memory.
 pub(super) fn allocate() -> Option<NonNull<bindings::nf_conntrack_expect>> {
     let cache = CACHE.load(Relaxed);
     if cache.is_null() {
         return None;
     }
-    // SAFETY: The cache is alive: its owner goes after all who could call this.
+    // SAFETY: The cache exists: its owner is dropped after the last entry and the last user of
+    // exported functions are gone, and expectations are allocated for these alone.
     let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
     let memory = NonNull::new(memory)?.cast::<bindings::nf_conntrack_expect>();
     // SAFETY: As large as an expectation, for which all zeroes will do.
@@ -70,12 +72,12 @@ pub(super) fn allocate() -> Option<NonNull<bindings::nf_conntrack_expect>> {
     Some(memory)
 }
 
-/// Gives memory back.
+/// Frees the memory of an expectation.
 ///
 /// # Safety
 ///
 /// `expectation` came from [`allocate`] and is not used any more.
-pub(super) unsafe fn release(expectation: *mut bindings::nf_conntrack_expect) {
-    // SAFETY: The caller's promise; an expectation is out, so the cache is alive.
+pub(super) unsafe fn free(expectation: *mut bindings::nf_conntrack_expect) {
+    // SAFETY: By the function's contract; an expectation is allocated, so the cache exists.
     unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), expectation.cast()) };
 }
