@@ -2,8 +2,9 @@
 
 //! Connection tracking for Linux, in Rust.
 //!
-//! The module takes the place of `nf_conntrack`: its entries are `struct nf_conn` objects
-//! that the kernel's C code reads as before. See `README.md` for use, `ct` for how it works.
+//! The module replaces `nf_conntrack`, `nf_nat` and `nf_conntrack_netlink`: its entries are `struct
+//! nf_conn` objects, which the kernel's C code reads as before. `README.md` describes its use,
+//! [`ct`] how it works.
 
 pub(crate) mod ct;
 pub(crate) mod nat;
@@ -31,8 +32,10 @@ module! {
     ],
 }
 
-/// Fields are dropped from first to last: the tracker goes with its last entry, and freeing an
-/// entry asks NAT to forget it.
+/// The loaded module.
+///
+/// Fields are dropped in declaration order. The tracker is dropped first: it waits until the last
+/// entry is freed, and freeing an entry calls into NAT.
 struct RustCt {
     _conntrack: ct::Conntrack,
     _nat: nat::Nat,

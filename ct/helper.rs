@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Helpers: who they are, which connections they have, and when they look at a packet.
+//! Helpers: the registry of application-layer helpers, and their assignment to connections.
 //!
-//! A rule gives a connection its helper, before it is confirmed; or an expectation does. No
-//! port does: what anybody can send must not choose who reads it. From then on the helper
-//! looks at every packet that has passed all rules ([`confirm`]).
+//! A rule assigns a helper to a connection before that is confirmed, or an expectation does. A port
+//! never does: what any sender can choose must not decide which code parses its packets. From then
+//! on the helper sees every packet of the connection that has passed all rules
+//! ([`crate::ct::packet::help`]).
 //!
-//! A helper's module may go while connections still have it: its function is taken away first,
-//! and what is left, a name and numbers, goes with the last of those connections.
+//! A helper's module may be unloaded while connections have the helper: its function is disabled
+//! first ([`retire`]), and the rest, a name and numbers, is freed with the last of these
+//! connections.
+//!
+//! The registry is read under RCU, and changed under the mutex of helpers.
 
 use kernel::{
     prelude::*,
@@ -62,15 +66,18 @@ use crate::{
 
 use super::expect;
 
-/// The secret of the table of helpers.
+/// The hash seed of the registry.
 static SEED: Atomic<u32> = Atomic::new(0);
 
-/// Makes the table. May sleep.
+/// Creates the registry. May sleep.
+///
+/// `ENOMEM`: no memory.
 pub(super) fn create_table() -> Result<HelperTable> {
     SEED.store(random::below(u32::MAX), Relaxed);
     HelperTable::create()
 }
 
+/// Returns the bucket of a helper.
 fn bucket(name: &HelperName, protocol: u8) -> u32 {
     let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = *name.bytes();
     let words = [
@@ -83,7 +90,7 @@ fn bucket(name: &HelperName, protocol: u8) -> u32 {
     reciprocal_scale(jhash2_array(&words, seed), helper_table::buckets())
 }
 
-/// The helper of that name, for a family (`NFPROTO_*`) and a protocol.
+/// Finds a helper by name, family (`NFPROTO_*`) and protocol.
 pub(super) fn find<'r>(
     name: &HelperName,
     family: u16,
@@ -95,8 +102,8 @@ pub(super) fn find<'r>(
     })
 }
 
-/// Like [`find`], and takes references to the helper and to its module, which is loaded if need be.
-/// May sleep.
+/// [`find`], with a reference to the helper and one to its module, which is loaded if need be. May
+/// sleep.
 pub(super) fn get(name: &HelperName, family: u16, protocol: u8) -> Option<LoadedHelper> {
     let take = || {
         let section = RcuGuard::new();
@@ -110,9 +117,10 @@ pub(super) fn get(name: &HelperName, family: u16, protocol: u8) -> Option<Loaded
         .flatten()
 }
 
-/// Takes a reference to the NAT module of a helper, which is loaded if need be. May sleep.
+/// Takes a reference to the module that translates addresses in what a helper reads; it is loaded
+/// if need be. May sleep.
 ///
-/// `ENOENT`: there is no such helper, or no such module.
+/// `ENOENT`: there is no such module, or it is being unloaded; or there is no such helper.
 pub(super) fn get_nat(name: &HelperName, family: u16, protocol: u8) -> Result<ModuleRef> {
     let take = |nat_name: &HelperName| {
         let section = RcuGuard::new();
@@ -126,7 +134,7 @@ pub(super) fn get_nat(name: &HelperName, family: u16, protocol: u8) -> Result<Mo
     };
     take(&nat_name)
         .or_else(|| {
-            // Whether that succeeded shows in the lookup that follows.
+            // The second attempt shows whether the module was loaded.
             let _ = module::request(&nat_name);
             take(&nat_name)
         })
@@ -136,8 +144,8 @@ pub(super) fn get_nat(name: &HelperName, family: u16, protocol: u8) -> Result<Mo
 
 /// Registers a helper: rules find it from now on. May sleep.
 ///
-/// `EINVAL`: what it describes is no helper. `EBUSY`: there is one of that name, family and
-/// protocol. `ENOENT`: the tracker is not there, or no longer.
+/// `EINVAL`: its description is invalid. `EBUSY`: there is one of the same name, family and
+/// protocol. `ENOENT`: there is no tracker.
 pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
     let last_class = helper.helper().last_class();
     if u32_as_usize(last_class) >= MAX_CLASSES || !helper.has_name() {
@@ -168,15 +176,15 @@ pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
     registry.insert(helper, bucket)
 }
 
-/// What comes after a helper was taken out of the table: nobody is in its function any more
-/// when this returns, nor is there an expectation of its making. May sleep.
+/// Disables a helper that was taken out of the registry: when this returns, its function runs
+/// nowhere, and it has no expectations. May sleep.
 pub(super) fn retire(helper: ARef<Helper>) {
     helper.disable();
     rcu::synchronize();
     release(helper);
 }
 
-/// Takes away the expectations that a helper made, or that lead to it, and gives it up.
+/// Removes the expectations that a helper made or that assign it, and drops the reference.
 pub(super) fn release(helper: ARef<Helper>) {
     let address = helper.address();
     expect::remove_where(None, Requester::default(), |expectation| {
@@ -185,9 +193,9 @@ pub(super) fn release(helper: ARef<Helper>) {
     drop(helper);
 }
 
-/// Gives an entry the helper that its template asks for, unless it has one.
+/// Assigns the helper of a template to an entry, unless that has one.
 ///
-/// `ENOMEM`: there is no memory for it.
+/// `ENOMEM`: no memory.
 pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>) -> Result {
     if entry.conn().has(StatusBit::Helper) {
         return Ok(());
@@ -204,24 +212,24 @@ pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>)
     Ok(())
 }
 
-/// Tells the helper of an entry that this ends.
+/// Notifies the helper of an entry of its end.
 pub(super) fn destroy(conn: &Conn, rcu: Rcu<'_>) {
     if let Some(helper) = of(conn, rcu) {
         helper.destroy(conn, rcu);
     }
 }
 
-/// The helper of an entry.
+/// Returns the helper of an entry.
 pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
     conn.extensions().find::<Help>()?.helper(rcu)
 }
 
-/// Gives a template a helper, and takes references to the helper's modules. The references are left
-/// to the maker of the template, which gives them back by `nf_conntrack_helper_put()` and
-/// `nf_nat_helper_put()`: freeing a template does not. May sleep.
+/// Assigns a helper to a template, with references to the helper's modules. The owner of the
+/// template gives these back by `nf_conntrack_helper_put()` and `nf_nat_helper_put()`; freeing the
+/// template does not. May sleep.
 ///
-/// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates
-/// addresses for it.
+/// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates addresses
+/// for it.
 pub(super) fn add(
     mut template: HelperTarget<'_>,
     name: &HelperName,

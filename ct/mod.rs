@@ -1,41 +1,67 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tracker: the table, an entry's life from first packet to last reference, the views.
+//! The connection tracker: the table, an entry's life from its first packet to its last reference,
+//! and the views.
 //!
-//! # A packet's way
+//! # Floors
 //!
-//! [`hooks`] → [`packet`] parses it ([`parse`]), looks its tuple up ([`table`]), makes an
-//! entry if there is none ([`create`], [`early_drop`]), and shows it to the protocol's
-//! tracker ([`track`]). When it has passed every rule, [`confirm`] puts a new entry into the
-//! table. [`delete`] takes it out: when its time is over ([`gc`], or a lookup that comes by),
-//! when its connection ends, or when room is needed. Connections that were there before the
-//! tracker get their entries from their sockets ([`adopt`]). The table itself grows and shrinks
-//! with its entries ([`autosize`], [`resize`]).
+//! Each floor uses only those below it (`scripts/check-floors`):
 //!
-//! # Locks
+//! - [`netlink`], [`abi`], [`procfs`]: the views for user space, and the interface for C modules;
+//! - [`packet`]: hooks, parsing, the protocols' trackers;
+//! - [`life`]: lookup, creation, confirmation, removal, the collector;
+//! - [`helper`] and [`expect`]: helpers, and the connections that they announce;
+//! - [`table`]: the hash table, its size, walks and the index; [`sysctl`] sets some of it;
+//! - [`entry`]: an entry's state and extensions;
+//! - [`netns`]: the data of a namespace. Its life is in [`namespace`], which is above all of these.
 //!
-//! Taken in this order, never the other way round:
+//! Below are [`crate::nf`], the safe layer over the kernel's netfilter, and [`crate::proto`], the
+//! logic of protocols, which knows no kernel.
+//!
+//! # The path of a packet
+//!
+//! 1. [`packet::hooks`] receives it, [`packet::parse`] reads its tuple, [`life::lookup`] finds its
+//!    entry.
+//! 2. Without an entry, [`life::create`] creates one, if need be after an [`life::early_drop`], and
+//!    [`packet::track`] shows the packet to the protocol's tracker, which sets state and timeout.
+//! 3. Rules and NAT see the packet with its connection attached.
+//! 4. At the last hook [`packet::help`] runs helpers, and [`life::confirm`] inserts a new entry
+//!    into the table.
+//! 5. [`life::delete`] takes the entry out again: when it has expired ([`life::gc`], or a lookup
+//!    that meets it), when the connection ends, or when room is needed.
+//!
+//! Connections that are older than the tracker get their entries from their sockets
+//! ([`life::adopt`]). The table grows and shrinks with the number of entries ([`table::autosize`],
+//! [`table::resize`]).
+//!
+//! # Lock order
+//!
+//! Locks are taken in this order, never in the opposite one:
 //!
 //! 1. the mutex of resizing, that of hooks, that of helpers (process context; one at a time);
 //! 2. an RCU read-side section, bottom halves off;
-//! 3. that of a socket: packets are sent under it, and sockets read ([`adopt`]);
-//! 4. the lock of a promised tuple ([`reservation`]), then bucket locks: of the older table
-//!    first, then by index ([`crate::nf::entry::pair`]);
-//! 5. leaves, under which nothing else is taken: the locks of lists ([`index`]); the lock of an
-//!    entry, and that of expectations (under which C code, when it is told of one, takes locks
-//!    of its own).
+//! 3. the lock of a socket: packets are sent under it, and sockets are read under it
+//!    ([`life::adopt`]);
+//! 4. the lock of a reservation's bucket ([`table::reservation`]), then those of the table's
+//!    buckets: of the older table first, then by index ([`crate::nf::entry::pair`]);
+//! 5. leaves, under which no other lock of the tracker is taken: the locks of the index's lists
+//!    ([`table::index`]), the lock of an entry, and that of expectations. (C code that is notified
+//!    of an expectation under that lock takes locks of its own.)
 //!
-//! Readers of the table take none of them. No leaf is held together with a bucket lock, but for
-//! those of lists. The
-//! last reference to an entry is given back without any of them.
+//! Readers of the table take no lock. Of the leaves only the index's are held together with bucket
+//! locks. The last reference to an entry is dropped without any of these locks, as that frees the
+//! entry and runs other code.
 //!
 //! # Unloading
 //!
-//! No module that uses our symbols is loaded any more, so the hooks are our own. Requests of
-//! user space are no longer taken ([`netlink`]). Each namespace: hooks and files go, a grace period passes, entries are removed until none is
-//! left, which includes those that packets in queues hold ([`netns`]). Only then is the
-//! kernel's hook taken back, the collector stopped, the table freed, and, last, the slab:
-//! see the order of fields in `rust_ct.rs`.
+//! No module that uses the exported symbols is loaded any more, so the only hooks are the tracker's
+//! own. Then, in the order of the fields of [`Conntrack`]:
+//!
+//! 1. Netlink requests are no longer accepted ([`netlink`]).
+//! 2. In each namespace hooks and files are unregistered, a grace period passes, and entries are
+//!    deleted until none is left, which includes those that packets in queues hold ([`namespace`]).
+//! 3. The kernel's hook pointer is cleared, the collector is stopped, the table is freed, and,
+//!    last, the slab.
 
 #![deny(unsafe_code)]
 
@@ -75,51 +101,61 @@ use crate::nf::{
     }, //
 };
 
-/// Everything that is switched on, in the order in which it is switched off: fields are
-/// dropped from first to last.
+/// The running tracker.
+///
+/// Fields are dropped in declaration order, which is the order of ending; [`Conntrack::new`] starts
+/// everything in the opposite order. Packets reach the fields that own a table (`_lists`, `_table`,
+/// `_reservations`) through statics, one load each; the fields are the owners of these statics.
 pub(crate) struct Conntrack {
-    /// Nobody asks for anything any more.
+    /// No netlink request is served any more.
     _netlink: netlink::Netlink,
-    /// The namespaces: no packet comes in any more, and no entry is left, when this is gone.
+    /// All namespaces have ended: no packet enters a hook any more, and no entry is left.
     _namespaces: PernetRegistration,
-    /// Programs ask no more where a connection wanted to go.
+    /// `SO_ORIGINAL_DST` is unregistered.
     _origin: OriginRegistration,
-    /// The machine's sysctl.
+    /// The sysctls that exist once, not per namespace, are unregistered.
     _sysctl: sysctl::Global,
-    /// Kept until here: the last packet's entry comes back through it.
+    /// The kernel's hook pointer is cleared. Kept until here because the entries of queued packets
+    /// are freed through it.
     _tracker: TrackerRegistration,
-    /// Nothing is untold any more: an untold entry would be left.
+    /// All pending destroy events are sent or dropped; a pending one would pin its entry.
     _redelivery: WorkRegistration,
-    /// Its rounds find an empty table by now.
+    /// The collector is stopped. Its rounds find an empty table by now.
     _collector: WorkRegistration,
-    /// Empty by now: every expectation went with its master, every helper with its module.
+    /// The table of expectations is freed. It is empty: expectations end with their masters.
     _expectations: ExpectTable,
+    /// The registry of helpers is freed. It is empty: helpers end with their modules.
     _helpers: HelperTable,
-    _lists: table::index::Owner,
-    _table: table::resize::TableOwner,
-    _reservations: table::reservation::Owner,
-    /// Complains if an entry is missing.
+    /// The index is freed. It is empty.
+    _lists: table::index::IndexLists,
+    /// The connection table is freed. It is empty.
+    _table: table::resize::ConnTable,
+    /// The table of reservations is freed. It is empty: reservations end with their entries.
+    _reservations: table::reservation::ReservationTable,
+    /// The slab of entries is destroyed. It complains about an entry that is left.
     _cache: ConnCache,
 }
 
 impl Conntrack {
-    /// Switches everything on, in the opposite order. May sleep.
+    /// Starts the tracker. May sleep.
+    ///
+    /// `ENOMEM`: no memory. `EBUSY` and other errors are those of the registrations.
     pub(crate) fn new() -> Result<Self> {
         let cache = ConnCache::create()?;
-        let reservations = table::reservation::Owner::new()?;
-        let table = table::resize::TableOwner::new()?;
-        let lists = table::index::Owner::new()?;
+        let reservations = table::reservation::ReservationTable::new()?;
+        let table = table::resize::ConnTable::new()?;
+        let lists = table::index::IndexLists::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
         let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ));
         ecache::DYING.init();
         let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None);
-        let tracker = TrackerRegistration::new::<packet::kernel_hook::RustCt>()?;
+        let tracker = TrackerRegistration::new::<packet::kernel_hook::ConntrackHook>()?;
         let sysctl = sysctl::Global::new()?;
-        let origin = OriginRegistration::new::<packet::original_dst::KnownFromTable>()?;
+        let origin = OriginRegistration::new::<packet::original_dst::OriginalDst>()?;
         let namespaces = PernetRegistration::new::<netns::NetState>()?;
         let netlink = netlink::Netlink::new()?;
-        life::adopt::everywhere();
+        life::adopt::adopt_all();
         Ok(Self {
             _netlink: netlink,
             _namespaces: namespaces,

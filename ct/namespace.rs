@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A namespace's life: what the tracker sets up in it, and its end.
+//! The life of a namespace: what the tracker registers in it, and how it ends.
+//!
+//! [`NetState`] itself, the data, is in [`super::netns`]; this file is above all rooms that have
+//! something in a namespace.
 
 use kernel::{
     prelude::*,
@@ -51,15 +54,16 @@ use super::{
     },
 };
 
-/// Seconds that an ICMP or ICMPv6 query lives without another packet.
+/// The default timeout of an ICMP or ICMPv6 query, in seconds.
 const ICMP_SECONDS: u32 = 30;
-/// Seconds that a connection of an unknown protocol lives without another packet.
+/// The default timeout of a connection of a protocol without a tracker, in seconds.
 const GENERIC_SECONDS: u32 = 600;
-/// Seconds that a connection which a flow table forwards lives without another packet.
+/// The default timeout of a connection that a flow table forwards, in seconds.
 const OFFLOAD_SECONDS: u32 = 30;
-/// Retransmissions of a TCP segment until the timeout is cut.
+/// The number of retransmissions of a TCP segment after which the timeout is cut.
 const TCP_MAX_RETRANS: u8 = 3;
 
+/// Converts timeouts from seconds to jiffies.
 fn jiffies<const N: usize>(seconds: [u32; N]) -> [u32; N] {
     seconds.map(|seconds| seconds.saturating_mul(HZ))
 }
@@ -88,7 +92,7 @@ impl Pernet for NetState {
         listener::register::<netlink::events::Multicast>(net);
         let listener = ScopeGuard::new(|| listener::unregister(net));
         if params::enable_hooks() {
-            hooks::get_from_start(net)?;
+            hooks::get_without_adoption(net)?;
         }
         listener.dismiss();
         files.dismiss();
@@ -106,10 +110,10 @@ impl Pernet for NetState {
             procfs::unregister(net);
             sysctl::unregister(net);
         }
-        // Packets that are in our hooks now have left them then; no new ones come in.
+        // Packets in the hooks have left them after this, and no new ones enter.
         rcu::synchronize_expedited();
         for net in nets.iter() {
-            empty(net);
+            remove_entries(net);
             net.free_stats();
         }
     }
@@ -120,14 +124,14 @@ impl Pernet for NetState {
     }
 }
 
-/// Removes a namespace's entries, and waits until the last one is freed: some are held by
-/// packets in queues, which are delivered or dropped in their own time.
-fn empty(net: &Net) {
+/// Deletes a namespace's entries, and waits until all of them are freed: packets in queues hold
+/// some, and are delivered or dropped in their own time.
+fn remove_entries(net: &Net) {
     while net.state::<NetState>().entries() != 0 {
         index::for_each(net, Scope::Namespace, |conn| {
             delete::delete(conn, DestroyReason::NamespaceGone);
         });
-        // Ends that are still untold are forgotten: the listener is gone with the namespace.
+        // Dying entries are released, without an event: the listener is gone with the namespace.
         events::retry_deferred();
         work::schedule();
     }

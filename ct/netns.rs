@@ -1,71 +1,87 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A namespace's own: its count of entries, its users of hooks, its settings and views.
+//! The data of a namespace: the number of entries and of expectations, the classes of zones that
+//! are in use, the users of the hooks, the sysctls.
+//!
+//! This is the ground floor of the tracker: it knows no table and no entry. The life of a namespace
+//! is in [`crate::ct::namespace`]. All counters are atomic; those of hooks are changed under the
+//! mutex of hooks.
 
 use kernel::sync::atomic::{
     Full,
     Relaxed, //
 };
 
-use crate::nf::{
-    kernel::{
-        net::Counter,
-        sysctl::Slot, //
+use crate::{
+    nf::{
+        kernel::{
+            net::Counter,
+            sysctl::Slot, //
+        },
+        packet::{
+            bridge::BridgeUsers,
+            hook::HookSlot, //
+        },
+        prelude::*, //
     },
-    prelude::*, //
+    proto::types::num::u32_as_usize, //
 };
 
-/// How many classes of zones there are: zones whose ids are equal modulo this share one. A power of
+/// The number of classes of zones: zones with ids that are equal modulo this share one. A power of
 /// two, and a multiple of 32.
 pub(super) const ZONE_CLASSES: u32 = 4096;
 
-/// A bit for each class of zones, in words.
-const CLASS_WORDS: usize = ZONE_CLASSES as usize / 32;
+/// The number of words of a bitmap of classes.
+const CLASS_WORDS: usize = u32_as_usize(ZONE_CLASSES) / 32;
 
-/// What the tracker keeps for a namespace. Zeroed at first.
+/// The tracker's state of a namespace. Zeroed when the namespace is created.
 #[derive(pin_init::Zeroable)]
 pub(super) struct NetState {
-    /// Entries, those included that no longer are, or not yet are, in the table.
+    /// The number of entries, including those that are not in the table yet, or no longer.
     entries: Counter,
-    /// Expectations in the table; changed under their lock.
+    /// The number of expectations in the table; changed under their lock.
     pub(super) expectations: Counter,
-    /// The classes of zones that entries have been in.
+    /// A bitmap of the classes of zones that entries have had. Bits are never cleared.
     classes: [Counter; CLASS_WORDS],
-    /// Users of the IPv4 hooks.
+    /// The number of users of the IPv4 hooks.
     users_ipv4: Counter,
-    /// Users of the IPv6 hooks.
+    /// The number of users of the IPv6 hooks.
     users_ipv6: Counter,
-    /// Users of the bridge's hooks.
-    pub(super) users_bridge: Counter,
-    /// The sysctls, once registered.
+    /// The registration of the IPv4 hooks, while they have users.
+    hooks_ipv4: HookSlot,
+    /// The registration of the IPv6 hooks, while they have users.
+    hooks_ipv6: HookSlot,
+    /// The users of the bridge's hooks, and their registration.
+    pub(super) bridge_users: BridgeUsers,
+    /// The sysctls, while they are registered.
     pub(super) sysctls: Slot,
 }
 
 impl NetState {
-    /// Counts an entry that is about to be made. Returns the count with it.
+    /// Counts an entry that is about to be created. Returns the number of entries, including it.
     #[inline]
     pub(super) fn take_entry(&self) -> u32 {
         self.entries.fetch_add(1, Relaxed).wrapping_add(1)
     }
 
-    /// Counts an entry off, whose memory has been freed.
+    /// Uncounts an entry after its memory was freed.
     #[inline]
     pub(super) fn release_entry(&self) {
-        // Full order: who sees zero may free what freeing the entry used.
+        // Fully ordered: the reader of a zero may free what was used to free the entry.
         self.entries.fetch_sub(1, Full);
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     #[inline]
     pub(super) fn entries(&self) -> u32 {
         self.entries.load(Relaxed)
     }
 
-    /// Notes that there is an entry in a class of zones.
+    /// Marks a class of zones as used.
     #[inline]
-    pub(super) fn note_class(&self, class: u32) {
+    pub(super) fn mark_class(&self, class: u32) {
         let bit = 1 << (class & 31);
-        let Some(word) = self.classes.get((class >> 5) as usize) else {
+        let Some(word) = self.classes.get(u32_as_usize(class >> 5)) else {
             return;
         };
         let mut old = word.load(Relaxed);
@@ -77,15 +93,15 @@ impl NetState {
         }
     }
 
-    /// The first class of zones, not below `from`, in which there may be entries. The default
-    /// zone's always may have some.
-    pub(super) fn class_from(&self, from: u32) -> Option<u32> {
+    /// Returns the first used class of zones from `from` on. The class of the default zone counts
+    /// as used.
+    pub(super) fn next_class(&self, from: u32) -> Option<u32> {
         if from == 0 {
             return Some(0);
         }
         let (mut index, mut mask) = (from >> 5, u32::MAX << (from & 31));
         loop {
-            let bits = self.classes.get(index as usize)?.load(Relaxed) & mask;
+            let bits = self.classes.get(u32_as_usize(index))?.load(Relaxed) & mask;
             if bits != 0 {
                 return Some(index << 5 | bits.trailing_zeros());
             }
@@ -94,7 +110,7 @@ impl NetState {
         }
     }
 
-    /// The users of a family's hooks.
+    /// Returns the number of users of a family's hooks.
     pub(super) fn users(&self, family: Family) -> &Counter {
         match family {
             Family::Ipv4 => &self.users_ipv4,
@@ -102,12 +118,20 @@ impl NetState {
         }
     }
 
-    /// Whether the packets of the family with the number `l3num` are tracked.
-    pub(super) fn is_tracking(&self, l3num: u16) -> bool {
-        Family::from_number(l3num).is_some_and(|family| self.users(family).load(Relaxed) != 0)
+    /// Returns the place of the registration of a family's hooks.
+    pub(super) fn hooks(&self, family: Family) -> &HookSlot {
+        match family {
+            Family::Ipv4 => &self.hooks_ipv4,
+            Family::Ipv6 => &self.hooks_ipv6,
+        }
     }
 
-    /// The count, for a sysctl to show.
+    /// Returns whether packets of a family are tracked.
+    pub(super) fn is_tracking(&self, family: Family) -> bool {
+        self.users(family).load(Relaxed) != 0
+    }
+
+    /// Returns the number of entries, for a sysctl.
     pub(super) fn entries_counter(&self) -> &Counter {
         &self.entries
     }

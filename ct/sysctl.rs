@@ -2,8 +2,8 @@
 
 //! The sysctls `net.netfilter.nf_conntrack_*`, and `net.nf_conntrack_max`.
 //!
-//! Names, ranges and units are those of the C tracker. What counts for the whole machine can
-//! be written in the first namespace only.
+//! Names, ranges and units are those of the C tracker. Settings of the whole machine can be written
+//! in the initial namespace only.
 
 use kernel::prelude::*;
 
@@ -40,7 +40,7 @@ use super::{
     table::resize, //
 };
 
-/// `net.netfilter.*`, for every namespace.
+/// The sysctls in `net.netfilter`, of each namespace.
 const SETTINGS: &[Setting] = &[
     MAX,
     Setting::count(c"nf_conntrack_count", |net| entries(net)),
@@ -124,7 +124,7 @@ const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// How many entries a namespace may have.
+/// The limit on entries of one namespace.
 const MAX: Setting = Setting::limit(c"nf_conntrack_max", params::max_entries);
 
 const fn tcp_state(name: &'static CStr, state: State) -> Setting {
@@ -141,7 +141,7 @@ fn entries(net: &Net) -> &Counter {
     net.state::<NetState>().entries_counter()
 }
 
-/// The size of the table. A number that is written is rounded up.
+/// `nf_conntrack_buckets`: the size of the table. A written number is rounded up.
 struct Buckets;
 
 impl Computed for Buckets {
@@ -155,7 +155,7 @@ impl Computed for Buckets {
     }
 }
 
-/// Logging is of no use without somebody who logs.
+/// `nf_conntrack_log_invalid`: writing it loads a logging backend, without which nothing is logged.
 struct LogInvalid;
 
 impl Watcher for LogInvalid {
@@ -166,13 +166,13 @@ impl Watcher for LogInvalid {
     }
 }
 
-/// Keeps `net.nf_conntrack_max`, the older name of the one in `net.netfilter`.
+/// The registration of `net.nf_conntrack_max`, an older name of the sysctl in `net.netfilter`.
 pub(super) struct Global {
     _registration: Registration,
 }
 
 impl Global {
-    /// Shows it, in the first namespace. May sleep.
+    /// Registers it, in the initial namespace. May sleep.
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
             _registration: Registration::new(c"net", &[MAX])?,
@@ -180,13 +180,13 @@ impl Global {
     }
 }
 
-/// Shows a namespace's sysctls. May sleep.
+/// Registers a namespace's sysctls. May sleep.
 pub(super) fn register(net: &'static Net) -> Result {
     let slot = &net.state::<NetState>().sysctls;
     slot.register(net, c"net/netfilter", SETTINGS)
 }
 
-/// Takes them away, and waits for those who use them now. May sleep.
+/// Unregisters a namespace's sysctls, and waits until no reader or writer is in them. May sleep.
 pub(super) fn unregister(net: &Net) {
     net.state::<NetState>().sysctls.clear();
 }

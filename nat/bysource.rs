@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which connections come from an address and port, so that another one from there can be
-//! mapped as they are: its peer is then known to all others by one address.
+//! The table by source: entries by the source of their original tuple, so that another connection
+//! from the same address and port gets the same mapping. Peers then see one address and port for it
+//! (endpoint-independent mapping, RFC 4787, section 4.1).
 //!
-//! An entry is put in when it was decided about its source, and forgotten when it is freed.
+//! An entry is inserted when its source is decided, and removed when it is freed.
 
 use kernel::{
     prelude::*,
@@ -43,38 +44,38 @@ use crate::{
 
 static TABLE: RcuArc<SourceTable> = RcuArc::empty();
 
-/// The secret of the hash.
+/// The hash seed.
 static SEED: Atomic<u32> = Atomic::new(0);
 
-/// As few chains as this there are at least.
-const LEAST_CHAINS: u32 = 1024;
+/// Minimum number of buckets.
+const MIN_CHAINS: u32 = 1024;
 
-/// As many entries of a chain are looked at for one that is new.
-const NEWEST: usize = 8;
+/// Number of entries in a bucket that the search for a second entry of a connection looks at.
+const MAX_NEWEST: usize = 8;
 
-/// The life of the table.
-pub(super) struct Owner(());
+/// The table, which exists while this value does.
+pub(super) struct BySourceTable(());
 
-impl Owner {
-    /// Makes the table, as large as the tracker's is. May sleep.
+impl BySourceTable {
+    /// Allocates the table, with as many buckets as the tracker's table has. May sleep.
     pub(super) fn new() -> Result<Self> {
         let buckets = table::buckets(RcuGuard::new().token());
         SEED.store(random::below(u32::MAX), Relaxed);
-        let new = SourceTable::new(buckets.max(LEAST_CHAINS))?;
+        let new = SourceTable::new(buckets.max(MIN_CHAINS))?;
         drop(TABLE.replace(Some(Arc::new(new, GFP_KERNEL)?)));
         Ok(Self(()))
     }
 }
 
-impl Drop for Owner {
+impl Drop for BySourceTable {
     fn drop(&mut self) {
         drop(TABLE.replace(None));
     }
 }
 
-/// The chain of connections that come from the source of `tuple`.
+/// Returns the bucket of entries from the source of `tuple`.
 fn chain(table: &SourceTable, net: &Net, zone: Zone, tuple: &Tuple) -> u32 {
-    // A zone of one direction alone may be another one for the answers.
+    // The zone id of one direction may differ from that of the other, so it is not hashed.
     let zone_id = if zone.dir == Zone::BOTH { zone.id } else { 0 };
     let seed = SEED.load(Relaxed);
     let hash = source_hash(&tuple.key(), zone_id, net.hash_mix(), seed);
@@ -86,23 +87,23 @@ fn chain_of(table: &SourceTable, conn: &Conn) -> u32 {
     chain(table, conn.net(), conn.zone(), &tuple)
 }
 
-/// Remembers an entry, until it is freed.
-pub(super) fn remember(conn: &Conn, rcu: Rcu<'_>) {
+/// Inserts an entry. It stays until it is freed.
+pub(super) fn insert(conn: &Conn, rcu: Rcu<'_>) {
     if let Some(table) = TABLE.load(rcu) {
         table.insert(chain_of(table, conn), conn);
     }
 }
 
-/// Forgets an entry.
-pub(super) fn forget(conn: &Conn) {
+/// Removes an entry.
+pub(super) fn remove(conn: &Conn) {
     let rcu = RcuGuard::new();
     if let Some(table) = TABLE.load(rcu.token()) {
         table.remove(chain_of(table, conn), conn);
     }
 }
 
-/// How a connection from the source of `tuple` is mapped, of those that `suits` says: with the
-/// destination of `tuple`.
+/// Returns the mapping of a connection from the source of `tuple`, with the destination of `tuple`.
+/// Mappings for which `suits` returns false are skipped.
 pub(super) fn find_appropriate_src(
     net: &Net,
     zone: Zone,
@@ -134,8 +135,8 @@ pub(super) fn find_appropriate_src(
     None
 }
 
-/// How another entry of the same connection is mapped, which a packet made just now on another
-/// CPU: with the destination of `tuple`.
+/// Returns the mapping of another entry for the same connection, which another CPU created for a
+/// packet just now; with the destination of `tuple`.
 pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
     let table = TABLE.load(rcu)?;
     let origin = conn.tuple(Direction::Original);
@@ -146,10 +147,10 @@ pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Opt
             && stale.zone().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };
-    // It came just now, so it is among the first.
+    // The other entry is new, so it is near the head of the bucket.
     let newest = table
         .walk(chain(table, net, zone, &origin), rcu)
-        .take(NEWEST);
+        .take(MAX_NEWEST);
     for stale in newest {
         if !same(&stale) {
             continue;
@@ -161,7 +162,7 @@ pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Opt
     None
 }
 
-/// What `tuple` would look like if it were mapped as `other` is.
+/// Returns `tuple` with the translated source of `other`.
 fn mapped_as(other: &Conn, tuple: &Tuple) -> Option<Tuple> {
     let mapped = other.tuple(Direction::Reply).invert()?;
     Some(Tuple {
@@ -171,7 +172,7 @@ fn mapped_as(other: &Conn, tuple: &Tuple) -> Option<Tuple> {
     })
 }
 
-/// Whether `key` is that of a tuple with the same source and protocol.
+/// Whether `key` has the source and protocol of `tuple`.
 fn has_source_of(key: &Key, tuple: &Tuple) -> bool {
     let [a, b, c, d, source, _, _, _, _, last] = key.halves();
     let [v, w, x, y, other_source, _, _, _, _, other_last] = tuple.key().halves();

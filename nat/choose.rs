@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The choice of what a connection is to look like: [`choose`] asks the arithmetic of
-//! `proto`, and answers what that asks about other connections, and about this machine's
-//! sockets.
+//! The choice of a translated tuple: [`choose`] runs the algorithm of `proto`, and answers its
+//! questions about other connections and local sockets.
 
 use kernel::sync::{
     aref::ARef,
@@ -61,12 +60,12 @@ use super::{
     pool::{
         self,
         PoolKey,
-        Search, //
+        PoolRef, //
     },
 };
 
-/// Chooses what packets of an entry, which look like `current` now, are to look like. If it is
-/// about the source, the entry's reply tuple is what was tried last.
+/// Chooses the form of an entry's packets after translation; `current` is their form before. The
+/// search for a source stores the tuple that it tried last as the reply tuple.
 pub(super) fn choose(
     entry: &mut Unconfirmed<'_>,
     current: &Tuple,
@@ -84,7 +83,7 @@ pub(super) fn choose(
         expected: conn.has(StatusBit::Expected),
         thorough: state.is_thorough(),
     };
-    let mut view = View {
+    let mut view = TableView {
         conn,
         entry,
         state,
@@ -95,17 +94,17 @@ pub(super) fn choose(
     choose::choose(&request, &mut view)
 }
 
-/// What was chosen for an entry, which then failed, is free again.
-pub(super) fn give_up(conn: &Conn, rcu: Rcu<'_>) {
+/// Releases the reservation and the pool's mark of a choice, for an entry that could not be set up.
+pub(super) fn release(conn: &Conn, rcu: Rcu<'_>) {
     reservation::release(conn, rcu);
-    forget(conn);
+    clear_mark(conn);
 }
 
-/// What an entry looks like is free again.
-pub(super) fn forget(conn: &Conn) {
-    if pool::any() {
+/// Clears the mark that the entry's mapping has in a crowded pool.
+pub(super) fn clear_mark(conn: &Conn) {
+    if pool::has_pools() {
         if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
-            pool::forget(&pool_of(conn, &tuple), &tuple);
+            pool::clear_mark(&pool_of(conn, &tuple), &tuple);
         }
     }
 }
@@ -115,19 +114,19 @@ fn pool_of(conn: &Conn, tuple: &Tuple) -> PoolKey {
     PoolKey::of(conn.net(), zone_id, tuple)
 }
 
-/// Other connections, as one that is to be translated sees them.
-struct View<'a, 'e> {
+/// The tuples in use, as the choice for one connection sees them.
+struct TableView<'a, 'e> {
     conn: &'e Conn,
     entry: &'a mut Unconfirmed<'e>,
     state: &'a NatState,
-    /// What its packets look like now.
+    /// The form of the connection's packets before this translation.
     current: &'a Tuple,
     manip: Manip,
     rcu: Rcu<'a>,
 }
 
-impl View<'_, '_> {
-    /// The entry that packets like `tuple` belong to.
+impl TableView<'_, '_> {
+    /// Returns the entry of packets with the tuple `tuple`, and their direction.
     fn find(&self, tuple: &Tuple) -> Option<(ARef<Conn>, Direction)> {
         let wanted = LookupKey {
             key: tuple.key(),
@@ -137,36 +136,37 @@ impl View<'_, '_> {
         wanted.find(self.rcu).0
     }
 
-    /// The connection that has the answers to `tuple`.
-    fn holder(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
-        // Entries are found by what arrives; what leaves is the inverse of what answers it.
+    /// Returns the connection that replies to `tuple` belong to.
+    fn owner(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+        // The table has the tuples of arriving packets; replies to `tuple` arrive as its inverse.
         let answer = tuple.invert()?;
         lookup::reply_tuple_owner(&answer, self.conn, self.rcu)
     }
 
-    /// The same, of which a connection that would not be translated has to be afraid.
-    fn holder_untranslated(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
-        let holder = self.holder(tuple)?;
+    /// Returns the same, unless it is a second entry for this very connection, which would not be
+    /// translated.
+    fn conflicting_owner(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+        let owner = self.owner(tuple)?;
         let may_clash = !matches!(tuple.protonum, protocol::TCP | protocol::SCTP);
         if !may_clash || is_changed(self.conn.status()) {
-            return Some(holder);
+            return Some(owner);
         }
-        // Both ends began at once, on two CPUs. Their clash is settled when the second one is
-        // confirmed, if neither is translated.
+        // Both ends opened the connection at once, on two CPUs. If neither entry is translated, the
+        // clash is resolved when the second one is confirmed.
         let (other, _) = self
             .find(tuple)
             .or_else(|| tuple.invert().and_then(|answer| self.find(&answer)))?;
         let is_another = is_changed(other.status())
             || other.tuple(Direction::Original) != self.conn.tuple(Direction::Reply);
-        is_another.then_some(holder)
+        is_another.then_some(owner)
     }
 
-    /// The same, after a connection that is over gave way.
-    fn holder_for_good(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
-        let Some(old) = self.over(tuple) else {
-            return self.holder(tuple);
+    /// Deletes a closed connection that has `tuple`. Returns the connection that still has it.
+    fn evict(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+        let Some(old) = self.closed_owner(tuple) else {
+            return self.owner(tuple);
         };
-        // Its packets may pass by us, on a way that ends later.
+        // The packets of an offloaded connection bypass the hooks until its flow is torn down.
         let status = old.status();
         let offloaded = status.has(StatusBit::Offload) || status.has(StatusBit::HwOffload);
         if delete::delete(&old, DestroyReason::GaveWay) && !offloaded {
@@ -176,12 +176,12 @@ impl View<'_, '_> {
         Some(old)
     }
 
-    /// The connection that has the answers to `tuple`, if it is over, but still remembered, and
-    /// may make room for this one.
+    /// Returns the connection that replies to `tuple` belong to, if it is closed and may be deleted
+    /// in favour of this one.
     ///
-    /// The server takes the SYN of the new one only if its numbers lie behind those of the old
-    /// one (RFC 9293, section 3.10.7.4; RFC 6191).
-    fn over(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
+    /// The server accepts the new SYN only if its sequence number is after those of the old
+    /// connection (RFC 9293, section 3.10.7.4; RFC 6191).
+    fn closed_owner(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
         if tuple.protonum != protocol::TCP {
             return None;
         }
@@ -192,21 +192,21 @@ impl View<'_, '_> {
         let (old, dir) = self.find(&tuple.invert()?)?;
         let (old_state, old_end) = tcp_of(&old);
         let status = old.status();
-        let gives_way = dir == Direction::Reply
+        let may_be_evicted = dir == Direction::Reply
             && matches!(old_state, tcp::State::TimeWait | tcp::State::Close)
             && !status.has(StatusBit::FixedTimeout)
             && !status.has(StatusBit::Dying)
             && status.has(StatusBit::SrcNat)
             && begin.after(old_end);
-        gives_way.then_some(old)
+        may_be_evicted.then_some(old)
     }
 
-    /// Whether packets like `tuple` would come from another address or port than they do.
-    fn is_given(&self, tuple: &Tuple) -> bool {
+    /// Whether `tuple` has another source address or port than the packets have now.
+    fn is_new_source(&self, tuple: &Tuple) -> bool {
         (tuple.src, tuple.src_key) != (self.current.src, self.current.src_key)
     }
 
-    /// Whether the port is not to be given to anybody.
+    /// Whether a sysctl excludes the port.
     fn is_excluded(&self, tuple: &Tuple) -> bool {
         let has_ports = matches!(
             tuple.protonum,
@@ -218,8 +218,7 @@ impl View<'_, '_> {
                 || self.state.avoids_local() && self.conn.net().is_reserved(port))
     }
 
-    /// Whether the port is one that a socket of this machine uses, other than that from which
-    /// the packet comes.
+    /// Whether a local socket uses the port, except the socket that the packet comes from.
     fn is_used_locally(&self, tuple: &Tuple) -> bool {
         let net = self.conn.net();
         let (Some(family), Some(transport)) = (
@@ -252,7 +251,8 @@ impl View<'_, '_> {
         is_used
     }
 
-    /// Promises the entry the answers to `tuple`. Says whether nobody else has that promise.
+    /// Reserves the reply tuple for `tuple`, in place of a former reservation of the entry. Returns
+    /// whether no other entry has reserved it.
     fn reserve(&mut self, tuple: &Tuple) -> bool {
         let Some(reply) = tuple.invert() else {
             return true;
@@ -263,41 +263,43 @@ impl View<'_, '_> {
     }
 }
 
-impl Occupancy for View<'_, '_> {
-    type Pool = Search;
+impl Occupancy for TableView<'_, '_> {
+    type Pool = PoolRef;
 
     fn claim(&mut self, tuple: &Tuple, terms: Terms) -> Claim {
         let is_source = self.manip == Manip::Source;
-        let is_given = is_source && self.is_given(tuple);
-        if is_given && self.is_excluded(tuple) {
+        let is_new_source = is_source && self.is_new_source(tuple);
+        if is_new_source && self.is_excluded(tuple) {
             return Claim::Unavailable;
         }
         let reserves = is_source && self.state.reserves();
         if reserves && !self.reserve(tuple) {
-            // It will be in the table, or its packet is dropped: both are told to the pool.
+            // The other entry will be confirmed or freed: in either case it clears the mark in the
+            // pool.
             return Claim::Taken;
         }
-        let holder = match terms {
-            Terms::MustBeFree => self.holder(tuple),
-            Terms::Untranslated => self.holder_untranslated(tuple),
-            Terms::TakeOver => self.holder_for_good(tuple),
+        let owner = match terms {
+            Terms::MustBeFree => self.owner(tuple),
+            Terms::Untranslated => self.conflicting_owner(tuple),
+            Terms::TakeOver => self.evict(tuple),
         };
-        let claim = match &holder {
-            Some(holder) if holder.has(StatusBit::SrcNatDone) => Claim::Taken,
-            // It began before there was NAT, and nobody asks us to forget it.
+        let claim = match &owner {
+            Some(owner) if owner.has(StatusBit::SrcNatDone) => Claim::Taken,
+            // The connection is older than NAT, so that no mark is cleared when it ends.
             Some(_) => Claim::Unavailable,
-            None if is_given && self.is_used_locally(tuple) => Claim::Unavailable,
+            None if is_new_source && self.is_used_locally(tuple) => Claim::Unavailable,
             None => return Claim::Granted,
         };
         if reserves {
-            // Who met our promise meanwhile has marked the key as taken. That mark is the
-            // holder's to clear, which lives until we let go of it below; or it is ours.
+            // Another CPU that met this reservation has marked the key as taken. If there is an
+            // owner with a mark, it clears that mark, and lives until it is dropped below; else the
+            // mark is this entry's to clear.
             match claim {
                 Claim::Taken => reservation::release(self.conn, self.rcu),
-                _ => give_up(self.conn, self.rcu),
+                _ => release(self.conn, self.rcu),
             }
         }
-        drop(holder);
+        drop(owner);
         claim
     }
 
@@ -311,7 +313,7 @@ impl Occupancy for View<'_, '_> {
     }
 
     fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple> {
-        // The clash of others ends in the loss of a packet, however they are mapped.
+        // A clash of two TCP or SCTP entries costs a packet, however they are mapped.
         if matches!(tuple.protonum, protocol::TCP | protocol::SCTP) {
             return None;
         }
@@ -322,19 +324,19 @@ impl Occupancy for View<'_, '_> {
         random::below(u32::MAX)
     }
 
-    fn pool(&mut self, tuple: &Tuple) -> Option<Search> {
-        if !pool::any() {
+    fn pool(&mut self, tuple: &Tuple) -> Option<PoolRef> {
+        if !pool::has_pools() {
             return None;
         }
-        pool::known(&pool_of(self.conn, tuple))
+        pool::lookup(&pool_of(self.conn, tuple))
     }
 
-    fn crowded_pool(&mut self, tuple: &Tuple) -> Option<Search> {
-        pool::remember(pool_of(self.conn, tuple))
+    fn crowded_pool(&mut self, tuple: &Tuple) -> Option<PoolRef> {
+        pool::get_or_insert(pool_of(self.conn, tuple))
     }
 
     fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32> {
-        self.over(tuple).map(|old| old.remaining())
+        self.closed_owner(tuple).map(|old| old.remaining())
     }
 
     fn oldest_first(&self) -> bool {
@@ -342,14 +344,15 @@ impl Occupancy for View<'_, '_> {
     }
 }
 
-/// Whether packets of the connection are changed in any way.
+/// Whether packets of a connection with this status are changed in any way.
 fn is_changed(status: Status) -> bool {
     [StatusBit::SrcNat, StatusBit::DstNat, StatusBit::SeqAdjust]
         .into_iter()
         .any(|bit| status.has(bit))
 }
 
-/// The state of a TCP connection, and the end of what the side that opened it has sent.
+/// Returns the state of a TCP connection, and the end of the sequence space that its opener has
+/// sent.
 fn tcp_of(conn: &Conn) -> (tcp::State, tcp::SeqNum) {
     conn.with_proto(|track: &mut tcp::Track| (track.state(), track.seen[0].end))
 }

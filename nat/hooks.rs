@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where NAT meets packets, and whose chains are asked.
+//! The hook functions of NAT, and the registration of chains.
 
 use kernel::{
     prelude::*,
@@ -20,22 +20,25 @@ use crate::{
         packet::{
             hook::{
                 HookState,
-                Point, //
+                InetHook, //
             },
-            nat::NatPart,
+            nat::NatExtension,
             nat_hook::{
                 Chain,
                 Chains,
+                HookTemplate,
                 NatHook,
-                Template,
-                POINTS, //
+                HOOKS, //
             },
             route,
             skb::Tracked, //
         },
         prelude::*, //
     },
-    proto::nat::Manip, //
+    proto::{
+        nat::Manip,
+        types::tuple::widen, //
+    },
 };
 
 use super::{
@@ -48,7 +51,7 @@ use super::{
     },
 };
 
-/// Translates one end of a packet; before, if it is a connection's first one, asks the chains how.
+/// Translates one end of a packet. For the first packet of a connection the chains decide before.
 #[inline]
 pub(super) fn translate(
     skb: &mut Skb,
@@ -57,7 +60,7 @@ pub(super) fn translate(
     chains: Option<Chains<'_>>,
 ) -> Verdict {
     let Tracked::Yes(conn, info) = skb.tracked() else {
-        // Not tracked: whoever minds that drops it by a rule.
+        // An untracked packet passes; rules may drop it.
         return Verdict::Accept;
     };
     if state.leaves_through_vrf() {
@@ -70,7 +73,7 @@ pub(super) fn translate(
             return verdict;
         }
     } else if output_device_changed(skb, state) {
-        return end(skb);
+        return drop_connection(skb);
     }
     let plan = match skb.tracked() {
         Tracked::Yes(conn, info) => packet::plan(conn, manip, info.dir()),
@@ -79,7 +82,8 @@ pub(super) fn translate(
     packet::translate(skb, plan, manip)
 }
 
-/// Asks the chains what one end of a connection is to look like. If they do not say, it stays.
+/// Runs the chains on the first packet of a connection. If none decides, the connection gets a null
+/// binding.
 #[inline(never)]
 fn decide(
     skb: &mut Skb,
@@ -91,7 +95,7 @@ fn decide(
         Tracked::Yes(conn, _) => is_done(conn.status(), manip),
         _ => true,
     };
-    match chains.and_then(|chains| chains.show(skb, state, decided)) {
+    match chains.and_then(|chains| chains.run(skb, state, decided)) {
         Some(verdict) => verdict,
         None => match skb.unconfirmed() {
             Some(entry) => setup::null_binding(entry, manip),
@@ -100,28 +104,28 @@ fn decide(
     }
 }
 
-/// Whether a masqueraded connection's packet leaves through another device than its first one:
-/// with an address that is not of that device.
+/// Whether the connection was masqueraded, and the packet leaves through another device than the
+/// first one did: its source address is not one of that device.
 #[inline]
 fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
-    if !state.is_at(Point::PostRouting) {
+    if !state.is_at(InetHook::PostRouting) {
         return false;
     }
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;
     };
-    let Some(part) = conn.extensions().find::<NatPart>() else {
+    let Some(extension) = conn.extensions().find::<NatExtension>() else {
         return false;
     };
-    let masqueraded = part.masquerade_device().load(Relaxed);
+    let masqueraded = extension.masquerade_device().load(Relaxed);
     masqueraded != 0
         && info.dir() == Direction::Original
         && state.out().is_some_and(|out| out.index() != masqueraded)
 }
 
-/// The connection cannot go on.
+/// Deletes the packet's connection, and drops the packet.
 #[cold]
-fn end(skb: &Skb) -> Verdict {
+fn drop_connection(skb: &Skb) -> Verdict {
     if let Tracked::Yes(conn, info) = skb.tracked() {
         entry::account(conn, info.dir(), skb.len());
         delete::delete(conn, DestroyReason::AddressGone);
@@ -129,9 +133,8 @@ fn end(skb: &Skb) -> Verdict {
     Verdict::Drop
 }
 
-/// Whether it was decided about a packet's connection, and packets of its direction stay as they
-/// are at one end; or there is no connection. Then nothing is to be done, but what the hook of
-/// packets that leave has to look at.
+/// Whether a packet needs no translation: it has no entry, or both the decision is made and packets
+/// of its direction keep this end. POST_ROUTING still checks the output device.
 #[inline]
 fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     match skb.tracked() {
@@ -143,9 +146,9 @@ fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     }
 }
 
-/// [`translate`], and ICMP errors.
+/// [`translate`] for all packets, ICMP errors included.
 #[inline]
-fn run(
+fn translate_with_errors(
     skb: &mut Skb,
     state: HookState<'_>,
     manip: Manip,
@@ -158,17 +161,17 @@ fn run(
     };
     if related {
         if let Some(offset) = icmp::message_of(skb, family) {
-            return translate_error(skb, state.point(), manip, family, offset);
+            return translate_error(skb, state.hooknum(), manip, family, offset);
         }
     }
     translate(skb, state, manip, Some(chains))
 }
 
-/// Translates an ICMP error about a connection.
+/// Translates an ICMP error about the packet's connection.
 #[cold]
 pub(super) fn translate_error(
     skb: &mut Skb,
-    point: u32,
+    hooknum: u32,
     manip: Manip,
     family: Family,
     offset: u32,
@@ -177,13 +180,13 @@ pub(super) fn translate_error(
         Tracked::Yes(conn, info) => (kernel::sync::aref::ARef::from(conn), info),
         _ => return Verdict::Accept,
     };
-    match icmp::translate(skb, &conn, info.dir(), point, manip, family, offset) {
+    match icmp::translate(skb, &conn, info.dir(), hooknum, manip, family, offset) {
         Some(()) => Verdict::Accept,
         None => Verdict::Drop,
     }
 }
 
-/// One of the two addresses of a packet; an IPv4 address ends in zeroes.
+/// Returns an address of the packet. An IPv4 address is padded with zeroes.
 #[inline]
 fn address(skb: &Skb, family: Family, source: bool) -> Option<[u8; 16]> {
     match (family, source) {
@@ -192,16 +195,16 @@ fn address(skb: &Skb, family: Family, source: bool) -> Option<[u8; 16]> {
         (Family::Ipv6, true) => return skb.read(8),
         (Family::Ipv6, false) => return skb.read(24),
     }
-    .map(|[a, b, c, d]| [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    .map(widen)
 }
 
-/// Drops a packet, and tells its sender why.
-fn drop_for(error: Error) -> Verdict {
+/// Drops a packet, with an errno that its sender gets.
+fn drop_with_errno(error: Error) -> Verdict {
     let errno = error.to_errno().unsigned_abs();
     Verdict::Other(errno << bindings::RCT_NF_DROP_ERR_SHIFT | bindings::NF_DROP)
 }
 
-/// Of a packet that arrives, the destination.
+/// PRE_ROUTING: DNAT.
 struct PreRouting;
 
 impl NatHook for PreRouting {
@@ -213,15 +216,15 @@ impl NatHook for PreRouting {
             return Verdict::Accept;
         }
         let before = address(skb, family, false);
-        let verdict = run(skb, state, Manip::Destination, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Destination, chains, family);
         if verdict == Verdict::Accept && address(skb, family, false) != before {
-            skb.forget_route();
+            skb.drop_dst();
         }
         verdict
     }
 }
 
-/// Of a packet that is for this machine, the source.
+/// LOCAL_IN: SNAT.
 struct LocalIn;
 
 impl NatHook for LocalIn {
@@ -230,22 +233,22 @@ impl NatHook for LocalIn {
             return Verdict::Accept;
         };
         let before = address(skb, family, true);
-        let verdict = run(skb, state, Manip::Source, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Source, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
-        // The socket was looked up for the source that the packet had then.
+        // The socket was looked up with the source before translation.
         if let Some(peer_port) = skb.demuxed_peer_port() {
-            if address(skb, family, true) != before || has_another_port(skb, peer_port) {
-                skb.forget_socket();
+            if address(skb, family, true) != before || source_port_changed(skb, peer_port) {
+                skb.orphan();
             }
         }
         verdict
     }
 }
 
-/// Whether a packet comes from another port than `expected`, behind us.
-fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
+/// Whether the packet's source port differs from `expected` after translation.
+fn source_port_changed(skb: &Skb, expected: [u8; 2]) -> bool {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;
     };
@@ -254,39 +257,39 @@ fn has_another_port(skb: &Skb, expected: [u8; 2]) -> bool {
         && conn.tuple(Direction::Reply).dst_key != expected
 }
 
-/// What is different about a packet behind us.
+/// The parts of one end that this hook's translation changes.
 #[derive(Default)]
-struct Differences {
+struct Changed {
     address: bool,
     port: bool,
 }
 
-/// What was decided to be different about a packet at one end.
+/// Returns what the translation of one end changes in the packet.
 #[inline]
-fn differences(skb: &Skb, manip: Manip) -> Differences {
+fn what_changed(skb: &Skb, manip: Manip) -> Changed {
     let Tracked::Yes(conn, info) = skb.tracked() else {
-        return Differences::default();
+        return Changed::default();
     };
     if !packet::is_changed(conn.status(), manip, info.dir()) {
-        return Differences::default();
+        return Changed::default();
     }
     let here = conn.tuple(info.dir());
     let back = conn.tuple(info.dir().opposite());
-    // The identifiers of queries are no ports.
+    // ICMP identifiers are not ports.
     let has_ports = !matches!(here.protonum, protocol::ICMP | protocol::ICMPV6);
     match manip {
-        Manip::Source => Differences {
+        Manip::Source => Changed {
             address: here.src != back.dst,
             port: has_ports && here.src_key != back.dst_key,
         },
-        Manip::Destination => Differences {
+        Manip::Destination => Changed {
             address: here.dst != back.src,
             port: has_ports && here.dst_key != back.src_key,
         },
     }
 }
 
-/// Of a packet that leaves, the source.
+/// POST_ROUTING: SNAT.
 struct PostRouting;
 
 impl NatHook for PostRouting {
@@ -296,23 +299,27 @@ impl NatHook for PostRouting {
         };
         if needs_no_translation(skb, Manip::Source) {
             let lost = !state.leaves_through_vrf() && output_device_changed(skb, state);
-            return if lost { end(skb) } else { Verdict::Accept };
+            return if lost {
+                drop_connection(skb)
+            } else {
+                Verdict::Accept
+            };
         }
-        let verdict = run(skb, state, Manip::Source, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Source, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
-        let what = differences(skb, Manip::Source);
-        if what.address || what.port {
-            if let Err(error) = route::transform(skb, state, family) {
-                return drop_for(error);
+        let changed = what_changed(skb, Manip::Source);
+        if changed.address || changed.port {
+            if let Err(error) = route::lookup_xfrm(skb, state, family) {
+                return drop_with_errno(error);
             }
         }
         verdict
     }
 }
 
-/// Of a packet that this machine sends, the destination.
+/// LOCAL_OUT: DNAT.
 struct LocalOut;
 
 impl NatHook for LocalOut {
@@ -323,40 +330,40 @@ impl NatHook for LocalOut {
         if needs_no_translation(skb, Manip::Destination) {
             return Verdict::Accept;
         }
-        let verdict = run(skb, state, Manip::Destination, chains, family);
+        let verdict = translate_with_errors(skb, state, Manip::Destination, chains, family);
         if verdict != Verdict::Accept {
             return verdict;
         }
-        let what = differences(skb, Manip::Destination);
-        let routed = if what.address {
+        let changed = what_changed(skb, Manip::Destination);
+        let routed = if changed.address {
             route::reroute(skb, state, family)
-        } else if what.port {
-            route::transform(skb, state, family)
+        } else if changed.port {
+            route::lookup_xfrm(skb, state, family)
         } else {
             Ok(())
         };
         match routed {
             Ok(()) => verdict,
-            Err(error) => drop_for(error),
+            Err(error) => drop_with_errno(error),
         }
     }
 }
 
-/// The hooks of a family.
-const fn templates(family: Family) -> [Template; POINTS] {
-    let family = family as u8;
+/// Describes the hooks of a family.
+const fn templates(family: Family) -> [HookTemplate; HOOKS] {
+    let family = family.to_u8();
     [
-        Template::new::<PreRouting>(family, Point::PreRouting as u32, false),
-        Template::new::<PostRouting>(family, Point::PostRouting as u32, true),
-        Template::new::<LocalOut>(family, Point::LocalOut as u32, false),
-        Template::new::<LocalIn>(family, Point::LocalIn as u32, true),
+        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting.number(), false),
+        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting.number(), true),
+        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut.number(), false),
+        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn.number(), true),
     ]
 }
 
-static IPV4_HOOKS: [Template; POINTS] = templates(Family::Ipv4);
-static IPV6_HOOKS: [Template; POINTS] = templates(Family::Ipv6);
+static IPV4_HOOKS: [HookTemplate; HOOKS] = templates(Family::Ipv4);
+static IPV6_HOOKS: [HookTemplate; HOOKS] = templates(Family::Ipv6);
 
-/// Has a chain called for packets of a family. May sleep.
+/// Adds a chain for packets of a family. May sleep.
 pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
     let state = net.state::<NatState>();
     match family {
@@ -365,7 +372,7 @@ pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
     }
 }
 
-/// Has a chain called no longer. May sleep.
+/// Removes a chain. May sleep.
 pub(super) fn unregister(net: &Net, family: Family, chain: Chain<'_>) {
     let state = net.state::<NatState>();
     match family {

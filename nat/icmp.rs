@@ -2,14 +2,14 @@
 
 //! ICMP errors about translated connections.
 //!
-//! An error quotes the packet that it is about, as that was on the side where the error was
-//! made: one of the ends of the quoted packet has to be changed, the way an answer's would be,
-//! and one of the error itself, so that it finds the one who sent the packet.
+//! An error quotes a packet in the form that it had where the error was created. Both are
+//! translated: one end of the quoted packet, as it would be in a reply, and one end of the error,
+//! so that it reaches the sender of the quoted packet.
 
 use crate::{
     ct::packet::parse::Packet,
     nf::{
-        packet::skb_change::Summed,
+        packet::skb_change::IpSummed,
         prelude::*, //
     },
     proto::{
@@ -35,10 +35,10 @@ use super::{
     setup::is_done, //
 };
 
-/// Offset of the checksum in a message of either family.
+/// Offset of the checksum in ICMP and ICMPv6 messages.
 const CHECKSUM: u32 = 2;
 
-/// The offset of the message, if the packet is one.
+/// Returns the offset of the ICMP message in the packet. [`None`]: the packet is none.
 pub(super) fn message_of(skb: &Skb, family: Family) -> Option<u32> {
     let wanted = match family {
         Family::Ipv4 => protocol::ICMP,
@@ -48,14 +48,14 @@ pub(super) fn message_of(skb: &Skb, family: Family) -> Option<u32> {
     (packet.protocol == wanted).then_some(packet.transport)
 }
 
-/// Translates an error about `conn`, in direction `dir`, the message of which is at `offset`.
+/// Translates an ICMP error of direction `dir` about `conn`; its message is at `offset`.
 ///
-/// [`None`]: it is damaged, or must not be passed on.
+/// [`None`]: it is damaged, or must not be forwarded.
 pub(super) fn translate(
     skb: &mut Skb,
     conn: &Conn,
     dir: Direction,
-    point: u32,
+    hooknum: u32,
     manip: Manip,
     family: Family,
     offset: u32,
@@ -69,15 +69,15 @@ pub(super) fn translate(
             protocol::ICMPV6,
         ),
     };
-    // The quoted header has to be there.
+    // The quoted header has to be complete.
     skb.writable(offset, message_len.wrapping_add(quoted_len))?;
-    if skb.checksum_is_bad(point, offset, protocol, family as u8) {
+    if skb.checksum_is_bad(hooknum, offset, protocol, family.to_u8()) {
         return None;
     }
     let status = conn.status();
     let [kind] = skb.read(offset)?;
     if kind == is_redirect {
-        // It tells a way that holds on one side only.
+        // A redirect names a route that exists on one side of the translation only.
         let decided = is_done(status, Manip::Source) && is_done(status, Manip::Destination);
         if !decided || status.has(StatusBit::SrcNat) || status.has(StatusBit::DstNat) {
             return None;
@@ -87,12 +87,12 @@ pub(super) fn translate(
         return Some(());
     }
 
-    // The quoted packet went the other way: it gets the end that it had when it came to us.
+    // The quoted packet has the opposite direction: it gets the end that it arrived with.
     let quoted = conn.tuple(dir.opposite());
     let quoted_at = offset.checked_add(u32::try_from(message_len).ok()?)?;
     rewrite(skb, quoted_at, &quoted, manip.opposite(), HeaderPos::Inner)?;
-    if skb.summed() != Summed::Device {
-        sum_up(skb, family, offset)?;
+    if skb.ip_summed() != IpSummed::Partial {
+        update_checksum(skb, family, offset)?;
     }
 
     let mut outside = target(conn, dir)?;
@@ -100,8 +100,8 @@ pub(super) fn translate(
     rewrite(skb, 0, &outside, manip, HeaderPos::Outer)
 }
 
-/// Computes the message's checksum, for the addresses that the packet has.
-fn sum_up(skb: &mut Skb, family: Family, offset: u32) -> Option<()> {
+/// Computes the checksum of the message, with the addresses that the packet has now.
+fn update_checksum(skb: &mut Skb, family: Family, offset: u32) -> Option<()> {
     let field = offset.checked_add(CHECKSUM)?;
     *skb.writable(field, 2)?.first_chunk_mut()? = [0; 2];
     let mut sum = skb.sum_from(offset)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the rest of the kernel asks of whoever does NAT (`nf_nat_hook`).
+//! `nf_nat_hook`: the calls of the rest of the kernel to NAT.
 
 use kernel::prelude::*;
 
@@ -27,17 +27,21 @@ use super::{
     packet, //
 };
 
-/// NAT, as the kernel sees it.
+/// The provider of NAT.
 pub(super) struct RustNat;
 
 impl Translator for RustNat {
-    fn parse(entry: Unconfirmed<'_>, source: bool, attribute: Option<Attribute<'_>>) -> Result {
+    fn parse_nat_setup(
+        entry: Unconfirmed<'_>,
+        source: bool,
+        attribute: Option<Attribute<'_>>,
+    ) -> Result {
         let manip = if source {
             Manip::Source
         } else {
             Manip::Destination
         };
-        netlink::set_up(entry, manip, attribute)
+        netlink::parse_nat_setup(entry, manip, attribute)
     }
 
     fn decode_session(skb: &Skb, flow: &mut Flow) {
@@ -61,8 +65,8 @@ impl Translator for RustNat {
         }
     }
 
-    fn forget(conn: &Conn) {
-        bysource::forget(conn);
-        choose::forget(conn);
+    fn remove_nat_bysrc(conn: &Conn) {
+        bysource::remove(conn);
+        choose::clear_mark(conn);
     }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Masquerading: a connection gets the address of the device through which it leaves, for as
-//! long as the device has it.
+//! Masquerading: SNAT to an address of the output device.
 //!
-//! When the address goes, or the device, the connections go that have it: their peers would
-//! answer to nobody. A worker takes them out of the table, since the news comes in atomic
-//! context, for one address after the other.
+//! When the address or the device goes, the connections with that address are deleted, as replies
+//! to them can no longer arrive. Notifications come in atomic context, one for each address; a
+//! worker deletes the connections.
 
 use kernel::{
     prelude::*,
@@ -39,7 +38,7 @@ use crate::{
         packet::{
             device::Device,
             log,
-            nat::NatPart,
+            nat::NatExtension,
             notify::{
                 Watcher,
                 WatcherRegistration, //
@@ -53,52 +52,49 @@ use crate::{
             range::Range,
             Manip, //
         },
+        types::tuple::widen,
         wire::ipv6, //
     },
 };
 
 use super::setup;
 
-/// The modules of rules that masquerade, by number, and what keeps the tracker informed while
-/// there are any.
+/// The number of modules with masquerading rules, and the registration for notifications, which
+/// exists while the number is not zero.
 struct Masqueraders {
     users: u32,
     watcher: Option<WatcherRegistration>,
 }
 
-/// Serialises changes of the number of masquerading modules. Taken before the lock of all devices,
-/// which may be held by a task that waits for nf_tables, which in turn waits for the mutex of NAT's
-/// chains: hence a mutex of its own.
+/// Serialises changes of the number. Taken before the lock of all devices, which may be held by a
+/// task that waits for nf_tables, which in turn waits for the mutex of NAT's chains: hence a mutex
+/// of its own.
 static MASQUERADERS: StaticMutex<Masqueraders> =
     StaticMutex::new(c"MASQUERADERS", || Masqueraders {
         users: 0,
         watcher: None,
     });
 
-fn widen([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-}
-
-/// Gives a connection that leaves through `out` an IPv4 address of that.
+/// Masquerades an IPv4 connection that leaves through `out`.
 pub(super) fn ipv4(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> Verdict {
     let Tracked::Yes(conn, _) = skb.tracked() else {
         return Verdict::Accept;
     };
-    // This machine itself, before it has an address (DHCP).
+    // A packet without a source address comes from this machine before it has one (DHCP).
     if conn.tuple(Direction::Original).src_ipv4() == [0; 4] {
         return Verdict::Accept;
     }
     match out.ipv4_source_for(skb, rcu) {
         Some(source) => masquerade(skb, range, out, widen(source)),
         None => {
-            complain(out);
+            warn_no_address(out);
             Verdict::Drop
         }
     }
 }
 
 #[cold]
-fn complain(out: &Device) {
+fn warn_no_address(out: &Device) {
     if log::ratelimit() {
         let name = out.name();
         let text = name.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -107,7 +103,7 @@ fn complain(out: &Device) {
     }
 }
 
-/// Gives a connection that leaves through `out` an IPv6 address of that.
+/// Masquerades an IPv6 connection that leaves through `out`.
 pub(super) fn ipv6(skb: &mut Skb, range: &Range, out: &Device, rcu: Rcu<'_>) -> Verdict {
     let Tracked::Yes(conn, _) = skb.tracked() else {
         return Verdict::Accept;
@@ -126,38 +122,38 @@ fn masquerade(skb: &mut Skb, range: &Range, out: &Device, source: [u8; 16]) -> V
     let Some(mut entry) = skb.unconfirmed() else {
         return Verdict::Accept;
     };
-    // Without memory for it the connection will outlive its address.
-    if let Some(part) = entry.nat_part() {
-        part.masquerade_device().store(out.index(), Relaxed);
+    // Without memory for the extension the connection outlives its address, until its timeout.
+    if let Some(extension) = entry.ensure_nat_extension() {
+        extension.masquerade_device().store(out.index(), Relaxed);
     }
     setup::setup_info(entry, &range.at(source), Manip::Source)
 }
 
-/// An address, or a device, that is gone. A place for one is in one of three states; who
-/// changes it from or to [`Loss::BUSY`] has it.
-struct Loss {
+/// A place for a [`Loss`]. Whichever context changes `state` from or to [`LossSlot::BUSY`] owns the
+/// other fields.
+struct LossSlot {
     state: Atomic<u32>,
-    /// The namespace's cookie.
+    /// The cookie of the namespace.
     net: Atomic<u64>,
     device: Atomic<i32>,
-    /// Whether the device keeps its other addresses.
+    /// Whether one address is lost, or the whole device.
     one_address: Atomic<bool>,
     high: Atomic<u64>,
     low: Atomic<u64>,
 }
 
-/// [`Loss`], read.
+/// The loss of an address, or of a device.
 #[derive(Clone, Copy)]
-struct Lost {
+struct Loss {
     net: u64,
     device: i32,
     address: Option<[u64; 2]>,
 }
 
-impl Loss {
+impl LossSlot {
     const FREE: u32 = 0;
     const BUSY: u32 = 1;
-    const NEWS: u32 = 2;
+    const PENDING: u32 = 2;
 
     const fn new() -> Self {
         Self {
@@ -170,25 +166,25 @@ impl Loss {
         }
     }
 
-    fn put(&self, lost: &Lost) -> bool {
+    fn put(&self, loss: &Loss) -> bool {
         if self.state.cmpxchg(Self::FREE, Self::BUSY, Full).is_err() {
             return false;
         }
-        self.net.store(lost.net, Relaxed);
-        self.device.store(lost.device, Relaxed);
-        self.one_address.store(lost.address.is_some(), Relaxed);
-        let [high, low] = lost.address.unwrap_or_default();
+        self.net.store(loss.net, Relaxed);
+        self.device.store(loss.device, Relaxed);
+        self.one_address.store(loss.address.is_some(), Relaxed);
+        let [high, low] = loss.address.unwrap_or_default();
         self.high.store(high, Relaxed);
         self.low.store(low, Relaxed);
-        self.state.store(Self::NEWS, Release);
+        self.state.store(Self::PENDING, Release);
         true
     }
 
-    fn take(&self) -> Option<Lost> {
-        if self.state.load(Acquire) != Self::NEWS {
+    fn take(&self) -> Option<Loss> {
+        if self.state.load(Acquire) != Self::PENDING {
             return None;
         }
-        let lost = Lost {
+        let loss = Loss {
             net: self.net.load(Relaxed),
             device: self.device.load(Relaxed),
             address: self
@@ -197,7 +193,7 @@ impl Loss {
                 .then(|| [self.high.load(Relaxed), self.low.load(Relaxed)]),
         };
         self.state.store(Self::FREE, Release);
-        Some(lost)
+        Some(loss)
     }
 }
 
@@ -209,13 +205,13 @@ fn halves(address: &[u8; 16]) -> [u64; 2] {
     ]
 }
 
-impl Lost {
-    /// Whether the connection was masqueraded by what is lost.
+impl Loss {
+    /// Whether the connection was masqueraded with the lost address or device.
     fn concerns(&self, conn: &Conn) -> bool {
-        let Some(part) = conn.extensions().find::<NatPart>() else {
+        let Some(extension) = conn.extensions().find::<NatExtension>() else {
             return false;
         };
-        part.masquerade_device().load(Relaxed) == self.device
+        extension.masquerade_device().load(Relaxed) == self.device
             && conn.net().cookie() == self.net
             && self
                 .address
@@ -223,23 +219,23 @@ impl Lost {
     }
 }
 
-/// What the worker has not looked at yet. If there is no place for a piece of news, the
-/// connections that it is about end by their timeouts.
-static LOSSES: [Loss; 32] = [const { Loss::new() }; 32];
+/// Losses that the worker has not handled yet. If no slot is free, the connections of a loss end by
+/// their timeouts.
+static LOSSES: [LossSlot; 32] = [const { LossSlot::new() }; 32];
 
-/// Takes connections out of the table that lost their address.
+/// Deletes connections that lost their address.
 pub(super) struct Cleaner;
 
 impl Repeating for Cleaner {
     fn run() -> Option<u32> {
-        // One walk for all: a machine that goes down loses many addresses at once.
-        let lost = LOSSES.each_ref().map(Loss::take);
-        if lost.iter().any(Option::is_some) {
-            // What was given the address just before it went is in the table then, unless it
-            // waits in a queue: such a connection ends by its timeout.
+        // One walk serves all losses: a machine that shuts down loses many addresses at once.
+        let loss = LOSSES.each_ref().map(LossSlot::take);
+        if loss.iter().any(Option::is_some) {
+            // Connections that got the address just before its loss are in the table by now. One
+            // whose packet waits in a queue ends by its timeout.
             rcu::synchronize();
             walk::for_each(|conn| {
-                if lost.iter().flatten().any(|lost| lost.concerns(conn)) {
+                if loss.iter().flatten().any(|loss| loss.concerns(conn)) {
                     delete::delete(conn, DestroyReason::AddressGone);
                 }
             });
@@ -253,22 +249,22 @@ impl Repeating for Cleaner {
     }
 }
 
-/// What has masquerading to do with devices.
+/// The receiver of notifications about devices and addresses.
 struct Masquerade;
 
 impl Masquerade {
     fn lose(device: &Device, address: Option<[u8; 16]>) {
         let net = device.net();
-        // All connections go with their namespace.
+        // The connections of a namespace end with it.
         if !net.is_alive() {
             return;
         }
-        let lost = Lost {
+        let loss = Loss {
             net: net.cookie(),
             device: device.index(),
             address: address.as_ref().map(halves),
         };
-        if LOSSES.iter().any(|loss| loss.put(&lost)) {
+        if LOSSES.iter().any(|slot| slot.put(&loss)) {
             work::queue_now(Cleaner::slot());
         }
     }
@@ -284,8 +280,8 @@ impl Watcher for Masquerade {
     }
 }
 
-/// Somebody begins to masquerade. May sleep.
-pub(super) fn begin() -> Result {
+/// Adds a module with masquerading rules. May sleep.
+pub(super) fn register() -> Result {
     let mut masqueraders = MASQUERADERS.lock();
     if masqueraders.users == 0 {
         masqueraders.watcher = Some(WatcherRegistration::new::<Masquerade>()?);
@@ -294,8 +290,8 @@ pub(super) fn begin() -> Result {
     Ok(())
 }
 
-/// Somebody ceases to masquerade. May sleep.
-pub(super) fn cease() {
+/// Removes a module with masquerading rules. May sleep.
+pub(super) fn unregister() {
     let mut masqueraders = MASQUERADERS.lock();
     masqueraders.users = masqueraders.users.saturating_sub(1);
     if masqueraders.users == 0 {

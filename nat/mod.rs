@@ -1,27 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Network address translation: connections that look different on their two sides.
+//! Network address translation: SNAT, DNAT, masquerading and redirection.
 //!
-//! # A packet's way
+//! # The path of a packet
 //!
-//! The modules that have rules register their chains here ([`hooks`]); with the first one of a
-//! namespace and family come four hooks. At each the first packet of a connection is shown to
-//! the chains, which may ask for a translation ([`setup`], [`masquerade`], [`redirect`]); if
-//! none does, it is bound to stay what it is, unless that clashes with another connection. What
-//! was decided ([`choose`], and [`pool`] where keys are scarce) is the reply tuple of the entry, from then on: every packet is
-//! changed so that it, inverted, is what the other side expects ([`packet`], [`icmp`]).
+//! Modules with rules register their chains here ([`hooks`]). The first chain of a namespace and
+//! family registers four hooks. At each hook the first packet of a connection passes the chains,
+//! which may ask for a translation ([`setup`], [`masquerade`], [`redirect`]); if none does, the
+//! connection gets a null binding: it keeps its addresses and ports, unless they clash with another
+//! connection. The result ([`choose`], and [`pool`] where keys are scarce) is stored in the entry's
+//! reply tuple: the inverse of it is the form of the packets behind the hooks. Each packet is
+//! rewritten to it ([`packet`], [`icmp`]).
+//!
+//! ```text
+//! original tuple   10.0.0.2:1024 -> 198.51.100.7:80      as packets of the original direction arrive
+//! reply tuple      198.51.100.7:80 -> 192.0.2.1:1024     as replies arrive, after SNAT to 192.0.2.1
+//! its inverse      192.0.2.1:1024 -> 198.51.100.7:80     as packets of the original direction leave
+//! ```
 //!
 //! # Locks
 //!
-//! [`bysource`] and [`pool`] have locks of their own, under which no other one is taken; all
-//! else is what
-//! `ct` has. Of the two mutexes, that of chains is taken under nf_tables's, and that of who
-//! masquerades before the lock of all devices; none of `ct`'s is held with them.
+//! [`bysource`] and [`pool`] have spinlocks, under which no other lock is taken; all other locks
+//! are those of `ct`. There are two mutexes. That of the chains is taken under nf_tables's mutex;
+//! that of the masquerading modules is taken before the lock of all devices. No mutex of `ct` is
+//! held with either.
 //!
 //! # Unloading
 //!
-//! Chains are gone, as the modules that registered them are. `ct` ends first: freeing an entry
-//! asks [`bysource`] to forget it, through the kernel's hook.
+//! The chains are gone with the modules that registered them. `ct` ends first: freeing an entry
+//! removes it from [`bysource`], through `nf_nat_hook`.
 
 #![deny(unsafe_code)]
 
@@ -55,20 +62,19 @@ use crate::nf::{
     }, //
 };
 
-/// Everything that is switched on, in the order in which it is switched off: fields are
-/// dropped from first to last.
+/// The running NAT. Fields are dropped from first to last, which is the order of ending.
 pub(crate) struct Nat {
-    /// Nobody asks any more to forget an entry.
+    /// No entry is left that would have to be removed from the table by source.
     _hook: TranslatorRegistration,
-    /// Nobody masquerades any more.
+    /// No module masquerades any more.
     _masquerade: WorkRegistration,
     _namespaces: PernetRegistration,
-    /// Waits for hooks that are still to be freed.
+    /// Waits for the hooks that are still to be freed.
     _hooks: HooksBarrier,
-    /// Empty by now.
-    _sources: bysource::Owner,
-    /// Empty by now, too.
-    _pools: pool::Owner,
+    /// The table is empty.
+    _sources: bysource::BySourceTable,
+    /// The pools are empty.
+    _pools: pool::Pools,
 }
 
 struct HooksBarrier;
@@ -80,14 +86,14 @@ impl Drop for HooksBarrier {
 }
 
 impl Nat {
-    /// Switches everything on, in the opposite order. The tracker is there. May sleep.
+    /// Starts everything, in the opposite order. The tracker is running. May sleep.
     pub(crate) fn new() -> Result<Self> {
-        let pools = pool::Owner::new();
-        let sources = bysource::Owner::new()?;
+        let pools = pool::Pools::new();
+        let sources = bysource::BySourceTable::new()?;
         let hooks = HooksBarrier;
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
         let masquerade = WorkRegistration::start::<masquerade::Cleaner>(None);
-        abi::announce_follow_master();
+        abi::register_follow_master();
         Ok(Self {
             _hook: TranslatorRegistration::new::<kernel_hook::RustNat>(),
             _masquerade: masquerade,

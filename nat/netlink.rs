@@ -1,55 +1,64 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space says about the translation of an entry that it makes (CTA_NAT_SRC,
-//! CTA_NAT_DST).
+//! The attributes `CTA_NAT_SRC` and `CTA_NAT_DST`: the translation of an entry that user space
+//! creates.
 
 use kernel::prelude::*;
 
 use crate::{
     nf::{
+        bindings,
         kernel::attr::{
             Attribute,
             Attributes,
             Policy, //
         },
-        packet::nat::{
-            attribute as number,
-            Unconfirmed, //
-        },
+        packet::nat::Unconfirmed,
         prelude::*, //
     },
-    proto::nat::{
-        range::{
-            flag,
-            Range, //
+    proto::{
+        nat::{
+            range::{
+                flag,
+                Range, //
+            },
+            Manip, //
         },
-        Manip, //
+        types::tuple::widen, //
     },
 };
 
 use super::setup;
 
+// CAST: Attribute numbers have 14 bits at most.
+const CTA_NAT_V4_MINIP: u16 = bindings::ctattr_nat_CTA_NAT_V4_MINIP as u16;
+const CTA_NAT_V4_MAXIP: u16 = bindings::ctattr_nat_CTA_NAT_V4_MAXIP as u16;
+const CTA_NAT_V6_MINIP: u16 = bindings::ctattr_nat_CTA_NAT_V6_MINIP as u16;
+const CTA_NAT_V6_MAXIP: u16 = bindings::ctattr_nat_CTA_NAT_V6_MAXIP as u16;
+const CTA_NAT_PROTO: u16 = bindings::ctattr_nat_CTA_NAT_PROTO as u16;
+const CTA_PROTONAT_PORT_MIN: u16 = bindings::ctattr_protonat_CTA_PROTONAT_PORT_MIN as u16;
+const CTA_PROTONAT_PORT_MAX: u16 = bindings::ctattr_protonat_CTA_PROTONAT_PORT_MAX as u16;
+
 static NAT_POLICY: [Policy; 6] = {
     let mut policy = [Policy::ANY; 6];
-    policy[number::V4_MIN as usize] = Policy::U32;
-    policy[number::V4_MAX as usize] = Policy::U32;
-    policy[number::V6_MIN as usize] = Policy::bytes(16);
-    policy[number::V6_MAX as usize] = Policy::bytes(16);
-    policy[number::PROTO as usize] = Policy::NESTED;
+    policy[CTA_NAT_V4_MINIP as usize] = Policy::U32;
+    policy[CTA_NAT_V4_MAXIP as usize] = Policy::U32;
+    policy[CTA_NAT_V6_MINIP as usize] = Policy::bytes(16);
+    policy[CTA_NAT_V6_MAXIP as usize] = Policy::bytes(16);
+    policy[CTA_NAT_PROTO as usize] = Policy::NESTED;
     policy
 };
 
 static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
 
 fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
-    let [a, b, c, d] = attribute.bytes()?;
-    Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    attribute.bytes().map(widen)
 }
 
 fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Result {
     let (first, last) = match Family::from_number(l3num) {
-        Some(Family::Ipv4) => (number::V4_MIN, number::V4_MAX),
-        Some(Family::Ipv6) => (number::V6_MIN, number::V6_MAX),
+        Some(Family::Ipv4) => (CTA_NAT_V4_MINIP, CTA_NAT_V4_MAXIP),
+        Some(Family::Ipv6) => (CTA_NAT_V6_MINIP, CTA_NAT_V6_MAXIP),
         None => return Err(EPROTONOSUPPORT),
     };
     let read = |attribute: Attribute<'_>| match Family::from_number(l3num) {
@@ -68,20 +77,22 @@ fn addresses(range: &mut Range, attributes: &Attributes<'_>, l3num: u16) -> Resu
 }
 
 fn keys(range: &mut Range, attributes: &Attributes<'_>) -> Result {
-    if let Some(first) = attributes.get(number::PORT_MIN) {
+    if let Some(first) = attributes.get(CTA_PROTONAT_PORT_MIN) {
         range.min_key = first.bytes()?;
         range.max_key = range.min_key;
         range.flags |= flag::PROTO_SPECIFIED;
     }
-    if let Some(last) = attributes.get(number::PORT_MAX) {
+    if let Some(last) = attributes.get(CTA_PROTONAT_PORT_MAX) {
         range.max_key = last.bytes()?;
         range.flags |= flag::PROTO_SPECIFIED;
     }
     Ok(())
 }
 
-/// Decides about an end of an entry as user space says.
-pub(super) fn set_up(
+/// Decides about one end of an entry by the attribute; without one, it gets a null binding.
+///
+/// `EEXIST`: the decision is made. `ENOMEM`: no mapping is free, or there is no memory.
+pub(super) fn parse_nat_setup(
     entry: Unconfirmed<'_>,
     manip: Manip,
     attribute: Option<Attribute<'_>>,
@@ -96,7 +107,7 @@ pub(super) fn set_up(
             let l3num = entry.conn().tuple(Direction::Original).l3num;
             let nest = attribute.nest(&NAT_POLICY)?;
             addresses(&mut range, &nest.attributes(), l3num)?;
-            if let Some(proto) = nest.attributes().get(number::PROTO) {
+            if let Some(proto) = nest.attributes().get(CTA_NAT_PROTO) {
                 keys(&mut range, &proto.nest(&PROTO_POLICY)?.attributes())?;
             }
             setup::setup_info(entry, &range, manip)

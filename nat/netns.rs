@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A namespace's own: the hooks of its families, its settings and what was counted.
+//! The state of NAT in a namespace: the hooks of its families, its sysctls and counters.
 
 use kernel::{
     prelude::*,
@@ -25,56 +25,57 @@ use crate::nf::{
     prelude::*, //
 };
 
-/// What NAT keeps for a namespace. Zeroed at first.
+/// The state of NAT in a namespace. Zeroed at first.
 ///
-/// It lives as long as the namespace: nf_tables, which may have been there before us, takes its
-/// chains back when it wants.
+/// It lives as long as the namespace: nf_tables, which may have been loaded before this module,
+/// unregisters its chains after [`Pernet::exit`].
 #[derive(pin_init::Zeroable)]
 pub(super) struct NatState {
-    /// The hooks of IPv4.
+    /// The IPv4 hooks.
     pub(super) ipv4: Slot,
-    /// The hooks of IPv6.
+    /// The IPv6 hooks.
     pub(super) ipv6: Slot,
     thorough: Switch,
     reserve: Switch,
     avoid_local: Switch,
     oldest_first: Switch,
-    /// Ports that are never given.
+    /// `nf_nat_excluded_ports`: ports that are never chosen.
     pub(super) excluded: PortSet,
-    /// New connections that were dropped because all they could be mapped to is taken.
+    /// `nf_nat_exhausted`: new connections that were dropped because every allowed mapping was
+    /// taken.
     pub(super) exhausted: Counter,
-    /// How often a free port was not given, because a socket uses it.
+    /// `nf_nat_used_locally`: free ports that were not chosen because a local socket uses them.
     pub(super) used_locally: Counter,
-    /// Connections that were over and gave way.
+    /// `nf_nat_gave_way`: closed connections that were deleted in favour of a new one.
     pub(super) gave_way: Counter,
     sysctls: sysctl::Slot,
 }
 
-/// A setting that is 0 or 1.
+/// A sysctl that is 0 or 1.
 type Switch = Counter;
 
 impl NatState {
-    /// `nf_nat_thorough_search`: a free port is found if there is one; if there is none, the
-    /// packet is dropped at once.
+    /// `nf_nat_thorough_search`: the search finds a free port if there is one; if there is none,
+    /// the packet is dropped at once.
     #[inline]
     pub(super) fn is_thorough(&self) -> bool {
         self.thorough.load(Relaxed) != 0
     }
 
-    /// `nf_nat_reserve`: what was chosen for one connection is not chosen for another one.
+    /// `nf_nat_reserve`: a chosen mapping is reserved until the entry is confirmed or freed.
     #[inline]
     pub(super) fn reserves(&self) -> bool {
         self.reserve.load(Relaxed) != 0
     }
 
-    /// `nf_nat_avoid_local_ports`: ports of sockets, and those of
-    /// `net.ipv4.ip_local_reserved_ports`, are not given.
+    /// `nf_nat_avoid_local_ports`: ports of local sockets, and those of
+    /// `net.ipv4.ip_local_reserved_ports`, are not chosen.
     #[inline]
     pub(super) fn avoids_local(&self) -> bool {
         self.avoid_local.load(Relaxed) != 0
     }
 
-    /// `nf_nat_oldest_first`: of connections that are over, the oldest gives way.
+    /// `nf_nat_oldest_first`: of the closed connections that may be deleted, the oldest one is.
     #[inline]
     pub(super) fn is_oldest_first(&self) -> bool {
         self.oldest_first.load(Relaxed) != 0
@@ -85,8 +86,8 @@ fn state(net: &Net) -> &NatState {
     net.state()
 }
 
-/// `net.netfilter.nf_nat_*`, for every namespace. With all switches at 0 ports are chosen as
-/// the C engine chooses them.
+/// The sysctls `net.netfilter.nf_nat_*` of a namespace. With all switches at 0, ports are chosen as
+/// the C module chooses them.
 const SETTINGS: &[Setting] = &[
     Setting::option(c"nf_nat_thorough_search", |net| &state(net).thorough),
     Setting::option(c"nf_nat_reserve", |net| &state(net).reserve),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAT for Open vSwitch and act_ct, which see packets below the hooks, and say for each packet
-//! what is to be done.
+//! NAT for Open vSwitch and act_ct, whose rules run below the hooks, and ask for the translation of
+//! each packet.
 
 use crate::{
     nf::{
         packet::{
-            hook::Point,
+            hook::InetHook,
             skb::Tracked, //
         },
         prelude::*, //
@@ -28,16 +28,16 @@ use super::{
     },
 };
 
-/// The ends of a packet that are, or are to be, translated.
+/// A set of the two ends of a packet.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Ends {
+pub(super) struct ManipSet {
     /// The source.
     pub(super) source: bool,
     /// The destination.
     pub(super) destination: bool,
 }
 
-impl Ends {
+impl ManipSet {
     fn add(&mut self, manip: Manip) {
         match manip {
             Manip::Source => self.source = true,
@@ -46,11 +46,11 @@ impl Ends {
     }
 }
 
-/// The hook at which that end would be translated.
-fn point_of(manip: Manip) -> u32 {
+/// Returns the hook at which the end of a packet of this machine is translated.
+fn hooknum_of(manip: Manip) -> u32 {
     match manip {
-        Manip::Source => Point::LocalIn as u32,
-        Manip::Destination => Point::LocalOut as u32,
+        Manip::Source => InetHook::LocalIn.number(),
+        Manip::Destination => InetHook::LocalOut.number(),
     }
 }
 
@@ -58,8 +58,8 @@ fn family_of(skb: &Skb) -> Option<Family> {
     Family::from_ethertype(skb.ethernet_protocol())
 }
 
-/// Translates one end of a packet, and decides about that before, if it is to be decided.
-fn execute(skb: &mut Skb, range: Option<&Range>, manip: Manip, done: &mut Ends) -> Verdict {
+/// Translates one end of a packet. For a connection's first packet the decision is made before.
+fn execute(skb: &mut Skb, range: Option<&Range>, manip: Manip, done: &mut ManipSet) -> Verdict {
     let Tracked::Yes(_, info) = skb.tracked() else {
         return Verdict::Drop;
     };
@@ -69,7 +69,7 @@ fn execute(skb: &mut Skb, range: Option<&Range>, manip: Manip, done: &mut Ends) 
                 family_of(skb).and_then(|family| Some((family, icmp::message_of(skb, family)?)));
             match error {
                 Some((family, offset)) => {
-                    hooks::translate_error(skb, point_of(manip), manip, family, offset)
+                    hooks::translate_error(skb, hooknum_of(manip), manip, family, offset)
                 }
                 None => decide_and_translate(skb, range, manip),
             }
@@ -106,8 +106,8 @@ fn translate(skb: &mut Skb, manip: Manip) -> Verdict {
     packet::translate(skb, plan, manip)
 }
 
-/// The end by which a packet of a translated connection is changed first.
-fn first_end(conn: &Conn, dir: Direction) -> Manip {
+/// Returns the end of a packet that is translated first.
+fn first_manip(conn: &Conn, dir: Direction) -> Manip {
     let original = if conn.has(StatusBit::SrcNat) {
         Manip::Source
     } else {
@@ -119,17 +119,17 @@ fn first_end(conn: &Conn, dir: Direction) -> Manip {
     }
 }
 
-/// Does what a rule wants done to a packet. Tells by `ends`, which says what is wanted, what
-/// was done.
+/// Translates a packet as a rule asks (`nf_ct_nat`). `manips` has the ends that the rule names, and
+/// on return those that were translated.
 pub(super) fn translate_for_rule(
     skb: &mut Skb,
-    ends: &mut Ends,
+    manips: &mut ManipSet,
     range: Option<&Range>,
     commit: bool,
 ) -> Verdict {
-    let wanted = core::mem::take(ends);
+    let wanted = core::mem::take(manips);
     if let Some(mut entry) = skb.unconfirmed() {
-        if entry.nat_part().is_none() {
+        if entry.ensure_nat_extension().is_none() {
             return Verdict::Drop;
         }
     }
@@ -138,7 +138,7 @@ pub(super) fn translate_for_rule(
     };
     let translated = conn.has(StatusBit::SrcNat) || conn.has(StatusBit::DstNat);
     let manip = if info != CtInfo::New && translated && (info != CtInfo::Related || commit) {
-        first_end(conn, info.dir())
+        first_manip(conn, info.dir())
     } else if wanted.source {
         Manip::Source
     } else if wanted.destination {
@@ -147,7 +147,7 @@ pub(super) fn translate_for_rule(
         return Verdict::Accept;
     };
 
-    let verdict = execute(skb, range, manip, ends);
+    let verdict = execute(skb, range, manip, manips);
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return verdict;
     };
@@ -155,10 +155,10 @@ pub(super) fn translate_for_rule(
         return verdict;
     }
     if conn.has(StatusBit::SrcNat) {
-        execute(skb, range, manip.opposite(), ends)
+        execute(skb, range, manip.opposite(), manips)
     } else if info.dir() == Direction::Original {
-        // The source has to be decided about as well: the new destination may clash.
-        execute(skb, None, Manip::Source, ends)
+        // The source needs a decision as well, as the new destination may cause a clash.
+        execute(skb, None, Manip::Source, manips)
     } else {
         verdict
     }

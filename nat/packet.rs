@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changes packets as it was decided about their connections.
+//! The translation of packets, as decided for their connections.
 
 use crate::{
     nf::{
         entry::conn::Status,
-        packet::skb_change::Summed,
+        packet::skb_change::IpSummed,
         prelude::*, //
     },
     proto::{
@@ -18,7 +18,10 @@ use crate::{
             },
             Manip, //
         },
-        types::tuple::L4Key,
+        types::{
+            num::u32_as_usize,
+            tuple::L4Key, //
+        },
         wire::{
             ipv4,
             ipv6, //
@@ -28,10 +31,14 @@ use crate::{
 
 use super::setup::changed_bit;
 
+// CAST: Both are small numbers.
+const IPV6_HEADER_LEN: u32 = ipv6::HEADER_LEN as u32;
+const SCTP_CHECKSUM_OFFSET: u32 = SCTP_CHECKSUM as u32;
+
 /// Whether packets of direction `dir` are changed at one end.
 #[inline]
 pub(super) fn is_changed(status: Status, manip: Manip, dir: Direction) -> bool {
-    // What is the source of a packet is the destination of its answer.
+    // The source of a packet is the destination of its reply.
     let original = match dir {
         Direction::Original => manip,
         Direction::Reply => manip.opposite(),
@@ -39,13 +46,13 @@ pub(super) fn is_changed(status: Status, manip: Manip, dir: Direction) -> bool {
     status.has(changed_bit(original))
 }
 
-/// What packets of direction `dir` look like behind us: as the other side expects.
+/// Returns the form of packets of direction `dir` after translation.
 #[inline]
 pub(super) fn target(conn: &Conn, dir: Direction) -> Option<Tuple> {
     conn.tuple(dir.opposite()).invert()
 }
 
-/// Changes one end of a packet of `conn`, if it was decided so.
+/// Changes one end of a packet to that of `plan`, if there is one.
 #[inline]
 pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Verdict {
     match plan {
@@ -57,7 +64,7 @@ pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Ver
     }
 }
 
-/// What a packet of `conn` is to look like at one end; [`None`]: as it does.
+/// Returns the form of a packet after translation of one end. [`None`]: it stays unchanged.
 #[inline]
 pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
     is_changed(conn.status(), manip, dir)
@@ -65,25 +72,25 @@ pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
         .flatten()
 }
 
-/// Where the headers are.
+/// The position of headers in a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderPos {
-    /// The packet's own.
+    /// The headers of the packet itself.
     Outer,
-    /// Those that an ICMP error quotes. Their checksums are what they were when the packet was
-    /// seen, whatever is to be done about that of the error.
+    /// The headers that an ICMP error quotes. Their checksums are those of the quoted packet,
+    /// whatever the checksum state of the error.
     Inner,
 }
 
-/// Gives the packet whose network header is at `offset` the source, or destination, of
-/// `target`. [`None`]: that cannot be done, and some of it may have been.
+/// Changes the source or destination of the packet at `offset` to that of `target`. [`None`]: that
+/// is not possible; the packet may be half changed, and has to be dropped.
 #[inline]
 pub(super) fn rewrite(
     skb: &mut Skb,
     offset: u32,
     target: &Tuple,
     manip: Manip,
-    place: HeaderPos,
+    pos: HeaderPos,
 ) -> Option<()> {
     match target.family()? {
         Family::Ipv4 => {
@@ -92,28 +99,28 @@ pub(super) fn rewrite(
             let rewrite = Rewrite::new(target, manip, &ends.src, &ends.dst);
             let header_len = header.header_len();
             let transport = Transport::new(skb, offset.checked_add(header_len)?, target, &rewrite)?;
-            let start = header_len as usize;
+            let start = u32_as_usize(header_len);
             let end = start.wrapping_add(transport.len);
             let bytes = skb.writable(offset, end.max(ipv4::HEADER_LEN))?;
-            let left = match transport.len {
+            let fixup = match transport.len {
                 0 => ChecksumFixup::None,
-                _ => transport.rewrite(&rewrite, bytes.get_mut(start..end)?, place)?,
+                _ => transport.rewrite(&rewrite, bytes.get_mut(start..end)?, pos)?,
             };
             rewrite.ipv4(bytes).ok()?;
-            transport.finish(skb, left, place)
+            transport.finish(skb, fixup, pos)
         }
         Family::Ipv6 => {
             let header = ipv6::Header::parse(&skb.read(offset)?);
             let rewrite = Rewrite::new(target, manip, header.source(), header.destination());
-            let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
+            let start = offset.checked_add(IPV6_HEADER_LEN)?;
             let end = ipv6::skip_extensions(header.next_header(), start, |at| skb.read(at));
-            // Of a fragment without a transport header the address is all there is.
+            // A fragment without a transport header is translated by its address alone.
             if let Ok(end) = end {
                 let transport = Transport::new(skb, end.offset, target, &rewrite)?;
                 if transport.len != 0 {
                     let bytes = skb.writable(transport.offset, transport.len)?;
-                    let left = transport.rewrite(&rewrite, bytes, place)?;
-                    transport.finish(skb, left, place)?;
+                    let fixup = transport.rewrite(&rewrite, bytes, pos)?;
+                    transport.finish(skb, fixup, pos)?;
                 }
             }
             let network = skb.writable(offset, ipv6::HEADER_LEN)?;
@@ -122,13 +129,13 @@ pub(super) fn rewrite(
     }
 }
 
-/// The part of a packet's transport header that is to be changed.
+/// The bytes of a packet's transport header that are changed.
 struct Transport {
     protocol: u8,
     offset: u32,
-    /// 0: none.
+    /// The number of bytes; 0: none.
     len: usize,
-    summed: Summed,
+    summed: IpSummed,
 }
 
 impl Transport {
@@ -141,7 +148,7 @@ impl Transport {
             protocol,
             offset,
             len: rewrite.transport_len(protocol, available),
-            summed: skb.summed(),
+            summed: skb.ip_summed(),
         })
     }
 
@@ -150,9 +157,9 @@ impl Transport {
         &self,
         rewrite: &Rewrite,
         bytes: &mut [u8],
-        place: HeaderPos,
+        pos: HeaderPos,
     ) -> Option<ChecksumFixup> {
-        let field = if place == HeaderPos::Outer && self.summed == Summed::Device {
+        let field = if pos == HeaderPos::Outer && self.summed == IpSummed::Partial {
             ChecksumField::PseudoHeader
         } else {
             ChecksumField::Whole
@@ -160,25 +167,26 @@ impl Transport {
         rewrite.transport(self.protocol, bytes, field).ok()
     }
 
-    /// Does what the changed header leaves to do.
+    /// Applies the change of the checksum that is not in the header.
     #[inline]
-    fn finish(&self, skb: &mut Skb, left: ChecksumFixup, place: HeaderPos) -> Option<()> {
-        match left {
+    fn finish(&self, skb: &mut Skb, fixup: ChecksumFixup, pos: HeaderPos) -> Option<()> {
+        match fixup {
             ChecksumFixup::None => {}
-            // The sum over an ICMP error stays what it is: its own checksum is mended.
-            ChecksumFixup::Delta(_) if place == HeaderPos::Inner => {}
-            ChecksumFixup::Delta(change) => {
-                if self.summed == Summed::Reported {
-                    skb.shrink_sum(change.fold());
+            // The sum over an ICMP error stays the same, as the checksum of the error changes with
+            // its data.
+            ChecksumFixup::Delta(_) if pos == HeaderPos::Inner => {}
+            ChecksumFixup::Delta(delta) => {
+                if self.summed == IpSummed::Complete {
+                    skb.subtract_from_sum(delta.fold());
                 }
             }
-            // Either the device computes it, or we.
-            ChecksumFixup::Crc32c if self.summed == Summed::Device => {}
+            // The device computes the checksum.
+            ChecksumFixup::Crc32c if self.summed == IpSummed::Partial => {}
             ChecksumFixup::Crc32c => {
                 let crc = skb.sctp_checksum(self.offset)?;
-                let at = self.offset.checked_add(SCTP_CHECKSUM as u32)?;
+                let at = self.offset.checked_add(SCTP_CHECKSUM_OFFSET)?;
                 *skb.writable(at, crc.len())?.first_chunk_mut()? = crc;
-                skb.forget_sum();
+                skb.set_checksum_none();
             }
         }
         Some(())

@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Crowded pools: for which translated address and destination most keys are taken, and which.
+//! Crowded pools: the translated addresses and destinations for which most keys are taken, and the
+//! keys that are.
 //!
-//! A pool is remembered from the first time that a search in it was hard, until none of its
-//! keys is known to be taken. What its marks mean, and why none of them stays for good, is told
-//! in [`crate::proto::nat::pool`].
+//! A pool is kept from the first time that a search in it needs many tries, until none of its keys
+//! is marked as taken. [`crate::proto::nat::pool`] defines the marks, and shows that none of them
+//! stays for ever.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! // A search met taken keys only: from now on it asks the pool.
+//! let pool = pool::get_or_insert(PoolKey::of(net, zone_id, &tuple))?;
+//! // Marks a key, and returns it. The mark stays if the key turns out to be taken.
+//! let key = pool.next(1024, 65535)?;
+//!
+//! // The entry that has the key is freed: `tuple` is its translated tuple.
+//! pool::clear_mark(&PoolKey::of(net, zone_id, &tuple), &tuple);
+//! ```
 
 use core::sync::atomic::AtomicU64;
 
@@ -37,34 +50,37 @@ use crate::{
                 WORDS, //
             },
         },
-        types::tuple::Key, //
+        types::{
+            num::u32_as_usize,
+            tuple::Key, //
+        },
     },
 };
 
-/// Lists of pools, by what they are pools of.
-const LISTS: usize = 64;
+/// Number of hash buckets of pools.
+const BUCKETS: u32 = 64;
 
-/// As many pools there are at most: each takes eight kilobytes.
-const MOST_POOLS: u32 = 4096;
+/// Maximum number of pools. Each takes 8 KiB.
+const MAX_POOLS: u32 = 4096;
 
-static POOLS: [StaticSpinLock<List>; LISTS] =
-    [const { StaticSpinLock::new(c"POOLS", || List(None)) }; LISTS];
+static POOLS: [StaticSpinLock<List>; u32_as_usize(BUCKETS)] =
+    [const { StaticSpinLock::new(c"POOLS", || List(None)) }; u32_as_usize(BUCKETS)];
 
-/// How many there are.
+/// Number of pools.
 static COUNT: Atomic<u32> = Atomic::new(0);
 
-/// What a pool is of.
+/// The key of a pool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct PoolKey {
     net: u64,
     zone_id: u16,
-    /// What packets look like after translation, with source key 0.
+    /// The tuple after translation, with source key 0.
     tuple: Key,
 }
 
 impl PoolKey {
-    /// The pool of `tuple`, which packets look like after translation, in the zone of the
-    /// answers.
+    /// Returns the key of the pool of `tuple`, a tuple after translation; `zone_id` is the zone of
+    /// the reply direction.
     pub(super) fn of(net: &Net, zone_id: u16, tuple: &Tuple) -> Self {
         Self {
             net: net.cookie(),
@@ -78,11 +94,10 @@ impl PoolKey {
     }
 
     fn list(&self) -> Option<&'static StaticSpinLock<List>> {
-        // CAST: the lower half; numbers of namespaces are small.
+        // CAST: The lower half, as cookies are small numbers.
         let seed = self.net as u32 ^ u32::from(self.zone_id);
         let hash = jhash2_array(&self.tuple.halves(), seed);
-        // CAST: below the number of lists.
-        POOLS.get(reciprocal_scale(hash, LISTS as u32) as usize)
+        POOLS.get(u32_as_usize(reciprocal_scale(hash, BUCKETS)))
     }
 }
 
@@ -110,7 +125,7 @@ impl Pool {
     }
 }
 
-/// Pools, one behind the other.
+/// The pools in a bucket, a singly linked list.
 struct List(Option<KBox<Node>>);
 
 struct Node {
@@ -141,7 +156,7 @@ impl List {
         Some(node)
     }
 
-    /// Takes out a pool, if it has no marks.
+    /// Removes a pool, if it has no marks.
     fn remove_unmarked(&mut self, pool: &Arc<Pool>) -> Option<KBox<Node>> {
         let mut list = self;
         while list
@@ -162,10 +177,10 @@ impl List {
     }
 }
 
-/// A pool, at the hands of who looks for a key.
-pub(super) struct Search(Arc<Pool>);
+/// A reference to a pool, for a search.
+pub(super) struct PoolRef(Arc<Pool>);
 
-impl occupancy::Pool for Search {
+impl occupancy::Pool for PoolRef {
     fn next(&self, mut first: u16, last: u16) -> Option<u16> {
         let keys = self.0.keys();
         loop {
@@ -174,7 +189,7 @@ impl occupancy::Pool for Search {
                 self.0.marks.fetch_add(1, Relaxed);
                 return Some(key);
             }
-            // Another CPU was faster.
+            // Another CPU marked the key first.
             first = key;
         }
     }
@@ -188,7 +203,8 @@ fn clear(pool: &Arc<Pool>, key: u16) {
     if !pool.keys().clear(key) || pool.marks.fetch_sub(1, Full) != 1 {
         return;
     }
-    // Who marks a key of it meanwhile loses the mark, which costs a question later.
+    // A mark that another CPU sets meanwhile is lost with the pool, at the cost of one more lookup
+    // in a later search.
     let Some(list) = pool.key.list() else {
         return;
     };
@@ -205,15 +221,16 @@ fn find(key: &PoolKey) -> Option<Arc<Pool>> {
     key.list()?.lock().find(key).cloned()
 }
 
-/// The pool, if it is remembered.
-pub(super) fn known(key: &PoolKey) -> Option<Search> {
-    find(key).map(Search)
+/// Returns the pool, if it is kept.
+pub(super) fn lookup(key: &PoolKey) -> Option<PoolRef> {
+    find(key).map(PoolRef)
 }
 
-/// The pool, which is remembered from now on. [`None`]: no memory, or too many of them.
+/// Returns the pool, which is added if it is not kept yet. [`None`]: no memory, or [`MAX_POOLS`]
+/// are kept.
 #[cold]
-pub(super) fn remember(key: PoolKey) -> Option<Search> {
-    if COUNT.fetch_add(1, Relaxed) >= MOST_POOLS {
+pub(super) fn get_or_insert(key: PoolKey) -> Option<PoolRef> {
+    if COUNT.fetch_add(1, Relaxed) >= MAX_POOLS {
         COUNT.fetch_sub(1, Relaxed);
         return None;
     }
@@ -221,10 +238,10 @@ pub(super) fn remember(key: PoolKey) -> Option<Search> {
     if !matches!(pool, Some((_, true))) {
         COUNT.fetch_sub(1, Relaxed);
     }
-    pool.map(|(pool, _)| Search(pool))
+    pool.map(|(pool, _)| PoolRef(pool))
 }
 
-/// The pool, and whether it is a new one.
+/// Returns the pool, and whether it was added.
 fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
     let pool = Pool::new(key).ok()?;
     let node = Node {
@@ -233,7 +250,7 @@ fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
     };
     let node = KBox::new(node, GFP_ATOMIC).ok()?;
     let mut pools = key.list()?.lock();
-    // Another CPU may have been faster.
+    // Another CPU may have added it first.
     if let Some(known) = pools.find(&key) {
         return Some((known.clone(), false));
     }
@@ -241,31 +258,32 @@ fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
     Some((pool, true))
 }
 
-/// A key is free again.
-pub(super) fn forget(key: &PoolKey, tuple: &Tuple) {
+/// Clears the mark of the source key of `tuple`, which is free again.
+pub(super) fn clear_mark(key: &PoolKey, tuple: &Tuple) {
     if let Some(pool) = find(key) {
         clear(&pool, u16::from_be_bytes(tuple.src_key));
     }
 }
 
-/// Whether any pool is remembered.
+/// Whether there are any pools.
 #[inline]
-pub(super) fn any() -> bool {
+pub(super) fn has_pools() -> bool {
     COUNT.load(Relaxed) != 0
 }
 
-/// The life of the lists.
-pub(super) struct Owner(());
+/// The pools of all namespaces, which can be used while this value exists.
+pub(super) struct Pools(());
 
-impl Owner {
-    /// The lists are empty.
+impl Pools {
+    /// The pools are empty.
     pub(super) fn new() -> Self {
         Self(())
     }
 }
 
-impl Drop for Owner {
-    /// Nobody chooses any more. What a namespace's end left behind goes.
+impl Drop for Pools {
+    /// Removes all pools. No entry is translated any more; the end of a namespace leaves pools
+    /// behind.
     fn drop(&mut self) {
         for list in &POOLS {
             while list.lock().pop().is_some() {}

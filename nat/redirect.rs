@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Redirection: a connection goes to this machine itself.
+//! Redirection: DNAT to this machine.
 
 use crate::{
     nf::{
         packet::{
-            device::Ipv6Kind,
-            hook::Point, //
+            device::Ipv6AddrType,
+            hook::InetHook, //
         },
         prelude::*, //
     },
@@ -15,30 +15,31 @@ use crate::{
             range::Range,
             Manip, //
         },
+        types::tuple::widen,
         wire::ipv6, //
     },
 };
 
 use super::setup;
 
-const LOOPBACK_IPV4: [u8; 16] = [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const LOOPBACK_IPV4: [u8; 16] = widen([127, 0, 0, 1]);
 const LOOPBACK_IPV6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// Where a packet goes instead: what this machine sends, to the loopback address; what arrives,
-/// to the first address of the device by which it does.
-fn destination(skb: &Skb, family: Family, point: u32, rcu: Rcu<'_>) -> Option<[u8; 16]> {
-    let local = point == Point::LocalOut as u32;
+/// Returns the new destination: the loopback address for a packet from this machine, else the first
+/// address of the input device.
+fn destination(skb: &Skb, family: Family, hooknum: u32, rcu: Rcu<'_>) -> Option<[u8; 16]> {
+    let local = hooknum == InetHook::LocalOut.number();
     match family {
         Family::Ipv4 if local => Some(LOOPBACK_IPV4),
         Family::Ipv4 => {
-            let [a, b, c, d] = skb.device()?.first_ipv4(rcu)?;
-            Some([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            let address = skb.device()?.first_ipv4(rcu)?;
+            Some(widen(address))
         }
         Family::Ipv6 if local => Some(LOOPBACK_IPV6),
         Family::Ipv6 => {
-            // One that the sender can reach as it reached for the one that it wanted.
+            // The new destination has the scope of the old one, so that the sender can reach it.
             let header = ipv6::Header::parse(&skb.read(skb.network_offset()?)?);
-            let scope = Ipv6Kind::of(header.destination()).scope();
+            let scope = Ipv6AddrType::of(header.destination()).scope();
             skb.device()?.first_ipv6(scope, rcu)
         }
     }
@@ -49,10 +50,10 @@ pub(super) fn redirect(
     skb: &mut Skb,
     range: &Range,
     family: Family,
-    point: u32,
+    hooknum: u32,
     rcu: Rcu<'_>,
 ) -> Verdict {
-    let Some(destination) = destination(skb, family, point, rcu) else {
+    let Some(destination) = destination(skb, family, hooknum, rcu) else {
         return Verdict::Drop;
     };
     match skb.unconfirmed() {

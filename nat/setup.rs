@@ -1,6 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Decides, once for each end of a connection, what it is to look like.
+//! The decision about the translation of a connection, made once for each of its two ends.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! // The rule `snat to 192.0.2.1:1024-2047` meets the first packet of a connection.
+//! let range = Range {
+//!     flags: flag::MAP_IPS | flag::PROTO_SPECIFIED,
+//!     min_key: 1024_u16.to_be_bytes(),
+//!     max_key: 2047_u16.to_be_bytes(),
+//!     ..Range::address(address)
+//! };
+//! let verdict = setup::setup_info(entry, &range, Manip::Source);
+//! // NF_ACCEPT: the reply tuple is addressed to 192.0.2.1 and a free port of the range, the status
+//! // has `SrcNat` and `SrcNatDone`. NF_DROP: no port is free.
+//! ```
 
 use kernel::{
     fmt,
@@ -17,7 +32,7 @@ use crate::{
         },
         kernel::net::Stat,
         packet::{
-            hook::Point,
+            hook::InetHook,
             log,
             nat::Unconfirmed, //
         },
@@ -39,17 +54,17 @@ use super::{
     netns::NatState, //
 };
 
-/// Which end is decided about at a hook.
+/// Returns the end that is translated at a hook.
 #[inline]
-pub(super) fn manip_at(point: u32) -> Manip {
-    if point == Point::PostRouting as u32 || point == Point::LocalIn as u32 {
+pub(super) fn manip_at(hooknum: u32) -> Manip {
+    if hooknum == InetHook::PostRouting.number() || hooknum == InetHook::LocalIn.number() {
         Manip::Source
     } else {
         Manip::Destination
     }
 }
 
-/// The bit that says that an end is translated.
+/// Returns the status bit of a translated end (`IPS_SRC_NAT`, `IPS_DST_NAT`).
 #[inline]
 pub(super) fn changed_bit(manip: Manip) -> StatusBit {
     match manip {
@@ -65,20 +80,20 @@ fn done_bit(manip: Manip) -> StatusBit {
     }
 }
 
-/// Whether it was decided about an end.
+/// Whether the decision about an end is made.
 #[inline]
 pub(super) fn is_done(status: Status, manip: Manip) -> bool {
     status.has(done_bit(manip))
 }
 
-/// Decides about an end of a connection: it is to be one that `range` allows.
+/// Decides about an end of a connection, within `range` (`nf_nat_setup_info`).
 pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip) -> Verdict {
     let conn = entry.conn();
     if is_done(conn.status(), manip) {
         pr_warn_once!("a connection was to be translated twice\n");
         return Verdict::Drop;
     }
-    // What the packet looks like, after what was decided about the other end.
+    // The packet after the translation of the other end, if that is decided.
     let Some(current) = conn.tuple(Direction::Reply).invert() else {
         return Verdict::Drop;
     };
@@ -89,32 +104,32 @@ pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip
             if manip == Manip::Source && conn.net().state::<NatState>().is_thorough() {
                 return refuse(conn, &tuple, range);
             }
-            // Who has it is seen when the connection is confirmed.
+            // A clash is detected when the connection is confirmed.
             tuple
         }
     };
     if apply(&mut entry, &current, &chosen, manip).is_none() {
-        choose::give_up(conn, rcu.token());
+        choose::release(conn, rcu.token());
         return Verdict::Drop;
     }
     if manip == Manip::Source {
-        bysource::remember(conn, rcu.token());
+        bysource::insert(conn, rcu.token());
     }
     conn.set(done_bit(manip));
     Verdict::Accept
 }
 
-/// Has an entry look like `chosen` behind us. [`None`]: that cannot be done.
+/// Stores the inverse of `chosen` as the reply tuple. [`None`]: it has none, or there is no memory.
 fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Manip) -> Option<()> {
     let conn = entry.conn();
     let reply = chosen.invert()?;
-    // A choice that was not taken may have left another one.
+    // A rejected choice may have stored another reply tuple.
     if conn.tuple(Direction::Reply) != reply {
         entry.set_reply(&reply);
     }
     if chosen != current {
         conn.set(changed_bit(manip));
-        // A helper may make the stream longer, as it writes other addresses into it.
+        // A helper may change the length of the stream when it rewrites addresses in it.
         if conn.extensions().find::<Help>().is_some() {
             entry.ensure_seqadj()?;
         }
@@ -122,7 +137,7 @@ fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Ma
     Some(())
 }
 
-/// Everything that the range allows is taken.
+/// Drops the packet: every mapping that the range allows is taken.
 #[cold]
 fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
     let net = conn.net();
@@ -142,7 +157,7 @@ fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
     Verdict::Drop
 }
 
-/// An address, to be shown.
+/// An address for display.
 struct Address<'a>(Option<Family>, &'a [u8; 16]);
 
 impl fmt::Display for Address<'_> {
@@ -161,7 +176,7 @@ impl fmt::Display for Address<'_> {
     }
 }
 
-/// The ports that a rule names, to be shown.
+/// The port range of a rule for display.
 struct Ports<'a>(&'a Range);
 
 impl fmt::Display for Ports<'_> {
@@ -180,9 +195,10 @@ impl fmt::Display for Ports<'_> {
     }
 }
 
-/// Decides that an end of a connection stays as it is, if nobody else looks so.
+/// Decides that an end keeps its address and key, unless another connection has the same reply
+/// tuple (`nf_nat_alloc_null_binding`).
 pub(super) fn null_binding(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
-    // The reply tuple tells what was decided about the other end.
+    // The reply tuple holds the decision about the other end.
     let reply = entry.conn().tuple(Direction::Reply);
     let address = match manip {
         Manip::Source => reply.dst,

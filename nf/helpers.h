@@ -237,6 +237,7 @@ int rct_skb_tailroom(const struct sk_buff *skb);
 int rct_skb_expand_tail(struct sk_buff *skb, unsigned int more);
 void rct_skb_put(struct sk_buff *skb, unsigned int more);
 void rct_skb_trim(struct sk_buff *skb, unsigned int len);
+bool rct_skb_has_dst(const struct sk_buff *skb);
 void rct_skb_dst_drop(struct sk_buff *skb);
 void rct_skb_orphan(struct sk_buff *skb);
 bool rct_skb_has_demuxed_socket(const struct sk_buff *skb);

@@ -22,7 +22,7 @@ use crate::{
             DestroyReason, //
         },
         netns::NetState,
-        packet::kernel_hook::RustCt,
+        packet::kernel_hook::ConntrackHook,
         table::index::{
             self,
             Scope, //
@@ -46,7 +46,7 @@ c_export! {
     fn nf_ct_destroy(nfct: *mut bindings::nf_conntrack) {
         // SAFETY: The count just became zero; `ct_general` is the entry's first field.
         let dead = unsafe { Dead::from_raw(NonNull::new_unchecked(nfct.cast())) };
-        RustCt::destroy(dead, RcuGuard::new().token());
+        ConntrackHook::destroy(dead, RcuGuard::new().token());
     }
 }
 
@@ -62,7 +62,7 @@ c_export! {
     /// A number for user space that stays the same over the entry's life.
     fn nf_ct_get_id(ct: *const bindings::nf_conn) -> u32 {
         // SAFETY: The caller holds a reference.
-        RustCt::id(unsafe { Conn::from_raw(ct.cast_mut()) })
+        ConntrackHook::id(unsafe { Conn::from_raw(ct.cast_mut()) })
     }
 }
 

@@ -66,7 +66,7 @@ c_export! {
         if unsafe { ext::add_by_number(ct, id, gfp) }.is_none() {
             return false;
         }
-        events::set_up(conn, ct_mask, expect_mask);
+        events::init_cache(conn, ct_mask, expect_mask);
         true
     }
 }

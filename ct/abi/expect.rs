@@ -153,7 +153,7 @@ c_export! {
         // SAFETY: The caller hands over two, made of an entry that it has at hand.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate_pair([first, second], any_master))
+        number(add::relate_pair([first, second], any_master).map_err(Error::from))
     }
 }
 

@@ -51,7 +51,7 @@ c_export! {
         // under `rcu_read_lock()`.
         unsafe {
             let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
-            hooks::look_up(Skb::from_raw(skb), state, Rcu::assume_held()).as_raw()
+            hooks::conntrack_in(Skb::from_raw(skb), state, Rcu::assume_held()).as_raw()
         }
     }
 }

@@ -50,7 +50,7 @@ c_export! {
     /// Takes a template's timeout policy back.
     fn nf_ct_destroy_timeout(ct: *mut bindings::nf_conn) {
         // SAFETY: The caller holds a reference to the template.
-        timeout::take_back(unsafe { Conn::from_raw(ct) });
+        timeout::unassign(unsafe { Conn::from_raw(ct) });
     }
 }
 
@@ -59,6 +59,6 @@ c_export! {
     fn nf_ct_untimeout(net: *mut bindings::net, timeout: *mut bindings::nf_ct_timeout) {
         // SAFETY: The caller hands over a namespace, and null or a policy of its own.
         let (net, policy) = unsafe { (Net::from_raw(net), Policy::from_raw(timeout)) };
-        index::for_each(net, Scope::Namespace, |conn| timeout::forget(conn, policy));
+        index::for_each(net, Scope::Namespace, |conn| timeout::untimeout(conn, policy));
     }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Telling listeners in user space what happens to connections.
+//! Events: notifications of user space about changes to entries.
 //!
-//! Events are kept in the entry while a packet is on its way, and told together when it has
-//! passed. The end of a connection is told when it leaves the table; if the listener's
-//! buffer is full then, the entry is kept aside until it could be told ([`Redelivery`]).
+//! Events are collected in the entry's event cache while a packet is in the hooks, and are sent in
+//! one message when the packet has passed ([`deliver`]). The end of a connection is sent when it
+//! leaves the table ([`notify_now`]). If the listener's buffer is full then, the entry is put on a
+//! list of dying entries, and [`Redelivery`] tries again until the message is sent.
+//!
+//! Messages are sent with bottom halves off and without locks of the tracker.
 
 use kernel::{
     prelude::*,
@@ -42,20 +45,22 @@ use crate::nf::{
     prelude::*, //
 };
 
-/// `nf_conntrack_events`: no events; always; if somebody listens.
+/// Values of the sysctl `nf_conntrack_events`. Every other value: while there is a listener.
 mod setting {
-    pub(in crate::ct) const OFF: u8 = 0;
-    pub(in crate::ct) const ALWAYS: u8 = 1;
+    /// No events.
+    pub(super) const OFF: u8 = 0;
+    /// Events for all entries.
+    pub(super) const ALWAYS: u8 = 1;
 }
 
-/// The masks with which an entry of `net` gets an event cache, if it gets one.
+/// Returns the event masks for the cache of an entry of `net`; [`None`] if it gets no cache.
 ///
-/// Masks that a rule asks for count whatever the setting is.
+/// Masks that a rule has set count even if the sysctl turns events off.
 pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Option<(u16, u16)> {
     let asked = ct_mask != 0 || expect_mask != 0;
     let setting = net.events();
     let off_but_asked = setting == setting::OFF && asked;
-    if !off_but_asked && !are_wanted(net) {
+    if !off_but_asked && !are_enabled(net) {
         return None;
     }
     Some(if asked {
@@ -65,9 +70,9 @@ pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Opt
     })
 }
 
-/// Whether new entries of a namespace get a place for their events, unless rules say otherwise.
+/// Returns whether new entries of a namespace get an event cache, unless a rule says otherwise.
 #[inline]
-pub(in crate::ct) fn are_wanted(net: &Net) -> bool {
+pub(in crate::ct) fn are_enabled(net: &Net) -> bool {
     match net.events() {
         setting::OFF => false,
         setting::ALWAYS => true,
@@ -75,8 +80,10 @@ pub(in crate::ct) fn are_wanted(net: &Net) -> bool {
     }
 }
 
-/// Gives a new entry the place for its events, where it needs one. `ENOMEM`: no memory.
-pub(in crate::ct) fn prepare(fresh: &mut Fresh, net: &Net, template: Option<&Conn>) -> Result {
+/// Adds an event cache to a new entry, if it is to have one. `template` may have masks.
+///
+/// `ENOMEM`: no memory.
+pub(in crate::ct) fn add_cache(fresh: &mut Fresh, net: &Net, template: Option<&Conn>) -> Result {
     let asked = template.and_then(|template| template.extensions().find::<EventCache>());
     let (ct_mask, expect_mask) = asked.map_or((0, 0), EventCache::masks);
     if asked.is_none() && net.events() == setting::OFF {
@@ -84,20 +91,26 @@ pub(in crate::ct) fn prepare(fresh: &mut Fresh, net: &Net, template: Option<&Con
     }
     if let Some((ct_mask, expect_mask)) = masks_for(net, ct_mask, expect_mask) {
         fresh.add::<EventCache>()?;
-        set_up(fresh.conn(), ct_mask, expect_mask);
+        init_cache(fresh.conn(), ct_mask, expect_mask);
     }
     Ok(())
 }
 
-/// Sets a new event cache up.
-pub(in crate::ct) fn set_up(conn: &Conn, ct_mask: u16, expect_mask: u16) {
-    let parts = conn.extensions();
-    if let Some(cache) = parts.find::<EventCache>() {
-        cache.set_up(ct_mask, expect_mask, parts.find::<Timestamps>().is_some());
+/// Initialises a new event cache.
+pub(in crate::ct) fn init_cache(conn: &Conn, ct_mask: u16, expect_mask: u16) {
+    let extensions = conn.extensions();
+    if let Some(cache) = extensions.find::<EventCache>() {
+        cache.set_up(
+            ct_mask,
+            expect_mask,
+            extensions.find::<Timestamps>().is_some(),
+        );
     }
 }
 
-/// Tells `events`, and with them those that were missed before.
+/// Sends `events`, and with them `missed`, which could not be sent before.
+///
+/// `Congested`: the listener's buffer is full; the events are kept as missed.
 fn notify(
     conn: &Conn,
     cache: &EventCache,
@@ -112,7 +125,7 @@ fn notify(
     if result.is_ok() && missed == 0 {
         return result;
     }
-    // Another CPU may tell events of the same entry; at worst some are told twice.
+    // Another CPU may send events of the same entry. At worst some are sent twice.
     let word = cache.missed();
     let mut old = word.load(Relaxed);
     loop {
@@ -128,7 +141,7 @@ fn notify(
     }
 }
 
-/// Tells the events that wait in the entry. With bottom halves off.
+/// Sends the events in the cache of an entry. Bottom halves are off.
 #[inline]
 pub(in crate::ct) fn deliver(conn: &Conn) {
     let Some(cache) = conn.extensions().find::<EventCache>() else {
@@ -139,11 +152,13 @@ pub(in crate::ct) fn deliver(conn: &Conn) {
         return;
     }
     let missed = cache.missed().load(Relaxed);
-    // What could not be told is remembered as missed.
+    // Events that could not be sent are kept as missed.
     let _ = notify(conn, cache, cache.take(), missed, Requester::default());
 }
 
-/// Tells events at once.
+/// Sends events at once.
+///
+/// `Congested`: the listener's buffer is full.
 pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Result<(), Congested> {
     let Some(cache) = conn.extensions().find::<EventCache>() else {
         return Ok(());
@@ -151,7 +166,8 @@ pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Resu
     if !conn.is_confirmed() {
         return Ok(());
     }
-    // Who asked for an end that could not be told is told with the next attempt.
+    // An earlier attempt to report the end for a request has left the port of the requester, which
+    // the message names even if another one makes this attempt.
     let earlier = cache.portid().load(Relaxed);
     let (portid, missed) = match earlier {
         0 => (by.portid, cache.missed().load(Relaxed)),
@@ -174,13 +190,13 @@ pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Resu
     result
 }
 
-/// Keeps an entry that left the table, whose end could not be told.
+/// Puts an entry that has left the table on the list of dying entries: its end could not be sent.
 pub(in crate::ct) fn defer_destroy(conn: ARef<Conn>) {
     ecache::defer(conn);
     work::queue(&SLOT, HZ);
 }
 
-/// An end was told: the listener has room again.
+/// Sends the ends of dying entries soon: a message was sent just now, so the listener has room.
 #[inline]
 pub(in crate::ct) fn retry_deferred() {
     if !ecache::DYING.is_empty() {
@@ -188,13 +204,14 @@ pub(in crate::ct) fn retry_deferred() {
     }
 }
 
+/// The delayed work of [`Redelivery`].
 static SLOT: WorkSlot = WorkSlot::new();
 
-/// How long a part of the work takes, and how long a congested listener gets, in jiffies.
+/// The maximum length of a slice of the work, and the pause for a congested listener, in jiffies.
 const TEN_MS: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 
-/// Tells the ends that could not be told.
-pub(crate) struct Redelivery;
+/// The work that sends the ends of dying entries.
+pub(in crate::ct) struct Redelivery;
 
 impl Repeating for Redelivery {
     fn run() -> Option<u32> {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! GRE keys that PPTP agrees on.
+//! GRE key maps of PPTP calls.
 //!
-//! A packet of a PPTP call carries the call ID of its receiver only. Both IDs were agreed on in
-//! the control connection, where the PPTP helper reads them and makes two maps, one for each
-//! direction, from addresses and the receiver's ID to the sender's ID.
+//! A packet of a PPTP call (RFC 2637) carries the call ID of its receiver only. Both IDs are agreed
+//! on in the control connection. The PPTP helper reads them there and adds two maps, one per
+//! direction, from the addresses and the receiver's ID to the sender's ID.
+//!
+//! Maps are read under RCU, and changed under the lock of [`gre_keymap::KEYMAPS`], a leaf.
 
 use crate::nf::{
     expect::gre_keymap::{
@@ -15,7 +17,7 @@ use crate::nf::{
     prelude::*, //
 };
 
-/// Whether two tuples are of one call, seen the same way: all but the sender's ID.
+/// Returns whether two tuples are equal but for the sender's ID.
 fn same_receiver(a: &Tuple, b: &Tuple) -> bool {
     let without_source = |tuple: &Tuple| Tuple {
         src_key: [0; 2],
@@ -24,21 +26,22 @@ fn same_receiver(a: &Tuple, b: &Tuple) -> bool {
     without_source(a) == without_source(b)
 }
 
-/// The call ID of the sender, by all else that the tuple says; 0 if nobody has told it.
+/// Returns the call ID of the sender for a tuple without it; 0 if there is no map.
 pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2] {
     gre_keymap::find(net, rcu, |map| same_receiver(map, tuple))
         .map_or([0; 2], |map: Tuple| map.src_key)
 }
 
-/// Makes the maps of a control connection. Says whether it has these.
+/// Adds the maps of a control connection. Returns whether it has these maps now.
 ///
-/// It keeps the first that it gets: a peer that tells other IDs later may not take over calls.
+/// The first pair of maps is kept: a peer that announces other IDs later must not take over calls.
 pub(in crate::ct) fn add(control: &PptpMaster<'_>, original: &Tuple, reply: &Tuple) -> bool {
     let Some(new) = NewKeymaps::new(*original, *reply) else {
         return false;
     };
     let mut maps = gre_keymap::KEYMAPS.lock();
-    // Who takes the entry away takes its maps away later, and waits for the lock.
+    // The end of a control connection sets this bit first, and then takes the lock to remove the
+    // maps.
     if control.conn().has(StatusBit::Dying) {
         return false;
     }
@@ -52,12 +55,12 @@ pub(in crate::ct) fn add(control: &PptpMaster<'_>, original: &Tuple, reply: &Tup
     }
 }
 
-/// Takes the maps of a control connection away.
+/// Removes the maps of a control connection.
 pub(in crate::ct) fn remove(control: &PptpMaster<'_>) {
     gre_keymap::KEYMAPS.lock().remove(control);
 }
 
-/// A GRE connection ends that came of `parent`: so do the maps that led to it.
+/// Removes the maps of a control connection at the end of a GRE connection that it announced.
 #[cold]
 pub(in crate::ct) fn remove_of_parent(parent: &Conn) {
     let rcu = RcuGuard::new();

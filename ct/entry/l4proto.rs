@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The protocols as C code asks for them: what messages say of tuples, states and timeouts.
+//! The protocols as C code and netlink see them (`struct nf_conntrack_l4proto`): attributes of
+//! tuples and protocol state, and timeouts.
+//!
+//! The logic of the protocols is in [`crate::proto`]; this file connects it with the layouts of
+//! [`crate::nf::entry::l4proto`]. Everything here is constant.
 
 use core::mem::{
     offset_of,
@@ -49,12 +53,13 @@ use crate::{
         gre,
         sctp,
         tcp,
+        types::num::u32_as_usize,
         udp,
         wire, //
     },
 };
 
-/// The number by which C code asks for all protocols without a tracker of their own.
+/// The number for all protocols without a tracker of their own (`IPPROTO_RAW`).
 const ANY: u8 = 255;
 
 /// TCP.
@@ -82,8 +87,9 @@ pub(in crate::ct) static GRE: L4Proto<{ gre::COUNT }> = L4Proto::new(protocol::G
     .shown::<Gre>()
     .timeouts::<Gre>();
 
-/// A protocol whose tuples are queries, and nothing else.
+/// A protocol with tuples of queries: the ICMPs.
 trait Queries: 'static {
+    /// The attributes.
     const QUERY: Query;
 }
 
@@ -111,10 +117,10 @@ pub(in crate::ct) static ICMPV6: L4Proto<1> = L4Proto::new(protocol::ICMPV6, tru
     .tuples::<Icmpv6>()
     .timeouts::<Icmpv6>();
 
-/// Every other protocol.
+/// All other protocols.
 pub(in crate::ct) static GENERIC: L4Proto<1> = L4Proto::new(ANY, true).timeouts::<Generic>();
 
-/// What C code wants of a protocol.
+/// Returns the `struct nf_conntrack_l4proto` of a protocol.
 pub(in crate::ct) fn find(number: u8) -> &'static Raw {
     match number {
         protocol::TCP => TCP.raw(),
@@ -127,18 +133,19 @@ pub(in crate::ct) fn find(number: u8) -> &'static Raw {
     }
 }
 
-/// The state of a TCP connection: a byte, read without the entry's lock, as C code does.
+/// Returns the state of a TCP connection. It is one byte, and is read without the lock, as C code
+/// does.
 pub(in crate::ct) fn tcp_state(conn: &Conn) -> tcp::State {
     let number = conn.proto_byte(offset_of!(tcp::Track, state));
     tcp::State::from_u8(number).unwrap_or(tcp::State::None)
 }
 
-/// The state of an SCTP association, likewise.
+/// Returns the state of an SCTP association, without the lock.
 pub(in crate::ct) fn sctp_state(conn: &Conn) -> sctp::State {
     sctp::State::from_u32(conn.proto_byte(sctp::Track::STATE_OFFSET).into())
 }
 
-/// The timeouts that a GRE connection keeps, in seconds.
+/// Returns the timeouts of a GRE connection, in seconds.
 pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
     gre::Track {
         stream_timeout: conn.proto_half::<0>().load(Relaxed) / HZ,
@@ -146,7 +153,7 @@ pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
     }
 }
 
-/// Tuples with two ports, or keys.
+/// Tuples with two ports, or two GRE keys.
 pub(in crate::ct) struct Ports;
 
 impl TupleForm for Ports {
@@ -170,7 +177,7 @@ impl TupleForm for Ports {
     }
 }
 
-/// What ports must look like.
+/// The netlink policy of ports.
 pub(in crate::ct) const PORT_POLICY: [Policy; TUPLE_PLACES] = {
     let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
     policy[TupleAttribute::SourcePort as usize] = Policy::U16;
@@ -178,15 +185,17 @@ pub(in crate::ct) const PORT_POLICY: [Policy; TUPLE_PLACES] = {
     policy
 };
 
-/// What the ICMPs have in place of ports.
+/// The netlink attributes that an ICMP has in the place of ports.
 struct Query {
     id: TupleAttribute,
     kind: TupleAttribute,
     code: TupleAttribute,
+    /// Whether a message of this type is a query.
     has_answer: fn(u8) -> bool,
 }
 
 impl Query {
+    /// Returns the netlink policy of the attributes.
     const fn policy(&self) -> [Policy; TUPLE_PLACES] {
         let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
         policy[self.id as usize] = Policy::U16;
@@ -195,12 +204,14 @@ impl Query {
         policy
     }
 
+    /// Writes the attributes of a tuple.
     fn put(&self, tuple: &Tuple, message: &mut Message<'_>) -> Result {
         message.put(self.id as u16, &tuple.src_key)?;
         message.put_u8(self.kind as u16, tuple.icmp_type())?;
         message.put_u8(self.code as u16, tuple.icmp_code())
     }
 
+    /// Reads the attributes of a tuple. `EINVAL`: a type that is not a query's.
     fn get(&self, request: &Request<'_>, tuple: &mut Tuple) -> Result {
         let [kind, code] = &mut tuple.dst_key;
         if let Some([wanted]) = request.bytes(self.kind)? {
@@ -267,6 +278,7 @@ impl Timeouts<1> for Icmpv6 {
 pub(in crate::ct) struct Tcp;
 
 impl Tcp {
+    /// The netlink policy of `CTA_PROTOINFO_TCP`.
     const POLICY: [Policy; TCP_PLACES] = {
         let mut policy = [const { Policy::ANY }; TCP_PLACES];
         policy[TcpAttribute::State as usize] = Policy::u8_up_to(tcp::State::SynSent2.to_u8());
@@ -277,23 +289,24 @@ impl Tcp {
         policy
     };
 
-    /// RFC 7323, section 2.3.
+    /// The greatest window scale (RFC 7323, section 2.3).
     const MAX_SCALE: u8 = 14;
 }
 
-/// What a message says of a TCP connection.
-pub(in crate::ct) struct TcpTold {
+/// The state of a TCP connection in a message (`CTA_PROTOINFO_TCP`).
+pub(in crate::ct) struct TcpProtoInfo {
+    /// The connection's state.
     state: Option<u8>,
-    /// Of the opener, and of the other peer.
+    /// The window scales of the opener and of the other peer.
     scales: (Option<u8>, Option<u8>),
-    /// Flags and a mask, of both.
+    /// The flags and their mask, of both peers.
     flags: [Option<[u8; 2]>; 2],
 }
 
 impl Memory for Tcp {
-    type ProtoInfo = TcpTold;
+    type ProtoInfo = TcpProtoInfo;
 
-    // CAST: a handful. The two scales count for one, as user space is used to.
+    // CAST: A few dozen. The two scales count as one, as user space is used to.
     const MESSAGE_SIZE: u16 = (2 * size_of_attribute(1) + 2 * size_of_attribute(2)) as u16;
 
     fn may_be_dropped(conn: &Conn) -> bool {
@@ -310,13 +323,13 @@ impl Memory for Tcp {
             let [original, reply] = &track.seen;
             message.put_u8(TcpAttribute::OriginalScale as u16, original.scale)?;
             message.put_u8(TcpAttribute::ReplyScale as u16, reply.scale)?;
-            // The second byte is a mask, which counts for requests only.
+            // The second byte is a mask, which is for requests only.
             message.put(TcpAttribute::OriginalFlags as u16, &[original.flags, 0])?;
             message.put(TcpAttribute::ReplyFlags as u16, &[reply.flags, 0])
         })
     }
 
-    fn get(attributes: &Attributes<'_>) -> Result<Option<TcpTold>> {
+    fn get(attributes: &Attributes<'_>) -> Result<Option<TcpProtoInfo>> {
         let Some(nest) = attributes.get(ProtocolAttribute::Tcp as u16) else {
             return Ok(None);
         };
@@ -339,23 +352,23 @@ impl Memory for Tcp {
             flags(TcpAttribute::OriginalFlags)?,
             flags(TcpAttribute::ReplyFlags)?,
         ];
-        Ok(Some(TcpTold {
+        Ok(Some(TcpProtoInfo {
             state,
             scales,
             flags,
         }))
     }
 
-    fn set(conn: &Conn, told: &TcpTold) {
+    fn set(conn: &Conn, info: &TcpProtoInfo) {
         conn.with_proto(|track: &mut tcp::Track| {
-            track.state = told.state.unwrap_or(track.state);
-            for (seen, flags) in track.seen.iter_mut().zip(told.flags) {
+            track.state = info.state.unwrap_or(track.state);
+            for (seen, flags) in track.seen.iter_mut().zip(info.flags) {
                 if let Some([flags, mask]) = flags {
                     seen.flags = (seen.flags & !mask) | (flags & mask);
                 }
             }
             let [original, reply] = &mut track.seen;
-            if let (Some(first), Some(second)) = told.scales {
+            if let (Some(first), Some(second)) = info.scales {
                 if original.has(tcp::flag::WINDOW_SCALE) && reply.has(tcp::flag::WINDOW_SCALE) {
                     original.scale = first;
                     reply.scale = second;
@@ -373,7 +386,7 @@ impl Shown for Tcp {
 }
 
 impl Timeouts<{ tcp::timeout::COUNT }> for Tcp {
-    // States, then what is no state.
+    // The states, and then the timeouts that are not a state's.
     const PLACES: &'static [usize] = &[
         1,
         2,
@@ -388,6 +401,7 @@ impl Timeouts<{ tcp::timeout::COUNT }> for Tcp {
         tcp::timeout::UNACK,
     ];
 
+    // CAST: A wider type.
     const FIRST: usize = tcp::State::SynSent.to_u8() as usize;
 
     fn of(net: &Net) -> &[Atomic<u32>; tcp::timeout::COUNT] {
@@ -412,6 +426,7 @@ impl Timeouts<{ udp::COUNT }> for Udp {
 pub(in crate::ct) struct Sctp;
 
 impl Sctp {
+    /// The netlink policy of `CTA_PROTOINFO_SCTP`.
     const POLICY: [Policy; SCTP_PLACES] = {
         let mut policy = [const { Policy::ANY }; SCTP_PLACES];
         // CAST: 8.
@@ -423,17 +438,17 @@ impl Sctp {
     };
 }
 
-/// What a message says of an SCTP association.
-pub(in crate::ct) struct SctpTold {
+/// The state of an SCTP association in a message (`CTA_PROTOINFO_SCTP`).
+pub(in crate::ct) struct SctpProtoInfo {
     state: sctp::State,
     original: wire::sctp::Tag,
     reply: wire::sctp::Tag,
 }
 
 impl Memory for Sctp {
-    type ProtoInfo = SctpTold;
+    type ProtoInfo = SctpProtoInfo;
 
-    // CAST: a handful.
+    // CAST: A few dozen.
     const MESSAGE_SIZE: u16 = (size_of_attribute(1) + 2 * size_of_attribute(4)) as u16;
 
     fn may_be_dropped(conn: &Conn) -> bool {
@@ -443,7 +458,7 @@ impl Memory for Sctp {
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
         let track = conn.with_proto(|track: &mut sctp::Track| *track);
         message.nest(ProtocolAttribute::Sctp as u16, |message| {
-            // CAST: below 10.
+            // CAST: Below 10.
             message.put_u8(SctpAttribute::State as u16, track.state().to_u32() as u8)?;
             if going {
                 return Ok(());
@@ -454,7 +469,7 @@ impl Memory for Sctp {
         })
     }
 
-    fn get(attributes: &Attributes<'_>) -> Result<Option<SctpTold>> {
+    fn get(attributes: &Attributes<'_>) -> Result<Option<SctpProtoInfo>> {
         let Some(nest) = attributes.get(ProtocolAttribute::Sctp as u16) else {
             return Ok(None);
         };
@@ -464,18 +479,18 @@ impl Memory for Sctp {
         let state = sctp::State::from_u32(need(SctpAttribute::State)?.u8()?.into());
         let original = wire::sctp::Tag(need(SctpAttribute::OriginalTag)?.bytes()?);
         let reply = wire::sctp::Tag(need(SctpAttribute::ReplyTag)?.bytes()?);
-        Ok(Some(SctpTold {
+        Ok(Some(SctpProtoInfo {
             state,
             original,
             reply,
         }))
     }
 
-    fn set(conn: &Conn, told: &SctpTold) {
+    fn set(conn: &Conn, info: &SctpProtoInfo) {
         conn.with_proto(|track: &mut sctp::Track| {
-            track.set_state(told.state);
-            track.set_tag(Direction::Original, told.original);
-            track.set_tag(Direction::Reply, told.reply);
+            track.set_state(info.state);
+            track.set_tag(Direction::Original, info.original);
+            track.set_tag(Direction::Reply, info.reply);
         });
     }
 }
@@ -490,7 +505,7 @@ impl Shown for Sctp {
 impl Timeouts<{ sctp::COUNT }> for Sctp {
     const PLACES: &'static [usize] = &[1, 2, 3, 4, 5, 6, 7, 8, 9];
 
-    const FIRST: usize = sctp::State::Closed.to_u32() as usize;
+    const FIRST: usize = u32_as_usize(sctp::State::Closed.to_u32());
 
     fn of(net: &Net) -> &[Atomic<u32>; sctp::COUNT] {
         net.sctp_timeout_cells()
@@ -521,7 +536,7 @@ impl Timeouts<{ gre::COUNT }> for Gre {
     }
 }
 
-/// Every other protocol.
+/// All other protocols.
 struct Generic;
 
 impl Timeouts<1> for Generic {

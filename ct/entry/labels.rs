@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Labels: 128 bits of a connection that rules set and match.
+//! Labels: 128 bits of a connection, which rules set and match.
 
 use kernel::{
     prelude::*,
@@ -22,7 +22,7 @@ use crate::nf::{
     prelude::*, //
 };
 
-/// Sets a word to `(old & keep) ^ flip`. Says whether that changed it.
+/// Sets a word to `(old & keep) ^ flip`. Returns whether that changed it.
 fn replace_word(word: &Atomic<u32>, keep: u32, flip: u32) -> bool {
     let mut old = word.load(Relaxed);
     loop {
@@ -37,9 +37,9 @@ fn replace_word(word: &Atomic<u32>, keep: u32, flip: u32) -> bool {
     }
 }
 
-/// Replaces the labels: word by word `(old & !mask) ^ data`, and zero where `data` ends.
+/// Sets the labels, word by word, to `(old & !mask) ^ data`; words from `words` on become zero.
 ///
-/// `ENOSPC`: the connection has no labels, since it began before a rule used any.
+/// `ENOSPC`: the connection has no labels, because it began before a rule used any.
 pub(in crate::ct) fn replace(
     conn: &Conn,
     data: impl Fn(usize) -> u32,

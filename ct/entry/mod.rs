@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an entry means to the tracker: typed tuples, its time, its counters.
+//! An entry's state as the tracker sees it: status, timeout, counters and timestamps; and its
+//! extensions, one file each: events ([`events`]), labels ([`labels`]), sequence adjustment
+//! ([`seqadj`]), timeout policies ([`timeout`]). [`l4proto`] describes the protocols to C code and
+//! to netlink; [`gre_keymap`] has the GRE keys of PPTP.
+//!
+//! This is the ground floor of the tracker, besides [`crate::ct::netns`]: it knows no table. The
+//! memory layout of entries and extensions is in [`crate::nf::entry`].
+//!
+//! An entry in the table is read and written by several CPUs at once. Status bits, timeouts and
+//! counters are atomic; the protocol's state is behind the lock of the entry (`Conn::with_proto`),
+//! which is a leaf.
 
 pub(crate) mod events;
 pub(crate) mod gre_keymap;
 pub(crate) mod l4proto;
-pub(crate) mod labels;
+pub(super) mod labels;
 pub(crate) mod seqadj;
 pub(crate) mod timeout;
 
@@ -27,7 +37,7 @@ use crate::{
     },
 };
 
-/// What the protocol trackers want to know of an entry.
+/// Returns what the protocol trackers need to know of an entry.
 #[inline]
 pub(super) fn status(conn: &Conn) -> Status {
     let status = conn.status();
@@ -42,8 +52,8 @@ pub(super) fn status(conn: &Conn) -> Status {
     }
 }
 
-/// Whether a connection is in the table and was answered; and no helper has moved its sequence
-/// numbers.
+/// Returns whether a connection is in the table and has been replied to, and its sequence numbers
+/// are not adjusted.
 #[inline]
 pub(super) fn is_answered(conn: &Conn) -> bool {
     let status = conn.status();
@@ -52,21 +62,22 @@ pub(super) fn is_answered(conn: &Conn) -> bool {
         && !status.has(StatusBit::SeqAdjust)
 }
 
-/// Whether listings have an entry: not one that is there for a moment, for the answer to one packet
-/// to find its way back.
+/// Returns whether listings show an entry: not one that exists for a moment, so that the reply to
+/// one packet finds its connection (`resolve_clash` in [`crate::ct::life::confirm`]).
 #[inline]
 pub(super) fn is_shown(conn: &Conn) -> bool {
     !conn.has(StatusBit::NatClash)
 }
 
-/// Whether nothing is left to be found out about a connection by a usual packet: it is
-/// [answered](is_answered), and assured.
+/// Returns whether an ordinary packet cannot change the status of a connection any more: it is
+/// [replied to](is_answered), and assured.
 #[inline]
 pub(super) fn is_established(conn: &Conn) -> bool {
     is_answered(conn) && conn.has(StatusBit::Assured)
 }
 
-/// Lets an entry live `jiffies` from now, or from its confirmation if that is to come.
+/// Sets the timeout of an entry to `jiffies` from now; or from its confirmation, if it is
+/// unconfirmed. Does nothing if the timeout is fixed.
 #[inline]
 pub(super) fn refresh(conn: &Conn, jiffies: u32) {
     let status = conn.status();
@@ -81,7 +92,7 @@ pub(super) fn refresh(conn: &Conn, jiffies: u32) {
     conn.set_timeout(base.wrapping_add(jiffies));
 }
 
-/// Counts a packet, where the entry has counters.
+/// Counts a packet of `bytes` bytes, if the entry has counters.
 #[inline]
 pub(crate) fn account(conn: &Conn, dir: Direction, bytes: u32) {
     if let Some(counters) = conn.extensions().find::<Counters>() {
@@ -89,25 +100,26 @@ pub(crate) fn account(conn: &Conn, dir: Direction, bytes: u32) {
     }
 }
 
-/// Counts packets that somebody else forwarded.
+/// Counts packets that a flow table has forwarded, if the entry has counters.
 pub(super) fn account_many(conn: &Conn, dir: Direction, packets: u32, bytes: u32) {
     if let Some(counters) = conn.extensions().find::<Counters>() {
         counters.add(dir, packets, bytes);
     }
 }
 
-/// Notes that the connection began now.
+/// Sets the start timestamp to now, if the entry has timestamps.
 pub(super) fn note_start(conn: &Conn) {
     if let Some(timestamps) = conn.extensions().find::<Timestamps>() {
         timestamps.start().store(time::real_ns(), Relaxed);
     }
 }
 
-/// Notes that the connection ended: now, or when its time was over, if that was earlier.
+/// Sets the stop timestamp, if the entry has timestamps: to now, or to the time at which the entry
+/// expired.
 pub(super) fn note_stop(conn: &Conn) {
     if let Some(timestamps) = conn.extensions().find::<Timestamps>() {
         let overdue = time::jiffies32().wrapping_sub(conn.timeout());
-        // CAST: the sign bit tells past from future.
+        // CAST: The sign bit tells past from future.
         let late = if (overdue as i32) > 0 {
             time::jiffies_to_ns(overdue)
         } else {
@@ -119,7 +131,7 @@ pub(super) fn note_stop(conn: &Conn) {
     }
 }
 
-/// The packets and bytes counted in a direction, where the entry has counters.
+/// Returns the packets and bytes of a direction, if the entry has counters.
 pub(super) fn counted(conn: &Conn, dir: Direction) -> Option<(u64, u64)> {
     conn.extensions()
         .find::<Counters>()

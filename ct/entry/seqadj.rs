@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shifts the sequence numbers of segments whose stream a helper made longer or shorter.
+//! Sequence adjustment: shifts the sequence numbers of a stream that a helper has made longer or
+//! shorter.
 
 use crate::{
     nf::{
         entry::ext::SeqAdjust,
+        packet::skb_change::Writable,
         prelude::*, //
     },
     proto::{
@@ -14,22 +16,22 @@ use crate::{
     },
 };
 
-/// Offsets in a TCP header (RFC 9293, section 3.1).
+/// Offsets in a TCP header (RFC 9293, section 3.1), in bytes.
 mod field {
-    pub(in crate::ct) const SEQ: u32 = 4;
-    pub(in crate::ct) const ACK: u32 = 8;
+    pub(super) const SEQ: u32 = 4;
+    pub(super) const ACK: u32 = 8;
     pub(in crate::ct) const CHECKSUM: u32 = 16;
-    pub(in crate::ct) const OPTIONS: u32 = 20;
+    pub(super) const OPTIONS: u32 = 20;
 }
 
-/// Kinds of TCP options.
+/// Kinds of TCP options (RFC 9293, section 3.2; RFC 2018).
 mod option {
     pub(in crate::ct) const END: u8 = 0;
-    pub(in crate::ct) const NOP: u8 = 1;
-    pub(in crate::ct) const SACK: u8 = 5;
+    pub(super) const NOP: u8 = 1;
+    pub(super) const SACK: u8 = 5;
 }
 
-/// How far the byte that its sender, in direction `dir`, calls `seq` is moved.
+/// Returns the shift of the byte that its sender, in direction `dir`, numbers `seq`.
 #[inline]
 pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     match conn.extensions().find::<SeqAdjust>() {
@@ -38,7 +40,7 @@ pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     }
 }
 
-/// All bytes of direction `dir` are moved by `by`.
+/// Shifts all bytes of direction `dir` by `by`.
 pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     if by == 0 {
         return;
@@ -52,7 +54,7 @@ pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     }
 }
 
-/// The bytes of direction `dir` behind `seq` are moved by `by` more.
+/// Shifts the bytes of direction `dir` behind `seq` by `by` more.
 pub(crate) fn add(conn: &Conn, dir: Direction, seq: SeqNum, by: i32) {
     if by == 0 {
         return;
@@ -63,7 +65,8 @@ pub(crate) fn add(conn: &Conn, dir: Direction, seq: SeqNum, by: i32) {
     }
 }
 
-/// Shifts a segment's numbers. [`None`]: it cannot be done, and the packet has to be dropped.
+/// Adjusts the sequence and acknowledgment numbers of a segment, SACK edges included. [`None`]:
+/// that cannot be done, and the packet must be dropped.
 pub(in crate::ct) fn adjust(
     skb: &mut Skb,
     conn: &Conn,
@@ -71,48 +74,49 @@ pub(in crate::ct) fn adjust(
     transport: u32,
 ) -> Option<()> {
     let adjust = conn.extensions().find::<SeqAdjust>()?;
-    let (ours, theirs): (Shift, Shift) = (adjust.read(dir), adjust.read(dir.opposite()));
+    let (own, peer): (Shift, Shift) = (adjust.read(dir), adjust.read(dir.opposite()));
 
-    skb.ensure_writable(transport.checked_add(field::OPTIONS)?)
+    let mut segment = skb
+        .ensure_writable(transport.checked_add(field::OPTIONS)?)
         .ok()?;
-    let header = Header::parse(&skb.read(transport)?);
+    let header = Header::parse(&segment.read(transport)?);
     let checksum = transport.checked_add(field::CHECKSUM)?;
-    let set = |skb: &mut Skb, offset: u32, seq: SeqNum| {
-        skb.replace4(offset, seq.0.to_be_bytes(), checksum)
+    let set = |segment: &mut Writable<'_>, offset: u32, seq: SeqNum| {
+        segment.replace4(offset, seq.0.to_be_bytes(), checksum)
     };
 
     set(
-        skb,
+        &mut segment,
         transport.checked_add(field::SEQ)?,
-        ours.apply(header.seq()),
+        own.apply(header.seq()),
     )?;
     if !header.flags().ack() {
         return Some(());
     }
     set(
-        skb,
+        &mut segment,
         transport.checked_add(field::ACK)?,
-        theirs.undo(header.ack()),
+        peer.undo(header.ack()),
     )?;
 
     let end = transport.checked_add(header.header_len())?;
-    skb.ensure_writable(end).ok()?;
+    let mut segment = skb.ensure_writable(end).ok()?;
     let mut at = transport.checked_add(field::OPTIONS)?;
     while at < end {
-        match skb.read(at)? {
+        match segment.read(at)? {
             [option::END] => break,
             [option::NOP] => at = at.checked_add(1)?,
             [kind] => {
-                let [len] = skb.read(at.checked_add(1).filter(|&len| len < end)?)?;
+                let [len] = segment.read(at.checked_add(1).filter(|&len| len < end)?)?;
                 let next = at
                     .checked_add(u32::from(len))
                     .filter(|&next| len >= 2 && next <= end)?;
-                // Pairs of edges (RFC 2018, section 3), behind kind and length.
+                // Pairs of edges (RFC 2018, section 3) follow kind and length.
                 if kind == option::SACK && len > 2 && (len.wrapping_sub(2)) & 7 == 0 {
                     let mut edge = at.checked_add(2)?;
                     while edge < next {
-                        let seq = SeqNum(u32::from_be_bytes(skb.read(edge)?));
-                        set(skb, edge, theirs.undo(seq))?;
+                        let seq = SeqNum(u32::from_be_bytes(segment.read(edge)?));
+                        set(&mut segment, edge, peer.undo(seq))?;
                         edge = edge.checked_add(4)?;
                     }
                 }

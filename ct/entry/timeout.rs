@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long entries live: as a rule's policy says, else as the namespace's sysctls say.
+//! Timeouts of entries: those of a rule's policy (`nfnetlink_cttimeout`), else the sysctls of the
+//! namespace.
 
 use kernel::prelude::*;
 
@@ -29,7 +30,7 @@ use crate::{
 
 use super::l4proto;
 
-/// What a rule's policy says.
+/// Returns the timeouts of the entry's policy, in jiffies, if it has one for this protocol.
 #[inline]
 fn policy<'r, const N: usize>(
     conn: &Conn,
@@ -40,51 +41,52 @@ fn policy<'r, const N: usize>(
     slot.policy(rcu)?.timeouts(protocol)
 }
 
-/// In jiffies, for a TCP connection.
+/// Returns the timeouts of a TCP connection, in jiffies.
 #[inline]
 pub(in crate::ct) fn tcp<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r tcp::Timeouts {
     policy(conn, &l4proto::TCP, rcu).unwrap_or_else(|| net.tcp_timeouts())
 }
 
-/// In jiffies, for a UDP conversation.
+/// Returns the timeouts of a UDP connection, in jiffies.
 #[inline]
 pub(in crate::ct) fn udp<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r udp::Timeouts {
     policy(conn, &l4proto::UDP, rcu).unwrap_or_else(|| net.udp_timeouts())
 }
 
-/// In jiffies, for an SCTP association.
+/// Returns the timeouts of an SCTP association, in jiffies.
 #[inline]
 pub(in crate::ct) fn sctp<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r sctp::Timeouts {
     policy(conn, &l4proto::SCTP, rcu).unwrap_or_else(|| net.sctp_timeouts())
 }
 
-/// In jiffies, for a GRE connection.
+/// Returns the timeouts of a GRE connection, in jiffies.
 #[inline]
 pub(in crate::ct) fn gre<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r gre::Timeouts {
     policy(conn, &l4proto::GRE, rcu).unwrap_or_else(|| net.gre_timeouts())
 }
 
-/// In jiffies, for an ICMP query.
+/// Returns the timeout of an ICMP query, in jiffies.
 #[inline]
 pub(in crate::ct) fn icmp(conn: &Conn, net: &Net, rcu: Rcu<'_>) -> u32 {
     policy(conn, &l4proto::ICMP, rcu).map_or_else(|| net.icmp_timeout(), |[timeout]| *timeout)
 }
 
-/// In jiffies, for an ICMPv6 query.
+/// Returns the timeout of an ICMPv6 query, in jiffies.
 #[inline]
 pub(in crate::ct) fn icmpv6(conn: &Conn, net: &Net, rcu: Rcu<'_>) -> u32 {
     policy(conn, &l4proto::ICMPV6, rcu).map_or_else(|| net.icmpv6_timeout(), |[timeout]| *timeout)
 }
 
-/// In jiffies, for everything else.
+/// Returns the timeout of a connection of any other protocol, in jiffies.
 #[inline]
 pub(in crate::ct) fn generic(conn: &Conn, net: &Net, rcu: Rcu<'_>) -> u32 {
     policy(conn, &l4proto::GENERIC, rcu).map_or_else(|| net.generic_timeout(), |[timeout]| *timeout)
 }
 
-/// Gives a template the policy with a name, for packets of this family and protocol.
+/// Assigns the policy `name` to a template, for packets of this family and protocol.
 ///
-/// `ENOENT`: there is no such policy; `EINVAL`: it is for others; `ENOMEM`.
+/// `ENOENT`: there is no such policy, or no `nfnetlink_cttimeout`. `EINVAL`: the policy is for
+/// another family or protocol. `ENOMEM`: no memory.
 pub(in crate::ct) fn assign(
     net: &Net,
     template: &mut Template<'_>,
@@ -122,16 +124,16 @@ pub(in crate::ct) fn assign(
     template.give(named)
 }
 
-/// Takes a template's policy back.
-pub(in crate::ct) fn take_back(template: &Conn) {
+/// Releases the policy of a template.
+pub(in crate::ct) fn unassign(template: &Conn) {
     let rcu = RcuGuard::new();
     if let Some(owner) = Owner::find(rcu.token()) {
         owner.release(template);
     }
 }
 
-/// Takes a policy, or any ([`None`]), from an entry, which goes on with the namespace's timeouts.
-pub(in crate::ct) fn forget(conn: &Conn, which: Option<&Policy>) {
+/// Takes a policy, or any ([`None`]), from an entry, which goes on with the sysctls' timeouts.
+pub(in crate::ct) fn untimeout(conn: &Conn, which: Option<&Policy>) {
     if let Some(slot) = conn.extensions().find::<PolicySlot>() {
         slot.forget(which);
     }

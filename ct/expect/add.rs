@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How an expectation comes into the table: if nothing stands in its way, and within the
-//! limits of its class and of its namespace.
+//! Adding expectations: checks for conflicts, and the limits of a master's class and of the
+//! namespace.
 
 use kernel::{
     prelude::*,
@@ -58,9 +58,59 @@ use super::{
     remove_expired, //
 };
 
+/// The reason why an expectation was not added, with the errno of
+/// `nf_ct_expect_related_report()`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RelateError {
+    /// `ESHUTDOWN`: the master has no helper extension, and cannot have expectations.
+    NoHelper,
+    /// `EINVAL`: the two expectations of a pair do not have one master that can have expectations.
+    NoCommonMaster,
+    /// `EINVAL`: the expectation was added or withdrawn before, or its class does not exist.
+    NotAddable,
+    /// `EALREADY`: an expectation of another class or master is for exactly the same tuples.
+    Duplicate,
+    /// `EBUSY`: another expectation is for some of the same tuples.
+    Clash,
+    /// `EMFILE`: the namespace has as many expectations as it may have.
+    TableFull,
+}
+
+impl From<RelateError> for Error {
+    fn from(error: RelateError) -> Self {
+        match error {
+            RelateError::NoHelper => ESHUTDOWN,
+            RelateError::NoCommonMaster | RelateError::NotAddable => EINVAL,
+            RelateError::Duplicate => EALREADY,
+            RelateError::Clash => EBUSY,
+            RelateError::TableFull => EMFILE,
+        }
+    }
+}
+
+/// An expectation that was not added.
+pub(crate) struct Refused<'a> {
+    /// The reason.
+    pub(crate) error: RelateError,
+    /// The expectation, which may be changed and added again.
+    pub(crate) draft: Draft<'a>,
+}
+
+impl From<Refused<'_>> for RelateError {
+    fn from(refused: Refused<'_>) -> Self {
+        refused.error
+    }
+}
+
+impl From<Refused<'_>> for Error {
+    fn from(refused: Refused<'_>) -> Self {
+        refused.error.into()
+    }
+}
+
 /// Describes the connection that the helper of a master announces. It gets no helper, no function
 /// and no translation.
-pub(crate) fn describe<'a>(
+pub(in crate::ct) fn describe<'a>(
     draft: &mut Draft<'a>,
     class: u32,
     announced: &Announcement,
@@ -79,61 +129,47 @@ pub(crate) fn describe<'a>(
     });
 }
 
-/// An expectation that was not added, and why.
-pub(crate) struct Refused<'a> {
-    /// See [`relate`].
-    pub(crate) error: Error,
-    /// The expectation, which may be changed and tried again.
-    pub(crate) draft: Draft<'a>,
-}
-
-impl From<Refused<'_>> for Error {
-    fn from(refused: Refused<'_>) -> Self {
-        refused.error
-    }
-}
-
 /// Adds an expectation.
 ///
-/// `any_master`: a master's expectation may be the same as another master's, who then keeps
-/// the first.
-///
-/// `EALREADY`: there is the same one already, of another class or master. `EBUSY`: there is
-/// another one, for some of the same tuples. `EMFILE`: the namespace has as many as it may.
-/// `ESHUTDOWN`: the master can have none. `EINVAL`: it was added or withdrawn before.
-pub(crate) fn relate<'a>(
-    draft: Draft<'a>,
-    any_master: bool,
+/// An expectation that equals one of another master is a [`RelateError::Duplicate`] if
+/// `skip_master` (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
+pub(crate) fn relate(
+    draft: Draft<'_>,
+    skip_master: bool,
     by: Requester,
-) -> Result<(), Refused<'a>> {
+) -> Result<(), Refused<'_>> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let Some(help) = draft.help() else {
-        return Err(Refused {
-            error: ESHUTDOWN,
-            draft,
-        });
+        let error = RelateError::NoHelper;
+        return Err(Refused { error, draft });
     };
-    let wanted = Wanted::new(draft, help, any_master, locked)?;
+    let wanted = NewExpectation::new(draft, help, skip_master, locked)?;
     match wanted.make_room() {
         Ok(()) => wanted.insert(by),
-        Err(error) => Err(wanted.refuse(error)),
+        Err(error) => Err(Refused {
+            error,
+            draft: wanted.draft,
+        }),
     }
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
-pub(crate) fn relate_pair(drafts: [Draft<'_>; 2], any_master: bool) -> Result {
+pub(in crate::ct) fn relate_pair(
+    drafts: [Draft<'_>; 2],
+    skip_master: bool,
+) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;
-    let help = first.help().ok_or(EINVAL)?;
+    let help = first.help().ok_or(RelateError::NoCommonMaster)?;
     if !core::ptr::eq(first.master(), second.master()) {
-        return Err(EINVAL);
+        return Err(RelateError::NoCommonMaster);
     }
-    let first = Wanted::new(first, help, any_master, locked)?;
-    let second = Wanted::new(second, help, any_master, locked)?;
+    let first = NewExpectation::new(first, help, skip_master, locked)?;
+    let second = NewExpectation::new(second, help, skip_master, locked)?;
     first.make_room()?;
-    // The second one must not be given the room of the first.
+    // Counted meanwhile, so that the second one is not given the same place.
     first.count(u8::saturating_add);
     let room = second.make_room();
     first.count(u8::saturating_sub);
@@ -143,28 +179,33 @@ pub(crate) fn relate_pair(drafts: [Draft<'_>; 2], any_master: bool) -> Result {
 }
 
 /// An expectation that is to be added.
-struct Wanted<'a, 'l> {
+struct NewExpectation<'a, 'l> {
+    /// The expectation.
     draft: Draft<'a>,
+    /// The helper extension of its master.
     help: &'a Help,
+    /// The namespace of its master.
     net: &'a Net,
+    /// The tuples that it is for.
     pattern: Pattern,
+    /// The bucket of its pattern.
     bucket: u32,
-    any_master: bool,
+    /// Whether an expectation of another master may equal it.
+    skip_master: bool,
     locked: Locked<'l>,
 }
 
-impl<'a: 'l, 'l> Wanted<'a, 'l> {
+impl<'a: 'l, 'l> NewExpectation<'a, 'l> {
+    /// Checks an expectation by itself.
     fn new(
         draft: Draft<'a>,
         help: &'a Help,
-        any_master: bool,
+        skip_master: bool,
         locked: Locked<'l>,
     ) -> Result<Self, Refused<'a>> {
         if draft.flags().has(ExpectFlag::Dead) || u32_as_usize(draft.class()) >= MAX_CLASSES {
-            return Err(Refused {
-                error: EINVAL,
-                draft,
-            });
+            let error = RelateError::NotAddable;
+            return Err(Refused { error, draft });
         }
         let net = draft.master().net();
         let pattern = Pattern {
@@ -178,23 +219,17 @@ impl<'a: 'l, 'l> Wanted<'a, 'l> {
             net,
             pattern,
             bucket: bucket(net, &pattern.tuple),
-            any_master,
+            skip_master,
             locked,
         })
     }
 
-    fn refuse(self, error: Error) -> Refused<'a> {
-        Refused {
-            error,
-            draft: self.draft,
-        }
-    }
-
+    /// Returns its class.
     fn class(&self) -> u32 {
         self.draft.class()
     }
 
-    /// What its class may be.
+    /// Returns the limits of its class.
     fn policy(&self) -> ExpectPolicy {
         self.help
             .helper(self.locked.rcu())
@@ -205,32 +240,33 @@ impl<'a: 'l, 'l> Wanted<'a, 'l> {
             })
     }
 
-    /// Changes how many of its class there are.
+    /// Changes the number of expectations of its class.
     fn count(&self, change: fn(u8, u8) -> u8) {
         let now = self.help.expecting(self.class(), self.locked);
         self.help
             .set_expecting(self.class(), change(now, 1), self.locked);
     }
 
-    /// Sees to it that nothing stands in its way, and that it is not one too many.
-    fn make_room(&self) -> Result {
+    /// Checks for conflicts and limits. Removes an equal expectation of the same master, which
+    /// begins anew, and evicts the oldest of a class that is full.
+    fn make_room(&self) -> Result<(), RelateError> {
         let master = self.draft.master();
         for other in table::walk_locked(self.bucket, self.locked) {
             if remove_expired(&other, self.locked) || !other.is_in(self.net) {
                 continue;
             }
             let others = pattern(&other);
-            let of_interest = self.any_master || other.has_master(master);
+            let of_interest = self.skip_master || other.has_master(master);
             if of_interest && others.equals(&self.pattern) {
                 if other.class() != self.class() || !other.has_master(master) {
-                    return Err(EALREADY);
+                    return Err(RelateError::Duplicate);
                 }
-                // The same again: it begins anew.
+                // The same expectation again: it begins anew.
                 remove(&other, Requester::default(), self.locked);
                 break;
             }
             if others.clashes(&self.pattern) {
-                return Err(EBUSY);
+                return Err(RelateError::Clash);
             }
         }
         if self.is_class_full() {
@@ -241,17 +277,19 @@ impl<'a: 'l, 'l> Wanted<'a, 'l> {
             if log::ratelimit() {
                 pr_warn!("nf_conntrack: expectation table full\n");
             }
-            return Err(EMFILE);
+            return Err(RelateError::TableFull);
         }
         Ok(())
     }
 
+    /// Returns whether its class has as many expectations as it may have.
     fn is_class_full(&self) -> bool {
         let expecting = self.help.expecting(self.class(), self.locked);
         u32::from(expecting) >= self.policy().max_expected
     }
 
-    /// Takes away the master's expired ones, and then, if need be, the oldest of the class.
+    /// Removes the master's expired expectations, and then, if the class is still full, the oldest
+    /// of the class.
     fn evict(&self) {
         let mut oldest = None;
         for own in self.help.expectations(self.locked) {
@@ -266,13 +304,13 @@ impl<'a: 'l, 'l> Wanted<'a, 'l> {
         }
     }
 
-    /// Adds it. Its class's time counts from when it was made.
+    /// Inserts it into the table. Its timeout, that of its class, runs from its creation.
     fn insert(self, by: Requester) -> Result<(), Refused<'a>> {
         let more = self.policy().timeout.wrapping_mul(HZ);
         let class = self.class();
         let linked =
             table::insert(self.draft, self.bucket, more, self.locked).map_err(|draft| Refused {
-                error: EINVAL,
+                error: RelateError::NotAddable,
                 draft,
             })?;
         let expecting = self.help.expecting(class, self.locked);

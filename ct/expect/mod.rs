@@ -1,19 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Expectations: connections that others announced, and what becomes of them.
+//! Expectations: announcements of connections by helpers.
 //!
 //! A helper reads in a control connection where a data connection will come from, and adds an
-//! expectation of it ([`add`]). The packet that begins it makes an entry as any other does,
-//! which then meets its expectation ([`match_new`]): it is RELATED, has a master, and may get a
-//! helper of its own. That uses the expectation up, unless it is a permanent one.
+//! expectation ([`add`]). The packet that begins the data connection creates an entry as any other
+//! does, and the entry is matched against the expectations ([`match_new`]): it becomes RELATED, has
+//! the control connection as its master, and may get a helper of its own. The expectation is used
+//! up by that, unless it is permanent.
 //!
-//! Nothing watches the clock. An expectation whose time is over, or that was withdrawn, is
-//! taken away by whoever comes by: by those who look for another one in its bucket, by its
-//! master's next expectation, or by the collector ([`reap`]). What a master still expects at
-//! its end goes with it ([`remove_all`]).
+//! There are no timers. An expired or withdrawn expectation is removed by the next search of its
+//! bucket, by the next expectation of its master, or by the collector ([`reap`]). Those of a master
+//! that ends are removed with it ([`remove_all`]).
 //!
-//! Everything here takes the lock of expectations. What is said of the counts, of masters and
-//! of a namespace, is said under it.
+//! # Locks
+//!
+//! All changes are made under the one lock of expectations ([`ExpectGuard`]), a leaf. The numbers
+//! of expectations of a master and of a namespace are exact under it. Packets read only the number,
+//! without the lock, as long as it is zero.
+//!
+//! # Examples
+//!
+//! A new entry is matched in three steps, and the last one must be without the lock:
+//!
+//! ```ignore
+//! // 1. While there is one owner: the master and the helper are extensions.
+//! let matched = expect::match_new(&mut fresh, net, zone, key, keep, rcu);
+//! // 2. The entry is shared.
+//! let conn = fresh.publish();
+//! // 3. The helper's function may set up NAT, and add or remove expectations.
+//! if let Some(matched) = matched {
+//!     matched.run_expectfn(&conn, rcu);
+//! }
+//! ```
 
 use kernel::{
     prelude::*,
@@ -75,11 +93,13 @@ use crate::{
 
 pub(crate) mod add;
 
-/// The secret of the table.
+/// The hash seed.
 static SEED: Atomic<u32> = Atomic::new(0);
 
-/// Makes the table, as large as the parameter says, or else by the table of entries; and sets
-/// the limit that goes with it. May sleep.
+/// Creates the table, with the size of the parameter `expect_hashsize` or one by the size of the
+/// connection table, and sets `nf_conntrack_expect_max` by it. May sleep.
+///
+/// `ENOMEM`: no memory.
 pub(super) fn create_table() -> Result<ExpectTable> {
     let buckets = match table::buckets() {
         0 => (resize::buckets() / 256).max(1),
@@ -91,12 +111,13 @@ pub(super) fn create_table() -> Result<ExpectTable> {
     Ok(table)
 }
 
-/// The bucket of what is expected at the destination of `tuple`.
+/// Returns the bucket of expectations for the destination of `tuple`.
 #[inline]
 fn bucket(net: &Net, tuple: &Tuple) -> u32 {
     expect::bucket(tuple, net.hash_mix(), SEED.load(Relaxed), table::buckets())
 }
 
+/// Returns which tuples an expectation matches.
 #[inline]
 fn pattern(expectation: &Expectation) -> Pattern {
     Pattern {
@@ -106,7 +127,7 @@ fn pattern(expectation: &Expectation) -> Pattern {
     }
 }
 
-/// Finds who expects `tuple`, in passing; gives out what `take` makes of it.
+/// Finds an expectation of `tuple`, without the lock. Returns what `take` makes of it.
 pub(super) fn find<R>(
     net: &Net,
     zone: Zone,
@@ -122,8 +143,7 @@ pub(super) fn find<R>(
         .map(|seen| take(&seen))
 }
 
-/// Takes an expectation away, and tells of it. Who takes away the same a second time does
-/// nothing.
+/// Removes an expectation, and notifies listeners. Does nothing if it has been removed before.
 pub(super) fn remove(linked: &Linked<'_>, by: Requester, locked: Locked<'_>) {
     let Some(expectation) = linked.unlink() else {
         return;
@@ -140,7 +160,7 @@ pub(super) fn remove(linked: &Linked<'_>, by: Requester, locked: Locked<'_>) {
     net.count_one(Stat::ExpectDelete);
 }
 
-/// Takes an expectation away if its time is over. Says whether it was.
+/// Removes an expectation if it has expired. Returns whether it had.
 fn remove_expired(linked: &Linked<'_>, locked: Locked<'_>) -> bool {
     let expired = linked.is_expired();
     if expired {
@@ -149,22 +169,23 @@ fn remove_expired(linked: &Linked<'_>, locked: Locked<'_>) -> bool {
     expired
 }
 
-/// The expectation that a new entry matched: its function is still to be called.
+/// An expectation that a new entry matched. Its function is yet to be called.
 pub(super) struct Matched<'r> {
     seen: Seen<'r>,
     _reference: ARef<Expectation>,
 }
 
 impl Matched<'_> {
-    /// Calls the expectation's function: without the lock, because the function may add or remove
-    /// expectations, and with the entry ready for NAT.
+    /// Calls the function of the expectation (`expectfn`), when the entry is ready for NAT. Without
+    /// the lock: the function may add or remove expectations.
     pub(super) fn run_expectfn(self, conn: &Conn) {
         self.seen.run_expectfn(conn);
     }
 }
 
-/// A new entry for the tuple with this key looks whether it is expected; if so it becomes RELATED to its
-/// master, and the expectation is used up, unless `keep`, or it is a permanent one.
+/// Matches a new entry for the tuple `key` against the expectations. If one matches, the entry
+/// becomes related to its master, and the expectation is used up, unless `keep` is set or it is
+/// permanent.
 #[inline]
 pub(super) fn match_new<'r>(
     fresh: &mut Fresh,
@@ -180,6 +201,7 @@ pub(super) fn match_new<'r>(
     match_new_locked(fresh, net, zone, &key.tuple(), keep, rcu)
 }
 
+/// [`match_new`] under the lock, if the namespace has expectations.
 #[inline(never)]
 fn match_new_locked<'r>(
     fresh: &mut Fresh,
@@ -202,14 +224,14 @@ fn match_new_locked<'r>(
         _reference: linked.get()?,
     };
 
-    // The other end cannot know of what was announced in a packet that has not left yet; and
-    // a master that ends has nobody to be related to.
+    // The packet that announced the connection may not have left yet (the master is unconfirmed),
+    // so the other end cannot know of it; and nothing can be related to a master that ends.
     let master = linked.master();
     let status = master.status();
     if !status.has(StatusBit::Confirmed) || status.has(StatusBit::Dying) {
         return None;
     }
-    // Under the lock it cannot become another entry: see `Linked`.
+    // Under the lock the memory cannot be reused for another entry: see `Linked`.
     let Get::Hit(master) = master.get_if(|_| true) else {
         return None;
     };
@@ -227,21 +249,22 @@ fn match_new_locked<'r>(
     Some(matched)
 }
 
+/// Returns the helper extension of an entry.
 #[inline]
 fn help_of(conn: &Conn) -> Option<&Help> {
     conn.extensions().find::<Help>()
 }
 
-/// Withdraws an expectation: it may have been met already, and is taken away later.
+/// Withdraws an expectation: it matches no more, and is removed later.
 pub(super) fn withdraw(expectation: &Expectation) {
     let guard = ExpectGuard::new();
     expectation.withdraw(guard.locked());
 }
 
-/// Takes away everything that `conn` expects.
+/// Removes all expectations of `conn`.
 ///
-/// An entry that may have expected something takes the lock even if it expects nothing any
-/// more: who holds it may still be looking at its last expectation.
+/// An entry that may have had expectations takes the lock even if it has none left: a CPU that
+/// holds the lock may still be reading the last one of them.
 #[inline]
 pub(super) fn remove_all(conn: &Conn) {
     if let Some(help) = help_of(conn) {
@@ -249,13 +272,14 @@ pub(super) fn remove_all(conn: &Conn) {
     }
 }
 
-/// Takes away what `conn` expected too long. For the collector.
+/// Removes the expired expectations of `conn`. For the collector.
 pub(super) fn reap(conn: &Conn) {
     if let Some(help) = help_of(conn).filter(|help| help.is_expecting()) {
         remove_from(help, |linked| linked.is_expired());
     }
 }
 
+/// Removes the expectations of a master that `which` selects.
 #[cold]
 fn remove_from(help: &Help, which: fn(&Linked<'_>) -> bool) {
     let guard = ExpectGuard::new();
@@ -267,15 +291,16 @@ fn remove_from(help: &Help, which: fn(&Linked<'_>) -> bool) {
     }
 }
 
-/// The expectation that is made for `tuple`, under the lock.
+/// Finds the expectation of `tuple`, under the lock.
 fn find_locked<'l>(net: &Net, zone: Zone, tuple: &Tuple, locked: Locked<'l>) -> Option<Linked<'l>> {
     table::walk_locked(bucket(net, tuple), locked).find(|linked| {
         !linked.is_expired() && linked.is_in(net) && pattern(linked).matches(tuple, zone.id)
     })
 }
 
-/// Takes away the expectation that is made for `tuple`, if it is the one that is `meant`.
-/// `ENOENT`: it is not, or there is none.
+/// Removes the expectation of `tuple`, if `meant` accepts it.
+///
+/// `ENOENT`: there is none, or it is not accepted. Other errors are those of `meant`.
 pub(super) fn remove_one(
     net: &Net,
     zone: Zone,
@@ -292,7 +317,7 @@ pub(super) fn remove_one(
     Ok(())
 }
 
-/// Has `change` change the expectation that is made for `tuple`, if there is one.
+/// Calls `change` for the expectation of `tuple`, if there is one, and returns the result.
 pub(super) fn change_one<R>(
     net: &Net,
     zone: Zone,
@@ -304,7 +329,7 @@ pub(super) fn change_one<R>(
     Some(change(&linked, guard.locked()))
 }
 
-/// Takes away all expectations that `which` chooses, in one namespace or everywhere.
+/// Removes all expectations that `which` selects, in one namespace or in all.
 pub(super) fn remove_where(
     net: Option<&Net>,
     by: Requester,

@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Connections that were there before the tracker: their sockets know them.
+//! Adoption: entries of connections that existed before the tracker did, from their sockets.
 //!
-//! When the hooks of a namespace are switched on, and packets that had passed before have
-//! reached their sockets, every connected socket is asked, and gets the entry that it would
-//! have if it had been tracked from its beginning. It is read, and its entry put in, while it
-//! stands still, so what it sends passes the hooks either before that or after.
+//! When the hooks of a namespace are registered, and the packets that had passed before have
+//! reached their sockets, every connected socket is visited, and gets the entry that it would have
+//! if it had been tracked from the start. A socket is read, and its entry inserted, under the lock
+//! of the socket, so a packet that it sends passes the hooks either before that or after.
 //!
-//! Packets come meanwhile, and are not stopped:
+//! # Races
 //!
-//! 1. One that made an entry before it was the socket's turn. All that such an entry knows is a
-//!    packet in the middle of a connection, and it may have the wrong direction. It is put right
-//!    by what the socket knows, or replaced ([`is_guess`]).
-//! 2. One that is between lookup and confirmation when the entry comes in: it joins that
+//! Packets pass meanwhile and are not held up:
+//!
+//! 1. A packet has created an entry before the socket's turn. Such an entry only knows a packet
+//!    from the middle of the connection, and may have the wrong direction. It is corrected by the
+//!    state of the socket, or replaced ([`is_guess`]).
+//! 2. A packet is between lookup and confirmation when the entry is inserted: it joins the entry
 //!    ([`crate::ct::life::confirm`]).
-//! 3. One that made no entry, and was INVALID for that reason (a FIN or RST, or any, if
-//!    connections are not to be picked up), while on its way to the socket when that is read.
-//!    At worst the acknowledgment of that FIN is INVALID too, and the FIN is sent again; or the
-//!    entry of a connection that was reset just then lives until its time is over.
+//! 3. A packet has created no entry and was INVALID for that reason (a FIN or RST, or any packet if
+//!    `nf_conntrack_tcp_loose` is off), and is on its way to the socket when that is read. At worst
+//!    the ACK of that FIN is INVALID too, and the FIN is retransmitted; or the entry of a
+//!    connection that has just been reset lives until it expires.
 //!
-//! Both sockets of a connection within a namespace ask for the same entry; the second finds it.
-//! Of two ends in two namespaces, each has an entry in its own. All are in the default zone.
+//! Both sockets of a connection within one namespace lead to the same entry; the second one finds
+//! it. Of a connection between two namespaces each has an entry. All entries are in the default
+//! zone.
 
 use kernel::{
     prelude::*,
@@ -70,45 +73,46 @@ use super::{
     lookup, //
 };
 
-/// What became of a socket.
+/// The result for one socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// It has an entry now.
+enum Adoption {
+    /// Its connection has an entry now.
     Adopted,
-    /// It has no connection, or one that has an entry.
-    Passed,
-    /// A process, or a packet, is at work on it.
+    /// It has no connection, or one that has an entry already.
+    Skipped,
+    /// A process or a packet is using the socket; it is visited again.
     Busy,
-    /// There is no room for its entry.
+    /// The table is full.
     NoRoom,
 }
 
-/// Adopts the connections of all namespaces. May sleep.
-pub(in crate::ct) fn everywhere() {
+/// Adopts the connections of all namespaces, when the module is loaded. May sleep.
+pub(in crate::ct) fn adopt_all() {
     if params::enable_hooks() {
         adopt(None);
     }
 }
 
-/// Adopts the connections of a namespace whose hooks were switched on. May sleep.
-pub(in crate::ct) fn namespace(net: &Net) {
+/// Adopts the connections of a namespace, when its hooks have been registered. May sleep.
+pub(in crate::ct) fn adopt_namespace(net: &Net) {
     adopt(Some(net));
 }
 
+/// Adopts the connections of one namespace, or of all, and logs how many. May sleep.
 fn adopt(net: Option<&Net>) {
     if !params::adopt_sockets() {
         return;
     }
     let begin = time::jiffies32();
-    // What the hooks did not see is in its socket then.
+    // Packets that the hooks have not seen are in their sockets after this.
     rcu::synchronize();
     let (mut adopted, mut refused) = (0_usize, 0_usize);
     let shown = sockets::for_each(net, |socket, is_last| {
-        match consider(socket, is_last) {
-            Outcome::Busy => return Seen::Again,
-            Outcome::Adopted => adopted = adopted.wrapping_add(1),
-            Outcome::NoRoom => refused = refused.wrapping_add(1),
-            Outcome::Passed => {}
+        match adopt_socket(socket, is_last) {
+            Adoption::Busy => return Seen::Again,
+            Adoption::Adopted => adopted = adopted.wrapping_add(1),
+            Adoption::NoRoom => refused = refused.wrapping_add(1),
+            Adoption::Skipped => {}
         }
         Seen::Done
     });
@@ -124,15 +128,15 @@ fn adopt(net: Option<&Net>) {
     }
 }
 
-/// Who opened the socket's connection. [`None`]: it is of no protocol that we know sockets of.
+/// Returns which end opened the connection of a socket. [`None`]: its protocol is not adopted.
 fn opener(
     socket: &Socket,
-    known: &adopt::Socket,
+    state: &adopt::Socket,
     ends: &Endpoints,
     rcu: Rcu<'_>,
 ) -> Option<Opener> {
     let (chosen, bound) = socket.port_history();
-    let (family, transport) = (ends.family, Transport::of(known.protocol)?);
+    let (family, transport) = (ends.family, Transport::of(state.protocol)?);
     let end = |address, port: u16| Endpoint {
         address,
         port: port.to_be_bytes(),
@@ -150,41 +154,40 @@ fn opener(
         range: sockets::local_port_range(socket.net()),
     };
     Some(match transport {
-        Transport::Tcp => adopt::tcp_opener(known.state, &hints, ends),
+        Transport::Tcp => adopt::tcp_opener(state.state, &hints, ends),
         Transport::Udp => adopt::udp_opener(&hints, ends),
     })
 }
 
-fn consider(socket: &Socket, is_last: bool) -> Outcome {
+/// Adopts the connection of one socket. `is_last`: the socket is not visited again, even if it is
+/// busy.
+fn adopt_socket(socket: &Socket, is_last: bool) -> Adoption {
     let rcu = RcuGuard::new();
-    let glance: adopt::Socket = socket.snapshot();
-    let Some(ends) = glance.endpoints() else {
-        return Outcome::Passed;
+    let snapshot: adopt::Socket = socket.snapshot();
+    let Some(ends) = snapshot.endpoints() else {
+        return Adoption::Skipped;
     };
-    if !socket
-        .net()
-        .state::<NetState>()
-        .is_tracking(ends.family.to_u16())
-    {
-        return Outcome::Passed;
+    if !socket.net().state::<NetState>().is_tracking(ends.family) {
+        return Adoption::Skipped;
     }
-    let Some(opener) = opener(socket, &glance, &ends, rcu.token()) else {
-        return Outcome::Passed;
+    let Some(opener) = opener(socket, &snapshot, &ends, rcu.token()) else {
+        return Adoption::Skipped;
     };
-    socket.with_locked(|known: adopt::Socket| {
-        if known.busy != 0 && !is_last {
-            return Outcome::Busy;
+    socket.with_locked(|state: adopt::Socket| {
+        if state.busy != 0 && !is_last {
+            return Adoption::Busy;
         }
-        // It was connected anew meanwhile, which the hooks have seen.
-        if known.endpoints() != Some(ends) {
-            return Outcome::Passed;
+        // The socket was connected anew meanwhile, and the hooks have seen that.
+        if state.endpoints() != Some(ends) {
+            return Adoption::Skipped;
         }
-        take(socket.net(), &known, &ends, opener, rcu.token())
+        adopt_connection(socket.net(), &state, &ends, opener, rcu.token())
     })
 }
 
-/// Whether an entry that is there knows less than the socket does: a packet made it, but not a
-/// connection's first one, or (of UDP, where it cannot be told) one in the wrong direction.
+/// Returns whether an existing entry knows less than the socket does: it was created by a packet,
+/// but not by the first one of the connection, or, with UDP, where that cannot be told, in the
+/// wrong direction.
 fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
     let status = conn.status();
     let is_plain = ![
@@ -205,69 +208,70 @@ fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
     }
 }
 
-/// Gives a connection the entry that it ought to have.
-fn take(
+/// Creates, corrects or replaces the entry of a connection. The socket is locked.
+fn adopt_connection(
     net: &Net,
-    known: &adopt::Socket,
+    state: &adopt::Socket,
     ends: &Endpoints,
     opener: Opener,
     rcu: Rcu<'_>,
-) -> Outcome {
-    let tuple = ends.tuple(opener.side, known.protocol);
-    let rival = lookup::find_tuple(net, &tuple, rcu);
-    let mut known = *known;
-    if let Some((rival, dir)) = &rival {
-        if !is_guess(rival, *dir, opener) {
-            return Outcome::Passed;
+) -> Adoption {
+    let tuple = ends.tuple(opener.side, state.protocol);
+    let existing = lookup::find_tuple(net, &tuple, rcu);
+    let mut state = *state;
+    if let Some((existing, dir)) = &existing {
+        if !is_guess(existing, *dir, opener) {
+            return Adoption::Skipped;
         }
-        // Packets have been seen, of which the socket may not know yet.
-        known.busy = 1;
-        // One that has the right direction stays, with the packets that are on their way with it.
+        // Packets have passed that may not have reached the socket.
+        state.busy = 1;
+        // An entry with the right direction stays, together with the packets that hold it.
         if *dir == Direction::Original {
-            return match describe(rival, net, &known, opener.side) {
+            return match apply(existing, net, &state, opener.side) {
                 Some(timeout) => {
-                    entry::refresh(rival, timeout);
-                    Outcome::Adopted
+                    entry::refresh(existing, timeout);
+                    Adoption::Adopted
                 }
-                None => Outcome::Passed,
+                None => Adoption::Skipped,
             };
         }
     }
     let conn = match create::create_adopted(net, &tuple) {
         Ok(conn) => conn,
-        // Better than no entry.
-        Err(_) if rival.is_some() => return Outcome::Passed,
-        Err(_) => return Outcome::NoRoom,
+        // The existing entry is better than none.
+        Err(_) if existing.is_some() => return Adoption::Skipped,
+        Err(_) => return Adoption::NoRoom,
     };
-    let Some(timeout) = describe(&conn, net, &known, opener.side) else {
-        return Outcome::Passed;
+    let Some(timeout) = apply(&conn, net, &state, opener.side) else {
+        return Adoption::Skipped;
     };
     conn.set_timeout(timeout);
-    if let Some((rival, _)) = &rival {
-        delete::delete(rival, DestroyReason::Replaced);
+    if let Some((existing, _)) = &existing {
+        delete::delete(existing, DestroyReason::Replaced);
     }
     if confirm::insert_adopted(conn, rcu) {
-        Outcome::Adopted
+        Adoption::Adopted
     } else {
-        // A packet was faster.
-        Outcome::Busy
+        // A packet has created an entry meanwhile.
+        Adoption::Busy
     }
 }
 
-/// Has an entry say what the socket knows, and returns how many jiffies it has left. [`None`]:
+/// Sets the state of an entry by that of the socket, and returns its timeout in jiffies. [`None`]:
 /// the socket has no connection.
-fn describe(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> Option<u32> {
-    let timeout = match known.protocol {
-        protocol::TCP => describe_tcp(conn, net, known, opener)?,
-        _ => describe_udp(conn, net, known, opener),
+fn apply(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<u32> {
+    let timeout = match state.protocol {
+        protocol::TCP => apply_tcp(conn, net, state, opener)?,
+        _ => apply_udp(conn, net, state, opener),
     };
     conn.set(StatusBit::Adopted);
     Some(timeout)
 }
 
-fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> Option<u32> {
-    let track = tcp::adopt::track(known, opener)?;
-    let policy = tcp::Config {
+/// [`apply`] for TCP. `None` as well if packets have moved the entry on from its first guess.
+fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<u32> {
+    let track = tcp::adopt::track(state, opener)?;
+    let config = tcp::Config {
         timeouts: net.tcp_timeouts(),
         hz: time::HZ,
         loose: false,
@@ -275,15 +279,15 @@ fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> 
         ignore_invalid_rst: false,
         max_retrans: net.tcp_max_retrans(),
     };
-    let is_described = conn.with_proto(|place: &mut tcp::Track| {
-        // A packet may have moved an entry on that is in the table.
+    let is_applied = conn.with_proto(|place: &mut tcp::Track| {
+        // Packets may have moved on an entry that is in the table.
         let is_open = !conn.is_confirmed() || place.is_picked_up();
         if is_open {
             *place = track;
         }
         is_open
     });
-    if !is_described {
+    if !is_applied {
         return None;
     }
     if track.state() != tcp::State::SynSent {
@@ -292,16 +296,17 @@ fn describe_tcp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> 
     if !matches!(track.state(), tcp::State::SynSent | tcp::State::SynRecv) {
         conn.set(StatusBit::Assured);
     }
-    Some(tcp::adopt::remaining(&track, known, &policy))
+    Some(tcp::adopt::remaining(&track, state, &config))
 }
 
-fn describe_udp(conn: &Conn, net: &Net, known: &adopt::Socket, opener: Side) -> u32 {
-    let (replied, timeout) = udp::adopt(known, opener, net.udp_timeouts());
+/// [`apply`] for UDP.
+fn apply_udp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> u32 {
+    let (replied, timeout) = udp::adopt(state, opener, net.udp_timeouts());
     if replied {
         conn.set(StatusBit::SeenReply);
         conn.set(StatusBit::Assured);
     }
-    // A stream, from the first answer on.
+    // The connection is a stream from the next reply on.
     conn.proto_word().store(time::jiffies(), Relaxed);
     timeout
 }

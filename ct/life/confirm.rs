@@ -1,10 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Confirmation: a packet has passed every check, so the connection that it began counts
-//! and goes into the table.
+//! Confirmation: an entry is inserted into the table when its first packet has passed all rules.
 //!
-//! Two packets of one new connection, on two CPUs, each made an entry, and one comes
-//! second. What becomes of it then is told at [`settle_clash`].
+//! Every entry is inserted by its reply tuple, and by its original tuple if that has another hash
+//! ([`crate::ct::table`]). Its reply tuple's reservation, if NAT made one, is removed under the
+//! same locks ([`reservation`]).
+//!
+//! # Races
+//!
+//! Under the locks of the buckets, `insert` settles these in turn:
+//!
+//! 1. A clone of the packet has confirmed the same entry on another CPU ([`StatusBit::Confirmed`]):
+//!    nothing is left to be done.
+//! 2. The entry was deleted before it was confirmed ([`StatusBit::Dying`]): the packet is dropped.
+//! 3. Another entry has one of the tuples already: two packets of one new connection, on two CPUs,
+//!    each created an entry. [`resolve_clash`] decides for packets; entries of sockets and of user
+//!    space give way.
+//!
+//! # Locks
+//!
+//! Bottom halves off; the lock of the reservation's bucket, then those of the table's buckets, then
+//! the leaf locks of the [`index`].
 
 use kernel::{
     prelude::*,
@@ -49,74 +65,89 @@ use crate::{
 
 use super::gc;
 
-/// Chains longer than this, plus a random number below [`CHAIN_SPREAD`], take no more
-/// entries. Chance alone does not make them so long.
+/// A chain with more entries than this and a random number below [`CHAIN_SPREAD`] is full. Chance
+/// alone does not make chains that long.
 const CHAIN_LIMIT: u32 = 50;
+/// The range of the random part of the limit: an attacker cannot tell which entry will be refused.
 const CHAIN_SPREAD: u32 = 30;
 
-/// Whether a chain of this length takes no more. Chance is asked where it decides, which is hardly
-/// ever. A crowded one makes the table grow.
+/// Returns whether a chain of this length is full. A long chain makes the table grow.
 #[inline]
-fn is_too_long(length: u32) -> bool {
+fn is_full(length: u32) -> bool {
     if length <= autosize::LONG_CHAIN {
         return false;
     }
-    if autosize::request() {
+    if autosize::request_growth() {
         gc::wake();
     }
+    // Random numbers are drawn only above the limit, which hardly ever happens.
     length > CHAIN_LIMIT && length.wrapping_sub(CHAIN_LIMIT) > random::below(CHAIN_SPREAD)
 }
 
-/// What keeps an entry out of the table.
+/// The reason why an entry cannot be inserted into the table.
 enum InsertError {
-    /// This one has one of its tuples.
+    /// This entry has one of its tuples.
     Conflict(ARef<Conn>),
-    /// Its chain takes no more.
+    /// A chain is full, see [`CHAIN_LIMIT`].
     ChainTooLong,
 }
 
-/// What keeps an entry out of its buckets.
-#[inline(always)]
-fn obstacle(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
-    if pair.is_one() {
-        obstacle_at(pair, conn, None)
-    } else {
-        obstacle_of_two(pair, conn)
+impl From<InsertError> for Error {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Conflict(_) => EEXIST,
+            InsertError::ChainTooLong => ENOSPC,
+        }
     }
 }
 
-#[inline(never)]
-fn obstacle_of_two(pair: &LockedPair<'_>, conn: &Conn) -> Option<InsertError> {
-    obstacle_at(pair, conn, Some(Direction::Original))
-        .or_else(|| obstacle_at(pair, conn, Some(Direction::Reply)))
+/// Checks both buckets of an entry for a conflict, and the lengths of their chains.
+#[inline(always)]
+fn check_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Result<(), InsertError> {
+    if pair.is_one() {
+        check_bucket(pair, conn, None)
+    } else {
+        check_two_buckets(pair, conn)
+    }
 }
 
-/// What keeps it out of the bucket of one of its tuples, or of both.
+/// [`check_buckets`] for an entry with two buckets.
+#[inline(never)]
+fn check_two_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Result<(), InsertError> {
+    check_bucket(pair, conn, Some(Direction::Original))?;
+    check_bucket(pair, conn, Some(Direction::Reply))
+}
+
+/// Checks the bucket of one of an entry's tuples, or of both ([`None`]), as [`check_buckets`] does.
 #[inline(always)]
-fn obstacle_at(pair: &LockedPair<'_>, conn: &Conn, dir: Option<Direction>) -> Option<InsertError> {
+fn check_bucket(
+    pair: &LockedPair<'_>,
+    conn: &Conn,
+    dir: Option<Direction>,
+) -> Result<(), InsertError> {
     match table::find_conflict(pair, conn, dir) {
-        (Some(rival), _) => Some(InsertError::Conflict(ARef::from(rival))),
-        (None, length) if is_too_long(length) => {
+        (Some(existing), _) => Err(InsertError::Conflict(ARef::from(existing))),
+        (None, length) if is_full(length) => {
             resize::request_reseed();
             conn.net().count_one(Stat::ChainTooLong);
-            Some(InsertError::ChainTooLong)
+            Err(InsertError::ChainTooLong)
         }
-        (None, _) => None,
+        (None, _) => Ok(()),
     }
 }
 
-/// What came of an attempt to put an entry into the table.
+/// The result of [`insert`].
 enum InsertOutcome {
-    /// It is in.
-    In,
-    /// Its packet belongs to this entry instead.
+    /// The entry is in the table.
+    Inserted,
+    /// The packet belongs to this entry, which was there first.
     Joined(ARef<Conn>),
-    /// It cannot be in.
+    /// The entry cannot be inserted.
     Refused,
 }
 
-/// Whether nothing is to be done for the packet any more: it has no entry, or one that is in the
-/// table, with no helper and no events.
+/// Returns whether the packet has passed all that is to be done at confirmation: it has no entry,
+/// or one that is in the table and has no helper, no sequence adjustment and no event cache.
 #[inline]
 pub(in crate::ct) fn needs_no_confirm(skb: &Skb) -> bool {
     let Some(conn) = skb.attached() else {
@@ -129,8 +160,7 @@ pub(in crate::ct) fn needs_no_confirm(skb: &Skb) -> bool {
         && conn.extensions().find::<EventCache>().is_none()
 }
 
-/// Puts the packet's entry into the table, if it is not in yet, and tells listeners what
-/// happened to it.
+/// Confirms the packet's entry, if it is unconfirmed, and delivers the entry's events.
 #[inline]
 pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     let verdict = confirm_packet(skb, rcu);
@@ -142,35 +172,35 @@ pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     verdict
 }
 
-/// Puts the packet's entry into the table, if it is not in yet.
+/// Confirms the packet's entry, if it is unconfirmed.
 #[inline]
 pub(in crate::ct) fn confirm_packet(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     let (conn, info) = match skb.tracked() {
-        // An answer of ours to a packet that was refused carries the entry that the packet
-        // made, in the other direction; it confirms nothing.
+        // A RST or ICMP error that a rule has sent for a refused packet carries that packet's entry
+        // in the reply direction: it confirms nothing.
         Tracked::Yes(conn, info) if !conn.is_confirmed() && info.dir() == Direction::Original => {
             (ARef::from(conn), info)
         }
         _ => return Verdict::Accept,
     };
     let hash = TupleHash::unpack(conn.cached_hash());
-    match insert(conn, Some(hash), rcu, settle_clash) {
-        InsertOutcome::In => Verdict::Accept,
+    match insert(conn, Some(hash), rcu, resolve_clash) {
+        InsertOutcome::Inserted => Verdict::Accept,
         InsertOutcome::Joined(winner) => {
-            join(skb, winner, info);
+            continue_with(skb, winner, info);
             Verdict::Accept
         }
         InsertOutcome::Refused => Verdict::Drop,
     }
 }
 
-/// Puts in an entry that no packet made. Says whether it is in: it gives way to one that a
-/// packet of the same connection has made.
-pub(in crate::ct) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
+/// Inserts the entry of a socket. Returns whether it is in the table: it gives way to an entry that
+/// a packet of the same connection has created.
+pub(super) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
     let keep = conn.clone();
     let is_in = matches!(
         insert(conn, None, rcu, |_, _, _| InsertOutcome::Refused),
-        InsertOutcome::In
+        InsertOutcome::Inserted
     );
     if is_in {
         let _bh = BhDisabled::new();
@@ -179,8 +209,8 @@ pub(in crate::ct) fn insert_adopted(conn: ARef<Conn>, rcu: Rcu<'_>) -> bool {
     is_in
 }
 
-/// Puts an entry into the table; the reference becomes the table's. `clash` decides what
-/// becomes of it if another entry has one of its tuples.
+/// Inserts an entry into the table, which takes over the reference. `clash` decides what becomes of
+/// the entry if another one has one of its tuples.
 ///
 /// `hash` is that of the original tuple, if it is known.
 fn insert(
@@ -191,44 +221,45 @@ fn insert(
 ) -> InsertOutcome {
     let bh = BhDisabled::new();
     conn.check_mirrored();
-    // Until the entry is in.
-    let _promise = reservation::consume(&conn, &bh, rcu);
+    // Locked until the entry is in the table.
+    let _reservation = reservation::consume(&conn, &bh, rcu);
     let Some(mut pair) = table::lock_pair(&conn, hash, &bh, rcu) else {
         return InsertOutcome::Refused;
     };
     let status = conn.status();
-    // A clone of the packet may have been faster, on another CPU: a bridge floods clones.
+    // Race 1. A bridge floods clones of a packet, for example.
     if status.has(StatusBit::Confirmed) {
-        return InsertOutcome::In;
+        return InsertOutcome::Inserted;
     }
-    // Killed before it was born, by user space or by a namespace's end.
+    // Race 2. User space deleted the entry, or its namespace ended.
     if status.has(StatusBit::Dying) {
         conn.net().count_one(Stat::InsertFailed);
         return InsertOutcome::Refused;
     }
 
-    match obstacle(&pair, &conn) {
-        None => {}
-        Some(InsertError::Conflict(rival)) => return clash(&mut pair, conn, &rival),
-        Some(InsertError::ChainTooLong) => {
+    // Race 3.
+    match check_buckets(&pair, &conn) {
+        Ok(()) => {}
+        Err(InsertError::Conflict(existing)) => return clash(&mut pair, conn, &existing),
+        Err(InsertError::ChainTooLong) => {
             conn.net().count_one(Stat::InsertFailed);
             return InsertOutcome::Refused;
         }
     }
 
-    // Its time runs from now on.
+    // The timeout of an unconfirmed entry is relative; from now on it is a deadline.
     conn.set_timeout(conn.timeout().wrapping_add(time::jiffies32()));
     if !conn.extensions().is_empty() {
         queue_new_event(&conn, rcu);
     }
     index::join(&conn, &bh, rcu);
     match pair.insert(conn) {
-        Ok(()) => InsertOutcome::In,
+        Ok(()) => InsertOutcome::Inserted,
         Err(_) => InsertOutcome::Refused,
     }
 }
 
-/// Has the parts of an entry know that it begins.
+/// Sets the start time of a new entry, and queues its events.
 #[inline(never)]
 fn queue_new_event(conn: &Conn, rcu: Rcu<'_>) {
     entry::note_start(conn);
@@ -243,56 +274,58 @@ fn queue_new_event(conn: &Conn, rcu: Rcu<'_>) {
     ecache::keep(conn, event);
 }
 
-/// Puts an entry into the table that user space made, and whose time runs already; the reference
-/// becomes the table's.
+/// Inserts an entry of user space; its timeout is a deadline already. The table takes over the
+/// reference.
 ///
-/// `EEXIST`: one of its tuples is there. `ENOSPC`: a chain is too long.
+/// `EEXIST`: one of its tuples is in the table. `ENOSPC`: a chain is too long. `ENOENT`: there is
+/// no table.
 pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
-    // After the lock is given back: this may be the last reference.
+    // Dropped after the locks are released: this may be the last reference.
     let kept = conn.clone();
     let net = kept.net();
     let bh = BhDisabled::new();
     conn.check_mirrored();
-    // What NAT promised it on the way.
-    let _promise = reservation::consume(&conn, &bh, rcu);
+    // NAT has reserved the reply tuple. Locked until the entry is in the table.
+    let _reservation = reservation::consume(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
-    match obstacle(&pair, &conn) {
-        None => {}
-        Some(InsertError::Conflict(_)) => return Err(EEXIST),
-        Some(InsertError::ChainTooLong) => return Err(ENOSPC),
-    }
+    check_buckets(&pair, &conn)?;
     index::join(&conn, &bh, rcu);
     pair.insert(conn).map_err(|_| EEXIST)?;
     net.count_one(Stat::Insert);
     Ok(())
 }
 
-/// Whether an entry that came second may be resolved: the protocol has no state that the
-/// two packets would see differently.
-fn may_clash(protocol: u8) -> bool {
+/// Returns whether two entries of one new connection can be merged: whether the protocol keeps no
+/// state about the connection that the two packets would have changed differently.
+fn allows_clash(protocol: u8) -> bool {
     !matches!(protocol, protocol::TCP | protocol::SCTP)
 }
 
-/// An entry of the same tuple, `rival`, was there first.
+/// Decides what becomes of `conn` if `existing`, which was in the table first, has one of its
+/// tuples.
 ///
-/// 1. If both are the same connection, or the same one seen from its two ends, the packet
-///    joins the first entry. (Of TCP, only if that came by its socket, while the packet was on
-///    its way: see [`catch_up`].)
-/// 2. If the reply tuple is free (the two were translated differently), the second entry
-///    goes in by that alone, for a second: packets of the original direction go on finding
-///    the first, and the answer to this packet finds its way back.
-/// 3. Else the packet is dropped.
+/// 1. Both entries are of the same connection, in the same direction or in opposite ones: the
+///    packet joins the existing entry. With TCP only if that was created from a socket while the
+///    packet was in the hooks, see [`catch_up`].
+/// 2. The reply tuple is free, because NAT has translated the two differently: `conn` is inserted
+///    by that tuple alone, for one second. Packets in the original direction go on finding the
+///    existing entry, and the reply to this packet finds its destination.
+/// 3. In all other cases the packet is dropped.
 #[cold]
-fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>) -> InsertOutcome {
+fn resolve_clash(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    existing: &ARef<Conn>,
+) -> InsertOutcome {
     let net = conn.net();
-    if rival.has(StatusBit::Adopted) && same_connection(&conn, rival) {
+    if existing.has(StatusBit::Adopted) && same_connection(&conn, existing) {
         net.count_one(Stat::ClashResolve);
-        return InsertOutcome::Joined(rival.clone());
+        return InsertOutcome::Joined(existing.clone());
     }
-    if may_clash(conn.protocol()) {
-        if same_connection(&conn, rival) {
+    if allows_clash(conn.protocol()) {
+        if same_connection(&conn, existing) {
             net.count_one(Stat::ClashResolve);
-            return InsertOutcome::Joined(rival.clone());
+            return InsertOutcome::Joined(existing.clone());
         }
         match table::find_conflict(pair, &conn, Some(Direction::Reply)).0 {
             Some(other) if same_connection(&conn, other) => {
@@ -309,7 +342,7 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
                 let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
                 index::join(&conn, &bh, rcu.token());
                 return match pair.insert_reply_only(conn) {
-                    Ok(()) => InsertOutcome::In,
+                    Ok(()) => InsertOutcome::Inserted,
                     Err(_) => InsertOutcome::Refused,
                 };
             }
@@ -320,7 +353,7 @@ fn settle_clash(pair: &mut LockedPair<'_>, conn: ARef<Conn>, rival: &ARef<Conn>)
     InsertOutcome::Refused
 }
 
-/// Whether two entries stand for one connection, seen from the same end or from the two.
+/// Returns whether two entries are of one connection, in the same direction or in opposite ones.
 fn same_connection(a: &Conn, b: &Conn) -> bool {
     let equal = |a_dir: Direction, b_dir: Direction| {
         a.tuple(a_dir) == b.tuple(b_dir) && a.zone().id_for(a_dir) == b.zone().id_for(b_dir)
@@ -332,14 +365,14 @@ fn same_connection(a: &Conn, b: &Conn) -> bool {
     same_end || other_end
 }
 
-/// Has the packet continue with `winner`, which takes over what was counted.
-fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
+/// Attaches the packet to `winner`, which takes over the packet's counters.
+fn continue_with(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
     if let Tracked::Yes(loser, _) = skb.tracked() {
         if loser.protocol() == protocol::TCP {
             catch_up(&winner, loser);
         }
         if let Some((_, bytes)) = entry::counted(loser, info.dir()) {
-            // One packet made the loser, so this is its length.
+            // The loser was created by one packet, so the number of bytes is its length.
             entry::account(
                 &winner,
                 info.dir(),
@@ -350,8 +383,9 @@ fn join(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
     skb.attach(winner, info);
 }
 
-/// The entry of a TCP connection was made from its socket when this packet, which made the
-/// other one, had been looked up but had not reached the socket.
+/// Merges the TCP state of `loser` into `winner`. The winner was created from a socket after this
+/// packet's lookup, but before the packet reached the socket, so neither of the two has seen what
+/// the other has.
 #[cold]
 fn catch_up(winner: &Conn, loser: &Conn) {
     let turned = winner.tuple(Direction::Original) != loser.tuple(Direction::Original);

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The beginning of an entry: made for a packet whose tuple is not in the table.
+//! Creation of entries: for a packet of a new connection, for user space, and for a socket.
+//!
+//! A new entry is `Fresh`, which has one owner and can be given extensions. It is counted in its
+//! namespace from here on, and has one reference. It is in the table only after confirmation
+//! ([`super::confirm`]).
+//!
+//! There is no lock here: the count is atomic, and the expectations have their own lock.
 
 use kernel::{
     prelude::*,
@@ -44,37 +50,42 @@ use super::{
     gc, //
 };
 
-/// The room that an entry takes in its namespace's count, until the entry owns it.
-struct Room<'n>(&'n NetState);
+/// One place in a namespace's count of entries. Dropping it gives the place back; the entry that is
+/// created takes it over, and gives it back when it is freed.
+struct Quota<'n>(&'n NetState);
 
-impl Drop for Room<'_> {
+impl Drop for Quota<'_> {
     fn drop(&mut self) {
         self.0.release_entry();
     }
 }
 
-/// Makes room for one more entry, if need be by dropping another one.
+/// Takes one place for a new entry, if need be after an early drop.
+///
+/// `ENOMEM`: the table is full.
 #[inline]
-fn room<'n>(net: &'n Net, state: &'n NetState, rcu: Rcu<'_>) -> Result<Room<'n>> {
-    let room = Room(state);
-    if room.0.take_entry() > params::max_entries().load(Relaxed) {
+fn take_quota<'n>(net: &'n Net, state: &'n NetState, rcu: Rcu<'_>) -> Result<Quota<'n>> {
+    let quota = Quota(state);
+    if quota.0.take_entry() > params::max_entries().load(Relaxed) {
         make_room(net, rcu)?;
     }
-    Ok(room)
+    Ok(quota)
 }
 
+/// Drops an entry to make room, or wakes the collector and logs that the table is full.
 #[cold]
 fn make_room(net: &Net, rcu: Rcu<'_>) -> Result {
     if early_drop::make_room(net, rcu) {
         return Ok(());
     }
     gc::wake_for_early_drop();
-    complain(net);
+    warn_full(net);
     Err(ENOMEM)
 }
 
+/// Logs that the table of a namespace is full, in the words of the C tracker.
 #[cold]
-fn complain(net: &Net) {
+fn warn_full(net: &Net) {
     if !log::ratelimit() {
         return;
     }
@@ -88,12 +99,11 @@ fn complain(net: &Net) {
     }
 }
 
-/// Makes an entry for the tuple with this key, in the original direction, with one reference, not
-/// in the table yet. A template says what rules want of it. Returned with it is what the packet is
-/// to it.
+/// Creates an entry for a tuple, in the original direction. Returns it with one reference, and the
+/// relation of the packet to it ([`CtInfo`]). `template` has the options that a rule has set.
 ///
-/// `Ok(None)`: nothing can answer such a packet, so it begins no connection. `ENOMEM`: the
-/// table is full, or memory is.
+/// `Ok(None)`: the tuple cannot be replied to, so it is no connection. `ENOMEM`: the table is full,
+/// or there is no memory.
 #[inline(always)]
 pub(in crate::ct) fn create(
     net: &Net,
@@ -107,24 +117,26 @@ pub(in crate::ct) fn create(
         return Ok(None);
     };
     let state = net.state_in::<NetState>(rcu);
-    let room = room(net, state, rcu)?;
+    let quota = take_quota(net, state, rcu)?;
     let tuples = [key.words(), &reply];
     let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
     let begun = if template.is_none()
         && !has_default_extensions(net)
-        && !events::are_wanted(net)
+        && !events::are_enabled(net)
         && state.expectations.load(Relaxed) == 0
     {
         (fresh.publish(), CtInfo::New)
     } else {
         add_extensions(fresh, net, template, zone, key, rcu)?
     };
-    // The entry gives the room back when it is destroyed.
-    core::mem::forget(room);
+    // The entry gives its place back when it is freed.
+    core::mem::forget(quota);
     Ok(Some(begun))
 }
 
-/// Gives a new entry its parts, and its master if it was expected.
+/// Adds the extensions of a new entry, matches it against expectations, and shares it.
+///
+/// `ENOMEM`: no memory for an extension that the connection cannot do without.
 #[inline(never)]
 fn add_extensions(
     mut fresh: Fresh,
@@ -143,13 +155,14 @@ fn add_extensions(
     if let Some(policy) = slot.and_then(|slot| slot.policy(rcu)) {
         fresh.add_policy(policy);
     }
-    events::prepare(&mut fresh, net, template)?;
+    events::add_cache(&mut fresh, net, template)?;
 
-    // A template that is no commitment yet (Open vSwitch) leaves the expectation to one that is.
+    // Open vSwitch uses an unconfirmed template for packets that it does not commit: the
+    // expectation is left to a packet that is committed.
     let keep = template.is_some_and(|template| !template.is_confirmed());
     let matched = expect::match_new(&mut fresh, net, zone, key, keep, rcu);
     if let (None, Some(template)) = (&matched, template) {
-        // Without memory for it the connection goes on without help.
+        // Without memory for it the connection has no helper.
         let _ = helper::assign(fresh.helper_target(), template, rcu);
     }
     let conn = fresh.publish();
@@ -160,39 +173,39 @@ fn add_extensions(
     Ok((conn, CtInfo::Related))
 }
 
-/// Makes an entry of which user space knows both tuples, with one reference, not in the table
-/// yet. `set_up` says what it is like.
+/// Creates an entry with both tuples given by user space. `configure` adds its extensions and its
+/// state. Returns the entry with one reference.
 ///
-/// `ENOMEM`: the table is full, or memory is.
+/// `ENOMEM`: the table is full, or there is no memory. Other errors are those of `configure`.
 pub(in crate::ct) fn create_from_user(
     net: &Net,
     zone: Zone,
     [original, reply]: [&Tuple; 2],
     hash: TupleHash,
-    set_up: impl FnOnce(&mut Fresh) -> Result,
+    configure: impl FnOnce(&mut Fresh) -> Result,
     rcu: Rcu<'_>,
 ) -> Result<ARef<Conn>> {
-    let room = room(net, net.state_in(rcu), rcu)?;
+    let quota = take_quota(net, net.state_in(rcu), rcu)?;
     let tuples = [&original.words(), &reply.words()];
     let mut fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
-    if let Err(error) = set_up(&mut fresh) {
-        // What NAT had chosen for it is free again.
+    if let Err(error) = configure(&mut fresh) {
+        // The reply tuple that NAT has chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
         return Err(error);
     }
-    // The entry gives the room back when it is destroyed.
-    core::mem::forget(room);
+    // The entry gives its place back when it is freed.
+    core::mem::forget(quota);
     Ok(fresh.publish())
 }
 
-/// Whether a namespace wants anything of every entry.
+/// Returns whether every entry of a namespace gets extensions: accounting, timestamps or labels.
 #[inline]
 fn has_default_extensions(net: &Net) -> bool {
     net.acct() != 0 || net.tstamp() != 0 || net.labels_used()
 }
 
-/// What the namespace wants of every entry. Without memory for it the connection goes on
-/// uncounted.
+/// Adds the extensions that every entry of the namespace gets. Without memory the connection goes
+/// on without them.
 fn add_default_extensions(fresh: &mut Fresh, net: &Net) {
     if net.acct() != 0 {
         let _ = fresh.add::<Counters>();
@@ -205,21 +218,22 @@ fn add_default_extensions(fresh: &mut Fresh, net: &Net) {
     }
 }
 
-/// Makes an entry, in the default zone, for a connection that no packet began, with one
-/// reference, not in the table yet.
+/// Creates an entry in the default zone for the connection of a socket. Returns it with one
+/// reference.
 ///
-/// `ENOSPC`: the table is full; nothing else is dropped for it. `ENOMEM`: memory is.
-pub(in crate::ct) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
+/// `ENOSPC`: the table is full, and no other entry is dropped for this one. `ENOMEM`: no memory.
+/// `EINVAL`: the tuple cannot be replied to.
+pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     let reply = tuple.invert().ok_or(EINVAL)?;
-    let room = Room(net.state::<NetState>());
-    if room.0.take_entry() > params::max_entries().load(Relaxed) {
+    let quota = Quota(net.state::<NetState>());
+    if quota.0.take_entry() > params::max_entries().load(Relaxed) {
         return Err(ENOSPC);
     }
     let tuples = [&tuple.words(), &reply.words()];
     let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0).ok_or(ENOMEM)?;
     add_default_extensions(&mut fresh, net);
-    events::prepare(&mut fresh, net, None)?;
-    // The entry gives the room back when it is destroyed.
-    core::mem::forget(room);
+    events::add_cache(&mut fresh, net, None)?;
+    // The entry gives its place back when it is freed.
+    core::mem::forget(quota);
     Ok(fresh.publish())
 }

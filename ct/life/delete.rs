@@ -1,6 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of an entry: out of the table first, out of memory with its last reference.
+//! Removal: an entry leaves the table first, and is freed with its last reference.
+//!
+//! [`delete`] marks the entry as dying, which one caller out of several succeeds in, notifies user
+//! space and the helper, unlinks it from the table and the index, and removes its expectations.
+//! Packets that hold a reference go on using the entry; no lookup finds it. [`destroy`] runs when
+//! the last reference is dropped, possibly much later, in any context.
+//!
+//! # Races
+//!
+//! 1. Several callers delete the same entry: [`StatusBit::Dying`] is set by one of them.
+//! 2. The entry is being confirmed on another CPU: confirmation reads [`StatusBit::Dying`] under
+//!    the locks of the buckets, which `delete` takes after it has set the bit. One of the two sees
+//!    the other.
+//! 3. An expired entry that was found on a chain has been freed and reused: [`reap`] checks again
+//!    with a reference held.
 
 use crate::{
     ct::{
@@ -34,73 +48,76 @@ use crate::{
     },
 };
 
-/// DestroyReason an entry ends. The numbers are those of the events.
+/// The reason for the end of an entry. The numbers are part of the `DESTROY` event.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(crate) enum DestroyReason {
-    /// Its time was over.
+    /// Its timeout expired.
     TimedOut = 1,
-    /// The table was full, and it was worth least.
+    /// The table was full, and this entry was the least valuable one.
     EarlyDrop = 2,
-    /// User space named it.
+    /// User space deleted this entry.
     Deleted = 3,
-    /// User space wanted all to go, or those that are like it.
+    /// User space deleted all entries, or all that match a filter.
     Flushed = 4,
-    /// Another entry took its place: one made from the connection's socket.
+    /// An entry that was created from the connection's socket replaced it.
     Replaced = 5,
     /// NAT gave its port to a new connection.
     GaveWay = 6,
     /// A new connection began with the same tuple.
     Reopened = 7,
-    /// It was reset before it was established.
+    /// The connection was reset before it was established.
     Reset = 8,
-    /// The address that it was translated to is gone, or its way does not lead there any more.
+    /// The address to which it was masqueraded is gone, or the route does not lead there any more.
     AddressGone = 9,
-    /// The connection that it belongs to has ended.
+    /// Its master connection ended.
     ParentGone = 10,
-    /// Another module of the kernel wanted it: a flow table, IPVS, Open vSwitch.
+    /// Another kernel module deleted it: a flow table, IPVS, Open vSwitch.
     ByModule = 11,
-    /// Its namespace ends. (Nobody is there to be told.)
+    /// Its namespace ended. No event is sent.
     NamespaceGone = 12,
 }
 
-/// Takes an entry out of the table. Says whether this call did it: of several that try at
-/// the same time, one does.
+/// Removes an entry from the table. Returns whether this call did so: of several concurrent calls,
+/// one does.
 ///
-/// Packets that hold a reference go on using the entry; no new packet finds it.
-pub(crate) fn delete(conn: &Conn, why: DestroyReason) -> bool {
-    delete_for(conn, why, Requester::default())
+/// Packets that hold a reference go on using the entry; no lookup finds it.
+pub(crate) fn delete(conn: &Conn, reason: DestroyReason) -> bool {
+    delete_for(conn, reason, Requester::default())
 }
 
-/// [`delete`], on somebody's behalf, who is told of it.
-pub(in crate::ct) fn delete_for(conn: &Conn, why: DestroyReason, by: Requester) -> bool {
-    delete_inner(conn, why, by, RcuGuard::new().token())
+/// [`delete`] for a netlink request; the event names its sender.
+pub(in crate::ct) fn delete_for(conn: &Conn, reason: DestroyReason, requester: Requester) -> bool {
+    delete_inner(conn, reason, requester, RcuGuard::new().token())
 }
 
-fn delete_inner(conn: &Conn, why: DestroyReason, by: Requester, rcu: Rcu<'_>) -> bool {
-    if !conn.set_dying(why as u8) {
+/// [`delete_for`] in an RCU section of the caller.
+fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: Rcu<'_>) -> bool {
+    // CAST: The discriminant is a `u8`.
+    if !conn.set_dying(reason as u8) {
         return false;
     }
-    let has_parts = !conn.extensions().is_empty();
-    let told = if has_parts {
-        tell_parts(conn, by, rcu)
+    let has_extensions = !conn.extensions().is_empty();
+    let notified = if has_extensions {
+        notify_extensions(conn, requester, rcu)
     } else {
         Ok(())
     };
     let table_reference = {
         let bh = BhDisabled::new();
-        // An unconfirmed entry is in no bucket; DYING keeps it from getting into one.
+        // Race 2. An unconfirmed entry is in no bucket, and the dying bit keeps it out of all of
+        // them.
         let removed = table::lock_pair(conn, None, &bh, rcu).and_then(|mut pair| pair.remove(conn));
         if removed.is_some() {
             index::leave(conn, &bh, rcu);
         }
         removed
     };
-    if has_parts {
+    if has_extensions {
         expect::remove_all(conn);
     }
-    // Without the locks: this may be the last reference, and freeing runs other code.
-    match (told, table_reference) {
+    // Without locks: this may be the last reference, and freeing runs other code.
+    match (notified, table_reference) {
         (Err(_), Some(reference)) => events::defer_destroy(reference),
         (_, reference) => {
             drop(reference);
@@ -110,27 +127,28 @@ fn delete_inner(conn: &Conn, why: DestroyReason, by: Requester, rcu: Rcu<'_>) ->
     true
 }
 
-/// Has the parts of an entry, the user's listener and its helper know that it ends.
+/// Sets the stop time of an entry, and notifies listeners and its helper of its end.
 #[inline(never)]
-fn tell_parts(conn: &Conn, by: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
+fn notify_extensions(conn: &Conn, requester: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
     entry::note_stop(conn);
-    let told = events::notify_now(conn, Event::Destroy.mask(), by);
+    let notified = events::notify_now(conn, Event::Destroy.mask(), requester);
     helper::destroy(conn, rcu);
-    told
+    notified
 }
 
-/// Whether an entry on which the caller has a reference is due for removal.
+/// Returns whether an entry is in the table and has expired. The caller holds a reference.
 pub(in crate::ct) fn is_due(conn: &Conn) -> bool {
     let status = conn.status();
     status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying) && conn.is_expired()
 }
 
-/// Removes an expired entry that was met on the way, unless it is another one by now.
+/// Removes an expired entry that was found on a chain. Returns whether it did: the memory may have
+/// another entry by now.
 #[cold]
 pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     let rcu = stale.rcu();
     match stale.get_if(|_| true) {
-        // Asked again with the reference held: the memory may have been used anew.
+        // Race 3.
         Get::Hit(conn) => {
             is_due(&conn) && delete_inner(&conn, DestroyReason::TimedOut, Requester::default(), rcu)
         }
@@ -138,21 +156,21 @@ pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     }
 }
 
-/// Frees an entry without references, and gives back what it held.
+/// Frees an entry after its last reference was dropped, with all that it holds.
 #[inline]
 pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
     let conn = dead.conn();
     let status = dead.status();
     if status.has(StatusBit::Template) {
-        // Never counted, and no connection.
+        // A template is not counted, and is no connection.
         drop(dead);
         return;
     }
     if !status.has(StatusBit::Confirmed) && conn.reservation_hash().is_some() {
-        // What NAT had chosen for it is free again.
+        // The reply tuple that NAT has chosen for it is free again.
         reservation::release(conn, rcu);
     }
-    // Its first packet may have announced something, and then was dropped.
+    // The first packet may have added expectations and then been dropped.
     expect::remove_all(conn);
     let master = dead.take_master();
     if let Some(master) = &master {
@@ -161,6 +179,6 @@ pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
         }
     }
     dead.free(|net| net.state_in::<NetState>(rcu).release_entry());
-    // Last, because it may end another entry, and so on up a chain of expectations.
+    // Last, because this may free the master, and so on up a chain of expectations.
     drop(master);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Room for a new connection when the table is full: the least valuable one of some entries has
-//! to go.
+//! Early drop: makes room for a new connection in a full table by dropping the least valuable of
+//! some entries.
 //!
-//! They are those of some buckets, here and there in the table. Were those side by side, one entry of
-//! a neighbourhood would go, whether it has many or few: they would gather somewhere, and elsewhere
-//! none would be found.
+//! The candidates are in buckets that are spread over the table. Adjacent buckets would not do:
+//! each search would drop one entry of a neighbourhood, whether that has many or few, so that
+//! entries would pile up in some places, and in others there would be none to drop.
 
 use kernel::sync::aref::ARef;
 
@@ -32,59 +32,62 @@ use super::delete::{
     DestroyReason, //
 };
 
-/// How many buckets are looked at: enough to find a victim where there are some, few enough
-/// for a packet's time.
-const BUCKETS: u32 = 16;
+/// The number of buckets that are scanned: enough to find a candidate if there are some, few enough
+/// for the time of a packet.
+const SCANNED_BUCKETS: u32 = 16;
 
-/// How far apart they are, in hashes: steps of the golden section come everywhere.
-const STEP: u32 = 0x9e37_79b9;
+/// The distance of two scanned buckets, in hashes: 2^32 divided by the golden ratio, which spreads them evenly.
+const STRIDE: u32 = 0x9e37_79b9;
 
-/// How much an entry that may be dropped is worth; the smaller goes first.
+/// The value of an entry that may be dropped; the smaller one is dropped first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
-    /// Nobody answered.
+enum Value {
+    /// No reply has been seen.
     Unreplied,
-    /// Answered, but not proven to be a connection.
+    /// A reply has been seen, but the connection is not assured.
     Replied,
 }
 
-fn worth(status: crate::nf::entry::conn::Status) -> Option<Worth> {
+/// Returns the value of an entry; [`None`] if it must not be dropped.
+fn value_of(status: crate::nf::entry::conn::Status) -> Option<Value> {
     if !status.has(StatusBit::Confirmed)
         || status.has(StatusBit::Dying)
         || status.has(StatusBit::Assured)
     {
         None
     } else if status.has(StatusBit::SeenReply) {
-        Some(Worth::Replied)
+        Some(Value::Replied)
     } else {
-        Some(Worth::Unreplied)
+        Some(Value::Unreplied)
     }
 }
 
-/// The worth and the time left: what victims are chosen by.
-type Rank = (Worth, u32);
+/// The order in which entries are dropped: by value, then by remaining life time in jiffies.
+type Rank = (Value, u32);
 
-/// What was found so far.
+/// The result of a scan so far.
 #[derive(Default)]
-struct Search {
-    /// Whether an expired entry of the namespace is gone.
+struct Scan {
+    /// Whether an expired entry of the namespace was removed.
     expired: bool,
-    /// The best victim.
+    /// The entry to be dropped, with its rank.
     best: Option<(Rank, ARef<Conn>)>,
 }
 
-/// Looks at one entry; keeps it if it is a better victim than the one so far.
-fn consider(stale: Stale<'_>, net: &Net, Search { expired, best }: &mut Search) {
+/// Visits one entry: removes it if it has expired, else keeps it if it is the best candidate so
+/// far.
+fn consider(stale: Stale<'_>, net: &Net, Scan { expired, best }: &mut Scan) {
     if stale.is_expired() {
-        // If it is another namespace's by now, there is one entry too many for a moment.
-        let is_ours = stale.is_in(net);
-        *expired |= delete::reap(stale) && is_ours;
+        // The memory may have an entry of another namespace by now: the count is one too high for a
+        // moment then.
+        let is_in_net = stale.is_in(net);
+        *expired |= delete::reap(stale) && is_in_net;
         return;
     }
-    let Some(worth_now) = worth(stale.status()) else {
+    let Some(value) = value_of(stale.status()) else {
         return;
     };
-    let rank = (worth_now, stale.remaining());
+    let rank = (value, stale.remaining());
     let better = match best {
         Some((so_far, _)) => rank < *so_far,
         None => true,
@@ -92,32 +95,32 @@ fn consider(stale: Stale<'_>, net: &Net, Search { expired, best }: &mut Search) 
     if !better || !stale.is_in(net) {
         return;
     }
-    // It may have become another namespace's meanwhile, or assured.
-    let same = |stale: &Stale<'_>| stale.is_in(net) && worth(stale.status()).is_some();
+    // Compared again with a reference held: the entry may be assured by now, or another one.
+    let same = |stale: &Stale<'_>| stale.is_in(net) && value_of(stale.status()).is_some();
     if let Get::Hit(conn) = stale.get_if(same) {
         *best = Some((rank, conn));
     }
 }
 
-/// Makes room for one more entry of `net`: removes those that have expired, or if it meets none, drops
-/// one that has not. Says whether it could.
+/// Makes room for one more entry of `net`: removes expired entries, or, if there are none among the
+/// candidates, drops the least valuable one. Returns whether there is room.
 #[cold]
-pub(in crate::ct) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
-    let mut search = Search::default();
+pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
+    let mut scan = Scan::default();
     let mut hash = random::below(u32::MAX);
-    for _ in 0..BUCKETS {
-        // By any of its tuples, where it stands by two.
+    for _ in 0..SCANNED_BUCKETS {
+        // Either tuple of an entry will do.
         let _ = walk::walk_bucket(Cursor::of(hash), rcu, |stale| {
-            consider(stale, net, &mut search)
+            consider(stale, net, &mut scan)
         });
-        hash = hash.wrapping_add(STEP);
+        hash = hash.wrapping_add(STRIDE);
     }
-    if search.expired {
+    if scan.expired {
         return true;
     }
-    // Someone may have been faster: then there is room all the same, but not for us.
+    // Another CPU may drop the same entry first; the room is that CPU's then.
     let dropped =
-        (search.best).is_some_and(|(_, conn)| delete::delete(&conn, DestroyReason::EarlyDrop));
+        (scan.best).is_some_and(|(_, conn)| delete::delete(&conn, DestroyReason::EarlyDrop));
     if dropped {
         net.count_one(Stat::EarlyDrop);
     }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The collector: removes entries whose time is over and that no packet comes by.
+//! The garbage collector: removes expired entries that no lookup meets.
 //!
-//! It goes round the table in slices of at most [`SLICE`], each followed by whatever else
-//! the CPU has to do, and rests between rounds for about as long as the entries have to
-//! live on average.
+//! It walks the table in rounds. A round is done in slices of at most [`SLICE`] jiffies, between
+//! which the CPU does other work; between two rounds it rests for about as long as the entries have
+//! to live on average. It is one delayed work item, so there is one instance, in process context.
+//!
+//! It does what else needs a walk or process context: removes expired expectations, grows and
+//! shrinks the table ([`autosize`]), changes the hash seed ([`resize`]), and, after packets have
+//! found the table full, drops entries that are not assured from namespaces near their limit.
 
 use kernel::sync::{
     aref::ARef,
@@ -53,22 +57,25 @@ use super::delete::{
     DestroyReason, //
 };
 
-/// How long a slice may take, in jiffies.
+/// The maximum length of a slice, in jiffies.
 const SLICE: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 
-/// The shortest and the longest rest between two rounds, in jiffies.
-const REST: (u32, u32) = (HZ, 60 * HZ);
+/// The minimum rest between two rounds, in jiffies.
+const MIN_REST: u32 = HZ;
+/// The maximum rest between two rounds, in jiffies.
+const MAX_REST: u32 = 60 * HZ;
 
-/// An entry that lives longer counts as if it lived this long, in jiffies: few such entries
-/// must not make the collector late for many short ones.
-const LONG_LIFE: u32 = 300 * HZ;
+/// The maximum that a remaining life time counts in the mean, in jiffies: a few long-lived entries
+/// must not delay the collector where there are many short-lived ones.
+const MAX_REMAINING: u32 = 300 * HZ;
 
-/// Set by packets that found the table full.
-static HURRY: Atomic<bool> = Atomic::new(false);
+/// Set by packets that found the table full, cleared at the end of a round.
+static EARLY_DROP_REQUESTED: Atomic<bool> = Atomic::new(false);
 
+/// The delayed work.
 static SLOT: WorkSlot = WorkSlot::new();
 
-/// Where the round is, between slices. Only the collector itself touches it.
+/// The present round, kept between slices. Only the collector accesses it.
 static ROUND: Round = Round {
     cursor: Atomic::new(0),
     started: Atomic::new(0),
@@ -77,42 +84,44 @@ static ROUND: Round = Round {
     tuples: Atomic::new(0),
 };
 
+/// The state of a round over the table.
 struct Round {
-    /// The hash that the round has got to.
+    /// The hash at which the round is.
     cursor: Atomic<u32>,
-    /// When it began, in jiffies.
+    /// The start of the round, in jiffies.
     started: Atomic<u32>,
-    /// The mean of the remaining times so far, in jiffies.
+    /// The mean of the remaining life times so far, in jiffies.
     mean: Atomic<u32>,
-    /// How many entries the mean is over.
+    /// The number of entries in the mean.
     seen: Atomic<u32>,
-    /// How many tuples it met.
+    /// The number of tuples so far.
     tuples: Atomic<u32>,
 }
 
 /// The collector's work.
-pub(crate) struct Collector;
+pub(in crate::ct) struct Collector;
 
-/// The table is full: the collector comes soon, and takes more than expired entries.
+/// Wakes the collector because the table is full: its next round also drops entries that are not
+/// assured.
 #[cold]
-pub(in crate::ct) fn wake_for_early_drop() {
-    if !HURRY.xchg(true, Relaxed) {
+pub(super) fn wake_for_early_drop() {
+    if !EARLY_DROP_REQUESTED.xchg(true, Relaxed) {
         wake();
     }
 }
 
-/// The collector comes soon.
+/// Wakes the collector.
 #[cold]
-pub(in crate::ct) fn wake() {
+pub(super) fn wake() {
     work::queue_now(&SLOT);
 }
 
 impl Repeating for Collector {
     fn run() -> Option<u32> {
-        autosize::grow_if_wanted();
-        resize::reseed_if_wanted();
-        let rest = slice();
-        Some(if autosize::is_wanted() {
+        autosize::grow_if_requested();
+        resize::reseed_if_requested();
+        let rest = run_slice();
+        Some(if autosize::is_growth_requested() {
             rest.min(HZ)
         } else {
             rest
@@ -124,18 +133,18 @@ impl Repeating for Collector {
     }
 }
 
-/// Does a slice of a round. Returns the jiffies until the next one.
-fn slice() -> u32 {
+/// Does a slice of a round. Returns the time until the next slice, in jiffies.
+fn run_slice() -> u32 {
     let begin = jiffies32();
     let mut cursor = Cursor::of(ROUND.cursor.load(Relaxed));
     if cursor == Cursor::START {
         ROUND.started.store(begin, Relaxed);
-        ROUND.mean.store(REST.1, Relaxed);
+        ROUND.mean.store(MAX_REST, Relaxed);
         ROUND.seen.store(100, Relaxed);
         ROUND.tuples.store(0, Relaxed);
     }
-    // Asked once a slice: a namespace near its limit loses entries that are not assured.
-    let full = if HURRY.load(Relaxed) {
+    // Read once per slice.
+    let watermark = if EARLY_DROP_REQUESTED.load(Relaxed) {
         high_watermark(params::max_entries().load(Relaxed))
     } else {
         u32::MAX
@@ -144,7 +153,7 @@ fn slice() -> u32 {
     loop {
         let next = {
             let rcu = RcuGuard::new();
-            walk::walk_batch(cursor, rcu.token(), |stale| inspect(stale, full))
+            walk::walk_batch(cursor, rcu.token(), |stale| inspect(stale, watermark))
         };
         work::cond_resched();
         match next {
@@ -158,24 +167,25 @@ fn slice() -> u32 {
     }
 
     ROUND.cursor.store(0, Relaxed);
-    HURRY.store(false, Relaxed);
+    EARLY_DROP_REQUESTED.store(false, Relaxed);
     autosize::fit(ROUND.tuples.load(Relaxed));
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
     ROUND
         .mean
         .load(Relaxed)
-        .clamp(REST.0, REST.1)
+        .clamp(MIN_REST, MAX_REST)
         .saturating_sub(took)
         .max(1)
 }
 
-/// Where the collector begins to make room: 95 of 100.
+/// Returns the number of entries from which on entries that are not assured are dropped: 95 % of
+/// the limit.
 fn high_watermark(max: u32) -> u32 {
     (max / 100).saturating_mul(95)
 }
 
-/// Looks at one entry, by its reply tuple, by which every entry is in the table.
-fn inspect(stale: Stale<'_>, full: u32) {
+/// Visits one tuple. The work is done at the reply tuple, by which every entry is in the table.
+fn inspect(stale: Stale<'_>, watermark: u32) {
     let tuples = ROUND.tuples.load(Relaxed);
     ROUND.tuples.store(tuples.saturating_add(1), Relaxed);
     if stale.dir() != Direction::Reply {
@@ -189,16 +199,16 @@ fn inspect(stale: Stale<'_>, full: u32) {
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
-    if full != u32::MAX {
-        make_room(stale, full);
+    if watermark != u32::MAX {
+        make_room(stale, watermark);
     }
 }
 
-/// Takes a remaining time into the running mean.
+/// Updates the mean of the remaining life times.
 fn update_mean(remaining: u32) {
     let seen = ROUND.seen.load(Relaxed).saturating_add(1);
     let mean = ROUND.mean.load(Relaxed);
-    let remaining = remaining.clamp(HZ, LONG_LIFE);
+    let remaining = remaining.clamp(HZ, MAX_REMAINING);
     // Both are far below the sign bit, and `seen` is not zero.
     let step = (i64::from(remaining) - i64::from(mean))
         .checked_div(i64::from(seen))
@@ -206,13 +216,13 @@ fn update_mean(remaining: u32) {
     let mean = i64::from(mean).saturating_add(step);
     ROUND
         .mean
-        .store(u32::try_from(mean).unwrap_or(REST.1), Relaxed);
+        .store(u32::try_from(mean).unwrap_or(MAX_REST), Relaxed);
     ROUND.seen.store(seen, Relaxed);
 }
 
-/// Takes away what an entry expected too long.
+/// Removes the expired expectations of an entry.
 fn reap_expectations(stale: Stale<'_>) {
-    // It may have become an entry in the making, whose extensions are not settled.
+    // The memory may have a new entry by now, and its extensions may still be moved.
     let settled = |stale: &Stale<'_>| {
         let status = stale.status();
         status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying)
@@ -222,16 +232,18 @@ fn reap_expectations(stale: Stale<'_>) {
     }
 }
 
-/// Removes an entry if its namespace is high_watermark full and it can be spared.
-fn make_room(stale: Stale<'_>, full: u32) {
+/// Drops an entry that is not assured, if its namespace is above the watermark.
+fn make_room(stale: Stale<'_>, watermark: u32) {
     let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {
         return;
     };
-    if conn.net().state::<NetState>().entries() >= full && can_be_spared(&conn) {
+    if conn.net().state::<NetState>().entries() >= watermark && can_be_spared(&conn) {
         delete::delete(&conn, DestroyReason::EarlyDrop);
     }
 }
 
+/// Returns whether an entry may be dropped early: it is not assured, or its protocol state says
+/// that the connection is closing.
 fn can_be_spared(conn: &ARef<Conn>) -> bool {
     if !conn.has(StatusBit::Assured) {
         return true;

@@ -1,6 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lookups: from a packet's tuple to its entry.
+//! Lookups: from a packet's tuple to its entry, without locks.
+//!
+//! An entry's memory may be freed and reused for another entry within an RCU section
+//! (`SLAB_TYPESAFE_BY_RCU`). So a chain yields [`Stale`], from which only single words can be read,
+//! and the one way to a `&Conn` takes a reference first and then compares again
+//! ([`Stale::get_if`]).
+//!
+//! # Races
+//!
+//! A search of a bucket ([`LookupKey::search_bucket`]) settles these:
+//!
+//! 1. The entry was freed, or reused for another connection, after it was matched: `get_if`
+//!    compares the whole key with a reference held. An entry that fails has left the chain.
+//! 2. The entry was reused in another bucket, and the walk went on there: the chain does not end in
+//!    the marker of the bucket. The search is repeated.
+//! 3. A resize moved the bucket, or began to, during the search: the phase differs afterwards. The
+//!    search is repeated, or goes on in the next table.
+//!
+//! At worst a search is repeated; `search_restart` counts that.
+//!
+//! # Examples
+//!
+//! A lookup for a tuple in the original direction:
+//!
+//! ```ignore
+//! let key = LookupKey { key: tuple.key(), zone, net };
+//! match key.find(rcu) {
+//!     (Some((conn, dir)), _) => { /* `dir` is the direction of the packet in that connection */ }
+//!     (None, hash) => { /* `hash` spares `create` from computing it again */ }
+//! }
+//! ```
+//!
+//! A match that is not the entry itself yet, and the re-check:
+//!
+//! ```ignore
+//! for stale in &mut walk {
+//!     // Words may be torn between two entries: a hint, no more.
+//!     let Some(dir) = key.matching_dir(&stale) else { continue };
+//!     // With a reference held the entry keeps its tuple: a true comparison.
+//!     if let Get::Hit(conn) = stale.get_if(|stale| key.matches(stale, dir)) {
+//!         return Some((conn, dir));
+//!     }
+//! }
+//! ```
 
 use kernel::sync::aref::ARef;
 
@@ -27,40 +70,41 @@ use crate::{
 
 use super::delete;
 
-/// What a lookup looks for.
+/// The key of a lookup.
 #[derive(Clone, Copy)]
 pub(crate) struct LookupKey<'a> {
-    /// The tuple that the packet carries.
+    /// The tuple of the packet.
     pub(crate) key: Key,
-    /// The zone that it came in by.
+    /// The zone of the packet.
     pub(crate) zone: Zone,
     /// The namespace.
     pub(crate) net: &'a Net,
 }
 
-/// What came of a search through one bucket.
-enum Search {
-    /// The entry.
-    Found(ARef<Conn>, Direction),
-    /// There is none.
-    Absent,
+/// The result of a search of one bucket.
+enum BucketSearch {
+    /// The entry, and the direction of the packet.
+    Hit(ARef<Conn>, Direction),
+    /// There is no such entry.
+    Miss,
     /// The bucket is in the next table.
     Moved,
-    /// Perhaps there is none: the bucket was on its way, or the search was led to another one.
+    /// Unknown: the bucket was being moved, or the search was led to another bucket.
     Retry,
 }
 
-/// What came of a look at the table.
+/// The result of [`lookup_fast`].
 pub(in crate::ct) enum FastLookup {
-    /// The entry, and the way that the packet goes.
+    /// The entry, and the direction of the packet.
     Hit(ARef<Conn>, Direction),
-    /// There is none; the hash is for whoever makes it.
+    /// There is no such entry. The hash is for its creation.
     Miss(TupleHash),
-    /// [`LookupKey::find`] will tell.
+    /// Unknown: [`LookupKey::find`] is to be called.
     Retry,
 }
 
 impl LookupKey<'_> {
+    /// Returns the hash of the key for a table.
     #[inline(always)]
     fn hash(&self, zone_id: u16, table: &Table) -> TupleHash {
         let seed = table.seed;
@@ -70,11 +114,12 @@ impl LookupKey<'_> {
         }
     }
 
-    /// By which of its tuples `stale` may be what is looked for. Which entries are alike so far that
-    /// are not, is rare enough to take a reference first.
+    /// Returns the direction in which `stale` matches the key, judging by a few words only. False
+    /// positives are rare, and are rejected after taking a reference.
     #[inline(always)]
     fn matching_dir(&self, stale: &Stale<'_>) -> Option<Direction> {
-        // Some words are enough to tell a tuple from its mirror image, if its ports differ.
+        // Some words are enough to tell a tuple from its mirror image, unless its two ports are
+        // equal.
         let is_whole = |dir| Key::from_words(stale.tuple_words(dir)) == self.key;
         let may_be_by = |dir| {
             self.key.may_have(|index| stale.tuple_word(dir, index))
@@ -87,9 +132,9 @@ impl LookupKey<'_> {
         }
     }
 
-    /// Whether `stale` is, at this moment, what is looked for, by that tuple.
+    /// Returns whether `stale` matches the key at this moment, by its tuple of direction `dir`.
     #[inline(always)]
-    fn is(&self, stale: &Stale<'_>, dir: Direction) -> bool {
+    fn matches(&self, stale: &Stale<'_>, dir: Direction) -> bool {
         let zone: Zone = stale.zone();
         let id = |zone: Zone| zone.id_for(dir);
         let status = stale.status();
@@ -100,15 +145,16 @@ impl LookupKey<'_> {
             && stale.is_in(self.net)
     }
 
-    /// Searches the bucket of a hash. An expired entry is removed instead of being found; others on
-    /// the way are left to the collector, as their deadlines are on other cache lines than their
-    /// tuples.
+    /// Searches the bucket of a hash.
+    ///
+    /// An expired entry that matches is removed instead of being returned. Other expired entries
+    /// are left to the collector: their deadlines are on other cache lines than their tuples.
     #[inline(always)]
-    fn search(&self, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
+    fn search_bucket(&self, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> BucketSearch {
         let bucket = table.bucket(at.hash);
         let phase = table.phase(bucket);
         if phase == Phase::Moved {
-            return Search::Moved;
+            return BucketSearch::Moved;
         }
         let mut walk = table.chains.walk(bucket, rcu);
         for stale in &mut walk {
@@ -119,24 +165,25 @@ impl LookupKey<'_> {
                 delete::reap(stale);
                 continue;
             }
-            // Dead or recycled: it left the chain, and the walk may have with it.
-            if let Get::Hit(conn) = stale.get_if(|stale| self.is(stale, dir)) {
-                return Search::Found(conn, dir);
+            // Races 1 and 2: an entry that fails has left the chain, and the walk may have followed
+            // it.
+            if let Get::Hit(conn) = stale.get_if(|stale| self.matches(stale, dir)) {
+                return BucketSearch::Hit(conn, dir);
             }
         }
+        // Races 2 and 3.
         let is_whole = walk.ended_at_home()
             && phase == Phase::Before
             && table.phase_after(bucket) == Phase::Before;
         if is_whole {
-            Search::Absent
+            BucketSearch::Miss
         } else {
-            Search::Retry
+            BucketSearch::Retry
         }
     }
 
-    /// Looks for the entry, with the zone id `zone_id` in the hash.
-    ///
-    /// The hash is given back for whoever makes the entry that was not found.
+    /// Looks up the entry with the zone id `zone_id` in the hash. Returns the hash as well, for the
+    /// creation of an entry that was not found.
     fn find_in_zone(
         &self,
         zone_id: u16,
@@ -150,11 +197,11 @@ impl LookupKey<'_> {
             if table.seed != at.seed {
                 at = self.hash(zone_id, table);
             }
-            match self.search(table, at, rcu) {
-                Search::Found(conn, dir) => return (Some((conn, dir)), at),
-                Search::Absent => return (None, at),
-                Search::Retry => self.net.count_one(Stat::SearchRestart),
-                Search::Moved => match table.following(rcu) {
+            match self.search_bucket(table, at, rcu) {
+                BucketSearch::Hit(conn, dir) => return (Some((conn, dir)), at),
+                BucketSearch::Miss => return (None, at),
+                BucketSearch::Retry => self.net.count_one(Stat::SearchRestart),
+                BucketSearch::Moved => match table.next_or_current(rcu) {
                     Some(next) => table = next,
                     None => return (None, at),
                 },
@@ -162,10 +209,11 @@ impl LookupKey<'_> {
         }
     }
 
-    /// Looks for the entry that a packet with this tuple belongs to, and which of its two
-    /// ways the packet goes.
+    /// Looks up the entry of a packet with this tuple. Returns the entry and the direction of the
+    /// packet, and the hash, for the creation of an entry that was not found.
     ///
-    /// The tuple may stand in the table under either direction's zone id.
+    /// The two directions of the zone may have different ids, and the tuple is in the table under
+    /// one of them.
     pub(crate) fn find(&self, rcu: Rcu<'_>) -> (Option<(ARef<Conn>, Direction)>, TupleHash) {
         let original = self.zone.id_for(Direction::Original);
         let reply = self.zone.id_for(Direction::Reply);
@@ -176,7 +224,7 @@ impl LookupKey<'_> {
         (self.find_reply(rcu), hash)
     }
 
-    /// The entry of which only the reply direction is in the zone, or only the original one.
+    /// Looks up an entry that is in the zone by its reply direction alone.
     #[cold]
     #[inline(never)]
     fn find_reply(&self, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Direction)> {
@@ -185,8 +233,9 @@ impl LookupKey<'_> {
     }
 }
 
-/// [`LookupKey::find`], but only where the answer is to be had at once. For the way of every packet:
-/// inlined, it has neither the key nor the answer in memory.
+/// [`LookupKey::find`] for the packet path, where one search gives the answer.
+///
+/// Inlined, it keeps both the key and the result in registers.
 #[inline(always)]
 pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>) -> FastLookup {
     let Some(table) = CURRENT.load(rcu) else {
@@ -200,42 +249,47 @@ pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>)
     let original = zone.id_for(Direction::Original);
     let reply = zone.id_for(Direction::Reply);
     let at = wanted.hash(original, table);
-    let mut found = wanted.search(table, at, rcu);
-    if matches!(found, Search::Moved) {
-        // A value of its own, so that the other one need not be in memory.
+    let mut found = wanted.search_bucket(table, at, rcu);
+    if matches!(found, BucketSearch::Moved) {
+        // A copy, so that the first key need not be in memory for the call.
         let wanted = LookupKey {
             key: *key,
             zone,
             net,
         };
-        found = search_next(wanted, table, at, rcu);
+        found = search_next_table(wanted, table, at, rcu);
     }
     match found {
-        Search::Found(conn, dir) => FastLookup::Hit(conn, dir),
-        Search::Absent if original == reply => FastLookup::Miss(at),
-        Search::Absent | Search::Moved => FastLookup::Retry,
-        Search::Retry => {
+        BucketSearch::Hit(conn, dir) => FastLookup::Hit(conn, dir),
+        BucketSearch::Miss if original == reply => FastLookup::Miss(at),
+        BucketSearch::Miss | BucketSearch::Moved => FastLookup::Retry,
+        BucketSearch::Retry => {
             net.count_one(Stat::SearchRestart);
             FastLookup::Retry
         }
     }
 }
 
-/// Goes on in the next table, if the hash is good for that one, too: it is not where the table gets
-/// a new secret.
+/// Searches the next table, if the hash is valid there: it is not if that table has another hash
+/// seed.
 #[cold]
 #[inline(never)]
-fn search_next(wanted: LookupKey<'_>, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> Search {
-    match table.following(rcu) {
-        Some(next) if next.seed == at.seed => wanted.search(next, at, rcu),
-        _ => Search::Moved,
+fn search_next_table(
+    wanted: LookupKey<'_>,
+    table: &Table,
+    at: TupleHash,
+    rcu: Rcu<'_>,
+) -> BucketSearch {
+    match table.next_or_current(rcu) {
+        Some(next) if next.seed == at.seed => wanted.search_bucket(next, at, rcu),
+        _ => BucketSearch::Moved,
     }
 }
 
-/// The other connection that has the tuple already which `conn` is to get for its answers.
+/// Returns another connection in the table that has the tuple `tuple`, which NAT has chosen as the
+/// reply tuple of `conn`.
 ///
-/// One that began with the same original tuple does not count: the two are one connection,
-/// of which two packets were on their way at once, and their clash is settled later.
+/// A connection with the same original tuple does not count: the two are one connection, and two of its packets were in the hooks at the same time. Confirmation resolves their clash.
 pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let zone = conn.zone();
     let wanted = LookupKey {
@@ -244,19 +298,19 @@ pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Opt
         net: conn.net(),
     };
     let found = wanted.find_reply(rcu);
-    let reply_tuple_owner = found.map(|(other, _)| other).filter(|other| {
-        let way = Direction::Original;
+    let owner = found.map(|(other, _)| other).filter(|other| {
+        let dir = Direction::Original;
         !core::ptr::eq(&**other, conn)
             && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
-                || other.zone().id_for(way) != zone.id_for(way))
+                || other.zone().id_for(dir) != zone.id_for(dir))
     });
-    if reply_tuple_owner.is_some() {
+    if owner.is_some() {
         conn.net().count_one(Stat::Found);
     }
-    reply_tuple_owner
+    owner
 }
 
-/// The entry that has `tuple`, in the default zone.
+/// Looks up the entry of a tuple in the default zone.
 pub(in crate::ct) fn find_tuple(
     net: &Net,
     tuple: &Tuple,

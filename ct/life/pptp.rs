@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of PPTP calls: the GRE connections that a control connection announced.
+//! The end of PPTP calls: the GRE connections of a PPTP control connection.
 
 use kernel::sync::atomic::Relaxed;
 
@@ -24,8 +24,8 @@ use super::{
     lookup::LookupKey, //
 };
 
-/// Ends the calls of a control connection: maps, and the connection or expectation of either
-/// direction.
+/// Ends the calls of a control connection: removes the GRE key maps, and the connection or
+/// expectation of each direction.
 pub(in crate::ct) fn end_calls(control: &PptpMaster<'_>) {
     let conn = control.conn();
     gre_keymap::remove(control);
@@ -34,15 +34,16 @@ pub(in crate::ct) fn end_calls(control: &PptpMaster<'_>) {
         (Direction::Original, server, concentrator),
         (Direction::Reply, concentrator, server),
     ] {
-        let way = conn.tuple(dir);
+        let tuple = conn.tuple(dir);
         let key = L4Key { src, dst };
         end_call(
             conn,
-            &Tuple::new(way.l3num, way.src, way.dst, key, protocol::GRE),
+            &Tuple::new(tuple.l3num, tuple.src, tuple.dst, key, protocol::GRE),
         );
     }
 }
 
+/// Ends one direction of a call: deletes its connection, or withdraws its expectation.
 fn end_call(conn: &Conn, tuple: &Tuple) {
     let (net, zone) = (conn.net(), conn.zone());
     let rcu = RcuGuard::new();
@@ -52,7 +53,8 @@ fn end_call(conn: &Conn, tuple: &Tuple) {
         net,
     };
     if let (Some((call, _)), _) = wanted.find(rcu.token()) {
-        // Packets that still hold it must not bring it back to life.
+        // The timeouts are cleared, so that packets that still hold a reference cannot extend its
+        // life.
         call.proto_half::<0>().store(0, Relaxed);
         call.proto_half::<1>().store(0, Relaxed);
         delete::delete(&call, DestroyReason::ParentGone);

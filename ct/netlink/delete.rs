@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries that user space takes away: one, or all that pass a filter.
+//! `IPCTNL_MSG_CT_DELETE`: user space deletes an entry, or all that pass a filter.
 
 use kernel::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::{
             DestroyReason, //
         },
         netns::NetState,
-        packet::kernel_hook::RustCt,
+        packet::kernel_hook::ConntrackHook,
         table::index, //
     },
     nf::{
@@ -27,38 +27,38 @@ use crate::{
 };
 
 use super::{
-    attributes::entry as number,
+    cta::*,
     filter::{
         self,
         Filter, //
     },
     get,
-    policy::POLICY,
+    policy,
     tuple, //
 };
 
-/// Takes entries away.
+/// Deletes entries. `ENOENT`: the request names one that does not exist.
 pub(super) struct Delete;
 
 impl Handler for Delete {
-    const POLICY: &'static [Policy] = &POLICY;
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
         let names_one =
-            request.get(number::ORIGINAL).is_some() || request.get(number::REPLY).is_some();
-        if names_one && request.get(number::FILTER).is_none() {
-            one(request)
+            request.get(CTA_TUPLE_ORIG).is_some() || request.get(CTA_TUPLE_REPLY).is_some();
+        if names_one && request.get(CTA_FILTER).is_none() {
+            delete_named(request)
         } else {
-            some(request)
+            delete_filtered(request)
         }
     }
 }
 
-/// The entry that the request names, unless it has another number by now.
-fn one(request: &Request<'_>) -> Result {
+/// Deletes the entry that the request names by a tuple; `ENOENT` if it has another id.
+fn delete_named(request: &Request<'_>) -> Result {
     let conn = get::find_named(request)?;
-    if let Some(id) = request.get(number::ID) {
-        if id.bytes()? != RustCt::id(&conn).to_ne_bytes() {
+    if let Some(id) = request.get(CTA_ID) {
+        if id.bytes()? != ConntrackHook::id(&conn).to_ne_bytes() {
             return Err(ENOENT);
         }
     }
@@ -66,12 +66,12 @@ fn one(request: &Request<'_>) -> Result {
     Ok(())
 }
 
-/// All entries that pass the request's filter.
-fn some(request: &Request<'_>) -> Result {
-    tuple::get_zone(request.get(number::ZONE))?;
-    // Old clients leave something there that they do not mean.
-    let means_family = request.version() != 0 || request.get(number::FILTER).is_some();
-    let family = if means_family { request.family() } else { 0 };
+/// Deletes all entries that pass the request's filter.
+fn delete_filtered(request: &Request<'_>) -> Result {
+    tuple::get_zone(request.get(CTA_ZONE))?;
+    // Old clients do not initialise the family in a request without a filter.
+    let has_family = request.version() != 0 || request.get(CTA_FILTER).is_some();
+    let family = if has_family { request.family() } else { 0 };
     let filter = Filter::of(&request.attributes(), family)?;
     if request.net().state::<NetState>().entries() == 0 {
         return Ok(());

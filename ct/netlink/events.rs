@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space is told without asking: what happens to connections and expectations.
+//! Events of connections and expectations, sent to multicast groups.
 //!
-//! Each event is made into a message once, for all who joined its group, and only if somebody
-//! did (or asked for what happened, and wants to hear of it).
+//! An event becomes one message for all members of its group. It is written only if the group has
+//! a member, or if the program that caused the event asked for a report (`NLM_F_ECHO`).
 
 use kernel::prelude::*;
 
@@ -34,10 +34,7 @@ use crate::nf::{
 };
 
 use super::{
-    attributes::{
-        expect_message,
-        message, //
-    },
+    cta::*,
     expect as ct_expect,
     write::{
         self,
@@ -45,18 +42,18 @@ use super::{
     },
 };
 
-/// The listener of all namespaces.
+/// The listener of all namespaces, which sends events to the multicast groups.
 pub(crate) struct Multicast;
 
 impl Listener for Multicast {
     fn connection(conn: &Conn, events: u32, by: Requester, _rcu: Rcu<'_>) -> Result<(), Congested> {
         let events = Events(events);
         let (message, flags, group) = if events.has(Event::Destroy) {
-            (message::DELETE, 0, Group::CONNECTION_GONE)
+            (IPCTNL_MSG_CT_DELETE, 0, Group::CONNECTION_GONE)
         } else if events.has(Event::New) || events.has(Event::Related) {
-            (message::NEW, flag::CREATED, Group::CONNECTION_NEW)
+            (IPCTNL_MSG_CT_NEW, flag::CREATED, Group::CONNECTION_NEW)
         } else if events.0 != 0 {
-            (message::NEW, 0, Group::CONNECTION_CHANGED)
+            (IPCTNL_MSG_CT_NEW, 0, Group::CONNECTION_CHANGED)
         } else {
             return Ok(());
         };
@@ -82,8 +79,8 @@ impl Listener for Multicast {
 
     fn expectation(seen: &Seen<'_>, net: &Net, event: ExpectEvent, by: Requester, rcu: Rcu<'_>) {
         let (message, flags, group) = match event {
-            ExpectEvent::Destroy => (expect_message::DELETE, 0, Group::EXPECTATION_GONE),
-            ExpectEvent::New => (expect_message::NEW, flag::CREATED, Group::EXPECTATION_NEW),
+            ExpectEvent::Destroy => (IPCTNL_MSG_EXP_DELETE, 0, Group::EXPECTATION_GONE),
+            ExpectEvent::New => (IPCTNL_MSG_EXP_NEW, flag::CREATED, Group::EXPECTATION_NEW),
         };
         if !by.report && !group.has_listeners(net) {
             return;
@@ -99,14 +96,14 @@ impl Listener for Multicast {
             family: seen.tuple().l3num,
             resource: 0,
         };
-        // Of expectations nobody is told a second time.
+        // An event of an expectation that a full buffer loses is not sent again.
         let _ = group.send(net, by, ct_expect::SIZE, &head, |message| {
             ct_expect::put(seen, message, rcu)
         });
     }
 }
 
-/// What happened at once.
+/// The events that one message reports.
 #[derive(Clone, Copy)]
 struct Events(u32);
 
@@ -118,27 +115,27 @@ impl Events {
 
 fn fill(conn: &Conn, events: Events, message: &mut Message<'_>) -> Result {
     let mut out = Writer::new(conn, message);
-    out.ends()?;
+    out.tuples()?;
     out.id()?;
     out.status()?;
     if events.has(Event::Destroy) {
-        out.timeout_left()?;
+        out.timeout_if_left()?;
         out.counters()?;
-        out.times()?;
-        out.memory(true)?;
-        out.why()?;
+        out.timestamps()?;
+        out.proto_info(true)?;
+        out.destroy_reason()?;
     } else {
         out.timeout()?;
         if events.has(Event::ProtoInfo) {
-            out.memory(false)?;
+            out.proto_info(false)?;
         }
         if events.has(Event::Helper) || conn.extensions().find::<Help>().is_some() {
             out.help()?;
         }
         if events.has(Event::SecMark) {
-            out.security()?;
+            out.secctx()?;
         } else {
-            out.security_if_labelled()?;
+            out.secctx_if_set()?;
         }
         if events.has(Event::Label) {
             out.labels()?;
@@ -147,7 +144,7 @@ fn fill(conn: &Conn, events: Events, message: &mut Message<'_>) -> Result {
             out.master()?;
         }
         if events.has(Event::SeqAdjust) {
-            out.shifts()?;
+            out.seq_adj()?;
         }
         if events.has(Event::SynProxy) {
             out.synproxy()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Expectations, as user space sees them, makes them and takes them away.
+//! Expectations: user space reads, creates, changes and deletes them.
 
 use kernel::{
     prelude::*,
@@ -39,7 +39,7 @@ use crate::{
                 HELPER_NAME_LEN, //
             },
             linked::Seen,
-            table,
+            table, //
         },
         kernel::{
             attr::{
@@ -71,88 +71,88 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        expect as number,
-        expect_message as message,
-        expect_nat, //
-    },
     change,
+    cta::*,
     get,
+    policy,
     tuple, //
 };
 
-/// What the attributes of a message about expectations must look like.
-pub(super) static POLICY: [Policy; number::PLACES] = {
-    let mut policy = [const { Policy::ANY }; number::PLACES];
-    policy[number::MASTER as usize] = Policy::NESTED;
-    policy[number::TUPLE as usize] = Policy::NESTED;
-    policy[number::MASK as usize] = Policy::NESTED;
-    policy[number::TIMEOUT as usize] = Policy::U32;
-    policy[number::ID as usize] = Policy::U32;
+/// The policies of messages about expectations (`ctattr_expect`).
+static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
+    (CTA_EXPECT_MASTER, Policy::NESTED),
+    (CTA_EXPECT_TUPLE, Policy::NESTED),
+    (CTA_EXPECT_MASK, Policy::NESTED),
+    (CTA_EXPECT_TIMEOUT, Policy::U32),
+    (CTA_EXPECT_ID, Policy::U32),
     // CAST: a handful.
-    policy[number::HELPER as usize] = Policy::text_up_to(HELPER_NAME_LEN as u16 - 1);
-    policy[number::ZONE as usize] = Policy::U16;
-    policy[number::FLAGS as usize] = Policy::be32_within(number::KNOWN_FLAGS);
-    policy[number::CLASS as usize] = Policy::U32;
-    policy[number::NAT as usize] = Policy::NESTED;
-    policy[number::FUNCTION as usize] = Policy::text_up_to(0);
-    policy
-};
+    (
+        CTA_EXPECT_HELP_NAME,
+        Policy::text_up_to(HELPER_NAME_LEN as u16 - 1),
+    ),
+    (CTA_EXPECT_ZONE, Policy::U16),
+    (CTA_EXPECT_FLAGS, Policy::be32_within(NF_CT_EXPECT_MASK)),
+    (CTA_EXPECT_CLASS, Policy::U32),
+    (CTA_EXPECT_NAT, Policy::NESTED),
+    (CTA_EXPECT_FN, Policy::text_up_to(0)),
+]);
 
-static NAT_POLICY: [Policy; expect_nat::PLACES] =
-    [Policy::ANY, Policy::be32_up_to(1), Policy::NESTED];
+static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = policy::table([
+    (CTA_EXPECT_NAT_DIR, Policy::be32_up_to(1)),
+    (CTA_EXPECT_NAT_TUPLE, Policy::NESTED),
+]);
 
-/// A number that stays with it.
+/// The id of an expectation: a hash, as [`ConntrackHook::id`](kernel_hook::ConntrackHook) is.
 fn id(expectation: &Expectation) -> [u8; 4] {
     let key = expectation.tuple().key();
-    kernel_hook::number_of(&key, expectation.address()).to_ne_bytes()
+    kernel_hook::id_of(&key, expectation.address()).to_ne_bytes()
 }
 
-/// Bytes that one takes in a message, without its head.
+/// Upper bound of the bytes that the attributes of an expectation take in a message.
 pub(super) const SIZE: usize = {
     const NEST: usize = size_of_attribute(0);
     const TUPLE: usize = 4 * NEST + tuple::ADDRESSES_SIZE + 4 * size_of_attribute(4);
-    /// Names of functions are text in modules of the kernel.
+    /// The names of functions are constants in kernel modules, and shorter.
     const FUNCTION: usize = size_of_attribute(64);
     4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(HELPER_NAME_LEN) + FUNCTION
 };
 
-/// Writes an expectation.
+/// Writes the attributes of an expectation.
 pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> Result {
     let own: Tuple = seen.tuple();
     let master: Tuple = seen.master_tuple();
-    tuple::put_nest(number::TUPLE, &own, message)?;
-    tuple::put_nest(number::MASK, &mask_tuple(&own, &seen.mask()), message)?;
-    tuple::put_nest(number::MASTER, &master, message)?;
+    tuple::put_nest(CTA_EXPECT_TUPLE, &own, message)?;
+    tuple::put_nest(CTA_EXPECT_MASK, &mask_tuple(&own, &seen.mask()), message)?;
+    tuple::put_nest(CTA_EXPECT_MASTER, &master, message)?;
     let nat = seen.nat();
     if !nat.is_none() {
         let key = L4Key {
             src: nat.key,
             dst: [0; 2],
         };
-        let before = Tuple::new(master.l3num, nat.address, [0; 16], key, master.protonum);
-        message.nest(number::NAT, |message| {
-            message.put_be32(expect_nat::DIRECTION, nat.dir.to_u8().into())?;
-            tuple::put_nest(expect_nat::TUPLE, &before, message)
+        let saved_tuple = Tuple::new(master.l3num, nat.address, [0; 16], key, master.protonum);
+        message.nest(CTA_EXPECT_NAT, |message| {
+            message.put_be32(CTA_EXPECT_NAT_DIR, nat.dir.to_u8().into())?;
+            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &saved_tuple, message)
         })?;
     }
-    message.put_be32(number::TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
-    message.put(number::ID, &id(seen))?;
-    message.put_be32(number::FLAGS, seen.flags().bits() & number::KNOWN_FLAGS)?;
-    message.put_be32(number::CLASS, seen.class())?;
+    message.put_be32(CTA_EXPECT_TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
+    message.put(CTA_EXPECT_ID, &id(seen))?;
+    message.put_be32(CTA_EXPECT_FLAGS, seen.flags().bits() & NF_CT_EXPECT_MASK)?;
+    message.put_be32(CTA_EXPECT_CLASS, seen.class())?;
     if let Some(helper) = seen.helper() {
-        message.put_text(number::HELPER, helper.name().text())?;
+        message.put_text(CTA_EXPECT_HELP_NAME, helper.name().text())?;
     }
     let address = seen.expectfn_address();
     let expectfn =
         expectfn::walk(rcu).find(|known| address.is_some() && known.address() == address);
     match expectfn {
-        Some(expectfn) => message.put_text(number::FUNCTION, expectfn.name()),
+        Some(expectfn) => message.put_text(CTA_EXPECT_FN, expectfn.name()),
         None => Ok(()),
     }
 }
 
-/// A mask in the shape of a tuple: the destination counts whole.
+/// The mask of an expectation in the form of a tuple: all of the destination is compared.
 fn mask_tuple(own: &Tuple, mask: &TupleMask) -> Tuple {
     let key = L4Key {
         src: mask.src_key,
@@ -161,11 +161,17 @@ fn mask_tuple(own: &Tuple, mask: &TupleMask) -> Tuple {
     Tuple::new(own.l3num, mask.src, [u8::MAX; 16], key, own.protonum)
 }
 
-fn write_answer(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: Rcu<'_>) -> Result {
+/// Adds the message about an expectation.
+fn add_expectation(
+    seen: &Seen<'_>,
+    peer: Peer,
+    messages: &mut Messages<'_>,
+    rcu: Rcu<'_>,
+) -> Result {
     let head = Head {
         peer,
         subsystem: EXPECTATIONS,
-        message: message::NEW,
+        message: IPCTNL_MSG_EXP_NEW,
         flags: Head::multi(peer),
         family: seen.tuple().l3num,
         resource: 0,
@@ -174,18 +180,26 @@ fn write_answer(seen: &Seen<'_>, peer: Peer, messages: &mut Messages<'_>, rcu: R
 }
 
 fn read_tuple(attribute: Attribute<'_>, family: u8) -> Result<Tuple> {
-    tuple::get(attribute, Direction::Original, family, None, Parts::ALL)
+    Ok(tuple::get(
+        attribute,
+        Direction::Original,
+        family,
+        None,
+        Parts::ALL,
+    )?)
 }
 
-/// Whether the number that a request may tell is that of an expectation.
-fn is_meant(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
-    match request.get(number::ID) {
+/// Whether an expectation has the id in the request, if the request has one.
+fn id_matches(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
+    match request.get(CTA_EXPECT_ID) {
         Some(wanted) => Ok(wanted.bytes()? == id(expectation)),
         None => Ok(true),
     }
 }
 
-/// One expectation, or all of them, or those of a master.
+/// Reads one expectation, those of a master, or all.
+///
+/// `EINVAL`: the request has no tuple. `ENOENT`: the expectation or the master does not exist.
 pub(super) struct Get;
 
 impl Handler for Get {
@@ -193,33 +207,35 @@ impl Handler for Get {
 
     fn handle(request: &Request<'_>) -> Result {
         if request.is_dump() {
-            return match request.get(number::MASTER) {
-                Some(master) => dump_of(request, master),
+            return match request.get(CTA_EXPECT_MASTER) {
+                Some(master) => dump_of_master(request, master),
                 None => dump(request, None),
             };
         }
-        let zone = tuple::get_zone(request.get(number::ZONE))?;
-        let attribute = request.get(number::TUPLE).or(request.get(number::MASTER));
+        let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
+        let attribute = request
+            .get(CTA_EXPECT_TUPLE)
+            .or(request.get(CTA_EXPECT_MASTER));
         let tuple = read_tuple(attribute.ok_or(EINVAL)?, request.family())?;
         request.answer(|messages| {
             let section = RcuGuard::new();
             let rcu = section.token();
-            let told = expect::find(request.net(), zone, &tuple, rcu, |seen| {
-                if is_meant(request, seen)? {
-                    write_answer(seen, request.peer(), messages, rcu)
+            let found = expect::find(request.net(), zone, &tuple, rcu, |seen| {
+                if id_matches(request, seen)? {
+                    add_expectation(seen, request.peer(), messages, rcu)
                 } else {
                     Err(ENOENT)
                 }
             });
-            told.unwrap_or(Err(ENOENT))
+            found.unwrap_or(Err(ENOENT))
         })
     }
 }
 
-/// Those that a connection announced.
-fn dump_of(request: &Request<'_>, master: Attribute<'_>) -> Result {
+/// Dumps the expectations of one master.
+fn dump_of_master(request: &Request<'_>, master: Attribute<'_>) -> Result {
     let tuple = read_tuple(master, request.family())?;
-    let zone = tuple::get_zone(request.get(number::ZONE))?;
+    let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
     let master = get::find(request.net(), zone, &tuple).ok_or(ENOENT)?;
     if master.extensions().find::<Help>().is_none() {
         return Ok(());
@@ -237,15 +253,18 @@ fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
     })
 }
 
-/// All expectations, in the order of buckets, and in a bucket of addresses in memory: whatever
-/// comes and goes, none is told of twice, and none left out that is there all the time.
+/// A dump of expectations, by bucket, and within a bucket by address in memory.
+///
+/// In this order the dump reports an expectation that exists all the time exactly once, whatever
+/// else is added or removed meanwhile, and none twice.
 struct Expectations {
     peer: Peer,
     /// 0: any.
     family: u16,
-    /// [`None`]: of any.
+    /// [`None`]: any.
     master: Option<ARef<Conn>>,
     bucket: u32,
+    /// The lowest address that the next expectation may have.
     address: usize,
 }
 
@@ -258,7 +277,7 @@ impl Dump for Expectations {
                 .filter(|seen| seen.address() >= self.address && self.is_wanted(seen, net))
                 .min_by_key(|seen| seen.address());
             match next {
-                Some(seen) if write_answer(&seen, self.peer, messages, rcu).is_err() => {
+                Some(seen) if add_expectation(&seen, self.peer, messages, rcu).is_err() => {
                     return Progress::More;
                 }
                 Some(seen) => self.address = seen.address().saturating_add(1),
@@ -284,7 +303,9 @@ impl Expectations {
     }
 }
 
-/// Takes away one, those of a helper, or all.
+/// Deletes one expectation, those of a helper, or all.
+///
+/// `ENOENT`: the expectation does not exist, or has another id.
 pub(super) struct Delete;
 
 impl Handler for Delete {
@@ -292,12 +313,12 @@ impl Handler for Delete {
 
     fn handle(request: &Request<'_>) -> Result {
         let (net, by) = (request.net(), request.requester());
-        if let Some(tuple) = request.get(number::TUPLE) {
-            let zone = tuple::get_zone(request.get(number::ZONE))?;
+        if let Some(tuple) = request.get(CTA_EXPECT_TUPLE) {
+            let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
             let tuple = read_tuple(tuple, request.family())?;
-            return expect::remove_one(net, zone, &tuple, by, |found| is_meant(request, found));
+            return expect::remove_one(net, zone, &tuple, by, |found| id_matches(request, found));
         }
-        let name = match request.get(number::HELPER) {
+        let name = match request.get(CTA_EXPECT_HELP_NAME) {
             Some(name) => Some(HelperName::from_attribute(name).ok_or(EINVAL)?),
             None => None,
         };
@@ -309,22 +330,26 @@ impl Handler for Delete {
     }
 }
 
-/// Makes one, or changes one.
+/// Creates an expectation, or changes the timeout of the one that has the tuple.
+///
+/// `EINVAL`: tuple, mask or master is missing. `EEXIST`: an expectation has the tuple, and the
+/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request does
+/// not create one (`NLM_F_CREATE`), or no entry is the master.
 pub(super) struct New;
 
 impl Handler for New {
     const POLICY: &'static [Policy] = &POLICY;
 
     fn handle(request: &Request<'_>) -> Result {
-        let need = |place| request.get(place).ok_or(EINVAL);
+        let need = |number| request.get(number).ok_or(EINVAL);
         let (own, mask, master) = (
-            need(number::TUPLE)?,
-            need(number::MASK)?,
-            need(number::MASTER)?,
+            need(CTA_EXPECT_TUPLE)?,
+            need(CTA_EXPECT_MASK)?,
+            need(CTA_EXPECT_MASTER)?,
         );
-        let zone = tuple::get_zone(request.get(number::ZONE))?;
+        let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
         let own = read_tuple(own, request.family())?;
-        let timeout = request.get(number::TIMEOUT).map(change::timeout);
+        let timeout = request.get(CTA_EXPECT_TIMEOUT).map(change::timeout);
 
         let changed = expect::change_one(request.net(), zone, &own, |found, locked| {
             if request.is_exclusive() {
@@ -337,13 +362,13 @@ impl Handler for New {
         });
         match changed {
             Some(result) => result,
-            None if request.creates() => make(request, zone, own, mask, master),
+            None if request.creates() => create(request, zone, own, mask, master),
             None => Err(ENOENT),
         }
     }
 }
 
-fn make(
+fn create(
     request: &Request<'_>,
     zone: Zone,
     own: Tuple,
@@ -354,7 +379,7 @@ fn make(
     let master = read_tuple(master, request.family())?;
     let master = get::find(request.net(), zone, &master).ok_or(ENOENT)?;
     let section = RcuGuard::new();
-    relate(
+    add_to_master(
         &master,
         &request.attributes(),
         own,
@@ -365,21 +390,21 @@ fn make(
     )
 }
 
-/// The announcement that comes with a packet's verdict.
-pub(super) fn announce(
+/// Creates an expectation of `master` that comes with the verdict on one of its packets.
+pub(super) fn attach(
     master: &Conn,
     attribute: Attribute<'_>,
     by: Requester,
     rcu: Rcu<'_>,
 ) -> Result {
     let nest = attribute.nest(&POLICY)?;
-    let (Some(own), Some(mask)) = (nest.get(number::TUPLE), nest.get(number::MASK)) else {
+    let (Some(own), Some(mask)) = (nest.get(CTA_EXPECT_TUPLE), nest.get(CTA_EXPECT_MASK)) else {
         return Err(EINVAL);
     };
     let family = family_of(master);
     let own = read_tuple(own, family)?;
     let mask = read_tuple(mask, family)?;
-    let assigned = match nest.get(number::HELPER) {
+    let assigned = match nest.get(CTA_EXPECT_HELP_NAME) {
         Some(name) => {
             let name = HelperName::from_attribute(name).ok_or(EINVAL)?;
             let found = helper::find(&name, family.into(), own.protonum, rcu);
@@ -387,7 +412,7 @@ pub(super) fn announce(
         }
         None => None,
     };
-    relate(master, &nest.attributes(), own, &mask, assigned, by, rcu)
+    add_to_master(master, &nest.attributes(), own, &mask, assigned, by, rcu)
 }
 
 fn family_of(conn: &Conn) -> u8 {
@@ -395,8 +420,11 @@ fn family_of(conn: &Conn) -> u8 {
     conn.tuple(Direction::Original).l3num as u8
 }
 
-/// Adds an expectation of a connection. `EOPNOTSUPP`: the connection has no helper.
-fn relate(
+/// Adds an expectation of `master`, for connections like `own` where `mask` has bits.
+///
+/// `EOPNOTSUPP`: the master has no helper. `EINVAL`: the helper does not have the class, or no
+/// function has the name. Further errors are those of [`RelateError`](add::RelateError).
+fn add_to_master(
     master: &Conn,
     attributes: &Attributes<'_>,
     own: Tuple,
@@ -406,12 +434,12 @@ fn relate(
     rcu: Rcu<'_>,
 ) -> Result {
     let helper = helper::of(master, rcu).ok_or(EOPNOTSUPP)?;
-    let number = |place| attributes.get(place).map_or(Ok(0), Attribute::be32);
-    let class = number(number::CLASS)?;
+    let number = |number| attributes.get(number).map_or(Ok(0), Attribute::be32);
+    let class = number(CTA_EXPECT_CLASS)?;
     if class > helper.last_class() {
         return Err(EINVAL);
     }
-    let expectfn = match attributes.get(number::FUNCTION) {
+    let expectfn = match attributes.get(CTA_EXPECT_FN) {
         Some(name) => {
             let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
@@ -420,11 +448,11 @@ fn relate(
         }
         None => None,
     };
-    let nat = match attributes.get(number::NAT) {
+    let nat = match attributes.get(CTA_EXPECT_NAT) {
         Some(attribute) => read_nat(attribute, family_of(master))?,
         None => ExpectNat::NONE,
     };
-    let flags = number(number::FLAGS)? & !number::USERSPACE_FLAG;
+    let flags = number(CTA_EXPECT_FLAGS)? & !NF_CT_EXPECT_USERSPACE;
 
     let mut draft = Draft::new(master).ok_or(ENOMEM)?;
     draft.describe(&ExpectSpec {
@@ -440,19 +468,22 @@ fn relate(
     Ok(add::relate(draft, false, by)?)
 }
 
+/// Reads the NAT of the expected connection: a direction, and an address and port, which are in the
+/// source fields of a tuple.
 fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<ExpectNat> {
     let nest = attribute.nest(&NAT_POLICY)?;
-    let (Some(dir), Some(before)) = (nest.get(expect_nat::DIRECTION), nest.get(expect_nat::TUPLE))
+    let (Some(dir), Some(saved_tuple)) =
+        (nest.get(CTA_EXPECT_NAT_DIR), nest.get(CTA_EXPECT_NAT_TUPLE))
     else {
         return Err(EINVAL);
     };
-    let before = read_tuple(before, family)?;
+    let saved_tuple = read_tuple(saved_tuple, family)?;
     Ok(ExpectNat {
         dir: match dir.be32()? {
             0 => Direction::Original,
             _ => Direction::Reply,
         },
-        address: before.src,
-        key: before.src_key,
+        address: saved_tuple.src,
+        key: saved_tuple.src_key,
     })
 }

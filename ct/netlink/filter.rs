@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which entries a request is about.
+//! The filter of a request: which entries it lists, counts or deletes.
 
 use kernel::prelude::*;
 
@@ -21,40 +21,38 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        entry as number,
-        filter, //
-    },
+    cta::*,
+    policy,
     tuple, //
 };
 
-static POLICY: [Policy; filter::PLACES] = {
-    let mut policy = [const { Policy::ANY }; filter::PLACES];
-    policy[filter::ORIGINAL as usize] = Policy::u32_within(Parts::ALL.0);
-    policy[filter::REPLY as usize] = Policy::u32_within(Parts::ALL.0);
-    policy
-};
+static POLICY: [Policy; CTA_FILTER_MAX + 1] = policy::table([
+    (CTA_FILTER_ORIG_FLAGS, Policy::u32_within(Parts::ALL.0)),
+    (CTA_FILTER_REPLY_FLAGS, Policy::u32_within(Parts::ALL.0)),
+]);
 
-/// Bits, and which of them count.
+/// A value of some bits.
 #[derive(Clone, Copy, Default)]
-struct Bits {
+struct MaskedBits {
     value: u32,
+    /// The bits that are compared.
     mask: u32,
 }
 
-impl Bits {
+impl MaskedBits {
     fn matches(self, bits: u32) -> bool {
         bits & self.mask == self.value
     }
 }
 
-/// Some parts of one of an entry's tuples.
-struct Ends {
+/// Values of some fields of a tuple.
+struct TupleFilter {
+    /// The fields that are compared.
     parts: Parts,
     tuple: Tuple,
 }
 
-impl Ends {
+impl TupleFilter {
     fn matches(&self, other: &Tuple) -> bool {
         use TupleAttribute as A;
         let wants = |attribute| self.parts.has(attribute);
@@ -75,60 +73,66 @@ impl Ends {
                 protocol::TCP | protocol::UDP => ports(A::SourcePort, A::DestinationPort),
                 protocol::ICMP => query(A::IcmpId, A::IcmpType, A::IcmpCode),
                 protocol::ICMPV6 => query(A::Icmpv6Id, A::Icmpv6Type, A::Icmpv6Code),
-                // Ports of other protocols are not compared.
+                // As in C: the ports of other protocols are not compared.
                 _ => true,
             }
     }
 }
 
-/// What entries have to be like. [`None`] of all: anything.
+/// A filter. A field that is [`None`] lets every entry pass.
 pub(super) struct Filter {
     /// 0: any.
     family: u8,
-    /// Of either direction, or of both.
+    /// The number of the zone, whichever directions the zone is for.
     zone: Option<u16>,
-    original: Option<Ends>,
-    reply: Option<Ends>,
-    mark: Bits,
-    status: Bits,
+    original: Option<TupleFilter>,
+    reply: Option<TupleFilter>,
+    mark: MaskedBits,
+    status: MaskedBits,
 }
 
 impl Filter {
-    /// The filter of a request; [`None`]: it is about all entries.
+    /// Reads the filter of a request; [`None`]: the request is about all entries.
+    ///
+    /// `EINVAL`: a mask without its value, a status filter that compares no bit, or a tuple that is
+    /// to be compared and is missing.
     pub(super) fn of(attributes: &Attributes<'_>, family: u8) -> Result<Option<Self>> {
-        let get = |place| attributes.get(place);
-        let filters = [number::MARK, number::FILTER, number::STATUS, number::ZONE];
-        if family == 0 && filters.into_iter().all(|place| get(place).is_none()) {
+        let get = |number| attributes.get(number);
+        let filters = [CTA_MARK, CTA_FILTER, CTA_STATUS, CTA_ZONE];
+        if family == 0 && filters.into_iter().all(|number| get(number).is_none()) {
             return Ok(None);
         }
-        let mark = bits(get(number::MARK), get(number::MARK_MASK), |_| u32::MAX)?;
-        let status = bits(get(number::STATUS), get(number::STATUS_MASK), |value| value)?;
-        if get(number::STATUS).is_some() && status.mask == 0 {
+        let mark = bits(get(CTA_MARK), get(CTA_MARK_MASK), |_| u32::MAX)?;
+        let status = bits(get(CTA_STATUS), get(CTA_STATUS_MASK), |value| value)?;
+        if get(CTA_STATUS).is_some() && status.mask == 0 {
             return Err(EINVAL);
         }
-        // A tuple's own zone takes the place of the default one, and then no more.
-        let by_zone = get(number::ZONE).is_some();
-        let mut zone = tuple::get_zone(get(number::ZONE))?;
+        // The zone of a tuple replaces the default zone; a second zone is refused.
+        let by_zone = get(CTA_ZONE).is_some();
+        let mut zone = tuple::get_zone(get(CTA_ZONE))?;
 
         let mut parts = (Parts(0), Parts(0));
-        if let Some(nest) = get(number::FILTER) {
+        if let Some(nest) = get(CTA_FILTER) {
             let nest = nest.nest_strictly(&POLICY)?;
-            let flags = |place| match nest.attributes().get(place) {
+            let flags = |number| match nest.attributes().get(number) {
                 Some(flags) => flags.u32().map(Parts),
                 None => Ok(Parts(0)),
             };
-            parts = (flags(filter::ORIGINAL)?, flags(filter::REPLY)?);
+            parts = (
+                flags(CTA_FILTER_ORIG_FLAGS)?,
+                flags(CTA_FILTER_REPLY_FLAGS)?,
+            );
         }
-        let mut ends = |place, direction, parts| -> Result<Option<Ends>> {
+        let mut tuple = |number, direction, parts| -> Result<Option<TupleFilter>> {
             if parts == Parts(0) {
                 return Ok(None);
             }
-            let attribute: Attribute<'_> = get(place).ok_or(EINVAL)?;
+            let attribute: Attribute<'_> = get(number).ok_or(EINVAL)?;
             let tuple = tuple::get(attribute, direction, family, Some(&mut zone), parts)?;
-            Ok(Some(Ends { parts, tuple }))
+            Ok(Some(TupleFilter { parts, tuple }))
         };
-        let original = ends(number::ORIGINAL, Direction::Original, parts.0)?;
-        let reply = ends(number::REPLY, Direction::Reply, parts.1)?;
+        let original = tuple(CTA_TUPLE_ORIG, Direction::Original, parts.0)?;
+        let reply = tuple(CTA_TUPLE_REPLY, Direction::Reply, parts.1)?;
         Ok(Some(Self {
             family,
             zone: by_zone.then_some(zone.id),
@@ -139,11 +143,11 @@ impl Filter {
         }))
     }
 
-    /// Where the entries are that it is about.
+    /// The smallest scope of the index that has all entries that pass.
     fn scope(&self) -> Scope {
-        let address = |ends: &Option<Ends>, part, of: fn(&Tuple) -> [u8; 16]| {
-            let ends = ends.as_ref().filter(|ends| ends.parts.any(part))?;
-            Some(of(&ends.tuple))
+        let address = |filter: &Option<TupleFilter>, part, of: fn(&Tuple) -> [u8; 16]| {
+            let filter = filter.as_ref().filter(|filter| filter.parts.any(part))?;
+            Some(of(&filter.tuple))
         };
         let (source, destination) = (|tuple: &Tuple| tuple.src, |tuple: &Tuple| tuple.dst);
         if let Some(address) = address(&self.original, Parts::SOURCE, source) {
@@ -159,33 +163,33 @@ impl Filter {
         }
     }
 
-    /// Whether it is about an entry.
+    /// Whether an entry passes.
     pub(super) fn matches(&self, conn: &Conn) -> bool {
         let original = conn.tuple(Direction::Original);
-        let ends = |ends: &Option<Ends>, tuple: &Tuple| {
-            ends.as_ref().is_none_or(|ends| ends.matches(tuple))
+        let passes = |filter: &Option<TupleFilter>, tuple: &Tuple| {
+            filter.as_ref().is_none_or(|filter| filter.matches(tuple))
         };
         (self.family == 0 || u16::from(self.family) == original.l3num)
             && self.zone.is_none_or(|id| conn.zone().id == id)
-            && ends(&self.original, &original)
-            && ends(&self.reply, &conn.tuple(Direction::Reply))
+            && passes(&self.original, &original)
+            && passes(&self.reply, &conn.tuple(Direction::Reply))
             && self.mark.matches(conn.mark())
             && self.status.matches(conn.status().bits())
     }
 }
 
-/// A value and its mask, which is nothing without a value.
+/// Reads a value and its mask. `EINVAL`: a mask without a value.
 fn bits(
     value: Option<Attribute<'_>>,
     mask: Option<Attribute<'_>>,
     default: impl FnOnce(u32) -> u32,
-) -> Result<Bits> {
+) -> Result<MaskedBits> {
     match (value, mask) {
-        (None, None) => Ok(Bits::default()),
+        (None, None) => Ok(MaskedBits::default()),
         (None, Some(_)) => Err(EINVAL),
         (Some(value), mask) => {
             let value = value.be32()?;
-            Ok(Bits {
+            Ok(MaskedBits {
                 value,
                 mask: match mask {
                     Some(mask) => mask.be32()?,
@@ -196,12 +200,12 @@ fn bits(
     }
 }
 
-/// Where the entries are that a request is about.
+/// The scope of the index that has all entries that pass an optional filter.
 pub(super) fn scope(filter: &Option<Filter>) -> Scope {
     filter.as_ref().map_or(Scope::Namespace, Filter::scope)
 }
 
-/// Whether a request is about an entry.
+/// Whether an entry passes an optional filter.
 pub(super) fn passes(filter: &Option<Filter>, conn: &Conn) -> bool {
     filter.as_ref().is_none_or(|filter| filter.matches(conn))
 }

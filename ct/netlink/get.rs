@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space wants to know of entries.
+//! `IPCTNL_MSG_CT_GET` and its relatives: user space reads entries.
 //!
-//! A dump keeps its place on the lists of [`index`]. So an entry that is there all the time is
-//! told of once, whatever becomes of the table meanwhile, and no other more often; what is not
-//! asked for is not gone through; and neither a lock is held nor are bottom halves off while a
-//! message is written.
+//! A dump has a cursor on the lists of [`index`]. Therefore it reports an entry that is in the
+//! table all the time exactly once, even if the table is resized meanwhile, and no entry twice; it
+//! visits only entries in the scope of its filter; and it writes messages without a lock held and
+//! with bottom halves enabled.
 
 use kernel::{
     prelude::*,
@@ -25,7 +25,7 @@ use crate::{
         netns::NetState,
         table::index::{
             self,
-            Walk, //
+            ScopeWalk, //
         },
     },
     nf::{
@@ -54,20 +54,17 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        entry as number,
-        message, //
-    },
+    cta::*,
     filter::{
         self,
         Filter, //
     },
-    policy::POLICY,
+    policy,
     tuple,
     write::Writer, //
 };
 
-/// The entry that has a tuple.
+/// Finds the entry that has a tuple.
 pub(super) fn find(net: &Net, zone: Zone, tuple: &Tuple) -> Option<ARef<Conn>> {
     let section = RcuGuard::new();
     let wanted = LookupKey {
@@ -78,11 +75,12 @@ pub(super) fn find(net: &Net, zone: Zone, tuple: &Tuple) -> Option<ARef<Conn>> {
     wanted.find(section.token()).0.map(|(conn, _)| conn)
 }
 
-/// The entry that a request names, by either of its tuples. `ENOENT`: there is none. `EINVAL`: it
-/// names none.
+/// Finds the entry that a request names by one of its tuples.
+///
+/// `EINVAL`: the request has no tuple. `ENOENT`: no entry has the tuple.
 pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
-    let mut zone = tuple::get_zone(request.get(number::ZONE))?;
-    let (attribute, direction) = match (request.get(number::ORIGINAL), request.get(number::REPLY)) {
+    let mut zone = tuple::get_zone(request.get(CTA_ZONE))?;
+    let (attribute, direction) = match (request.get(CTA_TUPLE_ORIG), request.get(CTA_TUPLE_REPLY)) {
         (Some(original), _) => (original, Direction::Original),
         (None, Some(reply)) => (reply, Direction::Reply),
         (None, None) => return Err(EINVAL),
@@ -97,40 +95,41 @@ pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
     find(request.net(), zone, &tuple).ok_or(ENOENT)
 }
 
-/// Tells of an entry, and takes off its counters what it told of them, if that is wanted.
-/// `own` references to it are the reader's.
-fn write_answer(
+/// Adds the message about an entry; if `zero`, resets the entry's counters by what it reports.
+///
+/// `own_references` to the entry are the reader's, and not reported.
+fn add_entry(
     conn: &Conn,
     peer: Peer,
     flags: u16,
     zero: bool,
-    own: u32,
+    own_references: u32,
     messages: &mut Messages<'_>,
 ) -> Result {
     let head = Head {
         peer,
         subsystem: CONNECTIONS,
-        message: message::NEW,
+        message: IPCTNL_MSG_CT_NEW,
         flags: flags | Head::multi(peer),
         family: conn.tuple(Direction::Original).l3num,
         resource: 0,
     };
-    let mut counted = Default::default();
+    let mut reported = Default::default();
     messages.add(&head, |message| {
-        counted = Writer::new(conn, message).answer(own)?;
+        reported = Writer::new(conn, message).answer(own_references)?;
         Ok(())
     })?;
     if zero {
-        counted.take_off(conn);
+        reported.subtract_from(conn);
     }
     Ok(())
 }
 
-/// One entry, or all that pass a filter.
+/// Reads one entry, or all that pass a filter; if `ZERO`, resets their counters.
 pub(super) struct Get<const ZERO: bool>;
 
 impl<const ZERO: bool> Handler for Get<ZERO> {
-    const POLICY: &'static [Policy] = &POLICY;
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
         if request.is_dump() {
@@ -140,27 +139,40 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 peer: request.peer(),
                 filter,
                 zero: ZERO,
-                walk: Walk::new(scope),
-                place: index::place()?,
+                walk: ScopeWalk::new(scope),
+                cursor: index::cursor()?,
             });
         }
         let conn = find_named(request)?;
-        request.answer(|messages| write_answer(&conn, request.peer(), 0, ZERO, 0, messages))
+        request.answer(|messages| add_entry(&conn, request.peer(), 0, ZERO, 0, messages))
     }
 }
 
-/// All entries that pass a filter.
+/// A dump of all entries that pass a filter.
+///
+/// A dump goes on where it stopped, in the next message, because the cursor stays on the entry that
+/// found no room:
+///
+/// ```ignore
+/// while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
+///     if add_entry(&conn, …, messages).is_err() {
+///         return Progress::More; // `next` returns the same entry again.
+///     }
+///     previous = Some(conn); // `next` moves past it.
+/// }
+/// Progress::End
+/// ```
 struct Entries {
     peer: Peer,
     filter: Option<Filter>,
     zero: bool,
-    walk: Walk,
-    place: Place,
+    walk: ScopeWalk,
+    cursor: Place,
 }
 
 impl Dump for Entries {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        // Who has none need not wait until others' are gone through.
+        // A namespace without entries need not wait for a walk past those of other namespaces.
         if net.state::<NetState>().entries() == 0 {
             return Progress::End;
         }
@@ -169,17 +181,17 @@ impl Dump for Entries {
         } else {
             0
         };
-        let mut past: Option<ARef<Conn>> = None;
-        while let Some(conn) = self.walk.next(&mut self.place, net, past.as_deref()) {
+        let mut previous: Option<ARef<Conn>> = None;
+        while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, DestroyReason::TimedOut);
             } else if entry::is_shown(&conn)
                 && filter::passes(&self.filter, &conn)
-                && write_answer(&conn, self.peer, flags, self.zero, 1, messages).is_err()
+                && add_entry(&conn, self.peer, flags, self.zero, 1, messages).is_err()
             {
                 return Progress::More;
             }
-            past = Some(conn);
+            previous = Some(conn);
         }
         Progress::End
     }
@@ -189,7 +201,9 @@ impl Dump for Entries {
     }
 }
 
-/// Entries that left the table, but whose end could not be told yet.
+/// Reads the entries that left the table, and whose destroy event is still to be delivered.
+///
+/// `EOPNOTSUPP`: the request is no dump.
 pub(super) struct GetDying;
 
 impl Handler for GetDying {
@@ -207,12 +221,12 @@ impl Handler for GetDying {
     }
 }
 
-/// Those entries.
+/// A dump of dying entries, in the order of their addresses in memory.
 struct Dying {
     peer: Peer,
     /// 0: any.
     family: u16,
-    /// The address of the next one; they come in this order.
+    /// The lowest address that the next entry may have.
     from: usize,
 }
 
@@ -233,7 +247,7 @@ impl Dump for Dying {
             };
             for conn in Iterator::chain(core::iter::once(first), batch) {
                 from = conn.address();
-                if write_answer(&conn, self.peer, 0, false, 1, messages).is_err() {
+                if add_entry(&conn, self.peer, 0, false, 1, messages).is_err() {
                     self.from = from;
                     return Progress::More;
                 }
@@ -246,10 +260,13 @@ impl Dump for Dying {
     }
 }
 
-/// How many entries are taken down at a time from the list, which is in another order.
+/// Number of entries that one pass over the list of dying entries collects. The list is not in the
+/// order of addresses, so each batch takes a pass.
 const BATCH: usize = 32;
 
-/// Entries that are in no table yet: nobody keeps a list of them.
+/// Reads the unconfirmed entries: no list of them exists, so the answer is empty, as in C.
+///
+/// `EOPNOTSUPP`: the request is no dump.
 pub(super) struct GetUnconfirmed;
 
 impl Handler for GetUnconfirmed {
@@ -259,13 +276,14 @@ impl Handler for GetUnconfirmed {
         if !request.is_dump() {
             return Err(EOPNOTSUPP);
         }
-        request.dump(Nothing)
+        request.dump(Empty)
     }
 }
 
-struct Nothing;
+/// A dump without messages.
+struct Empty;
 
-impl Dump for Nothing {
+impl Dump for Empty {
     fn go_on(&mut self, _net: &Net, _messages: &mut Messages<'_>) -> Progress {
         Progress::End
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The netlink view: the messages by which `conntrack`, `conntrackd` and others in user space
-//! see and change entries (ctnetlink, the subsystems 1 and 2 of nfnetlink).
+//! ctnetlink: the messages by which `conntrack`, `conntrackd` and other programs read and change
+//! entries and expectations (subsystems 1 and 2 of nfnetlink).
 //!
-//! What comes in is read once, at the edge, into types; a message that is refused has changed
-//! nothing. What messages mean, and which error answers which mistake, is what the C
-//! implementation has made of them.
+//! A message is parsed once, into types, before anything is done. A message that is refused has
+//! changed nothing. The meaning of messages, and the errno for each mistake, are those of the C
+//! implementation.
 
 use kernel::prelude::*;
 
@@ -20,13 +20,10 @@ use crate::nf::{
     packet::queue_hook::GlueRegistration, //
 };
 
-use self::attributes::{
-    expect_message,
-    message, //
-};
+use self::cta::*;
 
-mod attributes;
 mod change;
+mod cta;
 mod delete;
 pub(super) mod events;
 mod expect;
@@ -40,41 +37,41 @@ mod statistics;
 mod tuple;
 mod write;
 
-static HANDLERS: Handlers<{ message::COUNT }> = Handlers::new()
-    .with::<new::New>(message::NEW)
-    .with::<get::Get<false>>(message::GET)
-    .with::<delete::Delete>(message::DELETE)
-    .with::<get::Get<true>>(message::GET_AND_ZERO)
-    .with::<statistics::GetOfCpus>(message::STATISTICS_OF_CPUS)
-    .with::<statistics::GetGlobal>(message::STATISTICS)
-    .with::<get::GetDying>(message::GET_DYING)
-    .with::<get::GetUnconfirmed>(message::GET_UNCONFIRMED);
+static HANDLERS: Handlers<{ IPCTNL_MSG_MAX }> = Handlers::new()
+    .with::<new::New>(IPCTNL_MSG_CT_NEW)
+    .with::<get::Get<false>>(IPCTNL_MSG_CT_GET)
+    .with::<delete::Delete>(IPCTNL_MSG_CT_DELETE)
+    .with::<get::Get<true>>(IPCTNL_MSG_CT_GET_CTRZERO)
+    .with::<statistics::GetStatsCpu>(IPCTNL_MSG_CT_GET_STATS_CPU)
+    .with::<statistics::GetStats>(IPCTNL_MSG_CT_GET_STATS)
+    .with::<get::GetDying>(IPCTNL_MSG_CT_GET_DYING)
+    .with::<get::GetUnconfirmed>(IPCTNL_MSG_CT_GET_UNCONFIRMED);
 
 static SUBSYSTEM: Subsystem = Subsystem::new(c"conntrack", CONNECTIONS, &HANDLERS);
 
-static EXPECT_HANDLERS: Handlers<{ expect_message::COUNT }> = Handlers::new()
-    .with::<expect::New>(expect_message::NEW)
-    .with::<expect::Get>(expect_message::GET)
-    .with::<expect::Delete>(expect_message::DELETE)
-    .with::<statistics::GetExpectationsOfCpus>(expect_message::STATISTICS_OF_CPUS);
+static EXPECT_HANDLERS: Handlers<{ IPCTNL_MSG_EXP_MAX }> = Handlers::new()
+    .with::<expect::New>(IPCTNL_MSG_EXP_NEW)
+    .with::<expect::Get>(IPCTNL_MSG_EXP_GET)
+    .with::<expect::Delete>(IPCTNL_MSG_EXP_DELETE)
+    .with::<statistics::GetExpectStatsCpu>(IPCTNL_MSG_EXP_GET_STATS_CPU);
 
 static EXPECT_SUBSYSTEM: Subsystem =
     Subsystem::new(c"conntrack_expect", EXPECTATIONS, &EXPECT_HANDLERS);
 
-/// Keeps the view in place.
+/// The registrations of both subsystems, and of the callbacks of nfnetlink_queue.
 pub(super) struct Netlink {
-    _packets: GlueRegistration,
+    _queue_glue: GlueRegistration,
     _expectations: SubsystemRegistration,
     _connections: SubsystemRegistration,
 }
 
 impl Netlink {
-    /// Answers user space from now on. May sleep.
+    /// Registers them. May sleep.
     pub(super) fn new() -> Result<Self> {
         let connections = SubsystemRegistration::new(&SUBSYSTEM)?;
         let expectations = SubsystemRegistration::new(&EXPECT_SUBSYSTEM)?;
         Ok(Self {
-            _packets: GlueRegistration::new::<queue::Packets>(),
+            _queue_glue: GlueRegistration::new::<queue::QueueGlue>(),
             _expectations: expectations,
             _connections: connections,
         })

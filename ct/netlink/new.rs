@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries that user space makes, or changes: what a dump told of an entry makes the same entry
-//! again.
+//! `IPCTNL_MSG_CT_NEW`: user space creates an entry, or changes one.
+//!
+//! The attributes of an entry in a dump, sent back, create the same entry again: that is how
+//! `conntrackd` restores entries on another machine.
 
 use kernel::{
     prelude::*,
@@ -57,24 +59,25 @@ use crate::{
 };
 
 use super::{
-    attributes::entry as number,
     change::{
         self,
+        ChangeError,
         Changes,
-        Helped,
-        LabelBits,
-        Mark,
-        Shifts,
-        Synproxy, //
+        HelpAttr,
+        LabelChange,
+        MarkChange,
+        SeqAdjChange,
+        SynproxyChange, //
     },
+    cta::*,
     get,
-    policy::POLICY,
+    policy,
     protocol::ProtoInfo,
     tuple, //
 };
 
-/// What may be new of an entry that user space made or changed.
-const ANYTHING: u32 = Event::Reply.mask()
+/// The events of an entry that user space created or changed.
+const CHANGE_EVENTS: u32 = Event::Reply.mask()
     | Event::Assured.mask()
     | Event::Helper.mask()
     | Event::ProtoInfo.mask()
@@ -82,25 +85,29 @@ const ANYTHING: u32 = Event::Reply.mask()
     | Event::Mark.mask()
     | Event::SynProxy.mask();
 
-/// Makes an entry, or changes one.
+/// Creates an entry, or changes the one with these tuples.
+///
+/// `EEXIST`: an entry has one of the tuples, and the request is exclusive (`NLM_F_EXCL`).
+/// `ENOENT`: no entry has it, and the request does not create one (`NLM_F_CREATE`). `EINVAL`: a new
+/// entry needs a timeout, and two tuples of one protocol. Other errors are those of
+/// [`ChangeError`](change::ChangeError) and of the attributes.
 pub(super) struct New;
 
 impl Handler for New {
-    const POLICY: &'static [Policy] = &POLICY;
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
-        let mut zone = tuple::get_zone(request.get(number::ZONE))?;
-        let mut read = |place, direction| -> Result<Option<Tuple>> {
-            let attribute: Option<Attribute<'_>> = request.get(place);
-            attribute
-                .map(|tuple| {
-                    let family = request.family();
-                    tuple::get(tuple, direction, family, Some(&mut zone), Parts::ALL)
-                })
-                .transpose()
+        let mut zone = tuple::get_zone(request.get(CTA_ZONE))?;
+        let mut read = |number, direction| -> Result<Option<Tuple>> {
+            let Some(attribute) = request.get(number) else {
+                return Ok(None);
+            };
+            let family = request.family();
+            let tuple = tuple::get(attribute, direction, family, Some(&mut zone), Parts::ALL)?;
+            Ok(Some(tuple))
         };
-        let original = read(number::ORIGINAL, Direction::Original)?;
-        let reply = read(number::REPLY, Direction::Reply)?;
+        let original = read(CTA_TUPLE_ORIG, Direction::Original)?;
+        let reply = read(CTA_TUPLE_REPLY, Direction::Reply)?;
 
         let (found, hash) = match original.as_ref().or(reply.as_ref()) {
             Some(tuple) => {
@@ -119,9 +126,9 @@ impl Handler for New {
             Some((conn, _)) => change(request, &conn),
             None if !request.creates() => Err(ENOENT),
             None => match (original, reply) {
-                (Some(original), Some(reply)) if original.protonum == reply.protonum => make(
+                (Some(original), Some(reply)) if original.protonum == reply.protonum => create(
                     request,
-                    &Ends {
+                    &NewTuples {
                         zone,
                         original,
                         reply,
@@ -136,59 +143,65 @@ impl Handler for New {
 
 fn change(request: &Request<'_>, conn: &Conn) -> Result {
     Changes::get(&request.attributes(), conn)?.apply(conn);
-    // Who could not be told is told with the next event.
-    let _ = events::notify_now(conn, ANYTHING | Event::Label.mask(), request.requester());
+    // Events that a listener could not take are delivered with the entry's next event.
+    let _ = events::notify_now(
+        conn,
+        CHANGE_EVENTS | Event::Label.mask(),
+        request.requester(),
+    );
     Ok(())
 }
 
-/// What a new entry is found by.
-struct Ends {
+/// The tuples of a new entry.
+struct NewTuples {
     zone: Zone,
     original: Tuple,
     reply: Tuple,
 }
 
-/// What a new entry gets, but for the helper and NAT.
+/// The attributes of a new entry, except helper and NAT.
 struct NewAttrs {
     status: Option<u32>,
-    shifts: Shifts,
-    told: Option<ProtoInfo>,
-    synproxy: Synproxy,
-    mark: Option<Mark>,
+    seq_adj: SeqAdjChange,
+    proto_info: Option<ProtoInfo>,
+    synproxy: SynproxyChange,
+    mark: Option<MarkChange>,
     master: Option<ARef<Conn>>,
 }
 
 impl NewAttrs {
-    /// In the order in which mistakes are told.
-    fn get(request: &Request<'_>, ends: &Ends) -> Result<Self> {
+    /// Reads and checks them. The error is that of the first mistake, in the order of the fields.
+    fn get(request: &Request<'_>, tuples: &NewTuples) -> Result<Self, ChangeError> {
         let attributes = request.attributes();
+        // Rust evaluates fields in this order.
         Ok(Self {
             status: request
-                .get(number::STATUS)
+                .get(CTA_STATUS)
                 .map(|attribute| change::status(Status::of(StatusBit::Confirmed), attribute))
                 .transpose()?,
-            shifts: Shifts::get(&attributes, true)?,
-            told: request
-                .get(number::PROTOCOL_INFO)
-                .map(|attribute| ProtoInfo::get(attribute, ends.original.protonum))
+            seq_adj: SeqAdjChange::get(&attributes, true)?,
+            proto_info: request
+                .get(CTA_PROTOINFO)
+                .map(|attribute| ProtoInfo::get(attribute, tuples.original.protonum))
                 .transpose()?,
-            synproxy: Synproxy::get(&attributes, HAS_SYNPROXY)?,
-            mark: Mark::get(&attributes)?,
+            synproxy: SynproxyChange::get(&attributes, HAS_SYNPROXY)?,
+            mark: MarkChange::get(&attributes)?,
             master: request
-                .get(number::MASTER)
-                .map(|attribute| master(request, attribute, ends.zone))
+                .get(CTA_TUPLE_MASTER)
+                .map(|attribute| find_master(request, attribute, tuples.zone))
                 .transpose()?,
         })
     }
 
+    /// Sets them.
     fn apply(self, fresh: &mut Fresh) {
         let conn = fresh.conn();
         if let Some(status) = self.status {
             conn.change_status(status, 0);
         }
-        self.shifts.apply(conn);
-        if let Some(told) = self.told {
-            told.set(conn);
+        self.seq_adj.apply(conn);
+        if let Some(proto_info) = self.proto_info {
+            proto_info.set(conn);
         }
         self.synproxy.apply(conn);
         if let Some(mark) = self.mark {
@@ -200,10 +213,10 @@ impl NewAttrs {
     }
 }
 
-/// Whether the kernel knows SYNPROXY.
+/// Whether the kernel has SYNPROXY.
 const HAS_SYNPROXY: bool = cfg!(CONFIG_NETFILTER_SYNPROXY);
 
-fn master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> Result<ARef<Conn>> {
+fn find_master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> Result<ARef<Conn>> {
     let tuple = tuple::get(
         attribute,
         Direction::Original,
@@ -214,17 +227,17 @@ fn master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> Result
     get::find(request.net(), zone, &tuple).ok_or(ENOENT)
 }
 
-fn make(request: &Request<'_>, ends: &Ends, hash: TupleHash) -> Result {
-    let timeout = change::timeout(request.get(number::TIMEOUT).ok_or(EINVAL)?)?;
-    let help = request.get(number::HELP).map(Helped::get).transpose()?;
+fn create(request: &Request<'_>, tuples: &NewTuples, hash: TupleHash) -> Result {
+    let timeout = change::timeout(request.get(CTA_TIMEOUT).ok_or(EINVAL)?)?;
+    let help = request.get(CTA_HELP).map(HelpAttr::get).transpose()?;
     if let Some(help) = &help {
-        need_helper(&help.name, &ends.original)?;
+        request_helper(&help.name, &tuples.original)?;
     }
-    let nat = [number::NAT_DESTINATION, number::NAT_SOURCE].map(|place| request.get(place));
-    let translated = nat.iter().any(Option::is_some);
-    let mut attrs = Some(NewAttrs::get(request, ends));
-    if !translated {
-        // With NAT its mistakes are told first, and they need an entry.
+    let nat = [CTA_NAT_DST, CTA_NAT_SRC].map(|number| request.get(number));
+    let has_nat = nat.iter().any(Option::is_some);
+    let mut attrs = Some(NewAttrs::get(request, tuples));
+    if !has_nat {
+        // With NAT attributes, the mistakes in those come first, and finding them takes an entry.
         attrs = Some(Ok(attrs.take().ok_or(EINVAL)??));
     }
 
@@ -232,20 +245,20 @@ fn make(request: &Request<'_>, ends: &Ends, hash: TupleHash) -> Result {
     let rcu = section.token();
     let conn = create::create_from_user(
         request.net(),
-        ends.zone,
-        [&ends.original, &ends.reply],
+        tuples.zone,
+        [&tuples.original, &tuples.reply],
         hash,
         |fresh| {
             if let Some(help) = &help {
-                give_helper(fresh, help, rcu)?;
+                assign_helper(fresh, help, rcu)?;
             }
-            if translated {
+            if has_nat {
                 let [destination, source] = nat;
-                nat::set_up(fresh, false, destination)?;
-                nat::set_up(fresh, true, source)?;
+                nat::setup_from_user(fresh, false, destination)?;
+                nat::setup_from_user(fresh, true, source)?;
             }
             let attrs = attrs.take().ok_or(EINVAL)??;
-            add_parts(fresh, request);
+            add_extensions(fresh, request);
             attrs.apply(fresh);
             Ok(())
         },
@@ -255,50 +268,49 @@ fn make(request: &Request<'_>, ends: &Ends, hash: TupleHash) -> Result {
     entry::note_start(&conn);
     confirm::insert_from_user(conn.clone(), rcu)?;
     drop(section);
-    announce(request, &conn);
+    label_and_notify(request, &conn);
     Ok(())
 }
 
-/// Tells of a new entry, after it got its labels.
-fn announce(request: &Request<'_>, conn: &Conn) {
+/// Sets the labels of a new entry, and reports it to listeners. An entry gets its labels only in
+/// the table; mistakes in them are ignored.
+fn label_and_notify(request: &Request<'_>, conn: &Conn) {
     let begun = if conn.has(StatusBit::Expected) {
         Event::Related
     } else {
         Event::New
     };
-    let labelled = LabelBits::get(&request.attributes())
+    let labelled = LabelChange::get(&request.attributes())
         .is_ok_and(|labels| labels.is_some_and(|labels| labels.apply(conn).is_ok()));
     let labelled = if labelled { Event::Label.mask() } else { 0 };
-    // Who could not be told is told with the next event.
+    // Events that a listener could not take are delivered with the entry's next event.
     let _ = events::notify_now(
         conn,
-        ANYTHING | begun.mask() | labelled,
+        CHANGE_EVENTS | begun.mask() | labelled,
         request.requester(),
     );
 }
 
-/// Sees to it that there is a helper of that name, if need be by having its module loaded.
-/// `EOPNOTSUPP`: there is none.
-fn need_helper(name: &HelperName, tuple: &Tuple) -> Result {
-    let is_there = || {
+/// Loads the module of a helper, unless the helper is registered. `EOPNOTSUPP`: there is none of
+/// this name. May sleep.
+fn request_helper(name: &HelperName, tuple: &Tuple) -> Result {
+    let is_registered = || {
         let section = RcuGuard::new();
         helper::find(name, tuple.l3num, tuple.protonum, section.token()).is_some()
     };
-    if is_there() {
+    if is_registered() {
         return Ok(());
     }
     module::request_helper(name).map_err(|_| EOPNOTSUPP)?;
-    if is_there() {
+    if is_registered() {
         Ok(())
     } else {
         Err(EOPNOTSUPP)
     }
 }
 
-fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
-    let original = fresh
-        .conn()
-        .tuple(crate::proto::types::direction::Direction::Original);
+fn assign_helper(fresh: &mut Fresh, wanted: &HelpAttr<'_>, rcu: Rcu<'_>) -> Result {
+    let original = fresh.conn().tuple(Direction::Original);
     let helper =
         helper::find(&wanted.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
     let reference = helper.get().ok_or(ENOENT)?;
@@ -311,9 +323,9 @@ fn give_helper(fresh: &mut Fresh, wanted: &Helped<'_>, rcu: Rcu<'_>) -> Result {
     Ok(())
 }
 
-/// Gives a new entry the parts that one made by a packet would get, and those that a message may
-/// say something of. Without memory for one it goes on without.
-fn add_parts(fresh: &mut Fresh, request: &Request<'_>) {
+/// Adds the extensions that an entry created by a packet gets, and those that a message can set.
+/// An extension for which there is no memory is left out.
+fn add_extensions(fresh: &mut Fresh, request: &Request<'_>) {
     let net = request.net();
     if net.acct() != 0 {
         let _ = fresh.add::<Counters>();
@@ -321,7 +333,7 @@ fn add_parts(fresh: &mut Fresh, request: &Request<'_>) {
     if net.tstamp() != 0 {
         let _ = fresh.add::<Timestamps>();
     }
-    let _ = events::prepare(fresh, net, None);
+    let _ = events::add_cache(fresh, net, None);
     if net.labels_used() {
         let _ = fresh.add::<Labels>();
     }

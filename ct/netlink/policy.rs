@@ -1,38 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The policy of the attributes that describe an entry (`ctattr_type`).
+//! Policies of attributes: what the kernel's parser checks before a message is read.
 
 use crate::nf::{
     entry::ext::Labels,
     kernel::attr::Policy, //
 };
 
-use super::attributes::entry as number;
+use super::cta::*;
 
-/// What the attributes of a message about entries must look like.
-pub(super) static POLICY: [Policy; number::PLACES] = {
-    // CAST: a handful.
+/// Makes a table of `N` policies, indexed by attribute number, from rules for single attributes.
+/// An attribute without a rule may hold anything.
+///
+/// # Examples
+///
+/// ```ignore
+/// static HELP: [Policy; CTA_HELP_MAX + 1] = policy::table([(CTA_HELP_INFO, Policy::NESTED)]);
+/// let name = attribute.nest(&HELP)?.get(CTA_HELP_NAME).ok_or(EINVAL)?;
+/// ```
+pub(super) const fn table<const N: usize, const R: usize>(
+    rules: [(u16, Policy); R],
+) -> [Policy; N] {
+    let mut table = [Policy::ANY; N];
+    let mut rest = rules.as_slice();
+    while let [(number, policy), tail @ ..] = rest {
+        // CAST: `From` is not const.
+        table[*number as usize] = *policy;
+        rest = tail;
+    }
+    table
+}
+
+/// The policies of messages about entries (`ctattr_type`).
+pub(super) static ENTRY: [Policy; CTA_MAX + 1] = {
+    // CAST: Sixteen bytes.
     const LABELS: Policy = Policy::bytes_up_to((Labels::WORDS * 4) as u16);
-    let mut policy = [const { Policy::ANY }; number::PLACES];
-    policy[number::ORIGINAL as usize] = Policy::NESTED;
-    policy[number::REPLY as usize] = Policy::NESTED;
-    policy[number::STATUS as usize] = Policy::U32;
-    policy[number::PROTOCOL_INFO as usize] = Policy::NESTED;
-    policy[number::HELP as usize] = Policy::NESTED;
-    policy[number::NAT_SOURCE as usize] = Policy::NESTED;
-    policy[number::TIMEOUT as usize] = Policy::U32;
-    policy[number::MARK as usize] = Policy::U32;
-    policy[number::ID as usize] = Policy::U32;
-    policy[number::NAT_DESTINATION as usize] = Policy::NESTED;
-    policy[number::MASTER as usize] = Policy::NESTED;
-    policy[number::SHIFT_ORIGINAL as usize] = Policy::NESTED;
-    policy[number::SHIFT_REPLY as usize] = Policy::NESTED;
-    policy[number::ZONE as usize] = Policy::U16;
-    policy[number::MARK_MASK as usize] = Policy::U32;
-    policy[number::LABELS as usize] = LABELS;
-    policy[number::LABELS_MASK as usize] = LABELS;
-    policy[number::FILTER as usize] = Policy::NESTED;
-    policy[number::STATUS_MASK as usize] = Policy::U32;
-    policy[number::EVENT_TIME as usize] = Policy::REJECTED;
-    policy
+    table([
+        (CTA_TUPLE_ORIG, Policy::NESTED),
+        (CTA_TUPLE_REPLY, Policy::NESTED),
+        (CTA_STATUS, Policy::U32),
+        (CTA_PROTOINFO, Policy::NESTED),
+        (CTA_HELP, Policy::NESTED),
+        (CTA_NAT_SRC, Policy::NESTED),
+        (CTA_TIMEOUT, Policy::U32),
+        (CTA_MARK, Policy::U32),
+        (CTA_ID, Policy::U32),
+        (CTA_NAT_DST, Policy::NESTED),
+        (CTA_TUPLE_MASTER, Policy::NESTED),
+        (CTA_SEQ_ADJ_ORIG, Policy::NESTED),
+        (CTA_SEQ_ADJ_REPLY, Policy::NESTED),
+        (CTA_ZONE, Policy::U16),
+        (CTA_MARK_MASK, Policy::U32),
+        (CTA_LABELS, LABELS),
+        (CTA_LABELS_MASK, LABELS),
+        (CTA_FILTER, Policy::NESTED),
+        (CTA_STATUS_MASK, Policy::U32),
+        (CTA_TIMESTAMP_EVENT, Policy::REJECTED),
+    ])
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What differs between protocols in messages.
+//! The attributes that depend on the protocol: the transport fields of a tuple (`CTA_PROTO_*`), and
+//! the tracker's state (`CTA_PROTOINFO_*`).
 
 use kernel::prelude::*;
 
@@ -10,9 +11,9 @@ use crate::{
         Icmpv6,
         Ports,
         Sctp,
-        SctpTold,
+        SctpProtoInfo,
         Tcp,
-        TcpTold, //
+        TcpProtoInfo, //
     },
     nf::{
         entry::l4proto::{
@@ -33,21 +34,20 @@ use crate::{
     },
 };
 
-use super::attributes::entry;
+use super::{cta::*, policy};
 
-static POLICY: [Policy; PROTOCOL_PLACES] = {
-    let mut policy = [const { Policy::ANY }; PROTOCOL_PLACES];
-    policy[ProtocolAttribute::Tcp as usize] = Policy::NESTED;
-    policy[ProtocolAttribute::Sctp as usize] = Policy::NESTED;
-    policy
-};
+static POLICY: [Policy; PROTOCOL_PLACES] = policy::table([
+    // CAST: The numbers of the attributes.
+    (ProtocolAttribute::Tcp as u16, Policy::NESTED),
+    (ProtocolAttribute::Sctp as u16, Policy::NESTED),
+]);
 
-/// What a protocol has in the place of ports.
+/// The transport fields of a protocol's tuples.
 enum Form {
     Ports,
     Icmp,
     Icmpv6,
-    /// Nothing.
+    /// The tuples have addresses only.
     None,
 }
 
@@ -60,7 +60,7 @@ fn form(protocol: u8) -> Form {
     }
 }
 
-/// Writes the transport part of a tuple, but for the protocol's number.
+/// Writes the transport fields of a tuple, except the protocol number.
 pub(super) fn put_tuple(tuple: &Tuple, message: &mut Message<'_>) -> Result {
     match form(tuple.protonum) {
         Form::Ports => Ports::put(tuple, message),
@@ -75,7 +75,7 @@ fn get<F: TupleForm>(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) 
     F::get(&Request::new(nest.attributes(), parts), tuple)
 }
 
-/// Reads it.
+/// Reads the wanted transport fields of a tuple, which are `parts`, by the tuple's protocol.
 pub(super) fn get_tuple(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
     match form(tuple.protonum) {
         Form::Ports => get::<Ports>(attribute, tuple, parts),
@@ -85,7 +85,8 @@ pub(super) fn get_tuple(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Part
     }
 }
 
-/// Bytes that tuples and memory of a protocol take in the message of an entry with a master.
+/// Upper bound of the bytes that the protocol's attributes take in the message about an entry: the
+/// transport fields of three tuples (the third is the master's), and the tracker's state.
 pub(super) fn size(protocol: u8) -> usize {
     let tuple = match form(protocol) {
         Form::Ports => tuple_size::<Ports>(),
@@ -93,41 +94,40 @@ pub(super) fn size(protocol: u8) -> usize {
         Form::Icmpv6 => tuple_size::<Icmpv6>(),
         Form::None => 0,
     };
-    let memory = match protocol {
+    let proto_info = match protocol {
         protocol::TCP => Tcp::MESSAGE_SIZE,
         protocol::SCTP => Sctp::MESSAGE_SIZE,
         _ => 0,
     };
-    // The nest in the nest, which the sizes leave out.
+    // The sizes are without the outer nest.
     const NEST: usize = crate::nf::kernel::attr::size_of_attribute(0);
     (tuple as usize)
         .wrapping_mul(3)
-        .wrapping_add(memory.into())
+        .wrapping_add(proto_info.into())
         .wrapping_add(NEST)
 }
 
-/// Writes what an entry's tracker remembers.
-pub(super) fn put_memory(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
+/// Writes the state of an entry's tracker; of an entry that was destroyed, less of it.
+pub(super) fn put_proto_info(conn: &Conn, destroyed: bool, message: &mut Message<'_>) -> Result {
     match conn.protocol() {
-        protocol::TCP => message.nest(entry::PROTOCOL_INFO, |message| {
-            Tcp::put(conn, going, message)
-        }),
-        protocol::SCTP => message.nest(entry::PROTOCOL_INFO, |message| {
-            Sctp::put(conn, going, message)
-        }),
+        protocol::TCP => message.nest(CTA_PROTOINFO, |message| Tcp::put(conn, destroyed, message)),
+        protocol::SCTP => {
+            message.nest(CTA_PROTOINFO, |message| Sctp::put(conn, destroyed, message))
+        }
         _ => Ok(()),
     }
 }
 
-/// What a message says of that.
+/// `CTA_PROTOINFO`: the state that a message gives to an entry's tracker.
 pub(super) enum ProtoInfo {
+    /// The protocol has no state, or the message leaves it out.
     Nothing,
-    Tcp(TcpTold),
-    Sctp(SctpTold),
+    Tcp(TcpProtoInfo),
+    Sctp(SctpProtoInfo),
 }
 
 impl ProtoInfo {
-    /// Reads it, for an entry of this protocol.
+    /// Reads it, for an entry of `protocol`.
     pub(super) fn get(attribute: Attribute<'_>, protocol: u8) -> Result<Self> {
         let nest = attribute.nest(&POLICY)?;
         let attributes = nest.attributes();
@@ -138,12 +138,12 @@ impl ProtoInfo {
         })
     }
 
-    /// Has an entry remember it.
+    /// Sets the state of an entry's tracker.
     pub(super) fn set(&self, conn: &Conn) {
         match self {
             Self::Nothing => {}
-            Self::Tcp(told) => Tcp::set(conn, told),
-            Self::Sctp(told) => Sctp::set(conn, told),
+            Self::Tcp(info) => Tcp::set(conn, info),
+            Self::Sctp(info) => Sctp::set(conn, info),
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets' connections, as nfnetlink_queue and nfnetlink_log tell of them; and what comes back
-//! with a verdict.
+//! The entries of packets in nfnetlink_queue and nfnetlink_log: their attributes in the message
+//! about a packet, and the changes that come back with its verdict.
 
 use kernel::prelude::*;
 
@@ -19,69 +19,69 @@ use crate::nf::{
 };
 
 use super::{
-    attributes::entry as number,
     change::{
         self,
-        Helped,
-        LabelBits,
-        Mark, //
+        HelpAttr,
+        LabelChange,
+        MarkChange, //
     },
-    expect,
-    policy::POLICY,
+    cta::*,
+    expect, policy,
     write::{
         self,
         Writer, //
     },
 };
 
-/// What is told of a packet's connection.
-pub(super) struct Packets;
+/// The callbacks of nfnetlink_queue and nfnetlink_log.
+pub(super) struct QueueGlue;
 
-impl Glue for Packets {
+impl Glue for QueueGlue {
     fn size(conn: &Conn) -> usize {
         write::size(conn)
     }
 
     fn put(conn: &Conn, message: &mut Message<'_>) -> Result {
         let mut out = Writer::new(conn, message);
-        out.ends()?;
+        out.tuples()?;
         out.id()?;
         out.status()?;
         out.timeout()?;
-        out.memory(false)?;
+        out.proto_info(false)?;
         out.counters()?;
-        out.times()?;
+        out.timestamps()?;
         out.help()?;
-        out.security_if_labelled()?;
+        out.secctx_if_set()?;
         out.master()?;
-        out.shifts()?;
+        out.seq_adj()?;
         out.synproxy()?;
         out.mark()?;
         out.labels()
     }
 
     fn change(conn: &Conn, attribute: Attribute<'_>, rcu: Rcu<'_>) -> Result {
-        let nest = attribute.nest(&POLICY)?;
+        let nest = attribute.nest(&policy::ENTRY)?;
         let timeout = nest
-            .get(number::TIMEOUT)
+            .get(CTA_TIMEOUT)
             .map(|timeout| change::wanted_timeout(timeout, conn))
             .transpose()?;
-        // What it may not change user space often sends otherwise than it is: that is left out.
-        let status = nest.get(number::STATUS).map(Attribute::be32).transpose()?;
+        // Programs send status bits that they cannot change with any value: those are ignored.
+        let status = nest.get(CTA_STATUS).map(Attribute::be32).transpose()?;
         if let Some(status) = status {
-            change::stays_set(conn.status(), status)?;
+            change::check_sticky_bits(conn.status(), status)?;
         }
-        let help = nest.get(number::HELP).map(Helped::get).transpose()?;
+        let help = nest.get(CTA_HELP).map(HelpAttr::get).transpose()?;
         if let Some(help) = &help {
             help.check(conn, rcu)?;
         }
-        let labels = LabelBits::get(&nest.attributes())?;
-        let mark = Mark::get(&nest.attributes())?;
+        let labels = LabelChange::get(&nest.attributes())?;
+        let mark = MarkChange::get(&nest.attributes())?;
 
         if let Some(labels) = labels {
             labels.apply(conn)?;
         }
         if let Some(timeout) = timeout {
+            // Before confirmation a timeout is relative.
             let base = if conn.is_confirmed() {
                 time::jiffies32()
             } else {
@@ -102,7 +102,7 @@ impl Glue for Packets {
     }
 
     fn expect(conn: &Conn, attribute: Attribute<'_>, by: Requester, rcu: Rcu<'_>) -> Result {
-        expect::announce(conn, attribute, by, rcu)
+        expect::attach(conn, attribute, by, rcu)
     }
 
     fn shifts(conn: &Conn) -> bool {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Statistics: of each CPU, and of the namespace.
+//! Statistics of each CPU (`conntrack -S`) and of the namespace (`conntrack -C`).
 
 use kernel::{
     prelude::*,
@@ -38,84 +38,79 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        entry,
-        message,
-        own,
-        statistics as number, //
-    },
+    cta::*,
     filter::{
         self,
         Filter, //
     },
-    policy::POLICY, //
+    policy, //
 };
 
-/// What is told of connections.
-const OF_CONNECTIONS: &[(u16, Stat)] = &[
-    (number::FOUND, Stat::Found),
-    (number::INVALID, Stat::Invalid),
-    (number::INSERT, Stat::Insert),
-    (number::INSERT_FAILED, Stat::InsertFailed),
-    (number::DROP, Stat::Drop),
-    (number::EARLY_DROP, Stat::EarlyDrop),
-    (number::ERROR, Stat::Error),
-    (number::SEARCH_RESTART, Stat::SearchRestart),
-    (number::CLASH_RESOLVE, Stat::ClashResolve),
-    (number::CHAIN_TOO_LONG, Stat::ChainTooLong),
+/// The counters of connections.
+const CONNECTION_COUNTERS: &[(u16, Stat)] = &[
+    (CTA_STATS_FOUND, Stat::Found),
+    (CTA_STATS_INVALID, Stat::Invalid),
+    (CTA_STATS_INSERT, Stat::Insert),
+    (CTA_STATS_INSERT_FAILED, Stat::InsertFailed),
+    (CTA_STATS_DROP, Stat::Drop),
+    (CTA_STATS_EARLY_DROP, Stat::EarlyDrop),
+    (CTA_STATS_ERROR, Stat::Error),
+    (CTA_STATS_SEARCH_RESTART, Stat::SearchRestart),
+    (CTA_STATS_CLASH_RESOLVE, Stat::ClashResolve),
+    (CTA_STATS_CHAIN_TOOLONG, Stat::ChainTooLong),
 ];
 
-/// What is told of expectations.
-const OF_EXPECTATIONS: &[(u16, Stat)] = &[
-    (number::EXPECT_NEW, Stat::ExpectNew),
-    (number::EXPECT_CREATE, Stat::ExpectCreate),
-    (number::EXPECT_DELETE, Stat::ExpectDelete),
+/// The counters of expectations.
+const EXPECTATION_COUNTERS: &[(u16, Stat)] = &[
+    (CTA_STATS_EXP_NEW, Stat::ExpectNew),
+    (CTA_STATS_EXP_CREATE, Stat::ExpectCreate),
+    (CTA_STATS_EXP_DELETE, Stat::ExpectDelete),
 ];
 
-/// The statistics of each CPU. Who does not ask for all is told nothing, and no error.
-fn of_cpus(request: &Request<'_>, message: u16, told: &'static [(u16, Stat)]) -> Result {
+/// Dumps counters of each CPU. A request that is no dump gets no answer and no error, as in C.
+fn dump_cpus(request: &Request<'_>, message: u16, counters: &'static [(u16, Stat)]) -> Result {
     if !request.is_dump() {
         return Ok(());
     }
     request.dump(Cpus {
         peer: request.peer(),
         message,
-        told,
+        counters,
         next: 0,
     })
 }
 
-/// Of connections.
-pub(super) struct GetOfCpus;
+/// Reads the counters of connections of each CPU.
+pub(super) struct GetStatsCpu;
 
-impl Handler for GetOfCpus {
+impl Handler for GetStatsCpu {
     const POLICY: &'static [Policy] = &[];
 
     fn handle(request: &Request<'_>) -> Result {
-        of_cpus(request, message::STATISTICS_OF_CPUS, OF_CONNECTIONS)
+        dump_cpus(request, IPCTNL_MSG_CT_GET_STATS_CPU, CONNECTION_COUNTERS)
     }
 }
 
-/// Of expectations. The answers look like those of connections' subsystem: clients expect that.
-pub(super) struct GetExpectationsOfCpus;
+/// Reads the counters of expectations of each CPU. The answers have the number of the subsystem of
+/// connections, as clients expect.
+pub(super) struct GetExpectStatsCpu;
 
-impl Handler for GetExpectationsOfCpus {
+impl Handler for GetExpectStatsCpu {
     const POLICY: &'static [Policy] = &[];
 
     fn handle(request: &Request<'_>) -> Result {
-        of_cpus(
-            request,
-            crate::ct::netlink::attributes::expect_message::STATISTICS_OF_CPUS,
-            OF_EXPECTATIONS,
-        )
+        dump_cpus(request, IPCTNL_MSG_EXP_GET_STATS_CPU, EXPECTATION_COUNTERS)
     }
 }
 
-/// A message for each CPU.
+/// A dump with a message for each possible CPU.
 struct Cpus {
     peer: Peer,
+    /// The number of the messages.
     message: u16,
-    told: &'static [(u16, Stat)],
+    /// The attributes and their counters.
+    counters: &'static [(u16, Stat)],
+    /// The lowest number that the next CPU may have.
     next: u32,
 }
 
@@ -128,11 +123,11 @@ impl Dump for Cpus {
                 message: self.message,
                 flags: Head::multi(self.peer),
                 family: 0,
-                // CAST: as user space knows it.
+                // CAST: The field for the CPU has 16 bits.
                 resource: cpu as u16,
             };
             let added = messages.add(&head, |message| {
-                self.told.iter().try_for_each(|(number, stat)| {
+                self.counters.iter().try_for_each(|(number, stat)| {
                     message.put_be32(*number, net.stat_of(cpu, *stat))
                 })
             });
@@ -145,19 +140,20 @@ impl Dump for Cpus {
     }
 }
 
-/// How many entries pass the filter of a request, if it has one. (The C tracker ignores it, and
-/// gives no such number.)
-fn count(request: &Request<'_>) -> Result<Option<u32>> {
-    let filters = [entry::MARK, entry::FILTER, entry::STATUS, entry::ZONE];
+/// Counts the entries that pass the filter of a request; [`None`]: the request has no filter.
+///
+/// The C tracker ignores the filter, and has no such number.
+fn count_matching(request: &Request<'_>) -> Result<Option<u32>> {
+    let filters = [CTA_MARK, CTA_FILTER, CTA_STATUS, CTA_ZONE];
     if filters
         .into_iter()
-        .all(|place| request.get(place).is_none())
+        .all(|number| request.get(number).is_none())
     {
         return Ok(None);
     }
-    // Clients that do not filter say a family, too.
-    let means_family = request.get(entry::FILTER).is_some();
-    let family = if means_family { request.family() } else { 0 };
+    // Clients set the family in requests without a filter too.
+    let has_family = request.get(CTA_FILTER).is_some();
+    let family = if has_family { request.family() } else { 0 };
     let filter = Filter::of(&request.attributes(), family)?;
     let mut matching = 0_u32;
     index::for_each(request.net(), filter::scope(&filter), |conn| {
@@ -168,19 +164,19 @@ fn count(request: &Request<'_>) -> Result<Option<u32>> {
     Ok(Some(matching))
 }
 
-/// How many entries there are, and may be; and how many are like what the request says.
-pub(super) struct GetGlobal;
+/// Reads the number of a namespace's entries, its limit, and how many pass the request's filter.
+pub(super) struct GetStats;
 
-impl Handler for GetGlobal {
-    const POLICY: &'static [Policy] = &POLICY;
+impl Handler for GetStats {
+    const POLICY: &'static [Policy] = &policy::ENTRY;
 
     fn handle(request: &Request<'_>) -> Result {
         let peer = request.peer();
-        let matching = count(request)?;
+        let matching = count_matching(request)?;
         let head = Head {
             peer,
             subsystem: CONNECTIONS,
-            message: message::STATISTICS,
+            message: IPCTNL_MSG_CT_GET_STATS,
             flags: Head::multi(peer),
             family: 0,
             resource: 0,
@@ -188,10 +184,13 @@ impl Handler for GetGlobal {
         request.answer(|messages| {
             messages.add(&head, |message| {
                 let entries = request.net().state::<NetState>().entries();
-                message.put_be32(number::ENTRIES, entries)?;
-                message.put_be32(number::MAX_ENTRIES, params::max_entries().load(Relaxed))?;
+                message.put_be32(CTA_STATS_GLOBAL_ENTRIES, entries)?;
+                message.put_be32(
+                    CTA_STATS_GLOBAL_MAX_ENTRIES,
+                    params::max_entries().load(Relaxed),
+                )?;
                 match matching {
-                    Some(matching) => message.put_be32(own::MATCHING, matching),
+                    Some(matching) => message.put_be32(CTA_RCT_MATCHING, matching),
                     None => Ok(()),
                 }
             })

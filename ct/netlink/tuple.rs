@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tuples in messages.
+//! Tuples and zones in messages.
 
 use kernel::prelude::*;
 
@@ -21,69 +21,85 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        address,
-        transport,
-        tuple as part, //
-    },
+    cta::*,
+    policy,
     protocol, //
 };
 
-static POLICY: [Policy; part::PLACES] = {
-    let mut policy = [const { Policy::ANY }; part::PLACES];
-    policy[part::ADDRESSES as usize] = Policy::NESTED;
-    policy[part::TRANSPORT as usize] = Policy::NESTED;
-    policy[part::ZONE as usize] = Policy::U16;
-    policy
-};
+static POLICY: [Policy; CTA_TUPLE_MAX + 1] = policy::table([
+    (CTA_TUPLE_IP, Policy::NESTED),
+    (CTA_TUPLE_PROTO, Policy::NESTED),
+    (CTA_TUPLE_ZONE, Policy::U16),
+]);
 
-static ADDRESS_POLICY: [Policy; address::PLACES] = {
-    let mut policy = [const { Policy::ANY }; address::PLACES];
-    policy[address::V4_SOURCE as usize] = Policy::U32;
-    policy[address::V4_DESTINATION as usize] = Policy::U32;
-    policy[address::V6_SOURCE as usize] = Policy::bytes(16);
-    policy[address::V6_DESTINATION as usize] = Policy::bytes(16);
-    policy
-};
+static ADDRESS_POLICY: [Policy; CTA_IP_MAX + 1] = policy::table([
+    (CTA_IP_V4_SRC, Policy::U32),
+    (CTA_IP_V4_DST, Policy::U32),
+    (CTA_IP_V6_SRC, Policy::bytes(16)),
+    (CTA_IP_V6_DST, Policy::bytes(16)),
+]);
 
-static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = {
-    let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
-    policy[transport::PROTOCOL as usize] = Policy::U8;
-    policy
-};
+static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = policy::table([(CTA_PROTO_NUM, Policy::U8)]);
 
-/// Bytes that the addresses of a tuple count for in a message: those of both families, as if
-/// it could have both.
+/// The reason why a tuple could not be read.
+pub(super) enum TupleError {
+    /// An attribute is malformed; too short is `ERANGE`.
+    Malformed(Error),
+    /// `EINVAL`: a wanted field is missing, or the protocol that gives it a meaning.
+    MissingField,
+    /// `EINVAL`: the tuple has a zone where it cannot have one, or after another zone was given.
+    UnexpectedZone,
+    /// `EOPNOTSUPP`: the address family is neither IPv4 nor IPv6.
+    UnknownFamily,
+}
+
+impl From<Error> for TupleError {
+    fn from(error: Error) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<TupleError> for Error {
+    fn from(error: TupleError) -> Self {
+        match error {
+            TupleError::Malformed(error) => error,
+            TupleError::MissingField | TupleError::UnexpectedZone => EINVAL,
+            TupleError::UnknownFamily => EOPNOTSUPP,
+        }
+    }
+}
+
+/// Upper bound of the bytes that the addresses of a tuple take: C counts both families.
 pub(super) const ADDRESSES_SIZE: usize = {
     use crate::nf::kernel::attr::size_of_attribute as size;
     2 * size(4) + 2 * size(16)
 };
 
-/// Writes a tuple, without the nest that it stands in.
+/// Writes the attributes of a tuple, without the nest around them.
 pub(super) fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
-    message.nest(part::ADDRESSES, |message| match tuple.family() {
+    message.nest(CTA_TUPLE_IP, |message| match tuple.family() {
         Some(Family::Ipv4) => {
-            message.put(address::V4_SOURCE, &tuple.src_ipv4())?;
-            message.put(address::V4_DESTINATION, &tuple.dst_ipv4())
+            message.put(CTA_IP_V4_SRC, &tuple.src_ipv4())?;
+            message.put(CTA_IP_V4_DST, &tuple.dst_ipv4())
         }
         Some(Family::Ipv6) => {
-            message.put(address::V6_SOURCE, &tuple.src)?;
-            message.put(address::V6_DESTINATION, &tuple.dst)
+            message.put(CTA_IP_V6_SRC, &tuple.src)?;
+            message.put(CTA_IP_V6_DST, &tuple.dst)
         }
         None => Ok(()),
     })?;
-    message.nest(part::TRANSPORT, |message| {
-        message.put_u8(transport::PROTOCOL, tuple.protonum)?;
+    message.nest(CTA_TUPLE_PROTO, |message| {
+        message.put_u8(CTA_PROTO_NUM, tuple.protonum)?;
         protocol::put_tuple(tuple, message)
     })
 }
 
-/// Writes a tuple in a nest.
+/// Writes a tuple as the nest `number`.
 pub(super) fn put_nest(number: u16, tuple: &Tuple, message: &mut Message<'_>) -> Result {
     message.nest(number, |message| put(tuple, message))
 }
 
-/// A zone's number.
+/// Reads the zone of a message, which is that of both directions; without one, the default zone.
 pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
     match attribute {
         Some(attribute) => Ok(Zone::new(attribute.be16()?, Zone::BOTH)),
@@ -91,22 +107,29 @@ pub(super) fn get_zone(attribute: Option<Attribute<'_>>) -> Result<Zone> {
     }
 }
 
-fn address(attribute: Option<Attribute<'_>>, family: Option<Family>) -> Result<[u8; 16]> {
-    let attribute = attribute.ok_or(EINVAL)?;
+fn address(
+    attribute: Option<Attribute<'_>>,
+    family: Option<Family>,
+) -> Result<[u8; 16], TupleError> {
+    let attribute = attribute.ok_or(TupleError::MissingField)?;
     if family == Some(Family::Ipv6) {
-        return attribute.bytes();
+        return Ok(attribute.bytes()?);
     }
     let [a, b, c, d] = attribute.bytes()?;
     Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
-fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
+fn get_addresses(
+    attribute: Attribute<'_>,
+    tuple: &mut Tuple,
+    parts: Parts,
+) -> Result<(), TupleError> {
     let nest = attribute.nest(&ADDRESS_POLICY)?;
     let attributes = nest.attributes();
     let (source, destination) = if tuple.has_family(Family::Ipv4) {
-        (address::V4_SOURCE, address::V4_DESTINATION)
+        (CTA_IP_V4_SRC, CTA_IP_V4_DST)
     } else {
-        (address::V6_SOURCE, address::V6_DESTINATION)
+        (CTA_IP_V6_SRC, CTA_IP_V6_DST)
     };
     if parts.any(Parts::SOURCE) {
         tuple.src = address(attributes.get(source), tuple.family())?;
@@ -117,47 +140,50 @@ fn get_addresses(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> R
     Ok(())
 }
 
-/// Reads those parts of a tuple that are wanted. A zone that it has of its own goes to `zone`.
+/// Reads the wanted fields of a tuple, which are `parts`.
 ///
-/// `EINVAL`: a part is missing, or there is a zone where there must be none. `EOPNOTSUPP`: of
-/// another family than IPv4 or IPv6. `ERANGE`: an attribute is too short.
+/// A zone in the tuple, which is for one direction only, goes to `zone`; [`None`]: the tuple cannot
+/// have one.
 pub(super) fn get(
     attribute: Attribute<'_>,
     direction: Direction,
     family: u8,
     zone: Option<&mut Zone>,
     parts: Parts,
-) -> Result<Tuple> {
+) -> Result<Tuple, TupleError> {
     let nest = attribute.nest(&POLICY)?;
     let attributes = nest.attributes();
-    let family = Family::from_number(family.into()).ok_or(EOPNOTSUPP)?;
+    let family = Family::from_number(family.into()).ok_or(TupleError::UnknownFamily)?;
     let mut tuple =
         Tuple::new(family.to_u16(), [0; 16], [0; 16], L4Key::NONE, 0).with_direction(direction);
 
     if parts.any(Parts::SOURCE) || parts.any(Parts::DESTINATION) {
-        let addresses = attributes.get(part::ADDRESSES).ok_or(EINVAL)?;
+        let addresses = attributes
+            .get(CTA_TUPLE_IP)
+            .ok_or(TupleError::MissingField)?;
         get_addresses(addresses, &mut tuple, parts)?;
     }
     if parts.any(Parts::PROTOCOL) {
-        let transport = attributes.get(part::TRANSPORT).ok_or(EINVAL)?;
+        let transport = attributes
+            .get(CTA_TUPLE_PROTO)
+            .ok_or(TupleError::MissingField)?;
         tuple.protonum = transport
             .nest(&TRANSPORT_POLICY)?
             .attributes()
-            .get(transport::PROTOCOL)
-            .ok_or(EINVAL)?
+            .get(CTA_PROTO_NUM)
+            .ok_or(TupleError::MissingField)?
             .u8()?;
         protocol::get_tuple(transport, &mut tuple, parts)?;
     } else if parts.any(Parts::TRANSPORT) {
-        // Nobody knows whose.
-        return Err(EINVAL);
+        return Err(TupleError::MissingField);
     }
     if let Some(own) = attributes
-        .get(part::ZONE)
+        .get(CTA_TUPLE_ZONE)
         .filter(|_| parts.any(Parts::ZONE))
     {
-        let zone = zone.ok_or(EINVAL)?;
+        let zone = zone.ok_or(TupleError::UnexpectedZone)?;
         if zone.id != Zone::DEFAULT_ID {
-            return Err(EINVAL);
+            return Err(TupleError::UnexpectedZone);
         }
         let bit = match direction {
             Direction::Original => Zone::ORIGINAL,

@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An entry in a message. Parsers rely on the attributes' sizes, and some on their order.
+//! The attributes of an entry in a message. Programs rely on their sizes, and some on their order.
+//!
+//! # Examples
+//!
+//! An answer of one message, with a nest in it. If `put_text` finds no room, the nest, the message
+//! and the answer end with its error:
+//!
+//! ```ignore
+//! request.answer(|messages| {
+//!     messages.add(&head, |message| {
+//!         message.nest(CTA_HELP, |message| message.put_text(CTA_HELP_NAME, b"ftp"))
+//!     })
+//! })
+//! ```
 
 use kernel::{
     prelude::*,
@@ -10,7 +23,7 @@ use kernel::{
 use crate::{
     ct::{
         helper as ct_helper,
-        packet::kernel_hook::RustCt, //
+        packet::kernel_hook::ConntrackHook, //
     },
     nf::{
         entry::{
@@ -39,109 +52,116 @@ use crate::{
 };
 
 use super::{
-    attributes::{
-        counters,
-        entry as number,
-        help,
-        own,
-        shift,
-        synproxy,
-        times,
-        tuple as part, //
-    },
+    cta::*,
     protocol,
     tuple, //
 };
 
-/// What an entry's counters were when they were written; both ways.
+/// The packets and bytes of each direction that a message reports.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Counted([Option<(u64, u64)>; 2]);
+pub(super) struct ReportedCounters([Option<(u64, u64)>; 2]);
 
-impl Counted {
-    /// Takes them off: what was counted since stays.
-    pub(super) fn take_off(self, conn: &Conn) {
-        let Some(part) = conn.extensions().find::<Counters>() else {
+impl ReportedCounters {
+    /// Subtracts them from the entry's counters: what was counted after the report stays.
+    pub(super) fn subtract_from(self, conn: &Conn) {
+        let Some(counters) = conn.extensions().find::<Counters>() else {
             return;
         };
-        for (dir, counted) in [Direction::Original, Direction::Reply]
+        for (dir, reported) in [Direction::Original, Direction::Reply]
             .into_iter()
             .zip(self.0)
         {
-            if let Some((packets, bytes)) = counted {
-                part.take_off(dir, packets, bytes);
+            if let Some((packets, bytes)) = reported {
+                counters.take_off(dir, packets, bytes);
             }
         }
     }
 }
 
-/// Writes an entry.
+/// Writes attributes of an entry into a message.
+///
+/// A method without a comment writes the attribute of its name. Each writes nothing if the entry
+/// does not have the attribute; `EMSGSIZE`: the message is full.
+///
+/// # Examples
+///
+/// ```ignore
+/// messages.add(&head, |message| {
+///     let mut writer = Writer::new(conn, message);
+///     writer.tuples()?;
+///     writer.timeout()
+/// })?;
+/// ```
 pub(super) struct Writer<'c, 'm> {
     conn: &'c Conn,
     message: &'c mut Message<'m>,
 }
 
 impl<'c, 'm> Writer<'c, 'm> {
-    /// Into a message.
+    /// Returns a writer for an entry and a message.
     pub(super) fn new(conn: &'c Conn, message: &'c mut Message<'m>) -> Self {
         Self { conn, message }
     }
 
-    /// All that an answer says. `own` references are not counted: the reader's.
-    pub(super) fn answer(&mut self, own: u32) -> Result<Counted> {
-        self.ends()?;
+    /// Writes all attributes of an answer to a request. `CTA_USE` is the reference count without
+    /// the `own_references` of the reader.
+    pub(super) fn answer(&mut self, own_references: u32) -> Result<ReportedCounters> {
+        self.tuples()?;
         self.status()?;
         self.mark()?;
-        self.security()?;
+        self.secctx()?;
         self.id()?;
-        let users = self.conn.use_count().saturating_sub(own);
-        self.message.put_be32(number::USE, users)?;
+        let users = self.conn.use_count().saturating_sub(own_references);
+        self.message.put_be32(CTA_USE, users)?;
         self.master()?;
         if !self.conn.has(StatusBit::Offload) {
             self.timeout()?;
-            self.memory(false)?;
+            self.proto_info(false)?;
         }
-        let counted = self.counters()?;
-        self.times()?;
+        let reported = self.counters()?;
+        self.timestamps()?;
         self.help()?;
         self.labels()?;
-        self.shifts()?;
+        self.seq_adj()?;
         self.synproxy()?;
-        Ok(counted)
+        Ok(reported)
     }
 
-    /// Both tuples, and the zone: in the tuple of the direction that it is for, or by itself.
-    pub(super) fn ends(&mut self) -> Result {
+    /// Writes both tuples and the zone. A zone for one direction is in the tuple of that direction,
+    /// a zone for both is an attribute of its own.
+    pub(super) fn tuples(&mut self) -> Result {
         let conn = self.conn;
         let zone = conn.zone();
-        for (place, dir, bit) in [
-            (number::ORIGINAL, Direction::Original, Zone::ORIGINAL),
-            (number::REPLY, Direction::Reply, Zone::REPLY),
+        for (number, dir, bit) in [
+            (CTA_TUPLE_ORIG, Direction::Original, Zone::ORIGINAL),
+            (CTA_TUPLE_REPLY, Direction::Reply, Zone::REPLY),
         ] {
-            self.message.nest(place, |message| {
+            self.message.nest(number, |message| {
                 tuple::put(&conn.tuple(dir), message)?;
-                put_zone(message, part::ZONE, zone, bit)
+                put_zone(message, CTA_TUPLE_ZONE, zone, bit)
             })?;
         }
-        put_zone(self.message, number::ZONE, zone, Zone::BOTH)
+        put_zone(self.message, CTA_ZONE, zone, Zone::BOTH)
     }
 
     pub(super) fn status(&mut self) -> Result {
         let bits = self.conn.status().bits();
-        self.message.put_be32(number::STATUS, bits)
+        self.message.put_be32(CTA_STATUS, bits)
     }
 
     pub(super) fn mark(&mut self) -> Result {
-        self.message.put_be32(number::MARK, self.conn.mark())
+        self.message.put_be32(CTA_MARK, self.conn.mark())
     }
 
-    /// The number, in the machine's byte order: to user space it is no quantity.
+    /// Writes the id, in the machine's byte order: to user space it is no number.
     pub(super) fn id(&mut self) -> Result {
-        let id = RustCt::id(self.conn);
-        self.message.put(number::ID, &id.to_ne_bytes())
+        let id = ConntrackHook::id(self.conn);
+        self.message.put(CTA_ID, &id.to_ne_bytes())
     }
 
-    /// Seconds left.
-    fn seconds(&self) -> u32 {
+    /// The remaining lifetime in seconds.
+    fn seconds_left(&self) -> u32 {
+        // Before confirmation the timeout is relative.
         let jiffies = if self.conn.is_confirmed() {
             self.conn.remaining()
         } else {
@@ -151,51 +171,50 @@ impl<'c, 'm> Writer<'c, 'm> {
     }
 
     pub(super) fn timeout(&mut self) -> Result {
-        let seconds = self.seconds();
-        self.message.put_be32(number::TIMEOUT, seconds)
+        let seconds = self.seconds_left();
+        self.message.put_be32(CTA_TIMEOUT, seconds)
     }
 
-    /// [`Writer::timeout`], if the entry ended before its time.
-    pub(super) fn timeout_left(&mut self) -> Result {
-        match self.seconds() {
+    /// Writes the timeout, unless the entry timed out.
+    pub(super) fn timeout_if_left(&mut self) -> Result {
+        match self.seconds_left() {
             0 => Ok(()),
             _ => self.timeout(),
         }
     }
 
-    pub(super) fn memory(&mut self, going: bool) -> Result {
-        protocol::put_memory(self.conn, going, self.message)
+    /// Writes the state of the protocol's tracker; of an entry that was destroyed, less of it.
+    pub(super) fn proto_info(&mut self, destroyed: bool) -> Result {
+        protocol::put_proto_info(self.conn, destroyed, self.message)
     }
 
     #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
-    pub(super) fn security(&mut self) -> Result {
-        use crate::ct::netlink::attributes::security;
-
+    pub(super) fn secctx(&mut self) -> Result {
         let Ok(label) = kernel::security::SecurityCtx::from_secid(self.conn.secmark()) else {
             return Ok(());
         };
-        // Some security modules count the byte that ends the text.
+        // The length that some security modules give includes the terminating zero byte.
         let text = label.as_bytes().split(|&byte| byte == 0).next();
-        self.message.nest(number::SECURITY, |message| {
-            message.put_text(security::NAME, text.unwrap_or_default())
+        self.message.nest(CTA_SECCTX, |message| {
+            message.put_text(CTA_SECCTX_NAME, text.unwrap_or_default())
         })
     }
 
     #[cfg(not(CONFIG_NF_CONNTRACK_SECMARK))]
-    pub(super) fn security(&mut self) -> Result {
+    pub(super) fn secctx(&mut self) -> Result {
         Ok(())
     }
 
-    /// The security context, of who has a label.
-    pub(super) fn security_if_labelled(&mut self) -> Result {
+    /// Writes the security context, if the entry's secmark is set.
+    pub(super) fn secctx_if_set(&mut self) -> Result {
         #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
         if self.conn.secmark() != 0 {
-            return self.security();
+            return self.secctx();
         }
         Ok(())
     }
 
-    /// The original tuple of the connection that announced this one.
+    /// Writes the original tuple of the master.
     pub(super) fn master(&mut self) -> Result {
         if !self.conn.has(StatusBit::Expected) {
             return Ok(());
@@ -203,41 +222,47 @@ impl<'c, 'm> Writer<'c, 'm> {
         match self.conn.master() {
             Some(master) => {
                 let original = master.tuple(Direction::Original);
-                tuple::put_nest(number::MASTER, &original, self.message)
+                tuple::put_nest(CTA_TUPLE_MASTER, &original, self.message)
             }
             None => Ok(()),
         }
     }
 
-    pub(super) fn counters(&mut self) -> Result<Counted> {
-        let mut counted = Counted::default();
-        let Some(part) = self.conn.extensions().find::<Counters>() else {
-            return Ok(counted);
+    /// Writes the packets and bytes of each direction, and returns what was written.
+    pub(super) fn counters(&mut self) -> Result<ReportedCounters> {
+        let mut reported = ReportedCounters::default();
+        let Some(counters) = self.conn.extensions().find::<Counters>() else {
+            return Ok(reported);
         };
-        let ways = [
-            (number::COUNTERS_ORIGINAL, Direction::Original),
-            (number::COUNTERS_REPLY, Direction::Reply),
+        let nests = [
+            (CTA_COUNTERS_ORIG, Direction::Original),
+            (CTA_COUNTERS_REPLY, Direction::Reply),
         ];
-        for ((place, dir), counted) in ways.into_iter().zip(&mut counted.0) {
-            let (packets, bytes) = part.read(dir);
-            self.message.nest(place, |message| {
-                message.put_be64(counters::PACKETS, packets, counters::PAD)?;
-                message.put_be64(counters::BYTES, bytes, counters::PAD)
+        for ((number, dir), reported) in nests.into_iter().zip(&mut reported.0) {
+            let (packets, bytes) = counters.read(dir);
+            self.message.nest(number, |message| {
+                message.put_be64(CTA_COUNTERS_PACKETS, packets, CTA_COUNTERS_PAD)?;
+                message.put_be64(CTA_COUNTERS_BYTES, bytes, CTA_COUNTERS_PAD)
             })?;
-            *counted = Some((packets, bytes));
+            *reported = Some((packets, bytes));
         }
-        Ok(counted)
+        Ok(reported)
     }
 
-    pub(super) fn times(&mut self) -> Result {
-        let Some(part) = self.conn.extensions().find::<Timestamps>() else {
+    /// Writes the times of start and end, in nanoseconds since 1970.
+    pub(super) fn timestamps(&mut self) -> Result {
+        let Some(timestamps) = self.conn.extensions().find::<Timestamps>() else {
             return Ok(());
         };
-        self.message.nest(number::TIMES, |message| {
-            message.put_be64(times::START, part.start().load(Relaxed), times::PAD)?;
-            match part.stop().load(Relaxed) {
+        self.message.nest(CTA_TIMESTAMP, |message| {
+            message.put_be64(
+                CTA_TIMESTAMP_START,
+                timestamps.start().load(Relaxed),
+                CTA_TIMESTAMP_PAD,
+            )?;
+            match timestamps.stop().load(Relaxed) {
                 0 => Ok(()),
-                stop => message.put_be64(times::STOP, stop, times::PAD),
+                stop => message.put_be64(CTA_TIMESTAMP_STOP, stop, CTA_TIMESTAMP_PAD),
             }
         })
     }
@@ -248,122 +273,122 @@ impl<'c, 'm> Writer<'c, 'm> {
         let Some(helper) = ct_helper::of(conn, section.token()) else {
             return Ok(());
         };
-        self.message.nest(number::HELP, |message| {
-            message.put_text(help::NAME, helper.name().text())?;
+        self.message.nest(CTA_HELP, |message| {
+            message.put_text(CTA_HELP_NAME, helper.name().text())?;
             helper.to_nlattr(conn, message, section.token());
             Ok(())
         })
     }
 
-    /// Labels, if there are any.
+    /// Writes the labels, if one is set.
     pub(super) fn labels(&mut self) -> Result {
-        let Some(part) = self.conn.extensions().find::<Labels>() else {
+        let Some(labels) = self.conn.extensions().find::<Labels>() else {
             return Ok(());
         };
         let mut bytes = [0; Labels::WORDS * 4];
-        for (index, place) in bytes.chunks_exact_mut(4).enumerate() {
-            let word = part.word(index).map_or(0, |word| word.load(Relaxed));
-            for (place, byte) in place.iter_mut().zip(word.to_ne_bytes()) {
-                *place = byte;
-            }
+        for (index, chunk) in bytes.as_chunks_mut().0.iter_mut().enumerate() {
+            let word = labels.word(index).map_or(0, |word| word.load(Relaxed));
+            *chunk = word.to_ne_bytes();
         }
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        self.message.put(number::LABELS, &bytes)
+        self.message.put(CTA_LABELS, &bytes)
     }
 
-    /// How far sequence numbers are shifted.
-    pub(super) fn shifts(&mut self) -> Result {
+    /// Writes the sequence adjustment of each direction.
+    pub(super) fn seq_adj(&mut self) -> Result {
         let conn = self.conn;
-        let Some(part) = conn.extensions().find::<SeqAdjust>() else {
+        let Some(seq_adjust) = conn.extensions().find::<SeqAdjust>() else {
             return Ok(());
         };
         if !conn.has(StatusBit::SeqAdjust) {
             return Ok(());
         }
-        for (place, dir) in [
-            (number::SHIFT_ORIGINAL, Direction::Original),
-            (number::SHIFT_REPLY, Direction::Reply),
+        for (number, dir) in [
+            (CTA_SEQ_ADJ_ORIG, Direction::Original),
+            (CTA_SEQ_ADJ_REPLY, Direction::Reply),
         ] {
             let mut now = Shift::default();
-            part.change(conn, dir, |shift: &mut Shift| now = *shift);
-            self.message.nest(place, |message| {
-                message.put_be32(shift::POSITION, now.position.0)?;
-                message.put(shift::BEFORE, &now.before.to_be_bytes())?;
-                message.put(shift::AFTER, &now.after.to_be_bytes())
+            seq_adjust.change(conn, dir, |shift: &mut Shift| now = *shift);
+            self.message.nest(number, |message| {
+                message.put_be32(CTA_SEQADJ_CORRECTION_POS, now.position.0)?;
+                message.put(CTA_SEQADJ_OFFSET_BEFORE, &now.before.to_be_bytes())?;
+                message.put(CTA_SEQADJ_OFFSET_AFTER, &now.after.to_be_bytes())
             })?;
         }
         Ok(())
     }
 
     pub(super) fn synproxy(&mut self) -> Result {
-        let Some(part) = self.conn.extensions().find::<SynProxy>() else {
+        let Some(synproxy) = self.conn.extensions().find::<SynProxy>() else {
             return Ok(());
         };
-        let [isn, its, offset] = part.words().map(|word| word.load(Relaxed));
-        self.message.nest(number::SYNPROXY, |message| {
-            message.put_be32(synproxy::ISN, isn)?;
-            message.put_be32(synproxy::ITS, its)?;
-            message.put_be32(synproxy::OFFSET, offset)
+        let [isn, its, offset] = synproxy.words().map(|word| word.load(Relaxed));
+        self.message.nest(CTA_SYNPROXY, |message| {
+            message.put_be32(CTA_SYNPROXY_ISN, isn)?;
+            message.put_be32(CTA_SYNPROXY_ITS, its)?;
+            message.put_be32(CTA_SYNPROXY_TSOFF, offset)
         })
     }
 
-    /// DestroyReason the entry ended, if that is known and told.
-    pub(super) fn why(&mut self) -> Result {
+    /// Writes the reason for which the entry was destroyed, if the module reports reasons.
+    pub(super) fn destroy_reason(&mut self) -> Result {
         match self.conn.destroy_reason() {
-            why if why != 0 && params::event_reasons() => self.message.put(own::WHY, &[why]),
+            reason if reason != 0 && params::event_reasons() => {
+                self.message.put(CTA_RCT_DESTROY_REASON, &[reason])
+            }
             _ => Ok(()),
         }
     }
 
-    /// When what an event tells happened, where events have a time.
+    /// Writes the time of the event, in nanoseconds since 1970, if events have times.
     pub(super) fn event_time(&mut self) -> Result {
         let cache = self.conn.extensions().find::<EventCache>();
         match cache.map_or(0, EventCache::time) {
             0 => Ok(()),
-            // Nothing before it: what pads is not defined at this level.
-            time => self.message.put(number::EVENT_TIME, &time.to_be_bytes()),
+            // Without padding before it: the level of entries has no padding attribute.
+            time => self.message.put(CTA_TIMESTAMP_EVENT, &time.to_be_bytes()),
         }
     }
 }
 
-fn put_zone(message: &mut Message<'_>, place: u16, zone: Zone, directions: u8) -> Result {
+fn put_zone(message: &mut Message<'_>, number: u16, zone: Zone, directions: u8) -> Result {
     if zone.id == Zone::DEFAULT_ID || zone.dir != directions {
         return Ok(());
     }
-    message.put_be16(place, zone.id)
+    message.put_be16(number, zone.id)
 }
 
-/// Bytes that all of it takes at most, without the messages's head.
+/// Upper bound of the bytes that the attributes of an entry take in a message.
 pub(super) fn size(conn: &Conn) -> usize {
     const NEST: usize = size_of_attribute(0);
     const WORD: usize = size_of_attribute(4);
-    /// And one to align it.
+    /// With the attribute that aligns it.
     const LONG: usize = size_of_attribute(8) + NEST;
     const TUPLE: usize = 3 * NEST + size_of_attribute(1) + tuple::ADDRESSES_SIZE;
     const FIXED: usize = 3 * TUPLE
         + size_of_attribute(2)
-        // Status, number, uses, mark, timeout.
+        // Status, id, references, mark, timeout.
         + 5 * WORD
-        // Counters, times, the event's time.
+        // Counters, timestamps, the event's time.
         + 2 * (NEST + 2 * LONG)
         + NEST + 2 * LONG
         + LONG
-        // Memory, helper.
+        // Protocol state, helper.
         + 2 * NEST + size_of_attribute(HELPER_NAME_LEN)
-        // Shifts, SYNPROXY.
+        // Sequence adjustment, SYNPROXY.
         + 3 * (NEST + 3 * WORD)
         + size_of_attribute(Labels::WORDS * 4)
-        // The reason.
+        // The destroy reason.
         + size_of_attribute(1);
     FIXED
         .wrapping_add(protocol::size(conn.protocol()))
-        .wrapping_add(security_size(conn))
+        .wrapping_add(secctx_size(conn))
 }
 
 #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
-fn security_size(conn: &Conn) -> usize {
+fn secctx_size(conn: &Conn) -> usize {
     const NEST: usize = size_of_attribute(0);
     match kernel::security::SecurityCtx::from_secid(conn.secmark()) {
         Ok(label) => size_of_attribute(label.len().wrapping_add(1)).wrapping_add(NEST),
@@ -372,6 +397,6 @@ fn security_size(conn: &Conn) -> usize {
 }
 
 #[cfg(not(CONFIG_NF_CONNTRACK_SECMARK))]
-fn security_size(_conn: &Conn) -> usize {
+fn secctx_size(_conn: &Conn) -> usize {
     0
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A packet's way in: find its connection, or begin one.
+//! The start of a packet's path: looks up its connection, or creates it (C: `nf_conntrack_in`).
+//!
+//! [`track_fast`] is for TCP and UDP packets without a template. It goes on in [`track_slow`],
+//! which handles every packet, whenever its one search gives no answer. [`track_new`] handles
+//! packets of no connection.
 
 use kernel::{
     prelude::*,
@@ -38,20 +42,21 @@ use super::{
     icmp_error,
     parse::Packet,
     track::{
+        PacketContext, //
         TrackOutcome,
-        TrackedPacket, //
     },
 };
 
 /// Attaches a connection to a packet that arrives or that this machine sends.
 ///
-/// Packets that belong to none and cannot begin one pass without: rules see them as
-/// INVALID. Dropped are only packets for whose connection there is no room.
+/// A packet that belongs to no connection and cannot begin one is accepted without: rules see it as
+/// INVALID. A packet is dropped only if there is no room for its connection.
 ///
-/// TCP and UDP go straight through this and what is inlined into it. What is not gets small
-/// values: a reference to a larger one would keep that in memory, where registers do.
+/// Everything that a TCP or UDP packet of a known connection needs is inlined here. Out-of-line
+/// callees take their arguments by value: a reference to a larger struct would force it onto the
+/// stack.
 #[inline(always)]
-pub(in crate::ct) fn track_fast(
+pub(super) fn track_fast(
     skb: &mut Skb,
     family: Family,
     state: HookState<'_>,
@@ -59,7 +64,7 @@ pub(in crate::ct) fn track_fast(
 ) -> Verdict {
     match skb.tracked() {
         Tracked::No => {}
-        // Seen before (on loopback, say), or not to be seen.
+        // Seen before (on loopback, for example), or excluded by a rule.
         Tracked::Yes(..) | Tracked::Untracked => return Verdict::Accept,
         Tracked::Template => return with_template(skb, family, state, rcu),
     }
@@ -67,10 +72,10 @@ pub(in crate::ct) fn track_fast(
     let Some(packet) = parse(skb, family) else {
         return no_connection(net);
     };
-    if !packet.is_common() {
+    if !packet.is_tcp_or_udp() {
         return track_slow(skb, packet, None, state, rcu);
     }
-    let Some(key) = packet.common_key(skb) else {
+    let Some(key) = packet.port_key(skb) else {
         return no_connection(net);
     };
     let zone = Zone::DEFAULT;
@@ -92,20 +97,20 @@ pub(in crate::ct) fn track_fast(
         }
         FastLookup::Retry => return track_slow(skb, packet, None, state, rcu),
     };
-    let tracked = TrackedPacket {
+    let context = PacketContext {
         packet,
         state,
         info,
         rcu,
     };
-    match tracked.track_common(&conn, skb) {
+    match context.track_common(&conn, skb) {
         TrackOutcome::Accept => {
             attach(skb, conn, info);
             Verdict::Accept
         }
         TrackOutcome::Invalid => no_connection(net),
         TrackOutcome::Repeat => {
-            // The former entry counts as long as somebody has it.
+            // The deleted entry counts until its last reference is dropped.
             drop(conn);
             track_slow(skb, packet, None, state, rcu)
         }
@@ -116,8 +121,8 @@ pub(in crate::ct) fn track_fast(
     }
 }
 
-/// A packet of another family passes without.
-pub(in crate::ct) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
+/// Accepts a packet of an unsupported family without a connection.
+pub(super) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> Verdict {
     match skb.tracked() {
         Tracked::Yes(..) | Tracked::Untracked => return Verdict::Accept,
         Tracked::Template => drop(skb.detach()),
@@ -127,7 +132,7 @@ pub(in crate::ct) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_
     Verdict::Accept
 }
 
-/// [`track`], for a rule that has wishes.
+/// [`track_fast`] for a packet with a template of a rule.
 #[cold]
 #[inline(never)]
 fn with_template(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
@@ -138,12 +143,14 @@ fn with_template(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'
     }
 }
 
+/// Returns the headers of a packet.
 #[inline(always)]
 fn parse(skb: &Skb, family: Family) -> Option<Packet> {
     Packet::parse(skb, family, skb.network_offset()?)
 }
 
-/// Any packet: finds or makes its entry and shows the packet to the protocol's tracker.
+/// Attaches a connection to any packet: finds or creates its entry, and runs the protocol's
+/// tracker.
 #[cold]
 #[inline(never)]
 fn track_slow(
@@ -160,9 +167,11 @@ fn track_slow(
     };
     if matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6) {
         match icmp_error::inspect(skb, &packet, zone, state, rcu) {
-            icmp_error::Kind::Own => {}
-            icmp_error::Kind::Untracked | icmp_error::Kind::Related => return Verdict::Accept,
-            icmp_error::Kind::Invalid => {
+            icmp_error::Inspection::NotAnError => {}
+            icmp_error::Inspection::Untracked | icmp_error::Inspection::Related => {
+                return Verdict::Accept
+            }
+            icmp_error::Inspection::Invalid => {
                 net.count_one(Stat::Error);
                 return Verdict::Accept;
             }
@@ -172,8 +181,8 @@ fn track_slow(
         return no_connection(net);
     };
     let wanted = LookupKey { key, zone, net };
-    // A second turn comes only after an entry was taken out of the table; bounded, so that
-    // two packets that keep replacing each other's connection cannot hold the CPU.
+    // Another turn follows only where an entry was deleted. Bounded, so that two packets that keep
+    // deleting each other's connection cannot hold the CPU.
     for _ in 0..4 {
         let (conn, info) = match wanted.find(rcu) {
             (Some((conn, dir)), _) => {
@@ -182,13 +191,13 @@ fn track_slow(
             }
             (None, hash) => return track_new(skb, packet, template, wanted, hash, state, rcu),
         };
-        let tracked = TrackedPacket {
+        let context = PacketContext {
             packet,
             state,
             info,
             rcu,
         };
-        match tracked.track(&conn, skb) {
+        match context.track(&conn, skb) {
             TrackOutcome::Accept => {
                 attach(skb, conn, info);
                 return Verdict::Accept;
@@ -202,21 +211,21 @@ fn track_slow(
     no_room(net)
 }
 
-/// The packet is INVALID.
+/// Counts and accepts an INVALID packet.
 #[cold]
 fn no_connection(net: &Net) -> Verdict {
     net.count_one(Stat::Invalid);
     Verdict::Accept
 }
 
-/// The packet begins a connection that cannot be.
+/// Counts and drops a packet that begins a connection for which there is no room.
 #[cold]
 fn no_room(net: &Net) -> Verdict {
     net.count_one(Stat::Drop);
     Verdict::Drop
 }
 
-/// Attaches its entry to a packet that belongs to it.
+/// Attaches its entry to a packet.
 #[inline(always)]
 fn attach(skb: &mut Skb, conn: ARef<Conn>, info: CtInfo) {
     if info == CtInfo::EstablishedReply && !conn.has(StatusBit::SeenReply) {
@@ -225,7 +234,7 @@ fn attach(skb: &mut Skb, conn: ARef<Conn>, info: CtInfo) {
     skb.attach(conn, info);
 }
 
-/// A connection was answered.
+/// Marks a connection as replied to.
 #[inline(never)]
 fn note_reply(conn: &Conn) {
     if !conn.test_and_set(StatusBit::SeenReply) {
@@ -233,7 +242,7 @@ fn note_reply(conn: &Conn) {
     }
 }
 
-/// What a packet is to the entry that was found for it.
+/// Returns the relation of a packet to the entry that was found for it.
 #[inline(always)]
 fn relation(conn: &Conn, dir: Direction) -> CtInfo {
     match dir {
@@ -251,8 +260,9 @@ fn relation(conn: &Conn, dir: Direction) -> CtInfo {
     }
 }
 
-/// A packet that belongs to no connection: begins one with it, if it may. (UDP always may, and goes
-/// on in [`track`].)
+/// Handles a packet of no connection: begins one, if the packet may.
+///
+/// UDP packets always may, and are handled in [`track_fast`].
 #[inline(never)]
 fn track_new(
     skb: &mut Skb,
@@ -264,13 +274,13 @@ fn track_new(
     rcu: Rcu<'_>,
 ) -> Verdict {
     let net = wanted.net;
-    let tracked = TrackedPacket {
+    let context = PacketContext {
         packet,
         state,
         info: CtInfo::New,
         rcu,
     };
-    if !tracked.may_begin(skb) {
+    if !context.may_open(skb) {
         return no_connection(net);
     }
     let (conn, info) = match begin(wanted, template, hash, rcu) {
@@ -278,23 +288,23 @@ fn track_new(
         NewConn::Nothing => return no_connection(net),
         NewConn::NoRoom => return no_room(net),
     };
-    match (TrackedPacket { info, ..tracked }).track_first(&conn, skb) {
+    match (PacketContext { info, ..context }).track_first(&conn, skb) {
         TrackOutcome::Accept => {
             skb.attach(conn, info);
             Verdict::Accept
         }
-        // There is nothing yet that could be replaced.
+        // There is no former connection that could be replaced.
         TrackOutcome::Invalid | TrackOutcome::Repeat | TrackOutcome::Drop => no_connection(net),
     }
 }
 
-/// What came of the attempt to begin a connection.
+/// The result of creating an entry for a packet.
 enum NewConn {
-    /// Its entry, and what the packet is to it.
+    /// The entry, and the relation of the packet to it.
     Entry((ARef<Conn>, CtInfo)),
-    /// The packet cannot begin one.
+    /// The packet cannot begin a connection.
     Nothing,
-    /// There is no room for one.
+    /// There is no room for the entry.
     NoRoom,
 }
 
@@ -309,14 +319,15 @@ impl From<Result<Option<(ARef<Conn>, CtInfo)>>> for NewConn {
     }
 }
 
-/// Makes an entry for what was not found.
+/// Creates an entry for a key that was not found.
 #[inline(never)]
 fn begin(wanted: LookupKey<'_>, template: Option<&Conn>, hash: TupleHash, rcu: Rcu<'_>) -> NewConn {
     let LookupKey { key, zone, net } = wanted;
     create::create(net, template, zone, &key, hash, rcu).into()
 }
 
-/// [`begin`] in the default zone, for a packet of which no rule has said anything.
+/// [`begin`] without template, in the default zone. A copy of its own, so that the constants are
+/// folded.
 #[inline(never)]
 fn begin_default(net: &Net, key: Key, hash: TupleHash, rcu: Rcu<'_>) -> NewConn {
     create::create(net, None, Zone::DEFAULT, &key, hash, rcu).into()

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets at a connection's helper.
+//! Packets at helpers, and confirmation after that.
+//!
+//! At the last hook a packet that passed all rules is shown to its connection's helper, its
+//! sequence numbers are adjusted if the helper has changed the stream's length, and it is
+//! confirmed.
 
 use kernel::sync::aref::ARef;
 
@@ -20,18 +24,18 @@ use crate::{
 
 use super::parse::Packet;
 
-/// A packet of a connection that has a helper, or had one that shifted its numbers.
-struct Helped {
+/// A packet of a connection that has a helper, or had one that changed its sequence numbers.
+struct HelpedPacket {
     conn: ARef<Conn>,
     info: CtInfo,
-    /// Where the transport header begins.
+    /// The offset of the transport header.
     transport: u32,
-    /// Whether sequence numbers are to be shifted.
-    shifted: bool,
+    /// Whether the sequence numbers of the packet are to be adjusted.
+    needs_seqadj: bool,
 }
 
-impl Helped {
-    /// [`None`]: there is nothing to do for the packet.
+impl HelpedPacket {
+    /// Returns [`None`] if there is nothing to do for the packet.
     #[inline]
     fn of(skb: &Skb) -> Option<Self> {
         let Tracked::Yes(conn, info) = skb.tracked() else {
@@ -44,33 +48,35 @@ impl Helped {
         Self::of_helped(skb, ARef::from(conn), info)
     }
 
+    /// [`HelpedPacket::of`] for a connection that has a helper or needs adjustment.
     fn of_helped(skb: &Skb, conn: ARef<Conn>, info: CtInfo) -> Option<Self> {
-        // An ICMP error about the connection is no part of what is said in it.
+        // An ICMP error about the connection is not part of its stream.
         if info == CtInfo::RelatedReply {
             return None;
         }
         let family = conn.tuple(Direction::Original).family()?;
         let transport = Packet::parse(skb, family, skb.network_offset()?)?.transport;
-        let shifted = conn.has(StatusBit::SeqAdjust) && !skb.is_loopback();
+        let needs_seqadj = conn.has(StatusBit::SeqAdjust) && !skb.is_loopback();
         Some(Self {
             conn,
             info,
             transport,
-            shifted,
+            needs_seqadj,
         })
     }
 
-    /// Shows the packet to the helper.
-    fn show(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    /// Calls the helper's function.
+    fn run_helper(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         match helper::of(&self.conn, rcu) {
             Some(helper) => helper.help(skb, self.transport, &self.conn, self.info, rcu),
             None => Verdict::Accept,
         }
     }
 
-    /// Shifts the packet's sequence numbers, where a helper made the stream longer or shorter.
-    fn shift(&self, skb: &mut Skb) -> Verdict {
-        if !self.shifted {
+    /// Adjusts the packet's sequence numbers, if a helper has changed the stream's length. Drops
+    /// the packet if that cannot be done.
+    fn adjust_seq(&self, skb: &mut Skb) -> Verdict {
+        if !self.needs_seqadj {
             return Verdict::Accept;
         }
         match seqadj::adjust(skb, &self.conn, self.info.dir(), self.transport) {
@@ -83,10 +89,10 @@ impl Helped {
     }
 }
 
-/// A packet has passed every rule: its helper looks at it, then it is confirmed.
+/// Runs the helper of a packet that has passed all rules, and confirms it.
 #[inline]
 pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    if let Some(helped) = Helped::of(skb) {
+    if let Some(helped) = HelpedPacket::of(skb) {
         let verdict = help(&helped, skb, rcu);
         if verdict != Verdict::Accept {
             return verdict;
@@ -95,16 +101,17 @@ pub(in crate::ct) fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     confirm::confirm(skb, rcu)
 }
 
+/// Calls the helper's function, and adjusts the packet's sequence numbers.
 #[cold]
-fn help(helped: &Helped, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-    match helped.show(skb, rcu) {
-        Verdict::Accept => helped.shift(skb),
+fn help(helped: &HelpedPacket, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+    match helped.run_helper(skb, rcu) {
+        Verdict::Accept => helped.adjust_seq(skb),
         other => other,
     }
 }
 
-/// A packet's helper looks at it, for those who see packets below the hooks and confirm them
-/// themselves.
+/// Runs a packet's helper for a caller that sees packets below the hooks, and confirms them itself:
+/// `act_ct` and Open vSwitch.
 pub(in crate::ct) fn help_packet(
     skb: &mut Skb,
     conn: &Conn,
@@ -115,7 +122,7 @@ pub(in crate::ct) fn help_packet(
     let Some(helper) = helper::of(conn, rcu) else {
         return Verdict::Accept;
     };
-    if helper.family() != 0 && !helper.is_for(family as u16) {
+    if helper.family() != 0 && !helper.is_for(family.to_u16()) {
         return Verdict::Accept;
     }
     let protocol = skb
@@ -125,15 +132,15 @@ pub(in crate::ct) fn help_packet(
     if protocol != Some(helper.protocol()) {
         return Verdict::Accept;
     }
-    match Helped::of_helped(skb, ARef::from(conn), info) {
+    match HelpedPacket::of_helped(skb, ARef::from(conn), info) {
         Some(helped) => help(&helped, skb, rcu),
         None => Verdict::Accept,
     }
 }
 
-/// User space gave a packet back that waited for its helper there: what is left to do for it
-/// in [`confirm`] is done now.
-pub(in crate::ct) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+/// Goes on with a packet that a helper in user space has returned: does what [`confirm`] would have
+/// done after the helper.
+pub(super) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return Verdict::Accept;
     };
@@ -141,8 +148,8 @@ pub(in crate::ct) fn resume(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         return Verdict::Accept;
     }
     let conn = ARef::from(conn);
-    if let Some(helped) = Helped::of_helped(skb, conn, info) {
-        let verdict = helped.shift(skb);
+    if let Some(helped) = HelpedPacket::of_helped(skb, conn, info) {
+        let verdict = helped.adjust_seq(skb);
         if verdict != Verdict::Accept {
             return verdict;
         }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the tracker meets packets, and who asked for it.
+//! The tracker's netfilter hooks, and their users.
 //!
-//! In each namespace and family four hooks: two where connections are looked up, as early
-//! as possible, and two where they are confirmed, behind everything that could still drop
-//! the packet. The users of a family are counted; the first one switches the hooks on.
+//! Each family has four hooks per namespace: two where connections are looked up, before all rules,
+//! and two where they are confirmed, after everything that could drop the packet. The hooks are
+//! registered for the first user of a family (a rule, NAT, the namespace itself with the parameter
+//! `enable_hooks`) and unregistered for the last one. The number of users is in [`NetState`] and is
+//! changed under the mutex of hooks.
 
 use kernel::{
     prelude::*,
@@ -31,12 +33,11 @@ use crate::{
                 BridgeHooks, //
             },
             hook::{
-                self,
                 hook,
+                FamilyHooks,
                 Hook,
                 HookState,
-                Hooks,
-                Point,
+                InetHook,
                 Priority, //
             },
             skb::Tracked, //
@@ -57,19 +58,19 @@ use super::{
 static HOOKS: StaticMutex<Option<BridgeHooks>> = StaticMutex::new(c"HOOKS", || None);
 
 /// Looks up the connection of a packet that arrives over IPv4.
-struct LookUpIpv4;
+struct Ipv4ConntrackIn;
 
-impl Hook for LookUpIpv4 {
+impl Hook for Ipv4ConntrackIn {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
         conntrack_in::track_fast(skb, Family::Ipv4, state, rcu)
     }
 }
 
-/// Looks up the connection of a packet that arrives, or is sent, over IPv6.
-struct LookUpIpv6;
+/// Looks up the connection of a packet that arrives or is sent over IPv6.
+struct Ipv6ConntrackIn;
 
-impl Hook for LookUpIpv6 {
+impl Hook for Ipv6ConntrackIn {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
         conntrack_in::track_fast(skb, Family::Ipv6, state, rcu)
@@ -77,103 +78,116 @@ impl Hook for LookUpIpv6 {
 }
 
 /// Looks up the connection of a packet that this machine sends over IPv4.
-struct LookUpLocal;
+struct Ipv4ConntrackLocal;
 
-impl Hook for LookUpLocal {
+impl Hook for Ipv4ConntrackLocal {
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-        // A raw socket with IP_NODEFRAG sends fragments that nobody puts together.
+        // A raw socket with `IP_NODEFRAG` sends fragments, which are not reassembled.
         if parse::is_ipv4_fragment(skb) {
             if matches!(skb.tracked(), Tracked::Template) {
                 drop(skb.detach());
             }
             return Verdict::Accept;
         }
-        look_up_ipv4(skb, state, rcu)
+        ipv4_conntrack_in(skb, state, rcu)
     }
 }
 
-/// [`LookUpIpv4`], once for those who are no hook for what arrives.
+/// [`Ipv4ConntrackIn`], out of line, for all callers but its own hook.
 #[inline(never)]
-fn look_up_ipv4(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-    LookUpIpv4::run(skb, state, rcu)
+fn ipv4_conntrack_in(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+    Ipv4ConntrackIn::run(skb, state, rcu)
 }
 
-/// Confirms the connection of a packet that has passed every check.
+/// Confirms the connection of a packet that has passed all rules.
 pub(in crate::ct) struct Confirm;
 
 impl Hook for Confirm {
     #[inline(always)]
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
-        // Most packets belong to connections that are confirmed and have nothing to tell.
+        // Most packets belong to confirmed connections without events.
         if confirm::needs_no_confirm(skb) || state.leaves_through_vrf() {
             return Verdict::Accept;
         }
-        confirm_unsettled(skb, rcu)
+        confirm_slow(skb, rcu)
     }
 }
 
+/// Runs helpers and confirms, out of line.
 #[inline(never)]
-fn confirm_unsettled(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
+fn confirm_slow(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
     help::confirm(skb, rcu)
 }
 
-static IPV4_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv4>(Family::Ipv4, Point::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpLocal>(Family::Ipv4, Point::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv4, Point::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv4, Point::LocalIn, Priority::LAST),
-]);
+/// The hooks of IPv4.
+static IPV4_HOOKS: FamilyHooks = FamilyHooks::new(
+    Family::Ipv4,
+    [
+        hook::<Ipv4ConntrackIn>(InetHook::PreRouting, Priority::CONNTRACK),
+        hook::<Ipv4ConntrackLocal>(InetHook::LocalOut, Priority::CONNTRACK),
+        hook::<Confirm>(InetHook::PostRouting, Priority::LAST),
+        hook::<Confirm>(InetHook::LocalIn, Priority::LAST),
+    ],
+);
 
-static IPV6_HOOKS: Hooks<4> = Hooks::new([
-    hook::<LookUpIpv6>(Family::Ipv6, Point::PreRouting, Priority::CONNTRACK),
-    hook::<LookUpIpv6>(Family::Ipv6, Point::LocalOut, Priority::CONNTRACK),
-    hook::<Confirm>(Family::Ipv6, Point::PostRouting, Priority::LAST),
-    hook::<Confirm>(Family::Ipv6, Point::LocalIn, Priority::BEFORE_LAST),
-]);
+/// The hooks of IPv6.
+static IPV6_HOOKS: FamilyHooks = FamilyHooks::new(
+    Family::Ipv6,
+    [
+        hook::<Ipv6ConntrackIn>(InetHook::PreRouting, Priority::CONNTRACK),
+        hook::<Ipv6ConntrackIn>(InetHook::LocalOut, Priority::CONNTRACK),
+        hook::<Confirm>(InetHook::PostRouting, Priority::LAST),
+        hook::<Confirm>(InetHook::LocalIn, Priority::BEFORE_LAST),
+    ],
+);
 
-/// What C code calls in place of the hooks that look up.
-pub(in crate::ct) fn look_up(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
+/// Looks up the connection of a packet for C code that calls in place of the hooks
+/// (`nf_conntrack_in`).
+pub(in crate::ct) fn conntrack_in(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
     match state.family() {
-        Some(Family::Ipv4) => look_up_ipv4(skb, state, rcu),
-        Some(Family::Ipv6) => LookUpIpv6::run(skb, state, rcu),
+        Some(Family::Ipv4) => ipv4_conntrack_in(skb, state, rcu),
+        Some(Family::Ipv6) => Ipv6ConntrackIn::run(skb, state, rcu),
         None => conntrack_in::track_unsupported_family(skb, state),
     }
 }
 
-/// What a user asks for.
+/// The hooks that a user needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::ct) enum HookFamilies {
-    /// One family.
+    /// Those of one family.
     Family(Family),
-    /// Both.
+    /// Those of both families.
     Inet,
-    /// Those, and the bridge's.
+    /// Those of both families, and those of the bridge.
     Bridge,
 }
 
-fn hooks_of(family: Family) -> &'static Hooks<4> {
+/// Returns the hooks of a family.
+fn hooks_of(family: Family) -> &'static FamilyHooks {
     match family {
         Family::Ipv4 => &IPV4_HOOKS,
         Family::Ipv6 => &IPV6_HOOKS,
     }
 }
 
-/// Adds a user. The first one switches the hooks on, and has the connections adopted that
-/// there are. May sleep.
+/// Adds a user. The first one registers the hooks, and existing connections are adopted then. May
+/// sleep.
+///
+/// Errors of the registration, and `EPROTO`: there is no bridge module.
 pub(in crate::ct) fn get(net: &Net, families: HookFamilies) -> Result {
     if add(net, families)? {
-        adopt::namespace(net);
+        adopt::adopt_namespace(net);
     }
     Ok(())
 }
 
-/// Adds a user in a namespace that begins, or in all when the module is loaded: connections
-/// that are there then are not the namespace's business.
-pub(in crate::ct) fn get_from_start(net: &Net) -> Result {
+/// [`get`], but without adopting connections: for a new namespace, which has none. (When the module
+/// is loaded, all namespaces are adopted at once, see [`adopt::adopt_all`].)
+pub(in crate::ct) fn get_without_adoption(net: &Net) -> Result {
     add(net, HookFamilies::Inet).map(|_| ())
 }
 
-/// Says whether hooks were switched on.
+/// Adds a user. Returns whether hooks were registered.
 fn add(net: &Net, families: HookFamilies) -> Result<bool> {
     match families {
         HookFamilies::Family(family) => get_family(net, family),
@@ -190,7 +204,7 @@ fn add(net: &Net, families: HookFamilies) -> Result<bool> {
     }
 }
 
-/// Removes a user. With the last one the hooks go. May sleep.
+/// Removes a user. The last one unregisters the hooks. May sleep.
 pub(in crate::ct) fn put(net: &Net, families: HookFamilies) {
     match families {
         HookFamilies::Family(family) => put_family(net, family),
@@ -205,56 +219,40 @@ pub(in crate::ct) fn put(net: &Net, families: HookFamilies) {
     }
 }
 
-/// The bridge's module brings its hooks, or takes them away.
+/// Sets or clears the hooks of the bridge module, when it is loaded or unloaded.
 pub(in crate::ct) fn set_bridge(hooks: Option<BridgeHooks>) {
     *HOOKS.lock() = hooks;
 }
 
-/// Adds a user of the bridge's hooks. `EPROTO`: their module is not there.
+/// Adds a user of the bridge's hooks.
+///
+/// `EPROTO`: there is no bridge module.
 fn get_bridge(net: &Net) -> Result {
     let mut guard = HOOKS.lock();
     if guard.is_none() {
-        // The module registers its hooks, for which it needs the mutex.
+        // The module registers its hooks when it is loaded, for which it takes the mutex.
         drop(guard);
         bridge::request_module();
         guard = HOOKS.lock();
     }
-    let bridge = guard.ok_or(EPROTO)?;
-    bridge.hold()?;
-    let users = &net.state::<NetState>().users_bridge;
-    if users.load(Relaxed) == 0 {
-        bridge.register(net).inspect_err(|_| bridge.release())?;
-    }
-    users.store(users.load(Relaxed).saturating_add(1), Relaxed);
-    Ok(())
+    let bridge = (*guard).as_mut().ok_or(EPROTO)?;
+    bridge.add_user(net, &net.state::<NetState>().bridge_users)
 }
 
 /// Removes a user of the bridge's hooks.
 fn put_bridge(net: &Net) {
-    let guard = HOOKS.lock();
-    let Some(bridge) = *guard else {
-        return;
-    };
-    let users = &net.state::<NetState>().users_bridge;
-    match users.load(Relaxed) {
-        0 => {}
-        1 => {
-            users.store(0, Relaxed);
-            bridge.unregister(net);
-        }
-        more => users.store(more.saturating_sub(1), Relaxed),
+    if let Some(bridge) = &mut *HOOKS.lock() {
+        bridge.remove_user(net, &net.state::<NetState>().bridge_users);
     }
-    bridge.release();
 }
 
+/// Adds a user of a family's hooks. Returns whether it is the first one.
 fn get_family(net: &Net, family: Family) -> Result<bool> {
     let guard = HOOKS.lock();
-    let users = net.state::<NetState>().users(family);
+    let state = net.state::<NetState>();
+    let users = state.users(family);
     if users.load(Relaxed) == 0 {
-        hook::defragment(family, net)?;
-        hooks_of(family)
-            .register(net)
-            .inspect_err(|_| hook::stop_defragmenting(family, net))?;
+        state.hooks(family).register(net, hooks_of(family))?;
     }
     users.store(users.load(Relaxed).saturating_add(1), Relaxed);
     let first = users.load(Relaxed) == 1;
@@ -265,23 +263,24 @@ fn get_family(net: &Net, family: Family) -> Result<bool> {
     Ok(first)
 }
 
+/// Removes a user of a family's hooks.
 fn put_family(net: &Net, family: Family) {
     let _guard = HOOKS.lock();
-    let users = net.state::<NetState>().users(family);
+    let state = net.state::<NetState>();
+    let users = state.users(family);
     match users.load(Relaxed) {
-        // More puts than gets: a user that came before a failed get counted for it.
+        // There are more puts than gets: a put after a failed get used up the count of another user.
         0 => {}
         1 => {
             users.store(0, Relaxed);
-            hooks_of(family).unregister(net);
-            hook::stop_defragmenting(family, net);
+            state.hooks(family).unregister(net);
         }
         more => users.store(more.saturating_sub(1), Relaxed),
     }
 }
 
-/// Packets have passed unseen while there were no hooks, so the windows that established
-/// connections had then say nothing about those that they have now.
+/// Forgets the windows of a family's established TCP connections. While there were no hooks,
+/// packets have passed that the tracker has not seen.
 fn forget_windows(net: &Net, family: Family) {
     if net.state::<NetState>().entries() == 0 {
         return;

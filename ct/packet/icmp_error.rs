@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP messages that speak of another packet: they belong to that packet's connection,
-//! as RELATED, and never begin one.
+//! ICMP and ICMPv6 messages before tracking: errors are attached to the connection of the packet
+//! that they quote, as RELATED, and never begin a connection; queries go on to the tracker.
 
 use crate::{
     ct::life::lookup::LookupKey,
     nf::{
         packet::hook::{
             HookState,
-            Point, //
+            InetHook, //
         },
         prelude::*, //
     },
     proto::{
         step::Reason,
+        types::num::u32_as_usize,
         wire::{
             self,
             icmp,
@@ -27,72 +28,82 @@ use super::{
     track::log_invalid, //
 };
 
-/// What an ICMP message is to the tracker.
-pub(in crate::ct) enum Kind {
-    /// Speaks for itself: a query, or its answer.
-    Own,
-    /// Not to be tracked at all: neighbours and multicast listeners.
+/// The length of an ICMP or ICMPv6 header, in bytes.
+const ICMP_HEADER_LEN: u32 = icmp::HEADER_LEN as u32; // CAST: 8.
+
+const _: () = assert!(icmp::HEADER_LEN == icmpv6::HEADER_LEN);
+
+/// The result of [`inspect`].
+pub(super) enum Inspection {
+    /// A query or a reply: to be tracked like other packets.
+    NotAnError,
+    /// Not to be tracked at all: neighbour discovery and multicast listener discovery.
     Untracked,
-    /// Attached to the connection that it speaks of.
+    /// Attached to the connection of the quoted packet.
     Related,
-    /// INVALID: damaged, unknown, or about nothing we know.
+    /// INVALID: damaged, of an unknown type, or about no known connection.
     Invalid,
 }
 
-/// Looks at an ICMP or ICMPv6 message, and attaches it where it is an error about a known
-/// connection.
-pub(in crate::ct) fn inspect(
+/// Inspects an ICMP or ICMPv6 message, and attaches it to a connection if it is an error about
+/// that.
+pub(super) fn inspect(
     skb: &mut Skb,
     packet: &Packet,
     zone: Zone,
     state: HookState<'_>,
     rcu: Rcu<'_>,
-) -> Kind {
+) -> Inspection {
     let family = packet.family;
     let kind = match (family, packet.protocol) {
         (Family::Ipv4, protocol::ICMP) => inspect_v4(skb, packet, state),
         (Family::Ipv6, protocol::ICMPV6) => inspect_v6(skb, packet, state),
-        // The other family's protocol number: no message that we could read.
-        _ => return Kind::Own,
+        // The protocol number of the other family's ICMP: no message that can be parsed.
+        _ => return Inspection::NotAnError,
     };
     match kind {
-        Ok(Message::Own) => Kind::Own,
+        Ok(Message::NotAnError) => Inspection::NotAnError,
         Ok(Message::Untracked) => {
             skb.set_untracked();
-            Kind::Untracked
+            Inspection::Untracked
         }
         Ok(Message::Quotes(offset)) => {
             if attach(skb, packet, family, offset, zone, state, rcu) {
-                Kind::Related
+                Inspection::Related
             } else {
-                Kind::Invalid
+                Inspection::Invalid
             }
         }
         Err(reason) => {
             log_invalid(skb, state, packet.protocol, reason);
-            Kind::Invalid
+            Inspection::Invalid
         }
     }
 }
 
+/// The kind of a message.
 enum Message {
-    Own,
+    /// A query, a reply, or a message that is only counted.
+    NotAnError,
+    /// Neighbour discovery or multicast listener discovery.
     Untracked,
-    /// Quotes a packet, which begins at this offset.
+    /// An error that quotes a packet at this offset, in bytes.
     Quotes(u32),
 }
 
+/// Returns whether the checksum is to be verified, and is wrong.
 fn has_bad_checksum(skb: &mut Skb, packet: &Packet, family: Family, state: HookState<'_>) -> bool {
-    state.is_at(Point::PreRouting)
+    state.is_at(InetHook::PreRouting)
         && state.net().checksum() != 0
         && skb.checksum_is_bad(
-            state.point(),
+            state.hooknum(),
             packet.transport,
             packet.protocol,
-            family as u8,
+            family.to_u8(),
         )
 }
 
+/// Classifies an ICMP message.
 fn inspect_v4(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Message, Reason> {
     let bytes = skb.read(packet.transport).ok_or(wire::Error::Short)?;
     if has_bad_checksum(skb, packet, Family::Ipv4, state) {
@@ -101,12 +112,13 @@ fn inspect_v4(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Me
     match icmp::Header::parse(&bytes).class() {
         icmp::Class::Unknown => Err(Reason::IcmpType),
         icmp::Class::Error => Ok(Message::Quotes(
-            packet.transport.saturating_add(icmp::HEADER_LEN as u32),
+            packet.transport.saturating_add(ICMP_HEADER_LEN),
         )),
-        icmp::Class::Request | icmp::Class::Reply | icmp::Class::Other => Ok(Message::Own),
+        icmp::Class::Request | icmp::Class::Reply | icmp::Class::Other => Ok(Message::NotAnError),
     }
 }
 
+/// Classifies an ICMPv6 message.
 fn inspect_v6(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Message, Reason> {
     let bytes = skb.read(packet.transport).ok_or(wire::Error::Short)?;
     if has_bad_checksum(skb, packet, Family::Ipv6, state) {
@@ -115,19 +127,22 @@ fn inspect_v6(skb: &mut Skb, packet: &Packet, state: HookState<'_>) -> Result<Me
     match icmpv6::Header::parse(&bytes).class() {
         icmpv6::Class::Untracked => Ok(Message::Untracked),
         icmpv6::Class::Error => Ok(Message::Quotes(
-            packet.transport.saturating_add(icmpv6::HEADER_LEN as u32),
+            packet.transport.saturating_add(ICMP_HEADER_LEN),
         )),
         icmpv6::Class::Redirect => inspect_redirect(skb, packet),
-        icmpv6::Class::Request | icmpv6::Class::Reply | icmpv6::Class::Other => Ok(Message::Own),
+        icmpv6::Class::Request | icmpv6::Class::Reply | icmpv6::Class::Other => {
+            Ok(Message::NotAnError)
+        }
     }
 }
 
+/// Classifies an ICMPv6 redirect, which may quote a packet in an option.
 fn inspect_redirect(skb: &Skb, packet: &Packet) -> Result<Message, Reason> {
     let Some(header) = packet.ipv6(skb) else {
-        return Ok(Message::Own);
+        return Ok(Message::NotAnError);
     };
     let mut room = [0; icmpv6::REDIRECT_WINDOW];
-    let there = (packet.transport_len(skb) as usize).min(room.len());
+    let there = (u32_as_usize(packet.transport_len(skb))).min(room.len());
     let message = room
         .get_mut(..there)
         .and_then(|room| skb.slice(packet.transport, room))
@@ -135,16 +150,17 @@ fn inspect_redirect(skb: &Skb, packet: &Packet) -> Result<Message, Reason> {
     let quoted = icmpv6::redirected(header.hop_limit(), header.source(), message)?;
     Ok(match quoted {
         Some(offset) => Message::Quotes(packet.transport.saturating_add(offset)),
-        None => Message::Own,
+        None => Message::NotAnError,
     })
 }
 
-/// Attaches the message to the connection of the packet that it quotes at `offset`.
+/// Attaches the message to the connection of the packet that it quotes at `offset`. Returns whether
+/// it did.
 ///
-/// The quoted packet went the other way than the message does, so the message belongs to
-/// the direction that an answer to it would have. It must also have been sent to whom that
-/// direction leads: else anybody could send such messages into networks behind us, marked
-/// RELATED, by quoting a connection of somebody else.
+/// The quoted packet went in the opposite direction, so the message belongs to the direction of a
+/// reply to it. Its destination must also be that of this direction. Otherwise any host could send
+/// such messages into the networks behind this machine, marked RELATED, by quoting a connection of
+/// another host.
 fn attach(
     skb: &mut Skb,
     packet: &Packet,

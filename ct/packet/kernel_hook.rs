@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the rest of the kernel asks of the machine's connection tracker (`nf_ct_hook`).
+//! What the rest of the kernel calls in the tracker (`struct nf_ct_hook`).
 
 use kernel::sync::{
     aref::ARef,
@@ -46,15 +46,15 @@ use super::{
     parse::Packet, //
 };
 
-/// The secret of entries' numbers; 0: not drawn yet.
+/// The hash seed of ids; 0: not drawn yet.
 static ID_SEED: Atomic<u32> = Atomic::new(0);
 
 /// The tracker, as the kernel sees it.
-pub(crate) struct RustCt;
+pub(in crate::ct) struct ConntrackHook;
 
-impl Tracker for RustCt {
+impl Tracker for ConntrackHook {
     fn update(_net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-        // Only a helper in user space leaves work for this moment.
+        // Only a helper in user space leaves work for this.
         help::resume(skb, rcu)
     }
 
@@ -66,7 +66,7 @@ impl Tracker for RustCt {
         if let Tracked::Yes(conn, info) = skb.tracked() {
             return Some(conn.tuple(info.dir()));
         }
-        // A queueing discipline sees packets that were never attached, or no longer are.
+        // A queueing discipline sees packets that have no connection yet, or no longer.
         let packet = Packet::parse(skb, Family::Ipv4, skb.network_offset()?)?;
         let net = skb.device_net()?;
         let tuple = packet.tuple(skb, net, rcu)?;
@@ -75,7 +75,7 @@ impl Tracker for RustCt {
     }
 
     fn attach(new: &mut Skb, old: &Skb) {
-        // The answer goes the other way than the packet that it answers.
+        // The new packet is a reply to the old one, so it has the opposite direction.
         if let Tracked::Yes(conn, info) = old.tracked() {
             let info = match info.dir() {
                 Direction::Original => CtInfo::RelatedReply,
@@ -91,7 +91,7 @@ impl Tracker for RustCt {
         }
         if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
             let timeouts = conn.net().tcp_timeouts();
-            entry::refresh(conn, timeouts[tcp::State::Close as usize]);
+            entry::refresh(conn, timeouts[usize::from(tcp::State::Close.to_u8())]);
             ecache::keep(conn, Event::ProtoInfo);
         }
     }
@@ -101,22 +101,23 @@ impl Tracker for RustCt {
     }
 
     fn id(conn: &Conn) -> u32 {
-        number_of(&conn.tuple(Direction::Original).key(), conn.address())
+        id_of(&conn.tuple(Direction::Original).key(), conn.address())
     }
 }
 
-/// A number for something that has a tuple. The address tells apart those of the same tuple;
-/// hashed, it gives nothing away.
-pub(in crate::ct) fn number_of(key: &Key, address: usize) -> u32 {
+/// Returns the id of an object with a tuple. The address tells objects of the same tuple apart;
+/// hashed, it does not reveal anything.
+pub(in crate::ct) fn id_of(key: &Key, address: usize) -> u32 {
+    // CAST: An address has 64 bits at most; and its two halves.
     let address = address as u64;
-    // CAST: the two halves.
     let (low, high) = (address as u32, (address >> 32) as u32);
     tuple_hash(key, 0, low, id_seed() ^ high)
 }
 
+/// Returns the hash seed of ids, and draws it at the first call.
 fn id_seed() -> u32 {
     if ID_SEED.load(Relaxed) == 0 {
-        // Whoever is second keeps the first one's number, or ids would change.
+        // The second of two concurrent callers uses the seed of the first, or ids would change.
         let drawn = random::below(u32::MAX).wrapping_add(1);
         let _ = ID_SEED.cmpxchg(0, drawn, Relaxed);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a redirected connection wanted to go, for the program that it was redirected to.
+//! The original destination of a redirected connection, for the program that accepted it
+//! (`SO_ORIGINAL_DST`).
 
 use crate::{
     ct::life::lookup,
@@ -12,10 +13,10 @@ use crate::{
     proto::types::tuple::L4Key, //
 };
 
-/// The table of connections, in the default zone, knows.
-pub(in crate::ct) struct KnownFromTable;
+/// Answers the socket option from the connection table, in the default zone.
+pub(in crate::ct) struct OriginalDst;
 
-impl Origin for KnownFromTable {
+impl Origin for OriginalDst {
     fn destination(
         net: &Net,
         family: Family,

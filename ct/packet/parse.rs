@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a packet's bytes to its tuple.
+//! Parsing: from the bytes of a packet to its tuple.
+//!
+//! Headers are copied out of the packet in small arrays of fixed size, and parsed by
+//! [`crate::proto::wire`], which cannot fail. What is [`None`] here is a packet that is cut off.
 
 use crate::{
     ct::entry::gre_keymap,
@@ -20,21 +23,23 @@ use crate::{
     },
 };
 
-/// Where a packet's headers are. What they say is read where it is needed.
+/// The positions of a packet's headers. The headers themselves are read where they are needed.
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
-    /// The IP protocol number of what follows the network header and its extensions.
+    /// The IP protocol number of the transport header: that after the network header and its
+    /// extensions.
     pub(crate) protocol: u8,
-    /// Offset of the transport header from the start of the packet's data.
+    /// The offset of the transport header in the packet's data, in bytes.
     pub(crate) transport: u32,
+    /// The family of the network header.
     pub(in crate::ct) family: Family,
-    /// Offset of the network header.
+    /// The offset of the network header, in bytes.
     network: u32,
 }
 
 impl Packet {
-    /// Reads the headers of the packet that begins at `offset`: the packet itself, or one
-    /// that an ICMP error quotes.
+    /// Parses the headers of the packet at `offset`: the packet itself, or one that an ICMP error
+    /// quotes.
     ///
     /// [`None`]: it is cut off, or a fragment other than the first.
     #[inline(always)]
@@ -56,10 +61,11 @@ impl Packet {
         })
     }
 
-    /// The transport protocol and where its header begins.
+    /// Returns the transport protocol of an IPv6 packet, and the offset of its header.
     #[inline(always)]
     fn skip_ipv6(skb: &Skb, offset: u32) -> Option<(u8, u32)> {
         let next = ipv6::Header::parse(&skb.read(offset)?).next_header();
+        // CAST: 40.
         let start = offset.checked_add(ipv6::HEADER_LEN as u32)?;
         if ipv6::is_extension(next) {
             Self::skip_extensions(skb, next, start)
@@ -68,7 +74,7 @@ impl Packet {
         }
     }
 
-    /// The same, from a header on that nearly no packet has.
+    /// [`Packet::skip_ipv6`] for a packet with extension headers, which are rare.
     #[cold]
     #[inline(never)]
     fn skip_extensions(skb: &Skb, first: u8, start: u32) -> Option<(u8, u32)> {
@@ -76,41 +82,42 @@ impl Packet {
         Some((end.protocol, end.offset))
     }
 
-    /// The tuple that the packet carries, as one in the original direction.
+    /// Returns the packet's tuple, as one in the original direction.
     ///
-    /// [`None`]: the transport header is cut off, or of no use.
+    /// [`None`]: the transport header is cut off or malformed.
     pub(in crate::ct) fn tuple(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Tuple> {
         self.key(skb, net, rcu).map(|key| key.tuple())
     }
 
-    /// Whether the packet is one of TCP or UDP.
+    /// Returns whether the packet is one of TCP or UDP.
     #[inline]
-    pub(in crate::ct) fn is_common(&self) -> bool {
+    pub(super) fn is_tcp_or_udp(&self) -> bool {
         matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
-    /// What names the tuple of a packet with ports; [`None`] likewise.
+    /// Returns the key of the tuple of a packet with ports; [`None`] as for [`Packet::tuple`].
     #[inline(always)]
-    pub(in crate::ct) fn common_key(&self, skb: &Skb) -> Option<Key> {
-        self.with_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
+    pub(super) fn port_key(&self, skb: &Skb) -> Option<Key> {
+        self.with_l4_key(skb, L4Key::from_wire(&skb.read(self.transport)?))
     }
 
-    /// What names the tuple of any packet; [`None`] likewise.
+    /// Returns the key of the tuple of any packet; [`None`] as for [`Packet::tuple`].
     #[inline(never)]
     pub(in crate::ct) fn key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
         let key = match self.protocol {
-            protocol::TCP | protocol::UDP | protocol::SCTP => return self.common_key(skb),
+            protocol::TCP | protocol::UDP | protocol::SCTP => return self.port_key(skb),
             protocol::ICMP => icmp::Header::parse(&skb.read(self.transport)?).key(),
             protocol::ICMPV6 => icmpv6::Header::parse(&skb.read(self.transport)?).key(),
             protocol::GRE => return self.gre_key(skb, net, rcu),
             _ => L4Key::NONE,
         };
-        self.with_key(skb, key)
+        self.with_l4_key(skb, key)
     }
 
-    /// Of a PPTP call, the tuple has both call IDs; other GRE has none.
+    /// Returns the key of a GRE packet: with both call IDs for a PPTP call, without any for other
+    /// GRE.
     fn gre_key(&self, skb: &Skb, net: &Net, rcu: Rcu<'_>) -> Option<Key> {
-        let plain = self.with_key(skb, L4Key::NONE);
+        let plain = self.with_l4_key(skb, L4Key::NONE);
         let Some(bytes) = skb.read(self.transport) else {
             return plain;
         };
@@ -124,13 +131,14 @@ impl Packet {
             src: [0; 2],
             dst: gre::call_id(&bytes),
         };
-        let mut tuple = self.with_key(skb, call)?.tuple();
+        let mut tuple = self.with_l4_key(skb, call)?.tuple();
         tuple.src_key = gre_keymap::sender_id(net, &tuple, rcu);
         Some(tuple.key())
     }
 
+    /// Returns the key with the packet's addresses and these ports.
     #[inline(always)]
-    fn with_key(&self, skb: &Skb, key: L4Key) -> Option<Key> {
+    fn with_l4_key(&self, skb: &Skb, key: L4Key) -> Option<Key> {
         match self.family {
             Family::Ipv4 => {
                 let header = ipv4::Header::parse(&skb.read(self.network)?);
@@ -145,13 +153,13 @@ impl Packet {
         }
     }
 
-    /// The destination address, as a tuple holds it.
+    /// Returns the destination address, in the form of a tuple's.
     pub(in crate::ct) fn destination(&self, skb: &Skb) -> Option<[u8; 16]> {
-        let key = self.with_key(skb, L4Key::NONE)?;
+        let key = self.with_l4_key(skb, L4Key::NONE)?;
         Some(key.tuple().dst)
     }
 
-    /// The IPv6 header.
+    /// Returns the IPv6 header; [`None`] for an IPv4 packet.
     #[inline]
     pub(in crate::ct) fn ipv6(&self, skb: &Skb) -> Option<ipv6::Header> {
         match self.family {
@@ -160,15 +168,15 @@ impl Packet {
         }
     }
 
-    /// The bytes from the transport header to the end of the packet.
+    /// Returns the number of bytes from the transport header to the end of the packet.
     #[inline]
     pub(in crate::ct) fn transport_len(&self, skb: &Skb) -> u32 {
         skb.len().saturating_sub(self.transport)
     }
 }
 
-/// Whether the packet is a fragment: of a raw socket that asked not to put it together.
-pub(in crate::ct) fn is_ipv4_fragment(skb: &Skb) -> bool {
+/// Returns whether the packet is a fragment.
+pub(super) fn is_ipv4_fragment(skb: &Skb) -> bool {
     skb.network_offset()
         .and_then(|offset| skb.read(offset))
         .is_some_and(|bytes| {

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shows a packet to the tracker of its protocol, and does to the entry what that says.
+//! Tracking: shows a packet to the tracker of its protocol, and applies the result to the entry.
+//!
+//! The trackers in [`crate::proto`] are pure: they get the packet and the protocol's state, and
+//! return a [`Step`]. This file reads the packet, locks the entry where the state is more than a
+//! word, and does what the step says: sets the timeout and status bits, queues events, deletes the
+//! entry.
+//!
+//! TCP has two short paths before the full tracker: [`tcp::fast_path`] for a plain ACK of an
+//! established connection, and [`tcp::complete_handshake`] for the last segment of a handshake.
 
 use core::mem::offset_of;
 
@@ -27,7 +35,7 @@ use crate::{
         packet::{
             hook::{
                 HookState,
-                Point, //
+                InetHook, //
             },
             log, //
         },
@@ -46,6 +54,7 @@ use crate::{
         },
         tcp,
         time::Jiffies32,
+        types::num::u32_as_usize,
         udp,
         wire, //
     },
@@ -53,77 +62,79 @@ use crate::{
 
 use super::parse::Packet;
 
-/// What the packet is to its entry.
+/// The result of tracking a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ct) enum TrackOutcome {
-    /// A part of the connection.
+pub(super) enum TrackOutcome {
+    /// The packet belongs to the connection.
     Accept,
-    /// None of it: INVALID.
+    /// The packet is INVALID.
     Invalid,
-    /// The beginning of another one, with the same tuple; the entry is out of the table.
+    /// The packet begins a new connection of the same tuple; the entry was deleted (C:
+    /// `NF_REPEAT`).
     Repeat,
-    /// To be dropped: it begins another connection, but somebody else is still removing
-    /// this one.
+    /// The packet begins a new connection, but another CPU is still deleting the entry: it is to be
+    /// dropped.
     Drop,
 }
 
-/// Bytes of a TCP header at most, behind the fixed part.
+/// The maximum length of TCP options, in bytes.
 const TCP_OPTIONS: usize = 40;
 
-/// Everything that the packet's way tells.
+/// A packet and its context: the state of the hook, the relation to the connection, the RCU
+/// section.
 #[derive(Clone, Copy)]
-pub(in crate::ct) struct TrackedPacket<'a> {
-    pub(in crate::ct) packet: Packet,
-    pub(in crate::ct) state: HookState<'a>,
-    pub(in crate::ct) info: CtInfo,
-    pub(in crate::ct) rcu: Rcu<'a>,
+pub(super) struct PacketContext<'a> {
+    pub(super) packet: Packet,
+    pub(super) state: HookState<'a>,
+    pub(super) info: CtInfo,
+    pub(super) rcu: Rcu<'a>,
 }
 
-impl TrackedPacket<'_> {
-    /// Moves `conn` on by the packet, which is one of TCP or UDP.
+impl PacketContext<'_> {
+    /// Tracks a TCP or UDP packet of `conn`.
     #[inline(always)]
-    pub(in crate::ct) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         if self.packet.protocol == protocol::UDP {
             return self.udp(conn, skb);
         }
-        match self.usual_segment(conn, skb) {
+        match self.fast_path(conn, skb) {
             Some(timeout) => {
                 self.refresh(conn, skb, timeout);
                 TrackOutcome::Accept
             }
-            None => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
+            None => track_segment(conn, skb, self.packet, self.state, self.info, self.rcu),
         }
     }
 
-    /// Whether the packet may be the first one of a connection. If not it is INVALID, and need not
-    /// have an entry made for it.
+    /// Returns whether the packet may be the first one of a connection. Otherwise it is INVALID,
+    /// and no entry is created for it.
     #[inline(always)]
-    pub(in crate::ct) fn may_begin(self, skb: &mut Skb) -> bool {
+    pub(super) fn may_open(self, skb: &mut Skb) -> bool {
         if self.packet.protocol != protocol::TCP {
             return true;
         }
-        let flaw = match skb.read(self.packet.transport) {
+        let segment_error = match skb.read(self.packet.transport) {
             Some(bytes) => {
                 let header = wire::tcp::Header::parse(&bytes);
                 let loose = self.state.net().tcp_loose() != 0;
-                self.flaw(&header, skb)
+                self.segment_error(&header, skb)
                     .or_else(|| tcp::may_open(&header, loose).err())
             }
             None => Some(Reason::Malformed(wire::Error::Short)),
         };
-        if let Some(reason) = flaw {
+        if let Some(reason) = segment_error {
             self.log(skb, reason);
         }
-        flaw.is_none()
+        segment_error.is_none()
     }
 
-    /// Begins `conn` with the packet, which [may](Self::may_begin).
+    /// Tracks the first packet of `conn`, which [may be that](Self::may_open).
     #[inline(always)]
-    pub(in crate::ct) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => return self.udp(conn, skb),
             protocol::TCP => {
-                if let Some(update) = self.first_segment(conn, skb) {
+                if let Some(update) = self.open_syn(conn, skb) {
                     self.update(conn, skb, update);
                     return TrackOutcome::Accept;
                 }
@@ -133,18 +144,19 @@ impl TrackedPacket<'_> {
         self.track(conn, skb)
     }
 
-    /// Moves `conn` on by the packet.
-    pub(in crate::ct) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    /// Tracks a packet of `conn`.
+    pub(super) fn track(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
             protocol::UDP => self.udp(conn, skb),
-            protocol::TCP => segment(conn, skb, self.packet, self.state, self.info, self.rcu),
-            _ => self.rarer(conn, skb),
+            protocol::TCP => track_segment(conn, skb, self.packet, self.state, self.info, self.rcu),
+            _ => self.track_other(conn, skb),
         }
     }
 
+    /// Tracks a packet of any protocol but TCP and UDP.
     #[cold]
     #[inline(never)]
-    fn rarer(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    fn track_other(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let net = self.state.net();
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
@@ -165,44 +177,45 @@ impl TrackedPacket<'_> {
         self.apply(conn, skb, step)
     }
 
+    /// Returns the original tuple.
     fn original(&self, conn: &Conn) -> Tuple {
         conn.tuple(Direction::Original)
     }
 
-    /// Whether the transport checksum is to be verified, and is wrong.
+    /// Returns whether the transport checksum is to be verified, and is wrong.
     ///
-    /// Only what arrives is verified: what this machine sends is summed up later, or by the
-    /// device.
+    /// Only incoming packets are verified: the checksum of outgoing ones is computed later, or by
+    /// the device.
     #[inline(always)]
     fn has_bad_checksum(self, skb: &mut Skb) -> bool {
-        self.state.is_at(Point::PreRouting)
+        self.state.is_at(InetHook::PreRouting)
             && self.state.net().checksum() != 0
             && skb.checksum_is_bad(
-                self.state.point(),
+                self.state.hooknum(),
                 self.packet.transport,
                 self.packet.protocol,
-                self.packet.family as u8,
+                self.packet.family.to_u8(),
             )
     }
 
-    /// Moves a TCP connection on by one segment, if that is a usual one. Returns the life time that
-    /// the entry gets for it. [`None`]: nothing is said of the segment, and nothing has changed.
+    /// Tracks a plain segment of an established connection. Returns the timeout that it sets.
+    /// [`None`]: the segment needs the full tracker, and nothing has changed.
     #[inline(always)]
-    fn usual_segment(self, conn: &Conn, skb: &mut Skb) -> Option<u32> {
+    fn fast_path(self, conn: &Conn, skb: &mut Skb) -> Option<u32> {
         if !entry::is_established(conn) || !is_in(conn, tcp::State::Established) {
             return None;
         }
-        self.cut_short(conn, skb, tcp::fast_path)
+        self.with_plain_ack(conn, skb, tcp::fast_path)
     }
 
-    /// Completes a TCP connection's handshake, if the segment does no more than that. [`None`]: as
-    /// above.
+    /// Tracks a segment that completes a handshake and does no more than that. [`None`]: as for
+    /// [`fast_path`](Self::fast_path).
     #[inline]
-    fn last_of_handshake(self, conn: &Conn, skb: &mut Skb) -> Option<Update> {
+    fn handshake_ack(self, conn: &Conn, skb: &mut Skb) -> Option<Update> {
         if !is_in(conn, tcp::State::SynRecv) || !entry::is_answered(conn) {
             return None;
         }
-        let timeout = self.cut_short(conn, skb, tcp::complete_handshake)?;
+        let timeout = self.with_plain_ack(conn, skb, tcp::complete_handshake)?;
         Some(Update {
             timeout: Some(timeout),
             assured: !conn.has(StatusBit::Assured),
@@ -210,13 +223,13 @@ impl TrackedPacket<'_> {
         })
     }
 
-    /// Has one of TCP's short cuts look at the segment, if it is a [plain](Self::plain_ack) one.
+    /// Calls `advance`, one of TCP's short paths, if the segment is a [plain ACK](Self::plain_ack).
     #[inline(always)]
-    fn cut_short(
+    fn with_plain_ack(
         self,
         conn: &Conn,
         skb: &mut Skb,
-        short_cut: impl FnOnce(
+        advance: impl FnOnce(
             &mut tcp::Track,
             &tcp::Segment<'_>,
             Direction,
@@ -228,13 +241,14 @@ impl TrackedPacket<'_> {
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let max_retrans = net.tcp_max_retrans();
-        let way = self.info.dir();
+        let dir = self.info.dir();
         conn.with_proto(|track: &mut tcp::Track| {
-            short_cut(track, &segment, way, timeouts, max_retrans)
+            advance(track, &segment, dir, timeouts, max_retrans)
         })
     }
 
-    /// A TCP segment that has no flag but ACK, and options of which nothing is to be learnt.
+    /// Returns the segment if it is valid by itself, has no flag but ACK, and no options but
+    /// timestamps.
     #[inline(always)]
     fn plain_ack(self, skb: &mut Skb) -> Option<tcp::Segment<'static>> {
         let bytes = skb.read(self.packet.transport)?;
@@ -252,7 +266,8 @@ impl TrackedPacket<'_> {
         })
     }
 
-    /// Whether a segment's options are none, or the usual ones, of which nothing is to be learnt.
+    /// Returns whether a segment has no options, or timestamps in the usual form alone, which the
+    /// tracker ignores.
     #[inline(always)]
     fn has_plain_options(self, header: &wire::tcp::Header, skb: &Skb) -> bool {
         match header.options_len() {
@@ -265,9 +280,9 @@ impl TrackedPacket<'_> {
         }
     }
 
-    /// What is wrong with a TCP segment by itself.
+    /// Returns what makes a TCP segment INVALID by itself.
     #[inline(always)]
-    fn flaw(self, header: &wire::tcp::Header, skb: &mut Skb) -> Option<Reason> {
+    fn segment_error(self, header: &wire::tcp::Header, skb: &mut Skb) -> Option<Reason> {
         if let Err(reason) = tcp::check(header, self.packet.transport_len(skb)) {
             return Some(reason);
         }
@@ -275,17 +290,17 @@ impl TrackedPacket<'_> {
             .then_some(Reason::Malformed(wire::Error::Checksum))
     }
 
-    /// The segment with this header. `room` is for its options.
+    /// Returns the segment with this header. `buffer` holds its options.
     #[inline(always)]
     fn segment<'s>(
         self,
         header: wire::tcp::Header,
         skb: &'s Skb,
-        room: &'s mut [u8; TCP_OPTIONS],
+        buffer: &'s mut [u8; TCP_OPTIONS],
     ) -> tcp::Segment<'s> {
-        let options = room
-            .get_mut(..header.options_len() as usize)
-            .and_then(|room| skb.slice(self.packet.transport.wrapping_add(20), room))
+        let options = buffer
+            .get_mut(..u32_as_usize(header.options_len()))
+            .and_then(|buffer| skb.slice(self.packet.transport.wrapping_add(20), buffer))
             .unwrap_or(&[]);
         let available = self.packet.transport_len(skb);
         tcp::Segment {
@@ -296,12 +311,13 @@ impl TrackedPacket<'_> {
         }
     }
 
-    /// Begins a TCP connection with a SYN. [`None`]: it is something else, which nothing is said of.
+    /// Opens a TCP connection with a SYN. [`None`]: the segment is another one, which needs the
+    /// full tracker.
     #[inline]
-    fn first_segment(self, conn: &Conn, skb: &Skb) -> Option<Update> {
+    fn open_syn(self, conn: &Conn, skb: &Skb) -> Option<Update> {
         let bytes = skb.read(self.packet.transport)?;
-        let mut room = [0; TCP_OPTIONS];
-        let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut room);
+        let mut buffer = [0; TCP_OPTIONS];
+        let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut buffer);
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let (begun, timeout) = tcp::open_syn(&segment, timeouts, net.tcp_max_retrans())?;
@@ -312,23 +328,23 @@ impl TrackedPacket<'_> {
         })
     }
 
-    /// Judges any TCP segment.
+    /// Runs the full tracker of TCP.
     #[inline]
-    fn judge_segment(self, conn: &Conn, skb: &mut Skb) -> Step {
+    fn segment_step(self, conn: &Conn, skb: &mut Skb) -> Step {
         let Some(bytes) = skb.read(self.packet.transport) else {
             return Step::invalid(Reason::Malformed(wire::Error::Short));
         };
         let header = wire::tcp::Header::parse(&bytes);
-        if let Some(reason) = self.flaw(&header, skb) {
+        if let Some(reason) = self.segment_error(&header, skb) {
             return Step::invalid(reason);
         }
-        let mut room = [0; TCP_OPTIONS];
+        let mut buffer = [0; TCP_OPTIONS];
         let segment = tcp::Segment {
             ack_offset: self.ack_offset(conn, &header),
-            ..self.segment(header, skb, &mut room)
+            ..self.segment(header, skb, &mut buffer)
         };
         let net = self.state.net();
-        let policy = tcp::Config {
+        let config = tcp::Config {
             timeouts: timeout::tcp(conn, net, self.rcu),
             hz: time::HZ,
             loose: net.tcp_loose() != 0,
@@ -340,16 +356,16 @@ impl TrackedPacket<'_> {
         let now = Jiffies32(time::jiffies32());
         conn.with_proto(|track: &mut tcp::Track| {
             if !status.confirmed {
-                if let Err(reason) = tcp::open(track, &segment, &policy) {
+                if let Err(reason) = tcp::open(track, &segment, &config) {
                     return Step::invalid(reason);
                 }
             }
-            let way = self.info.dir();
-            tcp::packet(track, &segment, way, &status, &policy, now)
+            let dir = self.info.dir();
+            tcp::packet(track, &segment, dir, &status, &config, now)
         })
     }
 
-    /// How far the byte that a segment acknowledges was moved for a helper's sake.
+    /// Returns how far a helper has shifted the byte that a segment acknowledges.
     #[inline]
     fn ack_offset(&self, conn: &Conn, header: &wire::tcp::Header) -> i32 {
         if !conn.has(StatusBit::SeqAdjust) {
@@ -358,10 +374,11 @@ impl TrackedPacket<'_> {
         seqadj::offset(conn, self.info.dir().opposite(), header.ack().sub(1))
     }
 
+    /// Tracks a UDP packet.
     #[inline(always)]
     fn udp(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let Some(bytes) = skb.read(self.packet.transport) else {
-            return refuse(
+            return invalid(
                 skb,
                 self.state,
                 self.packet.protocol,
@@ -370,10 +387,10 @@ impl TrackedPacket<'_> {
         };
         let header = wire::udp::Header::parse(&bytes);
         if let Err(reason) = udp::check(&header, self.packet.transport_len(skb), skb.is_gso()) {
-            return refuse(skb, self.state, self.packet.protocol, reason);
+            return invalid(skb, self.state, self.packet.protocol, reason);
         }
         if header.has_checksum() && self.has_bad_checksum(skb) {
-            return refuse(
+            return invalid(
                 skb,
                 self.state,
                 self.packet.protocol,
@@ -382,7 +399,7 @@ impl TrackedPacket<'_> {
         }
         let status = entry::status(conn);
         let timeouts = timeout::udp(conn, self.state.net(), self.rcu);
-        // One word, written while the entry belongs to its first packet: no lock.
+        // One word, which is written only for the first packet: no lock.
         let word = conn.proto_word();
         let mut track = udp::Track {
             stream_ts: word.load(Relaxed),
@@ -393,7 +410,7 @@ impl TrackedPacket<'_> {
             &status,
             timeouts,
             time::jiffies(),
-            time::HZ as usize,
+            const { u32_as_usize(time::HZ) },
         );
         if track != before {
             word.store(track.stream_ts, Relaxed);
@@ -402,6 +419,7 @@ impl TrackedPacket<'_> {
         TrackOutcome::Accept
     }
 
+    /// Runs the tracker of SCTP.
     #[inline]
     fn sctp(&self, conn: &Conn, skb: &mut Skb) -> Step {
         let start = self.packet.transport;
@@ -409,7 +427,7 @@ impl TrackedPacket<'_> {
             return Step::invalid(Reason::Malformed(wire::Error::Short));
         };
         let net = self.state.net();
-        if self.state.is_at(Point::PreRouting)
+        if self.state.is_at(InetHook::PreRouting)
             && net.checksum() != 0
             && skb.sctp_checksum_is_bad(start)
         {
@@ -438,10 +456,11 @@ impl TrackedPacket<'_> {
         })
     }
 
+    /// Runs the tracker of GRE.
     #[inline]
     fn gre(&self, conn: &Conn) -> Step {
         let status = entry::status(conn);
-        // Two words, written while the entry belongs to its first packet, or by a helper.
+        // Two words, which are written only for the first packet, or by a helper: no lock.
         let (stream_timeout, timeout) = (conn.proto_half::<0>(), conn.proto_half::<1>());
         if !status.confirmed {
             let track = gre::open(timeout::gre(conn, self.state.net(), self.rcu));
@@ -455,7 +474,7 @@ impl TrackedPacket<'_> {
         gre::packet(&track, &status)
     }
 
-    /// Does what a tracker decided.
+    /// Does what a tracker's step says.
     #[inline]
     fn apply(self, conn: &Conn, skb: &Skb, step: Step) -> TrackOutcome {
         match step {
@@ -490,32 +509,34 @@ impl TrackedPacket<'_> {
         }
     }
 
+    /// Applies an update to the entry.
     #[inline(always)]
     fn update(self, conn: &Conn, skb: &Skb, update: Update) {
         if let Some(timeout) = update.timeout {
             self.refresh(conn, skb, timeout);
         }
         if update.assured || update.protoinfo {
-            note(conn, update.assured, update.protoinfo);
+            note_change(conn, update.assured, update.protoinfo);
         }
     }
 
-    /// Lets the entry live on, and counts the packet.
+    /// Sets the entry's timeout, and counts the packet.
     #[inline(always)]
     fn refresh(self, conn: &Conn, skb: &Skb, timeout: u32) {
         entry::refresh(conn, timeout);
         entry::account(conn, self.info.dir(), skb.len());
     }
 
+    /// Logs why the packet is INVALID.
     #[inline]
     fn log(self, skb: &Skb, reason: Reason) {
         log(skb, self.state, self.packet.protocol, reason);
     }
 }
 
-/// Moves a TCP connection on by any segment.
+/// Tracks any TCP segment.
 #[inline(never)]
-fn segment(
+fn track_segment(
     conn: &Conn,
     skb: &mut Skb,
     packet: Packet,
@@ -523,42 +544,43 @@ fn segment(
     info: CtInfo,
     rcu: Rcu<'_>,
 ) -> TrackOutcome {
-    let tracked = TrackedPacket {
+    let context = PacketContext {
         packet,
         state,
         info,
         rcu,
     };
-    if let Some(update) = tracked.last_of_handshake(conn, skb) {
-        tracked.update(conn, skb, update);
+    if let Some(update) = context.handshake_ack(conn, skb) {
+        context.update(conn, skb, update);
         return TrackOutcome::Accept;
     }
-    let step = tracked.judge_segment(conn, skb);
-    tracked.apply(conn, skb, step)
+    let step = context.segment_step(conn, skb);
+    context.apply(conn, skb, step)
 }
 
-/// Whether a TCP connection is in a state, as seen without its lock.
+/// Returns whether a TCP connection is in a state, as read without its lock.
 #[inline(always)]
 fn is_in(conn: &Conn, state: tcp::State) -> bool {
     conn.proto_byte(offset_of!(tcp::Track, state)) == state.to_u8()
 }
 
-/// A packet that is INVALID by itself.
+/// Logs a packet that is INVALID by itself.
 #[cold]
-fn refuse(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
+fn invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
     log(skb, state, protocol, reason);
     TrackOutcome::Invalid
 }
 
+/// [`log_invalid`], out of line.
 #[cold]
 #[inline(never)]
 fn log(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
     log_invalid(skb, state, protocol, reason);
 }
 
-/// Something about a connection is new.
+/// Sets and queues what an update has changed in a connection.
 #[inline(never)]
-fn note(conn: &Conn, assured: bool, protoinfo: bool) {
+fn note_change(conn: &Conn, assured: bool, protoinfo: bool) {
     if assured && !conn.test_and_set(StatusBit::Assured) {
         ecache::keep(conn, Event::Assured);
     }
@@ -570,6 +592,7 @@ fn note(conn: &Conn, assured: bool, protoinfo: bool) {
 /// Logs why a packet is INVALID, if `nf_conntrack_log_invalid` asks for its protocol.
 #[inline]
 pub(in crate::ct) fn log_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    /// All protocols.
     const ANY: u8 = 255;
     let wanted = state.net().log_invalid();
     if (wanted == protocol || wanted == ANY) && reason.is_logged() {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A namespace's entries, in pieces, while packets go on changing them.
+//! The entries of a namespace, read while packets change them.
 //!
-//! A line is about one moment, and an entry has one line at most; see [`Listing`]. Between
-//! two lines no lock is held and no read-side section is open: the entry that is to be
-//! written next is kept by a reference, which its `use=` counts, as that of the C tracker
-//! does.
+//! A line shows one moment, and an entry has one line at most; see [`ResumableWalk`]. Between two
+//! lines no lock is held and no RCU section is open: a reference keeps the entry of the next line.
+//! As in the C tracker, `use=` counts this reference.
 //!
-//! A reader removes the entries that it finds expired, so that they are not counted any
-//! more by whoever counts lines.
+//! A reader deletes the expired entries that it finds, so that the number of lines is the number of
+//! live entries.
 
 use core::marker::PhantomData;
 
@@ -20,7 +19,7 @@ use crate::{
             self,
             DestroyReason, //
         },
-        table::walk::Listing, //
+        table::walk::ResumableWalk, //
     },
     nf::{
         kernel::seq_file::{
@@ -33,21 +32,21 @@ use crate::{
 
 use super::line::Format;
 
-/// The entries, a line of format `F` for each.
+/// A file with one line of format `F` per entry.
 pub(super) struct Entries<F>(PhantomData<F>);
 
 impl<F: Format> SeqFile for Entries<F> {
-    type Cursor = Listing;
+    type Cursor = ResumableWalk;
     type Item = ARef<Conn>;
 
-    fn current(cursor: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
+    fn current(cursor: &mut ResumableWalk, net: &Net) -> Option<ARef<Conn>> {
         let conn = cursor.current(net);
-        living(conn, cursor, net)
+        skip_expired(conn, cursor, net)
     }
 
-    fn advance(cursor: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
+    fn advance(cursor: &mut ResumableWalk, net: &Net) -> Option<ARef<Conn>> {
         let conn = cursor.advance(net);
-        living(conn, cursor, net)
+        skip_expired(conn, cursor, net)
     }
 
     fn show(conn: &ARef<Conn>, _net: &Net, out: &mut Out<'_>) {
@@ -55,8 +54,12 @@ impl<F: Format> SeqFile for Entries<F> {
     }
 }
 
-/// The entry that was found, or the first one behind it whose time is not over.
-fn living(mut found: Option<ARef<Conn>>, listing: &mut Listing, net: &Net) -> Option<ARef<Conn>> {
+/// Returns `found`, or the first entry after it that has not expired; deletes the expired ones.
+fn skip_expired(
+    mut found: Option<ARef<Conn>>,
+    listing: &mut ResumableWalk,
+    net: &Net,
+) -> Option<ARef<Conn>> {
     while let Some(expired) = found.as_deref().filter(|conn| delete::is_due(conn)) {
         delete::delete(expired, DestroyReason::TimedOut);
         found = listing.advance(net);

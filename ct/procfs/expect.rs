@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A namespace's expectations, as `/proc/net/nf_conntrack_expect` has always shown them (`?`:
-//! only for some):
+//! `/proc/net/nf_conntrack_expect`: the expectations of a namespace, in the format of the C tracker
+//! (`?`: not on every line; `|`: one of both):
 //!
 //! ```text
 //! seconds-left l3proto = 2|10 proto=number tuple PERMANENT?,INACTIVE?,USERSPACE? helper?/class?
 //! ```
 //!
-//! The order is that of buckets, and in a bucket of addresses in memory: a reader that comes
-//! back finds its place, whatever came and went meanwhile.
+//! Lines are ordered by bucket, and within a bucket by address in memory. In this order a reader
+//! finds where it stopped, whatever was added or removed meanwhile.
 
 use crate::nf::{
     expect::{
@@ -35,15 +35,16 @@ use super::line::write_tuple;
 /// The expectations file.
 pub(super) struct Expectations;
 
-/// How far a reader is. All zeroes: at the beginning.
+/// The position of a reader. All zeroes: at the first expectation.
 #[derive(Clone, Copy, pin_init::Zeroable)]
-pub(super) struct Place {
+pub(super) struct ExpectCursor {
     bucket: u32,
-    /// The address of the expectation that it is at.
+    /// The lowest address that the expectation at the cursor may have.
     address: usize,
 }
 
-/// What a line says. It does not keep the expectation, let alone its helper.
+/// The content of a line: a copy, because a reference would keep the expectation but not its
+/// helper.
 pub(super) struct Line {
     jiffies: u32,
     tuple: Tuple,
@@ -52,7 +53,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// [`None`]: its time is over.
+    /// Returns [`None`] if the expectation has expired.
     fn of(seen: &Seen<'_>) -> Option<Self> {
         Some(Self {
             jiffies: seen.remaining()?,
@@ -66,31 +67,31 @@ impl Line {
 }
 
 impl SeqFile for Expectations {
-    type Cursor = Place;
+    type Cursor = ExpectCursor;
     type Item = Line;
 
-    fn current(place: &mut Place, net: &Net) -> Option<Line> {
-        while place.bucket < table::buckets() {
+    fn current(cursor: &mut ExpectCursor, net: &Net) -> Option<Line> {
+        while cursor.bucket < table::buckets() {
             let section = RcuGuard::new();
-            let next = table::walk(place.bucket, section.token())
-                .filter(|seen| seen.address() >= place.address && seen.is_in(net))
+            let next = table::walk(cursor.bucket, section.token())
+                .filter(|seen| seen.address() >= cursor.address && seen.is_in(net))
                 .filter_map(|seen| Some((seen.address(), Line::of(&seen)?)))
                 .min_by_key(|(address, _)| *address);
             if let Some((address, line)) = next {
-                place.address = address;
+                cursor.address = address;
                 return Some(line);
             }
-            *place = Place {
-                bucket: place.bucket.saturating_add(1),
+            *cursor = ExpectCursor {
+                bucket: cursor.bucket.saturating_add(1),
                 address: 0,
             };
         }
         None
     }
 
-    fn advance(place: &mut Place, net: &Net) -> Option<Line> {
-        place.address = place.address.saturating_add(1);
-        Self::current(place, net)
+    fn advance(cursor: &mut ExpectCursor, net: &Net) -> Option<Line> {
+        cursor.address = cursor.address.saturating_add(1);
+        Self::current(cursor, net)
     }
 
     fn show(line: &Line, _net: &Net, out: &mut Out<'_>) {

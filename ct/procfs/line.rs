@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An entry as a line of text.
+//! Formats of an entry's line.
 //!
-//! [`Classic`] is what `/proc/net/nf_conntrack` has shown since long before us (here in two
-//! lines; `?`: only for some entries; `|`: one of them):
+//! [`Classic`], for `/proc/net/nf_conntrack`, is the format of the C tracker (here in two lines;
+//! `?`: only for some entries; `|`: one of both):
 //!
 //! ```text
-//! family 2|10 protocol number seconds-left? memory? original-tuple zone-orig=? counters?
+//! family 2|10 protocol number seconds-left? state? original-tuple zone-orig=? counters?
 //!   [UNREPLIED]? reply-tuple zone-reply=? counters? [flag]? mark= secctx=? zone=? delta-time=? use=
 //! ```
 //!
-//! where memory is the TCP or SCTP state, or a GRE connection's own timeouts (`timeout=,
-//! stream_timeout=`), a tuple is `src= dst=` and `sport= dport=` or `type= code= id=`, counters are
-//! `packets= bytes=`, and the flag is `HW_OFFLOAD`, `OFFLOAD` or `ASSURED`. An entry that a
-//! flow table keeps alive has neither seconds nor a TCP state. `use=` counts the reader.
+//! The state is that of TCP or SCTP, or the timeouts of a GRE connection (`timeout=,
+//! stream_timeout=`). A tuple is `src= dst=`, then `sport= dport=` or `type= code= id=`. Counters
+//! are `packets= bytes=`. The flag is `HW_OFFLOAD`, `OFFLOAD` or `ASSURED`. An entry that is
+//! offloaded to a flow table has neither seconds nor a TCP state. `use=` is the reference count,
+//! with the reader's reference.
 //!
-//! [`Extended`], for `/proc/net/rust_conntrack`, goes on behind that:
+//! [`Extended`], for `/proc/net/rust_conntrack`, appends:
 //!
-//! - `state=`: the TCP or SCTP state, or whether there was an answer (`UNREPLIED`, `REPLIED`), or a
-//!   conversation (UDP only: `STREAM`);
-//! - `expires=`: how long the entry stays without another packet, in seconds with their
-//!   unit (`119s`), or `offloaded`;
-//! - `id=`: the entry's number, the same as in `conntrack -L -o id`. A tuple that comes back
-//!   later is another entry, and has another number;
-//! - `[ADOPTED]`: the entry was made from a socket that had the connection before the tracker
-//!   was there.
+//! - `state=`: the TCP or SCTP state; for other protocols `UNREPLIED` or `REPLIED`, and `STREAM` for
+//!   an assured UDP entry;
+//! - `expires=`: the remaining lifetime if no further packet arrives, in seconds with the unit
+//!   (`119s`), or `offloaded`;
+//! - `id=`: the id, as `conntrack -L -o id` shows it. If the same tuple is tracked again later, that
+//!   is another entry with another id;
+//! - `[ADOPTED]`: the entry was created from a socket whose connection is older than the tracker.
 
 use kernel::sync::atomic::Relaxed;
 
@@ -34,7 +34,7 @@ use crate::{
             self,
             l4proto, //
         },
-        packet::kernel_hook::RustCt, //
+        packet::kernel_hook::ConntrackHook, //
     },
     nf::{
         entry::{
@@ -51,13 +51,13 @@ use crate::{
     },
 };
 
-/// How to write an entry.
+/// A format of an entry's line.
 pub(super) trait Format: 'static {
-    /// Writes a line.
+    /// Writes the line.
     fn write(conn: &Conn, out: &mut Out<'_>);
 }
 
-/// As the C tracker writes it.
+/// The format of the C tracker.
 pub(super) struct Classic;
 
 impl Format for Classic {
@@ -67,26 +67,26 @@ impl Format for Classic {
     }
 }
 
-/// With our additions.
+/// The format of the C tracker, with additional fields at the end.
 pub(super) struct Extended;
 
 impl Format for Extended {
     fn write(conn: &Conn, out: &mut Out<'_>) {
         let line = Line::of(conn);
         line.classic(out);
-        line.additions(out);
+        line.additional_fields(out);
         out.text("\n");
     }
 }
 
-/// An entry, and what may not change within its line.
+/// An entry, with copies of what packets may change while its line is written.
 struct Line<'a> {
     conn: &'a Conn,
     status: Status,
     original: Tuple,
     zone: Zone,
-    /// Seconds.
-    left: u64,
+    /// The remaining lifetime in seconds.
+    seconds_left: u64,
 }
 
 impl<'a> Line<'a> {
@@ -96,7 +96,7 @@ impl<'a> Line<'a> {
             status: conn.status(),
             original: conn.tuple(Direction::Original),
             zone: conn.zone(),
-            left: (conn.remaining() / time::HZ).into(),
+            seconds_left: (conn.remaining() / time::HZ).into(),
         }
     }
 
@@ -104,7 +104,7 @@ impl<'a> Line<'a> {
         self.status.has(StatusBit::Offload)
     }
 
-    /// The name of the state, of protocols that have states.
+    /// The name of the state, for a protocol that has states.
     fn state(&self) -> Option<&'static str> {
         match self.original.protonum {
             protocol::TCP => Some(l4proto::tcp_state(self.conn).name()),
@@ -127,7 +127,7 @@ impl<'a> Line<'a> {
         out.text(" ");
 
         if !self.is_offloaded() {
-            out.number(self.left);
+            out.number(self.seconds_left);
             out.text(" ");
         }
         match self.original.protonum {
@@ -163,7 +163,7 @@ impl<'a> Line<'a> {
         field(out, "use=", self.conn.use_count());
     }
 
-    /// One of the tuples, and what goes with it.
+    /// Writes the tuple of one direction, with its zone and counters.
     fn direction(&self, dir: Direction, out: &mut Out<'_>) {
         write_tuple(&self.conn.tuple(dir), out);
         match dir {
@@ -176,7 +176,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The zone, in the place that belongs to the directions that it covers.
+    /// Writes the zone, if it is for exactly these directions.
     fn zone(&self, out: &mut Out<'_>, directions: u8, name: &str) {
         if cfg!(CONFIG_NF_CONNTRACK_ZONES) && self.zone.dir == directions {
             field_then_blank(out, name, self.zone.id);
@@ -186,7 +186,7 @@ impl<'a> Line<'a> {
     #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
     fn security_label(&self, out: &mut Out<'_>) {
         if let Ok(label) = kernel::security::SecurityCtx::from_secid(self.conn.secmark()) {
-            // Some security modules count the byte that ends the text.
+            // The length that some security modules give includes the terminating zero byte.
             let text = label.as_bytes().split(|&byte| byte == 0).next();
             out.text("secctx=");
             out.bytes(text.unwrap_or_default());
@@ -197,7 +197,7 @@ impl<'a> Line<'a> {
     #[cfg(not(CONFIG_NF_CONNTRACK_SECMARK))]
     fn security_label(&self, _out: &mut Out<'_>) {}
 
-    fn additions(&self, out: &mut Out<'_>) {
+    fn additional_fields(&self, out: &mut Out<'_>) {
         out.text(" state=");
         out.text(match self.state() {
             Some(state) => state,
@@ -208,11 +208,11 @@ impl<'a> Line<'a> {
         if self.is_offloaded() {
             out.text(" expires=offloaded");
         } else {
-            field(out, " expires=", self.left);
+            field(out, " expires=", self.seconds_left);
             out.text("s");
         }
-        // Netlink hands out its bytes as they lie in memory, for network byte order.
-        field(out, " id=", u32::from_be(RustCt::id(self.conn)));
+        // Netlink sends the id in the machine's byte order, and programs read it in network order.
+        field(out, " id=", u32::from_be(ConntrackHook::id(self.conn)));
         if self.status.has(StatusBit::Adopted) {
             out.text(" [ADOPTED]");
         }
@@ -235,18 +235,19 @@ fn protocol_name(protonum: u8) -> &'static str {
     }
 }
 
-/// A number behind its name.
+/// Writes a name and a number.
 fn field(out: &mut Out<'_>, name: &str, number: impl Into<u64>) {
     out.text(name);
     out.number(number.into());
 }
 
+/// Writes a name, a number and a blank.
 fn field_then_blank(out: &mut Out<'_>, name: &str, number: impl Into<u64>) {
     field(out, name, number);
     out.text(" ");
 }
 
-/// Addresses and what the protocol has in the place of ports.
+/// Writes the addresses of a tuple, and its ports or what the protocol has instead.
 pub(super) fn write_tuple(tuple: &Tuple, out: &mut Out<'_>) {
     match tuple.family() {
         Some(Family::Ipv4) => {

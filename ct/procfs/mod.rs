@@ -1,12 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The views in `/proc/net`, one set for every namespace.
+//! The files in `/proc/net`, of each namespace.
 //!
-//! - `nf_conntrack`: the entries, a line for each, as the C tracker writes it; for the tools
-//!   that know it.
-//! - `rust_conntrack`: the same lines, and more at their ends; see [`entries`].
-//! - `nf_conntrack_expect`: the expectations, a line for each; see [`expect`].
-//! - `stat/nf_conntrack`: the statistics, a line for each CPU; see [`stat`].
+//! - `nf_conntrack`: one line per entry, in the format of the C tracker; see [`line`].
+//! - `rust_conntrack`: the same lines with additional fields; see [`line`].
+//! - `nf_conntrack_expect`: one line per expectation; see [`expect`].
+//! - `stat/nf_conntrack`: one line of statistics per CPU; see [`stat`].
+//!
+//! # Examples
+//!
+//! A file is a type that implements [`SeqFile`], and a constant with its name and its folder:
+//!
+//! ```ignore
+//! struct Numbers;
+//!
+//! impl SeqFile for Numbers {
+//!     type Cursor = u32; // Zero at the first record; the kernel keeps it between two reads.
+//!     type Item = u32;
+//!
+//!     fn current(cursor: &mut u32, _net: &Net) -> Option<u32> {
+//!         (*cursor < 3).then_some(*cursor)
+//!     }
+//!
+//!     fn advance(cursor: &mut u32, net: &Net) -> Option<u32> {
+//!         *cursor += 1;
+//!         Self::current(cursor, net)
+//!     }
+//!
+//!     fn show(number: &u32, _net: &Net, out: &mut Out<'_>) {
+//!         out.number((*number).into());
+//!         out.text("\n");
+//!     }
+//! }
+//!
+//! const NUMBERS: ProcFile<Numbers> = ProcFile::new(c"numbers", Folder::Net, Readers::All);
+//! NUMBERS.create(net)?;
+//! ```
+//!
+//! [`SeqFile`]: crate::nf::kernel::seq_file::SeqFile
 
 use kernel::{
     prelude::*,
@@ -38,7 +69,7 @@ const EXPECTATIONS: ProcFile<expect::Expectations> =
 const STATISTICS: ProcFile<stat::Statistics> =
     ProcFile::new(c"nf_conntrack", Folder::Stat, Readers::All);
 
-/// Shows a namespace's files. May sleep.
+/// Creates a namespace's files. May sleep.
 pub(super) fn register(net: &Net) -> Result {
     CLASSIC.create(net)?;
     let classic = ScopeGuard::new(|| CLASSIC.remove(net));
@@ -53,7 +84,7 @@ pub(super) fn register(net: &Net) -> Result {
     Ok(())
 }
 
-/// Takes them away, and waits for their readers. May sleep.
+/// Removes a namespace's files, and waits until no reader is in them. May sleep.
 pub(super) fn unregister(net: &Net) {
     STATISTICS.remove(net);
     EXPECTATIONS.remove(net);

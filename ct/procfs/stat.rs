@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The statistics: a line of names, then a line of hexadecimal numbers for each CPU that
-//! the machine can have. Tools add the CPUs up, but for the number of entries, which is
-//! that of the namespace on every line.
+//! `/proc/net/stat/nf_conntrack`: a line of column names, then a line of hexadecimal numbers per
+//! possible CPU. Tools add up the lines, except the first column: each line has the namespace's
+//! number of entries there.
 
 use crate::{
     ct::netns::NetState,
@@ -21,12 +21,12 @@ use crate::{
     },
 };
 
-/// As tools know it, with blanks and all.
+/// The line of column names, which tools compare with its double blanks.
 const NAMES: &str = "entries  clashres found new invalid ignore delete chainlength insert \
     insert_failed drop early_drop icmp_error  expect_new expect_create expect_delete \
     search_restart\n";
 
-/// The numbers behind that of entries. [`None`]: not counted for years, but in the format.
+/// The columns after the first. [`None`]: a counter that the kernel no longer has.
 const COLUMNS: [Option<Stat>; 16] = [
     Some(Stat::ClashResolve),
     Some(Stat::Found),
@@ -46,20 +46,20 @@ const COLUMNS: [Option<Stat>; 16] = [
     Some(Stat::SearchRestart),
 ];
 
-/// Columns of [`COLUMNS`] before which the format has two blanks.
-const AFTER_GAP: [usize; 2] = [0, 12];
+/// The indices in [`COLUMNS`] before which the format has two blanks.
+const AFTER_TWO_BLANKS: [usize; 2] = [0, 12];
 
-/// The statistics file.
+/// The file of statistics.
 pub(super) struct Statistics;
 
-/// A line of it.
+/// A line of the file.
 pub(super) enum Row {
     Names,
     Cpu(u32),
 }
 
 impl SeqFile for Statistics {
-    /// 0: the names; otherwise the next CPU, plus one.
+    /// 0: at the line of names; otherwise the lowest number that the next CPU may have, plus one.
     type Cursor = u32;
     type Item = Row;
 
@@ -84,7 +84,7 @@ impl SeqFile for Statistics {
         };
         out.hex8(net.state::<NetState>().entries());
         for (index, column) in COLUMNS.into_iter().enumerate() {
-            out.text(if AFTER_GAP.contains(&index) {
+            out.text(if AFTER_TWO_BLANKS.contains(&index) {
                 "  "
             } else {
                 " "

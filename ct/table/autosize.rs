@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The size of the table follows the number of entries, unless somebody gave it one.
+//! The policy for the size of the table: it follows the number of entries, unless
+//! `nf_conntrack_buckets` or the module parameter `hashsize` has set one.
 //!
-//! A packet that puts its entry into a crowded chain asks the collector to look. That counts
-//! some chains, which tells the mean length of all of them, and if it is more than [`GROW_LOAD`], the
-//! table grows until there are [`TARGET_BUCKETS_PER_TUPLE`] chains for each tuple. At the end of its rounds the collector
-//! knows how many tuples there are; if they are many, the table grows then, too, and if they are few,
-//! it shrinks, though never below the size that it had when it was made, or was last given by hand.
+//! 1. A packet that inserts its entry into a long chain requests growth ([`request_growth`]) and
+//!    wakes the collector. The collector samples the mean chain length; above [`GROW_LOAD`] the
+//!    table grows to [`TARGET_BUCKETS_PER_TUPLE`] buckets per tuple ([`grow_if_requested`]).
+//! 2. At the end of a round the collector knows the number of tuples ([`fit`]). The table grows if
+//!    they are too many, and shrinks if they are few, but never below its initial size.
 //!
-//! Where caches rule, each tuple that is passed on the way to another costs a miss of its own. With
-//! chains of 1/2 to 3/4 tuples, and four bytes each ([`crate::nf::entry::chain`]), the table takes five to
-//! eight bytes of memory for each of them: one a connection, or two, where it is translated.
+//! In a cache-bound workload each tuple that a lookup passes costs a cache miss. At 1/2 to 3/4
+//! tuples per bucket, and four bytes per bucket ([`crate::nf::entry::chain`]), the table takes five
+//! to eight bytes of memory per tuple. A connection has one tuple in the table, a translated one
+//! has two.
 //!
-//! How a table is replaced while packets use it is told at [`super::table`].
+//! [`super::resize`] has the mechanism, [`super`] says why packets do not notice it.
 
 use kernel::{
     prelude::*,
@@ -35,69 +37,71 @@ use super::{
     walk, //
 };
 
-/// A chain with more tuples than this asks for a look. Where the mean is half a tuple, one new entry
-/// in 70000 meets such a chain; where it is [`GROW_LOAD`], one in 8000.
+/// A longer chain makes a packet request growth. At a mean of half a tuple per bucket, one new
+/// entry in 70000 meets such a chain; at [`GROW_LOAD`], one in 8000.
 pub(in crate::ct) const LONG_CHAIN: u32 = 5;
 
-/// So many tuples in so many chains are too many.
+/// The table grows when there are more than 3 tuples per 4 buckets.
 const GROW_LOAD: (u64, u64) = (3, 4);
 
-/// In a table that may shrink, so many chains share one tuple, on average.
+/// The table may shrink when there are more than 8 buckets per tuple.
 const SHRINK_BUCKETS_PER_TUPLE: u32 = 8;
 
-/// So many chains for each tuple has a table that grew or shrank.
+/// The number of buckets per tuple after an automatic resize.
 const TARGET_BUCKETS_PER_TUPLE: u32 = 2;
 
-/// How long after a look the next one comes at the earliest, in jiffies.
-const LOOK_AGAIN: u32 = HZ;
+/// The minimum time between two samples, in jiffies.
+const CHECK_INTERVAL: u32 = HZ;
 
-/// How long a table keeps its size before it may shrink, in jiffies.
+/// The time for which the table keeps its size before it may shrink, in jiffies.
 const SHRINK_HOLDOFF: u32 = 60 * HZ;
 
-/// Set by packets that met a crowded chain.
-static WANTED: Atomic<bool> = Atomic::new(false);
+/// Set by packets that met a long chain, cleared by the collector.
+static GROWTH_REQUESTED: Atomic<bool> = Atomic::new(false);
 
-/// When the collector looked last, in jiffies.
-static LOOKED_AT: Atomic<u32> = Atomic::new(0);
+/// The time of the last sample, in jiffies.
+static CHECKED_AT: Atomic<u32> = Atomic::new(0);
 
-/// Asks for a look, from a packet's context. Returns whether the collector, which takes it, is to
-/// be woken.
+/// Requests a check for growth, from packet context. Returns whether the caller is to wake the
+/// collector, which does the check.
 #[cold]
-pub(in crate::ct) fn request() -> bool {
-    params::auto_resize() && !WANTED.xchg(true, Relaxed)
+pub(in crate::ct) fn request_growth() -> bool {
+    params::auto_resize() && !GROWTH_REQUESTED.xchg(true, Relaxed)
 }
 
-/// Grows the table if a packet asked for it and the chains are long. May sleep.
-pub(in crate::ct) fn grow_if_wanted() {
-    if !is_due() {
+/// Grows the table if a packet requested that and the mean chain length is above [`GROW_LOAD`]. May
+/// sleep.
+pub(in crate::ct) fn grow_if_requested() {
+    if !is_check_due() {
         return;
     }
-    LOOKED_AT.store(jiffies32(), Relaxed);
-    WANTED.store(false, Relaxed);
+    CHECKED_AT.store(jiffies32(), Relaxed);
+    GROWTH_REQUESTED.store(false, Relaxed);
     let (tuples, chains) = walk::sample();
     grow_for(tuples, chains);
 }
 
-/// Grows the table if so many tuples are too many for so many of its chains. May sleep.
+/// Grows the table if there are more than [`GROW_LOAD`] tuples per bucket in a sample. May sleep.
 fn grow_for(tuples: u32, chains: u32) {
     let ([tuples, chains], buckets) = ([tuples, chains].map(u64::from), resize::buckets());
     let (most, for_chains) = GROW_LOAD;
     if tuples.saturating_mul(for_chains) <= chains.saturating_mul(most) {
         return;
     }
-    // No overflow: factors of 32, 31 and two bits. Without chains there are no tuples.
+    // The product has 32, 31 and two bits, so it does not overflow. Without buckets there are no
+    // tuples.
     let wanted = (tuples.saturating_mul(u64::from(buckets)))
         .saturating_mul(TARGET_BUCKETS_PER_TUPLE.into())
         .checked_div(chains);
     resize_to(wanted.map_or(buckets, |wanted| u32::try_from(wanted).unwrap_or(u32::MAX)));
 }
 
-/// Whether a look is wanted that must not wait for the end of the collector's rest.
-pub(in crate::ct) fn is_wanted() -> bool {
-    WANTED.load(Relaxed)
+/// Returns whether a check is requested that must not wait until the end of the collector's rest.
+pub(in crate::ct) fn is_growth_requested() -> bool {
+    GROWTH_REQUESTED.load(Relaxed)
 }
 
-/// Fits the table to the number of tuples, if there are many or few for it. May sleep.
+/// Grows or shrinks the table if it is too small or too large for `tuples` tuples. May sleep.
 pub(in crate::ct) fn fit(tuples: u32) {
     if !params::auto_resize() {
         return;
@@ -113,14 +117,16 @@ pub(in crate::ct) fn fit(tuples: u32) {
     resize_to(tuples.saturating_mul(TARGET_BUCKETS_PER_TUPLE).max(floor));
 }
 
-fn is_due() -> bool {
-    is_wanted() && jiffies32().wrapping_sub(LOOKED_AT.load(Relaxed)) >= LOOK_AGAIN
+/// Returns whether growth was requested and the last sample is old enough.
+fn is_check_due() -> bool {
+    is_growth_requested() && jiffies32().wrapping_sub(CHECKED_AT.load(Relaxed)) >= CHECK_INTERVAL
 }
 
+/// Resizes the table, and logs that. May sleep.
 fn resize_to(buckets: u32) {
     let was = resize::buckets();
-    match resize::fit(buckets) {
-        // Somebody has given it a size by hand just now.
+    match resize::auto_resize(buckets) {
+        // The size was set by hand in the meantime.
         Ok(is) if is == was || !params::auto_resize() => {}
         Ok(is) => {
             resize::RESIZED_AT.store(jiffies32(), Relaxed);

@@ -1,20 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries by namespace, zone and address, so that who asks for some does not go through all.
+//! The index: entries by namespace and zone, and by address, so that a request for some of them
+//! does not walk the whole table.
 //!
-//! Every entry in the table is on a list of those with its namespace and zone; on one of those
-//! with its source, one of those with its destination; and, if it is translated, on one more:
-//! of those with the address that took the place of the destination (answers come from there),
-//! or of the source (answers go there). An entry for which both were translated is on a list of
-//! such entries of its namespace.
+//! Every entry in the table is on up to four lists:
 //!
-//! It joins them right before it gets into the table, and leaves right after, so they may have
-//! more than the table for a moment, never less. What such a list gives is looked at again:
-//! lists are shared by what has the same hash.
+//! - that of its namespace and its class of zones (ids that are equal modulo [`ZONE_CLASSES`]);
+//! - that of its source, and that of its destination (unless the parameter `index_addresses` is
+//!   off);
+//! - if it is translated, that of the address that replaced the destination (the source of
+//!   replies), or the source (the destination of replies). Where both were replaced, the list of
+//!   all such entries of the namespace.
 //!
-//! All lists are in pieces, with a lock each, and an entry is in that of the processor that made it.
-//! So processors that make connections alike do not wait for each other; who takes connections of
-//! others out of the table may.
+//! A list is selected by a hash, so it may have other entries as well; whatever is found is
+//! compared again.
+//!
+//! # Order
+//!
+//! An entry joins its lists before it gets into the table ([`join`]) and leaves them after it was
+//! taken out ([`leave`]). So for a moment the lists may have more entries than the table, but never
+//! fewer.
+//!
+//! # Locks
+//!
+//! All lists are sharded, with a lock per shard, and an entry is in the shard of the CPU that
+//! created it. CPUs that create connections do not contend; a CPU that deletes connections of
+//! another one may. The locks are leaves (see [`crate::ct`]) and may be taken under bucket locks.
+//!
+//! # Examples
+//!
+//! Every entry of a zone is deleted; the walk sleeps between entries:
+//!
+//! ```ignore
+//! index::for_each(net, Scope::Zone(id), |conn| {
+//!     // The list may have entries of other zones, too.
+//!     if conn.zone().id == id {
+//!         delete::delete(conn, DestroyReason::Flushed);
+//!     }
+//! });
+//! ```
 
 use kernel::{
     prelude::*,
@@ -54,49 +78,56 @@ use crate::{
     },
 };
 
+/// The lists. Owned by [`IndexLists`].
 static LISTS: RcuArc<Lists> = RcuArc::empty();
 
-/// The secret of the hash: odd numbers.
+/// The hash seed: three odd random numbers.
 static FACTORS: [Atomic<u64>; 3] = [const { Atomic::new(1) }; 3];
 
-/// How many lists there are for each link, and how many entries may come to one, roughly, when
-/// the table is full.
-const LEAST_LISTS: u32 = 8_192;
-const MOST_LISTS: u32 = 131_072;
-const ENTRIES_OF_A_LIST: u32 = 8;
+/// The smallest number of lists for each link of an entry.
+const MIN_LISTS: u32 = 8_192;
+/// The greatest number of lists for each link of an entry.
+const MAX_LISTS: u32 = 131_072;
+/// The mean length of a list when the table is full.
+const ENTRIES_PER_LIST: u32 = 8;
 
-/// As many pieces there are at most: who asks for some connections looks at a list of each.
-const MOST_PIECES: u32 = 256;
+/// The greatest number of shards: a walk looks at one list in each of them.
+const MAX_SHARDS: u32 = 256;
 
-/// The life of the lists.
-pub(in crate::ct) struct Owner(());
+/// Owner of the lists: [`LISTS`] is set as long as this exists.
+pub(in crate::ct) struct IndexLists {
+    lists: &'static RcuArc<Lists>,
+}
 
-impl Owner {
-    /// Makes the lists, for as many entries as there may be in a namespace. May sleep.
+impl IndexLists {
+    /// Creates the lists, for `nf_conntrack_max` entries. May sleep.
+    ///
+    /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
         for factor in &FACTORS {
             let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
             factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
         }
-        let shards = net::cpus().min(MOST_PIECES);
-        let wanted = params::max_entries().load(Relaxed) / ENTRIES_OF_A_LIST;
-        let lists = Lists::new(wanted.clamp(LEAST_LISTS, MOST_LISTS), shards)?;
+        let shards = net::cpus().min(MAX_SHARDS);
+        let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
+        let lists = Lists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
-        Ok(Self(()))
+        Ok(Self { lists: &LISTS })
     }
 }
 
-impl Drop for Owner {
-    /// Every entry has left them by now.
+impl Drop for IndexLists {
+    /// Frees the lists, which are empty: every entry left them when it left the table.
     fn drop(&mut self) {
-        drop(LISTS.replace(None));
+        drop(self.lists.replace(None));
     }
 }
 
 /// An address, as two words.
 type Address = [u64; 2];
 
-fn halves(address: [u8; 16]) -> Address {
+/// Returns the two words of an address.
+fn address_words(address: [u8; 16]) -> Address {
     let [a, b, c, d, e, f, g, h, rest @ ..] = address;
     [
         u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
@@ -104,43 +135,48 @@ fn halves(address: [u8; 16]) -> Address {
     ]
 }
 
-/// Where an entry's packets come from and go to, in one direction.
+/// Returns source and destination of an entry's packets in one direction.
 #[inline]
-fn ends(conn: &Conn, dir: Direction) -> [Address; 2] {
+fn addresses(conn: &Conn, dir: Direction) -> [Address; 2] {
     let tuple = conn.tuple(dir);
-    [halves(tuple.src), halves(tuple.dst)]
+    [address_words(tuple.src), address_words(tuple.dst)]
 }
 
-/// What is translated: an entry is on the list of one of these, or on none.
+/// Returns the list for a translated entry; [`None`] for an entry that is not translated.
 #[inline]
-fn translation(conn: &Conn) -> Option<Key> {
+fn translation(conn: &Conn) -> Option<ListKey> {
     if conn.has(StatusBit::Mirrored) {
         return None;
     }
-    let [source, destination] = ends(conn, Direction::Original);
-    let [reply_source, reply_destination] = ends(conn, Direction::Reply);
+    let [source, destination] = addresses(conn, Direction::Original);
+    let [reply_source, reply_destination] = addresses(conn, Direction::Reply);
     match (reply_destination != source, reply_source != destination) {
         (false, false) => None,
-        (true, false) => Some(Key::ReplyDestination(reply_destination)),
-        (false, true) => Some(Key::ReplySource(reply_source)),
-        (true, true) => Some(Key::Twice),
+        (true, false) => Some(ListKey::ReplyDestination(reply_destination)),
+        (false, true) => Some(ListKey::ReplySource(reply_source)),
+        (true, true) => Some(ListKey::Twice),
     }
 }
 
-/// What the entries of a list have in common beside the namespace.
+/// What the entries of a list have in common, besides the namespace.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
+enum ListKey {
+    /// The class of zones.
     Class(u32),
+    /// The source address of the original direction.
     Source(Address),
+    /// The destination address of the original direction.
     Destination(Address),
-    /// It alone is translated: the other end is not.
+    /// The source address of the reply direction, which alone is translated.
     ReplySource(Address),
+    /// The destination address of the reply direction, which alone is translated.
     ReplyDestination(Address),
-    /// Both ends are translated.
+    /// Both addresses are translated.
     Twice,
 }
 
-impl Key {
+impl ListKey {
+    /// Returns the link of an entry that lists of this kind use.
     fn link(&self) -> Link {
         match self {
             Self::Class(_) => Link::Zone,
@@ -150,28 +186,29 @@ impl Key {
         }
     }
 
-    /// Whether an entry of the namespace belongs to it.
+    /// Returns whether an entry of the namespace belongs on the list.
     fn has(&self, conn: &Conn) -> bool {
-        let ends = || ends(conn, Direction::Original);
+        let addresses = || addresses(conn, Direction::Original);
         match *self {
             Self::Class(class) => class_of(conn) == class,
-            Self::Source(address) => matches!(ends(), [source, _] if source == address),
-            Self::Destination(address) => matches!(ends(), [_, end] if end == address),
+            Self::Source(address) => matches!(addresses(), [source, _] if source == address),
+            Self::Destination(address) => matches!(addresses(), [_, end] if end == address),
             _ => translation(conn) == Some(*self),
         }
     }
 }
 
-/// How the lists of a namespace are found: by a sum of products with secret numbers. Who knew them
-/// could make lists long, at the expense of who asks for them.
+/// The hash of a list's key: a sum of products with random factors. An attacker that knew the
+/// factors could make lists long, at the expense of requests that walk them.
 #[derive(Clone, Copy)]
-struct Mixer {
+struct ListHasher {
     first: u64,
     second: u64,
     net: u64,
 }
 
-impl Mixer {
+impl ListHasher {
+    /// Returns the hash for a namespace.
     #[inline]
     fn of(net: &Net) -> Self {
         Self {
@@ -181,7 +218,7 @@ impl Mixer {
         }
     }
 
-    /// A hash whose high bits depend on all.
+    /// Returns a hash; its high bits depend on all inputs.
     #[inline]
     fn mix(&self, kind: u64, [a, b]: Address) -> u64 {
         let a = (a ^ kind).wrapping_mul(self.first);
@@ -189,30 +226,33 @@ impl Mixer {
             .wrapping_add(self.net)
     }
 
+    /// Returns the hash of a key.
     #[inline]
-    fn hash(&self, key: &Key) -> u64 {
-        // Links have lists of their own, so only what shares a link is told apart by a number.
+    fn hash(&self, key: &ListKey) -> u64 {
+        // Each link has lists of its own, so only keys that share a link need a number that tells
+        // them apart.
         match *key {
-            Key::Class(class) => self.mix(0, [class.into(), 0]),
-            Key::Source(address) | Key::Destination(address) => self.mix(0, address),
-            Key::ReplySource(address) => self.mix(1 << 63, address),
-            Key::ReplyDestination(address) => self.mix(0, address),
-            Key::Twice => self.mix(1 << 62, [0, 0]),
+            ListKey::Class(class) => self.mix(0, [class.into(), 0]),
+            ListKey::Source(address) | ListKey::Destination(address) => self.mix(0, address),
+            ListKey::ReplySource(address) => self.mix(1 << 63, address),
+            ListKey::ReplyDestination(address) => self.mix(0, address),
+            ListKey::Twice => self.mix(1 << 62, [0, 0]),
         }
     }
 }
 
+/// Returns the class of an entry's zone.
 #[inline]
 fn class_of(conn: &Conn) -> u32 {
     u32::from(conn.zone().id) & (ZONE_CLASSES - 1)
 }
 
-/// The lists that an entry is on, of a piece.
+/// Returns the lists of an entry, in a shard.
 #[inline(always)]
 fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
-    let mixer = Mixer::of(conn.net());
-    let on = |key: Key| lists.number(mixer.hash(&key), shard);
-    let zone = on(Key::Class(class_of(conn)));
+    let hasher = ListHasher::of(conn.net());
+    let on = |key: ListKey| lists.number(hasher.hash(&key), shard);
+    let zone = on(ListKey::Class(class_of(conn)));
     if !params::index_addresses() {
         return Memberships {
             zone,
@@ -220,15 +260,18 @@ fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
             translated: None,
         };
     }
-    let [source, destination] = ends(conn, Direction::Original);
+    let [source, destination] = addresses(conn, Direction::Original);
     Memberships {
         zone,
-        ends: Some([on(Key::Source(source)), on(Key::Destination(destination))]),
+        ends: Some([
+            on(ListKey::Source(source)),
+            on(ListKey::Destination(destination)),
+        ]),
         translated: translation(conn).map(on),
     }
 }
 
-/// Puts an entry on its lists, that is about to get into the table.
+/// Links an entry into its lists. The caller inserts it into the table afterwards.
 #[inline]
 pub(in crate::ct) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     let Some(lists) = LISTS.load(rcu) else {
@@ -238,12 +281,12 @@ pub(in crate::ct) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     lists.join(conn, shard, &memberships(conn, lists, shard), bh);
     let class = class_of(conn);
     if class != 0 {
-        conn.net().state_in::<NetState>(rcu).note_class(class);
+        conn.net().state_in::<NetState>(rcu).mark_class(class);
     }
 }
 
-/// Takes an entry off its lists, that was just taken out of the table, and whose reference for
-/// that is still there.
+/// Unlinks an entry from its lists. The caller has just taken it out of the table, and still has
+/// the table's reference.
 #[inline]
 pub(in crate::ct) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     if let Some(lists) = LISTS.load(rcu) {
@@ -252,61 +295,70 @@ pub(in crate::ct) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
     }
 }
 
-/// Which of a namespace's entries are looked for; more than these may be found.
+/// The entries that a walk is to find. It may find others as well: the caller compares.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope {
-    /// All.
+    /// All entries of the namespace.
     Namespace,
-    /// Those of a zone.
+    /// The entries of a zone.
     Zone(u16),
-    /// Those with an address.
+    /// The entries with this source in the original direction.
     Source([u8; 16]),
+    /// The entries with this destination in the original direction.
     Destination([u8; 16]),
+    /// The entries with this source in the reply direction.
     ReplySource([u8; 16]),
+    /// The entries with this destination in the reply direction.
     ReplyDestination([u8; 16]),
 }
 
 impl Scope {
-    /// Its part with this number, or the next one, and the number of that. No entry that is
-    /// looked for belongs to two of them.
-    fn part(&self, net: &Net, number: u32) -> Option<(u32, Key)> {
+    /// Returns the scope's list with this number, or with the next one that there is, and its
+    /// number. No entry of the scope is on two of these lists.
+    fn key_from(&self, net: &Net, number: u32) -> Option<(u32, ListKey)> {
         let key = match (*self, number) {
             (Self::Namespace, _) => {
-                let class = net.state::<NetState>().class_from(number)?;
-                return Some((class, Key::Class(class)));
+                let class = net.state::<NetState>().next_class(number)?;
+                return Some((class, ListKey::Class(class)));
             }
-            (Self::Zone(id), 0) => Key::Class(u32::from(id) & (ZONE_CLASSES - 1)),
-            (Self::Source(address), 0) => Key::Source(halves(address)),
-            (Self::Destination(address), 0) => Key::Destination(halves(address)),
-            // What is not translated answers from where the first packet went.
-            (Self::ReplySource(address), 0) => Key::Destination(halves(address)),
-            (Self::ReplySource(address), 1) => Key::ReplySource(halves(address)),
-            (Self::ReplyDestination(address), 0) => Key::Source(halves(address)),
-            (Self::ReplyDestination(address), 1) => Key::ReplyDestination(halves(address)),
-            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => Key::Twice,
+            (Self::Zone(id), 0) => ListKey::Class(u32::from(id) & (ZONE_CLASSES - 1)),
+            (Self::Source(address), 0) => ListKey::Source(address_words(address)),
+            (Self::Destination(address), 0) => ListKey::Destination(address_words(address)),
+            // An untranslated entry has the original destination as the source of replies.
+            (Self::ReplySource(address), 0) => ListKey::Destination(address_words(address)),
+            (Self::ReplySource(address), 1) => ListKey::ReplySource(address_words(address)),
+            (Self::ReplyDestination(address), 0) => ListKey::Source(address_words(address)),
+            (Self::ReplyDestination(address), 1) => {
+                ListKey::ReplyDestination(address_words(address))
+            }
+            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => ListKey::Twice,
             _ => return None,
         };
         Some((number, key))
     }
 }
 
-/// A walk over a namespace's entries: over each that is looked for and there all the time, and
-/// over none twice.
+/// A walk over entries of a namespace. It finds every entry of its scope that is there the whole
+/// time, and no entry twice.
 #[derive(Clone, Copy)]
-pub(in crate::ct) struct Walk {
+pub(in crate::ct) struct ScopeWalk {
     scope: Scope,
-    /// Which part of the scope the walk is in, and which piece of its list.
-    part: u32,
+    /// The number of the scope's list at which the walk is.
+    number: u32,
+    /// The shard of that list.
     shard: u32,
 }
 
-/// A place for a [`Walk`]. `ENOENT`: the tracker is not there. `ENOMEM`: no memory.
-pub(in crate::ct) fn place() -> Result<Place> {
+/// Creates a cursor for a [`ScopeWalk`].
+///
+/// `ENOENT`: there is no tracker. `ENOMEM`: no memory.
+pub(in crate::ct) fn cursor() -> Result<Place> {
     Place::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
 }
 
-impl Walk {
-    /// At the beginning.
+impl ScopeWalk {
+    /// Creates a walk at the start of a scope. Where addresses are not indexed, it is over the
+    /// whole namespace.
     pub(in crate::ct) fn new(scope: Scope) -> Self {
         Self {
             scope: match scope {
@@ -314,38 +366,42 @@ impl Walk {
                 _ if params::index_addresses() => scope,
                 _ => Scope::Namespace,
             },
-            part: 0,
+            number: 0,
             shard: 0,
         }
     }
 
-    /// The entry that the walk is at, or the next one if that is gone; or the one behind `past`,
-    /// if it is at that. `place` is the walk's own. May sleep.
+    /// Returns the entry at which the walk is, or the next one if that is gone; or the one after
+    /// `past`, if the walk is at that. May sleep.
+    ///
+    /// `cursor` belongs to this walk, and is the same in each call.
     pub(in crate::ct) fn next(
         &mut self,
-        place: &mut Place,
+        cursor: &mut Place,
         net: &Net,
         past: Option<&Conn>,
     ) -> Option<ARef<Conn>> {
         loop {
-            let (part, key) = self.scope.part(net, self.part)?;
-            self.part = part;
-            if !place.is_on_list() {
-                let number = place.lists().number(Mixer::of(net).hash(&key), self.shard);
-                place.enter(key.link(), number, self.shard);
+            let (number, key) = self.scope.key_from(net, self.number)?;
+            self.number = number;
+            if !cursor.is_on_list() {
+                let number = cursor
+                    .lists()
+                    .number(ListHasher::of(net).hash(&key), self.shard);
+                cursor.enter(key.link(), number, self.shard);
             }
-            let found = place.find(past, |conn| {
+            let found = cursor.find(past, |conn| {
                 core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.has(conn)
             });
             match found {
                 Found::Entry(conn) => return Some(conn),
                 Found::More => {}
                 Found::End => {
-                    place.quit();
+                    cursor.quit();
                     self.shard = self.shard.wrapping_add(1);
-                    if self.shard >= place.lists().shards() {
+                    if self.shard >= cursor.lists().shards() {
                         self.shard = 0;
-                        self.part = part.wrapping_add(1);
+                        self.number = number.wrapping_add(1);
                     }
                 }
             }
@@ -354,16 +410,17 @@ impl Walk {
     }
 }
 
-/// Calls `act` for every entry of `net` that is looked for, and maybe for others: see [`Scope`].
+/// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`].
+///
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {
-    let Ok(mut place) = place() else {
+    let Ok(mut cursor) = cursor() else {
         return;
     };
-    let mut walk = Walk::new(scope);
-    let mut now = walk.next(&mut place, net, None);
+    let mut walk = ScopeWalk::new(scope);
+    let mut now = walk.next(&mut cursor, net, None);
     while let Some(conn) = now {
         act(&conn);
-        now = walk.next(&mut place, net, Some(&conn));
+        now = walk.next(&mut cursor, net, Some(&conn));
     }
 }

@@ -1,37 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of connections: from a tuple to its entry, in one chain.
+//! The connection table: a hash table of tuples with RCU readers, one lock per bucket, and an
+//! online resize.
 //!
-//! # Where an entry stands
+//! This folder has the table ([`Table`]), its size ([`resize`]) and the policy for that
+//! ([`autosize`]), walks over all entries ([`walk`]), an index of entries by zone and address
+//! ([`index`]), and the reservations of reply tuples for NAT ([`reservation`]). Lookups are one
+//! floor above, in [`crate::ct::life::lookup`].
 //!
-//! Both tuples of an entry lead to it. Nearly always one is the other's mirror image: what one way
-//! is the source, is the destination the other way. Such two have the same hash, and the entry
-//! stands in that bucket once, by its reply tuple ([`StatusBit::Mirrored`]). Where an address or a
-//! port is translated, where the two ways belong to different zones, and with ICMP, whose answers
-//! are of another type, it stands in the bucket of each tuple. So an entry that is met by its reply
-//! tuple is what is looked for if either of its tuples is. (But for one that is in the table by
-//! that tuple alone: see `settle_clash` in [`crate::ct::life::confirm`].)
+//! # Buckets of an entry
+//!
+//! An entry is found by either of its two tuples. Usually the reply tuple is the mirror image of
+//! the original tuple: source and destination change places. The two then have the same hash, and
+//! the entry is linked into that bucket once, by its reply tuple ([`StatusBit::Mirrored`]). An
+//! entry is linked into two buckets, one per tuple, where an address or a port is translated, where
+//! the two directions have different zone ids, and with ICMP, as its replies have another type.
+//!
+//! So a mirrored entry that is met by its reply tuple is a match if either of its tuples is the one
+//! that is looked for. The exception is an entry that is in the table by its reply tuple alone
+//! ([`StatusBit::NatClash`], see `resolve_clash` in [`crate::ct::life::confirm`]).
 //!
 //! # Resizing under traffic
 //!
-//! A resize ([`crate::ct::table::resize`]) makes a second table and moves the buckets of the first one
-//! over, in order, one after the other. The first table's sequence counter says how far it
-//! is: twice the number of buckets moved, plus one while a bucket is on its way. So for a
-//! tuple's bucket there is, at any time, one answer to the question where it is:
+//! A resize creates a second table and moves the buckets of the first table there, in order, one at
+//! a time. The sequence counter of the first table states the progress: twice the number of buckets
+//! moved, plus one while a bucket is being moved. So each bucket has exactly one [`Phase`] at any
+//! time:
 //!
-//! - [`Phase::Before`]: in this table, entries and insertions alike;
-//! - [`Phase::Moving`]: on its way, for some hundred instructions;
-//! - [`Phase::Moved`]: in the next table (where the same question is asked again).
+//! - [`Phase::Before`]: the bucket is in this table; entries are searched and inserted here;
+//! - [`Phase::Moving`]: the bucket is being moved, which takes some hundred instructions;
+//! - [`Phase::Moved`]: the bucket is in the next table, where the same question applies.
 //!
-//! A reader searches the one chain that the answer names and asks again afterwards. It
-//! trusts a hit, because a hit is verified by itself, and trusts a miss only if the answer
-//! was *before* both times and the chain ended in its own marker. It never waits for more
-//! than one bucket, and never misses an entry that is there.
+//! Three rules follow:
 //!
-//! A writer locks the two buckets that the answers name, and asks again with the locks
-//! held. The mover holds a bucket's lock while it moves it, so that answer stands.
+//! 1. *Readers* search the one chain that the phase selects, and read the phase again afterwards. A
+//!    hit is valid by itself, because it is verified with a reference held. A miss is valid only if
+//!    the phase was [`Phase::Before`] both times and the chain ended in its own marker. A reader
+//!    waits for one bucket at most, and never misses an entry that is in the table.
+//! 2. *Writers* lock the buckets that the phases select, and read the phases again under the locks
+//!    ([`lock_pair`]). The mover holds the lock of a bucket while it moves the bucket, so the
+//!    second answer stays true until the locks are released.
+//! 3. *The mover* is alone: it holds the mutex of resizing.
+//!
+//! # Examples
+//!
+//! An entry goes into the table under the locks of its buckets, after a check for conflicts:
+//!
+//! ```ignore
+//! let mut pair = lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
+//! match find_conflict(&pair, &conn, None) {
+//!     (Some(_), _) => Err(EEXIST),
+//!     (None, _) => pair.insert(conn).map_err(|_| EEXIST),
+//! }
+//! ```
 
-pub(crate) mod autosize;
+pub(super) mod autosize;
 pub(crate) mod index;
 pub(crate) mod reservation;
 pub(crate) mod resize;
@@ -71,40 +94,45 @@ use crate::{
     },
 };
 
-/// The table that lookups begin with.
+/// The table at which lookups begin. Published by [`resize::ConnTable`].
 pub(super) static CURRENT: RcuArc<Table> = RcuArc::empty();
 
 /// Serialises resizing, and all that must not meet a resize half done.
 pub(super) static RESIZE: StaticMutex<()> = StaticMutex::new(c"RESIZE", || ());
 
-/// Tells the tables apart that exist at the same time.
+/// The generation of the next table. It orders the locks of tables that exist at the same time.
 static GENERATIONS: Atomic<u32> = Atomic::new(0);
 
-/// Buckets, and what it takes to find one's way to them.
+/// A hash table of entries.
 pub(super) struct Table {
+    /// The buckets.
     pub(super) chains: ChainArray,
-    /// The secret of the hash.
+    /// The hash seed. The top bit is clear, see [`TupleHash::pack`].
     pub(super) seed: u32,
+    /// The age of the table: an older table has a smaller generation.
     generation: u32,
-    /// How far the move to `next` is.
-    pub(super) migration: SeqCount,
-    /// The table that this one's buckets move to.
+    /// The progress of the move to `next`: twice the number of buckets moved, plus one while a
+    /// bucket is being moved.
+    migration: SeqCount,
+    /// The table that the buckets move to, if a resize has begun.
     pub(super) next: RcuArc<Table>,
 }
 
-/// Where a bucket of a table is.
+/// The state of a bucket with regard to a resize.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Here.
+    /// In this table.
     Before,
-    /// On its way.
+    /// Being moved.
     Moving,
     /// In the next table.
     Moved,
 }
 
 impl Table {
-    /// A table with `buckets` buckets and a new secret, or that of another table.
+    /// Creates a table with `buckets` buckets, and with the given hash seed or a random one.
+    ///
+    /// `ENOMEM`: no memory.
     pub(super) fn new(buckets: u32, seed: Option<u32>) -> Result<Self> {
         let generation = GENERATIONS.fetch_add(1, Relaxed);
         Ok(Self {
@@ -117,12 +145,13 @@ impl Table {
         })
     }
 
-    /// The bucket of a hash.
+    /// Returns the index of a hash's bucket.
     #[inline]
     pub(super) fn bucket(&self, hash: u32) -> u32 {
         reciprocal_scale(hash, self.chains.len())
     }
 
+    /// Returns the phase of a bucket at a value of the sequence counter.
     #[inline]
     fn phase_at(sequence: u32, bucket: u32) -> Phase {
         let moved = sequence >> 1;
@@ -135,58 +164,59 @@ impl Table {
         }
     }
 
-    /// Whether buckets move, or have moved, to the next table.
+    /// Returns whether a resize has moved buckets, or is moving one.
     #[inline]
     fn is_moving(&self) -> bool {
         self.migration.begin().0 != 0
     }
 
-    /// Where `bucket` is, asked before it is looked into.
+    /// Returns the phase of a bucket that is about to be read.
     #[inline]
     pub(super) fn phase(&self, bucket: u32) -> Phase {
         Self::phase_at(self.migration.begin().0, bucket)
     }
 
-    /// Where `bucket` is, asked after it was looked into.
+    /// Returns the phase of a bucket that was read. All earlier reads come before this one.
     #[inline]
     pub(super) fn phase_after(&self, bucket: u32) -> Phase {
         Self::phase_at(self.migration.end().0, bucket)
     }
 
-    /// The table to go on with when a bucket has moved.
+    /// Returns the table that the buckets of this one move to; the current table if there is none.
     #[inline]
-    pub(super) fn following<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Table> {
+    pub(super) fn next_or_current<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Table> {
         self.next.load(rcu).or_else(|| CURRENT.load(rcu))
     }
 }
 
-/// The number of buckets now.
+/// Returns the number of buckets; 0 before the table exists.
 pub(crate) fn buckets(rcu: Rcu<'_>) -> u32 {
     CURRENT.load(rcu).map_or(0, |table| table.chains.len())
 }
 
-/// The hash of a tuple, and the secret that it was made with.
+/// The hash of a tuple, with the hash seed that it was computed with.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct TupleHash {
     /// The hash.
     pub(super) hash: u32,
-    /// The secret.
+    /// The hash seed.
     pub(super) seed: u32,
 }
 
 impl TupleHash {
-    /// In one word, to be kept in an entry until it is confirmed.
+    /// Packs hash and seed into one word, which an unconfirmed entry caches.
     ///
-    /// It stands where a list's link will stand. Who confirms the entry at the same time as
-    /// another CPU may read that link; its top bit is set, as no seed's is, so it is taken for a
-    /// hash of another seed and not used.
+    /// The entry keeps the word in the place of a list link. Two CPUs may confirm the same entry at
+    /// the same time (a bridge floods clones of its packet); the second one may then read the link
+    /// instead of the word. The top bit of a link is set and that of a seed is not, so the link is
+    /// taken for a hash of another seed and is not used.
     pub(super) fn pack(self) -> u64 {
         u64::from(self.seed) << 32 | u64::from(self.hash)
     }
 
     /// Undoes [`TupleHash::pack`].
     pub(super) fn unpack(word: u64) -> Self {
-        // CAST: the two halves.
+        // CAST: The two halves of the word.
         Self {
             hash: word as u32,
             seed: (word >> 32) as u32,
@@ -194,9 +224,9 @@ impl TupleHash {
     }
 }
 
-/// The hash of one of an entry's tuples.
+/// Returns the hash of one of an entry's tuples under a hash seed.
 #[inline]
-pub(super) fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
+fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
     let zone_id = conn.zone().id_for(dir);
     tuple_hash(
         &Key::from_words(conn.tuple_words(dir)),
@@ -206,28 +236,28 @@ pub(super) fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
     )
 }
 
-/// The place of a tuple whose hash under a seed is `hash`.
+/// Returns the bucket of a tuple. `hash` computes the hash of the tuple under a hash seed.
 #[inline]
-pub(super) fn bucket_of<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<(&'r Table, u32)> {
+fn bucket_of<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<BucketRef<'r>> {
     let mut table = CURRENT.load(rcu)?;
     loop {
         let bucket = table.bucket(hash(table.seed));
         match table.phase(bucket) {
             Phase::Before => return Some((table, bucket)),
             Phase::Moving => core::hint::spin_loop(),
-            Phase::Moved => table = table.following(rcu)?,
+            Phase::Moved => table = table.next_or_current(rcu)?,
         }
     }
 }
 
-/// A table, and one of its buckets.
-type At<'a> = (&'a Table, u32);
+/// A table and the index of one of its buckets.
+type BucketRef<'a> = (&'a Table, u32);
 
-/// Where an entry belongs: by its original tuple, if it is not [mirrored](StatusBit::Mirrored),
-/// and by its reply tuple.
-type EntryBuckets<'a> = (Option<At<'a>>, At<'a>);
+/// The buckets of an entry: that of its original tuple, unless the entry is
+/// [mirrored](StatusBit::Mirrored), and that of its reply tuple.
+type EntryBuckets<'a> = (Option<BucketRef<'a>>, BucketRef<'a>);
 
-/// Where an entry belongs. `original` is the hash of its original tuple, if it is known.
+/// Returns the buckets of an entry. `original` is the hash of its original tuple, if it is known.
 #[inline(always)]
 fn buckets_of_entry<'r>(
     conn: &Conn,
@@ -265,7 +295,7 @@ fn buckets_while_resizing<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<EntryBuckets<
     Some((Some(bucket_of_tuple(Direction::Original)?), reply))
 }
 
-/// Locks the buckets of an entry, wherever they are.
+/// Locks the buckets of an entry, in whichever tables they are. [`None`]: there is no table.
 ///
 /// `original` is the hash of the original tuple, if it is known.
 #[inline(always)]
@@ -277,24 +307,27 @@ pub(super) fn lock_pair<'a>(
 ) -> Option<LockedPair<'a>> {
     loop {
         let (first, second) = buckets_of_entry(conn, original, rcu)?;
-        let place = |(table, bucket): At<'a>| Place {
+        let place = |(table, bucket): BucketRef<'a>| Place {
             chains: &table.chains,
             generation: table.generation,
             bucket,
         };
         let pair = LockedPair::lock(first.map(place), place(second), bh);
-        let is_here =
-            |(table, bucket): At<'a>| !table.is_moving() || table.phase(bucket) == Phase::Before;
+        let is_here = |(table, bucket): BucketRef<'a>| {
+            !table.is_moving() || table.phase(bucket) == Phase::Before
+        };
         if first.is_none_or(is_here) && is_here(second) {
             return Some(pair);
         }
-        // A resize took one of them away between the question and the lock.
+        // A resize moved one of the buckets between the lookup and the lock.
     }
 }
 
-/// The entry on a locked bucket that stands in `conn`'s way there, if one does, and how many are
-/// there in front of it: one that has its tuple `dir`, or any of its tuples ([`None`]), if the
-/// bucket is for both of them.
+/// Returns the entry of a locked bucket that conflicts with `conn`, if there is one, and the number
+/// of entries before it.
+///
+/// An entry conflicts if it has the tuple `dir` of `conn`; or any tuple of `conn`, where one bucket
+/// is for both tuples ([`None`]).
 #[inline(always)]
 pub(super) fn find_conflict<'l>(
     pair: &'l LockedPair<'_>,
@@ -303,14 +336,14 @@ pub(super) fn find_conflict<'l>(
 ) -> (Option<&'l Conn>, u32) {
     let mut length = 0;
     for (other, other_dir) in pair.chain(dir.unwrap_or(Direction::Reply)).entries() {
-        let is_rival = match dir {
+        let conflicts = match dir {
             Some(dir) => has_tuple(other, other_dir, conn, dir),
             None => {
                 has_tuple_of(other, other_dir, conn, Direction::Reply)
                     || has_tuple_of(other, other_dir, conn, Direction::Original)
             }
         };
-        if is_rival {
+        if conflicts {
             return (Some(other), length);
         }
         length = length.wrapping_add(1);
@@ -318,18 +351,18 @@ pub(super) fn find_conflict<'l>(
     (None, length)
 }
 
-/// Whether the tuple by which `other` stands there, or the mirror image for which it stands, too, is
-/// the tuple `dir` of `conn`.
+/// Returns whether a lookup of the tuple `dir` of `conn` finds `other` by its link of direction
+/// `other_dir`: by the tuple of that direction, or by the mirror image that the same link serves.
 #[inline]
 fn has_tuple(other: &Conn, other_dir: Direction, conn: &Conn, dir: Direction) -> bool {
     let status = other.status();
-    let stands_for_both = status.has(StatusBit::Mirrored) && !status.has(StatusBit::NatClash);
+    let linked_for_both = status.has(StatusBit::Mirrored) && !status.has(StatusBit::NatClash);
     has_tuple_of(other, other_dir, conn, dir)
-        || stands_for_both && has_tuple_of(other, other_dir.opposite(), conn, dir)
+        || linked_for_both && has_tuple_of(other, other_dir.opposite(), conn, dir)
 }
 
-/// Whether the tuple `other_dir` of `other` is the tuple `dir` of `conn`, for a lookup: by the zone
-/// id of the way that it has there.
+/// Returns whether a lookup cannot tell the tuple `other_dir` of `other` from the tuple `dir` of
+/// `conn`: the two are equal, and so are the namespaces and the zone ids of direction `other_dir`.
 #[inline]
 fn has_tuple_of(other: &Conn, other_dir: Direction, conn: &Conn, dir: Direction) -> bool {
     let key = |conn: &Conn, dir| Key::from_words(conn.tuple_words(dir));

@@ -1,16 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reply tuples that were promised to connections which are not in the table yet.
+//! Reservations: reply tuples of connections that are not in the table yet.
 //!
-//! NAT decides what a connection looks like while its first packet is on its way, and the
-//! table hears of it when the packet has passed every rule. In between the tuple is on a chain
-//! here, so that a packet on another CPU cannot choose the same.
+//! NAT chooses a reply tuple while the first packet of a connection is in the hooks; the tuple gets
+//! into the table when the packet has passed all rules. Between the two the tuple is reserved here,
+//! so that a packet on another CPU cannot choose the same. An unconfirmed entry has one reservation
+//! at most, in a small hash table of its own.
 //!
 //! # Order
 //!
-//! Who claims a tuple enters it here, then asks the table. Who confirms an entry puts it into
-//! the table and takes it off here, both under the chain's lock ([`consume`]). So whoever comes
-//! second finds it in one of the two. The lock is taken before those of the table's buckets.
+//! 1. NAT [reserves](reserve) a tuple first, and then looks it up in the table.
+//! 2. Confirmation puts the entry into the table and removes its reservation, both under the lock
+//!    of the reservation's bucket ([`consume`]).
+//!
+//! So of two connections that want the same tuple, the second one finds it in one of the two
+//! places. At worst it finds it in both. The lock of the bucket is taken before those of the
+//! table's buckets.
+//!
+//! # Examples
+//!
+//! NAT's choice of a tuple:
+//!
+//! ```ignore
+//! entry.set_reply(&candidate);
+//! if !reservation::reserve(conn, rcu) {
+//!     return Claim::Taken;
+//! }
+//! if lookup::reply_tuple_owner(&candidate, conn, rcu).is_some() {
+//!     reservation::release(conn, rcu);
+//!     return Claim::Taken;
+//! }
+//! ```
+//!
+//! Confirmation:
+//!
+//! ```ignore
+//! // Held until the entry is in the table.
+//! let _reservation = reservation::consume(&conn, &bh, rcu);
+//! let mut pair = table::lock_pair(&conn, hash, &bh, rcu)?;
+//! pair.insert(conn)
+//! ```
 
 use kernel::{
     prelude::*,
@@ -39,75 +68,79 @@ use crate::{
     proto::hash::reciprocal_scale, //
 };
 
-/// How many chains there are. Few entries stand on them: those whose first packet is on its
-/// way, or in a queue.
-const CHAINS: u32 = 1024;
+/// The number of buckets. There are few reservations: those of first packets in the hooks or in a
+/// queue.
+const BUCKETS: u32 = 1024;
 
+/// The table of reservations. Owned by [`ReservationTable`].
 static TABLE: RcuArc<ChainArray> = RcuArc::empty();
 
-/// The secret of the hash.
+/// The hash seed.
 static SEED: Atomic<u32> = Atomic::new(0);
 
-/// The life of the chains.
-pub(in crate::ct) struct Owner(());
+/// Owner of the table of reservations: [`TABLE`] is set as long as this exists.
+pub(in crate::ct) struct ReservationTable {
+    table: &'static RcuArc<ChainArray>,
+}
 
-impl Owner {
-    /// Makes them. May sleep.
+impl ReservationTable {
+    /// Creates the table. May sleep.
+    ///
+    /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
         SEED.store(random::below(u32::MAX), Relaxed);
-        let chains = ChainArray::for_reservations(CHAINS)?;
+        let chains = ChainArray::for_reservations(BUCKETS)?;
         drop(TABLE.replace(Some(Arc::new(chains, GFP_KERNEL)?)));
-        Ok(Self(()))
+        Ok(Self { table: &TABLE })
     }
 }
 
-impl Drop for Owner {
-    /// Every entry is freed by now.
+impl Drop for ReservationTable {
+    /// Frees the table. All entries are freed before, and with them their reservations.
     fn drop(&mut self) {
-        drop(TABLE.replace(None));
+        drop(self.table.replace(None));
     }
 }
 
-/// The hash of the reply tuple that an entry has.
+/// Returns the hash of an entry's reply tuple.
 fn hash_of(conn: &Conn) -> u32 {
     table::hash_of(conn, Direction::Reply, SEED.load(Relaxed))
 }
 
+/// Locks the bucket of a hash.
 #[inline]
 fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'a>> {
     let chains = TABLE.load(rcu)?;
     Some(chains.lock(reciprocal_scale(hash, chains.len()), bh))
 }
 
-/// Promises an entry that is not confirmed the reply tuple that it has. Says whether nobody
-/// else has that promise.
+/// Reserves the reply tuple of an unconfirmed entry. Returns whether it is reserved for this entry:
+/// `false` if another entry has reserved the same tuple.
 ///
-/// An entry with the same original tuple is no other: the two are one connection, of which two
-/// packets were on their way at once, and their clash is settled later.
+/// An entry with the same original tuple does not count: the two are one connection, and two of its packets were in the hooks at the same time. Confirmation resolves their clash.
 pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
-    let id = |zone: Zone, dir| zone.id_for(dir);
-    let is_rival = |other: &Conn| {
-        let others: Tuple = other.tuple(Direction::Reply);
-        let their_zone = other.zone();
-        others.key() == reply.key()
-            && id(their_zone, Direction::Reply) == id(zone, Direction::Reply)
+    let conflicts = |other: &Conn| {
+        let (other_reply, other_zone) = (other.tuple(Direction::Reply), other.zone());
+        let is_in_zone = |dir| other_zone.id_for(dir) == zone.id_for(dir);
+        other_reply.key() == reply.key()
+            && is_in_zone(Direction::Reply)
             && core::ptr::eq(other.net(), conn.net())
             && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
-                || id(their_zone, Direction::Original) != id(zone, Direction::Original))
+                || !is_in_zone(Direction::Original))
     };
     let (hash, bh) = (hash_of(conn), BhDisabled::new());
     let Some(mut chain) = lock(hash, &bh, rcu) else {
         return true;
     };
-    if chain.entries().any(|(other, _)| is_rival(other)) {
+    if chain.entries().any(|(other, _)| conflicts(other)) {
         return false;
     }
     chain.reserve(conn, hash);
     true
 }
 
-/// Gives the promise back, if there is one.
+/// Releases the reservation of an entry, if there is one.
 pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
     if conn.reservation_hash().is_some() {
         let bh = BhDisabled::new();
@@ -115,8 +148,8 @@ pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
     }
 }
 
-/// Gives the promise back, but lets nobody claim the tuple until the result is dropped: the
-/// entry is to be put into the table meanwhile.
+/// Releases the reservation of an entry, but keeps its bucket locked until the returned guard is
+/// dropped, so that the tuple cannot be reserved before the entry is in the table.
 #[inline]
 pub(in crate::ct) fn consume<'a>(
     conn: &Conn,
@@ -124,7 +157,7 @@ pub(in crate::ct) fn consume<'a>(
     rcu: Rcu<'a>,
 ) -> Option<LockedChain<'a>> {
     let mut chain = lock(conn.reservation_hash()?, bh, rcu)?;
-    // Another CPU, with a clone of the packet, may have been here before.
+    // Another CPU may have done so already, with a clone of the packet.
     chain.withdraw(conn);
     Some(chain)
 }

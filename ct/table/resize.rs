@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Another size, or another secret, for the table, while packets use it.
+//! The online resize: gives the table another size, or another hash seed, under traffic.
+//!
+//! Sizes come from the module parameter `hashsize`, from `nf_conntrack_buckets`, or from the policy
+//! in [`super::autosize`]. A new seed comes from [`reseed_if_requested`]. All of them end in
+//! [`move_to`], which moves the buckets one at a time; see [`super`] for what that means to readers
+//! and writers. The mutex of resizing is held meanwhile, in process context.
 
 use kernel::{
     alloc::flags::GFP_KERNEL,
@@ -20,6 +25,7 @@ use crate::{
         entry::slab,
         kernel::{
             params,
+            rcu::RcuArc,
             time,
             work, //
         },
@@ -34,35 +40,41 @@ use super::{
     RESIZE, //
 };
 
-/// Sizes are rounded up to a page of chain heads, as the C tracker does.
-const ROUND_TO: u32 = 512;
+/// Sizes are rounded up to a multiple of a page of C's bucket heads, as the C tracker does.
+const BUCKETS_PER_PAGE: u32 = 512;
 
-/// How many buckets are moved before others may run.
-const SLICE: u32 = 64;
+/// The number of buckets that are moved before the CPU is yielded.
+const BUCKETS_PER_SLICE: u32 = 64;
 
-/// The size that the parameter asks for before the table exists; 0: by memory.
-static WANTED_AT_LOAD: Atomic<u32> = Atomic::new(0);
+/// The size that the parameter `hashsize` asks for before the table exists; 0: a size by memory.
+static INITIAL_BUCKETS: Atomic<u32> = Atomic::new(0);
 
-/// When the table got a new secret, in jiffies.
+/// The time of the last change of the hash seed, in jiffies.
 static RESEEDED_AT: Atomic<u32> = Atomic::new(0);
 
-/// Set by packets that met a chain too long.
-static RESEED_WANTED: Atomic<bool> = Atomic::new(false);
+/// Set by packets that met an overlong chain, cleared by the collector.
+static RESEED_REQUESTED: Atomic<bool> = Atomic::new(false);
 
-/// When the table got its size, in jiffies.
+/// The time of the last change of the size, in jiffies.
 pub(super) static RESIZED_AT: Atomic<u32> = Atomic::new(0);
 
-/// The table does not shrink below this.
+/// The table does not shrink below this size.
 pub(super) static MIN_BUCKETS: Atomic<u32> = Atomic::new(0);
 
-pub(in crate::ct) fn round_up(buckets: u32) -> Result<u32> {
+/// Rounds a size up to a multiple of [`BUCKETS_PER_PAGE`].
+///
+/// `EINVAL`: zero. `ENOMEM`: too large.
+fn round_up(buckets: u32) -> Result<u32> {
     if buckets == 0 {
         return Err(EINVAL);
     }
-    buckets.checked_next_multiple_of(ROUND_TO).ok_or(ENOMEM)
+    buckets
+        .checked_next_multiple_of(BUCKETS_PER_PAGE)
+        .ok_or(ENOMEM)
 }
 
-/// The size by memory: as many buckets as entries of 16 KiB each would fill, within bounds.
+/// Returns the size by memory, which is that of the C tracker: 1/16384 of the memory, at eight
+/// bytes per bucket, within bounds.
 fn default_buckets() -> u32 {
     const GIB: usize = 1 << 30;
     match slab::total_memory() {
@@ -74,75 +86,80 @@ fn default_buckets() -> u32 {
     }
 }
 
-/// The table has been made, or somebody gave it a size: it does not shrink below that.
-fn begin_with(buckets: u32) {
+/// Notes the size of a new table, or one that was set by hand: the table does not shrink below
+/// that.
+fn set_min_buckets(buckets: u32) {
     MIN_BUCKETS.store(buckets, Relaxed);
     RESIZED_AT.store(time::jiffies32(), Relaxed);
 }
 
-/// The life of the table.
-pub(crate) struct TableOwner(());
+/// Owner of the connection table: [`CURRENT`] is set as long as this exists.
+pub(in crate::ct) struct ConnTable {
+    current: &'static RcuArc<Table>,
+}
 
-impl TableOwner {
-    /// Makes the table, and sets the limit that goes with its size.
+impl ConnTable {
+    /// Creates the table, and sets `nf_conntrack_max` by its size. May sleep.
+    ///
+    /// `ENOMEM`: no memory.
     pub(crate) fn new() -> Result<Self> {
-        // A size given by hand used to stand for fewer buckets than entries; the limit keeps
-        // to that.
-        let (buckets, entries_per_bucket) = match WANTED_AT_LOAD.load(Relaxed) {
+        // The limit is that of the C tracker: one entry per bucket by default, but eight with a
+        // size by hand, as in older kernels.
+        let (buckets, entries_per_bucket) = match INITIAL_BUCKETS.load(Relaxed) {
             0 => (default_buckets(), 1),
             wanted => (wanted, 8),
         };
         let buckets = round_up(buckets)?;
         let table = Arc::new(Table::new(buckets, None)?, GFP_KERNEL)?;
         params::buckets().store(buckets, Relaxed);
-        begin_with(buckets);
+        set_min_buckets(buckets);
         params::max_entries().store(buckets.saturating_mul(entries_per_bucket), Relaxed);
         drop(CURRENT.replace(Some(table)));
-        Ok(Self(()))
+        Ok(Self { current: &CURRENT })
     }
 }
 
-impl Drop for TableOwner {
-    /// The table is empty by now.
+impl Drop for ConnTable {
+    /// Frees the table, which is empty: all namespaces are gone. A resize that is still running is
+    /// waited for.
     fn drop(&mut self) {
         let _guard = RESIZE.lock();
-        drop(CURRENT.replace(None));
+        drop(self.current.replace(None));
     }
 }
 
-/// The number of buckets; before the table exists, the number it is to get.
+/// Returns the number of buckets; before the table exists, the number that it is to get.
 pub(crate) fn buckets() -> u32 {
     let rcu = RcuGuard::new();
     match table::buckets(rcu.token()) {
-        0 => WANTED_AT_LOAD.load(Relaxed),
+        0 => INITIAL_BUCKETS.load(Relaxed),
         buckets => buckets,
     }
 }
 
-/// Gives the table `buckets` buckets, rounded up, for somebody who wants it to keep them. May
-/// sleep.
+/// Sets the number of buckets, rounded up, and turns automatic resizing off. May sleep.
 ///
-/// `EINVAL`: none. `ENOMEM`: no memory, or more than could ever be. The table is as it was then.
+/// `EINVAL`: zero. `ENOMEM`: no memory, or too large. The table is unchanged then.
 pub(crate) fn resize(buckets: u32) -> Result {
     let buckets = round_up(buckets)?;
-    // Parameters are set before the module starts.
+    // Module parameters are parsed before the module is initialised.
     if size_and_seed().is_none() {
-        WANTED_AT_LOAD.store(buckets, Relaxed);
+        INITIAL_BUCKETS.store(buckets, Relaxed);
         params::no_auto_resize();
         return Ok(());
     }
     let _guard = RESIZE.lock();
     change_size(buckets)?;
     params::no_auto_resize();
-    begin_with(buckets);
+    set_min_buckets(buckets);
     Ok(())
 }
 
-/// Gives the table `buckets` buckets, rounded up, because they fit the entries. Returns how many
-/// it has: nothing changes if somebody has just given it a size. May sleep.
+/// Sets the number of buckets, rounded up, for the policy in [`super::autosize`]; does nothing if a
+/// size has been set by hand. Returns the number of buckets after that. May sleep.
 ///
 /// Errors as for [`resize`].
-pub(in crate::ct) fn fit(buckets: u32) -> Result<u32> {
+pub(in crate::ct) fn auto_resize(buckets: u32) -> Result<u32> {
     let buckets = round_up(buckets)?;
     let _guard = RESIZE.lock();
     if params::auto_resize() {
@@ -151,7 +168,7 @@ pub(in crate::ct) fn fit(buckets: u32) -> Result<u32> {
     Ok(self::buckets())
 }
 
-/// The caller holds the mutex.
+/// Sets the number of buckets. The caller holds the mutex of resizing.
 fn change_size(buckets: u32) -> Result {
     match size_and_seed() {
         Some((now, seed)) if now != buckets => move_to(Table::new(buckets, Some(seed))?),
@@ -159,7 +176,7 @@ fn change_size(buckets: u32) -> Result {
     }
 }
 
-/// The present table's number of buckets and its secret.
+/// Returns the current table's number of buckets and its hash seed.
 fn size_and_seed() -> Option<(u32, u32)> {
     let rcu = RcuGuard::new();
     CURRENT
@@ -167,31 +184,34 @@ fn size_and_seed() -> Option<(u32, u32)> {
         .map(|table| (table.chains.len(), table.seed))
 }
 
-/// Asks for a new secret, from a packet's context: a chain is longer than chance makes it.
+/// Requests a new hash seed, from packet context: a chain is longer than chance makes it.
 #[cold]
 pub(in crate::ct) fn request_reseed() {
-    RESEED_WANTED.store(true, Relaxed);
+    RESEED_REQUESTED.store(true, Relaxed);
 }
 
-/// Gives the table a new secret, if one was asked for and the last is a minute old. May
-/// sleep. For the collector, which looks in regularly.
-pub(in crate::ct) fn reseed_if_wanted() {
+/// Gives the table a new hash seed, if one was requested and the last is a minute old. May sleep.
+/// The collector calls this regularly.
+pub(in crate::ct) fn reseed_if_requested() {
     const MINUTE: u32 = 60 * time::HZ;
-    /// Tuples in a chain, on average, from which on long chains need no attacker.
-    const CROWDED_MEAN: u32 = 8;
+    /// Tuples per bucket above which long chains are no sign of an attack.
+    const MAX_MEAN_LENGTH: u32 = 8;
 
-    if !RESEED_WANTED.load(Relaxed)
+    if !RESEED_REQUESTED.load(Relaxed)
         || time::jiffies32().wrapping_sub(RESEEDED_AT.load(Relaxed)) < MINUTE
     {
         return;
     }
     let (tuples, chains) = walk::sample();
     let _guard = RESIZE.lock();
-    RESEED_WANTED.store(false, Relaxed);
+    RESEED_REQUESTED.store(false, Relaxed);
     RESEEDED_AT.store(time::jiffies32(), Relaxed);
     let buckets = buckets();
-    if tuples > chains.saturating_mul(CROWDED_MEAN) {
-        pr_notice!("{buckets} buckets, with more than {CROWDED_MEAN} tuples each: nf_conntrack_buckets is too small\n");
+    if tuples > chains.saturating_mul(MAX_MEAN_LENGTH) {
+        pr_notice!(
+            "{buckets} buckets, with more than {MAX_MEAN_LENGTH} tuples each: \
+             nf_conntrack_buckets is too small\n"
+        );
         return;
     }
     match Table::new(buckets, None).and_then(move_to) {
@@ -200,9 +220,11 @@ pub(in crate::ct) fn reseed_if_wanted() {
     }
 }
 
-/// Moves every bucket of the present table to `new`, which then becomes the present one.
+/// Moves every bucket of the current table to `new`, which then becomes the current one.
 ///
-/// The caller holds the mutex, so nobody else moves anything.
+/// The caller holds the mutex of resizing, so that nothing else moves buckets.
+///
+/// `ENOMEM`: no memory; the current table is unchanged.
 fn move_to(new: Table) -> Result {
     let new = Arc::new(new, GFP_KERNEL)?;
     let retired = {
@@ -211,7 +233,7 @@ fn move_to(new: Table) -> Result {
             .load(rcu.token())
             .map(|old| old.next.replace(Some(new.clone())))
     };
-    // Nothing to wait for: it pointed nowhere.
+    // Without a grace period: the pointer was null.
     drop(retired);
 
     let mut bucket = 0;
@@ -219,18 +241,18 @@ fn move_to(new: Table) -> Result {
         work::cond_resched();
     }
     params::buckets().store(new.chains.len(), Relaxed);
-    // Waits for those who still look into the old table.
+    // Waits for readers of the old table.
     drop(CURRENT.replace(Some(new)));
     Ok(())
 }
 
-/// Moves some buckets of the present table. Says whether there are more.
+/// Moves up to [`BUCKETS_PER_SLICE`] buckets of the current table. Returns whether there are more.
 fn move_slice(new: &Table, bucket: &mut u32) -> bool {
     let rcu = RcuGuard::new();
     let Some(old) = CURRENT.load(rcu.token()) else {
         return false;
     };
-    for _ in 0..SLICE {
+    for _ in 0..BUCKETS_PER_SLICE {
         if *bucket >= old.chains.len() {
             return false;
         }

@@ -1,11 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Walks over the whole table, safe against everything that happens meanwhile.
+//! Walks over the whole table, safe against concurrent changes and resizes.
 //!
-//! A bucket is a range of hashes, and buckets are in the order of their hashes, whatever
-//! their number. So a walk remembers the hash that it got to, not a bucket, and a resize
-//! between two steps, or during one, changes nothing: no entry is met twice, and none that
-//! was there all the time is left out. (A new seed would; [`Listing`] knows what to do then.)
+//! A bucket is a range of hashes, and buckets are in the order of their hashes in a table of any
+//! size. So the position of a walk is a hash ([`Cursor`]), not a bucket, and a resize between or
+//! during two steps changes nothing: a walk meets no entry twice, and misses none that is in the
+//! table the whole time. Only a new hash seed changes the order of entries; [`ResumableWalk`]
+//! handles that.
+//!
+//! - [`walk_bucket`] and [`walk_batch`] are steps, for callers with a budget: the collector, early
+//!   drop.
+//! - [`for_each`] visits all entries of all namespaces; [`super::index::for_each`] those of one.
+//! - [`ResumableWalk`] is the state of a `/proc` listing between two reads.
+//!
+//! # Examples
+//!
+//! A walk over the table releases the RCU section between two steps:
+//!
+//! ```ignore
+//! let mut cursor = Cursor::START;
+//! loop {
+//!     let next = {
+//!         let rcu = RcuGuard::new();
+//!         walk_batch(cursor, rcu.token(), |stale| {
+//!             // Each entry once: its original tuple may be in another bucket.
+//!             if stale.dir() == Direction::Reply && stale.is_expired() {
+//!                 delete::reap(stale);
+//!             }
+//!         })
+//!     };
+//!     match next {
+//!         Some(next) => cursor = next,
+//!         None => break,
+//!     }
+//!     work::cond_resched();
+//! }
+//! ```
 
 use kernel::sync::aref::ARef;
 
@@ -25,6 +55,7 @@ use crate::{
         },
         prelude::*, //
     },
+    proto::types::num::u32_as_u64, //
 };
 
 use super::{
@@ -34,43 +65,42 @@ use super::{
     RESIZE, //
 };
 
-/// How far a walk is: all smaller hashes are done.
+/// The position of a walk: all smaller hashes are done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::ct) struct Cursor(u64);
 
 impl Cursor {
-    /// The beginning.
+    /// The start of the table.
     pub(in crate::ct) const START: Self = Self(0);
-    /// Behind the last hash.
+    /// The end of the table: one more than the greatest hash.
     const END: u64 = 1 << 32;
 
-    /// At the bucket of a hash.
+    /// Returns the position of a hash.
     pub(in crate::ct) const fn of(hash: u32) -> Self {
-        #[allow(clippy::cast_lossless)] // `u64::from` is not const.
-        Self(hash as u64)
+        Self(u32_as_u64(hash))
     }
 
-    /// The hash, for [`Cursor::of`].
+    /// Returns the hash at the position, for [`Cursor::of`].
     pub(in crate::ct) fn hash(self) -> u32 {
         u32::try_from(self.0).unwrap_or(0)
     }
 }
 
-/// A range of hashes that stands on one chain.
+/// A range of hashes that is in one bucket.
 struct HashRange<'r> {
     table: &'r Table,
     bucket: u32,
-    /// The first hash that is not in it.
+    /// The first hash behind the range.
     end: u64,
 }
 
-/// The first hash behind a bucket.
+/// Returns the first hash behind a bucket.
 fn end_of(table: &Table, bucket: u32) -> u64 {
     let behind = (u64::from(bucket) + 1) << 32;
     behind.div_ceil(u64::from(table.chains.len()).max(1))
 }
 
-/// The chain that hashes from `cursor` on stand on.
+/// Returns the range of hashes from `cursor` on that is in one bucket, in whichever table that is.
 fn range<'r>(cursor: Cursor, rcu: Rcu<'r>) -> Option<HashRange<'r>> {
     let hash = u32::try_from(cursor.0).ok()?;
     let mut table = CURRENT.load(rcu)?;
@@ -81,26 +111,28 @@ fn range<'r>(cursor: Cursor, rcu: Rcu<'r>) -> Option<HashRange<'r>> {
         match table.phase(bucket) {
             Phase::Before => return Some(HashRange { table, bucket, end }),
             Phase::Moving => core::hint::spin_loop(),
-            Phase::Moved => table = table.following(rcu)?,
+            Phase::Moved => table = table.next_or_current(rcu)?,
         }
     }
 }
 
-/// How many chains are counted: enough to know the mean to a tenth.
-const SAMPLE: u32 = 256;
+/// The number of buckets that [`sample`] counts: enough to know the mean to a tenth.
+const SAMPLED_BUCKETS: u32 = 256;
 
-/// Shows `look` every tuple on the chain at `cursor`, some of them more than once if the chain
-/// changes. Returns where the next chain begins, [`None`] after the last one.
+/// Calls `visit` for every tuple in the bucket at `cursor`, and returns the start of the next
+/// bucket, or [`None`] after the last one.
+///
+/// A concurrent change of the chain makes the walk start over, and tuples are then visited again.
 pub(in crate::ct) fn walk_bucket<'r>(
     cursor: Cursor,
     rcu: Rcu<'r>,
-    mut look: impl FnMut(Stale<'r>),
+    mut visit: impl FnMut(Stale<'r>),
 ) -> Option<Cursor> {
     loop {
         let range = range(cursor, rcu)?;
         let mut walk = range.table.chains.walk(range.bucket, rcu);
         for stale in &mut walk {
-            look(stale);
+            visit(stale);
         }
         if walk.ended_at_home() && range.table.phase_after(range.bucket) == Phase::Before {
             return (range.end < Cursor::END).then_some(Cursor(range.end));
@@ -108,37 +140,42 @@ pub(in crate::ct) fn walk_bucket<'r>(
     }
 }
 
-/// As many chains are gone through by [`walk_batch`] at a time.
-const SWEEP: u32 = 32;
+/// The number of buckets that [`walk_batch`] visits per call.
+const BATCH: u32 = 32;
 
-/// As [`walk_bucket`], but goes through some chains, of which many have nothing on them: what there is
-/// to be asked about a chain is asked once for all.
+/// Calls `visit` for every tuple in up to [`BATCH`] buckets at `cursor`, and returns the start of
+/// the next one, or [`None`] after the last one. Tuples may be visited again, as in
+/// [`walk_bucket`].
+///
+/// Cheaper than [`walk_bucket`] where many buckets are empty: the phase is read once for all of
+/// them.
 pub(in crate::ct) fn walk_batch<'r>(
     cursor: Cursor,
     rcu: Rcu<'r>,
-    mut look: impl FnMut(Stale<'r>),
+    mut visit: impl FnMut(Stale<'r>),
 ) -> Option<Cursor> {
     let hash = u32::try_from(cursor.0).ok()?;
     let table = CURRENT.load(rcu)?;
     let first = table.bucket(hash);
     if table.phase(first) != Phase::Before {
-        return walk_bucket(cursor, rcu, look);
+        return walk_bucket(cursor, rcu, visit);
     }
-    // Buckets move in order: as long as the first one is here, all are.
-    let last = first.wrapping_add(SWEEP).min(table.chains.len());
+    // Buckets move in order: while the first one is in this table, all of them are.
+    let last = first.wrapping_add(BATCH).min(table.chains.len());
     let mut next = first;
     while let Some(bucket) = table.chains.next_in_use(next, last) {
         next = bucket.wrapping_add(1);
         loop {
             let mut walk = table.chains.walk(bucket, rcu);
             for stale in &mut walk {
-                look(stale);
+                visit(stale);
             }
             if walk.ended_at_home() {
                 break;
             }
         }
     }
+    // The first bucket moved during the walk, and later ones may have: the batch is visited again.
     if table.phase_after(first) != Phase::Before {
         return Some(cursor);
     }
@@ -146,16 +183,17 @@ pub(in crate::ct) fn walk_batch<'r>(
     (end < Cursor::END).then_some(Cursor(end))
 }
 
-/// Calls `act` for every entry of all namespaces, at least once for each that is there all the
-/// time. (Of one namespace: [`crate::ct::table::index::for_each`].) May sleep between entries, but not in
-/// `act`, which may take the entry out of the table.
+/// Calls `act` for every entry of all namespaces: at least once for each that is in the table the
+/// whole time. [`super::index::for_each`] visits the entries of one namespace.
+///
+/// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
     let mut cursor = Cursor::START;
     loop {
         let next = {
             let rcu = RcuGuard::new();
             walk_bucket(cursor, rcu.token(), |stale| {
-                // The reply tuple of every entry is in the table, see `confirm`.
+                // Every entry is linked by its reply tuple, see [`crate::ct::life::confirm`].
                 if stale.dir() != Direction::Reply {
                     return;
                 }
@@ -173,93 +211,105 @@ pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
     }
 }
 
-/// A listing of a namespace's entries, in pieces, in the order of their hashes.
+/// A walk over a namespace's entries that may be interrupted and resumed: for a listing in `/proc`,
+/// which is read in pieces.
 ///
-/// An entry that exists all the time is listed once, whatever happens to the table between
-/// two pieces. A new secret puts entries into a new order; the listing then goes through all
-/// of them again, and leaves out those that it had reached in the order before. (It remembers
-/// [`EARLIER`] such orders. Who takes more than as many minutes to read may get entries twice:
-/// there is not more than one new secret in a minute.)
+/// An entry that exists the whole time is visited exactly once, whatever happens to the table
+/// between two steps. A new hash seed puts entries into a new order; the walk then starts over in
+/// that order, and skips what it has visited in earlier orders. It remembers [`REMEMBERED_SEEDS`]
+/// of them. As the seed changes once in a minute at most, only a reader that takes several minutes
+/// can meet entries twice.
 ///
-/// All zeroes: the beginning.
+/// The all-zero value is the start of the walk.
+///
+/// # Examples
+///
+/// ```ignore
+/// let mut walk = ResumableWalk::zeroed();
+/// let mut next = walk.current(net);
+/// while let Some(conn) = next {
+///     line(&conn, out);
+///     next = walk.advance(net);
+/// }
+/// ```
 #[derive(Clone, Copy, pin_init::Zeroable)]
-pub(in crate::ct) struct Listing {
+pub(in crate::ct) struct ResumableWalk {
+    /// The progress in the present order.
     now: Progress,
-    /// The latest first.
-    earlier: [Progress; EARLIER],
+    /// The progress in earlier orders, the latest first.
+    earlier: [Progress; REMEMBERED_SEEDS],
 }
 
-/// How many orders a [`Listing`] remembers beside the present one.
-const EARLIER: usize = 3;
+/// The number of earlier orders that a [`ResumableWalk`] remembers.
+const REMEMBERED_SEEDS: usize = 3;
 
-/// How far a listing got in the order that a secret makes.
+/// The progress of a walk in the order that a hash seed makes.
 #[derive(Clone, Copy, pin_init::Zeroable)]
 struct Progress {
     seed: u32,
-    /// Everything before that is listed.
-    at: Key,
+    /// All smaller positions are done.
+    position: Position,
 }
 
-/// The place of an entry in an order: its hash, and its address among those of that hash.
-type Key = (u64, usize);
+/// The position of an entry in an order: its hash, and its address among entries of the same hash.
+type Position = (u64, usize);
 
 impl Progress {
-    /// The place of an entry.
-    fn key(&self, conn: &Conn) -> Key {
+    /// Returns the position of an entry.
+    fn position_of(&self, conn: &Conn) -> Position {
         let hash = table::hash_of(conn, Direction::Reply, self.seed);
         (hash.into(), conn.address())
     }
 
-    /// Whether an entry is listed.
+    /// Returns whether the walk has passed an entry.
     fn covers(&self, conn: &Conn) -> bool {
-        self.at != (0, 0) && self.key(conn) < self.at
+        self.position != (0, 0) && self.position_of(conn) < self.position
     }
 }
 
-/// What [`Listing::look`] found.
-enum Look {
+/// The result of [`ResumableWalk::scan_range`].
+enum RangeScan {
     /// The next entry.
     Found(ARef<Conn>),
-    /// None in this part of the table; the listing is at the next part.
-    Empty,
-    /// No more entries.
+    /// The range has no further entry, or has changed during the scan; the walk goes on.
+    Exhausted,
+    /// There are no more entries.
     End,
-    /// Entries are in another order now.
-    Disorder,
+    /// The entries are in another order now.
+    SeedChanged,
 }
 
-impl Listing {
-    /// The entry that the listing is at, or the next one if that is gone. May sleep.
+impl ResumableWalk {
+    /// Returns the entry at which the walk is, or the next one if that is gone. May sleep.
     pub(in crate::ct) fn current(&mut self, net: &Net) -> Option<ARef<Conn>> {
         loop {
-            match self.look(net) {
-                Look::Found(conn) => return Some(conn),
-                Look::Empty => work::cond_resched(),
-                Look::End => return None,
-                Look::Disorder => self.reorder(),
+            match self.scan_range(net) {
+                RangeScan::Found(conn) => return Some(conn),
+                RangeScan::Exhausted => work::cond_resched(),
+                RangeScan::End => return None,
+                RangeScan::SeedChanged => self.switch_seed(),
             }
         }
     }
 
-    /// The entry after the one that the listing is at. May sleep.
+    /// Returns the entry after the one at which the walk is. May sleep.
     pub(in crate::ct) fn advance(&mut self, net: &Net) -> Option<ARef<Conn>> {
-        self.now.at.1 = self.now.at.1.saturating_add(1);
+        self.now.position.1 = self.now.position.1.saturating_add(1);
         self.current(net)
     }
 
-    /// Looks for an entry in the part of the table where the listing is.
-    fn look(&mut self, net: &Net) -> Look {
+    /// Looks for the next entry in the range of hashes at which the walk is.
+    fn scan_range(&mut self, net: &Net) -> RangeScan {
         let rcu = RcuGuard::new();
-        let Some(range) = range(Cursor(self.now.at.0), rcu.token()) else {
-            return Look::End;
+        let Some(range) = range(Cursor(self.now.position.0), rcu.token()) else {
+            return RangeScan::End;
         };
-        // Nothing of a table with another secret is looked at. So what the listing leaves
-        // behind it has seen, to the last entry, even if entries were on their way into
-        // such a table.
+        // A table with another hash seed is not searched. So the walk has seen every entry that it
+        // has passed, even if entries were moving into such a table at the time.
         if range.table.seed != self.now.seed {
-            return Look::Disorder;
+            return RangeScan::SeedChanged;
         }
-        let mut best: Option<(Key, ARef<Conn>)> = None;
+        let mut best: Option<(Position, ARef<Conn>)> = None;
         let mut walk = range.table.chains.walk(range.bucket, rcu.token());
         for stale in &mut walk {
             if stale.dir() != Direction::Reply || !stale.is_in(net) {
@@ -268,37 +318,37 @@ impl Listing {
             let Get::Hit(conn) = stale.get_if(|stale| stale.is_in(net)) else {
                 continue;
             };
-            let key = self.now.key(&conn);
-            let here = key >= self.now.at && key.0 < range.end;
-            let nearer = best.as_ref().is_none_or(|(so_far, _)| key < *so_far);
+            let position = self.now.position_of(&conn);
+            let here = position >= self.now.position && position.0 < range.end;
+            let nearer = best.as_ref().is_none_or(|(so_far, _)| position < *so_far);
             let counts = conn.is_confirmed() && entry::is_shown(&conn);
-            if here && nearer && counts && !self.was_listed(&conn) {
-                best = Some((key, conn));
+            if here && nearer && counts && !self.was_shown(&conn) {
+                best = Some((position, conn));
             }
         }
         if !walk.ended_at_home() || range.table.phase_after(range.bucket) != Phase::Before {
-            // Again: entries came and went under our hands.
-            return Look::Empty;
+            // Entries came and went during the scan: the range is scanned again.
+            return RangeScan::Exhausted;
         }
         match best {
-            Some((key, conn)) => {
-                self.now.at = key;
-                Look::Found(conn)
+            Some((position, conn)) => {
+                self.now.position = position;
+                RangeScan::Found(conn)
             }
             None => {
-                self.now.at = (range.end, 0);
-                Look::Empty
+                self.now.position = (range.end, 0);
+                RangeScan::Exhausted
             }
         }
     }
 
-    /// Whether an entry was listed in an earlier order.
-    fn was_listed(&self, conn: &Conn) -> bool {
+    /// Returns whether an entry was visited in an earlier order.
+    fn was_shown(&self, conn: &Conn) -> bool {
         self.earlier.iter().any(|progress| progress.covers(conn))
     }
 
-    /// Begins with the order of the present table, once all entries are in it.
-    fn reorder(&mut self) {
+    /// Starts over in the order of the current table, once all entries are in that.
+    fn switch_seed(&mut self) {
         loop {
             let rcu = RcuGuard::new();
             let Some(table) = CURRENT.load(rcu.token()) else {
@@ -311,36 +361,36 @@ impl Listing {
                     self.earlier = [self.now, first, second];
                     self.now = Progress {
                         seed: table.seed,
-                        at: (0, 0),
+                        position: (0, 0),
                     };
                 }
                 return;
             }
             drop(rcu);
-            // Waits for who moves the entries.
+            // The holder of the mutex is moving the entries: this waits until they are in the new
+            // table.
             drop(RESIZE.lock());
         }
     }
 }
 
-/// Counts the tuples of some chains, but for those that have expired, of which the collector may have
-/// left many. Returns how many, and of how many chains.
-pub(in crate::ct) fn sample() -> (u32, u32) {
-    let (mut tuples, mut chains) = (0_u32, 0_u32);
+/// Counts the tuples in [`SAMPLED_BUCKETS`] buckets from a random one on, without expired entries: the collector may have left many. Returns the numbers of tuples and of buckets.
+pub(super) fn sample() -> (u32, u32) {
+    let (mut tuples, mut buckets) = (0_u32, 0_u32);
     let mut cursor = Cursor::of(random::below(u32::MAX));
-    while chains < SAMPLE {
+    while buckets < SAMPLED_BUCKETS {
         let next = {
             let rcu = RcuGuard::new();
             walk_bucket(cursor, rcu.token(), |stale| {
                 tuples = tuples.saturating_add(u32::from(!stale.is_expired()));
             })
         };
-        chains = chains.saturating_add(1);
+        buckets = buckets.saturating_add(1);
         cursor = match next {
             Some(next) => next,
-            None if chains < SAMPLE => Cursor::START,
+            None if buckets < SAMPLED_BUCKETS => Cursor::START,
             None => break,
         };
     }
-    (tuples, chains)
+    (tuples, buckets)
 }

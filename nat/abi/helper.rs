@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the modules that translate addresses in what connections say.
+//! Functions for helpers that rewrite addresses in payloads.
 
 use core::{
     ffi::c_uint,
@@ -16,7 +16,7 @@ use kernel::{
 use crate::{
     nat::helper::{
         self,
-        Words, //
+        Replacement, //
     },
     nf::{
         bindings,
@@ -30,27 +30,28 @@ use crate::{
         packet::nat::Unconfirmed,
         prelude::*, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 /// # Safety
 ///
-/// `new` points to `new_len` bytes that stay for `'a`.
-unsafe fn words<'a>(
+/// `new` points to `new_len` bytes that are valid during `'a`.
+unsafe fn replacement<'a>(
     transport: c_uint,
-    at: c_uint,
+    offset: c_uint,
     len: c_uint,
     new: *const c_char,
     new_len: c_uint,
-) -> Words<'a> {
+) -> Replacement<'a> {
     let new = if new_len == 0 {
         &[]
     } else {
-        // SAFETY: The caller's promise.
-        unsafe { core::slice::from_raw_parts(new.cast::<u8>(), new_len as usize) }
+        // SAFETY: By the safety requirements.
+        unsafe { core::slice::from_raw_parts(new.cast::<u8>(), u32_as_usize(new_len)) }
     };
-    Words {
+    Replacement {
         transport,
-        at,
+        offset,
         len,
         new,
     }
@@ -73,9 +74,9 @@ c_export! {
         // and holds a reference to the entry.
         unsafe {
             let (conn, skb) = (Conn::from_raw(ct), Skb::from_raw(skb));
-            let words = words(protoff, match_offset, match_len, rep_buffer, rep_len);
+            let replacement = replacement(protoff, match_offset, match_len, rep_buffer, rep_len);
             let dir = CtInfo::from_number(ctinfo).dir();
-            helper::mangle_tcp(skb, conn, dir, &words, adjust).is_some()
+            helper::mangle_tcp(skb, conn, dir, &replacement, adjust).is_some()
         }
     }
 }
@@ -92,23 +93,23 @@ c_export! {
         rep_buffer: *const c_char,
         rep_len: c_uint
     ) -> bool {
-        // SAFETY: As above.
+        // SAFETY: By the safety requirements, as for TCP.
         unsafe {
             let (conn, skb) = (Conn::from_raw(ct), Skb::from_raw(skb));
-            let words = words(protoff, match_offset, match_len, rep_buffer, rep_len);
-            helper::mangle_udp(skb, conn, &words).is_some()
+            let replacement = replacement(protoff, match_offset, match_len, rep_buffer, rep_len);
+            helper::mangle_udp(skb, conn, &replacement).is_some()
         }
     }
 }
 
 c_export! {
-    /// Translates a connection that was announced, as its master is.
+    /// Translates an expected connection after its master.
     fn nf_nat_follow_master(
         ct: *mut bindings::nf_conn,
         this: *mut bindings::nf_conntrack_expect
     ) {
-        // SAFETY: The tracker calls with an entry that it is making for a packet, and with the
-        // expectation that was met.
+        // SAFETY: The tracker calls with an entry that it is creating for a packet, and with the
+        // expectation that matched.
         unsafe {
             let nat = Expectation::from_raw(this).nat();
             if let Some(entry) = Unconfirmed::from_conn(Conn::from_raw(ct)) {
@@ -119,30 +120,33 @@ c_export! {
 }
 
 c_export! {
-    /// Expects a connection to a port, or to one above it. 0: to none.
+    /// Adds an expectation for a port, or for one above it. 0: for none.
     fn nf_nat_exp_find_port(exp: *mut bindings::nf_conntrack_expect, port: u16) -> u16 {
-        // SAFETY: The caller made the expectation of an entry that it has at hand.
+        // SAFETY: The caller made the expectation, and holds its master.
         helper::expect_port(unsafe { Draft::from_raw(NonNull::new_unchecked(exp)) }, port)
     }
 }
 
-/// By this name rules and user space have a connection follow its master.
+/// The function under the name that rules and user space use for it.
 static FOLLOW_MASTER: LinkedByC<bindings::nf_ct_helper_expectfn> = LinkedByC(Opaque::zeroed());
 
-/// Makes the name known, for as long as the module is loaded.
-pub(crate) fn announce_follow_master() {
+/// Registers the name, for as long as the module is loaded. Does nothing the second time.
+pub(crate) fn register_follow_master() {
     let element = FOLLOW_MASTER.0.get();
     let guard = ExpectGuard::new();
-    // SAFETY: Static, and on no list yet. The list is a static of ours as well: both go with the
-    // module, when nobody looks for functions any more.
+    // SAFETY: Under the lock. The element is static, and on no list as long as it has no name. The
+    // list is a static of this module, which goes with the element.
     unsafe {
+        if !(*element).name.is_null() {
+            return;
+        }
         (*element).name = c"nat-follow-master".as_char_ptr();
         (*element).expectfn = Some(nf_nat_follow_master);
         expectfn::insert(element, guard.locked());
     }
 }
 
-/// A C structure of this module's that C code links into a list of its own.
+/// A C structure of this module that C code links into a list.
 struct LinkedByC<T>(Opaque<T>);
 
 // SAFETY: C code changes the links under a lock of its own.

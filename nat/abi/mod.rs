@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The doors for C code: raw pointers in, one safe call, a number out.
+//! The functions of NAT that C code calls: raw pointers in, one safe call, a number out.
 //!
-//! The functions have the names and types under which the kernel's own modules import
-//! them; `nf/exports.c` exports them.
+//! They have the names and types under which the kernel's modules import them; `nf/exports.c`
+//! exports them.
 
 use core::{
     ffi::{
@@ -51,7 +51,7 @@ use crate::{
 mod helper;
 mod target;
 
-pub(super) use crate::nat::abi::helper::announce_follow_master;
+pub(super) use crate::nat::abi::helper::register_follow_master;
 
 const _: () = {
     use bindings::nf_nat_range2 as C;
@@ -62,7 +62,7 @@ const _: () = {
     assert!(offset_of!(Range, max_key) == offset_of!(C, max_proto));
     assert!(offset_of!(Range, base_key) == offset_of!(C, base_proto));
 };
-// SAFETY: Checked above; the type is made of integers alone.
+// SAFETY: The layouts are compared above; the type consists of integers.
 unsafe impl SameLayout for Range {
     type C = bindings::nf_nat_range2;
 }
@@ -71,11 +71,11 @@ unsafe impl SameLayout for Range {
 ///
 /// `range` is null or points to a range.
 unsafe fn range<'a>(range: *const bindings::nf_nat_range2) -> Option<&'a Range> {
-    // SAFETY: The caller's promise; ours has the same bytes.
+    // SAFETY: By the safety requirements; the types have the same layout.
     unsafe { range.cast::<Range>().as_ref() }
 }
 
-/// The end with this number.
+/// Converts the number of an end.
 fn manip(number: bindings::nf_nat_manip_type) -> Option<Manip> {
     match number {
         bindings::nf_nat_manip_type_NF_NAT_MANIP_SRC => Some(Manip::Source),
@@ -92,18 +92,19 @@ fn number(result: Result) -> c_int {
 }
 
 c_export! {
-    /// Decides about an end of a connection.
+    /// Decides about one end of a connection, within a range.
     fn nf_nat_setup_info(
         ct: *mut bindings::nf_conn,
         allowed: *const bindings::nf_nat_range2,
         maniptype: bindings::nf_nat_manip_type
     ) -> c_uint {
-        // SAFETY: The caller handles the packet that made the entry, and hands over a range.
+        // SAFETY: The caller handles the packet that created the entry, and hands over a range or
+        // null.
         let (entry, allowed) =
             unsafe { (Unconfirmed::from_conn(Conn::from_raw(ct)), range(allowed)) };
         let verdict = match (entry, allowed, manip(maniptype)) {
             (Some(entry), Some(allowed), Some(manip)) => setup::setup_info(entry, allowed, manip),
-            // About a confirmed connection everything is decided.
+            // All decisions about a confirmed connection are made.
             (None, ..) => Verdict::Accept,
             _ => Verdict::Drop,
         };
@@ -112,9 +113,9 @@ c_export! {
 }
 
 c_export! {
-    /// Decides that an end of a connection stays as it is.
+    /// Decides that one end of a connection keeps its address and key.
     fn nf_nat_alloc_null_binding(ct: *mut bindings::nf_conn, hooknum: c_uint) -> c_uint {
-        // SAFETY: The caller handles the packet that made the entry.
+        // SAFETY: The caller handles the packet that created the entry.
         let entry = unsafe { Unconfirmed::from_conn(Conn::from_raw(ct)) };
         match entry {
             Some(entry) => setup::null_binding(entry, setup::manip_at(hooknum)).as_raw(),
@@ -124,7 +125,7 @@ c_export! {
 }
 
 c_export! {
-    /// Translates a packet as it was decided about its connection.
+    /// Translates a packet as decided for its connection.
     fn nf_nat_packet(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
@@ -140,7 +141,7 @@ c_export! {
 }
 
 c_export! {
-    /// Translates a packet that is no ICMP error, at a hook without chains of its own.
+    /// Translates a packet at a hook, without running chains. ICMP errors are not handled.
     fn nf_nat_inet_fn(
         _place: *mut c_void,
         skb: *mut bindings::sk_buff,
@@ -149,24 +150,24 @@ c_export! {
         // SAFETY: The caller hands over a packet and a state that are valid until the return.
         unsafe {
             let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
-            let manip = setup::manip_at(state.point());
+            let manip = setup::manip_at(state.hooknum());
             hooks::translate(Skb::from_raw(skb), state, manip, None).as_raw()
         }
     }
 }
 
 c_export! {
-    /// The part of an entry for NAT, which it gets if it has none.
+    /// Returns the NAT extension, which is added if the entry has none and is not confirmed.
     fn nf_ct_nat_ext_add(ct: *mut bindings::nf_conn) -> *mut bindings::nf_conn_nat {
-        // SAFETY: The caller holds a reference, and handles the packet that made the entry if it
-        // is not confirmed.
+        // SAFETY: The caller holds a reference to the entry; if the entry is not confirmed, the
+        // caller handles the packet that created it.
         unsafe {
             let conn = Conn::from_raw(ct);
-            let part = match Unconfirmed::from_conn(conn) {
-                Some(mut entry) => entry.nat_part(),
+            let extension = match Unconfirmed::from_conn(conn) {
+                Some(mut entry) => entry.ensure_nat_extension(),
                 None => conn.extensions().find(),
             };
-            part.map_or(null_mut(), |part| part.raw())
+            extension.map_or(null_mut(), |extension| extension.raw())
         }
     }
 }
@@ -179,34 +180,34 @@ unsafe fn translate_error(
     skb: *mut bindings::sk_buff,
     ct: *mut bindings::nf_conn,
     ctinfo: bindings::ip_conntrack_info,
-    point: c_uint,
+    hooknum: c_uint,
     family: Family,
     header_len: Option<u32>,
 ) -> c_int {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
     let dir = CtInfo::from_number(ctinfo).dir();
-    let manip = setup::manip_at(point);
+    let manip = setup::manip_at(hooknum);
     let offset = header_len.or_else(|| icmp::message_of(skb, family));
-    let done = offset.and_then(|at| icmp::translate(skb, conn, dir, point, manip, family, at));
+    let done = offset.and_then(|at| icmp::translate(skb, conn, dir, hooknum, manip, family, at));
     done.is_some().into()
 }
 
 c_export! {
-    /// Translates an ICMP error. 0: it has to be dropped.
+    /// Translates an ICMP error. 0: the packet has to be dropped.
     fn nf_nat_icmp_reply_translation(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
         hooknum: c_uint
     ) -> c_int {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         unsafe { translate_error(skb, ct, ctinfo, hooknum, Family::Ipv4, None) }
     }
 }
 
 c_export! {
-    /// Translates an ICMPv6 error, which begins at `hdrlen`. 0: it has to be dropped.
+    /// Translates an ICMPv6 error at `hdrlen`. 0: the packet has to be dropped.
     fn nf_nat_icmpv6_reply_translation(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
@@ -214,20 +215,20 @@ c_export! {
         hooknum: c_uint,
         hdrlen: c_uint
     ) -> c_int {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         unsafe { translate_error(skb, ct, ctinfo, hooknum, Family::Ipv6, Some(hdrlen)) }
     }
 }
 
 /// # Safety
 ///
-/// The caller hands over a namespace, and a chain that lives until it is taken back.
+/// `net` is valid, and `ops` is a chain that lives until it is unregistered.
 unsafe fn register(
     net: *mut bindings::net,
     ops: *const bindings::nf_hook_ops,
     families: &[Family],
 ) -> Result {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     let (net, chain) = unsafe { (Net::from_raw(net), Chain::from_raw(ops)) };
     for (done, &family) in families.iter().enumerate() {
         if let Err(error) = hooks::register(net, family, chain) {
@@ -248,75 +249,75 @@ unsafe fn unregister(
     ops: *const bindings::nf_hook_ops,
     families: &[Family],
 ) {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     let (net, chain) = unsafe { (Net::from_raw(net), Chain::from_raw(ops)) };
     for &family in families {
         hooks::unregister(net, family, chain);
     }
 }
 
-/// Both families, in the order in which they are begun with.
+/// Both families, in the order of registration.
 const INET: [Family; 2] = [Family::Ipv6, Family::Ipv4];
 
 c_export! {
-    /// Has a chain called for IPv4 packets.
+    /// Adds a NAT chain for IPv4 packets.
     fn nf_nat_ipv4_register_fn(
         net: *mut bindings::net,
         ops: *const bindings::nf_hook_ops
     ) -> c_int {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         number(unsafe { register(net, ops, &[Family::Ipv4]) })
     }
 }
 
 c_export! {
-    /// Has a chain called for IPv4 packets no longer.
+    /// Removes a NAT chain for IPv4 packets.
     fn nf_nat_ipv4_unregister_fn(net: *mut bindings::net, ops: *const bindings::nf_hook_ops) {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         unsafe { unregister(net, ops, &[Family::Ipv4]) };
     }
 }
 
 c_export! {
-    /// Has a chain called for IPv6 packets.
+    /// Adds a NAT chain for IPv6 packets.
     fn nf_nat_ipv6_register_fn(
         net: *mut bindings::net,
         ops: *const bindings::nf_hook_ops
     ) -> c_int {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         number(unsafe { register(net, ops, &[Family::Ipv6]) })
     }
 }
 
 c_export! {
-    /// Has a chain called for IPv6 packets no longer.
+    /// Removes a NAT chain for IPv6 packets.
     fn nf_nat_ipv6_unregister_fn(net: *mut bindings::net, ops: *const bindings::nf_hook_ops) {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         unsafe { unregister(net, ops, &[Family::Ipv6]) };
     }
 }
 
 c_export! {
-    /// Has a chain called for packets of both families.
+    /// Adds a NAT chain for packets of both families.
     fn nf_nat_inet_register_fn(
         net: *mut bindings::net,
         ops: *const bindings::nf_hook_ops
     ) -> c_int {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         number(unsafe { register(net, ops, &INET) })
     }
 }
 
 c_export! {
-    /// Has a chain called for packets of both families no longer.
+    /// Removes a NAT chain for packets of both families.
     fn nf_nat_inet_unregister_fn(net: *mut bindings::net, ops: *const bindings::nf_hook_ops) {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         unsafe { unregister(net, ops, &INET) };
     }
 }
 
 c_export! {
-    /// Does what a rule of Open vSwitch or act_ct wants done to a packet.
+    /// Translates a packet as a rule of Open vSwitch or act_ct asks.
     fn nf_ct_nat(
         skb: *mut bindings::sk_buff,
         _ct: *mut bindings::nf_conn,
@@ -327,18 +328,18 @@ c_export! {
     ) -> c_int {
         const SOURCE: c_int = 1 << bindings::nf_nat_manip_type_NF_NAT_MANIP_SRC;
         const DESTINATION: c_int = 1 << bindings::nf_nat_manip_type_NF_NAT_MANIP_DST;
-        // SAFETY: The caller hands over a packet of its own, to which the entry is attached, a
-        // place for the answer, and a range or null.
+        // SAFETY: The caller hands over a packet of its own with the entry attached, room for the
+        // result, and a range or null.
         unsafe {
-            let mut ends = ovs::Ends {
+            let mut manips = ovs::ManipSet {
                 source: *action & SOURCE != 0,
                 destination: *action & DESTINATION != 0,
             };
             let skb = Skb::from_raw(skb);
-            let verdict = ovs::translate_for_rule(skb, &mut ends, range(allowed), commit);
-            *action = if ends.source { SOURCE } else { 0 }
-                | if ends.destination { DESTINATION } else { 0 };
-            verdict.as_raw() as c_int
+            let verdict = ovs::translate_for_rule(skb, &mut manips, range(allowed), commit);
+            *action = if manips.source { SOURCE } else { 0 }
+                | if manips.destination { DESTINATION } else { 0 };
+            verdict.as_int()
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For rules that masquerade or redirect.
+//! Functions for rules that masquerade or redirect.
 
 use core::ffi::{
     c_int,
@@ -35,8 +35,8 @@ unsafe fn masquerade_with(
     out: *const bindings::net_device,
     masquerade: impl FnOnce(&mut Skb, &Range, &Device, Rcu<'_>) -> Verdict,
 ) -> c_uint {
-    // SAFETY: The caller is a rule at a hook: under `rcu_read_lock()`, with a packet of its own,
-    // a range, and the device.
+    // SAFETY: A rule at a hook calls under `rcu_read_lock()`, with a packet of its own, a range or
+    // null, and a device or null.
     let verdict = unsafe {
         match (range(allowed), Device::from_raw(out)) {
             (Some(range), Some(out)) => {
@@ -49,60 +49,64 @@ unsafe fn masquerade_with(
 }
 
 c_export! {
-    /// Gives an IPv4 connection the address of the device through which it leaves.
+    /// Masquerades an IPv4 connection that leaves through `out`.
     fn nf_nat_masquerade_ipv4(
         skb: *mut bindings::sk_buff,
         _hooknum: c_uint,
         allowed: *const bindings::nf_nat_range2,
         out: *const bindings::net_device
     ) -> c_uint {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         unsafe { masquerade_with(skb, allowed, out, masquerade::ipv4) }
     }
 }
 
 c_export! {
-    /// Gives an IPv6 connection the address of the device through which it leaves.
+    /// Masquerades an IPv6 connection that leaves through `out`.
     fn nf_nat_masquerade_ipv6(
         skb: *mut bindings::sk_buff,
         allowed: *const bindings::nf_nat_range2,
         out: *const bindings::net_device
     ) -> c_uint {
-        // SAFETY: As the caller promises us.
+        // SAFETY: By the safety requirements.
         unsafe { masquerade_with(skb, allowed, out, masquerade::ipv6) }
     }
 }
 
 c_export! {
-    /// Somebody begins to masquerade.
+    /// Adds a module with masquerading rules.
     fn nf_nat_masquerade_inet_register_notifiers() -> c_int {
-        number(masquerade::begin())
+        number(masquerade::register())
     }
 }
 
 c_export! {
-    /// Somebody ceases to masquerade.
+    /// Removes a module with masquerading rules.
     fn nf_nat_masquerade_inet_unregister_notifiers() {
-        masquerade::cease();
+        masquerade::unregister();
     }
 }
 
 /// # Safety
 ///
 /// As for [`nf_nat_redirect_ipv4`].
-unsafe fn redirect_to_us(
+unsafe fn redirect_with(
     skb: *mut bindings::sk_buff,
     allowed: *const bindings::nf_nat_range2,
-    point: c_uint,
+    hooknum: c_uint,
     family: Family,
 ) -> c_uint {
-    // SAFETY: The caller is a rule at a hook: under `rcu_read_lock()`, with a packet of its own
-    // and a range.
+    // SAFETY: A rule at a hook calls under `rcu_read_lock()`, with a packet of its own and a range
+    // or null.
     let verdict = unsafe {
         match range(allowed) {
-            Some(range) => {
-                redirect::redirect(Skb::from_raw(skb), range, family, point, Rcu::assume_held())
-            }
+            Some(range) => redirect::redirect(
+                Skb::from_raw(skb),
+                range,
+                family,
+                hooknum,
+                Rcu::assume_held(),
+            ),
             None => Verdict::Drop,
         }
     };
@@ -110,25 +114,25 @@ unsafe fn redirect_to_us(
 }
 
 c_export! {
-    /// Has an IPv4 connection go to this machine.
+    /// Redirects an IPv4 connection to this machine.
     fn nf_nat_redirect_ipv4(
         skb: *mut bindings::sk_buff,
         allowed: *const bindings::nf_nat_range2,
         hooknum: c_uint
     ) -> c_uint {
-        // SAFETY: As the caller promises us.
-        unsafe { redirect_to_us(skb, allowed, hooknum, Family::Ipv4) }
+        // SAFETY: By the safety requirements.
+        unsafe { redirect_with(skb, allowed, hooknum, Family::Ipv4) }
     }
 }
 
 c_export! {
-    /// Has an IPv6 connection go to this machine.
+    /// Redirects an IPv6 connection to this machine.
     fn nf_nat_redirect_ipv6(
         skb: *mut bindings::sk_buff,
         allowed: *const bindings::nf_nat_range2,
         hooknum: c_uint
     ) -> c_uint {
-        // SAFETY: As the caller promises us.
-        unsafe { redirect_to_us(skb, allowed, hooknum, Family::Ipv6) }
+        // SAFETY: By the safety requirements.
+        unsafe { redirect_with(skb, allowed, hooknum, Family::Ipv6) }
     }
 }

@@ -23,6 +23,7 @@ const HEADER_LEN: usize = size_of::<bindings::nlattr>();
 
 /// What an attribute must look like, for the kernel's parser.
 #[repr(transparent)]
+#[derive(Clone, Copy)]
 pub(crate) struct Policy(bindings::nla_policy);
 
 // SAFETY: Nobody writes to it, and it points to nothing.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices and their addresses.
+//! Network devices and their addresses.
 //!
 //! C headers: [`include/linux/inetdevice.h`](srctree/include/linux/inetdevice.h),
 //! [`include/net/addrconf.h`](srctree/include/net/addrconf.h)
@@ -25,41 +25,46 @@ use super::{
     skb::Skb, //
 };
 
-/// Bytes of a device's name.
+/// Size of a device's name in bytes (`IFNAMSIZ`).
 const NAME_LEN: usize = bindings::RCT_IFNAMSIZ;
 
 /// A network device.
 ///
 /// # Invariants
 ///
-/// Registered, or not yet freed.
+/// The device is registered, or not freed yet.
 #[repr(transparent)]
 pub(crate) struct Device(Opaque<bindings::net_device>);
 
-/// What an IPv6 address is good for.
+/// The type and scope of an IPv6 address (`IPV6_ADDR_*`).
 #[derive(Clone, Copy)]
-pub(crate) struct Ipv6Kind(u32);
+pub(crate) struct Ipv6AddrType(u32);
 
-impl Ipv6Kind {
-    /// Of an address.
+impl Ipv6AddrType {
+    // CAST: The bits of a type fit in 32.
+    const MAPPED: u32 = bindings::RCT_IPV6_ADDR_MAPPED as u32;
+    // CAST: As above.
+    const SCOPE_MASK: u32 = bindings::RCT_IPV6_ADDR_SCOPE_MASK as u32;
+
+    /// Classifies an address.
     pub(crate) fn of(address: &[u8; 16]) -> Self {
-        // SAFETY: Reads 16 bytes; the type has no larger alignment than the C code needs.
+        // SAFETY: The argument is a valid address.
         Self(unsafe { bindings::rct_ipv6_address_type(&to_c(address)) })
     }
 
-    /// Whether it stands for an IPv4 address.
+    /// Whether the address is an IPv4-mapped one (RFC 4291, section 2.5.5.2).
     pub(crate) fn is_mapped(self) -> bool {
-        self.0 as usize & bindings::RCT_IPV6_ADDR_MAPPED != 0
+        self.0 & Self::MAPPED != 0
     }
 
-    /// The bits that say where it is valid; 0: everywhere.
+    /// Returns the scope bits; 0: global.
     pub(crate) fn scope(self) -> u32 {
-        self.0 & bindings::RCT_IPV6_ADDR_SCOPE_MASK as u32
+        self.0 & Self::SCOPE_MASK
     }
 }
 
 fn to_c(address: &[u8; 16]) -> bindings::in6_addr {
-    // SAFETY: The type is 16 bytes, and any are valid.
+    // SAFETY: The type is 16 bytes, and any value is valid.
     unsafe { core::mem::transmute_copy(address) }
 }
 
@@ -73,7 +78,7 @@ impl Device {
     ///
     /// `dev` points to a device that lives for `'a`.
     pub(crate) unsafe fn from_raw<'a>(dev: *const bindings::net_device) -> Option<&'a Self> {
-        // SAFETY: The caller's promise; the type is transparent.
+        // SAFETY: By the safety requirements; the type is transparent.
         unsafe { dev.cast::<Self>().as_ref() }
     }
 
@@ -81,22 +86,23 @@ impl Device {
         self.0.get()
     }
 
-    /// The device's number in its namespace.
+    /// Returns the interface index.
     #[inline]
     pub(crate) fn index(&self) -> i32 {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_dev_ifindex(self.raw()) }
     }
 
-    /// The namespace.
+    /// Returns the namespace of the device.
     pub(crate) fn net(&self) -> &Net {
         // SAFETY: By the type invariants; a device's namespace outlives it.
         unsafe { Net::from_raw(bindings::rct_dev_net(self.raw())) }
     }
 
-    /// The name, filled up with zeroes.
+    /// Returns the name, padded with zeroes.
     pub(crate) fn name(&self) -> [u8; NAME_LEN] {
-        // SAFETY: By the type invariants; a name has so many bytes, and may change meanwhile.
+        // SAFETY: By the type invariants; a name has that many bytes. It may change during the
+        // copy.
         unsafe {
             bindings::rct_dev_name(self.raw())
                 .cast::<[u8; NAME_LEN]>()
@@ -104,21 +110,23 @@ impl Device {
         }
     }
 
-    /// The first of its IPv4 addresses.
+    /// Returns the primary IPv4 address (`ifa_local` of the first one).
     pub(crate) fn first_ipv4(&self, _rcu: Rcu<'_>) -> Option<[u8; 4]> {
         // SAFETY: By the type invariants, in an RCU read-side section.
         let address = unsafe { bindings::rct_dev_first_ipv4(self.raw()) };
         (address != 0).then(|| address.to_ne_bytes())
     }
 
-    /// The first of its IPv6 addresses that is in use and in `scope` (0: in any).
+    /// Returns the first IPv6 address that is in use and in `scope`; 0: in any scope.
     pub(crate) fn first_ipv6(&self, scope: u32, _rcu: Rcu<'_>) -> Option<[u8; 16]> {
+        // CAST: The flags of an address fit in 32 bits.
         const TENTATIVE: u32 = bindings::RCT_IFA_F_TENTATIVE as u32;
+        // CAST: As above.
         const OPTIMISTIC: u32 = bindings::RCT_IFA_F_OPTIMISTIC as u32;
 
         // SAFETY: By the type invariants, in an RCU read-side section.
         let addresses = NonNull::new(unsafe { bindings::rct_dev_ipv6(self.raw()) })?.as_ptr();
-        // SAFETY: What the device has for IPv6 is not freed during the section.
+        // SAFETY: The device's IPv6 data is not freed during the RCU section.
         unsafe { bindings::rct_ipv6_addresses_lock(addresses) };
         let mut at = null_mut();
         let found = loop {
@@ -127,16 +135,16 @@ impl Device {
             if at.is_null() {
                 break None;
             }
-            // SAFETY: On the list, which is locked.
+            // SAFETY: `at` is on the list, which is locked.
             let (address, flags) = unsafe {
                 (
                     from_c(&*bindings::rct_ipv6_address(at)),
                     bindings::rct_ipv6_address_flags(at),
                 )
             };
-            let kind = Ipv6Kind::of(&address);
+            let addr_type = Ipv6AddrType::of(&address);
             let in_use = flags & TENTATIVE == 0 || flags & OPTIMISTIC != 0;
-            if in_use && !kind.is_mapped() && (scope == 0 || kind.scope() & scope != 0) {
+            if in_use && !addr_type.is_mapped() && (scope == 0 || addr_type.scope() & scope != 0) {
                 break Some(address);
             }
         };
@@ -145,14 +153,20 @@ impl Device {
         found
     }
 
-    /// The IPv4 address that a packet which leaves here is to be sent from.
+    /// Selects the IPv4 source address for a packet that leaves through the device.
+    ///
+    /// [`None`]: there is no address, or the packet has no route.
     pub(crate) fn ipv4_source_for(&self, skb: &Skb, _rcu: Rcu<'_>) -> Option<[u8; 4]> {
-        // SAFETY: By the type invariants; a packet that leaves is routed. In an RCU section.
+        if !skb.is_routed() {
+            return None;
+        }
+        // SAFETY: By the type invariants, in an RCU section; the packet has a route.
         let address = unsafe { bindings::rct_ipv4_source_for(skb.raw(), self.raw()) };
         (address != 0).then(|| address.to_ne_bytes())
     }
 
-    /// The IPv6 address that a packet to `destination` which leaves here is to be sent from.
+    /// Selects the IPv6 source address for a packet to `destination` that leaves through the
+    /// device.
     pub(crate) fn ipv6_source_for(
         &self,
         net: &Net,
@@ -160,7 +174,7 @@ impl Device {
         _rcu: Rcu<'_>,
     ) -> Option<[u8; 16]> {
         let mut source = to_c(&[0; 16]);
-        // SAFETY: By the type invariants; in an RCU section.
+        // SAFETY: By the type invariants, in an RCU section.
         let error = unsafe {
             bindings::ipv6_dev_get_saddr(net.raw(), self.raw(), &to_c(destination), 0, &mut source)
         };
@@ -169,7 +183,7 @@ impl Device {
 }
 
 impl Skb {
-    /// The device that the packet came in by.
+    /// Returns the device that the packet came in by.
     pub(crate) fn device(&self) -> Option<&Device> {
         // SAFETY: By the invariants of `Skb`; a packet's device outlives it.
         unsafe { Device::from_raw(bindings::rct_skb_dev(self.raw())) }
@@ -177,7 +191,7 @@ impl Skb {
 }
 
 impl<'a> HookState<'a> {
-    /// The device that the packet leaves by.
+    /// Returns the device that the packet leaves by.
     #[inline]
     pub(crate) fn out(&self) -> Option<&'a Device> {
         // SAFETY: By the type invariants.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets that come from below the IP layer: padded, and in fragments.
+//! Packets from below the IP layer (Open vSwitch, act_ct): padded, and in fragments.
 //!
 //! C header: [`include/net/ipv6_frag.h`](srctree/include/net/ipv6_frag.h)
 
@@ -10,15 +10,16 @@ use kernel::prelude::*;
 
 use crate::nf::bindings;
 
-/// Cuts off what the link layer padded. Returns 0 or an errno.
+/// Removes link-layer padding behind the IP packet (`nf_ct_skb_network_trim`). Returns 0 or a
+/// negative errno.
 ///
 /// # Safety
 ///
 /// The packet is valid, the caller's own, and begins with the network header of `family`.
 pub(crate) unsafe fn trim(skb: *mut bindings::sk_buff, family: c_int) -> c_int {
     let mut len = 0;
-    // CAST: family numbers are small.
-    // SAFETY: The caller's promise.
+    // CAST: A protocol family is a small number.
+    // SAFETY: By the safety requirements.
     unsafe {
         match family as u32 {
             bindings::NFPROTO_IPV4 => len = bindings::rct_ipv4_total_len(skb),
@@ -34,13 +35,16 @@ pub(crate) unsafe fn trim(skb: *mut bindings::sk_buff, family: c_int) -> c_int {
     }
 }
 
-/// Puts fragments of one zone together. Returns 0 when the packet is whole, or an errno
-/// after which the packet is no longer the caller's.
+/// Reassembles the fragments of one zone (`nf_ct_handle_fragments`). Returns 0 when the packet is
+/// whole.
+///
+/// After a negative errno the packet is no longer the caller's: it waits for other fragments
+/// (`EINPROGRESS`), or was freed.
 ///
 /// # Safety
 ///
-/// The packet is valid and the caller's own; `protocol` and `mru` have room for the
-/// protocol behind the fragment header and the size of the largest fragment.
+/// The packet is valid and the caller's own. `protocol` and `mru` point to room for the protocol
+/// behind the fragment header and the size of the largest fragment in bytes.
 pub(crate) unsafe fn defragment(
     net: *mut bindings::net,
     skb: *mut bindings::sk_buff,
@@ -49,7 +53,7 @@ pub(crate) unsafe fn defragment(
     protocol: *mut u8,
     mru: *mut u16,
 ) -> c_int {
-    // SAFETY: The caller's promise, for all calls.
+    // SAFETY: By the safety requirements, for all calls.
     unsafe {
         match u32::from(family) {
             bindings::NFPROTO_IPV4 => {

@@ -6,16 +6,27 @@
 
 use core::{
     ffi::{
+        c_int,
         c_uint,
         c_void, //
     },
     marker::PhantomData,
-    ptr::NonNull, //
+    ptr::{
+        from_ref,
+        null_mut,
+        NonNull, //
+    },
 };
 
 use kernel::{
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed,
+        Release, //
+    },
 };
 
 use crate::{
@@ -31,19 +42,20 @@ use crate::{
 
 use super::skb::Skb;
 
-/// What becomes of the packet.
+/// The verdict of a hook function on a packet (`NF_*`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes on.
+    /// `NF_ACCEPT`: the packet goes on.
     Accept,
-    /// It is dropped, and the caller of the hook frees it.
+    /// `NF_DROP`: the caller of the hook frees the packet.
     Drop,
-    /// Something else, which C code decided: it waits in a queue, or was taken over.
+    /// Another verdict of C code: the packet waits in a queue, was stolen, or is dropped with an
+    /// errno.
     Other(c_uint),
 }
 
 impl Verdict {
-    /// The number that C code expects.
+    /// Returns the number that C code uses.
     #[inline]
     pub(crate) const fn as_raw(self) -> c_uint {
         match self {
@@ -53,7 +65,14 @@ impl Verdict {
         }
     }
 
-    /// What C code decided.
+    /// Returns the same as a signed number, for functions that C code declares so.
+    #[inline]
+    pub(crate) const fn as_int(self) -> c_int {
+        // CAST: C code converts it back.
+        self.as_raw() as c_int
+    }
+
+    /// Converts a verdict of C code.
     #[inline]
     pub(crate) const fn from_raw(number: c_uint) -> Self {
         match number {
@@ -64,34 +83,44 @@ impl Verdict {
     }
 }
 
-/// Where in the stack a hook is.
+/// A hook of the IPv4 and IPv6 stacks (`enum nf_inet_hooks`), as far as connection tracking uses
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Point {
-    /// Everything that arrives.
+pub(crate) enum InetHook {
+    /// `NF_INET_PRE_ROUTING`: all received packets, before routing.
     PreRouting = bindings::nf_inet_hooks_NF_INET_PRE_ROUTING,
-    /// What is for this machine.
+    /// `NF_INET_LOCAL_IN`: packets for this machine.
     LocalIn = bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
-    /// What this machine sends.
+    /// `NF_INET_LOCAL_OUT`: packets from this machine.
     LocalOut = bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
-    /// Everything that leaves.
+    /// `NF_INET_POST_ROUTING`: all packets that leave, after routing.
     PostRouting = bindings::nf_inet_hooks_NF_INET_POST_ROUTING,
 }
 
-/// The order among hooks at one point.
+impl InetHook {
+    /// Returns the number of the hook.
+    #[inline]
+    pub(crate) const fn number(self) -> u32 {
+        // CAST: The discriminants are of this type.
+        self as u32
+    }
+}
+
+/// The priority of a hook function: functions at one hook run in ascending order.
 #[derive(Clone, Copy)]
 pub(crate) struct Priority(i32);
 
 impl Priority {
-    /// Where connections are looked up.
+    /// Connection tracking looks entries up (`NF_IP_PRI_CONNTRACK`).
     pub(crate) const CONNTRACK: Self = Self(bindings::nf_ip_hook_priorities_NF_IP_PRI_CONNTRACK);
-    /// Behind everything else.
+    /// Behind all other functions (`NF_IP_PRI_LAST`).
     pub(crate) const LAST: Self = Self(bindings::nf_ip_hook_priorities_NF_IP_PRI_LAST);
     /// One before [`Priority::LAST`].
     pub(crate) const BEFORE_LAST: Self = Self(bindings::nf_ip_hook_priorities_NF_IP_PRI_LAST - 1);
 }
 
-/// What is known about the packet's way, for the time of the call.
+/// The context of a call of a hook function (`struct nf_hook_state`).
 ///
 /// # Invariants
 ///
@@ -102,10 +131,10 @@ pub(crate) struct HookState<'a>(NonNull<bindings::nf_hook_state>, PhantomData<&'
 impl<'a> HookState<'a> {
     /// # Safety
     ///
-    /// As the invariants say.
+    /// `state` meets the type invariants.
     #[inline]
     pub(crate) unsafe fn from_raw(state: NonNull<bindings::nf_hook_state>) -> Self {
-        // INVARIANT: the caller's promise.
+        // INVARIANT: By the safety requirements.
         Self(state, PhantomData)
     }
 
@@ -115,14 +144,14 @@ impl<'a> HookState<'a> {
         unsafe { self.0.as_ref() }
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &'a Net {
         // SAFETY: The namespace outlives the call.
         unsafe { Net::from_raw(self.raw().net) }
     }
 
-    /// The protocol family; [`None`] for one that is not tracked.
+    /// Returns the protocol family. [`None`]: it is neither IPv4 nor IPv6.
     #[inline]
     pub(crate) fn family(&self) -> Option<Family> {
         match u32::from(self.raw().pf) {
@@ -132,35 +161,62 @@ impl<'a> HookState<'a> {
         }
     }
 
-    /// Whether the hook is at `point`.
+    /// Whether the packet is at `hook`.
     #[inline]
-    pub(crate) fn is_at(&self, point: Point) -> bool {
-        u32::from(self.raw().hook) == point as u32
+    pub(crate) fn is_at(&self, hook: InetHook) -> bool {
+        u32::from(self.raw().hook) == hook.number()
     }
 
-    /// The hook's number.
+    /// Returns the number of the hook.
     #[inline]
-    pub(crate) fn point(&self) -> u32 {
+    pub(crate) fn hooknum(&self) -> u32 {
         u32::from(self.raw().hook)
     }
 
-    /// Whether the packet leaves through a VRF's master device. It will come by again, on
-    /// its way through the real one.
+    /// Whether the packet leaves through the master device of a VRF. It passes POST_ROUTING again
+    /// with the real device.
     #[inline]
     pub(crate) fn leaves_through_vrf(&self) -> bool {
         // SAFETY: The device, if any, outlives the call.
-        self.is_at(Point::PostRouting)
+        self.is_at(InetHook::PostRouting)
             && unsafe { bindings::rct_netif_is_l3_master(self.raw().out) }
     }
 }
 
-/// A function that the stack calls.
+/// A function that the stack calls for every packet at a hook.
+///
+/// # Examples
+///
+/// ```ignore
+/// struct CountFragments;
+///
+/// impl Hook for CountFragments {
+///     fn run(skb: &mut Skb, state: HookState<'_>, _rcu: Rcu<'_>) -> Verdict {
+///         // Reads take `&Skb`. A packet that ends early reads as `None`.
+///         let Some([_, _, _, _, _, _, flags, _]) = skb.read::<8>(0) else {
+///             return Verdict::Drop;
+///         };
+///         if flags & MORE_FRAGMENTS != 0 {
+///             state.net().state::<MyState>().fragments.fetch_add(1, Relaxed);
+///         }
+///         Verdict::Accept
+///     }
+/// }
+///
+/// static IPV4_HOOKS: FamilyHooks = FamilyHooks::new(Family::Ipv4, [
+///     hook::<CountFragments>(InetHook::PreRouting, Priority::CONNTRACK),
+///     ..
+/// ]);
+///
+/// // `MyState` has a field `hooks: HookSlot`.
+/// net.state::<MyState>().hooks.register(net, &IPV4_HOOKS)?;
+/// ```
 pub(crate) trait Hook: 'static {
-    /// Looks at a packet, inside an RCU read-side section.
+    /// Handles a packet, inside an RCU read-side section.
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict;
 }
 
-/// A hook, as the core calls it.
+/// [`Hook::run`], as the core calls it (`nf_hookfn`).
 ///
 /// # Safety
 ///
@@ -180,70 +236,138 @@ unsafe extern "C" fn call<H: Hook>(
     H::run(skb, state, rcu).as_raw()
 }
 
-/// Hooks that are registered together.
-///
-/// They stand in static memory: a namespace's list of hooks points to them.
-#[repr(transparent)]
-pub(crate) struct Hooks<const N: usize>([bindings::nf_hook_ops; N]);
-
-// SAFETY: Never changed.
-unsafe impl<const N: usize> Sync for Hooks<N> {}
-
-/// One of [`Hooks`].
-pub(crate) const fn hook<H: Hook>(
-    family: Family,
-    point: Point,
-    priority: Priority,
-) -> bindings::nf_hook_ops {
-    // SAFETY: All of its fields may be zero.
+/// Describes one of the hooks of [`FamilyHooks`].
+pub(crate) const fn hook<H: Hook>(hook: InetHook, priority: Priority) -> bindings::nf_hook_ops {
+    // SAFETY: All fields of the structure may be zero.
     let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
     ops.hook = Some(call::<H>);
-    ops.pf = family as u8;
-    ops.hooknum = point as c_uint;
+    ops.hooknum = hook.number();
     ops.priority = priority.0;
     ops
 }
 
-impl<const N: usize> Hooks<N> {
-    /// A set of hooks.
-    pub(crate) const fn new(hooks: [bindings::nf_hook_ops; N]) -> Self {
-        Self(hooks)
+/// Number of hooks in [`FamilyHooks`].
+const HOOKS: usize = 4;
+
+// CAST: A small number.
+const COUNT: c_uint = HOOKS as c_uint;
+
+/// The hooks of one family, which are registered together, behind the reassembly of fragments.
+///
+/// They are static: the list of hooks of a namespace points to them.
+pub(crate) struct FamilyHooks {
+    family: Family,
+    ops: [bindings::nf_hook_ops; HOOKS],
+}
+
+// SAFETY: It is never changed.
+unsafe impl Sync for FamilyHooks {}
+
+impl FamilyHooks {
+    /// Makes a set of hooks for packets of `family`.
+    pub(crate) const fn new(family: Family, mut ops: [bindings::nf_hook_ops; HOOKS]) -> Self {
+        let mut index = 0;
+        while index < HOOKS {
+            ops[index].pf = family.to_u8();
+            index += 1;
+        }
+        Self { family, ops }
     }
 
-    /// Begins to call them in `net`. May sleep.
-    pub(crate) fn register(&'static self, net: &Net) -> Result {
-        // SAFETY: The array is static; `call` is safe for what the core hands over.
+    /// Enables the reassembly of fragments, then registers the hooks. May sleep.
+    fn register(&'static self, net: &Net) -> Result {
+        // SAFETY: Process context; the namespace is valid.
         to_result(unsafe {
-            bindings::nf_register_net_hooks(net.raw(), self.0.as_ptr(), N as c_uint)
-        })
+            match self.family {
+                Family::Ipv4 => bindings::nf_defrag_ipv4_enable(net.raw()),
+                Family::Ipv6 => bindings::nf_defrag_ipv6_enable(net.raw()),
+            }
+        })?;
+        // SAFETY: The array is static, and `call` is safe for the arguments of the core.
+        to_result(unsafe { bindings::nf_register_net_hooks(net.raw(), self.ops.as_ptr(), COUNT) })
+            // SAFETY: Enabled above.
+            .inspect_err(|_| unsafe { self.disable_defrag(net) })
     }
 
-    /// Ceases to call them in `net`. Calls under way may go on until a grace period has
-    /// passed, which whoever frees what they use waits for.
-    pub(crate) fn unregister(&'static self, net: &Net) {
-        // SAFETY: Registered by the caller.
-        unsafe { bindings::nf_unregister_net_hooks(net.raw(), self.0.as_ptr(), N as c_uint) };
+    /// Undoes [`FamilyHooks::register`].
+    ///
+    /// # Safety
+    ///
+    /// The hooks are registered in `net`.
+    unsafe fn unregister(&'static self, net: &Net) {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            bindings::nf_unregister_net_hooks(net.raw(), self.ops.as_ptr(), COUNT);
+            self.disable_defrag(net);
+        }
+    }
+
+    /// Ends one use of the reassembly of fragments; the last use disables it.
+    ///
+    /// # Safety
+    ///
+    /// Reassembly was enabled in `net`, and this use of it has not ended.
+    unsafe fn disable_defrag(&self, net: &Net) {
+        // SAFETY: Process context; by the safety requirements.
+        unsafe {
+            match self.family {
+                Family::Ipv4 => bindings::nf_defrag_ipv4_disable(net.raw()),
+                Family::Ipv6 => bindings::nf_defrag_ipv6_disable(net.raw()),
+            }
+        }
     }
 }
 
-/// Puts fragments together before the hooks see them. Nests.
-pub(crate) fn defragment(family: Family, net: &Net) -> Result {
-    // SAFETY: Process context.
-    to_result(unsafe {
-        match family {
-            Family::Ipv4 => bindings::nf_defrag_ipv4_enable(net.raw()),
-            Family::Ipv6 => bindings::nf_defrag_ipv6_enable(net.raw()),
-        }
-    })
+/// A place in the state of a namespace for one registration of [`FamilyHooks`]. Zeroed: empty.
+///
+/// It has no `drop`, as the state of a namespace has none: the hooks stay registered until
+/// [`HookSlot::unregister`].
+///
+/// # Invariants
+///
+/// If `hooks` is not null, it points to static [`FamilyHooks`] that are registered in `net`.
+pub(crate) struct HookSlot {
+    net: Atomic<*mut bindings::net>,
+    hooks: Atomic<*mut FamilyHooks>,
 }
 
-/// Undoes [`defragment`].
-pub(crate) fn stop_defragmenting(family: Family, net: &Net) {
-    // SAFETY: Process context; the caller called `defragment`.
-    unsafe {
-        match family {
-            Family::Ipv4 => bindings::nf_defrag_ipv4_disable(net.raw()),
-            Family::Ipv6 => bindings::nf_defrag_ipv6_disable(net.raw()),
+// SAFETY: Null is a valid value of either pointer.
+unsafe impl pin_init::Zeroable for HookSlot {}
+// SAFETY: The fields are atomic. `hooks` is static, and `net` is only compared.
+unsafe impl Sync for HookSlot {}
+
+impl HookSlot {
+    /// Registers hooks in `net`, behind the reassembly of fragments. May sleep.
+    ///
+    /// `EBUSY`: the slot is taken.
+    pub(crate) fn register(&self, net: &Net, hooks: &'static FamilyHooks) -> Result {
+        self.net
+            .cmpxchg(null_mut(), net.raw(), Full)
+            .map_err(|_| EBUSY)?;
+        hooks
+            .register(net)
+            .inspect_err(|_| self.net.store(null_mut(), Release))?;
+        // INVARIANT: As just registered; only the task that wrote `net` writes `hooks`.
+        self.hooks.store(from_ref(hooks).cast_mut(), Release);
+        Ok(())
+    }
+
+    /// Unregisters the hooks, and leaves the slot empty. Does nothing if it holds no hooks that
+    /// are registered in `net`. May sleep.
+    ///
+    /// Calls under way may go on until a grace period has passed. What the hooks use is freed
+    /// after it.
+    pub(crate) fn unregister(&self, net: &Net) {
+        if self.net.load(Relaxed) != net.raw() {
+            return;
         }
+        let hooks = self.hooks.xchg(null_mut(), Full);
+        // SAFETY: The pointer is null or to a static, by the type invariants.
+        let Some(hooks) = (unsafe { hooks.cast_const().as_ref() }) else {
+            return;
+        };
+        // SAFETY: By the type invariants. Only one task gets the pointer from the slot.
+        unsafe { hooks.unregister(net) };
+        self.net.store(null_mut(), Release);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What reaches the log: rarely, or on request.
+//! Log messages, rate-limited or on request.
 //!
 //! C header: [`include/net/netfilter/nf_log.h`](srctree/include/net/netfilter/nf_log.h)
 
@@ -15,22 +15,22 @@ use super::{
     skb::Skb, //
 };
 
-/// Whether the network stack may say something now, or has said enough lately.
+/// Whether another message of the network stack may be logged now (`net_ratelimit()`).
 pub(crate) fn ratelimit() -> bool {
     // SAFETY: May be called in any context.
     unsafe { bindings::rct_net_ratelimit() }
 }
 
-/// Loads a module that logs packets, if there is none. May sleep.
+/// Requests a packet logging backend to be loaded, if there is none. May sleep.
 pub(crate) fn request_backend() {
-    // SAFETY: The callers are in process context and hold no spinlock.
+    // SAFETY: Process context, without a spinlock.
     unsafe { bindings::rct_request_log_backend() };
 }
 
-/// Logs a packet for `nf_conntrack_log_invalid`, with the protocol number, what is wrong
-/// with it, and a number that says more.
+/// Logs a packet for `nf_conntrack_log_invalid`: the protocol number, the reason, and a number that
+/// belongs to the reason.
 ///
-/// The caller has looked at the setting and holds no entry's lock: a logger may want it.
+/// The caller has checked the sysctl. No lock of an entry is held: a logging backend may take it.
 #[cold]
 pub(crate) fn invalid(
     skb: &Skb,
@@ -40,7 +40,9 @@ pub(crate) fn invalid(
     value: Option<u32>,
 ) {
     let raw = state.raw();
-    // SAFETY: The packet and the devices outlive the call; the formats fit the arguments, and
+    // CAST: The length of a message in this module.
+    let len = message.len() as i32;
+    // SAFETY: The packet and the devices outlive the call; the arguments fit the formats, and
     // `%.*s` reads no more than the given length.
     unsafe {
         match value {
@@ -54,7 +56,7 @@ pub(crate) fn invalid(
                 null(),
                 c"nf_ct_proto_%d: %.*s %u ".as_char_ptr(),
                 i32::from(protocol),
-                message.len() as i32,
+                len,
                 message.as_ptr(),
                 value,
             ),
@@ -68,7 +70,7 @@ pub(crate) fn invalid(
                 null(),
                 c"nf_ct_proto_%d: %.*s ".as_char_ptr(),
                 i32::from(protocol),
-                message.len() as i32,
+                len,
                 message.as_ptr(),
             ),
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets: `struct sk_buff`, the hooks that see it, and the devices and routes that it takes.
+//! Packets: `struct sk_buff`, the netfilter hooks, and the kernel's hooks for trackers and NAT.
 
 pub(crate) mod bridge;
 pub(crate) mod device;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries, as NAT sees them: those that may still get another reply tuple, and the part that
-//! remembers through which device a connection was masqueraded.
+//! Entries from the view of NAT: unconfirmed ones, whose reply tuple may still change, and the
+//! extension that records the masquerading device.
 //!
 //! C header: [`include/net/netfilter/nf_nat.h`](srctree/include/net/netfilter/nf_nat.h)
 
@@ -50,22 +50,22 @@ use super::skb::{
     Tracked, //
 };
 
-/// What a connection keeps for NAT.
+/// The extension of an entry for NAT.
 #[repr(transparent)]
-pub(crate) struct NatPart(Opaque<bindings::nf_conn_nat>);
+pub(crate) struct NatExtension(Opaque<bindings::nf_conn_nat>);
 
-// SAFETY: What we touch is accessed atomically only; the rest is a helper's.
-unsafe impl Sync for NatPart {}
-// SAFETY: `struct nf_conn_nat` is the part under this number.
-unsafe impl Extension for NatPart {
+// SAFETY: The one field that is accessed here is accessed atomically; a helper uses the rest.
+unsafe impl Sync for NatExtension {}
+// SAFETY: `struct nf_conn_nat` is the extension with this number.
+unsafe impl Extension for NatExtension {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_NAT;
 }
 
-impl NatPart {
-    /// The number of the device through which the connection was masqueraded; 0: it was not.
+impl NatExtension {
+    /// The interface index of the device through which the connection was masqueraded; 0: none.
     #[inline]
     pub(crate) fn masquerade_device(&self) -> &Atomic<i32> {
-        // SAFETY: A valid, aligned field.
+        // SAFETY: The field is valid and aligned.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).masq_index)) }
     }
 
@@ -75,54 +75,74 @@ impl NatPart {
     }
 }
 
-/// An entry that is not in the table, at the hands of who handles the packet that made it.
+/// An entry that is not confirmed yet, in the context that handles the packet that created it.
+///
+/// # Examples
+///
+/// ```ignore
+/// // From a rule (SNAT to 192.0.2.1) to the reply tuple.
+/// let Some(entry) = skb.unconfirmed() else {
+///     // The decision was made with the connection's first packet.
+///     return Verdict::Accept;
+/// };
+/// let range = Range::default().at(widen([192, 0, 2, 1]));
+/// // Chooses a free port, and stores the inverse of the translated tuple:
+/// // original 10.0.0.2:1024 -> 198.51.100.7:80, reply 198.51.100.7:80 -> 192.0.2.1:1024.
+/// let verdict = setup::setup_info(entry, &range, Manip::Source);
+///
+/// // Does not compile: `setup_info` consumed the value, and the entry's end is decided once.
+/// setup::null_binding(entry, Manip::Source);
+/// ```
 ///
 /// # Invariants
 ///
-/// Not confirmed, and during `'a` nobody else adds parts to it, or changes its reply tuple.
+/// The entry was not confirmed when the value was made, and during `'a` no other context adds
+/// extensions to it or changes its reply tuple.
 pub(crate) struct Unconfirmed<'a>(&'a Conn, PhantomData<*mut ()>);
 
 impl<'a> Unconfirmed<'a> {
     /// # Safety
     ///
-    /// As the invariants say, but that it may be confirmed: then there is [`None`].
+    /// `conn` meets the type invariants, except that it may be confirmed: the result is [`None`]
+    /// then.
     pub(crate) unsafe fn from_conn(conn: &'a Conn) -> Option<Self> {
-        // INVARIANT: The caller's promise, and as checked.
+        // INVARIANT: By the safety requirements, and as checked.
         (!conn.is_confirmed()).then_some(Self(conn, PhantomData))
     }
 
-    /// The entry.
+    /// Returns the entry.
     pub(crate) fn conn(&self) -> &'a Conn {
         self.0
     }
 
-    /// The connection that announced this one.
+    /// Returns the master: the connection whose helper expected this one.
     pub(crate) fn master(&self) -> Option<&'a Conn> {
         self.0.master()
     }
 
-    /// The same, for a shorter time.
+    /// Reborrows the value.
     pub(crate) fn again(&mut self) -> Unconfirmed<'_> {
-        // INVARIANT: What `self` allows is lent.
+        // INVARIANT: `self` is borrowed as long as the new value lives.
         Unconfirmed(self.0, PhantomData)
     }
 
-    /// Changes the tuple that answers will have.
+    /// Replaces the reply tuple.
     pub(crate) fn set_reply(&mut self, tuple: &Tuple) {
-        // SAFETY: By the type invariants the entry's tuple may be changed.
+        // SAFETY: By the type invariants the reply tuple may be changed.
         unsafe { conn::store_reply(self.0.raw(), tuple.words()) };
     }
 
-    /// The part of the entry for NAT, which it gets if it has none. [`None`]: no memory.
-    pub(crate) fn nat_part(&mut self) -> Option<&'a NatPart> {
-        if let Some(part) = self.0.extensions().find() {
-            return Some(part);
+    /// Returns the NAT extension, which is added if the entry has none. [`None`]: no memory.
+    pub(crate) fn ensure_nat_extension(&mut self) -> Option<&'a NatExtension> {
+        if let Some(extension) = self.0.extensions().find() {
+            return Some(extension);
         }
-        self.add(NatPart::ID);
+        self.add(NatExtension::ID);
         self.0.extensions().find()
     }
 
-    /// Sees to it that sequence numbers can be shifted. [`None`]: no memory.
+    /// Adds the extension for sequence number adjustment, if the entry has none. [`None`]: no
+    /// memory.
     pub(crate) fn ensure_seqadj(&mut self) -> Option<()> {
         if self.0.extensions().find::<SeqAdjust>().is_none() {
             self.add(SeqAdjust::ID)?;
@@ -131,56 +151,39 @@ impl<'a> Unconfirmed<'a> {
     }
 
     fn add(&mut self, id: u32) -> Option<()> {
+        // CAST: Flags are 32 bits wide.
+        let gfp = bindings::RCT_GFP_ATOMIC as u32;
         // SAFETY: By the type invariants.
-        let part = unsafe { ext::add_by_number(self.0.raw(), id, bindings::RCT_GFP_ATOMIC as u32) };
-        part.map(|_| ())
+        let extension = unsafe { ext::add_by_number(self.0.raw(), id, gfp) };
+        extension.map(|_| ())
     }
 }
 
 impl Skb {
-    /// The packet's entry, if the packet is still the one that made it.
+    /// Returns the packet's entry, if it is not confirmed.
     #[inline]
     pub(crate) fn unconfirmed(&mut self) -> Option<Unconfirmed<'_>> {
         let Tracked::Yes(conn, _) = self.tracked() else {
             return None;
         };
-        // SAFETY: By the invariants of `Skb` the packet is ours, and with it an entry that is
-        // not confirmed. (Where a bridge floods clones of it, they come one after the other.)
+        // SAFETY: By the invariants of `Skb` no other context uses the packet, nor its entry if
+        // that is unconfirmed. (Clones of the packet share the entry. Linux 7.3 confirms or drops
+        // them before two of them reach two CPUs: `br_nf_local_in()`, `nf_ct_drop_unconfirmed()`.)
         unsafe { Unconfirmed::from_conn(conn) }
     }
 }
 
-/// Numbers of netlink's attributes.
-pub(crate) mod attribute {
-    use super::bindings as b;
-
-    /// The first IPv4 address.
-    pub(crate) const V4_MIN: u16 = b::ctattr_nat_CTA_NAT_V4_MINIP as u16;
-    /// The last IPv4 address.
-    pub(crate) const V4_MAX: u16 = b::ctattr_nat_CTA_NAT_V4_MAXIP as u16;
-    /// The first IPv6 address.
-    pub(crate) const V6_MIN: u16 = b::ctattr_nat_CTA_NAT_V6_MINIP as u16;
-    /// The last IPv6 address.
-    pub(crate) const V6_MAX: u16 = b::ctattr_nat_CTA_NAT_V6_MAXIP as u16;
-    /// Ports, in a nest.
-    pub(crate) const PROTO: u16 = b::ctattr_nat_CTA_NAT_PROTO as u16;
-    /// The first port.
-    pub(crate) const PORT_MIN: u16 = b::ctattr_protonat_CTA_PROTONAT_PORT_MIN as u16;
-    /// The last port.
-    pub(crate) const PORT_MAX: u16 = b::ctattr_protonat_CTA_PROTONAT_PORT_MAX as u16;
-}
-
-/// What IPsec looks its policies up by.
+/// The selector of an IPsec policy lookup (`struct flowi`).
 #[repr(transparent)]
 pub(crate) struct Flow(bindings::flowi);
 
 impl Flow {
-    /// Sets the source. An IPv4 address ends in zeroes; a port is in network byte order.
+    /// Sets the source. An IPv4 address is padded with zeroes; a port is in network byte order.
     pub(crate) fn set_source(&mut self, family: Family, address: [u8; 16], port: Option<[u8; 2]>) {
         self.set(family, true, address, port);
     }
 
-    /// Sets the destination.
+    /// Sets the destination, in the same form.
     pub(crate) fn set_destination(
         &mut self,
         family: Family,
@@ -192,7 +195,7 @@ impl Flow {
 
     fn set(&mut self, family: Family, source: bool, address: [u8; 16], port: Option<[u8; 2]>) {
         let [a, b, c, d, ..] = address;
-        // SAFETY: All members of the unions are plain data; the family says which is in use.
+        // SAFETY: All members of the unions are plain data. The family selects the one in use.
         unsafe {
             let upper = match family {
                 Family::Ipv4 => {
@@ -228,9 +231,11 @@ impl Flow {
     }
 }
 
-/// Has an entry that its maker alone knows translated as user space says; see
-/// [`Translator::parse`]. `EOPNOTSUPP`: nobody does NAT.
-pub(crate) fn set_up(
+/// Sets up the translation of an entry that user space creates, through `nf_nat_hook`; see
+/// [`Translator::parse_nat_setup`].
+///
+/// `EOPNOTSUPP`: there is no NAT.
+pub(crate) fn setup_from_user(
     entry: &mut Fresh,
     source: bool,
     attribute: Option<Attribute<'_>>,
@@ -241,29 +246,31 @@ pub(crate) fn set_up(
         bindings::nf_nat_manip_type_NF_NAT_MANIP_DST
     };
     let attribute = attribute.map_or(null(), |attribute| attribute.raw().cast_const());
-    // SAFETY: The entry is its maker's alone; the attribute is valid, or null.
+    // SAFETY: `Fresh` is exclusive; the attribute is valid, or null.
     kernel::error::to_result(unsafe { bindings::rct_nat_parse(entry.raw(), manip, attribute) })
 }
 
-/// Who does NAT on this machine (`nf_nat_hook`).
+/// A provider of NAT (`nf_nat_hook`).
 pub(crate) trait Translator: 'static {
-    /// User space makes an entry, and says what its source (or else destination) is mapped
-    /// to. Without `attribute`: to nothing.
-    fn parse(
+    /// Sets up one end of an entry that user space creates, the source or else the destination, by
+    /// the attribute `CTA_NAT_SRC` or `CTA_NAT_DST`. Without `attribute` the end gets a null
+    /// binding.
+    fn parse_nat_setup(
         entry: Unconfirmed<'_>,
         source: bool,
         attribute: Option<Attribute<'_>>,
     ) -> kernel::error::Result;
 
-    /// Undoes in `flow` what was done to the packet, so that a policy of IPsec matches what
-    /// was sent.
+    /// Writes the packet's addresses before translation to `flow`, for the lookup of IPsec
+    /// policies.
     fn decode_session(skb: &Skb, flow: &mut Flow);
 
-    /// An entry, the source of which was decided about, is about to be freed.
-    fn forget(conn: &Conn);
+    /// Removes an entry that is about to be freed, and whose source was decided, from the table by
+    /// source.
+    fn remove_nat_bysrc(conn: &Conn);
 }
 
-/// Keeps the hook in place.
+/// Keeps a [`Translator`] registered.
 ///
 /// # Invariants
 ///
@@ -271,50 +278,50 @@ pub(crate) trait Translator: 'static {
 pub(crate) struct TranslatorRegistration(());
 
 impl TranslatorRegistration {
-    /// Makes `T` the machine's translator.
+    /// Registers `T`.
     pub(crate) fn new<T: Translator>() -> Self {
         let hook: &'static bindings::nf_nat_hook = &const {
             bindings::nf_nat_hook {
-                parse_nat_setup: Some(parse::<T>),
+                parse_nat_setup: Some(parse_nat_setup::<T>),
                 decode_session: Some(decode_session::<T>),
-                remove_nat_bysrc: Some(forget::<T>),
+                remove_nat_bysrc: Some(remove_nat_bysrc::<T>),
             }
         };
-        // SAFETY: The hook is static. No other module can have set it: nf_nat exports the names
-        // that we export.
+        // SAFETY: The hook is static. No other module can have set it: nf_nat exports the same
+        // symbols as this module, so that only one of the two is loaded.
         unsafe { bindings::rct_nat_hook_set(hook) };
-        // INVARIANT: just set.
+        // INVARIANT: As just set.
         Self(())
     }
 }
 
 impl Drop for TranslatorRegistration {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the hook is ours to take away.
+        // SAFETY: By the type invariants the hook is that of this module.
         unsafe { bindings::rct_nat_hook_set(null()) };
         rcu::synchronize();
     }
 }
 
-/// [`Translator::parse`], as netlink's code calls it.
+/// [`Translator::parse_nat_setup`], as ctnetlink calls it.
 ///
 /// # Safety
 ///
-/// For that code alone, with an entry that it is making, under `rcu_read_lock()`.
-unsafe extern "C" fn parse<T: Translator>(
+/// For ctnetlink alone, with an entry that it is creating, under `rcu_read_lock()`.
+unsafe extern "C" fn parse_nat_setup<T: Translator>(
     ct: *mut bindings::nf_conn,
     manip: bindings::nf_nat_manip_type,
     attribute: *const bindings::nlattr,
 ) -> core::ffi::c_int {
-    // SAFETY: The caller makes the entry, and nobody else knows it.
+    // SAFETY: The caller is creating the entry; no other context has it.
     let Some(entry) = (unsafe { Unconfirmed::from_conn(Conn::from_raw(ct)) }) else {
         return kernel::error::code::EEXIST.to_errno();
     };
     let source = manip == bindings::nf_nat_manip_type_NF_NAT_MANIP_SRC;
     let attribute = NonNull::new(attribute.cast_mut());
-    // SAFETY: The caller hands over a checked attribute, or null.
+    // SAFETY: The caller hands over a validated attribute, or null.
     let attribute = attribute.map(|attribute| unsafe { Attribute::from_raw(attribute) });
-    match T::parse(entry, source, attribute) {
+    match T::parse_nat_setup(entry, source, attribute) {
         Ok(()) => 0,
         Err(error) => error.to_errno(),
     }
@@ -333,12 +340,12 @@ unsafe extern "C" fn decode_session<T: Translator>(
     unsafe { T::decode_session(Skb::from_raw_shared(skb), &mut *flow.cast()) };
 }
 
-/// [`Translator::forget`], as who frees an entry calls it.
+/// [`Translator::remove_nat_bysrc`], as the tracker calls it.
 ///
 /// # Safety
 ///
-/// For an entry that is whole.
-unsafe extern "C" fn forget<T: Translator>(ct: *mut bindings::nf_conn) {
-    // SAFETY: The caller's promise.
-    T::forget(unsafe { Conn::from_raw(ct) });
+/// The entry has its last reference, and is not freed yet.
+unsafe extern "C" fn remove_nat_bysrc<T: Translator>(ct: *mut bindings::nf_conn) {
+    // SAFETY: By the safety requirements.
+    T::remove_nat_bysrc(unsafe { Conn::from_raw(ct) });
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hooks of NAT: in each namespace and family four, at which the chains of those are
-//! called that have rules (nft_chain_nat, iptable_nat).
+//! The hooks of NAT: four in each namespace and family, which call the NAT chains of nft_chain_nat
+//! and iptable_nat.
 //!
-//! They are registered when the first chain comes, and go with the last one. nfnetlink_hook
-//! looks into what they are registered with.
+//! The first chain of a namespace and family registers the hooks, and the last one unregisters
+//! them. nfnetlink_hook reads the data that they are registered with.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
 
@@ -50,12 +50,15 @@ use super::{
     skb::Skb, //
 };
 
-/// Hooks of a family.
-pub(crate) const POINTS: usize = 4;
+/// Number of hooks of a family.
+pub(crate) const HOOKS: usize = 4;
 
-/// A function that the stack calls for packets of namespaces with NAT rules.
+// CAST: A small number.
+const COUNT: c_uint = HOOKS as c_uint;
+
+/// A function that the stack calls for packets in namespaces with NAT chains.
 pub(crate) trait NatHook: 'static {
-    /// Looks at a packet, inside an RCU read-side section.
+    /// Handles a packet, inside an RCU read-side section.
     fn run(skb: &mut Skb, state: HookState<'_>, chains: Chains<'_>, rcu: Rcu<'_>) -> Verdict;
 }
 
@@ -63,7 +66,7 @@ pub(crate) trait NatHook: 'static {
 ///
 /// # Invariants
 ///
-/// `0` is null or points to chains that stay for `'r`.
+/// `0` is null, or points to chains that are not freed during `'r`.
 #[derive(Clone, Copy)]
 pub(crate) struct Chains<'r>(
     *mut bindings::nf_hook_entries,
@@ -71,9 +74,9 @@ pub(crate) struct Chains<'r>(
 );
 
 impl Chains<'_> {
-    /// Shows the packet to the chains, one after the other, until one does not accept it, or
-    /// `decided` is true. [`None`]: all accepted it, undecided.
-    pub(crate) fn show(
+    /// Runs the chains on the packet, until one does not accept it or `decided` returns true.
+    /// [`None`]: all chains accepted the packet, undecided.
+    pub(crate) fn run(
         self,
         skb: &mut Skb,
         state: HookState<'_>,
@@ -82,7 +85,7 @@ impl Chains<'_> {
         // SAFETY: By the type invariants.
         let count = unsafe { bindings::rct_nat_chain_count(self.0) };
         for index in 0..count {
-            // SAFETY: In bounds; the packet is ours to hand on, and the state is valid.
+            // SAFETY: In bounds; by the invariants of `Skb` and `HookState`.
             let verdict =
                 unsafe { bindings::rct_nat_chain_run(self.0, index, skb.raw(), state.raw()) };
             if verdict != bindings::NF_ACCEPT {
@@ -96,7 +99,7 @@ impl Chains<'_> {
     }
 }
 
-/// One of four hooks, as the core calls it.
+/// [`NatHook::run`], as the core calls it (`nf_hookfn`).
 ///
 /// # Safety
 ///
@@ -107,7 +110,7 @@ unsafe extern "C" fn call<H: NatHook>(
     skb: *mut bindings::sk_buff,
     state: *const bindings::nf_hook_state,
 ) -> c_uint {
-    // SAFETY: The data is a place for chains, which outlives the hook by a grace period.
+    // SAFETY: The data is that of `allocate`, which is freed a grace period after the hook.
     let chains = unsafe { bindings::rct_nat_chains(data.cast()) };
     // SAFETY: The core hands over a packet that is the hook's until it returns.
     let skb = unsafe { Skb::from_raw(skb) };
@@ -115,25 +118,26 @@ unsafe extern "C" fn call<H: NatHook>(
     let state = unsafe { HookState::from_raw(NonNull::new_unchecked(state.cast_mut())) };
     // SAFETY: The core calls hooks under `rcu_read_lock()`.
     let rcu = unsafe { Rcu::assume_held() };
-    // INVARIANT: Chains are freed a grace period after they were replaced.
+    // INVARIANT: Chains are freed a grace period after they are replaced.
     H::run(skb, state, Chains(chains, core::marker::PhantomData), rcu).as_raw()
 }
 
-/// One of the hooks of a family.
-pub(crate) struct Template(bindings::nf_hook_ops);
+/// The description of one hook of a family, which is copied for each namespace.
+pub(crate) struct HookTemplate(bindings::nf_hook_ops);
 
-// SAFETY: Never changed.
-unsafe impl Sync for Template {}
+// SAFETY: It is never changed.
+unsafe impl Sync for HookTemplate {}
 
-impl Template {
-    /// A hook, at one of `bindings::nf_inet_hooks`.
-    pub(crate) const fn new<H: NatHook>(family: u8, point: u32, source: bool) -> Self {
-        // SAFETY: All of its fields may be zero.
+impl HookTemplate {
+    /// Describes a hook function at `hooknum` (`enum nf_inet_hooks`), for SNAT if `source` is true,
+    /// else for DNAT.
+    pub(crate) const fn new<H: NatHook>(family: u8, hooknum: u32, source: bool) -> Self {
+        // SAFETY: All fields of the structure may be zero.
         let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
         ops.hook = Some(call::<H>);
         ops.pf = family;
-        ops.hooknum = point;
-        // The numbers are the same for IPv6.
+        ops.hooknum = hooknum;
+        // IPv6 has the same numbers.
         ops.priority = if source {
             bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC
         } else {
@@ -143,123 +147,130 @@ impl Template {
     }
 }
 
-/// The registered hooks of a family in a namespace.
+/// The hooks of a family in a namespace.
 #[repr(C)]
 struct Registered {
-    ops: [bindings::nf_hook_ops; POINTS],
-    places: [bindings::nf_nat_lookup_hook_priv; POINTS],
+    ops: [bindings::nf_hook_ops; HOOKS],
+    chains: [bindings::nf_nat_lookup_hook_priv; HOOKS],
     rcu: bindings::callback_head,
+    /// The namespace. The pointer is only compared.
+    net: *mut bindings::net,
     users: u32,
 }
 
-/// A grace period has passed since the hooks were taken away.
+/// Frees hooks a grace period after they were unregistered.
 ///
 /// # Safety
 ///
 /// For `call_rcu()` alone.
 unsafe extern "C" fn free(head: *mut bindings::callback_head) {
-    // SAFETY: The head is inside of an allocation of ours, which nobody uses any more.
+    // SAFETY: The head is a field of an allocation that no reader uses any more.
     unsafe { bindings::kfree(head.byte_sub(offset_of!(Registered, rcu)).cast()) };
 }
 
-/// Waits until what [`Slot::remove`] took away is freed. May sleep.
+/// Waits until the hooks that [`Slot::remove`] unregistered are freed. May sleep.
 pub(crate) fn barrier() {
     // SAFETY: Process context.
     unsafe { bindings::rcu_barrier() };
 }
 
-/// Serialises changes of the chains of every [`Slot`].
+/// Serialises changes of the chains of all [`Slot`]s.
 static CHAINS: StaticMutex<()> = StaticMutex::new(c"CHAINS", || ());
 
-/// Where a namespace keeps the hooks of a family. Zeroed: there are none.
+/// A place in the state of a namespace for the hooks of a family. Zeroed: there are none.
 ///
 /// # Invariants
 ///
-/// Null, or an allocation of ours with hooks that are registered; changed under [`CHAINS`].
+/// The pointer is null, or to hooks from `allocate` that are registered in the namespace `net` of
+/// theirs. It is changed under [`CHAINS`].
 #[repr(transparent)]
 pub(crate) struct Slot(Atomic<*mut Registered>);
 
 // SAFETY: Null is a valid pointer; the type is transparent.
 unsafe impl pin_init::Zeroable for Slot {}
-// SAFETY: Changed under `CHAINS` only.
+// SAFETY: The pointer is atomic; what it points to is changed under `CHAINS` only.
 unsafe impl Sync for Slot {}
 
-/// What a chain is registered with, as its module hands it over.
+/// The hook operations of a chain, as its module registers them.
 ///
 /// # Invariants
 ///
-/// Points to hook operations that live until they are unregistered.
+/// `0` lives until it is unregistered.
 #[derive(Clone, Copy)]
 pub(crate) struct Chain<'a>(&'a bindings::nf_hook_ops);
 
 impl<'a> Chain<'a> {
     /// # Safety
     ///
-    /// As the invariants say.
+    /// `ops` meets the type invariants.
     pub(crate) unsafe fn from_raw(ops: *const bindings::nf_hook_ops) -> Self {
-        // INVARIANT: The caller's promise.
-        // SAFETY: As above.
+        // INVARIANT: By the safety requirements.
+        // SAFETY: By the safety requirements.
         Self(unsafe { &*ops })
     }
 }
 
 impl Slot {
-    /// Has a chain called. The first one brings the hooks. May sleep.
+    /// Adds a chain. The first one registers the hooks. May sleep.
     ///
-    /// `EINVAL`: there is no NAT at the chain's hook.
+    /// `EINVAL`: NAT has no hook function at the chain's hook. `EBUSY`: the hooks are those of
+    /// another namespace.
     pub(crate) fn add(
         &self,
         net: &Net,
         chain: Chain<'_>,
-        templates: &'static [Template; POINTS],
+        templates: &'static [HookTemplate; HOOKS],
     ) -> Result {
         let _guard = CHAINS.lock();
         let index = index_of(templates, chain)?;
         let present = NonNull::new(self.0.load(Relaxed));
         let hooks = match present {
             Some(hooks) => hooks,
-            None => allocate(templates)?,
+            None => allocate(net, templates)?,
         };
         let raw = hooks.as_ptr();
-        // SAFETY: Registered, or just allocated.
+        // SAFETY: By the type invariants, or just allocated; under `CHAINS`.
+        if unsafe { (*raw).net } != net.raw() {
+            return Err(EBUSY);
+        }
+        // SAFETY: By the type invariants, or just allocated.
         let ops = unsafe { addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>() };
         if present.is_none() {
-            // SAFETY: Complete; it stays where it is until it is unregistered.
-            let registered =
-                unsafe { bindings::nf_register_net_hooks(net.raw(), ops, POINTS as c_uint) };
+            // SAFETY: The hooks are complete, and are freed after they are unregistered.
+            let registered = unsafe { bindings::nf_register_net_hooks(net.raw(), ops, COUNT) };
             if let Err(error) = to_result(registered) {
-                // SAFETY: Some may have been registered for a while.
+                // SAFETY: Some hooks may have been registered for a while.
                 unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
                 return Err(error);
             }
         }
-        // SAFETY: In bounds; the chain is valid.
+        // SAFETY: In bounds; by the invariants of `Chain`.
         let added = to_result(unsafe {
-            let place = addr_of_mut!((*raw).places)
+            let entry = addr_of_mut!((*raw).chains)
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
-            bindings::rct_nat_chains_add(place, chain.0)
+            bindings::rct_nat_chains_add(entry, chain.0)
         });
         match (&added, present) {
             (Ok(()), _) => {
-                // SAFETY: Under the mutex.
+                // SAFETY: Under `CHAINS`.
                 unsafe { (*raw).users = (*raw).users.saturating_add(1) };
                 // INVARIANT: As just registered.
                 self.0.store(raw, Relaxed);
             }
-            // SAFETY: Registered above.
+            // SAFETY: Registered above, and in no slot.
             (Err(_), None) => unsafe { retire(net, hooks) },
             (Err(_), Some(_)) => {}
         }
         added
     }
 
-    /// Has a chain called no longer. The last one takes the hooks with it. May sleep.
+    /// Removes a chain. The last one unregisters the hooks. May sleep.
     pub(crate) fn remove(
         &self,
         net: &Net,
         chain: Chain<'_>,
-        templates: &'static [Template; POINTS],
+        templates: &'static [HookTemplate; HOOKS],
     ) {
         let _guard = CHAINS.lock();
         let Some(hooks) = NonNull::new(self.0.load(Relaxed)) else {
@@ -269,12 +280,16 @@ impl Slot {
             return;
         };
         let raw = hooks.as_ptr();
-        // SAFETY: By the type invariants; in bounds; under the mutex.
+        // SAFETY: By the type invariants; under `CHAINS`.
+        if unsafe { (*raw).net } != net.raw() {
+            return;
+        }
+        // SAFETY: By the type invariants; in bounds; under `CHAINS`.
         let users = unsafe {
-            let place = addr_of_mut!((*raw).places)
+            let entry = addr_of_mut!((*raw).chains)
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
-            bindings::rct_nat_chains_remove(place, chain.0);
+            bindings::rct_nat_chains_remove(entry, chain.0);
             (*raw).users = (*raw).users.saturating_sub(1);
             (*raw).users
         };
@@ -286,45 +301,48 @@ impl Slot {
     }
 }
 
-/// Takes hooks away, and frees them when nobody is in them any more.
+/// Unregisters hooks, and frees them after a grace period.
 ///
 /// # Safety
 ///
-/// They are registered in `net`, and nobody will look for them.
+/// They are registered in `net`, and no slot points to them.
 unsafe fn retire(net: &Net, hooks: NonNull<Registered>) {
     let raw = hooks.as_ptr();
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     unsafe {
         let ops = addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>();
-        bindings::nf_unregister_net_hooks(net.raw(), ops, POINTS as c_uint);
+        bindings::nf_unregister_net_hooks(net.raw(), ops, COUNT);
         bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free));
     }
 }
 
-fn index_of(templates: &[Template; POINTS], chain: Chain<'_>) -> Result<usize> {
+fn index_of(templates: &[HookTemplate; HOOKS], chain: Chain<'_>) -> Result<usize> {
     templates
         .iter()
         .position(|template| template.0.hooknum == chain.0.hooknum)
         .ok_or(EINVAL)
 }
 
-fn allocate(templates: &'static [Template; POINTS]) -> Result<NonNull<Registered>> {
+fn allocate(net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
+    // CAST: Flags are 32 bits wide.
+    let gfp = bindings::RCT_GFP_KERNEL as u32;
     // SAFETY: Process context.
-    let memory =
-        unsafe { bindings::rct_kzalloc(size_of::<Registered>(), bindings::RCT_GFP_KERNEL as u32) };
+    let memory = unsafe { bindings::rct_kzalloc(size_of::<Registered>(), gfp) };
     let hooks = NonNull::new(memory.cast::<Registered>()).ok_or(ENOMEM)?;
     let raw = hooks.as_ptr();
+    // SAFETY: Just allocated.
+    unsafe { (*raw).net = net.raw() };
     for (index, template) in templates.iter().enumerate() {
-        // SAFETY: In bounds: as many as there are templates. A hook's description is plain data.
+        // SAFETY: In bounds: there are as many elements as templates. A description is plain data.
         unsafe {
             let ops = addr_of_mut!((*raw).ops)
                 .cast::<bindings::nf_hook_ops>()
                 .add(index);
             core::ptr::copy_nonoverlapping(&template.0, ops, 1);
-            let place = addr_of_mut!((*raw).places)
+            let entry = addr_of_mut!((*raw).chains)
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
-            (*ops).priv_ = place.cast();
+            (*ops).priv_ = entry.cast();
             (*ops).set_hook_ops_type(bindings::nf_hook_ops_type_NF_HOOK_OP_NAT);
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! News of devices that go down, and of addresses that go.
+//! Notifications of devices that go down, and of addresses that are removed.
 //!
 //! C header: [`include/linux/notifier.h`](srctree/include/linux/notifier.h)
 
@@ -12,54 +12,80 @@ use core::ffi::{
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Release, //
+    },
     types::Opaque, //
 };
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::tuple::widen, //
+};
 
 use super::device::Device;
 
-/// Who wants to know.
+/// A receiver of notifications.
 pub(crate) trait Watcher: 'static {
-    /// A device went down. Process context.
+    /// Handles a device that went down. Process context.
     fn device_down(device: &Device);
 
-    /// An address was taken from a device; an IPv4 address ends in zeroes. Atomic context.
+    /// Handles an address that was removed from a device. An IPv4 address is padded with zeroes.
+    /// Atomic context.
     fn address_gone(device: &Device, address: [u8; 16]);
 }
 
-/// Places for what the kernel links into its lists.
+/// A notifier block, which the kernel links into its list.
 struct Block(Opaque<bindings::notifier_block>);
 
-// SAFETY: The kernel's own lists of them are locked.
+// SAFETY: The kernel changes the links under a lock of its own.
 unsafe impl Sync for Block {}
 
 static DEVICES: Block = Block(Opaque::zeroed());
 static IPV4: Block = Block(Opaque::zeroed());
 static IPV6: Block = Block(Opaque::zeroed());
 
+/// Whether there is a [`WatcherRegistration`], or one is being made or dropped.
+static IS_REGISTERED: Atomic<bool> = Atomic::new(false);
+
 type Function = unsafe extern "C" fn(*mut bindings::notifier_block, usize, *mut c_void) -> c_int;
 
 impl Block {
     fn with(&'static self, function: Function) -> *mut bindings::notifier_block {
         let block = self.0.get();
-        // SAFETY: Not registered at present: there is one registration at a time.
+        // SAFETY: The block is not registered: `IS_REGISTERED` admits one registration at a time.
         unsafe { (*block).notifier_call = Some(function) };
         block
     }
 }
 
-/// Keeps a [`Watcher`] informed. There is one at a time.
+/// Keeps a [`Watcher`] registered. There is one registration at a time.
 ///
 /// # Invariants
 ///
-/// The three blocks are registered.
+/// The three blocks are registered, and `IS_REGISTERED` is true.
 pub(crate) struct WatcherRegistration(());
 
 impl WatcherRegistration {
-    /// Begins to inform `W`. May sleep. The caller has seen to it that nobody else is informed.
+    /// Registers `W`. May sleep.
+    ///
+    /// `EBUSY`: there is another registration.
     pub(crate) fn new<W: Watcher>() -> Result<Self> {
-        // SAFETY: Static memory, in process context, and undone in `drop`.
+        if IS_REGISTERED.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        Self::register::<W>()
+            .inspect_err(|_| IS_REGISTERED.store(false, Release))
+            // INVARIANT: As just registered.
+            .map(|()| Self(()))
+    }
+
+    /// Registers all three notifiers, or none.
+    fn register<W: Watcher>() -> Result {
+        // SAFETY: Process context; the blocks are static. They are unregistered in `drop`, before
+        // the module is freed.
         unsafe {
             to_result(bindings::register_netdevice_notifier(
                 DEVICES.with(device::<W>),
@@ -78,8 +104,7 @@ impl WatcherRegistration {
                 return Err(error);
             }
         }
-        // INVARIANT: As just done.
-        Ok(Self(()))
+        Ok(())
     }
 }
 
@@ -91,10 +116,11 @@ impl Drop for WatcherRegistration {
             bindings::unregister_inetaddr_notifier(IPV4.0.get());
             bindings::unregister_netdevice_notifier(DEVICES.0.get());
         }
+        IS_REGISTERED.store(false, Release);
     }
 }
 
-/// NOTIFY_DONE: nothing that would concern others.
+/// `NOTIFY_DONE`: the notifier has no objection.
 const DONE: c_int = 0;
 
 fn is_down(event: usize) -> bool {
@@ -103,14 +129,14 @@ fn is_down(event: usize) -> bool {
 
 /// # Safety
 ///
-/// For the core alone, with what its notifiers of devices get.
+/// For the core alone, with the arguments of a notifier of devices.
 unsafe extern "C" fn device<W: Watcher>(
     _block: *mut bindings::notifier_block,
     event: usize,
     info: *mut c_void,
 ) -> c_int {
     if is_down(event) {
-        // SAFETY: The core's promise.
+        // SAFETY: By the safety requirements.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_netdev_of_event(info)) } {
             W::device_down(device);
         }
@@ -120,7 +146,7 @@ unsafe extern "C" fn device<W: Watcher>(
 
 /// # Safety
 ///
-/// For the core alone, with what its notifiers of IPv4 addresses get.
+/// For the core alone, with the arguments of a notifier of IPv4 addresses.
 unsafe extern "C" fn ipv4<W: Watcher>(
     _block: *mut bindings::notifier_block,
     event: usize,
@@ -128,11 +154,11 @@ unsafe extern "C" fn ipv4<W: Watcher>(
 ) -> c_int {
     if is_down(event) {
         let ifa = ifa.cast::<bindings::in_ifaddr>();
-        // SAFETY: The core's promise. If the device itself goes, we hear so by the other way.
+        // SAFETY: By the safety requirements. No device: it is going away, which `device` reports.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_ipv4_address_dev(ifa)) } {
-            // SAFETY: As above.
-            let [a, b, c, d] = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();
-            W::address_gone(device, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            // SAFETY: By the safety requirements.
+            let address = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();
+            W::address_gone(device, widen(address));
         }
     }
     DONE
@@ -140,7 +166,7 @@ unsafe extern "C" fn ipv4<W: Watcher>(
 
 /// # Safety
 ///
-/// For the core alone, with what its notifiers of IPv6 addresses get.
+/// For the core alone, with the arguments of a notifier of IPv6 addresses.
 unsafe extern "C" fn ipv6<W: Watcher>(
     _block: *mut bindings::notifier_block,
     event: usize,
@@ -148,7 +174,7 @@ unsafe extern "C" fn ipv6<W: Watcher>(
 ) -> c_int {
     if is_down(event) {
         let ifa = ifa.cast::<bindings::inet6_ifaddr>();
-        // SAFETY: The core's promise.
+        // SAFETY: By the safety requirements.
         unsafe {
             if let Some(device) = Device::from_raw(bindings::rct_ipv6_address_dev(ifa)) {
                 let address = core::mem::transmute_copy(&*bindings::rct_ipv6_address(ifa));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `nfnl_ct_hook`: what nfnetlink_queue and nfnetlink_log tell user space of a packet's
-//! connection, and what user space says of it with its verdict.
+//! `nfnl_ct_hook`: the part of the messages of nfnetlink_queue and nfnetlink_log that is about a
+//! packet's entry, and the changes that user space sends with its verdict.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
 
@@ -31,25 +31,26 @@ use crate::nf::{
     }, //
 };
 
-/// Tells of packets' connections.
+/// A writer and reader of that part of the messages (`NETFILTER_NETLINK_GLUE_CT`).
 pub(crate) trait Glue: 'static {
-    /// Bytes that [`Glue::put`] needs at most, without the nest and the packet's state.
+    /// Returns an upper bound of the bytes that [`Glue::put`] writes, without the nest and the
+    /// state of the packet.
     fn size(conn: &Conn) -> usize;
 
-    /// Tells of a connection.
+    /// Writes the attributes of an entry.
     fn put(conn: &Conn, message: &mut Message<'_>) -> Result;
 
-    /// User space wants to change it. Atomic context.
+    /// Applies the changes of user space to an entry. Atomic context.
     fn change(conn: &Conn, attribute: Attribute<'_>, rcu: Rcu<'_>) -> Result;
 
-    /// User space announces another connection. Atomic context.
+    /// Adds an expectation of user space, with `conn` as master. Atomic context.
     fn expect(conn: &Conn, attribute: Attribute<'_>, by: Requester, rcu: Rcu<'_>) -> Result;
 
-    /// Whether a connection's sequence numbers are shifted if user space makes a packet longer.
+    /// Whether sequence numbers are adjusted when user space changes the length of a packet.
     fn shifts(conn: &Conn) -> bool;
 }
 
-/// Keeps the hook in place.
+/// Keeps a [`Glue`] registered.
 ///
 /// # Invariants
 ///
@@ -57,7 +58,7 @@ pub(crate) trait Glue: 'static {
 pub(crate) struct GlueRegistration(());
 
 impl GlueRegistration {
-    /// Has `G` asked from now on.
+    /// Registers `G`.
     pub(crate) fn new<G: Glue>() -> Self {
         let hook: &'static bindings::nfnl_ct_hook = &const {
             bindings::nfnl_ct_hook {
@@ -68,16 +69,17 @@ impl GlueRegistration {
                 seq_adjust: Some(seq_adjust::<G>),
             }
         };
-        // SAFETY: The hook is static. Who else would set it cannot be loaded beside us.
+        // SAFETY: The hook is static. Another module that sets it exports the symbols of this
+        // module, so that only one of the two is loaded.
         unsafe { bindings::rct_nfnl_ct_hook_set(hook) };
-        // INVARIANT: just set.
+        // INVARIANT: As just set.
         Self(())
     }
 }
 
 impl Drop for GlueRegistration {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the hook is ours to take away.
+        // SAFETY: By the type invariants the hook is that of this module.
         unsafe { bindings::rct_nfnl_ct_hook_set(null()) };
         rcu::synchronize();
     }
@@ -94,17 +96,17 @@ fn to_errno(result: Result) -> c_int {
 ///
 /// # Safety
 ///
-/// For who holds a reference to the entry.
+/// The caller holds a reference to the entry.
 unsafe extern "C" fn build_size<G: Glue>(ct: *const bindings::nf_conn) -> usize {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     G::size(unsafe { Conn::from_raw(ct.cast_mut()) })
 }
 
-/// [`Glue::put`], in a nest, and behind it how the packet belongs to the entry.
+/// [`Glue::put`] in a nest, then the relation of the packet to the entry.
 ///
 /// # Safety
 ///
-/// For who holds a reference to the entry and writes the message.
+/// The caller holds a reference to the entry, and is writing the message.
 unsafe extern "C" fn build<G: Glue>(
     skb: *mut bindings::sk_buff,
     ct: *mut bindings::nf_conn,
@@ -112,7 +114,7 @@ unsafe extern "C" fn build<G: Glue>(
     nest: u16,
     place: u16,
 ) -> c_int {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     let (conn, mut message) = unsafe { (Conn::from_raw(ct), Message::from_raw(skb)) };
     let result = message
         .nest(nest, |message| G::put(conn, message))
@@ -124,13 +126,13 @@ unsafe extern "C" fn build<G: Glue>(
 ///
 /// # Safety
 ///
-/// For who holds a reference to the entry, with an attribute that was checked to be whole,
-/// under `rcu_read_lock()`.
+/// The caller holds a reference to the entry, and hands over a validated attribute, under
+/// `rcu_read_lock()`.
 unsafe extern "C" fn parse<G: Glue>(
     attribute: *const bindings::nlattr,
     ct: *mut bindings::nf_conn,
 ) -> c_int {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     to_errno(unsafe {
         G::change(
             Conn::from_raw(ct),
@@ -155,7 +157,7 @@ unsafe extern "C" fn attach_expect<G: Glue>(
         portid,
         report: report != 0,
     };
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     to_errno(unsafe {
         G::expect(
             Conn::from_raw(ct),
@@ -166,18 +168,19 @@ unsafe extern "C" fn attach_expect<G: Glue>(
     })
 }
 
-/// User space made a packet `more` bytes longer.
+/// Records that user space made a packet `more` bytes longer.
 ///
 /// # Safety
 ///
-/// For who holds a reference to the entry, with a packet of its own, which is of the entry.
+/// The caller holds a reference to the entry, and hands over a packet of its own that belongs to
+/// the entry.
 unsafe extern "C" fn seq_adjust<G: Glue>(
     skb: *mut bindings::sk_buff,
     ct: *mut bindings::nf_conn,
     info: bindings::ip_conntrack_info,
     more: i32,
 ) {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     unsafe {
         if G::shifts(Conn::from_raw(ct)) {
             bindings::nf_ct_tcp_seqadj_set(skb, ct, info, more);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! New routes for packets whose addresses changed after they were routed.
+//! New routes for packets that NAT changed after they were routed.
 //!
 //! C header: [`include/linux/netfilter_ipv4.h`](srctree/include/linux/netfilter_ipv4.h)
 
@@ -19,10 +19,15 @@ use super::{
     skb::Skb, //
 };
 
-/// Routes a packet that this machine sends, by the addresses that it has now.
+/// Routes a packet from this machine anew, by its present addresses.
+///
+/// `EHOSTUNREACH`: it has no route that could be replaced.
 pub(crate) fn reroute(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+    if !skb.is_routed() {
+        return Err(EHOSTUNREACH);
+    }
     let raw_state: *const _ = state.raw();
-    // SAFETY: The packet is ours and routed, the state valid.
+    // SAFETY: By the invariants of both types; the packet has a route.
     to_result(unsafe {
         match family {
             Family::Ipv4 => bindings::rct_reroute_ipv4(raw_state, skb.raw()),
@@ -31,12 +36,12 @@ pub(crate) fn reroute(skb: &mut Skb, state: HookState<'_>, family: Family) -> Re
     })
 }
 
-/// Looks up the policy of IPsec for a packet anew, by the addresses and ports that it has now,
-/// unless it is transformed already.
+/// Looks up the IPsec policy of a packet anew, by its present addresses and ports. Does nothing if
+/// the packet has been transformed already, or has no route.
 #[cfg(CONFIG_XFRM)]
 #[inline]
-pub(crate) fn transform(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
-    // SAFETY: The packet is at a hook of the family, so its control block is the family's.
+pub(crate) fn lookup_xfrm(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+    // SAFETY: The packet is at a hook of the family, which is the user of the control block.
     let transformed = unsafe {
         match family {
             Family::Ipv4 => bindings::rct_ipv4_is_transformed(skb.raw()),
@@ -46,32 +51,34 @@ pub(crate) fn transform(skb: &mut Skb, state: HookState<'_>, family: Family) -> 
     if transformed {
         return Ok(());
     }
-    // SAFETY: The namespace is that of the call; the packet is valid and routed.
-    let wanted = unsafe {
-        bindings::rct_xfrm_has_policies(state.net().raw()) || bindings::rct_skb_has_xfrm(skb.raw())
-    };
-    // It would be told to go on as it is. To take the packet apart for that question costs more
-    // than all the rest of its translation.
-    if !wanted {
+    // SAFETY: By the invariants of both types; the packet has a route.
+    let has_policies = skb.is_routed()
+        && unsafe {
+            bindings::rct_xfrm_has_policies(state.net().raw())
+                || bindings::rct_skb_has_xfrm(skb.raw())
+        };
+    // Without policies the lookup would return the same route, after dissecting the packet: that
+    // costs more than all the rest of a translation.
+    if !has_policies {
         return Ok(());
     }
-    look_up_policy(skb, state, family)
+    lookup_policy(skb, state, family)
 }
 
 #[cfg(CONFIG_XFRM)]
 #[cold]
-fn look_up_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
+fn lookup_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result {
     let address_family = match family {
         Family::Ipv4 => bindings::RCT_AF_INET,
         Family::Ipv6 => bindings::RCT_AF_INET6,
     };
     let net = state.net().raw();
-    // SAFETY: A flow is plain data, and zero is the one that says nothing.
+    // SAFETY: A flow is plain data; all zeroes is the empty one.
     let mut flow: bindings::flowi = unsafe { core::mem::zeroed() };
-    // SAFETY: The packet is valid and routed. The reference that the first function takes goes
-    // to the second, and that of its answer to the third.
+    // SAFETY: By the invariants of `Skb`; the packet has a route. The reference that the first
+    // function takes is given to the second, and that of its result to the third.
     unsafe {
-        // CAST: a small number.
+        // CAST: An address family is a small number.
         to_result(bindings::rct_xfrm_decode_session(
             net,
             skb.raw(),
@@ -84,7 +91,7 @@ fn look_up_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result
         }
         let route = bindings::rct_xfrm_lookup(net, plain, &flow, skb.raw());
         if bindings::rct_is_err(route.cast()) {
-            // CAST: an error number is a small negative one.
+            // CAST: An errno is a small negative number.
             return Err(Error::from_errno(route as isize as i32));
         }
         bindings::rct_skb_replace_dst(skb.raw(), route);
@@ -92,8 +99,8 @@ fn look_up_policy(skb: &mut Skb, state: HookState<'_>, family: Family) -> Result
     }
 }
 
-/// There is no IPsec in this kernel.
+/// Does nothing: the kernel has no IPsec.
 #[cfg(not(CONFIG_XFRM))]
-pub(crate) fn transform(_skb: &mut Skb, _state: HookState<'_>, _family: Family) -> Result {
+pub(crate) fn lookup_xfrm(_skb: &mut Skb, _state: HookState<'_>, _family: Family) -> Result {
     Ok(())
 }

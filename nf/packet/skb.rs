@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A packet, borrowed for the time of a hook.
+//! A packet (`struct sk_buff`), borrowed for the time of a hook.
 //!
-//! Reads take `&self`; whatever may move the packet's data takes `&mut self`, so that no
-//! slice of it can outlive a move.
+//! Methods that read take `&self`; methods that may move the packet's data take `&mut self`, so
+//! that no slice of the data outlives a move.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
@@ -16,8 +16,6 @@ use core::{
 };
 
 use kernel::{
-    error::to_result,
-    prelude::*,
     sync::aref::ARef,
     types::Opaque, //
 };
@@ -31,33 +29,42 @@ use crate::{
         },
         kernel::net::Net, //
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
-/// How a packet relates to its connection (`enum ip_conntrack_info`), as rules see it.
+/// The relation of a packet to its connection (`enum ip_conntrack_info`), as rules see it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum CtInfo {
-    /// Part of a connection that has seen packets both ways, original direction.
+    /// Belongs to a connection that has seen packets in both directions; original direction.
     Established = bindings::ip_conntrack_info_IP_CT_ESTABLISHED,
-    /// Of another connection, but about this one; original direction.
+    /// Is about the connection, but not of it, as an ICMP error; original direction.
     Related = bindings::ip_conntrack_info_IP_CT_RELATED,
-    /// Begins a connection, or goes on with one that nobody answered.
+    /// Begins a connection, or continues one that has seen no reply yet.
     New = bindings::ip_conntrack_info_IP_CT_NEW,
-    /// Part of a connection, reply direction.
+    /// Belongs to a connection; reply direction.
     EstablishedReply = bindings::ip_conntrack_info_IP_CT_ESTABLISHED_REPLY,
-    /// About a connection, reply direction.
+    /// Is about the connection, but not of it; reply direction.
     RelatedReply = bindings::ip_conntrack_info_IP_CT_RELATED_REPLY,
 }
 
 impl CtInfo {
     #[inline]
     fn from_bits(bits: usize) -> Self {
-        // CAST: three bits.
+        // CAST: The mask leaves three bits.
         Self::from_number(bits as u32)
     }
 
-    /// The number that C code uses.
+    #[inline]
+    const fn bits(self) -> usize {
+        // CAST: The discriminants fit in three bits.
+        self as usize
+    }
+
+    /// Converts the number that C code uses.
     #[inline]
     pub(crate) fn from_number(number: bindings::ip_conntrack_info) -> Self {
         match number {
@@ -69,7 +76,7 @@ impl CtInfo {
         }
     }
 
-    /// The way the packet goes.
+    /// Returns the direction of the packet.
     #[inline]
     pub(crate) fn dir(self) -> Direction {
         match self {
@@ -79,42 +86,62 @@ impl CtInfo {
     }
 }
 
-/// What is attached to a packet.
+/// The value of `skb->_nfct`.
 pub(crate) enum Tracked<'s> {
-    /// Nothing: not looked at yet, or INVALID.
+    /// Nothing: the packet has not been looked up yet, or is INVALID.
     No,
-    /// A rule, or the tracker, decided not to track it.
+    /// The packet is not tracked, because a rule or the tracker decided so (UNTRACKED).
     Untracked,
-    /// Attributes for the connection that it may begin.
+    /// A template: zone, helper and other attributes of an entry that the packet may create.
     Template,
-    /// Its connection.
+    /// The packet's entry.
     Yes(&'s Conn, CtInfo),
 }
 
 /// A packet.
 ///
+/// It has an IPv4 or IPv6 header, at [`Skb::network_offset`], that the stack has validated.
+///
+/// # Examples
+///
+/// ```ignore
+/// /// Reads the ports at `offset`, and makes the packet's own copy of them writable.
+/// fn swap_ports(skb: &mut Skb, offset: u32) -> Option<()> {
+///     // Copies four bytes, from the linear part or from a fragment.
+///     let [a, b, c, d] = skb.read(offset)?;
+///     // Borrows `skb`: while `ports` lives, no method can move the data.
+///     let ports = skb.writable(offset, 4)?;
+///     *ports.first_chunk_mut()? = [c, d, a, b];
+///     Some(())
+/// }
+/// ```
+///
 /// # Invariants
 ///
-/// The buffer is valid, and, where it is reached by `&mut`, ours to change.
+/// The buffer is valid. Behind a `&mut Skb` no other context changes it.
 #[repr(transparent)]
 pub(crate) struct Skb(Opaque<bindings::sk_buff>);
 
 impl Skb {
+    /// Borrows a packet that the caller may change.
+    ///
     /// # Safety
     ///
-    /// `ptr` points to a packet that nobody else changes during `'a`.
+    /// `ptr` points to a packet that nothing else changes during `'a`.
     #[inline]
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::sk_buff) -> &'a mut Self {
-        // SAFETY: The caller's promise; the type is transparent.
+        // SAFETY: By the safety requirements; the type is transparent.
         unsafe { &mut *ptr.cast() }
     }
 
+    /// Borrows a packet to read it.
+    ///
     /// # Safety
     ///
-    /// `ptr` points to a packet that nobody changes during `'a`.
+    /// `ptr` points to a packet that does not change during `'a`.
     #[inline]
     pub(crate) unsafe fn from_raw_shared<'a>(ptr: *const bindings::sk_buff) -> &'a Self {
-        // SAFETY: The caller's promise; the type is transparent.
+        // SAFETY: By the safety requirements; the type is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -123,30 +150,30 @@ impl Skb {
         self.0.get()
     }
 
-    /// Bytes from the start of the data to the end of the packet.
+    /// Returns the number of bytes from the start of the data to the end of the packet.
     #[inline]
     pub(crate) fn len(&self) -> u32 {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_len(self.raw()) }
     }
 
-    /// Where the network header begins, from the start of the data.
+    /// Returns the offset of the network header from the start of the data.
     ///
-    /// [`None`] if it was pulled off the data already.
+    /// [`None`]: the header was pulled off the data already.
     #[inline]
     pub(crate) fn network_offset(&self) -> Option<u32> {
         // SAFETY: By the type invariants.
         u32::try_from(unsafe { bindings::rct_skb_network_offset(self.raw()) }).ok()
     }
 
-    /// The packet's mark.
+    /// Returns the packet's mark.
     #[inline]
     pub(crate) fn mark(&self) -> u32 {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_mark(self.raw()) }
     }
 
-    /// The namespace of the packet's device.
+    /// Returns the namespace of the packet's device.
     pub(crate) fn device_net(&self) -> Option<&Net> {
         // SAFETY: By the type invariants; a device's namespace outlives its packets.
         let net = NonNull::new(unsafe { bindings::rct_skb_dev_net(self.raw()) })?;
@@ -154,40 +181,41 @@ impl Skb {
         Some(unsafe { Net::from_raw(net.as_ptr()) })
     }
 
-    /// The `N` bytes at `offset`, or [`None`] if the packet ends before.
+    /// Copies `N` bytes at `offset`. [`None`]: the packet ends before.
     #[inline(always)]
     pub(crate) fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        // The result is read from where the bytes are in either case, so that the compiler reads
-        // of the packet what is made use of, and nothing else.
+        // The result is read through one pointer in either case, so that the compiler loads only
+        // those bytes of the packet that the caller uses.
         let mut room = MaybeUninit::<[u8; N]>::uninit();
-        // CAST: header sizes fit.
-        let end = offset.checked_add(N as u32)?;
+        // CAST: `N` is the size of a header.
+        let len = N as u32;
+        let end = offset.checked_add(len)?;
         // SAFETY: By the type invariants.
         let bytes = if end <= unsafe { bindings::rct_skb_headlen(self.raw()) } {
             // SAFETY: The bytes are inside the linear part, as just checked.
-            unsafe { bindings::rct_skb_data(self.raw()).add(offset as usize) }
+            unsafe { bindings::rct_skb_data(self.raw()).add(u32_as_usize(offset)) }
         } else {
             let room = room.as_mut_ptr().cast::<u8>();
             // SAFETY: There is room for `N` bytes.
-            unsafe { self.copy(offset, room, N as u32) }?;
+            unsafe { self.copy(offset, room, len) }?;
             room
         };
-        // SAFETY: `N` bytes, of the packet or copied from it.
+        // SAFETY: `bytes` points to `N` bytes, of the packet or copied from it.
         Some(unsafe { bytes.cast::<[u8; N]>().read() })
     }
 
-    /// The bytes at `offset` that `buffer` has room for: those in the packet itself if
-    /// they are in one piece, else copied to `buffer`. [`None`] if the packet ends before.
+    /// Returns as many bytes at `offset` as `buffer` has: a slice of the packet if they are in its
+    /// linear part, else a copy in `buffer`. [`None`]: the packet ends before.
     #[inline]
     pub(crate) fn slice<'a>(&'a self, offset: u32, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
         let len = u32::try_from(buffer.len()).ok()?;
         // SAFETY: By the type invariants.
         if offset.checked_add(len)? <= unsafe { bindings::rct_skb_headlen(self.raw()) } {
-            // SAFETY: The bytes are inside the linear part, as just checked; it does not move
-            // while `self` is borrowed.
+            // SAFETY: The bytes are in the linear part, as just checked, which does not move while
+            // `self` is borrowed.
             return Some(unsafe {
                 core::slice::from_raw_parts(
-                    bindings::rct_skb_data(self.raw()).add(offset as usize),
+                    bindings::rct_skb_data(self.raw()).add(u32_as_usize(offset)),
                     buffer.len(),
                 )
             });
@@ -197,6 +225,8 @@ impl Skb {
         Some(buffer)
     }
 
+    /// Copies bytes that are not in the linear part. [`None`]: the packet ends before.
+    ///
     /// # Safety
     ///
     /// `to` points to room for `len` bytes.
@@ -204,13 +234,13 @@ impl Skb {
     #[inline(never)]
     unsafe fn copy(&self, offset: u32, to: *mut u8, len: u32) -> Option<()> {
         let (offset, len) = (i32::try_from(offset).ok()?, i32::try_from(len).ok()?);
-        // SAFETY: The caller's promise; the function checks the packet's end itself.
+        // SAFETY: By the safety requirements; the function checks the packet's length.
         let error = unsafe { bindings::skb_copy_bits(self.raw(), offset, to.cast(), len) };
         (error == 0).then_some(())
     }
 
-    /// Whether the transport checksum is wrong. May write down in the packet that it is
-    /// right, so that nobody sums it up again.
+    /// Whether the transport checksum is wrong. A verified checksum is recorded in the packet
+    /// (`CHECKSUM_UNNECESSARY`), so that it is not computed again.
     #[inline]
     pub(crate) fn checksum_is_bad(
         &mut self,
@@ -221,25 +251,25 @@ impl Skb {
     ) -> bool {
         // SAFETY: By the type invariants.
         let summed = usize::from(unsafe { bindings::rct_skb_ip_summed(self.raw()) });
-        // The device has verified it, or the packet came no way on which it could be damaged.
+        // The device has verified the checksum, or the packet was never on a wire.
         if matches!(
             summed,
             bindings::RCT_CHECKSUM_UNNECESSARY | bindings::RCT_CHECKSUM_PARTIAL
         ) {
             return false;
         }
-        // SAFETY: By the type invariants; the function checks the packet's end itself.
+        // SAFETY: By the type invariants; the function checks the packet's length.
         unsafe { bindings::rct_nf_checksum_bad(self.raw(), hook, offset, protocol, family) }
     }
 
-    /// Whether the packet goes from this machine to itself.
+    /// Whether the packet goes over the loopback device.
     pub(crate) fn is_loopback(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_is_loopback(self.raw()) }
     }
 
-    /// Whether the checksum of the SCTP packet at `offset` is wrong, or cannot be verified. If
-    /// it is right, this is written down in the packet, so that nobody sums it up again.
+    /// Whether the checksum of the SCTP packet at `offset` is wrong, or cannot be verified. A
+    /// verified checksum is recorded in the packet, so that it is not computed again.
     pub(crate) fn sctp_checksum_is_bad(&mut self, offset: u32) -> bool {
         const HEADER_LEN: u32 = 12;
         // SAFETY: By the type invariants.
@@ -249,9 +279,8 @@ impl Skb {
         let Some(end) = offset.checked_add(HEADER_LEN) else {
             return true;
         };
-        // SAFETY: By the type invariants the packet is ours; `&mut self` says that nobody holds
-        // a pointer into its data. The field of the checksum is cleared while it is summed up,
-        // hence the packet has to be writable up to there.
+        // SAFETY: By the type invariants; `&mut self` excludes pointers into the data. The checksum
+        // field is zeroed during the computation, so the packet has to be writable up to there.
         unsafe {
             if bindings::skb_ensure_writable(self.raw(), end) != 0
                 || !bindings::rct_sctp_checksum_is_right(self.raw(), offset)
@@ -263,43 +292,11 @@ impl Skb {
         false
     }
 
-    /// Whether segmentation offload has yet to split the packet.
+    /// Whether the packet is still to be split into segments (GSO).
     #[inline]
     pub(crate) fn is_gso(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_is_gso(self.raw()) }
-    }
-
-    /// Makes the first `len` bytes ours to change; other users of the packet keep theirs.
-    pub(crate) fn ensure_writable(&mut self, len: u32) -> Result {
-        // SAFETY: By the type invariants; `&mut` says that nobody has a slice of the data.
-        to_result(unsafe { bindings::skb_ensure_writable(self.raw(), len) })
-    }
-
-    /// Replaces the four bytes at `offset`, and mends the checksum of the transport header
-    /// that stands at `checksum`. Both are in the part that was made writable.
-    ///
-    /// [`None`] if they are not in the packet's linear part; nothing has changed then.
-    pub(crate) fn replace4(&mut self, offset: u32, new: [u8; 4], checksum: u32) -> Option<()> {
-        let old: [u8; 4] = self.read(offset)?;
-        // SAFETY: By the type invariants.
-        let linear = unsafe { bindings::rct_skb_headlen(self.raw()) };
-        if offset.checked_add(4)? > linear || checksum.checked_add(2)? > linear {
-            return None;
-        }
-        // SAFETY: In bounds, as just checked; made writable by the caller.
-        unsafe {
-            let data = bindings::rct_skb_data(self.raw()).cast_mut();
-            bindings::inet_proto_csum_replace4(
-                data.add(checksum as usize).cast(),
-                self.raw(),
-                u32::from_ne_bytes(old),
-                u32::from_ne_bytes(new),
-                false,
-            );
-            data.add(offset as usize).cast::<[u8; 4]>().write(new);
-        }
-        Some(())
     }
 
     #[inline]
@@ -308,21 +305,21 @@ impl Skb {
         unsafe { bindings::rct_skb_nfct(self.raw()) }
     }
 
-    /// What is attached to the packet.
+    /// Returns the decoded `skb->_nfct`.
     #[inline]
     pub(crate) fn tracked(&self) -> Tracked<'_> {
         let nfct = self.nfct();
         let bits = nfct & bindings::RCT_NFCT_INFOMASK;
         let conn = (nfct & bindings::RCT_NFCT_PTRMASK) as *mut bindings::nf_conn;
         if conn.is_null() {
-            // CAST: three bits.
+            // CAST: The mask leaves three bits.
             return if bits as u32 == bindings::ip_conntrack_info_IP_CT_UNTRACKED {
                 Tracked::Untracked
             } else {
                 Tracked::No
             };
         }
-        // SAFETY: An attached entry has a reference for that, which the packet owns.
+        // SAFETY: The packet owns a reference to the entry.
         let conn = unsafe { Conn::from_raw(conn) };
         if conn.has(StatusBit::Template) {
             Tracked::Template
@@ -331,15 +328,15 @@ impl Skb {
         }
     }
 
-    /// The entry that is attached, or the template.
+    /// Returns the attached entry or template.
     #[inline]
     pub(crate) fn attached(&self) -> Option<&Conn> {
         let conn = (self.nfct() & bindings::RCT_NFCT_PTRMASK) as *mut bindings::nf_conn;
-        // SAFETY: An attached entry has a reference for that, which the packet owns.
+        // SAFETY: The packet owns a reference to the entry.
         (!conn.is_null()).then(|| unsafe { Conn::from_raw(conn) })
     }
 
-    /// Takes off what is attached, with its reference.
+    /// Detaches the entry or template, and returns the packet's reference to it.
     #[inline]
     pub(crate) fn detach(&mut self) -> Option<ARef<Conn>> {
         let conn = (self.nfct() & bindings::RCT_NFCT_PTRMASK) as *mut Conn;
@@ -349,20 +346,21 @@ impl Skb {
         NonNull::new(conn).map(|conn| unsafe { ARef::from_raw(conn) })
     }
 
-    /// Attaches an entry in place of what was attached.
+    /// Attaches an entry. A former one is detached.
     #[inline(always)]
     pub(crate) fn attach(&mut self, conn: ARef<Conn>, info: CtInfo) {
         if self.nfct() != 0 {
             drop(self.detach());
         }
         let conn = ManuallyDrop::new(conn);
-        // SAFETY: By the type invariants; the slab's alignment leaves the low bits free.
-        unsafe { bindings::rct_skb_set_nfct(self.raw(), conn.address() | info as usize) };
+        // SAFETY: By the type invariants; the alignment of entries leaves the low bits free.
+        unsafe { bindings::rct_skb_set_nfct(self.raw(), conn.address() | info.bits()) };
     }
 
-    /// Marks the packet as not to be tracked.
+    /// Marks the packet as UNTRACKED.
     pub(crate) fn set_untracked(&mut self) {
         drop(self.detach());
+        // CAST: It fits in three bits.
         let bits = bindings::ip_conntrack_info_IP_CT_UNTRACKED as usize;
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_set_nfct(self.raw(), bits) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `nf_ct_hook`: what the rest of the kernel asks of whoever tracks connections.
+//! `nf_ct_hook`: the calls of the rest of the kernel to the connection tracker.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
 
@@ -36,29 +36,29 @@ use super::{
 
 /// A connection tracker.
 pub(crate) trait Tracker: 'static {
-    /// User space gave a queued packet back (nfnetlink_queue).
+    /// Looks a packet up again that user space returned from a queue (nfnetlink_queue).
     fn update(net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict;
 
-    /// The last reference to an entry is gone.
+    /// Destroys an entry whose last reference was dropped.
     fn destroy(conn: Dead, rcu: Rcu<'_>);
 
-    /// The tuple of the way that `skb` goes, as seen before any translation.
+    /// Returns the tuple of the direction of `skb`, before any translation.
     fn tuple_of(skb: &Skb, rcu: Rcu<'_>) -> Option<Tuple>;
 
-    /// `new` answers `old`, on behalf of this machine.
+    /// Attaches the entry of `old` to `new`, which this machine sends in reply.
     fn attach(new: &mut Skb, old: &Skb);
 
-    /// A rule resets the connection.
+    /// Marks the connection as closing, because a rule resets it.
     fn set_closing(conn: &Conn);
 
-    /// The packet has passed every check: its connection counts from now on.
+    /// Confirms the entry of a packet that passed all hooks.
     fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict;
 
-    /// A number for user space that stays the same over the entry's life.
+    /// Returns the id of an entry for user space, which is constant over the entry's life.
     fn id(conn: &Conn) -> u32;
 }
 
-/// Keeps the hook in place.
+/// Keeps a [`Tracker`] registered.
 ///
 /// # Invariants
 ///
@@ -66,9 +66,11 @@ pub(crate) trait Tracker: 'static {
 pub(crate) struct TrackerRegistration(());
 
 impl TrackerRegistration {
-    /// Makes `T` the machine's tracker. Fails if there is another.
+    /// Registers `T`.
+    ///
+    /// `EBUSY`: another tracker is registered.
     pub(crate) fn new<T: Tracker>() -> Result<Self> {
-        // SAFETY: Looks at the pointer, does not follow it.
+        // SAFETY: The pointer is compared, not followed.
         if unsafe { bindings::rct_ct_hook_present() } {
             pr_err!("another connection tracker is active; unload it first\n");
             return Err(EBUSY);
@@ -86,15 +88,15 @@ impl TrackerRegistration {
         };
         // SAFETY: The hook is static.
         unsafe { bindings::rct_ct_hook_set(hook) };
-        // INVARIANT: just set.
+        // INVARIANT: As just set.
         Ok(Self(()))
     }
 }
 
 impl Drop for TrackerRegistration {
-    /// After the last entry is gone: the kernel warns if it has one and finds no hook.
+    /// Runs after the last entry is freed: the kernel warns of an entry without a hook.
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the hook is ours to take away.
+        // SAFETY: By the type invariants the hook is that of this module.
         unsafe { bindings::rct_ct_hook_set(null()) };
         crate::nf::kernel::rcu::synchronize();
     }
@@ -109,21 +111,20 @@ unsafe extern "C" fn update<T: Tracker>(
     net: *mut bindings::net,
     skb: *mut bindings::sk_buff,
 ) -> c_int {
-    // SAFETY: The core calls under `rcu_read_lock()`, with a namespace and a packet that is
-    // ours until we return.
+    // SAFETY: The core calls under `rcu_read_lock()`, with a valid namespace, and a packet that is
+    // the tracker's until the return.
     let verdict = unsafe { T::update(Net::from_raw(net), Skb::from_raw(skb), Rcu::assume_held()) };
-    verdict.as_raw() as c_int
+    verdict.as_int()
 }
 
 /// [`Tracker::destroy`], as the core calls it.
 ///
 /// # Safety
 ///
-/// For the core alone, with an entry whose last reference it gave back, under
-/// `rcu_read_lock()`.
+/// For the core alone, with an entry whose last reference was dropped, under `rcu_read_lock()`.
 unsafe extern "C" fn destroy<T: Tracker>(nfct: *mut bindings::nf_conntrack) {
-    // SAFETY: The count just became zero; `ct_general` is the entry's first field. The core
-    // looked us up under `rcu_read_lock()`.
+    // SAFETY: The count just became zero; `ct_general` is the first field of the entry. The core
+    // reads the hook under `rcu_read_lock()`.
     let (dead, rcu) = unsafe {
         (
             Dead::from_raw(NonNull::new_unchecked(nfct.cast())),
@@ -157,12 +158,12 @@ unsafe extern "C" fn get_tuple_skb<T: Tracker>(
 ///
 /// # Safety
 ///
-/// For the core alone, with two valid packets, the first of which is its own.
+/// For the core alone, with two valid packets; the first is its own.
 unsafe extern "C" fn attach<T: Tracker>(
     new: *mut bindings::sk_buff,
     old: *const bindings::sk_buff,
 ) {
-    // SAFETY: The core hands over a new packet that is its own, and the one that it answers.
+    // SAFETY: By the safety requirements.
     unsafe { T::attach(Skb::from_raw(new), Skb::from_raw_shared(old)) };
 }
 
@@ -170,9 +171,9 @@ unsafe extern "C" fn attach<T: Tracker>(
 ///
 /// # Safety
 ///
-/// For the core alone, with an entry on which it holds a reference.
+/// For the core alone, with an entry to which it holds a reference.
 unsafe extern "C" fn set_closing<T: Tracker>(nfct: *mut bindings::nf_conntrack) {
-    // SAFETY: The caller holds a reference.
+    // SAFETY: The core holds a reference.
     T::set_closing(unsafe { Conn::from_raw(nfct.cast()) });
 }
 
@@ -183,15 +184,15 @@ unsafe extern "C" fn set_closing<T: Tracker>(nfct: *mut bindings::nf_conntrack) 
 /// For the core alone, with a valid packet of its own, under `rcu_read_lock()`.
 unsafe extern "C" fn confirm<T: Tracker>(skb: *mut bindings::sk_buff) -> c_int {
     // SAFETY: The core calls under `rcu_read_lock()` with a packet that is its own.
-    unsafe { T::confirm(Skb::from_raw(skb), Rcu::assume_held()) }.as_raw() as c_int
+    unsafe { T::confirm(Skb::from_raw(skb), Rcu::assume_held()) }.as_int()
 }
 
 /// [`Tracker::id`], as the core calls it.
 ///
 /// # Safety
 ///
-/// For the core alone, with an entry on which it holds a reference.
+/// For the core alone, with an entry to which it holds a reference.
 unsafe extern "C" fn get_id<T: Tracker>(nfct: *const bindings::nf_conntrack) -> u32 {
-    // SAFETY: The caller holds a reference.
+    // SAFETY: The core holds a reference.
     T::id(unsafe { Conn::from_raw(nfct.cast_mut().cast()) })
 }

@@ -407,9 +407,9 @@ const fn join(first: u32, second: u32) -> u64 {
     }
 }
 
-/// Returns an IPv4 address in the layout of `union nf_inet_addr`.
+/// Returns an IPv4 address in the layout of `union nf_inet_addr`: padded with zeroes.
 #[inline]
-const fn widen(address: [u8; 4]) -> [u8; 16] {
+pub const fn widen(address: [u8; 4]) -> [u8; 16] {
     let [a, b, c, d] = address;
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
