@@ -190,8 +190,8 @@ impl<'a> Draft<'a> {
             .extensions()
             .find::<EventCache>()
             .map_or(0, EventCache::wanted_of_expectations);
-        // SAFETY: By the type invariants only this value changes it; the types of ours are layout
-        // twins.
+        // SAFETY: By the type invariants only this value changes it; `Tuple` and `TupleMask` are
+        // layout twins.
         // INVARIANT: Helpers and function are not freed during `'a`: see `ExpectSpec`.
         unsafe {
             addr_of_mut!((*raw).tuple)

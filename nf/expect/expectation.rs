@@ -96,6 +96,13 @@ pub(crate) enum ExpectFlag {
     Dead = bindings::NF_CT_EXPECT_DEAD,
 }
 
+impl ExpectFlag {
+    const fn bit(self) -> u32 {
+        // CAST: the discriminant.
+        self as u32
+    }
+}
+
 /// A snapshot of the flags.
 #[derive(Clone, Copy)]
 pub(crate) struct ExpectFlags(u32);
@@ -103,7 +110,7 @@ pub(crate) struct ExpectFlags(u32);
 impl ExpectFlags {
     /// Returns whether `flag` is set.
     pub(crate) fn has(self, flag: ExpectFlag) -> bool {
-        self.0 & flag as u32 != 0
+        self.0 & flag.bit() != 0
     }
 
     /// Returns all bits.
@@ -117,7 +124,7 @@ impl ExpectFlags {
     }
 }
 
-/// An event of which listeners are notified (`enum ip_conntrack_expect_events`): its bit's number.
+/// An event that listeners are notified of (`enum ip_conntrack_expect_events`).
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum ExpectEvent {
@@ -125,6 +132,14 @@ pub(crate) enum ExpectEvent {
     New = bindings::ip_conntrack_expect_events_IPEXP_NEW,
     /// The expectation was removed.
     Destroy = bindings::ip_conntrack_expect_events_IPEXP_DESTROY,
+}
+
+impl ExpectEvent {
+    /// Returns the event's bit in an event mask.
+    pub(super) const fn bit(self) -> u32 {
+        // CAST: the discriminant, which is the number of the bit.
+        1 << self as u32
+    }
 }
 
 /// How the expected connection is translated (`CTA_EXPECT_NAT`).
@@ -221,7 +236,7 @@ impl Expectation {
 
     /// Returns the address, which identifies the expectation while it lives.
     pub(crate) fn address(&self) -> usize {
-        self.raw() as usize
+        self.raw().addr()
     }
 
     /// Returns the tuple: the destination, and the known part of the source.
@@ -290,7 +305,7 @@ impl Expectation {
     /// Withdraws the expectation: it matches nothing any more, and is removed as an expired one is.
     pub(crate) fn withdraw(&self, _locked: Locked<'_>) {
         let flags = self.flags_word();
-        flags.store(flags.load(Relaxed) | ExpectFlag::Dead as u32, Relaxed);
+        flags.store(flags.load(Relaxed) | ExpectFlag::Dead.bit(), Relaxed);
     }
 
     fn timeout_word(&self) -> &Atomic<u32> {
@@ -344,8 +359,8 @@ impl Expectation {
         // SAFETY: Valid; reads the pointers, does not follow them.
         unsafe {
             [
-                (*self.raw()).helper as usize,
-                (*self.raw()).assign_helper as usize,
+                (*self.raw()).helper.addr(),
+                (*self.raw()).assign_helper.addr(),
             ]
         }
     }

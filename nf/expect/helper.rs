@@ -96,7 +96,7 @@ use super::{
 };
 
 /// Number of classes of expectations that a helper may have.
-pub(crate) const MAX_CLASSES: usize = bindings::NF_CT_MAX_EXPECT_CLASSES as usize;
+pub(crate) const MAX_CLASSES: usize = u32_as_usize(bindings::NF_CT_MAX_EXPECT_CLASSES);
 
 /// Largest number of expectations of a class for one master; the number without a helper.
 pub(crate) const MAX_EXPECTED: u32 = bindings::NF_CT_EXPECT_MAX_CNT;
@@ -193,7 +193,7 @@ impl Helper {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).help).cast()) }
     }
 
-    /// Disables the helper, whose module is about to be unloaded: [`Helper::help`],
+    /// Disables the helper before its module is unloaded: [`Helper::help`],
     /// [`Helper::to_nlattr`] and [`Helper::from_nlattr`] no longer call its functions. Calls that
     /// are under way end within a grace period.
     pub(crate) fn disable(&self) {
@@ -223,8 +223,10 @@ impl Helper {
         }
         // SAFETY: The pointer is null or such a function; the section keeps its module.
         let function = unsafe { core::mem::transmute::<*mut c_void, Function>(function) };
+        // CAST: the discriminant.
+        let info = info as bindings::ip_conntrack_info;
         // SAFETY: The packet is borrowed exclusively, and the entry is attached to it.
-        let verdict = unsafe { function(skb.raw(), transport, conn.raw(), info as u32) };
+        let verdict = unsafe { function(skb.raw(), transport, conn.raw(), info) };
         // CAST: the same bits, as in C; the upper half of a verdict is a queue number.
         Verdict::from_raw(verdict as u32)
     }

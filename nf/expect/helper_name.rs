@@ -4,13 +4,16 @@
 
 use kernel::prelude::*;
 
-use crate::nf::{
-    bindings,
-    kernel::attr::Attribute, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::attr::Attribute, //
+    },
+    proto::types::num::u32_as_usize, //
 };
 
 /// Bytes of a name, with the zero behind it.
-pub(crate) const HELPER_NAME_LEN: usize = bindings::NF_CT_HELPER_NAME_LEN as usize;
+pub(crate) const HELPER_NAME_LEN: usize = u32_as_usize(bindings::NF_CT_HELPER_NAME_LEN);
 
 /// A name: text of up to fifteen bytes, padded with zeroes.
 #[derive(Clone, Copy, PartialEq, Eq)]

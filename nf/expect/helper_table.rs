@@ -108,6 +108,7 @@ impl HelperTable {
     /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it exists. `ENOMEM`: no
     /// memory.
     pub(crate) fn create() -> Result<Self> {
+        // CAST: a page has a few hundred.
         const BUCKETS: u32 = (bindings::RCT_PAGE_SIZE / size_of::<bindings::hlist_head>()) as u32;
         if !heads().load(Relaxed).is_null() {
             return Err(EBUSY);

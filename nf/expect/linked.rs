@@ -152,7 +152,7 @@ impl<'l> Linked<'l> {
         self.seen(self.1.rcu()).get()
     }
 
-    /// Returns the master, whose last reference may be gone.
+    /// Returns the master, to which there may be no reference left.
     pub(crate) fn master(&self) -> Stale<'l> {
         // SAFETY: By the type invariants the master is an entry. It is never null.
         unsafe {
@@ -204,7 +204,7 @@ impl<'l> Linked<'l> {
 
     /// Notifies the namespace's listener, if the master's event mask has `event`.
     pub(crate) fn notify(&self, event: ExpectEvent, requester: Requester) {
-        let event = 1u32 << event as u32;
+        let event = event.bit();
         // SAFETY: Valid, and not changed since it was added.
         if u32::from(unsafe { (*self.raw()).event_mask }) & event == 0 {
             return;

@@ -102,7 +102,7 @@ unsafe extern "C" fn expectation<L: Listener>(
     };
     let by = requester(item.portid, item.report);
     for event in [ExpectEvent::Destroy, ExpectEvent::New] {
-        if events & (1 << event as u32) != 0 {
+        if events & event.bit() != 0 {
             L::expectation(&seen, net, event, by, rcu);
             break;
         }
@@ -110,7 +110,7 @@ unsafe extern "C" fn expectation<L: Listener>(
     0
 }
 
-/// Converts what C code says of the program whose request caused an event.
+/// Returns the program that caused an event by a request.
 fn requester(portid: u32, report: c_int) -> Requester {
     Requester {
         portid,

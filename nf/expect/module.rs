@@ -27,7 +27,7 @@ impl ModuleRef {
     ///
     /// # Safety
     ///
-    /// `module` is null, or a module whose memory is not freed during the call.
+    /// `module` is null, or a module that is not freed during the call.
     pub(super) unsafe fn get(module: *mut bindings::module) -> Option<Self> {
         // SAFETY: By the function's contract.
         // INVARIANT: The reference was just taken.

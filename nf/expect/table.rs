@@ -23,12 +23,15 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        hlist,
-        rcu::Rcu, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            hlist,
+            rcu::Rcu, //
+        },
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{
@@ -65,7 +68,7 @@ pub(crate) fn buckets() -> u32 {
 fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
     let heads = NonNull::new(heads().load(Acquire))?;
     // SAFETY: In bounds: the array has `buckets()` heads.
-    (bucket < buckets()).then(|| unsafe { heads.add(bucket as usize) })
+    (bucket < buckets()).then(|| unsafe { heads.add(u32_as_usize(bucket)) })
 }
 
 /// Owns the table of expectations and the cache of their memory.
@@ -79,6 +82,7 @@ pub(crate) struct ExpectTable {
 
 impl ExpectTable {
     /// Buckets are allocated by the page.
+    // CAST: a page has a few hundred.
     const ROUND_TO: u32 = (bindings::RCT_PAGE_SIZE / size_of::<bindings::hlist_head>()) as u32;
 
     /// Allocates a table of at least `buckets` buckets. May sleep. `ENOMEM`: no memory.
