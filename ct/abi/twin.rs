@@ -17,11 +17,11 @@ use crate::{
     },
     proto::{
         adopt,
-        expect::Mask,
         gre,
         sctp,
         seqadj::Shift,
         tcp,
+        types::mask::TupleMask,
         udp, //
     },
 };
@@ -46,7 +46,7 @@ twin!(Shift = bindings::nf_ct_seqadj {
     after = offset_after,
 });
 twin!(Zone = bindings::nf_conntrack_zone { id = id, flags = flags, dir = dir });
-twin!(Mask = bindings::nf_conntrack_tuple_mask { src = src });
+twin!(TupleMask = bindings::nf_conntrack_tuple_mask { src = src });
 twin!(adopt::Socket = bindings::rct_socket {
     local = local,
     remote = remote,
@@ -93,7 +93,7 @@ twin!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());
 
 const _: () =
-    assert!(offset_of!(Mask, src_key) == offset_of!(bindings::nf_conntrack_tuple_mask, src.u));
+    assert!(offset_of!(TupleMask, src_key) == offset_of!(bindings::nf_conntrack_tuple_mask, src.u));
 
 const _: () = {
     use bindings::nf_conntrack_tuple as C;
