@@ -40,6 +40,7 @@ mod helper;
 mod hooks;
 mod icmp;
 mod kernel_hook;
+mod local_ports;
 mod masquerade;
 mod netlink;
 mod netns;

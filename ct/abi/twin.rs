@@ -16,7 +16,6 @@ use crate::{
         prelude::*, //
     },
     proto::{
-        adopt,
         gre,
         sctp,
         seqadj::Shift,
@@ -47,32 +46,6 @@ twin!(Shift = bindings::nf_ct_seqadj {
 });
 twin!(Zone = bindings::nf_conntrack_zone { id = id, flags = flags, dir = dir });
 twin!(TupleMask = bindings::nf_conntrack_tuple_mask { src = src });
-twin!(adopt::Socket = bindings::rct_socket {
-    local = local,
-    remote = remote,
-    local_port = local_port,
-    remote_port = remote_port,
-    family = family,
-    protocol = protocol,
-    state = state,
-    snd_una = snd_una,
-    snd_nxt = snd_nxt,
-    write_seq = write_seq,
-    snd_wnd = snd_wnd,
-    max_window = max_window,
-    rcv_nxt = rcv_nxt,
-    rcv_last = rcv_last,
-    rcv_wup = rcv_wup,
-    rcv_wnd = rcv_wnd,
-    rcv_edge = rcv_edge,
-    idle = idle,
-    snd_scale = snd_scale,
-    rcv_scale = rcv_scale,
-    has_scale = has_scale,
-    has_sack = has_sack,
-    heard = heard,
-    busy = busy,
-});
 twin!(tcp::Track = bindings::ip_ct_tcp {
     seen = seen,
     state = state,
