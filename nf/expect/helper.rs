@@ -247,6 +247,7 @@ impl Helper {
 
     /// Passes the attribute that user space sent about a connection to its helper. [`None`]: user
     /// space sent none.
+    #[expect(clippy::wrong_self_convention)] // The name of C's member.
     pub(crate) fn from_nlattr(&self, conn: &Conn, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
