@@ -21,6 +21,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -50,8 +51,7 @@ use crate::{
         },
         kernel::{
             nfnetlink::Requester,
-            random,
-            rcu, //
+            random, //
         },
         prelude::*, //
     },
@@ -180,7 +180,7 @@ pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
 /// nowhere, and it has no expectations. May sleep.
 pub(super) fn retire(helper: ARef<Helper>) {
     helper.disable();
-    rcu::synchronize();
+    synchronize_rcu();
     release(helper);
 }
 

@@ -8,12 +8,15 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Full,
-        Relaxed,
-        Release, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -27,7 +30,6 @@ use crate::{
     },
     nf::{
         kernel::{
-            rcu,
             static_lock::StaticMutex,
             work::{
                 self,
@@ -233,7 +235,7 @@ impl Repeating for Cleaner {
         if loss.iter().any(Option::is_some) {
             // Connections that got the address just before its loss are in the table by now. One
             // whose packet waits in a queue ends by its timeout.
-            rcu::synchronize();
+            synchronize_rcu();
             walk::for_each(|conn| {
                 if loss.iter().flatten().any(|loss| loss.concerns(conn)) {
                     delete::delete(conn, DestroyReason::AddressGone);

@@ -96,8 +96,6 @@ void rct_stat_free(struct net *net);
 void rct_stat_add(struct net *net, unsigned long offset, u32 n);
 u32 rct_stat_read(struct net *net, unsigned int cpu, unsigned long offset);
 unsigned int rct_next_possible_cpu(unsigned int from);
-unsigned int rct_this_cpu(void);
-unsigned int rct_nr_cpu_ids(void);
 
 /* all namespaces, and a hold on one */
 void rct_nets_lock(void);
@@ -151,10 +149,8 @@ void rct_refcount_set(refcount_t *count, unsigned int n);
 /* locks, counters, barriers */
 void rct_local_bh_disable(void);
 void rct_local_bh_enable(void);
-void rct_spin_lock_init_entry(spinlock_t *lock);
 void rct_spin_lock_init_bucket(spinlock_t *lock);
 void rct_spin_lock_init_outer(spinlock_t *lock);
-void rct_spin_lock_init_data(spinlock_t *lock);
 void rct_spin_lock(spinlock_t *lock);
 void rct_spin_lock_nested(spinlock_t *lock);
 void rct_spin_unlock(spinlock_t *lock);
@@ -169,16 +165,12 @@ void rct_seqcount_init(seqcount_t *count);
 unsigned int rct_seqcount_read(const seqcount_t *count);
 void rct_seqcount_write_begin(seqcount_t *count);
 void rct_seqcount_write_end(seqcount_t *count);
-void rct_smp_rmb(void);
-void rct_smp_wmb(void);
 void rct_smp_acquire_after_ctrl_dep(void);
 void rct_smp_mb_before_atomic(void);
 void rct_set_bit(unsigned int bit, unsigned long *word);
 void rct_clear_bit(unsigned int bit, unsigned long *word);
 bool rct_test_and_set_bit(unsigned int bit, unsigned long *word);
 u8 rct_read_once_u8(const u8 *p);
-void rct_rcu_read_lock(void);
-void rct_rcu_read_unlock(void);
 void rct_atomic64_add(s64 n, atomic64_t *v);
 s64 rct_atomic64_read(const atomic64_t *v);
 

@@ -15,7 +15,7 @@ use core::{
 };
 
 use kernel::{
-    prelude::*,
+    error::from_result,
     sync::aref::ARef, //
 };
 
@@ -44,13 +44,6 @@ use crate::{
 
 /// What C code chooses expectations by.
 type Choice = Option<unsafe extern "C" fn(*mut bindings::nf_conntrack_expect, *mut c_void) -> bool>;
-
-fn number(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
 
 fn requester(portid: u32, report: c_int) -> Requester {
     Requester {
@@ -140,7 +133,10 @@ c_export! {
         // SAFETY: The caller made the expectation of an entry that it has at hand.
         let draft = unsafe { draft(expect) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate(draft, any_master, requester(portid, report)).map_err(Error::from))
+        from_result(|| {
+            add::relate(draft, any_master, requester(portid, report))?;
+            Ok(0)
+        })
     }
 }
 
@@ -153,7 +149,10 @@ c_export! {
         // SAFETY: The caller hands over two, made of an entry that it has at hand.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
         let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
-        number(add::relate_pair([first, second], any_master).map_err(Error::from))
+        from_result(|| {
+            add::relate_pair([first, second], any_master)?;
+            Ok(0)
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use core::{
 };
 
 use kernel::{
+    error::from_result,
     pr_warn_once,
     prelude::*,
     sync::aref::ARef, //
@@ -34,8 +35,7 @@ use crate::{
             HelperTarget, //
         },
         expect::{
-            expectfn,
-            helper as nf_helper,
+            expectfn, helper as nf_helper,
             helper::{
                 LoadedHelper,
                 Unregistered,
@@ -44,7 +44,6 @@ use crate::{
             helper_name::HelperName,
             helper_table,
             lock::ExpectGuard,
-            module::ModuleRef, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
@@ -64,13 +63,6 @@ type Function = Option<
 /// A helper's function for what netlink says of its connections.
 type FromNetlink =
     Option<unsafe extern "C" fn(*mut bindings::nlattr, *mut bindings::nf_conn) -> c_int>;
-
-fn number(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
 
 /// # Safety
 ///
@@ -111,7 +103,8 @@ c_export! {
     /// Registers a helper that the caller allocated.
     fn __nf_conntrack_helper_register(me: *mut bindings::nf_conntrack_helper) -> c_int {
         // SAFETY: The caller hands over a helper that nobody else knows yet.
-        number(helper::register(unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) }))
+        let helper = unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) };
+        from_result(|| helper::register(helper).map(|()| 0))
     }
 }
 
@@ -125,7 +118,7 @@ c_export! {
         unsafe {
             let result = register_copy(me);
             *helper_ptr = *result.as_ref().unwrap_or(&null_mut());
-            number(result.map(|_| ()))
+            from_result(|| result.map(|_| 0))
         }
     }
 }
@@ -288,7 +281,7 @@ c_export! {
         let (entry, template, rcu) = unsafe {
             (HelperTarget::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
         };
-        number(helper::assign(entry, template, rcu))
+        from_result(|| helper::assign(entry, template, rcu).map(|()| 0))
     }
 }
 
@@ -373,8 +366,11 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller hands over text.
         let name = unsafe { HelperName::from_c_string(name) }.ok_or(ENOENT);
-        let module = name.and_then(|name| helper::get_nat(&name, l3num, protonum));
-        number(module.map(ModuleRef::leave_to_c))
+        from_result(|| {
+            let module = helper::get_nat(&name?, l3num, protonum)?;
+            module.leave_to_c();
+            Ok(0)
+        })
     }
 }
 

@@ -4,7 +4,10 @@
 
 use core::ffi::c_int;
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
     ct::packet::hooks::{
@@ -33,10 +36,7 @@ c_export! {
     fn nf_ct_netns_get(net: *mut bindings::net, nfproto: u8) -> c_int {
         // SAFETY: The caller hands over a namespace.
         let net = unsafe { Net::from_raw(net) };
-        match families(nfproto).and_then(|families| hooks::get(net, families)) {
-            Ok(()) => 0,
-            Err(error) => error.to_errno(),
-        }
+        from_result(|| families(nfproto).and_then(|families| hooks::get(net, families)).map(|()| 0))
     }
 }
 

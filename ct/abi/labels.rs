@@ -7,7 +7,10 @@ use core::ffi::{
     c_uint, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
     ct::entry::labels,
@@ -38,10 +41,7 @@ c_export! {
             // SAFETY: As many words as there is data.
             unsafe { *mask.add(index) }
         };
-        match labels::replace(conn, data, mask, words32 as usize) {
-            Ok(()) => 0,
-            Err(error) => error.to_errno(),
-        }
+        from_result(|| labels::replace(conn, data, mask, words32 as usize).map(|()| 0))
     }
 }
 

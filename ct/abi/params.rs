@@ -7,6 +7,8 @@ use core::ffi::{
     c_uint, //
 };
 
+use kernel::error::from_result;
+
 use crate::{
     ct::table::resize,
     nf::{
@@ -18,10 +20,7 @@ use crate::{
 c_export! {
     /// Parameter `hashsize`: the table gets another size.
     fn rct_table_resize(buckets: c_uint) -> c_int {
-        match resize::resize(buckets) {
-            Ok(()) => 0,
-            Err(error) => error.to_errno(),
-        }
+        from_result(|| resize::resize(buckets).map(|()| 0))
     }
 }
 

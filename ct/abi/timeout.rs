@@ -4,7 +4,10 @@
 
 use core::ffi::c_int;
 
-use kernel::ffi::c_char;
+use kernel::{
+    error::from_result,
+    ffi::c_char, //
+};
 
 use crate::{
     ct::{
@@ -39,10 +42,7 @@ c_export! {
         let (net, mut template) = unsafe { (Net::from_raw(net), Template::from_raw(ct)) };
         // SAFETY: The caller hands over text that ends.
         let name = unsafe { Name::from_raw(timeout_name) };
-        match timeout::assign(net, &mut template, l3num, l4num, name) {
-            Ok(()) => 0,
-            Err(error) => error.to_errno(),
-        }
+        from_result(|| timeout::assign(net, &mut template, l3num, l4num, name).map(|()| 0))
     }
 }
 

@@ -27,7 +27,10 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::{
+        atomic::Relaxed,
+        rcu::synchronize_rcu, //
+    },
 };
 
 use crate::{
@@ -40,7 +43,6 @@ use crate::{
             endpoint::Endpoint,
             local_ports::Transport,
             params,
-            rcu,
             sockets::{
                 self,
                 Seen,
@@ -105,7 +107,7 @@ fn adopt(net: Option<&Net>) {
     }
     let begin = time::jiffies32();
     // Packets that the hooks have not seen are in their sockets after this.
-    rcu::synchronize();
+    synchronize_rcu();
     let (mut adopted, mut refused) = (0_usize, 0_usize);
     let shown = sockets::for_each(net, |socket, is_last| {
         match adopt_socket(socket, is_last) {

@@ -41,6 +41,7 @@
 //! ```
 
 use kernel::{
+    cpu::nr_cpu_ids,
     prelude::*,
     sync::{
         aref::ARef,
@@ -68,7 +69,6 @@ use crate::{
             object::Link, //
         },
         kernel::{
-            net,
             params,
             random,
             rcu::RcuArc,
@@ -108,7 +108,7 @@ impl IndexLists {
             let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
             factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
         }
-        let shards = net::cpus().min(MAX_SHARDS);
+        let shards = nr_cpu_ids().min(MAX_SHARDS);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
         let lists = Lists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));

@@ -21,7 +21,10 @@ use core::{
     },
 };
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
     nat::{
@@ -81,13 +84,6 @@ fn manip(number: bindings::nf_nat_manip_type) -> Option<Manip> {
         bindings::nf_nat_manip_type_NF_NAT_MANIP_SRC => Some(Manip::Source),
         bindings::nf_nat_manip_type_NF_NAT_MANIP_DST => Some(Manip::Destination),
         _ => None,
-    }
-}
-
-fn number(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
     }
 }
 
@@ -266,7 +262,7 @@ c_export! {
         ops: *const bindings::nf_hook_ops
     ) -> c_int {
         // SAFETY: By the safety requirements.
-        number(unsafe { register(net, ops, &[Family::Ipv4]) })
+        from_result(|| unsafe { register(net, ops, &[Family::Ipv4]) }.map(|()| 0))
     }
 }
 
@@ -285,7 +281,7 @@ c_export! {
         ops: *const bindings::nf_hook_ops
     ) -> c_int {
         // SAFETY: By the safety requirements.
-        number(unsafe { register(net, ops, &[Family::Ipv6]) })
+        from_result(|| unsafe { register(net, ops, &[Family::Ipv6]) }.map(|()| 0))
     }
 }
 
@@ -304,7 +300,7 @@ c_export! {
         ops: *const bindings::nf_hook_ops
     ) -> c_int {
         // SAFETY: By the safety requirements.
-        number(unsafe { register(net, ops, &INET) })
+        from_result(|| unsafe { register(net, ops, &INET) }.map(|()| 0))
     }
 }
 

@@ -7,14 +7,16 @@ use core::ffi::{
     c_uint, //
 };
 
+use kernel::error::from_result;
+
 use crate::{
     nat::{
         masquerade,
         redirect, //
     },
-    nf::c_export::c_export,
     nf::{
         bindings,
+        c_export::c_export,
         packet::device::Device,
         prelude::*, //
     },
@@ -22,7 +24,6 @@ use crate::{
 };
 
 use super::{
-    number,
     range, //
 };
 
@@ -76,7 +77,7 @@ c_export! {
 c_export! {
     /// Adds a module with masquerading rules.
     fn nf_nat_masquerade_inet_register_notifiers() -> c_int {
-        number(masquerade::register())
+        from_result(|| masquerade::register().map(|()| 0))
     }
 }
 

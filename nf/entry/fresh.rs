@@ -7,18 +7,24 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
+    cpu::CpuId,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
-        }, //
-    }, //
+        },
+        barrier::{
+            smp_mb,
+            Write, //
+        },
+    },
 };
 
 use crate::{
@@ -29,7 +35,7 @@ use crate::{
     proto::types::{
         direction::Direction,
         zone::Zone, //
-    }, //
+    },
 };
 
 use super::{
@@ -51,7 +57,7 @@ use super::{
     timeout::{
         self,
         Policy, //
-    }, //
+    },
 };
 
 /// An entry that only its cpu knows.
@@ -91,8 +97,7 @@ impl Fresh {
             let conn = Conn::from_raw(raw);
             conn.set_reservation_hash(None);
             conn.pprev_word(Direction::Reply).store(saved, Relaxed);
-            // CAST: to a larger type.
-            let cpu = bindings::rct_this_cpu() as usize;
+            let cpu = u32_as_usize(CpuId::current().as_u32());
             let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | cpu << CPU_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
@@ -181,7 +186,7 @@ impl Fresh {
         // SAFETY: Whoever meets the raised count sees a cleared status (in particular no
         // CONFIRMED of the memory's former entry) and the right namespace.
         unsafe {
-            bindings::rct_smp_wmb();
+            smp_mb(Write);
             bindings::rct_ct_set_use(conn.as_ptr(), 1);
         }
         // SAFETY: This is the one reference.

@@ -17,11 +17,12 @@ use core::{
 };
 
 use kernel::{
+    error::from_result,
     prelude::*,
     sync::atomic::{
         Atomic,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
             net::Net,
             seq_file::Out,
             time::HZ, //
-        }, //
+        },
     },
     proto::types::tuple::Tuple, //
 };
@@ -370,13 +371,6 @@ impl<const N: usize> L4Proto<N> {
     }
 }
 
-fn to_errno(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
-
 /// [`Memory::may_be_dropped`].
 ///
 /// # Safety
@@ -400,7 +394,7 @@ unsafe extern "C" fn to_nlattr<M: Memory>(
 ) -> c_int {
     // SAFETY: The caller's promise.
     let (conn, mut message) = unsafe { (Conn::from_raw(ct), Message::from_raw(skb)) };
-    to_errno(M::put(conn, destroy, &mut message))
+    from_result(|| M::put(conn, destroy, &mut message).map(|()| 0))
 }
 
 /// [`Memory::get`].
@@ -416,11 +410,12 @@ unsafe extern "C" fn from_nlattr<M: Memory>(
     let attributes = unsafe { Attributes::from_raw(tb, PROTOCOL_PLACES) };
     // SAFETY: The caller's promise.
     let conn = unsafe { Conn::from_raw(ct) };
-    to_errno(M::get(&attributes).map(|told| {
-        if let Some(told) = told {
+    from_result(|| {
+        if let Some(told) = M::get(&attributes)? {
             M::set(conn, &told);
         }
-    }))
+        Ok(0)
+    })
 }
 
 /// [`Shown::show`].
@@ -451,7 +446,8 @@ pub(crate) unsafe extern "C" fn tuple_to_nlattr<F: TupleForm>(
     let mut message = unsafe { Message::from_raw(skb) };
     // SAFETY: The caller's promise; the types have the same bytes, and the tuple type's
     // alignment is not larger.
-    to_errno(F::put(unsafe { &*tuple.cast::<Tuple>() }, &mut message))
+    let tuple = unsafe { &*tuple.cast::<Tuple>() };
+    from_result(|| F::put(tuple, &mut message).map(|()| 0))
 }
 
 /// [`TupleForm::get`].
@@ -467,7 +463,8 @@ pub(crate) unsafe extern "C" fn nlattr_to_tuple<F: TupleForm>(
     // SAFETY: The caller's promise; it has a place for each attribute of this kind.
     let request = unsafe { Request::from_raw(tb, flags) };
     // SAFETY: As for `tuple_to_nlattr`; the tuple is the caller's alone.
-    to_errno(F::get(&request, unsafe { &mut *tuple.cast::<Tuple>() }))
+    let tuple = unsafe { &mut *tuple.cast::<Tuple>() };
+    from_result(|| F::get(&request, tuple).map(|()| 0))
 }
 
 /// [`tuple_size`].
@@ -498,7 +495,7 @@ unsafe extern "C" fn nlattr_to_obj<T: Timeouts<N>, const N: usize>(
             own.store(default.load(Relaxed), Relaxed);
         }
     }
-    to_errno(set::<T, N>(policy.unwrap_or(defaults), &attributes))
+    from_result(|| set::<T, N>(policy.unwrap_or(defaults), &attributes).map(|()| 0))
 }
 
 fn set<T: Timeouts<N>, const N: usize>(

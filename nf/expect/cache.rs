@@ -10,10 +10,13 @@ use core::ptr::{
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu::rcu_barrier, //
+    },
 };
 
 use crate::nf::bindings;
@@ -48,8 +51,7 @@ impl ExpectCache {
 impl Drop for ExpectCache {
     /// Waits until the last expectations are freed, and destroys the cache.
     fn drop(&mut self) {
-        // SAFETY: Process context.
-        unsafe { bindings::rcu_barrier() };
+        rcu_barrier();
         let cache = CACHE.load(Relaxed);
         CACHE.store(null_mut(), Relaxed);
         // SAFETY: By the type invariants; no expectation is left.

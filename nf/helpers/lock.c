@@ -20,22 +20,12 @@ RCT void rct_local_bh_enable(void)
 }
 
 /* Several initialisers, because a lock's class is the place that initialises it. */
-RCT void rct_spin_lock_init_entry(spinlock_t *lock)
-{
-	spin_lock_init(lock);
-}
-
 RCT void rct_spin_lock_init_bucket(spinlock_t *lock)
 {
 	spin_lock_init(lock);
 }
 
 RCT void rct_spin_lock_init_outer(spinlock_t *lock)
-{
-	spin_lock_init(lock);
-}
-
-RCT void rct_spin_lock_init_data(spinlock_t *lock)
 {
 	spin_lock_init(lock);
 }
@@ -102,16 +92,6 @@ RCT void rct_seqcount_write_end(seqcount_t *count)
 	write_seqcount_end(count);
 }
 
-RCT void rct_smp_rmb(void)
-{
-	smp_rmb();
-}
-
-RCT void rct_smp_wmb(void)
-{
-	smp_wmb();
-}
-
 RCT void rct_smp_acquire_after_ctrl_dep(void)
 {
 	smp_acquire__after_ctrl_dep();
@@ -140,16 +120,6 @@ RCT bool rct_test_and_set_bit(unsigned int bit, unsigned long *word)
 RCT u8 rct_read_once_u8(const u8 *p)
 {
 	return READ_ONCE(*p);
-}
-
-RCT void rct_rcu_read_lock(void)
-{
-	rcu_read_lock();
-}
-
-RCT void rct_rcu_read_unlock(void)
-{
-	rcu_read_unlock();
 }
 
 RCT void rct_atomic64_add(s64 n, atomic64_t *v)

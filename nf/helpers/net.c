@@ -115,16 +115,6 @@ RCT unsigned int rct_next_possible_cpu(unsigned int from)
 		    : cpumask_first(cpu_possible_mask);
 }
 
-RCT unsigned int rct_this_cpu(void)
-{
-	return raw_smp_processor_id();
-}
-
-RCT unsigned int rct_nr_cpu_ids(void)
-{
-	return nr_cpu_ids;
-}
-
 /* all namespaces, and a hold on one */
 
 RCT void rct_nets_lock(void)

@@ -4,7 +4,6 @@
 //! sockets, time, work.
 
 pub(crate) mod attr;
-pub(crate) mod bag;
 pub(crate) mod endpoint;
 pub(crate) mod hlist;
 pub(crate) mod layout;

@@ -10,6 +10,8 @@ use core::{
 };
 
 use kernel::{
+    cpu::nr_cpu_ids,
+    error::from_result,
     prelude::*,
     sync::atomic::{
         Atomic,
@@ -20,10 +22,7 @@ use kernel::{
 
 use crate::nf::bindings;
 
-use super::{
-    bag::Bag,
-    rcu::Rcu, //
-};
+use super::rcu::Rcu;
 
 /// A network namespace.
 ///
@@ -218,21 +217,21 @@ fn look_at_all(mut look: impl FnMut(*mut bindings::net)) {
 /// Holds on all namespaces for which `wanted` says so. May sleep.
 pub(in crate::nf) fn hold_all(
     wanted: impl Fn(*mut bindings::net) -> bool,
-) -> Result<Option<Bag<NetRef>>> {
+) -> Result<Option<KVVec<NetRef>>> {
     loop {
         let mut count = 0_usize;
         look_at_all(|net| count = count.wrapping_add(wanted(net).into()));
         if count == 0 {
             return Ok(None);
         }
-        let mut held = Bag::with_room(count)?;
+        let mut held = KVVec::with_capacity(count, GFP_KERNEL)?;
         let mut fits = true;
         look_at_all(|net| {
             if wanted(net) {
                 // SAFETY: It is on the list, so it is not freed.
                 if let Some(hold) = unsafe { NetRef::new(net) } {
                     // One may have come meanwhile.
-                    fits &= held.push(hold).is_ok();
+                    fits &= held.push_within_capacity(hold).is_ok();
                 }
             }
         });
@@ -242,18 +241,11 @@ pub(in crate::nf) fn hold_all(
     }
 }
 
-/// How many CPUs there may be, at most.
-pub(crate) fn cpus() -> u32 {
-    // SAFETY: Reads a constant.
-    unsafe { bindings::rct_nr_cpu_ids() }
-}
-
 /// The first possible CPU that is not below `from`.
 pub(crate) fn possible_cpu(from: u32) -> Option<u32> {
     // SAFETY: Reads the mask.
     let cpu = unsafe { bindings::rct_next_possible_cpu(from) };
-    // SAFETY: Reads a constant.
-    (cpu < unsafe { bindings::rct_nr_cpu_ids() }).then_some(cpu)
+    (cpu < nr_cpu_ids()).then_some(cpu)
 }
 
 /// The statistics of a namespace, `struct ip_conntrack_stat`.
@@ -421,10 +413,7 @@ impl Drop for PernetRegistration {
 /// For the core alone, with a namespace that is being set up.
 unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_int {
     // SAFETY: The core hands over a namespace; what `init` starts, `exit` ends.
-    match P::init(unsafe { Net::from_raw(net) }) {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
+    from_result(|| P::init(unsafe { Net::from_raw(net) }).map(|()| 0))
 }
 
 /// Namespaces end, as the core says it.

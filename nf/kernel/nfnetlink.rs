@@ -18,12 +18,15 @@ use core::{
         null,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     alloc::flags::GFP_KERNEL,
-    error::to_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*, //
 };
 
@@ -187,10 +190,7 @@ unsafe extern "C" fn call<H: Handler>(
             attributes: Attributes::from_raw(attributes.cast_mut().cast(), H::POLICY.len()),
         }
     };
-    match H::handle(&request) {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
+    from_result(|| H::handle(&request).map(|()| 0))
 }
 
 /// What user space asks.

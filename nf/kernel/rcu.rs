@@ -16,6 +16,7 @@ use kernel::{
             Atomic,
             Full, //
         },
+        rcu,
         Arc,
         ArcBorrow, //
     },
@@ -51,48 +52,26 @@ impl Rcu<'_> {
     }
 }
 
-/// Holds an RCU read-side critical section open.
-///
-/// # Invariants
-///
-/// `rcu_read_lock()` was called by this CPU's current context and not yet undone.
+/// Holds an RCU read-side critical section open: the kernel crate's guard, which gives out tokens.
 #[must_use = "the read-side critical section ends when the guard is dropped"]
-pub(crate) struct RcuGuard(NotThreadSafe);
+pub(crate) struct RcuGuard(rcu::Guard);
 
 impl RcuGuard {
     /// Opens a section. Sections nest.
     #[inline]
     pub(crate) fn new() -> Self {
-        // SAFETY: May be called in any context.
-        unsafe { bindings::rct_rcu_read_lock() };
-        // INVARIANT: just locked.
-        Self(NotThreadSafe)
+        Self(rcu::read_lock())
     }
 
     /// The evidence, valid while the guard lives.
     #[inline]
     pub(crate) fn token(&self) -> Rcu<'_> {
-        // INVARIANT: By the type invariants the section is open while `self` lives.
+        // INVARIANT: The section is open while `self` lives.
         Rcu(PhantomData, NotThreadSafe)
     }
 }
 
-impl Drop for RcuGuard {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants the section is open.
-        unsafe { bindings::rct_rcu_read_unlock() };
-    }
-}
-
-/// Waits until every read-side critical section that exists now has ended.
-/// May sleep.
-pub(crate) fn synchronize() {
-    // SAFETY: The callers are in process context and hold no spinlock.
-    unsafe { bindings::synchronize_rcu() };
-}
-
-/// [`synchronize`], but at the price of disturbing every CPU. For unloading.
+/// [`rcu::synchronize_rcu`], but at the price of disturbing every CPU. For unloading.
 pub(crate) fn synchronize_expedited() {
     // SAFETY: The callers are in process context and hold no spinlock.
     unsafe { bindings::rct_synchronize_rcu_expedited() };
@@ -159,7 +138,7 @@ pub(crate) struct Retired<T>(*mut T, PhantomData<Arc<T>>);
 impl<T> Drop for Retired<T> {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            synchronize();
+            rcu::synchronize_rcu();
             // SAFETY: The reference moved here, and its readers are gone.
             drop(unsafe { Arc::from_raw(self.0) });
         }

@@ -4,7 +4,13 @@
 //!
 //! C header: [`include/linux/seqlock.h`](srctree/include/linux/seqlock.h)
 
-use kernel::types::Opaque;
+use kernel::{
+    sync::barrier::{
+        smp_mb,
+        Read, //
+    },
+    types::Opaque, //
+};
 
 use crate::nf::bindings;
 
@@ -42,8 +48,7 @@ impl SeqCount {
     /// Reads the counter after what it protects was read.
     #[inline]
     pub(crate) fn end(&self) -> Sequence {
-        // SAFETY: A barrier; may be called anywhere.
-        unsafe { bindings::rct_smp_rmb() };
+        smp_mb(Read);
         self.begin()
     }
 

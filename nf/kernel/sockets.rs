@@ -23,11 +23,14 @@ use crate::{
 };
 
 use super::{
-    bag::Bag,
     endpoint::Endpoint,
     layout::SameLayout,
     local_ports::Transport,
-    lock::BhDisabled,
+    lock::{
+        self,
+        BhDisabled,
+        LockWith, //
+    },
     net::{
         self,
         Net,
@@ -107,22 +110,13 @@ impl Socket {
     where
         T: SameLayout<C = bindings::rct_socket>,
     {
-        let _bh = BhDisabled::new();
+        let bh = BhDisabled::new();
         // What is no whole socket changes little, and has no lock.
-        let lock = self
-            .is_full()
-            // SAFETY: By the type invariants.
-            .then(|| unsafe { bindings::rct_sock_lock(self.sk.as_ptr()) });
-        if let Some(lock) = lock {
-            // SAFETY: Initialised with the socket; bottom halves are off.
-            unsafe { bindings::rct_spin_lock(lock) };
-        }
-        let result = f(self.read());
-        if let Some(lock) = lock {
-            // SAFETY: Taken above.
-            unsafe { bindings::rct_spin_unlock(lock) };
-        }
-        result
+        let _guard = self.is_full().then(|| {
+            // SAFETY: By the type invariants; initialised with the socket.
+            unsafe { lock::from_raw(bindings::rct_sock_lock(self.sk.as_ptr())) }.lock_with(&bh)
+        });
+        f(self.read())
     }
 
     /// What it knows, at a glance.
@@ -262,29 +256,26 @@ impl Table {
 
     /// Adds the sockets of a bucket to `batch`, as many as there is room for. Returns how many
     /// are left out.
-    fn collect(self, bucket: u32, net: Option<&Net>, batch: &mut Bag<Socket>) -> usize {
+    fn collect(self, bucket: u32, net: Option<&Net>, batch: &mut KVVec<Socket>) -> usize {
         let mut left_out = 0_usize;
-        let lock = self.lock(bucket);
-        let _bh = BhDisabled::new();
-        // SAFETY: Initialised with the table; bottom halves are off.
-        unsafe { bindings::rct_spin_lock(lock) };
+        let bh = BhDisabled::new();
+        // SAFETY: Initialised with the table, which stays.
+        let _guard = unsafe { lock::from_raw(self.lock(bucket)) }.lock_with(&bh);
         let mut next = self.first(bucket);
         while let Some(sk) = NonNull::new(next) {
             // SAFETY: On the chain, whose lock is held.
             if unsafe { self.is_wanted(sk, net) } {
-                if batch.is_full() {
+                if batch.len() == batch.capacity() {
                     left_out = left_out.saturating_add(1);
                 // SAFETY: As above.
                 } else if let Some(socket) = unsafe { Socket::new(sk) } {
                     // There is room, as just seen.
-                    let _ = batch.push(socket);
+                    let _ = batch.push_within_capacity(socket);
                 }
             }
             // SAFETY: As above.
             next = unsafe { self.next(sk.as_ptr()) };
         }
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock(lock) };
         left_out
     }
 
@@ -326,16 +317,16 @@ const ATTEMPTS: u32 = 4;
 
 /// Sockets that are shown together.
 struct Batch {
-    sockets: Bag<Socket>,
+    sockets: KVVec<Socket>,
     /// Those of them that are to be shown again; it has the same room.
-    again: Bag<Socket>,
+    again: KVVec<Socket>,
 }
 
 impl Batch {
     fn with_room(room: usize) -> Result<Self> {
         Ok(Self {
-            sockets: Bag::with_room(room)?,
-            again: Bag::with_room(room)?,
+            sockets: KVVec::with_capacity(room, GFP_KERNEL)?,
+            again: KVVec::with_capacity(room, GFP_KERNEL)?,
         })
     }
 
@@ -345,7 +336,7 @@ impl Batch {
             let is_last = attempt == ATTEMPTS;
             while let Some(socket) = self.sockets.pop() {
                 if visit(&socket, is_last) == Seen::Again && !is_last {
-                    let _ = self.again.push(socket);
+                    let _ = self.again.push_within_capacity(socket);
                 }
                 work::cond_resched();
             }

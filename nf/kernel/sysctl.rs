@@ -21,16 +21,17 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     alloc::flags::GFP_KERNEL,
+    error::from_result,
     prelude::*,
     sync::atomic::{
         Atomic,
         Full, //
-    }, //
+    },
 };
 
 use crate::nf::bindings;
@@ -46,7 +47,7 @@ use super::{
         SCTP_TIMEOUTS,
         TCP_TIMEOUTS,
         UDP_TIMEOUTS, //
-    }, //
+    },
 };
 
 /// A setting of one byte in `struct netns_ct`.
@@ -413,10 +414,7 @@ unsafe extern "C" fn computed<C: Computed>(
     if result < 0 || write == 0 {
         return result;
     }
-    match C::write(value) {
-        Ok(()) => result,
-        Err(error) => error.to_errno(),
-    }
+    from_result(|| C::write(value).map(|()| result))
 }
 
 /// Keeps sysctls registered.

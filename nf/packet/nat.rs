@@ -11,11 +11,15 @@ use core::{
         addr_of_mut,
         null,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
-    sync::atomic::Atomic,
+    error::from_result,
+    sync::{
+        atomic::Atomic,
+        rcu::synchronize_rcu, //
+    },
     types::Opaque, //
 };
 
@@ -34,15 +38,12 @@ use crate::{
             },
             fresh::Fresh, //
         },
-        kernel::{
-            attr::Attribute,
-            rcu, //
-        }, //
+        kernel::attr::Attribute, //
     },
     proto::types::{
         family::Family,
         tuple::Tuple, //
-    }, //
+    },
 };
 
 use super::skb::{
@@ -299,7 +300,7 @@ impl Drop for TranslatorRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the hook is that of this module.
         unsafe { bindings::rct_nat_hook_set(null()) };
-        rcu::synchronize();
+        synchronize_rcu();
     }
 }
 
@@ -321,10 +322,7 @@ unsafe extern "C" fn parse_nat_setup<T: Translator>(
     let attribute = NonNull::new(attribute.cast_mut());
     // SAFETY: The caller hands over a validated attribute, or null.
     let attribute = attribute.map(|attribute| unsafe { Attribute::from_raw(attribute) });
-    match T::parse_nat_setup(entry, source, attribute) {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
+    from_result(|| T::parse_nat_setup(entry, source, attribute).map(|()| 0))
 }
 
 /// [`Translator::decode_session`], as the core calls it.

@@ -21,16 +21,19 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu::rcu_barrier, //
+    },
 };
 
 use crate::nf::{
@@ -39,7 +42,7 @@ use crate::nf::{
         net::Net,
         rcu::Rcu,
         static_lock::StaticMutex, //
-    }, //
+    },
 };
 
 use super::{
@@ -170,8 +173,7 @@ unsafe extern "C" fn free(head: *mut bindings::callback_head) {
 
 /// Waits until the hooks that [`Slot::remove`] unregistered are freed. May sleep.
 pub(crate) fn barrier() {
-    // SAFETY: Process context.
-    unsafe { bindings::rcu_barrier() };
+    rcu_barrier();
 }
 
 /// Serialises changes of the chains of all [`Slot`]s.

@@ -11,7 +11,10 @@ use core::ffi::{
 };
 
 use kernel::{
-    error::to_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*,
     sync::atomic::{
         Atomic,
@@ -229,10 +232,7 @@ unsafe extern "C" fn get<O: Origin, F: SockAddr>(
 ) -> c_int {
     // SAFETY: By the safety requirements.
     let answered = unsafe { get_original_dst::<O, F>(sock, user, *length) };
-    match answered {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
+    from_result(|| answered.map(|()| 0))
 }
 
 /// # Safety

@@ -10,10 +10,14 @@ use core::{
     ptr::{
         null,
         NonNull, //
-    }, //
+    },
 };
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*,
+    sync::rcu::synchronize_rcu, //
+};
 
 use crate::nf::{
     bindings,
@@ -24,11 +28,8 @@ use crate::nf::{
             Message, //
         },
         nfnetlink::Requester,
-        rcu::{
-            self,
-            Rcu, //
-        }, //
-    }, //
+        rcu::Rcu, //
+    },
 };
 
 /// A writer and reader of that part of the messages (`NETFILTER_NETLINK_GLUE_CT`).
@@ -81,14 +82,7 @@ impl Drop for GlueRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the hook is that of this module.
         unsafe { bindings::rct_nfnl_ct_hook_set(null()) };
-        rcu::synchronize();
-    }
-}
-
-fn to_errno(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
+        synchronize_rcu();
     }
 }
 
@@ -119,7 +113,7 @@ unsafe extern "C" fn build<G: Glue>(
     let result = message
         .nest(nest, |message| G::put(conn, message))
         .and_then(|()| message.put_be32(place, info));
-    to_errno(result.map_err(|_| ENOSPC))
+    from_result(|| result.map(|()| 0).map_err(|_| ENOSPC))
 }
 
 /// [`Glue::change`].
@@ -133,13 +127,14 @@ unsafe extern "C" fn parse<G: Glue>(
     ct: *mut bindings::nf_conn,
 ) -> c_int {
     // SAFETY: By the safety requirements.
-    to_errno(unsafe {
-        G::change(
+    let (conn, attribute, rcu) = unsafe {
+        (
             Conn::from_raw(ct),
             Attribute::from_raw(NonNull::new_unchecked(attribute.cast_mut())),
             Rcu::assume_held(),
         )
-    })
+    };
+    from_result(|| G::change(conn, attribute, rcu).map(|()| 0))
 }
 
 /// [`Glue::expect`].
@@ -158,14 +153,14 @@ unsafe extern "C" fn attach_expect<G: Glue>(
         report: report != 0,
     };
     // SAFETY: By the safety requirements.
-    to_errno(unsafe {
-        G::expect(
+    let (conn, attribute, rcu) = unsafe {
+        (
             Conn::from_raw(ct),
             Attribute::from_raw(NonNull::new_unchecked(attribute.cast_mut())),
-            by,
             Rcu::assume_held(),
         )
-    })
+    };
+    from_result(|| G::expect(conn, attribute, by, rcu).map(|()| 0))
 }
 
 /// Records that user space made a packet `more` bytes longer.

@@ -98,7 +98,7 @@ impl Drop for TrackerRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the hook is that of this module.
         unsafe { bindings::rct_ct_hook_set(null()) };
-        crate::nf::kernel::rcu::synchronize();
+        kernel::sync::rcu::synchronize_rcu();
     }
 }
 
