@@ -36,8 +36,7 @@ use crate::{
             HelperTarget, //
         },
         expect::{
-            expectfn,
-            helper as nf_helper,
+            expectfn, helper as nf_helper,
             helper::{
                 LoadedHelper,
                 Unregistered,
@@ -46,7 +45,6 @@ use crate::{
             helper_name::HelperName,
             helper_table,
             lock::ExpectGuard,
-            module::ModuleRef, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
@@ -376,8 +374,11 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller passes a C string.
         let name = unsafe { HelperName::from_c_string(name) }.ok_or(ENOENT);
-        let module = name.and_then(|name| helper::get_nat(&name, l3num, protonum));
-        from_result(|| module.map(ModuleRef::leave_to_c).map(|()| 0))
+        from_result(|| {
+            let module = helper::get_nat(&name?, l3num, protonum)?;
+            module.leave_to_c();
+            Ok(0)
+        })
     }
 }
 
