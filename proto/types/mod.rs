@@ -9,5 +9,6 @@ pub mod direction;
 pub mod family;
 pub mod num;
 pub mod protocol;
+pub mod timeout;
 pub mod tuple;
 pub mod zone;
