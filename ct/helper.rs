@@ -155,7 +155,7 @@ pub(super) fn put_nat(helper: &Helper) {
     let section = RcuGuard::new();
     match helper_table::find_nat(&helper.nat_name(), section.token()) {
         Some(nat) => nat.put_module(),
-        None => pr_warn_once!("nobody translates addresses for a helper that had somebody\n"),
+        None => pr_warn_once!("no module translates addresses for a helper that had one\n"),
     }
 }
 

@@ -141,9 +141,6 @@ void rct_helper_kfree_rcu(struct nf_conntrack_helper *helper);
 bool rct_try_module_get(struct module *module);
 void rct_module_put(struct module *module);
 bool rct_refcount_inc_not_zero(refcount_t *count);
-void rct_refcount_inc(refcount_t *count);
-bool rct_refcount_dec_and_test(refcount_t *count);
-void rct_refcount_set(refcount_t *count, unsigned int n);
 
 /* locks, counters, barriers */
 void rct_local_bh_disable(void);

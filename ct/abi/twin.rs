@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What connects the two sides of the layout: the types of `proto` that have the bytes of
-//! C types.
+//! The types of `proto` that have the layout of C types.
 
 use core::mem::{
     align_of,
@@ -26,7 +25,7 @@ use crate::{
     },
 };
 
-/// States that a type of ours has the bytes of a C type, and checks what can be checked.
+/// Declares that a Rust type has the layout of a C type, and checks sizes and offsets.
 macro_rules! twin {
     ($rust:ty = $c:ty { $($field:ident = $c_field:ident),* $(,)? }) => {
         const _: () = assert!(size_of::<$rust>() == size_of::<$c>());
@@ -63,7 +62,7 @@ twin!(tcp::Track = bindings::ip_ct_tcp {
 twin!(sctp::Track = bindings::ip_ct_sctp {});
 twin!(gre::Track = bindings::nf_ct_gre { stream_timeout = stream_timeout, timeout = timeout });
 twin!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
-// The UDP tracker takes it for one word.
+// The UDP tracker uses it as one atomic word.
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());
 
 const _: () =
@@ -83,7 +82,7 @@ unsafe impl ProtoState for tcp::Track {}
 // SAFETY: `sctp` is a member of `union nf_conntrack_proto`.
 unsafe impl ProtoState for sctp::Track {}
 
-// Only its own tracker writes it; to C code its fields are where that expects them.
+// Only the SCTP tracker writes its state; C code finds the fields at these offsets.
 const _: () = {
     use bindings::ip_ct_sctp as C;
     assert!(offset_of!(C, state) == 0 && offset_of!(C, vtag) == 4);

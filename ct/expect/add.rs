@@ -134,6 +134,7 @@ struct NewExpectation<'d, 'l> {
     bucket: u32,
     /// Whether an expectation of another master may equal it.
     skip_master: bool,
+    /// The lock of expectations.
     locked: Locked<'d>,
 }
 

@@ -8,7 +8,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::sync::aref::ARef;
@@ -22,12 +22,13 @@ use crate::{
             help::{
                 Help,
                 Helper, //
-            }, //
+            },
         },
         kernel::{
             rcu::Rcu,
+            refcount,
             time::jiffies32, //
-        }, //
+        },
     },
     proto::types::direction::Direction, //
 };
@@ -75,7 +76,7 @@ impl<'a> Draft<'a> {
         unsafe {
             (*raw).timeout = jiffies32();
             (*raw).master = master.raw();
-            bindings::rct_refcount_set(addr_of_mut!((*raw).use_), 1);
+            refcount::from_raw(addr_of_mut!((*raw).use_)).set(1);
         }
         // INVARIANT: ours.
         Some(Self(expectation, PhantomData))
@@ -212,7 +213,7 @@ impl<'a> Draft<'a> {
             if !(*raw).hnode.pprev.is_null() {
                 return None;
             }
-            bindings::rct_refcount_inc(addr_of_mut!((*raw).use_));
+            refcount::from_raw(addr_of_mut!((*raw).use_)).inc();
             (*raw).timeout = (*raw).timeout.wrapping_add(more);
             bindings::rct_hlist_add_head_rcu(addr_of_mut!((*raw).lnode), help.chain());
             bindings::rct_hlist_add_head_rcu(addr_of_mut!((*raw).hnode), head);

@@ -27,13 +27,10 @@ use core::{
 };
 
 use kernel::{
-    sync::{
-        aref::AlwaysRefCounted,
-        atomic::{
-            Acquire,
-            Atomic,
-            Relaxed, //
-        },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed, //
     },
     types::Opaque, //
 };
@@ -49,6 +46,10 @@ use crate::{
             layout::SameLayout,
             net::Net,
             rcu::Rcu,
+            refcount::{
+                always_ref_counted,
+                RcuCounted, //
+            },
             time::jiffies32, //
         },
     },
@@ -124,22 +125,21 @@ unsafe impl Send for Expectation {}
 unsafe impl Sync for Expectation {}
 
 // SAFETY: The reference count is `use`.
-unsafe impl AlwaysRefCounted for Expectation {
-    fn inc_ref(&self) {
-        // SAFETY: Valid; the caller has a reference, so the count is not zero.
-        unsafe { bindings::rct_refcount_inc(self.count()) };
+unsafe impl RcuCounted for Expectation {
+    unsafe fn count(this: NonNull<Self>) -> *mut bindings::refcount_t {
+        let raw = this.as_ptr().cast::<bindings::nf_conntrack_expect>();
+        // SAFETY: The caller's promise: a field of a valid object.
+        unsafe { addr_of_mut!((*raw).use_) }
     }
 
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        let raw = obj.as_ptr().cast::<bindings::nf_conntrack_expect>();
-        // SAFETY: The caller gives up a reference; after the last one nobody uses the head.
-        unsafe {
-            if bindings::rct_refcount_dec_and_test(addr_of_mut!((*raw).use_)) {
-                bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free));
-            }
-        }
+    unsafe fn free_rcu(this: NonNull<Self>) {
+        let raw = this.as_ptr().cast::<bindings::nf_conntrack_expect>();
+        // SAFETY: After the last reference the head is unused.
+        unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
     }
 }
+
+always_ref_counted!(Expectation);
 
 /// A grace period has passed since the last reference was given back.
 ///
@@ -164,11 +164,6 @@ impl Expectation {
     #[inline]
     pub(crate) fn raw(&self) -> *mut bindings::nf_conntrack_expect {
         self.0.get()
-    }
-
-    pub(super) fn count(&self) -> *mut bindings::refcount_t {
-        // SAFETY: A field of a valid object.
-        unsafe { addr_of_mut!((*self.raw()).use_) }
     }
 
     /// The address, an identity while it lives.

@@ -20,7 +20,7 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -32,8 +32,8 @@ use kernel::{
             Atomic,
             Relaxed,
             Release, //
-        }, //
-    }, //
+        },
+    },
 };
 
 use crate::nf::{
@@ -43,7 +43,7 @@ use crate::nf::{
         help::{
             Help,
             Helper, //
-        }, //
+        },
     },
     kernel::{
         attr::{
@@ -53,15 +53,16 @@ use crate::nf::{
         rcu::{
             Rcu,
             RcuGuard, //
-        }, //
+        },
+        refcount, //
     },
     packet::{
         hook::Verdict,
         skb::{
             CtInfo,
             Skb, //
-        }, //
-    }, //
+        },
+    },
 };
 
 /// How many classes of expectations a helper may have.
@@ -425,7 +426,7 @@ impl Unregistered<'_> {
     pub(in crate::nf) fn first_reference(&self) -> ARef<Helper> {
         // SAFETY: By the type invariants the count is ours to set; it counts this reference.
         unsafe {
-            bindings::rct_refcount_set(addr_of_mut!((*self.raw()).ct_refcnt), 1);
+            refcount::from_raw(addr_of_mut!((*self.raw()).ct_refcnt)).set(1);
             ARef::from_raw(self.0.cast())
         }
     }
