@@ -31,6 +31,7 @@
 #include <net/net_namespace.h>
 #include <net/netlink.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 #include <net/tcp_states.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_acct.h>
@@ -113,5 +114,7 @@ RCT_CONST(AF_INET6, AF_INET6);
 RCT_CONST(SOCK_BINDPORT_LOCK, SOCK_BINDPORT_LOCK);
 RCT_CONST(SOCK_CONNECT_BIND, SOCK_CONNECT_BIND);
 RCT_CONST(TCP_ESTABLISHED, TCP_ESTABLISHED);
+RCT_CONST(TCP_CLOSE, TCP_CLOSE);
+RCT_CONST(TCP_TIMEWAIT_LEN, TCP_TIMEWAIT_LEN);
 RCT_CONST(TCP_TIME_WAIT, TCP_TIME_WAIT);
 RCT_CONST(TCP_NEW_SYN_RECV, TCP_NEW_SYN_RECV);

@@ -192,6 +192,7 @@ struct NewExpectation<'a, 'l> {
     bucket: u32,
     /// Whether an expectation of another master may equal it.
     skip_master: bool,
+    /// The lock of expectations.
     locked: Locked<'l>,
 }
 

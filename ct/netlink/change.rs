@@ -25,10 +25,7 @@ use crate::{
             },
             help::Help, //
         },
-        expect::helper_name::{
-            HelperName,
-            HELPER_NAME_LEN, //
-        },
+        expect::helper_name::HelperName,
         kernel::{
             attr::{
                 Attribute,
@@ -54,13 +51,8 @@ use super::{
     protocol::ProtoInfo, //
 };
 
-static HELP_POLICY: [Policy; CTA_HELP_MAX + 1] = policy::table([
-    // CAST: a handful.
-    (
-        CTA_HELP_NAME,
-        Policy::text_up_to(HELPER_NAME_LEN as u16 - 1),
-    ),
-]);
+static HELP_POLICY: [Policy; CTA_HELP_MAX + 1] =
+    policy::table([(CTA_HELP_NAME, policy::HELPER_NAME)]);
 
 static SEQADJ_POLICY: [Policy; CTA_SEQADJ_MAX + 1] = policy::table([
     (CTA_SEQADJ_CORRECTION_POS, Policy::U32),
@@ -171,6 +163,7 @@ pub(super) fn timeout(attribute: Attribute<'_>) -> Result<u32> {
 
 /// Reads the status bits that an entry with the status `now` gets.
 pub(super) fn status(now: Status, attribute: Attribute<'_>) -> Result<u32, ChangeError> {
+    // CAST: The numbers of the bits.
     const FIXED: u32 = 1 << StatusBit::Expected as u32
         | 1 << StatusBit::Confirmed as u32
         | 1 << StatusBit::Dying as u32;
@@ -184,6 +177,7 @@ pub(super) fn status(now: Status, attribute: Attribute<'_>) -> Result<u32, Chang
 
 /// Checks that the bits that are never cleared stay set.
 pub(super) fn check_sticky_bits(now: Status, wanted: u32) -> Result<(), ChangeError> {
+    // CAST: The numbers of the bits.
     const STICKY: u32 = 1 << StatusBit::SeenReply as u32 | 1 << StatusBit::Assured as u32;
     if now.bits() & !wanted & STICKY != 0 {
         return Err(ChangeError::FixedStatus);

@@ -85,11 +85,7 @@ static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
     (CTA_EXPECT_MASK, Policy::NESTED),
     (CTA_EXPECT_TIMEOUT, Policy::U32),
     (CTA_EXPECT_ID, Policy::U32),
-    // CAST: a handful.
-    (
-        CTA_EXPECT_HELP_NAME,
-        Policy::text_up_to(HELPER_NAME_LEN as u16 - 1),
-    ),
+    (CTA_EXPECT_HELP_NAME, policy::HELPER_NAME),
     (CTA_EXPECT_ZONE, Policy::U16),
     (CTA_EXPECT_FLAGS, Policy::be32_within(NF_CT_EXPECT_MASK)),
     (CTA_EXPECT_CLASS, Policy::U32),
@@ -130,10 +126,10 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
             src: nat.key,
             dst: [0; 2],
         };
-        let saved_tuple = Tuple::new(master.l3num, nat.address, [0; 16], key, master.protonum);
+        let nat_tuple = Tuple::new(master.l3num, nat.address, [0; 16], key, master.protonum);
         message.nest(CTA_EXPECT_NAT, |message| {
             message.put_be32(CTA_EXPECT_NAT_DIR, nat.dir.to_u8().into())?;
-            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &saved_tuple, message)
+            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &nat_tuple, message)
         })?;
     }
     message.put_be32(CTA_EXPECT_TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
@@ -244,7 +240,7 @@ fn dump_of_master(request: &Request<'_>, master: Attribute<'_>) -> Result {
 }
 
 fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
-    request.dump(Expectations {
+    request.dump(ExpectDump {
         peer: request.peer(),
         family: request.family().into(),
         master,
@@ -257,7 +253,7 @@ fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
 ///
 /// In this order the dump reports an expectation that exists all the time exactly once, whatever
 /// else is added or removed meanwhile, and none twice.
-struct Expectations {
+struct ExpectDump {
     peer: Peer,
     /// 0: any.
     family: u16,
@@ -268,7 +264,7 @@ struct Expectations {
     address: usize,
 }
 
-impl Dump for Expectations {
+impl Dump for ExpectDump {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         while self.bucket < table::buckets() {
             let section = RcuGuard::new();
@@ -291,7 +287,7 @@ impl Dump for Expectations {
     }
 }
 
-impl Expectations {
+impl ExpectDump {
     fn is_wanted(&self, seen: &Seen<'_>, net: &Net) -> bool {
         seen.is_in(net)
             && !seen.is_expired()
@@ -333,8 +329,8 @@ impl Handler for Delete {
 /// Creates an expectation, or changes the timeout of the one that has the tuple.
 ///
 /// `EINVAL`: tuple, mask or master is missing. `EEXIST`: an expectation has the tuple, and the
-/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request does
-/// not create one (`NLM_F_CREATE`), or no entry is the master.
+/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request
+/// does not create one (`NLM_F_CREATE`), or no entry is the master.
 pub(super) struct New;
 
 impl Handler for New {
@@ -416,7 +412,7 @@ pub(super) fn attach(
 }
 
 fn family_of(conn: &Conn) -> u8 {
-    // CAST: families are a byte.
+    // CAST: Address families have 8 bits.
     conn.tuple(Direction::Original).l3num as u8
 }
 
@@ -472,18 +468,18 @@ fn add_to_master(
 /// source fields of a tuple.
 fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<ExpectNat> {
     let nest = attribute.nest(&NAT_POLICY)?;
-    let (Some(dir), Some(saved_tuple)) =
+    let (Some(dir), Some(nat_tuple)) =
         (nest.get(CTA_EXPECT_NAT_DIR), nest.get(CTA_EXPECT_NAT_TUPLE))
     else {
         return Err(EINVAL);
     };
-    let saved_tuple = read_tuple(saved_tuple, family)?;
+    let nat_tuple = read_tuple(nat_tuple, family)?;
     Ok(ExpectNat {
         dir: match dir.be32()? {
             0 => Direction::Original,
             _ => Direction::Reply,
         },
-        address: saved_tuple.src,
-        key: saved_tuple.src_key,
+        address: nat_tuple.src,
+        key: nat_tuple.src_key,
     })
 }

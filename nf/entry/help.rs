@@ -6,30 +6,31 @@ use core::{
     marker::PhantomData,
     ptr::{
         addr_of_mut,
-        null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     sync::{
-        aref::{
-            ARef,
-            AlwaysRefCounted, //
-        },
+        aref::ARef,
         atomic::{
-            Acquire,
             Atomic,
-            Full,
             Relaxed, //
-        }, //
+        },
     },
     types::Opaque, //
 };
 
 use crate::nf::{
     bindings,
-    kernel::rcu::Rcu, //
+    kernel::{
+        rcu::Rcu,
+        refcount::{
+            always_ref_counted,
+            CountedPointer,
+            RcuCounted, //
+        },
+    },
 };
 
 use super::{
@@ -40,7 +41,7 @@ use super::{
     ext::{
         self,
         Extension, //
-    }, //
+    },
 };
 
 /// A helper.
@@ -59,22 +60,20 @@ unsafe impl Send for Helper {}
 unsafe impl Sync for Helper {}
 
 // SAFETY: The reference count is `ct_refcnt`.
-unsafe impl AlwaysRefCounted for Helper {
-    fn inc_ref(&self) {
-        // SAFETY: Valid; the caller has a reference, so the count is not zero.
-        unsafe { bindings::rct_refcount_inc(self.count()) };
+unsafe impl RcuCounted for Helper {
+    unsafe fn count(this: NonNull<Self>) -> *mut bindings::refcount_t {
+        let raw = this.as_ptr().cast::<bindings::nf_conntrack_helper>();
+        // SAFETY: The caller's promise: a field of a valid object.
+        unsafe { addr_of_mut!((*raw).ct_refcnt) }
     }
 
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        let raw = obj.as_ptr().cast::<bindings::nf_conntrack_helper>();
-        // SAFETY: The caller gives up a reference; after the last one nobody finds the helper.
-        unsafe {
-            if bindings::rct_refcount_dec_and_test(addr_of_mut!((*raw).ct_refcnt)) {
-                bindings::rct_helper_kfree_rcu(raw);
-            }
-        }
+    unsafe fn free_rcu(this: NonNull<Self>) {
+        // SAFETY: The last reference is gone; the memory came from `kmalloc`.
+        unsafe { bindings::rct_helper_kfree_rcu(this.as_ptr().cast()) };
     }
 }
+
+always_ref_counted!(Helper);
 
 impl Helper {
     /// # Safety
@@ -90,23 +89,9 @@ impl Helper {
         self.0.get()
     }
 
-    fn count(&self) -> *mut bindings::refcount_t {
-        // SAFETY: A field of a valid object.
-        unsafe { addr_of_mut!((*self.raw()).ct_refcnt) }
-    }
-
     /// The address, an identity while it lives.
     pub(crate) fn address(&self) -> usize {
         self.raw() as usize
-    }
-
-    /// Takes a reference; [`None`] if the last one was given back.
-    pub(crate) fn get(&self) -> Option<ARef<Self>> {
-        // SAFETY: Valid; at zero the count stays there.
-        unsafe { bindings::rct_refcount_inc_not_zero(self.count()) }.then(|| {
-            // SAFETY: The reference was just taken.
-            unsafe { ARef::from_raw(NonNull::from(self)) }
-        })
     }
 }
 
@@ -126,28 +111,21 @@ unsafe impl Extension for Help {
 }
 
 impl Help {
-    fn pointer(&self) -> &Atomic<*mut bindings::nf_conntrack_helper> {
-        // SAFETY: A valid, aligned pointer, accessed atomically.
-        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).helper)) }
+    #[inline]
+    fn pointer(&self) -> &CountedPointer<Helper> {
+        // SAFETY: By the type invariants; `Helper` is transparent.
+        unsafe { CountedPointer::from_raw(addr_of_mut!((*self.0.get()).helper).cast()) }
     }
 
     /// Who helps.
     #[inline]
-    pub(crate) fn helper<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r Helper> {
-        let helper = NonNull::new(self.pointer().load(Acquire))?;
-        // SAFETY: By the type invariants; the last reference lasts for the section.
-        Some(unsafe { Helper::from_raw(helper.as_ptr()) })
+    pub(crate) fn helper<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Helper> {
+        self.pointer().load(rcu)
     }
 
     /// Says who helps from now on.
     pub(crate) fn set_helper(&self, helper: Option<ARef<Helper>>) {
-        let new = helper.map_or(null_mut(), |helper| ARef::into_raw(helper).as_ptr().cast());
-        // INVARIANT: the new reference moves in, the old one out.
-        let old = self.pointer().xchg(new, Full);
-        if let Some(old) = NonNull::new(old) {
-            // SAFETY: By the type invariants the reference was ours.
-            drop(unsafe { ARef::from_raw(old.cast::<Helper>()) });
-        }
+        drop(self.pointer().replace(helper));
     }
 
     pub(in crate::nf) fn chain(&self) -> *mut bindings::hlist_head {

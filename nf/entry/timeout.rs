@@ -14,27 +14,15 @@ use core::{
     ptr::{
         addr_of,
         addr_of_mut,
-        null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     ffi::c_char,
     fmt,
     prelude::*,
-    sync::{
-        aref::{
-            ARef,
-            AlwaysRefCounted, //
-        },
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        }, //
-    },
+    sync::aref::ARef,
     types::Opaque, //
 };
 
@@ -42,8 +30,13 @@ use crate::nf::{
     bindings,
     kernel::{
         net::Net,
-        rcu::Rcu, //
-    }, //
+        rcu::Rcu,
+        refcount::{
+            always_ref_counted,
+            CountedPointer,
+            RcuCounted, //
+        },
+    },
 };
 
 use super::{
@@ -65,22 +58,20 @@ use super::{
 pub(crate) struct Policy(Opaque<bindings::nf_ct_timeout>);
 
 // SAFETY: The reference count is `refcnt`.
-unsafe impl AlwaysRefCounted for Policy {
-    fn inc_ref(&self) {
-        // SAFETY: A `&Policy` outside of an RCU section comes of an `ARef`, so the count is not
-        // zero; inside of one, `Policy::get` is used.
-        unsafe { bindings::rct_refcount_inc(addr_of_mut!((*self.raw()).refcnt)) };
+unsafe impl RcuCounted for Policy {
+    unsafe fn count(this: NonNull<Self>) -> *mut bindings::refcount_t {
+        let raw = this.as_ptr().cast::<bindings::nf_ct_timeout>();
+        // SAFETY: The caller's promise: a field of a valid object.
+        unsafe { addr_of_mut!((*raw).refcnt) }
     }
 
-    unsafe fn dec_ref(policy: NonNull<Self>) {
-        let raw = policy.as_ptr().cast::<bindings::nf_ct_timeout>();
-        // SAFETY: The caller gives up a reference.
-        if unsafe { bindings::rct_refcount_dec_and_test(addr_of_mut!((*raw).refcnt)) } {
-            // SAFETY: That was the last one; the memory came from `kmalloc`.
-            unsafe { bindings::rct_timeout_kfree_rcu(raw) };
-        }
+    unsafe fn free_rcu(this: NonNull<Self>) {
+        // SAFETY: The last reference is gone; the memory came from `kmalloc`.
+        unsafe { bindings::rct_timeout_kfree_rcu(this.as_ptr().cast()) };
     }
 }
+
+always_ref_counted!(Policy);
 
 // SAFETY: References travel with entries from CPU to CPU.
 unsafe impl Send for Policy {}
@@ -100,15 +91,6 @@ impl Policy {
     pub(crate) unsafe fn from_raw<'a>(policy: *mut bindings::nf_ct_timeout) -> Option<&'a Self> {
         // SAFETY: The caller's promise; the type is transparent.
         unsafe { policy.cast::<Self>().as_ref() }
-    }
-
-    /// Takes a reference, if there still is one.
-    pub(crate) fn get(&self) -> Option<ARef<Self>> {
-        // SAFETY: The policy is valid.
-        let got =
-            unsafe { bindings::rct_refcount_inc_not_zero(addr_of_mut!((*self.raw()).refcnt)) };
-        // SAFETY: The reference was just taken.
-        got.then(|| unsafe { ARef::from_raw(NonNull::from(self)) })
     }
 
     /// The address family that it was made for.
@@ -161,42 +143,32 @@ unsafe impl Extension for PolicySlot {
 
 impl PolicySlot {
     #[inline]
-    fn pointer(&self) -> &Atomic<*mut bindings::nf_ct_timeout> {
-        // SAFETY: A valid pointer, aligned, and only accessed atomically by all.
-        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).timeout)) }
+    fn pointer(&self) -> &CountedPointer<Policy> {
+        // SAFETY: By the type invariants; `Policy` is transparent.
+        unsafe { CountedPointer::from_raw(addr_of_mut!((*self.0.get()).timeout).cast()) }
     }
 
     /// The policy.
     #[inline]
-    pub(crate) fn policy<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r Policy> {
-        // SAFETY: By the type invariants, and those of `Policy`, it outlives the section.
-        unsafe { Policy::from_raw(self.pointer().load(Acquire)) }
+    pub(crate) fn policy<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Policy> {
+        self.pointer().load(rcu)
     }
 
     /// Takes the policy out.
     pub(crate) fn take(&self) -> Option<ARef<Policy>> {
-        NonNull::new(self.pointer().xchg(null_mut(), Full))
-            // SAFETY: By the type invariants the reference was the extension's.
-            .map(|policy| unsafe { ARef::from_raw(policy.cast()) })
+        self.pointer().replace(None)
     }
 
     /// Takes the policy out if it is `which`, or whatever it is for [`None`].
     pub(crate) fn forget(&self, which: Option<&Policy>) {
-        let Some(which) = which else {
-            drop(self.take());
-            return;
-        };
-        let wanted = which.raw();
-        if self.pointer().cmpxchg(wanted, null_mut(), Full).is_ok() {
-            // SAFETY: By the type invariants the reference was the extension's.
-            drop(unsafe { ARef::<Policy>::from_raw(NonNull::from(which)) });
-        }
+        drop(match which {
+            Some(which) => self.pointer().take_if(which),
+            None => self.take(),
+        });
     }
 
     pub(super) fn set(&self, policy: ARef<Policy>) {
-        let policy = ARef::into_raw(policy).cast::<bindings::nf_ct_timeout>();
-        // INVARIANT: the extension is new, so there was none; the reference moves in.
-        self.pointer().store(policy.as_ptr(), Release);
+        drop(self.pointer().replace(Some(policy)));
     }
 }
 

@@ -8,7 +8,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::sync::aref::ARef;
@@ -22,16 +22,19 @@ use crate::{
             help::{
                 Help,
                 Helper, //
-            }, //
+            },
         },
-        kernel::time::jiffies32, //
+        kernel::{
+            refcount,
+            time::jiffies32, //
+        },
     },
     proto::types::{
         direction::Direction,
         mask::TupleMask,
         tuple::Tuple,
         zone::Zone, //
-    }, //
+    },
 };
 
 use super::{
@@ -92,7 +95,7 @@ impl<'a> Draft<'a> {
         let first = unsafe {
             (*raw).timeout = jiffies32();
             (*raw).master = master.raw();
-            bindings::rct_refcount_set(addr_of_mut!((*raw).use_), 1);
+            refcount::from_raw(addr_of_mut!((*raw).use_)).set(1);
             ARef::from_raw(expectation.cast())
         };
         // INVARIANT: Just made.
@@ -245,7 +248,7 @@ impl<'a> Draft<'a> {
             if !(*raw).hnode.pprev.is_null() {
                 return Err(self);
             }
-            bindings::rct_refcount_inc(addr_of_mut!((*raw).use_));
+            refcount::from_raw(addr_of_mut!((*raw).use_)).inc();
             (*raw).timeout = (*raw).timeout.wrapping_add(more);
             bindings::rct_hlist_add_head_rcu(addr_of_mut!((*raw).lnode), help.chain());
             bindings::rct_hlist_add_head_rcu(addr_of_mut!((*raw).hnode), head);

@@ -45,13 +45,10 @@ use core::{
 };
 
 use kernel::{
-    sync::{
-        aref::AlwaysRefCounted,
-        atomic::{
-            Acquire,
-            Atomic,
-            Relaxed, //
-        }, //
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed, //
     },
     types::Opaque, //
 };
@@ -66,6 +63,10 @@ use crate::{
         kernel::{
             net::Net,
             rcu::Rcu,
+            refcount::{
+                always_ref_counted,
+                RcuCounted, //
+            },
             time::jiffies32, //
         }, //
     },
@@ -183,22 +184,21 @@ unsafe impl Send for Expectation {}
 unsafe impl Sync for Expectation {}
 
 // SAFETY: The reference count is `use`.
-unsafe impl AlwaysRefCounted for Expectation {
-    fn inc_ref(&self) {
-        // SAFETY: Valid; the caller has a reference, so the count is not zero.
-        unsafe { bindings::rct_refcount_inc(self.count()) };
+unsafe impl RcuCounted for Expectation {
+    unsafe fn count(this: NonNull<Self>) -> *mut bindings::refcount_t {
+        let raw = this.as_ptr().cast::<bindings::nf_conntrack_expect>();
+        // SAFETY: The caller's promise: a field of a valid object.
+        unsafe { addr_of_mut!((*raw).use_) }
     }
 
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        let raw = obj.as_ptr().cast::<bindings::nf_conntrack_expect>();
-        // SAFETY: The caller gives up a reference; after the last one nothing else uses the head.
-        unsafe {
-            if bindings::rct_refcount_dec_and_test(addr_of_mut!((*raw).use_)) {
-                bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free));
-            }
-        }
+    unsafe fn free_rcu(this: NonNull<Self>) {
+        let raw = this.as_ptr().cast::<bindings::nf_conntrack_expect>();
+        // SAFETY: After the last reference the head is unused.
+        unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
     }
 }
+
+always_ref_counted!(Expectation);
 
 /// Frees an expectation, a grace period after its last reference was dropped.
 ///
@@ -227,11 +227,6 @@ impl Expectation {
     #[inline]
     pub(crate) fn raw(&self) -> *mut bindings::nf_conntrack_expect {
         self.0.get()
-    }
-
-    pub(super) fn count(&self) -> *mut bindings::refcount_t {
-        // SAFETY: A field of a valid object.
-        unsafe { addr_of_mut!((*self.raw()).use_) }
     }
 
     /// Returns the address, which identifies the expectation while it lives.

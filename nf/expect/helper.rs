@@ -75,6 +75,7 @@ use crate::{
                 Rcu,
                 RcuGuard, //
             },
+            refcount, //
         },
         packet::{
             hook::Verdict,
@@ -411,7 +412,7 @@ impl Unregistered<'_> {
         let this = ManuallyDrop::new(self);
         // SAFETY: By the type invariants nothing else uses the count; it counts this reference.
         unsafe {
-            bindings::rct_refcount_set(addr_of_mut!((*this.raw()).ct_refcnt), 1);
+            refcount::from_raw(addr_of_mut!((*this.raw()).ct_refcnt)).set(1);
             ARef::from_raw(this.raw.cast())
         }
     }

@@ -8,7 +8,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::sync::aref::ARef;
@@ -31,8 +31,8 @@ use crate::{
             rcu::{
                 Rcu,
                 RcuGuard, //
-            }, //
-        }, //
+            },
+        },
     },
     proto::types::{
         direction::Direction,
@@ -81,11 +81,7 @@ impl<'r> Seen<'r> {
 
     /// Takes a reference; [`None`] if the last one was dropped meanwhile.
     pub(crate) fn get(&self) -> Option<ARef<Expectation>> {
-        // SAFETY: Valid for `'r`; at zero the count stays there.
-        unsafe { bindings::rct_refcount_inc_not_zero(self.count()) }.then(|| {
-            // SAFETY: The reference was just taken.
-            unsafe { ARef::from_raw(NonNull::from(self.0)) }
-        })
+        self.0.get()
     }
 
     /// Returns the helper that announced the connection.

@@ -85,18 +85,3 @@ RCT bool rct_refcount_inc_not_zero(refcount_t *count)
 {
 	return refcount_inc_not_zero(count);
 }
-
-RCT void rct_refcount_inc(refcount_t *count)
-{
-	refcount_inc(count);
-}
-
-RCT bool rct_refcount_dec_and_test(refcount_t *count)
-{
-	return refcount_dec_and_test(count);
-}
-
-RCT void rct_refcount_set(refcount_t *count, unsigned int n)
-{
-	refcount_set(count, n);
-}

@@ -16,6 +16,7 @@ pub(crate) mod port_set;
 pub(crate) mod procfs;
 pub(crate) mod random;
 pub(crate) mod rcu;
+pub(crate) mod refcount;
 pub(crate) mod seq_file;
 pub(crate) mod seqcount;
 pub(crate) mod settings;
