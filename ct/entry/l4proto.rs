@@ -6,17 +6,17 @@
 //! The logic of the protocols is in [`crate::proto`]; this file connects it with the layouts of
 //! [`crate::nf::entry::l4proto`]. Everything here is constant.
 
-use core::mem::{
-    offset_of,
-    size_of, //
+use core::{
+    array::from_ref, //
+    mem::{
+        offset_of,
+        size_of, //
+    },
 };
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+    sync::atomic::Relaxed, //
 };
 
 use crate::{
@@ -48,6 +48,7 @@ use crate::{
                 Policy, //
             },
             seq_file::Out,
+            settings,
             time::HZ, //
         },
         prelude::*, //
@@ -56,7 +57,10 @@ use crate::{
         gre,
         sctp,
         tcp,
-        types::num::u32_as_usize,
+        types::{
+            num::u32_as_usize,
+            timeout::Timeout, //
+        },
         udp,
         wire, //
     },
@@ -99,38 +103,36 @@ trait Timeouts<const N: usize>: 'static {
     const FIRST: usize;
 
     /// Returns the namespace's timeouts.
-    fn of(net: &Net) -> &[Atomic<u32>; N];
+    fn of(net: &Net) -> &[Timeout; N];
 }
 
 impl<T: Timeouts<N>, const N: usize> TimeoutForm<N> for T {
     const ATTRIBUTES: usize = Self::PLACES.len();
 
     /// Timeouts of a policy that the message does not have become those of the namespace.
-    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Atomic<u32>; N]>) -> Result {
+    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Timeout; N]>) -> Result {
         const { assert!(T::FIRST < N) };
         let defaults = Self::of(net);
         if let Some(policy) = policy {
             for (timeout, default) in policy.iter().zip(defaults) {
-                timeout.store(default.load(Relaxed), Relaxed);
+                timeout.set(default.get());
             }
         }
         let timeouts = policy.unwrap_or(defaults);
         for (number, place) in (1_u16..).zip(Self::PLACES) {
             if let (Some(seconds), Some(timeout)) = (attributes.get(number), timeouts.get(*place)) {
-                timeout.store(jiffies(seconds.be32()?), Relaxed);
+                timeout.set(jiffies(seconds.be32()?));
             }
         }
         if let (Some(new), Some(first)) = (timeouts.first(), timeouts.get(Self::FIRST)) {
-            new.store(first.load(Relaxed), Relaxed);
+            new.set(first.get());
         }
         Ok(())
     }
 
-    fn put(timeouts: &[Atomic<u32>; N], message: &mut Message<'_>) -> Result {
+    fn put(timeouts: &[Timeout; N], message: &mut Message<'_>) -> Result {
         for (number, place) in (1_u16..).zip(Self::PLACES) {
-            let timeout = timeouts
-                .get(*place)
-                .map_or(0, |timeout| timeout.load(Relaxed));
+            let timeout = timeouts.get(*place).map_or(0, Timeout::get);
             message.put_be32(number, timeout / HZ).map_err(|_| ENOSPC)?;
         }
         Ok(())
@@ -307,8 +309,8 @@ impl Timeouts<1> for Icmp {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.icmp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::ICMP_TIMEOUT.of(net))
     }
 }
 
@@ -329,8 +331,8 @@ impl Timeouts<1> for Icmpv6 {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.icmpv6_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::ICMPV6_TIMEOUT.of(net))
     }
 }
 
@@ -464,8 +466,8 @@ impl Timeouts<{ tcp::timeout::COUNT }> for Tcp {
     // CAST: A wider type.
     const FIRST: usize = tcp::State::SynSent.to_u8() as usize;
 
-    fn of(net: &Net) -> &[Atomic<u32>; tcp::timeout::COUNT] {
-        net.tcp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; tcp::timeout::COUNT] {
+        settings::TCP_TIMEOUTS.of(net)
     }
 }
 
@@ -477,8 +479,8 @@ impl Timeouts<{ udp::COUNT }> for Udp {
 
     const FIRST: usize = udp::UNREPLIED;
 
-    fn of(net: &Net) -> &[Atomic<u32>; udp::COUNT] {
-        net.udp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; udp::COUNT] {
+        settings::UDP_TIMEOUTS.of(net)
     }
 }
 
@@ -570,8 +572,8 @@ impl Timeouts<{ sctp::COUNT }> for Sctp {
 
     const FIRST: usize = u32_as_usize(sctp::State::Closed.to_u32());
 
-    fn of(net: &Net) -> &[Atomic<u32>; sctp::COUNT] {
-        net.sctp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; sctp::COUNT] {
+        settings::SCTP_TIMEOUTS.of(net)
     }
 }
 
@@ -594,8 +596,8 @@ impl Timeouts<{ gre::COUNT }> for Gre {
 
     const FIRST: usize = gre::UNREPLIED;
 
-    fn of(net: &Net) -> &[Atomic<u32>; gre::COUNT] {
-        net.gre_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; gre::COUNT] {
+        settings::GRE_TIMEOUTS.of(net)
     }
 }
 
@@ -607,8 +609,8 @@ impl Timeouts<1> for Generic {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.generic_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::GENERIC_TIMEOUT.of(net))
     }
 }
 

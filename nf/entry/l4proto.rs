@@ -28,8 +28,7 @@ use core::{
 
 use kernel::{
     error::from_result,
-    prelude::*,
-    sync::atomic::Atomic, //
+    prelude::*, //
 };
 
 use crate::{
@@ -46,7 +45,10 @@ use crate::{
             seq_file::Out, //
         },
     },
-    proto::types::tuple::Tuple, //
+    proto::types::{
+        timeout::Timeout,
+        tuple::Tuple, //
+    },
 };
 
 use super::conn::{
@@ -274,10 +276,10 @@ pub(crate) trait TimeoutForm<const N: usize>: 'static {
 
     /// Sets the timeouts of a policy, or, without one, those of the namespace. Packets may read them
     /// meanwhile.
-    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Atomic<u32>; N]>) -> Result;
+    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Timeout; N]>) -> Result;
 
     /// Writes timeouts.
-    fn put(timeouts: &[Atomic<u32>; N], message: &mut Message<'_>) -> Result;
+    fn put(timeouts: &[Timeout; N], message: &mut Message<'_>) -> Result;
 }
 
 /// A number that is greater than that of any protocol's timeouts.
@@ -495,7 +497,7 @@ unsafe extern "C" fn nlattr_to_obj<T: TimeoutForm<N>, const N: usize>(
     let net = unsafe { Net::from_raw(net) };
     // SAFETY: A policy's data has room for `N` timeouts, as `obj_size` says, which are accessed
     // atomically only.
-    let policy = unsafe { data.cast::<[Atomic<u32>; N]>().as_ref() };
+    let policy = unsafe { data.cast::<[Timeout; N]>().as_ref() };
     from_result(|| T::get(&attributes, net, policy).map(|()| 0))
 }
 
@@ -511,6 +513,6 @@ unsafe extern "C" fn obj_to_nlattr<T: TimeoutForm<N>, const N: usize>(
     // SAFETY: The caller's promise.
     let mut message = unsafe { Message::from_raw(skb) };
     // SAFETY: The caller's promise; accessed atomically only.
-    let timeouts = unsafe { &*data.cast::<[Atomic<u32>; N]>() };
+    let timeouts = unsafe { &*data.cast::<[Timeout; N]>() };
     from_result(|| T::put(timeouts, &mut message).map(|()| 0))
 }
