@@ -124,7 +124,7 @@ impl SourceTable {
 
     fn head(&self, layout: impl MemoryLayout, chain: u32) -> *mut u8 {
         let chain = if chain < self.len { chain } else { 0 };
-        layout.head_at(self.heads.as_ptr(), chain as usize)
+        layout.head_at(self.heads.as_ptr(), u32_as_usize(chain))
     }
 
     /// Puts an entry on the chain of its source and sets [`StatusBit::SrcNatDone`], unless that is

@@ -264,7 +264,7 @@ impl chain::Head for Head<'_> {
     #[inline(always)]
     fn load(self) -> usize {
         match self {
-            Self::Compact(half) => (half.load(Relaxed) as usize) << 1,
+            Self::Compact(half) => u32_as_usize(half.load(Relaxed)) << 1,
             Self::Wide(word) => word.load(Relaxed),
         }
     }

@@ -255,7 +255,7 @@ impl Entry {
     /// Returns the address: an identity of the entry while it lives.
     #[inline]
     pub(crate) fn address(&self) -> usize {
-        self.raw() as usize
+        self.raw().expose_provenance()
     }
 
     #[inline]
