@@ -164,8 +164,8 @@ impl SourceTable {
         });
     }
 
-    /// Walks over the entries with a source, and over others whose sources have the same hash: the
-    /// newest first.
+    /// Walks over the entries with a source, and over those of other sources with the same hash. The
+    /// newest come first.
     pub(crate) fn walk<'r>(
         &'r self,
         net: &Net,

@@ -100,7 +100,7 @@ trait Layout: MemoryLayout<Link = IndexKind> {}
 
 impl<L: MemoryLayout<Link = IndexKind>> Layout for L {}
 
-/// A list of a kind, whose low bits are its shard.
+/// The number of a list among those of its kind. The low bits are the list's shard.
 #[derive(Clone, Copy)]
 struct ListId(u32);
 
