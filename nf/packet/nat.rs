@@ -266,7 +266,8 @@ pub(crate) trait Translator: 'static {
     /// policies.
     fn decode_session(skb: &Skb, flow: &mut Flow);
 
-    /// Removes an entry with a decided source, which is about to be freed, from the table by source.
+    /// Removes an entry with a decided source, which is about to be freed, from the table by
+    /// source.
     fn remove_nat_bysrc(conn: &Conn);
 }
 
