@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads: the kernel's own headers for every type that C code shares
- * with us, so that no layout is written down twice, and our shims' prototypes.
+ * The input of bindgen: the kernel's own headers for every type that is shared
+ * with C code, so that no layout is declared twice, and the prototypes of the
+ * shims in nf/helpers.
  */
 #include <linux/module.h>
 #include <linux/inetdevice.h>
@@ -26,7 +27,9 @@
 #include <net/addrconf.h>
 #include <net/flow.h>
 #include <net/inet_hashtables.h>
+#include <net/ip.h>
 #include <net/ipv6.h>
+#include <net/ipv6_frag.h>
 #include <net/net_namespace.h>
 #include <net/netlink.h>
 #include <net/sock.h>
@@ -73,7 +76,7 @@
 #error "the kernel has no netlink for netfilter (NETFILTER_NETLINK)"
 #endif
 
-/* Macros that bindgen cannot evaluate. */
+/* Constants from macros and types that bindgen cannot evaluate. */
 #define RCT_CONST(name, value) static const unsigned long RCT_##name = (value)
 
 RCT_CONST(HZ, HZ);
@@ -96,11 +99,15 @@ RCT_CONST(EXT_SIZE_ACT_CT, sizeof(struct nf_conn_act_ct_ext));
 RCT_CONST(GFP_KERNEL_ACCOUNT, (__force unsigned long)GFP_KERNEL_ACCOUNT);
 RCT_CONST(PAGE_SIZE, PAGE_SIZE);
 RCT_CONST(NLMSG_DEFAULT_SIZE, NLMSG_DEFAULT_SIZE);
+RCT_CONST(CHECKSUM_NONE, CHECKSUM_NONE);
 RCT_CONST(CHECKSUM_COMPLETE, CHECKSUM_COMPLETE);
 RCT_CONST(CHECKSUM_PARTIAL, CHECKSUM_PARTIAL);
 RCT_CONST(CHECKSUM_UNNECESSARY, CHECKSUM_UNNECESSARY);
 RCT_CONST(NETDEV_DOWN, NETDEV_DOWN);
 RCT_CONST(NF_DROP_ERR_SHIFT, 16);
+RCT_CONST(IP_DEFRAG_CONNTRACK_IN, IP_DEFRAG_CONNTRACK_IN);
+RCT_CONST(IP6_DEFRAG_CONNTRACK_IN, IP6_DEFRAG_CONNTRACK_IN);
+RCT_CONST(RTN_UNSPEC, RTN_UNSPEC);
 RCT_CONST(ETH_P_IP, ETH_P_IP);
 RCT_CONST(ETH_P_IPV6, ETH_P_IPV6);
 RCT_CONST(IPV6_ADDR_MAPPED, IPV6_ADDR_MAPPED);
