@@ -11,27 +11,27 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::Relaxed, //
-    },
+    sync::atomic::Relaxed, //
 };
 
 use crate::nf::{
     entry::{
+        conn::Entry,
         ecache::{
             self,
             Event,
             EventCache, //
         },
         ext::Timestamps,
-        fresh::Fresh, //
+        fresh::Fresh,
+        pair::Removed, //
     },
     kernel::{
         nfnetlink::{
             Congested,
             Requester, //
         },
+        settings,
         time::{
             jiffies32,
             HZ, //
@@ -58,7 +58,7 @@ mod setting {
 /// Masks that a rule has set count even if the sysctl turns events off.
 pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Option<(u16, u16)> {
     let asked = ct_mask != 0 || expect_mask != 0;
-    let setting = net.events();
+    let setting = settings::EVENTS.read(net);
     let off_but_asked = setting == setting::OFF && asked;
     if !off_but_asked && !are_enabled(net) {
         return None;
@@ -73,7 +73,7 @@ pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Opt
 /// Returns whether new entries of a namespace get an event cache, unless a rule says otherwise.
 #[inline]
 pub(in crate::ct) fn are_enabled(net: &Net) -> bool {
-    match net.events() {
+    match settings::EVENTS.read(net) {
         setting::OFF => false,
         setting::ALWAYS => true,
         _ => ecache::has_listeners(),
@@ -86,7 +86,7 @@ pub(in crate::ct) fn are_enabled(net: &Net) -> bool {
 pub(in crate::ct) fn add_cache(fresh: &mut Fresh, net: &Net, template: Option<&Conn>) -> Result {
     let asked = template.and_then(|template| template.extensions().find::<EventCache>());
     let (ct_mask, expect_mask) = asked.map_or((0, 0), EventCache::masks);
-    if asked.is_none() && net.events() == setting::OFF {
+    if asked.is_none() && settings::EVENTS.read(net) == setting::OFF {
         return Ok(());
     }
     if let Some((ct_mask, expect_mask)) = masks_for(net, ct_mask, expect_mask) {
@@ -97,7 +97,7 @@ pub(in crate::ct) fn add_cache(fresh: &mut Fresh, net: &Net, template: Option<&C
 }
 
 /// Initialises a new event cache.
-pub(in crate::ct) fn init_cache(conn: &Conn, ct_mask: u16, expect_mask: u16) {
+pub(in crate::ct) fn init_cache(conn: &Entry, ct_mask: u16, expect_mask: u16) {
     let extensions = conn.extensions();
     if let Some(cache) = extensions.find::<EventCache>() {
         cache.set_up(
@@ -191,8 +191,8 @@ pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Resu
 }
 
 /// Puts an entry that has left the table on the list of dying entries: its end could not be sent.
-pub(in crate::ct) fn defer_destroy(conn: ARef<Conn>) {
-    ecache::defer(conn);
+pub(in crate::ct) fn defer_destroy(removed: Removed) {
+    ecache::defer(removed);
     work::queue(&SLOT, HZ);
 }
 

@@ -6,36 +6,39 @@
 //! The logic of the protocols is in [`crate::proto`]; this file connects it with the layouts of
 //! [`crate::nf::entry::l4proto`]. Everything here is constant.
 
-use core::mem::{
-    offset_of,
-    size_of, //
+use core::{
+    array::from_ref, //
+    mem::{
+        offset_of,
+        size_of, //
+    },
 };
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+    sync::atomic::Relaxed, //
 };
 
 use crate::{
     nf::{
-        entry::l4proto::{
-            L4Proto,
-            Memory,
-            ProtocolAttribute,
-            Raw,
-            Request,
-            SctpAttribute,
-            Shown,
-            TcpAttribute,
-            Timeouts,
-            TupleAttribute,
-            TupleForm,
-            SCTP_PLACES,
-            TCP_PLACES,
-            TUPLE_PLACES, //
+        entry::{
+            conn::Entry,
+            l4proto::{
+                L4Proto,
+                Memory,
+                ProtocolAttribute,
+                Raw,
+                Request,
+                SctpAttribute,
+                Shown,
+                TcpAttribute,
+                TimeoutForm,
+                TupleAttribute,
+                TupleForm,
+                SCTP_PLACES,
+                TCP_PLACES,
+                TUPLE_PLACES, //
+            },
         },
         kernel::{
             attr::{
@@ -45,6 +48,7 @@ use crate::{
                 Policy, //
             },
             seq_file::Out,
+            settings,
             time::HZ, //
         },
         prelude::*, //
@@ -53,7 +57,10 @@ use crate::{
         gre,
         sctp,
         tcp,
-        types::num::u32_as_usize,
+        types::{
+            num::u32_as_usize,
+            timeout::Timeout, //
+        },
         udp,
         wire, //
     },
@@ -86,6 +93,58 @@ pub(in crate::ct) static GRE: L4Proto<{ gre::COUNT }> = L4Proto::new(protocol::G
     .tuples::<Ports>()
     .shown::<Gre>()
     .timeouts::<Gre>();
+
+/// The `N` timeouts of a protocol, in jiffies.
+trait Timeouts<const N: usize>: 'static {
+    /// The index of the timeout of each attribute, from attribute 1 on.
+    const PLACES: &'static [usize];
+
+    /// The index of the timeout of new connections, which is at index 0 as well.
+    const FIRST: usize;
+
+    /// Returns the namespace's timeouts.
+    fn of(net: &Net) -> &[Timeout; N];
+}
+
+impl<T: Timeouts<N>, const N: usize> TimeoutForm<N> for T {
+    const ATTRIBUTES: usize = Self::PLACES.len();
+
+    /// Timeouts of a policy that the message does not have become those of the namespace.
+    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Timeout; N]>) -> Result {
+        const { assert!(T::FIRST < N) };
+        let defaults = Self::of(net);
+        if let Some(policy) = policy {
+            for (timeout, default) in policy.iter().zip(defaults) {
+                timeout.set(default.get());
+            }
+        }
+        let timeouts = policy.unwrap_or(defaults);
+        for (number, place) in (1_u16..).zip(Self::PLACES) {
+            if let (Some(seconds), Some(timeout)) = (attributes.get(number), timeouts.get(*place)) {
+                timeout.set(jiffies(seconds.be32()?));
+            }
+        }
+        if let (Some(new), Some(first)) = (timeouts.first(), timeouts.get(Self::FIRST)) {
+            new.set(first.get());
+        }
+        Ok(())
+    }
+
+    fn put(timeouts: &[Timeout; N], message: &mut Message<'_>) -> Result {
+        for (number, place) in (1_u16..).zip(Self::PLACES) {
+            let timeout = timeouts.get(*place).map_or(0, Timeout::get);
+            message.put_be32(number, timeout / HZ).map_err(|_| ENOSPC)?;
+        }
+        Ok(())
+    }
+}
+
+/// Converts seconds to jiffies. A time that is longer than an entry can live becomes as long as an
+/// entry can live: the C tracker makes a short time of it, or none.
+fn jiffies(seconds: u32) -> u32 {
+    // CAST: not negative.
+    seconds.saturating_mul(HZ).min(i32::MAX as u32)
+}
 
 /// A protocol with tuples of queries: the ICMPs.
 trait Queries: 'static {
@@ -250,8 +309,8 @@ impl Timeouts<1> for Icmp {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.icmp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::ICMP_TIMEOUT.of(net))
     }
 }
 
@@ -272,8 +331,8 @@ impl Timeouts<1> for Icmpv6 {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.icmpv6_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::ICMPV6_TIMEOUT.of(net))
     }
 }
 
@@ -362,7 +421,7 @@ impl Memory for Tcp {
         }))
     }
 
-    fn set(conn: &Conn, info: &TcpProtoInfo) {
+    fn set(conn: &Entry, info: &TcpProtoInfo) {
         conn.with_proto(|track: &mut tcp::Track| {
             track.state = info.state.unwrap_or(track.state);
             for (seen, flags) in track.seen.iter_mut().zip(info.flags) {
@@ -407,8 +466,8 @@ impl Timeouts<{ tcp::timeout::COUNT }> for Tcp {
     // CAST: A wider type.
     const FIRST: usize = tcp::State::SynSent.to_u8() as usize;
 
-    fn of(net: &Net) -> &[Atomic<u32>; tcp::timeout::COUNT] {
-        net.tcp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; tcp::timeout::COUNT] {
+        settings::TCP_TIMEOUTS.of(net)
     }
 }
 
@@ -420,8 +479,8 @@ impl Timeouts<{ udp::COUNT }> for Udp {
 
     const FIRST: usize = udp::UNREPLIED;
 
-    fn of(net: &Net) -> &[Atomic<u32>; udp::COUNT] {
-        net.udp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; udp::COUNT] {
+        settings::UDP_TIMEOUTS.of(net)
     }
 }
 
@@ -492,7 +551,7 @@ impl Memory for Sctp {
         }))
     }
 
-    fn set(conn: &Conn, info: &SctpProtoInfo) {
+    fn set(conn: &Entry, info: &SctpProtoInfo) {
         conn.with_proto(|track: &mut sctp::Track| {
             track.set_state(info.state);
             track.set_tag(Direction::Original, info.original);
@@ -513,8 +572,8 @@ impl Timeouts<{ sctp::COUNT }> for Sctp {
 
     const FIRST: usize = u32_as_usize(sctp::State::Closed.to_u32());
 
-    fn of(net: &Net) -> &[Atomic<u32>; sctp::COUNT] {
-        net.sctp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; sctp::COUNT] {
+        settings::SCTP_TIMEOUTS.of(net)
     }
 }
 
@@ -537,8 +596,8 @@ impl Timeouts<{ gre::COUNT }> for Gre {
 
     const FIRST: usize = gre::UNREPLIED;
 
-    fn of(net: &Net) -> &[Atomic<u32>; gre::COUNT] {
-        net.gre_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; gre::COUNT] {
+        settings::GRE_TIMEOUTS.of(net)
     }
 }
 
@@ -550,8 +609,8 @@ impl Timeouts<1> for Generic {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.generic_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::GENERIC_TIMEOUT.of(net))
     }
 }
 

@@ -51,6 +51,7 @@ use crate::{
                 Handler,
                 Request, //
             },
+            settings,
             time, //
         },
         packet::nat,
@@ -327,10 +328,10 @@ fn assign_helper(fresh: &mut Fresh, wanted: &HelpAttr<'_>, rcu: Rcu<'_>) -> Resu
 /// An extension for which there is no memory is left out.
 fn add_extensions(fresh: &mut Fresh, request: &Request<'_>) {
     let net = request.net();
-    if net.acct() != 0 {
+    if settings::ACCT.read(net) != 0 {
         let _ = fresh.add::<Counters>();
     }
-    if net.tstamp() != 0 {
+    if settings::TSTAMP.read(net) != 0 {
         let _ = fresh.add::<Timestamps>();
     }
     let _ = events::add_cache(fresh, net, None);

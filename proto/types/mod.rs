@@ -10,5 +10,6 @@ pub mod family;
 pub mod mask;
 pub mod num;
 pub mod protocol;
+pub mod timeout;
 pub mod tuple;
 pub mod zone;
