@@ -255,7 +255,7 @@ impl Entry {
     /// Returns the address: an identity of the entry while it lives.
     #[inline]
     pub(crate) fn address(&self) -> usize {
-        self.raw() as usize
+        self.raw().expose_provenance()
     }
 
     #[inline]
@@ -519,6 +519,12 @@ impl Entry {
         let word = self.pprev_word(Direction::Original).load(Relaxed);
         // CAST: the lower half.
         (word >> 32 == 1).then_some(word as u32)
+    }
+
+    /// Returns whether an entry that was never in a table has no reservation.
+    #[inline(always)]
+    pub(super) fn is_free_of_reservation(&self) -> bool {
+        self.pprev_word(Direction::Original).load(Relaxed) == 0
     }
 
     /// Notes that the reply tuple is reserved for the entry, unless it was. Returns whether it did:
