@@ -114,8 +114,8 @@ impl Pernet for NetState {
         let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
         procfs::register(net)?;
         let files = ScopeGuard::new(|| procfs::unregister(net));
-        listener::listen::<netlink::events::Multicast>(net);
-        let listener = ScopeGuard::new(|| listener::leave(net));
+        listener::register::<netlink::events::Multicast>(net);
+        let listener = ScopeGuard::new(|| listener::unregister(net));
         if params::enable_hooks() {
             hooks::get_without_adoption(net)?;
         }
@@ -131,7 +131,7 @@ impl Pernet for NetState {
             if params::enable_hooks() {
                 hooks::put(&net, HookFamilies::Inet);
             }
-            listener::leave(&net);
+            listener::unregister(&net);
             procfs::unregister(&net);
             sysctl::unregister(&net);
         }

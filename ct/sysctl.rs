@@ -5,7 +5,13 @@
 //! Names, ranges and units are those of the C tracker. Settings of the whole machine can be written
 //! in the initial namespace only.
 
-use kernel::prelude::*;
+use kernel::{
+    num::casts::{
+        u32_as_usize,
+        u8_as_usize, //
+    },
+    prelude::*, //
+};
 
 use crate::{
     nf::{
@@ -135,13 +141,14 @@ const SETTINGS: &[Setting] = &[
 const MAX: Setting = Setting::limit(c"nf_conntrack_max", params::max_entries);
 
 const fn tcp_state(name: &'static CStr, state: State) -> Setting {
-    // CAST: `From` is not const.
-    Setting::seconds(name, settings::TCP_TIMEOUTS.at(state.to_u8() as usize))
+    Setting::seconds(name, settings::TCP_TIMEOUTS.at(u8_as_usize(state.to_u8())))
 }
 
 const fn sctp_state(name: &'static CStr, state: sctp::State) -> Setting {
-    // CAST: `From` is not const.
-    Setting::seconds(name, settings::SCTP_TIMEOUTS.at(state.to_u32() as usize))
+    Setting::seconds(
+        name,
+        settings::SCTP_TIMEOUTS.at(u32_as_usize(state.to_u32())),
+    )
 }
 
 fn entries(net: &Net) -> &Counter {

@@ -55,7 +55,7 @@ use crate::{
 };
 
 use super::{
-    bysource,
+    bysource, local_ports,
     netns::NatState,
     pool::{
         self,
@@ -244,7 +244,8 @@ impl TableView<'_, '_> {
                 && bound.address.is_none_or(|address| address == origin.src)
                 && net.is_local(family, &origin.src, self.rcu)
         };
-        let is_used = net.port_is_used(family, transport, &local, &remote, &is_own, self.rcu);
+        let is_used =
+            local_ports::is_used(net, family, transport, &local, &remote, is_own, self.rcu);
         if is_used {
             self.state.used_locally.fetch_add(1, Relaxed);
         }

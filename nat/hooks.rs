@@ -75,11 +75,7 @@ pub(super) fn translate(
     } else if output_device_changed(skb, state) {
         return drop_connection(skb);
     }
-    let plan = match skb.tracked() {
-        Tracked::Yes(conn, info) => packet::plan(conn, manip, info.dir()),
-        _ => None,
-    };
-    packet::translate(skb, plan, manip)
+    packet::translate(skb, manip)
 }
 
 /// Runs the chains on the first packet of a connection. If none decides, the connection gets a null
@@ -351,12 +347,11 @@ impl NatHook for LocalOut {
 
 /// Describes the hooks of a family.
 const fn templates(family: Family) -> [HookTemplate; HOOKS] {
-    let family = family.to_u8();
     [
-        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting.number(), false),
-        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting.number(), true),
-        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut.number(), false),
-        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn.number(), true),
+        HookTemplate::new::<PreRouting>(family, InetHook::PreRouting, false),
+        HookTemplate::new::<PostRouting>(family, InetHook::PostRouting, true),
+        HookTemplate::new::<LocalOut>(family, InetHook::LocalOut, false),
+        HookTemplate::new::<LocalIn>(family, InetHook::LocalIn, true),
     ]
 }
 

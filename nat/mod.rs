@@ -13,9 +13,9 @@
 //! rewritten to it ([`packet`], [`icmp`]).
 //!
 //! ```text
-//! original tuple   10.0.0.2:1024 -> 198.51.100.7:80      as packets of the original direction arrive
-//! reply tuple      198.51.100.7:80 -> 192.0.2.1:1024     as replies arrive, after SNAT to 192.0.2.1
-//! its inverse      192.0.2.1:1024 -> 198.51.100.7:80     as packets of the original direction leave
+//! original   10.0.0.2:1024 -> 198.51.100.7:80     packets of the original direction arrive
+//! reply      198.51.100.7:80 -> 192.0.2.1:1024    replies arrive, after SNAT to 192.0.2.1
+//! inverse    192.0.2.1:1024 -> 198.51.100.7:80    packets of the original direction leave
 //! ```
 //!
 //! # Locks
@@ -40,6 +40,7 @@ mod helper;
 mod hooks;
 mod icmp;
 mod kernel_hook;
+mod local_ports;
 mod masquerade;
 mod netlink;
 mod netns;

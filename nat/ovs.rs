@@ -46,7 +46,7 @@ impl ManipSet {
     }
 }
 
-/// Returns the hook at which the end of a packet of this machine is translated.
+/// Returns the hook at which this end of a packet from or to this machine is translated.
 fn hooknum_of(manip: Manip) -> u32 {
     match manip {
         Manip::Source => InetHook::LocalIn.number(),
@@ -75,7 +75,7 @@ fn execute(skb: &mut Skb, range: Option<&Range>, manip: Manip, done: &mut ManipS
             }
         }
         CtInfo::New => decide_and_translate(skb, range, manip),
-        CtInfo::Established | CtInfo::EstablishedReply => translate(skb, manip),
+        CtInfo::Established | CtInfo::EstablishedReply => packet::translate(skb, manip),
     };
     if verdict == Verdict::Accept {
         done.add(manip);
@@ -95,15 +95,7 @@ fn decide_and_translate(skb: &mut Skb, range: Option<&Range>, manip: Manip) -> V
             }
         }
     }
-    translate(skb, manip)
-}
-
-fn translate(skb: &mut Skb, manip: Manip) -> Verdict {
-    let plan = match skb.tracked() {
-        Tracked::Yes(conn, info) => packet::plan(conn, manip, info.dir()),
-        _ => None,
-    };
-    packet::translate(skb, plan, manip)
+    packet::translate(skb, manip)
 }
 
 /// Returns the end of a packet that is translated first.

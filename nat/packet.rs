@@ -5,7 +5,10 @@
 use crate::{
     nf::{
         entry::conn::Status,
-        packet::skb_change::IpSummed,
+        packet::{
+            skb::Tracked,
+            skb_change::IpSummed, //
+        },
         prelude::*, //
     },
     proto::{
@@ -52,24 +55,40 @@ pub(super) fn target(conn: &Conn, dir: Direction) -> Option<Tuple> {
     conn.tuple(dir.opposite()).invert()
 }
 
-/// Changes one end of a packet to that of `plan`, if there is one.
-#[inline]
-pub(super) fn translate(skb: &mut Skb, plan: Option<Tuple>, manip: Manip) -> Verdict {
-    match plan {
+/// Translates one end of a packet, as decided for its entry.
+#[inline(always)]
+pub(super) fn translate(skb: &mut Skb, manip: Manip) -> Verdict {
+    let Tracked::Yes(conn, info) = skb.tracked() else {
+        return Verdict::Accept;
+    };
+    let dir = info.dir();
+    if !is_changed(conn.status(), manip, dir) {
+        return Verdict::Accept;
+    }
+    let Some(target) = target(conn, dir) else {
+        return Verdict::Accept;
+    };
+    change(skb, &target, manip)
+}
+
+/// Translates one end of a packet of direction `dir`, as decided for `conn`.
+pub(super) fn translate_as(skb: &mut Skb, conn: &Conn, dir: Direction, manip: Manip) -> Verdict {
+    if !is_changed(conn.status(), manip, dir) {
+        return Verdict::Accept;
+    }
+    match target(conn, dir) {
+        Some(target) => change(skb, &target, manip),
         None => Verdict::Accept,
-        Some(target) => match rewrite(skb, 0, &target, manip, HeaderPos::Outer) {
-            Some(()) => Verdict::Accept,
-            None => Verdict::Drop,
-        },
     }
 }
 
-/// Returns the form of a packet after translation of one end. [`None`]: it stays unchanged.
+/// Changes one end of a packet to that of `target`.
 #[inline]
-pub(super) fn plan(conn: &Conn, manip: Manip, dir: Direction) -> Option<Tuple> {
-    is_changed(conn.status(), manip, dir)
-        .then(|| target(conn, dir))
-        .flatten()
+fn change(skb: &mut Skb, target: &Tuple, manip: Manip) -> Verdict {
+    match rewrite(skb, 0, target, manip, HeaderPos::Outer) {
+        Some(()) => Verdict::Accept,
+        None => Verdict::Drop,
+    }
 }
 
 /// The position of headers in a packet.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads: the kernel's own headers for every type that C code shares
- * with us, so that no layout is written down twice, and our shims' prototypes.
+ * The input of bindgen: the kernel's own headers for every type that is shared
+ * with C code, so that no layout is declared twice, and the prototypes of the
+ * shims in nf/helpers.
  */
 #include <linux/module.h>
 #include <linux/inetdevice.h>
@@ -30,6 +31,7 @@
 #include <net/net_namespace.h>
 #include <net/netlink.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 #include <net/tcp_states.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_acct.h>
@@ -72,7 +74,7 @@
 #error "the kernel has no netlink for netfilter (NETFILTER_NETLINK)"
 #endif
 
-/* Macros that bindgen cannot evaluate. */
+/* Constants from macros and types that bindgen cannot evaluate. */
 #define RCT_CONST(name, value) static const unsigned long RCT_##name = (value)
 
 RCT_CONST(HZ, HZ);
@@ -112,5 +114,7 @@ RCT_CONST(AF_INET6, AF_INET6);
 RCT_CONST(SOCK_BINDPORT_LOCK, SOCK_BINDPORT_LOCK);
 RCT_CONST(SOCK_CONNECT_BIND, SOCK_CONNECT_BIND);
 RCT_CONST(TCP_ESTABLISHED, TCP_ESTABLISHED);
+RCT_CONST(TCP_CLOSE, TCP_CLOSE);
+RCT_CONST(TCP_TIMEWAIT_LEN, TCP_TIMEWAIT_LEN);
 RCT_CONST(TCP_TIME_WAIT, TCP_TIME_WAIT);
 RCT_CONST(TCP_NEW_SYN_RECV, TCP_NEW_SYN_RECV);

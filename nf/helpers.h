@@ -19,6 +19,9 @@ struct dst_entry;
 struct flowi;
 struct in6_addr;
 struct in_ifaddr;
+struct inet_bind2_bucket;
+struct inet_bind_bucket;
+struct inet_bind_hashbucket;
 struct inet6_dev;
 struct inet6_ifaddr;
 struct inet_hashinfo;
@@ -289,36 +292,45 @@ void rct_skb_now_whole(struct sk_buff *skb);
 void rct_kfree_skb(struct sk_buff *skb);
 void rct_request_bridge_module(void);
 
-/*
- * What a socket knows of its connection: the local side is the socket's. Ports are
- * in host byte order. The twin of proto's `adopt::Socket`, which explains the fields.
- */
-struct rct_socket {
-	u8 local[16];
-	u8 remote[16];
-	u16 local_port;
-	u16 remote_port;
-	u16 family;
-	u8 protocol;
-	u8 state;
+/* What adoption reads of a TCP socket. The names are those of the kernel's fields. */
+struct rct_tcp_sock {
 	u32 snd_una;
 	u32 snd_nxt;
 	u32 write_seq;
 	u32 snd_wnd;
 	u32 max_window;
 	u32 rcv_nxt;
-	u32 rcv_last;
 	u32 rcv_wup;
 	u32 rcv_wnd;
-	u32 rcv_edge;
-	u32 idle;
-	u8 snd_scale;
-	u8 rcv_scale;
-	u8 has_scale;
-	u8 has_sack;
-	u8 heard;
-	u8 busy;
-	u8 reserved[2];
+	u32 rcv_mwnd_seq;
+	u32 lsndtime;
+	u32 rcv_tstamp;
+	u32 lrcvtime;
+	u8 snd_wscale;
+	u8 rcv_wscale;
+	bool wscale_ok;
+	bool sack_ok;
+};
+
+/* The same, of the rest of a socket in TIME_WAIT. */
+struct rct_tcp_timewait {
+	unsigned long expires;
+	u32 snd_nxt;
+	u32 rcv_nxt;
+	u32 rcv_wnd;
+	u8 rcv_wscale;
+	u8 substate;
+};
+
+/* The same, of a SYN that was answered. */
+struct rct_tcp_request {
+	u32 snt_isn;
+	u32 rcv_nxt;
+	u32 rcv_wnd;
+	u8 snd_wscale;
+	u8 rcv_wscale;
+	bool wscale_ok;
+	bool sack_ok;
 };
 
 /* the kernel's tables of sockets; a bucket is walked under its lock */
@@ -336,18 +348,22 @@ struct sock *rct_udp_next(struct sock *sk);
 /* sockets */
 struct net *rct_sock_net(const struct sock *sk);
 bool rct_sock_get(struct sock *sk);
-unsigned int rct_sock_state(const struct sock *sk);
+u8 rct_sock_state(const struct sock *sk);
 bool rct_sock_is_full(const struct sock *sk);
 spinlock_t *rct_sock_lock(struct sock *sk);
 unsigned int rct_sock_userlocks(const struct sock *sk);
 bool rct_tw_chose_port(const struct sock *sk);
 int rct_sock_device(const struct sock *sk);
-void rct_sock_read(const struct sock *sk, struct rct_socket *to);
-void rct_full_sock_read(const struct sock *sk, struct rct_socket *to);
-void rct_tcp_sock_read(const struct sock *sk, struct rct_socket *to);
-void rct_tcp_tw_read(const struct sock *sk, struct rct_socket *to);
-void rct_tcp_request_read(const struct sock *sk, struct rct_socket *to);
-void rct_local_port_range(const struct net *net, u16 *low, u16 *high);
+void rct_local_port_range(const struct net *net, int *low, int *high);
+u16 rct_sock_family(const struct sock *sk);
+bool rct_sock_is_ipv6_only(const struct sock *sk);
+bool rct_sock_is_owned(const struct sock *sk);
+bool rct_sock_has_received(const struct sock *sk);
+bool rct_tcp_is_out_of_order(const struct sock *sk);
+u32 rct_tcp_out_of_order_end(const struct sock *sk);
+void rct_tcp_sock_read(const struct sock *sk, struct rct_tcp_sock *to);
+void rct_tcp_tw_read(const struct sock *sk, struct rct_tcp_timewait *to);
+void rct_tcp_request_read(const struct sock *sk, struct rct_tcp_request *to);
 
 /* module parameters, defined in exports.c; the table's doors for them, in ct/abi */
 extern bool rct_param_enable_hooks;
@@ -394,7 +410,6 @@ struct sock *rct_udp6_receiver(const struct net *net, const struct in6_addr *rem
 u16 rct_sock_port(const struct sock *sk);
 __be32 rct_sock_ipv4(const struct sock *sk);
 struct in6_addr rct_sock_ipv6(const struct sock *sk);
-bool rct_sock_is_idle(const struct sock *sk, u16 family);
 void rct_sock_own(struct sock *sk);
 void rct_sock_disown(struct sock *sk);
 u16 rct_sock_protocol(const struct sock *sk);
@@ -404,7 +419,15 @@ __be16 rct_sock_own_port(const struct sock *sk);
 __be16 rct_sock_peer_port(const struct sock *sk);
 __be32 rct_sock_flow_label(const struct sock *sk);
 u32 rct_sock_scope(const struct sock *sk, const struct in6_addr *address);
-void rct_tcp_each_bound(const struct net *net, u16 port,
-			bool (*visit)(struct sock *sk, void *context), void *context);
+struct inet_bind_hashbucket *rct_bind_chain(const struct net *net, u16 port);
+spinlock_t *rct_bind_lock(struct inet_bind_hashbucket *chain);
+struct inet_bind_bucket *rct_bind_first(struct inet_bind_hashbucket *chain);
+struct inet_bind_bucket *rct_bind_next(struct inet_bind_bucket *bucket);
+struct net *rct_bind_net(const struct inet_bind_bucket *bucket);
+u16 rct_bind_port(const struct inet_bind_bucket *bucket);
+struct inet_bind2_bucket *rct_bind2_first(struct inet_bind_bucket *bucket);
+struct inet_bind2_bucket *rct_bind2_next(struct inet_bind2_bucket *place);
+struct sock *rct_bind2_first_sock(struct inet_bind2_bucket *place);
+struct sock *rct_bind2_next_sock(struct sock *sk);
 
 #endif /* _RUST_CT_HELPERS_H */

@@ -12,11 +12,10 @@ use super::types::{
     tuple::{L4Key, Tuple},
 };
 
-/// A snapshot of a connected socket. Layout twin of `struct rct_socket`, which C code fills in.
+/// A snapshot of a connected socket.
 ///
 /// "Local" is the side of the socket. Sequence numbers are in host byte order, windows in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[repr(C)]
 pub struct Socket {
     /// Local address, network byte order.
     pub local: [u8; 16],
@@ -58,16 +57,14 @@ pub struct Socket {
     pub snd_scale: u8,
     /// Shift count of the local windows.
     pub rcv_scale: u8,
-    /// Not 0: both sides scale their windows.
-    pub has_scale: u8,
-    /// Not 0: both sides permit SACK.
-    pub has_sack: u8,
-    /// Not 0: something has arrived (UDP).
-    pub heard: u8,
-    /// Not 0: a process holds the socket's lock, and the numbers were not all read at one moment.
-    pub busy: u8,
-    /// Padding; 0.
-    pub reserved: [u8; 2],
+    /// Both sides scale their windows.
+    pub has_scale: bool,
+    /// Both sides permit SACK.
+    pub has_sack: bool,
+    /// At least one packet has arrived (UDP).
+    pub heard: bool,
+    /// A process holds the socket's lock, and the numbers were not all read at one moment.
+    pub busy: bool,
 }
 
 /// The states of a TCP socket (RFC 9293, section 3.3.2) by the kernel's numbers (`TCP_*`). A

@@ -77,7 +77,7 @@ pub fn packet(
 pub fn adopt(socket: &Socket, opener: Side, timeouts: &Timeouts) -> (bool, u32) {
     let [unreplied, replied] = timeouts;
     // A server connects a socket to its client only after a packet from it, and replies.
-    if opener == Side::Remote || socket.heard != 0 {
+    if opener == Side::Remote || socket.heard {
         (true, replied.get())
     } else {
         (false, unreplied.get())

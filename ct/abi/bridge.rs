@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The bridge family, whose hooks are in a module of their own.
+//! The hooks of the bridge family, which are in a module of their own (`nf_conntrack_bridge`).
 
 use crate::{
     ct::packet::hooks,
@@ -12,15 +12,15 @@ use crate::{
 };
 
 c_export! {
-    /// The bridge's module brings its hooks.
+    /// Registers the hooks of the bridge module.
     fn nf_ct_bridge_register(info: *mut bindings::nf_ct_bridge_info) {
-        // SAFETY: They stay valid until they are unregistered.
+        // SAFETY: The hooks stay valid until they are unregistered.
         hooks::set_bridge(unsafe { BridgeHooks::from_raw(info) });
     }
 }
 
 c_export! {
-    /// The bridge's module goes.
+    /// Unregisters the hooks of the bridge module.
     fn nf_ct_bridge_unregister(_info: *mut bindings::nf_ct_bridge_info) {
         hooks::set_bridge(None);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries: references, numbers, counts.
+//! Entries: the end of references, ids, counts, deletion, extensions.
 
 use core::{
     ffi::{
@@ -42,24 +42,24 @@ use crate::{
 };
 
 c_export! {
-    /// The last reference to an entry is gone.
+    /// Destroys an entry whose last reference was dropped.
     fn nf_ct_destroy(nfct: *mut bindings::nf_conntrack) {
-        // SAFETY: The count just became zero; `ct_general` is the entry's first field.
+        // SAFETY: The reference count just became zero; `ct_general` is the entry's first field.
         let dead = unsafe { Dead::from_raw(NonNull::new_unchecked(nfct.cast())) };
         ConntrackHook::destroy(dead, RcuGuard::new().token());
     }
 }
 
 c_export! {
-    /// How many entries a namespace has.
+    /// Returns the number of entries of a namespace.
     fn nf_conntrack_count(net: *const bindings::net) -> u32 {
-        // SAFETY: The caller hands over a namespace.
+        // SAFETY: The caller passes a namespace.
         unsafe { Net::from_raw(net.cast_mut()) }.state::<NetState>().entries()
     }
 }
 
 c_export! {
-    /// A number for user space that stays the same over the entry's life.
+    /// Returns the id of an entry for user space, which stays the same over the entry's life.
     fn nf_ct_get_id(ct: *const bindings::nf_conn) -> u32 {
         // SAFETY: The caller holds a reference.
         ConntrackHook::id(unsafe { Conn::from_raw(ct.cast_mut()) })
@@ -67,26 +67,30 @@ c_export! {
 }
 
 c_export! {
-    /// Takes an entry out of the table. Says whether this call did it.
+    /// Removes an entry from the table. Returns whether this call did it.
     fn nf_ct_delete(ct: *mut bindings::nf_conn, pid: u32, report: c_int) -> bool {
         let by = Requester { portid: pid, report: report != 0 };
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        let why = if delete::is_due(conn) { DestroyReason::TimedOut } else { DestroyReason::ByModule };
-        delete::delete_for(conn, why, by)
+        let reason = if delete::is_due(conn) {
+            DestroyReason::TimedOut
+        } else {
+            DestroyReason::ByModule
+        };
+        delete::delete_for(conn, reason, by)
     }
 }
 
 c_export! {
-    /// Counts packets of a direction that somebody else forwarded.
+    /// Adds packets of one direction to an entry's counters: packets that a flow table forwarded.
     fn nf_ct_acct_add(ct: *mut bindings::nf_conn, dir: u32, packets: c_uint, bytes: c_uint) {
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        entry::account_many(conn, way(dir), packets, bytes);
+        entry::account_many(conn, direction(dir), packets, bytes);
     }
 }
 
-fn way(dir: u32) -> Direction {
+fn direction(dir: u32) -> Direction {
     if dir == 0 {
         Direction::Original
     } else {
@@ -95,7 +99,7 @@ fn way(dir: u32) -> Direction {
 }
 
 c_export! {
-    /// Lets an entry live longer, and counts a packet of `bytes` bytes, if there are any.
+    /// Renews an entry's timeout, and counts a packet of `bytes` bytes unless `bytes` is zero.
     fn __nf_ct_refresh_acct(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
@@ -112,7 +116,7 @@ c_export! {
 }
 
 c_export! {
-    /// Adds a part to an entry that is not confirmed, or to a template.
+    /// Adds an extension to an unconfirmed entry or a template.
     fn nf_ct_ext_add(
         ct: *mut bindings::nf_conn,
         id: bindings::nf_ct_ext_id,
@@ -120,13 +124,13 @@ c_export! {
     ) -> *mut c_void {
         // SAFETY: The caller holds the only reference, or that of a packet which it handles.
         match unsafe { ext::add_by_number(ct, id, gfp) } {
-            Some(part) => part.as_ptr(),
+            Some(extension) => extension.as_ptr(),
             None => null_mut(),
         }
     }
 }
 
-/// What an iteration is to do with an entry: remove it, if C code says so.
+/// Returns a function that deletes an entry if the C function `iter` returns non-zero for it.
 ///
 /// # Safety
 ///
@@ -137,7 +141,7 @@ unsafe fn remove_if(
     by: Requester,
 ) -> impl FnMut(&Conn) {
     move |conn| {
-        // SAFETY: The caller's promise.
+        // SAFETY: As the caller of `remove_if` guarantees.
         if unsafe { iter(conn.raw(), data) } != 0 {
             delete::delete_for(conn, DestroyReason::ByModule, by);
         }
@@ -145,7 +149,7 @@ unsafe fn remove_if(
 }
 
 c_export! {
-    /// Removes those entries of a namespace that `iter` says. May sleep.
+    /// Deletes the entries of a namespace for which `iter` returns non-zero. May sleep.
     fn nf_ct_iterate_cleanup_net(
         iter: Option<
             unsafe extern "C" fn(*mut bindings::nf_conn, *mut c_void) -> c_int
@@ -155,13 +159,13 @@ c_export! {
         let Some(iter) = iter else {
             return;
         };
-        // SAFETY: The caller hands over valid data, with a namespace in it.
+        // SAFETY: The caller passes valid data, with a namespace in it.
         let (data, net) = unsafe { (&*iter_data, Net::from_raw((*iter_data).net)) };
         if net.state::<NetState>().entries() == 0 {
             return;
         }
         let by = Requester { portid: data.portid, report: data.report != 0 };
-        // SAFETY: What the function expects is in the data.
+        // SAFETY: The data has the argument of the function.
         index::for_each(net, Scope::Namespace, unsafe { remove_if(iter, data.data, by) });
     }
 }

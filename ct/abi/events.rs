@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Events: told to listeners, by consumers too.
+//! Events, and their listeners.
 
 use core::ffi::{
     c_int,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 c_export! {
-    /// Tells the events that wait in an entry.
+    /// Delivers the pending events of an entry.
     fn nf_ct_deliver_cached_events(ct: *mut bindings::nf_conn) {
         // SAFETY: The caller holds a reference.
         events::deliver(unsafe { Conn::from_raw(ct) });
@@ -32,7 +32,7 @@ c_export! {
 }
 
 c_export! {
-    /// Tells events at once. `ENOBUFS`: the listener's buffer is full.
+    /// Delivers events immediately. `ENOBUFS`: the listener's buffer is full.
     fn nf_conntrack_eventmask_report(
         eventmask: c_uint,
         ct: *mut bindings::nf_conn,
@@ -49,7 +49,8 @@ c_export! {
 }
 
 c_export! {
-    /// Gives an entry or a template the place for its events, where it needs one.
+    /// Adds the event cache to an entry or a template, if the namespace or the masks ask for one.
+    /// Returns whether there was memory.
     fn nf_ct_ecache_ext_add(
         ct: *mut bindings::nf_conn,
         ctmask: u16,
@@ -72,7 +73,7 @@ c_export! {
 }
 
 c_export! {
-    /// A namespace gets a listener.
+    /// Sets the listener of a namespace.
     fn nf_conntrack_register_notifier(
         net: *mut bindings::net,
         nb: *const bindings::nf_ct_event_notifier
@@ -83,7 +84,7 @@ c_export! {
 }
 
 c_export! {
-    /// A namespace's listener goes.
+    /// Removes the listener of a namespace.
     fn nf_conntrack_unregister_notifier(net: *mut bindings::net) {
         // SAFETY: As above.
         unsafe { ecache::set_listener(Net::from_raw(net), core::ptr::null()) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! GRE keys, for the PPTP helper.
+//! The map of GRE keys, for the PPTP helper.
 
 use crate::{
     ct::{
@@ -10,13 +10,13 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
-        expect::gre_keymap::Control,
+        expect::gre_keymap::PptpMaster,
         prelude::*, //
     },
 };
 
 c_export! {
-    /// Makes the maps of GRE keys that a PPTP control connection agreed on.
+    /// Adds the GRE keys of a call, one per direction, that a PPTP control connection agreed on.
     fn nf_ct_gre_keymap_add(
         ct: *mut bindings::nf_conn,
         orig: *const bindings::nf_conntrack_tuple,
@@ -25,21 +25,21 @@ c_export! {
         // SAFETY: The caller holds a reference, and is the helper of this connection.
         let conn = unsafe { Conn::from_raw(ct) };
         // SAFETY: As above.
-        let Some(control) = (unsafe { Control::of(conn) }) else {
+        let Some(control) = (unsafe { PptpMaster::of(conn) }) else {
             return false;
         };
-        // SAFETY: The caller hands over two tuples, which have the same bytes as ours.
+        // SAFETY: The caller passes two tuples; the Rust type has the layout of the C type.
         let (original, reply) = unsafe { (&*orig.cast::<Tuple>(), &*repl.cast::<Tuple>()) };
-        gre_keymap::add(conn, control, original, reply)
+        gre_keymap::add(&control, original, reply)
     }
 }
 
 c_export! {
-    /// Takes the maps of a PPTP control connection away.
+    /// Removes the GRE keys of a PPTP control connection.
     fn nf_ct_gre_keymap_destroy(ct: *mut bindings::nf_conn) {
         // SAFETY: The caller holds a reference, and is the helper of this connection.
-        if let Some(control) = unsafe { Control::of(Conn::from_raw(ct)) } {
-            gre_keymap::remove(control);
+        if let Some(control) = unsafe { PptpMaster::of(Conn::from_raw(ct)) } {
+            gre_keymap::remove(&control);
         }
     }
 }
@@ -51,8 +51,8 @@ c_export! {
         // SAFETY: The caller holds a reference, and is the helper of this connection.
         let conn = unsafe { Conn::from_raw(ct) };
         // SAFETY: As above.
-        if let Some(control) = unsafe { Control::of(conn) } {
-            pptp::end_calls(conn, control);
+        if let Some(control) = unsafe { PptpMaster::of(conn) } {
+            pptp::end_calls(&control);
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Helpers: their coming and going, and the connections that they get.
+//! Helpers: their registration, and their assignment to connections.
 
 use core::{
     ffi::{
@@ -16,6 +16,7 @@ use core::{
 
 use kernel::{
     error::from_result,
+    num::casts::u32_as_usize,
     pr_warn_once,
     prelude::*,
     sync::aref::ARef, //
@@ -35,21 +36,22 @@ use crate::{
             HelperTarget, //
         },
         expect::{
-            helper as nf_helper,
+            expectfn, helper as nf_helper,
             helper::{
-                Name,
+                LoadedHelper,
                 Unregistered,
-                CLASSES, //
+                MAX_CLASSES, //
             },
+            helper_name::HelperName,
             helper_table,
-            lock::ExpectGuard, //
+            lock::ExpectGuard,
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
     },
 };
 
-/// A helper's function.
+/// The function of a helper that sees packets (`help`).
 type Function = Option<
     unsafe extern "C" fn(
         *mut bindings::sk_buff,
@@ -59,19 +61,17 @@ type Function = Option<
     ) -> c_int,
 >;
 
-/// A helper's function for what netlink says of its connections.
+/// The function of a helper for `CTA_HELP_INFO` (`from_nlattr`).
 type FromNetlink =
     Option<unsafe extern "C" fn(*mut bindings::nlattr, *mut bindings::nf_conn) -> c_int>;
 
-fn raw(helper: ARef<Helper>) -> *mut bindings::nf_conntrack_helper {
-    ARef::into_raw(helper).as_ptr().cast()
-}
-
+/// Takes over the caller's reference.
+///
 /// # Safety
 ///
 /// The caller gives up a reference to `helper`.
 unsafe fn reference(helper: *mut bindings::nf_conntrack_helper) -> ARef<Helper> {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements of this function.
     unsafe { ARef::from_raw(NonNull::new_unchecked(helper).cast()) }
 }
 
@@ -83,34 +83,33 @@ unsafe fn reference(helper: *mut bindings::nf_conntrack_helper) -> ARef<Helper> 
 unsafe fn register_copy(
     original: *const bindings::nf_conntrack_helper,
 ) -> Result<*mut bindings::nf_conntrack_helper> {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements of this function.
     let copy = unsafe { Unregistered::copy_of(original) }?;
-    match helper::register(&copy) {
-        Ok(()) => Ok(copy.raw()),
-        Err(error) => {
-            // SAFETY: A copy, as made above.
-            unsafe { copy.discard() };
-            Err(error)
-        }
-    }
+    let raw = copy.raw();
+    helper::register(copy)?;
+    Ok(raw)
 }
 
+/// Unregisters a helper.
+///
 /// # Safety
 ///
 /// `helper` is registered, and the caller gives it up.
 unsafe fn unregister(helper: *mut bindings::nf_conntrack_helper) {
-    // SAFETY: The caller's promise.
-    let helper = unsafe { reference(helper) };
-    // SAFETY: The caller's promise.
-    unsafe { helper_table::REGISTRY.lock().remove(&helper) };
+    // SAFETY: By the safety requirements of this function.
+    let helper = unsafe {
+        let helper = NonNull::new_unchecked(helper);
+        helper_table::REGISTRY.lock().remove(helper)
+    };
     helper::retire(helper);
 }
 
 c_export! {
     /// Registers a helper that the caller allocated.
     fn __nf_conntrack_helper_register(me: *mut bindings::nf_conntrack_helper) -> c_int {
-        // SAFETY: The caller hands over a helper that nobody else knows yet.
-        from_result(|| helper::register(&unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) }).map(|()| 0))
+        // SAFETY: The caller passes a helper that no other code uses yet.
+        let helper = unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) };
+        from_result(|| helper::register(helper).map(|()| 0))
     }
 }
 
@@ -120,7 +119,7 @@ c_export! {
         me: *mut bindings::nf_conntrack_helper,
         helper_ptr: *mut *mut bindings::nf_conntrack_helper
     ) -> c_int {
-        // SAFETY: The caller hands over a helper, and a place for the pointer to the copy.
+        // SAFETY: The caller passes a helper, and a pointer for the copy.
         unsafe {
             let result = register_copy(me);
             *helper_ptr = *result.as_ref().unwrap_or(&null_mut());
@@ -130,23 +129,23 @@ c_export! {
 }
 
 c_export! {
-    /// Registers copies of helpers: of all, or of none.
+    /// Registers copies of `n` helpers, or of none.
     fn nf_conntrack_helpers_register(
         helper: *mut bindings::nf_conntrack_helper,
         n: c_uint,
         helper_ptr: *mut *mut bindings::nf_conntrack_helper
     ) -> c_int {
-        for index in 0..n as usize {
-            // SAFETY: The caller hands over `n` helpers, and as many places.
-            match unsafe { register_copy(helper.add(index)) } {
+        for index in 0..n {
+            let at = u32_as_usize(index);
+            // SAFETY: The caller passes `n` helpers, and as many pointers.
+            match unsafe { register_copy(helper.add(at)) } {
                 // SAFETY: As above.
-                Ok(copy) => unsafe { *helper_ptr.add(index) = copy },
+                Ok(copy) => unsafe { *helper_ptr.add(at) = copy },
                 Err(error) => {
                     // SAFETY: As above; the first `index` are registered.
                     unsafe {
-                        *helper_ptr.add(index) = null_mut();
-                        // CAST: less than `n`.
-                        nf_conntrack_helpers_unregister(helper_ptr, index as c_uint);
+                        *helper_ptr.add(at) = null_mut();
+                        nf_conntrack_helpers_unregister(helper_ptr, index);
                     }
                     return error.to_errno();
                 }
@@ -157,7 +156,7 @@ c_export! {
 }
 
 c_export! {
-    /// Unregisters a helper. Nobody is in its function any more when this returns.
+    /// Unregisters a helper. When this returns, no CPU runs the helper's function.
     fn nf_conntrack_helper_unregister(me: *mut bindings::nf_conntrack_helper) {
         // SAFETY: The caller registered it.
         unsafe { unregister(me) };
@@ -170,7 +169,7 @@ c_export! {
         helper: *mut *mut bindings::nf_conntrack_helper,
         n: c_uint
     ) {
-        for index in (0..n as usize).rev() {
+        for index in (0..u32_as_usize(n)).rev() {
             // SAFETY: The caller registered `n` helpers, and put the pointers there.
             unsafe {
                 unregister(*helper.add(index));
@@ -181,7 +180,7 @@ c_export! {
 }
 
 c_export! {
-    /// Gives up a helper that was never registered, or no longer is.
+    /// Drops the creator's reference to a helper that is not registered.
     fn nf_conntrack_helper_release(me: *mut bindings::nf_conntrack_helper) {
         // SAFETY: The caller has the first reference.
         helper::release(unsafe { reference(me) });
@@ -189,7 +188,7 @@ c_export! {
 }
 
 c_export! {
-    /// Makes a helper out of its description.
+    /// Initialises a helper.
     fn nf_ct_helper_init(
         helper: *mut bindings::nf_conntrack_helper,
         l3num: u8,
@@ -201,22 +200,23 @@ c_export! {
         from_nlattr: FromNetlink,
         module: *mut bindings::module
     ) {
-        // SAFETY: The caller hands over room for a helper, text, and as many policies as it
+        // SAFETY: The caller passes room for a helper, a C string, and as many policies as it
         // says; a module's address is that of its functions.
         unsafe {
-            // CAST: protocol numbers are a byte.
+            // CAST: Protocol numbers have 8 bits.
             nf_helper::initialise(helper, l3num, protonum as u8, name);
             (*helper).help = help;
             (*helper).from_nlattr = from_nlattr;
             (*helper).me = module;
-            if expect_class_max as usize >= CLASSES {
+            let class_max = u32_as_usize(expect_class_max);
+            if class_max >= MAX_CLASSES {
                 pr_warn_once!("a helper has more classes than there may be\n");
                 return;
             }
             core::ptr::copy_nonoverlapping(
                 exp_pol,
                 core::ptr::addr_of_mut!((*helper).expect_policy).cast(),
-                expect_class_max as usize + 1,
+                class_max + 1,
             );
             (*helper).expect_class_max = expect_class_max;
         }
@@ -224,48 +224,50 @@ c_export! {
 }
 
 c_export! {
-    /// The helper of that name, with a reference; its module stays, and is loaded if need be.
+    /// Finds a helper by name, after loading its module if necessary, and takes a reference to the
+    /// helper and its module.
     fn nf_conntrack_helper_try_module_get(
         name: *const c_char,
         l3num: u16,
         protonum: u8
     ) -> *mut bindings::nf_conntrack_helper {
-        // SAFETY: The caller hands over text.
-        unsafe { Name::of_text(name) }
+        // SAFETY: The caller passes a C string.
+        unsafe { HelperName::from_c_string(name) }
             .and_then(|name| helper::get(&name, l3num, protonum))
-            .map_or(null_mut(), raw)
+            .map_or(null_mut(), LoadedHelper::into_raw)
     }
 }
 
 c_export! {
-    /// Gives it back.
+    /// Drops the references that `nf_conntrack_helper_try_module_get()` took.
     fn nf_conntrack_helper_put(helper: *mut bindings::nf_conntrack_helper) {
-        // SAFETY: The caller gives up what it got.
-        helper::put(unsafe { reference(helper) });
+        // SAFETY: The caller has the references, and gives them up.
+        drop(unsafe { LoadedHelper::from_raw(NonNull::new_unchecked(helper)) });
     }
 }
 
 c_export! {
-    /// The helper of that name; without a reference, so under RCU.
+    /// Finds a helper by name. Takes no reference: the result is valid while the caller is under
+    /// RCU.
     fn __nf_conntrack_helper_find(
         name: *const c_char,
         l3num: u16,
         protonum: u8
     ) -> *mut bindings::nf_conntrack_helper {
-        // SAFETY: The caller hands over text, under `rcu_read_lock()`.
-        let (name, rcu) = unsafe { (Name::of_text(name), Rcu::assume_held()) };
+        // SAFETY: The caller passes a C string, under `rcu_read_lock()`.
+        let (name, rcu) = unsafe { (HelperName::from_c_string(name), Rcu::assume_held()) };
         name.and_then(|name| helper::find(&name, l3num, protonum, rcu))
             .map_or(null_mut(), Helper::raw)
     }
 }
 
 c_export! {
-    /// Gives an unconfirmed entry, or a template, the part that names its helper.
+    /// Adds the helper extension to an unconfirmed entry or a template.
     fn nf_ct_helper_ext_add(
         ct: *mut bindings::nf_conn,
         gfp: bindings::gfp_t
     ) -> *mut bindings::nf_conn_help {
-        // SAFETY: The caller hands over an entry that only its packet knows.
+        // SAFETY: The caller passes an entry that only its packet refers to.
         unsafe { HelperTarget::from_raw(ct, gfp) }
             .add_help()
             .map_or(null_mut(), Help::raw)
@@ -273,7 +275,7 @@ c_export! {
 }
 
 c_export! {
-    /// Gives an unconfirmed entry the helper that a template asks for.
+    /// Assigns the helper of a template to an unconfirmed entry.
     fn __nf_ct_try_assign_helper(
         ct: *mut bindings::nf_conn,
         tmpl: *mut bindings::nf_conn,
@@ -282,7 +284,7 @@ c_export! {
         if tmpl.is_null() {
             return 0;
         }
-        // SAFETY: The caller hands over an entry that only its packet knows, and a template,
+        // SAFETY: The caller passes an entry that only its packet refers to, and a template,
         // under `rcu_read_lock()`.
         let (entry, template, rcu) = unsafe {
             (HelperTarget::from_raw(ct, flags), Conn::from_raw(tmpl), Rcu::assume_held())
@@ -292,71 +294,71 @@ c_export! {
 }
 
 c_export! {
-    /// Registers a function that expectations call.
+    /// Registers a function that expectations can name (`expectfn`).
     fn nf_ct_helper_expectfn_register(n: *mut bindings::nf_ct_helper_expectfn) {
         let guard = ExpectGuard::new();
-        // SAFETY: The caller keeps it until a grace period after it takes it back.
-        unsafe { helper_table::insert_function(n, guard.locked()) };
+        // SAFETY: The caller keeps it until a grace period after unregistering it.
+        unsafe { expectfn::insert(n, guard.locked()) };
     }
 }
 
 c_export! {
-    /// Takes it back.
+    /// Unregisters a function of expectations.
     fn nf_ct_helper_expectfn_unregister(n: *mut bindings::nf_ct_helper_expectfn) {
         let guard = ExpectGuard::new();
         // SAFETY: The caller registered it.
-        unsafe { helper_table::remove_function(n, guard.locked()) };
+        unsafe { expectfn::remove(n, guard.locked()) };
     }
 }
 
 c_export! {
-    /// Takes away the expectations that would call it.
+    /// Removes the expectations that have this function.
     fn nf_ct_helper_expectfn_destroy(n: *const bindings::nf_ct_helper_expectfn) {
-        // SAFETY: The caller hands over a valid one.
+        // SAFETY: The caller passes a valid pointer.
         let function = unsafe { (*n).expectfn }.map(|function| function as usize);
         expect::remove_where(None, Requester::default(), |expectation| {
-            expectation.function() == function
+            expectation.expectfn_address() == function
         });
     }
 }
 
 c_export! {
-    /// The registered function of that name; under RCU.
+    /// Finds a registered function by name. The result is valid while the caller is under RCU.
     fn nf_ct_helper_expectfn_find_by_name(
         name: *const c_char
     ) -> *mut bindings::nf_ct_helper_expectfn {
         // SAFETY: The caller is under `rcu_read_lock()`.
         let rcu = unsafe { Rcu::assume_held() };
-        helper_table::functions(rcu)
-            // SAFETY: The caller hands over text.
+        expectfn::walk(rcu)
+            // SAFETY: The caller passes a C string.
             .find(|function| unsafe { function.is_named(name) })
             .map_or(null_mut(), |function| function.raw())
     }
 }
 
 c_export! {
-    /// The registered function of that address; under RCU.
+    /// Finds a registered function by address. The result is valid while the caller is under RCU.
     fn nf_ct_helper_expectfn_find_by_symbol(
         symbol: *const c_void
     ) -> *mut bindings::nf_ct_helper_expectfn {
         // SAFETY: The caller is under `rcu_read_lock()`.
         let rcu = unsafe { Rcu::assume_held() };
-        helper_table::functions(rcu)
+        expectfn::walk(rcu)
             .find(|function| function.address() == Some(symbol as usize))
             .map_or(null_mut(), |function| function.raw())
     }
 }
 
 c_export! {
-    /// Registers somebody who translates addresses in what a helper reads.
+    /// Registers a NAT helper: the module that translates addresses in the payload for a helper.
     fn nf_nat_helper_register(nat: *mut bindings::nf_conntrack_nat_helper) {
-        // SAFETY: The caller keeps it until a grace period after it takes it back.
+        // SAFETY: The caller keeps it until a grace period after unregistering it.
         unsafe { helper_table::REGISTRY.lock().insert_nat(nat) };
     }
 }
 
 c_export! {
-    /// Takes it back.
+    /// Unregisters a NAT helper.
     fn nf_nat_helper_unregister(nat: *mut bindings::nf_conntrack_nat_helper) {
         // SAFETY: The caller registered it.
         unsafe { helper_table::REGISTRY.lock().remove_nat(nat) };
@@ -364,28 +366,38 @@ c_export! {
 }
 
 c_export! {
-    /// Keeps the module that translates addresses for a helper, and loads it if need be.
+    /// Takes a reference to the module of a NAT helper, after loading it if necessary.
     fn nf_nat_helper_try_module_get(
         name: *const c_char,
         l3num: u16,
         protonum: u8
     ) -> c_int {
-        // SAFETY: The caller hands over text.
-        let name = unsafe { Name::of_text(name) }.ok_or(ENOENT);
-        from_result(|| name.and_then(|name| helper::get_nat(&name, l3num, protonum)).map(|()| 0))
+        // SAFETY: The caller passes a C string.
+        let name = unsafe { HelperName::from_c_string(name) }.ok_or(ENOENT);
+        from_result(|| {
+            let module = helper::get_nat(&name?, l3num, protonum)?;
+            module.leave_to_c();
+            Ok(0)
+        })
     }
 }
 
 c_export! {
-    /// Gives it back.
+    /// Drops the reference that `nf_nat_helper_try_module_get()` took.
     fn nf_nat_helper_put(helper: *mut bindings::nf_conntrack_helper) {
         // SAFETY: The caller has a reference.
-        helper::put_nat(unsafe { Helper::from_raw(helper) });
+        let name = unsafe { Helper::from_raw(helper) }.nat_module_name();
+        let section = RcuGuard::new();
+        match helper_table::find_nat(&name, section.token()) {
+            // SAFETY: The caller gives up the reference that it got as it got the helper's NAT.
+            Some(nat) => drop(unsafe { nat.module_from_c() }),
+            None => pr_warn_once!("no NAT module is registered for a helper that had one\n"),
+        }
     }
 }
 
 c_export! {
-    /// The message of `nf_ct_helper_log()`, in one piece.
+    /// Logs the message of `nf_ct_helper_log()`, which is variadic and therefore in C.
     fn rct_helper_log(
         skb: *mut bindings::sk_buff,
         ct: *const bindings::nf_conn,

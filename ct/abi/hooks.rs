@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who wants connections tracked.
+//! The users of tracking: rules that need entries.
 
 use core::ffi::c_int;
 
@@ -32,18 +32,18 @@ fn families(family: u8) -> Result<HookFamilies> {
 }
 
 c_export! {
-    /// A rule wants connections tracked in a namespace.
+    /// Adds a user of tracking in a namespace, for the families of `nfproto`.
     fn nf_ct_netns_get(net: *mut bindings::net, nfproto: u8) -> c_int {
-        // SAFETY: The caller hands over a namespace.
+        // SAFETY: The caller passes a namespace.
         let net = unsafe { Net::from_raw(net) };
         from_result(|| families(nfproto).and_then(|families| hooks::get(net, families)).map(|()| 0))
     }
 }
 
 c_export! {
-    /// A rule wants that no longer.
+    /// Removes a user of tracking.
     fn nf_ct_netns_put(net: *mut bindings::net, nfproto: u8) {
-        // SAFETY: The caller hands over a namespace.
+        // SAFETY: The caller passes a namespace.
         let net = unsafe { Net::from_raw(net) };
         if let Ok(families) = families(nfproto) {
             hooks::put(net, families);

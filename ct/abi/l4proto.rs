@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Protocols, and the form of their tuples in messages.
+//! Descriptions of protocols, and ports in messages.
 
 use core::ffi::{
     c_int,
@@ -27,13 +27,13 @@ use crate::{
 };
 
 c_export! {
-    /// What a protocol is to the tracker.
+    /// Returns the description of a protocol.
     fn nf_ct_l4proto_find(l4proto: u8) -> *const bindings::nf_conntrack_l4proto {
         l4proto::find(l4proto)
     }
 }
 
-/// What the attributes of ports must look like.
+/// The policies of the attributes of ports.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
 pub(crate) static nf_ct_port_nla_policy: [Policy; TUPLE_PLACES] = PORT_POLICY;
@@ -44,25 +44,25 @@ c_export! {
         skb: *mut bindings::sk_buff,
         tuple: *const bindings::nf_conntrack_tuple
     ) -> c_int {
-        // SAFETY: The caller hands over a message that it writes, and a tuple.
+        // SAFETY: The caller passes a message that it writes, and a tuple.
         unsafe { tuple_to_nlattr::<Ports>(skb, tuple) }
     }
 }
 
 c_export! {
-    /// Reads those ports of a tuple that `flags` asks for.
+    /// Reads the ports of a tuple that `flags` names.
     fn nf_ct_port_nlattr_to_tuple(
         tb: *mut *mut bindings::nlattr,
         t: *mut bindings::nf_conntrack_tuple,
         flags: u32
     ) -> c_int {
-        // SAFETY: The caller hands over attributes that it parsed, and a tuple of its own.
+        // SAFETY: The caller passes attributes that it parsed, and a tuple of its own.
         unsafe { nlattr_to_tuple::<Ports>(tb, t, flags) }
     }
 }
 
 c_export! {
-    /// How much room the ports of a tuple take in a message.
+    /// Returns the number of bytes that the ports of a tuple take in a message.
     fn nf_ct_port_nlattr_tuple_size() -> c_uint {
         const { tuple_size::<Ports>() }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Labels.
+//! Labels of entries.
 
 use core::ffi::{
     c_int,
@@ -9,6 +9,7 @@ use core::ffi::{
 
 use kernel::{
     error::from_result,
+    num::casts::u32_as_usize,
     prelude::*, //
 };
 
@@ -23,7 +24,7 @@ use crate::{
 };
 
 c_export! {
-    /// Replaces an entry's labels.
+    /// Changes the labels of an entry where `mask` has bits; null: all of them.
     fn nf_connlabels_replace(
         ct: *mut bindings::nf_conn,
         data: *const u32,
@@ -32,7 +33,7 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        // SAFETY: The caller hands over that many words.
+        // SAFETY: The caller passes that many words.
         let data = |index| unsafe { *data.add(index) };
         let mask = |index| {
             if mask.is_null() {
@@ -41,26 +42,27 @@ c_export! {
             // SAFETY: As many words as there is data.
             unsafe { *mask.add(index) }
         };
-        from_result(|| labels::replace(conn, data, mask, words32 as usize).map(|()| 0))
+        from_result(|| labels::replace(conn, data, mask, u32_as_usize(words32)).map(|()| 0))
     }
 }
 
 c_export! {
-    /// A rule uses labels up to `bit`.
+    /// Adds a rule that uses labels up to `bit`: new entries get the labels extension. `ERANGE`: no
+    /// label has that number.
     fn nf_connlabels_get(net: *mut bindings::net, bit: c_uint) -> c_int {
-        if bit as usize / 32 >= Labels::WORDS {
+        if u32_as_usize(bit) / 32 >= Labels::WORDS {
             return ERANGE.to_errno();
         }
-        // SAFETY: The caller hands over a namespace.
+        // SAFETY: The caller passes a namespace.
         unsafe { Net::from_raw(net) }.use_labels(1);
         0
     }
 }
 
 c_export! {
-    /// The rule is gone.
+    /// Removes a rule that uses labels.
     fn nf_connlabels_put(net: *mut bindings::net) {
-        // SAFETY: The caller hands over a namespace.
+        // SAFETY: The caller passes a namespace.
         unsafe { Net::from_raw(net) }.use_labels(-1);
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The doors for C code: raw pointers in, one safe call, a number out.
+//! The functions that C code calls: each converts raw pointers, makes one safe call, and converts
+//! the result. No decision is made here.
 //!
-//! The functions have the names and types under which the kernel's own modules import
-//! them; `nf/exports.c` exports them.
+//! The functions have the names and types under which the kernel's own modules import them;
+//! `nf/exports.c` exports them. The SAFETY comments name what C guarantees to each function.
 
 mod bridge;
 mod entry;

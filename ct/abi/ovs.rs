@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What Open vSwitch and act_ct need, which see packets below the hooks: those that put
-//! fragments together, and those that show them to helpers.
+//! Functions for Open vSwitch and act_ct, which track packets without the netfilter hooks: helpers,
+//! and defragmentation.
 
 use core::ffi::c_int;
 
@@ -19,14 +19,14 @@ use crate::{
         bindings,
         c_export::c_export,
         entry::help::HelperTarget,
-        expect::helper::Name,
+        expect::helper_name::HelperName,
         packet::fragments,
         prelude::*, //
     },
 };
 
 c_export! {
-    /// Shows a packet to its connection's helper.
+    /// Passes a packet to the helper of its connection. Returns a verdict.
     fn nf_ct_helper(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
@@ -34,18 +34,18 @@ c_export! {
         proto: u16
     ) -> c_int {
         let Some(family) = Family::from_number(proto) else {
-            return Verdict::Drop.as_raw() as c_int;
+            return Verdict::Drop.as_raw().cast_signed();
         };
-        // SAFETY: The caller hands over a packet of its own, pulled to the network header, and
+        // SAFETY: The caller passes a packet that it owns, pulled to the network header, and
         // holds a reference to the entry, under `rcu_read_lock()`.
         let (skb, conn, rcu) =
             unsafe { (Skb::from_raw(skb), Conn::from_raw(ct), Rcu::assume_held()) };
-        help::help_packet(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw() as c_int
+        help::help_packet(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw().cast_signed()
     }
 }
 
 c_export! {
-    /// Gives a template a helper.
+    /// Assigns a helper to a template, and returns it in `hp`.
     fn nf_ct_add_helper(
         ct: *mut bindings::nf_conn,
         name: *const c_char,
@@ -54,10 +54,11 @@ c_export! {
         nat: bool,
         hp: *mut *mut bindings::nf_conntrack_helper
     ) -> c_int {
-        // SAFETY: The caller hands over a name, and a template that is its own.
+        // SAFETY: The caller passes a name, and a template that it owns.
         let (name, conn, template) = unsafe {
+            // CAST: Allocation flags have 32 bits.
             let template = HelperTarget::from_raw(ct, bindings::RCT_GFP_KERNEL as u32);
-            (Name::of_text(name.cast()), Conn::from_raw(ct), template)
+            (HelperName::from_c_string(name.cast()), Conn::from_raw(ct), template)
         };
         let Some(name) = name else {
             return EINVAL.to_errno();
@@ -75,16 +76,16 @@ c_export! {
 }
 
 c_export! {
-    /// Cuts off what the link layer padded.
+    /// Removes the padding of the link layer from a packet.
     fn nf_ct_skb_network_trim(skb: *mut bindings::sk_buff, family: c_int) -> c_int {
-        // SAFETY: The caller hands over a packet of its own, pulled to the network header.
+        // SAFETY: The caller passes a packet that it owns, pulled to the network header.
         unsafe { fragments::trim(skb, family) }
     }
 }
 
 c_export! {
-    /// Puts fragments together. `EINPROGRESS`: more are to come, the packet is kept; any
-    /// other error: the packet is freed.
+    /// Defragments a packet. `EINPROGRESS`: fragments are missing, and the packet is queued. After
+    /// any other error the packet is freed.
     fn nf_ct_handle_fragments(
         net: *mut bindings::net,
         skb: *mut bindings::sk_buff,
@@ -93,7 +94,7 @@ c_export! {
         proto: *mut u8,
         mru: *mut u16
     ) -> c_int {
-        // SAFETY: The caller hands over a packet, and the places for the answers.
+        // SAFETY: The caller passes a packet, and pointers for the results.
         unsafe { fragments::defragment(net, skb, zone, family, proto, mru) }
     }
 }

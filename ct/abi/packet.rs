@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets: what the hooks do, for those who call it without them, and tuples.
+//! Packets and tuples: the functions of the hooks, for modules that track packets without hooks.
 
 use core::{
     ffi::{
@@ -42,12 +42,12 @@ use crate::{
 };
 
 c_export! {
-    /// Attaches a packet's connection to it.
+    /// Looks up or creates the entry of a packet, and attaches it. Returns a verdict.
     fn nf_conntrack_in(
         skb: *mut bindings::sk_buff,
         state: *const bindings::nf_hook_state
     ) -> c_uint {
-        // SAFETY: The caller hands over a packet and a state that are valid until the return,
+        // SAFETY: The caller passes a packet and a state that are valid until the return,
         // under `rcu_read_lock()`.
         unsafe {
             let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
@@ -57,23 +57,23 @@ c_export! {
 }
 
 c_export! {
-    /// Puts a packet's connection into the table.
+    /// Confirms the entry of a packet: inserts it into the table. Returns a verdict.
     fn __nf_conntrack_confirm(skb: *mut bindings::sk_buff) -> c_int {
-        // SAFETY: The caller hands over a packet that is its own.
+        // SAFETY: The caller passes a packet that it owns.
         let skb = unsafe { Skb::from_raw(skb) };
         let rcu = RcuGuard::new();
-        confirm::confirm_packet(skb, rcu.token()).as_raw() as c_int
+        confirm::confirm_packet(skb, rcu.token()).as_raw().cast_signed()
     }
 }
 
 c_export! {
-    /// The hook behind all others.
+    /// The last hook of a packet: passes it to the helper, and confirms its entry.
     fn nf_confirm(
         _data: *mut c_void,
         skb: *mut bindings::sk_buff,
         state: *const bindings::nf_hook_state
     ) -> c_uint {
-        // SAFETY: The caller hands over a packet and a state that are valid until the return,
+        // SAFETY: The caller passes a packet and a state that are valid until the return,
         // under `rcu_read_lock()`.
         unsafe {
             let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
@@ -83,7 +83,8 @@ c_export! {
 }
 
 c_export! {
-    /// The tuple of the packet whose network header begins at `nhoff`.
+    /// Reads the tuple of the packet whose network header is at `nhoff`. Returns whether it has
+    /// one.
     fn nf_ct_get_tuplepr(
         skb: *const bindings::sk_buff,
         nhoff: c_uint,
@@ -91,9 +92,9 @@ c_export! {
         net: *mut bindings::net,
         tuple: *mut bindings::nf_conntrack_tuple
     ) -> bool {
-        // SAFETY: The caller hands over a packet that does not change.
+        // SAFETY: The caller passes a packet that does not change.
         let skb = unsafe { Skb::from_raw_shared(skb) };
-        // SAFETY: The caller hands over a namespace.
+        // SAFETY: The caller passes a namespace.
         let net = unsafe { Net::from_raw(net) };
         let rcu = RcuGuard::new();
         let found = Family::from_number(l3num)
@@ -101,7 +102,7 @@ c_export! {
             .and_then(|packet| packet.tuple(skb, net, rcu.token()));
         match found {
             Some(found) => {
-                // SAFETY: There is room for a tuple, which has the same bytes.
+                // SAFETY: There is room for a tuple; the Rust type has the layout of the C type.
                 unsafe { tuple.cast::<Tuple>().write(found) };
                 true
             }
@@ -111,12 +112,12 @@ c_export! {
 }
 
 c_export! {
-    /// The tuple that answers a tuple.
+    /// Inverts a tuple: computes the tuple of the other direction. Returns whether there is one.
     fn nf_ct_invert_tuple(
         inverse: *mut bindings::nf_conntrack_tuple,
         orig: *const bindings::nf_conntrack_tuple
     ) -> bool {
-        // SAFETY: The caller hands over a tuple, which has the same bytes as ours.
+        // SAFETY: The caller passes a tuple; the Rust type has the layout of the C type.
         match unsafe { *orig.cast::<Tuple>() }.invert() {
             Some(answer) => {
                 // SAFETY: There is room for a tuple.
@@ -128,25 +129,26 @@ c_export! {
     }
 }
 
-/// The place of an entry's tuple, which C code takes an entry for.
+/// Returns the pointer by which C code names an entry and a direction; the caller owns the
+/// reference.
 fn tuple_hash(conn: ARef<Conn>, dir: Direction) -> *mut bindings::nf_conntrack_tuple_hash {
     let conn = ARef::into_raw(conn);
-    // SAFETY: Valid; two directions, two places. The reference goes to the caller.
+    // SAFETY: The entry is valid, and has a tuple for each direction. The reference goes to C.
     unsafe {
         core::ptr::addr_of_mut!((*conn.cast::<bindings::nf_conn>().as_ptr()).tuplehash)
             .cast::<bindings::nf_conntrack_tuple_hash>()
-            .add(dir as usize)
+            .add(dir.index())
     }
 }
 
 c_export! {
-    /// The entry that has a tuple, with a reference for the caller.
+    /// Finds the entry that has a tuple, and takes a reference for the caller.
     fn nf_conntrack_find_get(
         net: *mut bindings::net,
         zone: *const bindings::nf_conntrack_zone,
         tuple: *const bindings::nf_conntrack_tuple
     ) -> *mut bindings::nf_conntrack_tuple_hash {
-        // SAFETY: The caller hands over valid ones; ours have the same bytes.
+        // SAFETY: The caller passes valid pointers; the Rust types have the layout of the C types.
         let (net, zone, tuple) =
             unsafe { (Net::from_raw(net), *zone.cast::<Zone>(), *tuple.cast::<Tuple>()) };
         let rcu = RcuGuard::new();

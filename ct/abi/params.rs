@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Module parameters that are more than a variable.
+//! Module parameters that are functions, not variables.
 
 use core::ffi::{
     c_int,
@@ -18,14 +18,14 @@ use crate::{
 };
 
 c_export! {
-    /// Parameter `hashsize`: the table gets another size.
+    /// Parameter `hashsize`, written: resizes the table.
     fn rct_table_resize(buckets: c_uint) -> c_int {
         from_result(|| resize::resize(buckets).map(|()| 0))
     }
 }
 
 c_export! {
-    /// Parameter `hashsize`: the size of the table.
+    /// Parameter `hashsize`, read: returns the number of buckets.
     fn rct_table_buckets() -> c_uint {
         resize::buckets()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shifted sequence numbers.
+//! Sequence adjustment.
 
 use core::ffi::{
     c_int,
@@ -20,25 +20,25 @@ use crate::{
     proto::tcp::SeqNum, //
 };
 
-fn way(info: bindings::ip_conntrack_info) -> Direction {
+fn direction(info: bindings::ip_conntrack_info) -> Direction {
     CtInfo::from_number(info).dir()
 }
 
 c_export! {
-    /// All bytes of a direction are moved.
+    /// Sets the offset of all sequence numbers of a direction.
     fn nf_ct_seqadj_init(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
         off: i32
     ) -> c_int {
         // SAFETY: The caller holds a reference.
-        seqadj::init(unsafe { Conn::from_raw(ct) }, way(ctinfo), off);
+        seqadj::init(unsafe { Conn::from_raw(ct) }, direction(ctinfo), off);
         0
     }
 }
 
 c_export! {
-    /// The bytes of a direction behind `seq` are moved.
+    /// Adds an offset to the sequence numbers of a direction after `seq`.
     fn nf_ct_seqadj_set(
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
@@ -47,20 +47,20 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller holds a reference.
         let conn = unsafe { Conn::from_raw(ct) };
-        seqadj::add(conn, way(ctinfo), SeqNum(u32::from_be(seq)), off);
+        seqadj::add(conn, direction(ctinfo), SeqNum(u32::from_be(seq)), off);
         0
     }
 }
 
 c_export! {
-    /// The bytes behind this IPv4 segment's first one are moved.
+    /// Adds an offset to the sequence numbers after the first byte of this IPv4 segment.
     fn nf_ct_tcp_seqadj_set(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
         off: i32
     ) {
-        // SAFETY: The caller holds a reference, and hands over a packet that is its own.
+        // SAFETY: The caller holds a reference, and passes a packet that it owns.
         let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
         if conn.protocol() != protocol::TCP {
             return;
@@ -70,27 +70,27 @@ c_export! {
             .and_then(|offset| Packet::parse(skb, Family::Ipv4, offset))
             .and_then(|packet| skb.read(packet.transport.wrapping_add(4)));
         if let Some(seq) = seq {
-            seqadj::add(conn, way(ctinfo), SeqNum(u32::from_be_bytes(seq)), off);
+            seqadj::add(conn, direction(ctinfo), SeqNum(u32::from_be_bytes(seq)), off);
         }
     }
 }
 
 c_export! {
-    /// Shifts a segment's numbers. 0: the packet has to be dropped.
+    /// Adjusts the sequence numbers in a segment. Returns 0 if the packet has to be dropped.
     fn nf_ct_seq_adjust(
         skb: *mut bindings::sk_buff,
         ct: *mut bindings::nf_conn,
         ctinfo: bindings::ip_conntrack_info,
         protoff: c_uint
     ) -> c_int {
-        // SAFETY: The caller holds a reference, and hands over a packet that is its own.
+        // SAFETY: The caller holds a reference, and passes a packet that it owns.
         let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
-        seqadj::adjust(skb, conn, way(ctinfo), protoff).is_some().into()
+        seqadj::adjust(skb, conn, direction(ctinfo), protoff).is_some().into()
     }
 }
 
 c_export! {
-    /// How far an byte is moved.
+    /// Returns the offset of the byte with the sequence number `seq`.
     fn nf_ct_seq_offset(
         ct: *const bindings::nf_conn,
         dir: bindings::ip_conntrack_dir,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Templates: attributes that rules want of the connection that a packet may begin.
+//! Templates: the zone, helper and timeouts that a rule chooses for the entries of new connections.
 
 use core::ptr::{
     null_mut,
@@ -15,13 +15,13 @@ use crate::nf::{
 };
 
 c_export! {
-    /// Makes a template.
+    /// Allocates a template; null: no memory.
     fn nf_ct_tmpl_alloc(
         net: *mut bindings::net,
         zone: *const bindings::nf_conntrack_zone,
         flags: bindings::gfp_t
     ) -> *mut bindings::nf_conn {
-        // SAFETY: The caller hands over a namespace and a zone.
+        // SAFETY: The caller passes a namespace and a zone.
         match template::allocate(unsafe { Net::from_raw(net) }, unsafe { *zone }, flags) {
             Some(template) => template.as_ptr(),
             None => null_mut(),

@@ -30,7 +30,7 @@ use crate::{
 };
 
 c_export! {
-    /// Gives a template the timeout policy of that name.
+    /// Assigns the timeout policy of a name to a template.
     fn nf_ct_set_timeout(
         net: *mut bindings::net,
         ct: *mut bindings::nf_conn,
@@ -38,16 +38,16 @@ c_export! {
         l4num: u8,
         timeout_name: *const c_char
     ) -> c_int {
-        // SAFETY: The caller hands over a namespace and a template that is its own.
+        // SAFETY: The caller passes a namespace and a template that it owns.
         let (net, mut template) = unsafe { (Net::from_raw(net), Template::from_raw(ct)) };
-        // SAFETY: The caller hands over text that ends.
+        // SAFETY: The caller passes a C string.
         let name = unsafe { Name::from_raw(timeout_name) };
         from_result(|| timeout::assign(net, &mut template, l3num, l4num, name).map(|()| 0))
     }
 }
 
 c_export! {
-    /// Takes a template's timeout policy back.
+    /// Removes the timeout policy of a template.
     fn nf_ct_destroy_timeout(ct: *mut bindings::nf_conn) {
         // SAFETY: The caller holds a reference to the template.
         timeout::unassign(unsafe { Conn::from_raw(ct) });
@@ -55,9 +55,9 @@ c_export! {
 }
 
 c_export! {
-    /// Has all entries of a namespace forget a timeout policy, or any.
+    /// Removes a timeout policy, or any (null), from all entries of a namespace.
     fn nf_ct_untimeout(net: *mut bindings::net, timeout: *mut bindings::nf_ct_timeout) {
-        // SAFETY: The caller hands over a namespace, and null or a policy of its own.
+        // SAFETY: The caller passes a namespace, and null or a policy of its own.
         let (net, policy) = unsafe { (Net::from_raw(net), Policy::from_raw(timeout)) };
         index::for_each(net, Scope::Namespace, |conn| timeout::untimeout(conn, policy));
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What connects the two sides of the layout: the types of `proto` that have the bytes of
-//! C types.
+//! The types of `proto` that have the layout of C types.
 
 use core::mem::{
     align_of,
@@ -17,17 +16,16 @@ use crate::{
         prelude::*, //
     },
     proto::{
-        adopt,
-        expect::Mask,
         gre,
         sctp,
         seqadj::Shift,
         tcp,
+        types::mask::TupleMask,
         udp, //
     },
 };
 
-/// States that a type of ours has the bytes of a C type, and checks what can be checked.
+/// Declares that a Rust type has the layout of a C type, and checks sizes and offsets.
 macro_rules! twin {
     ($rust:ty = $c:ty { $($field:ident = $c_field:ident),* $(,)? }) => {
         const _: () = assert!(size_of::<$rust>() == size_of::<$c>());
@@ -47,33 +45,7 @@ twin!(Shift = bindings::nf_ct_seqadj {
     after = offset_after,
 });
 twin!(Zone = bindings::nf_conntrack_zone { id = id, flags = flags, dir = dir });
-twin!(Mask = bindings::nf_conntrack_tuple_mask { src = src });
-twin!(adopt::Socket = bindings::rct_socket {
-    local = local,
-    remote = remote,
-    local_port = local_port,
-    remote_port = remote_port,
-    family = family,
-    protocol = protocol,
-    state = state,
-    snd_una = snd_una,
-    snd_nxt = snd_nxt,
-    write_seq = write_seq,
-    snd_wnd = snd_wnd,
-    max_window = max_window,
-    rcv_nxt = rcv_nxt,
-    rcv_last = rcv_last,
-    rcv_wup = rcv_wup,
-    rcv_wnd = rcv_wnd,
-    rcv_edge = rcv_edge,
-    idle = idle,
-    snd_scale = snd_scale,
-    rcv_scale = rcv_scale,
-    has_scale = has_scale,
-    has_sack = has_sack,
-    heard = heard,
-    busy = busy,
-});
+twin!(TupleMask = bindings::nf_conntrack_tuple_mask { src = src });
 twin!(tcp::Track = bindings::ip_ct_tcp {
     seen = seen,
     state = state,
@@ -90,11 +62,11 @@ twin!(tcp::Track = bindings::ip_ct_tcp {
 twin!(sctp::Track = bindings::ip_ct_sctp {});
 twin!(gre::Track = bindings::nf_ct_gre { stream_timeout = stream_timeout, timeout = timeout });
 twin!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
-// The UDP tracker takes it for one word.
+// The UDP tracker uses it as one atomic word.
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());
 
 const _: () =
-    assert!(offset_of!(Mask, src_key) == offset_of!(bindings::nf_conntrack_tuple_mask, src.u));
+    assert!(offset_of!(TupleMask, src_key) == offset_of!(bindings::nf_conntrack_tuple_mask, src.u));
 
 const _: () = {
     use bindings::nf_conntrack_tuple as C;
@@ -110,7 +82,7 @@ unsafe impl ProtoState for tcp::Track {}
 // SAFETY: `sctp` is a member of `union nf_conntrack_proto`.
 unsafe impl ProtoState for sctp::Track {}
 
-// Only its own tracker writes it; to C code its fields are where that expects them.
+// Only the SCTP tracker writes its state; C code finds the fields at these offsets.
 const _: () = {
     use bindings::ip_ct_sctp as C;
     assert!(offset_of!(C, state) == 0 && offset_of!(C, vtag) == 4);

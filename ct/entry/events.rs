@@ -7,7 +7,7 @@
 //! leaves the table ([`notify_now`]). If the listener's buffer is full then, the entry is put on a
 //! list of dying entries, and [`Redelivery`] tries again until the message is sent.
 //!
-//! Messages are sent with bottom halves off and without locks of the tracker.
+//! No lock of the tracker is held while a message is sent.
 
 use kernel::{
     prelude::*,
@@ -197,7 +197,8 @@ pub(in crate::ct) fn defer_destroy(conn: ARef<Conn>) {
     work::queue(&SLOT, HZ);
 }
 
-/// Sends the ends of dying entries soon: a message was sent just now, so the listener has room.
+/// Sends the ends of dying entries soon, if there are any. For callers that have just sent a
+/// message: the listener has room.
 #[inline]
 pub(in crate::ct) fn retry_deferred() {
     if !ecache::DYING.is_empty() {

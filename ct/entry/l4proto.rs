@@ -191,8 +191,11 @@ pub(in crate::ct) const PORT_POLICY: [Policy; TUPLE_PLACES] = {
 
 /// The netlink attributes that an ICMP has in the place of ports.
 struct Query {
+    /// The query's id.
     id: TupleAttribute,
+    /// The message's type.
     kind: TupleAttribute,
+    /// The message's code.
     code: TupleAttribute,
     /// Whether a message of this type is a query.
     has_answer: fn(u8) -> bool,
@@ -444,8 +447,11 @@ impl Sctp {
 
 /// The state of an SCTP association in a message (`CTA_PROTOINFO_SCTP`).
 pub(in crate::ct) struct SctpProtoInfo {
+    /// The association's state.
     state: sctp::State,
+    /// The verification tag of the original direction.
     original: wire::sctp::Tag,
+    /// The verification tag of the reply direction.
     reply: wire::sctp::Tag,
 }
 

@@ -45,8 +45,7 @@ use crate::{
             params,
             settings,
             sockets::{
-                self,
-                Seen,
+                local_port_range,
                 Socket, //
             },
             time, //
@@ -67,13 +66,16 @@ use crate::{
 };
 
 use super::{
-    confirm,
-    create,
+    confirm, create,
     delete::{
         self,
         DestroyReason, //
     },
-    lookup, //
+    lookup,
+    sockets::{
+        self,
+        Next, //
+    },
 };
 
 /// The result for one socket.
@@ -112,12 +114,12 @@ fn adopt(net: Option<&Net>) {
     let (mut adopted, mut refused) = (0_usize, 0_usize);
     let shown = sockets::for_each(net, |socket, is_last| {
         match adopt_socket(socket, is_last) {
-            Adoption::Busy => return Seen::Again,
+            Adoption::Busy => return Next::Again,
             Adoption::Adopted => adopted = adopted.wrapping_add(1),
             Adoption::NoRoom => refused = refused.wrapping_add(1),
             Adoption::Skipped => {}
         }
-        Seen::Done
+        Next::Done
     });
     let ms = time::jiffies_to_ns(time::jiffies32().wrapping_sub(begin)) / 1_000_000;
     if adopted != 0 {
@@ -154,7 +156,7 @@ fn opener(
             &end(ends.remote, ends.remote_port),
             rcu,
         ),
-        range: sockets::local_port_range(socket.net()),
+        range: local_port_range(socket.net()),
     };
     Some(match transport {
         Transport::Tcp => adopt::tcp_opener(state.state, &hints, ends),
@@ -166,7 +168,7 @@ fn opener(
 /// busy.
 fn adopt_socket(socket: &Socket, is_last: bool) -> Adoption {
     let rcu = RcuGuard::new();
-    let snapshot: adopt::Socket = socket.snapshot();
+    let snapshot = sockets::identity(&socket.identity());
     let Some(ends) = snapshot.endpoints() else {
         return Adoption::Skipped;
     };
@@ -176,8 +178,9 @@ fn adopt_socket(socket: &Socket, is_last: bool) -> Adoption {
     let Some(opener) = opener(socket, &snapshot, &ends, rcu.token()) else {
         return Adoption::Skipped;
     };
-    socket.with_locked(|state: adopt::Socket| {
-        if state.busy != 0 && !is_last {
+    socket.with_locked(|identity, progress| {
+        let state = sockets::state(&identity, &progress);
+        if state.busy && !is_last {
             return Adoption::Busy;
         }
         // The socket was connected anew meanwhile, and the hooks have seen that.
@@ -227,7 +230,7 @@ fn adopt_connection(
             return Adoption::Skipped;
         }
         // Packets have passed that may not have reached the socket.
-        state.busy = 1;
+        state.busy = true;
         // An entry with the right direction stays, together with the packets that hold it.
         if *dir == Direction::Original {
             return match apply(existing, net, &state, opener.side) {

@@ -146,8 +146,8 @@ enum InsertOutcome {
     Refused,
 }
 
-/// Returns whether the packet has passed all that is to be done at confirmation: it has no entry,
-/// or one that is in the table and has no helper, no sequence adjustment and no event cache.
+/// Returns whether there is nothing to do for the packet at confirmation: it has no entry, or one
+/// that is in the table and has no helper, no sequence adjustment and no event cache.
 #[inline]
 pub(in crate::ct) fn needs_no_confirm(skb: &Skb) -> bool {
     let Some(conn) = skb.attached() else {

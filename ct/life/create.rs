@@ -172,7 +172,7 @@ fn add_extensions(
     let Some(matched) = matched else {
         return Ok((conn, CtInfo::New));
     };
-    matched.run_expectfn(&conn, rcu);
+    matched.run_expectfn(&conn);
     Ok((conn, CtInfo::Related))
 }
 

@@ -36,7 +36,8 @@ use super::delete::{
 /// for the time of a packet.
 const SCANNED_BUCKETS: u32 = 16;
 
-/// The distance of two scanned buckets, in hashes: 2^32 divided by the golden ratio, which spreads them evenly.
+/// The distance of two scanned buckets, in hashes: 2^32 divided by the golden ratio, which spreads
+/// them evenly.
 const STRIDE: u32 = 0x9e37_79b9;
 
 /// The value of an entry that may be dropped; the smaller one is dropped first.

@@ -224,7 +224,7 @@ impl LookupKey<'_> {
         (self.find_reply(rcu), hash)
     }
 
-    /// Looks up an entry that is in the zone by its reply direction alone.
+    /// Looks up the entry with the zone id of the reply direction in the hash.
     #[cold]
     #[inline(never)]
     fn find_reply(&self, rcu: Rcu<'_>) -> Option<(ARef<Conn>, Direction)> {
@@ -289,7 +289,8 @@ fn search_next_table(
 /// Returns another connection in the table that has the tuple `tuple`, which NAT has chosen as the
 /// reply tuple of `conn`.
 ///
-/// A connection with the same original tuple does not count: the two are one connection, and two of its packets were in the hooks at the same time. Confirmation resolves their clash.
+/// A connection with the same original tuple does not count: the two are one connection, and two of
+/// its packets were in the hooks at the same time. Confirmation resolves their clash.
 pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let zone = conn.zone();
     let wanted = LookupKey {

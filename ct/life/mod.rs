@@ -10,8 +10,8 @@
 //!    a packet that ends the connection, or user space. The memory is freed with the last
 //!    reference.
 //!
-//! [`adopt`] creates entries of connections that are older than the tracker; [`pptp`] ends the
-//! calls of a PPTP connection.
+//! [`adopt`] creates entries of connections that are older than the tracker, from what it finds by
+//! [`sockets`]; [`pptp`] ends the calls of a PPTP connection.
 //!
 //! This floor is above the table, expectations and helpers, and below the packet path and the
 //! views.
@@ -24,3 +24,5 @@ pub(crate) mod early_drop;
 pub(super) mod gc;
 pub(crate) mod lookup;
 pub(super) mod pptp;
+
+mod sockets;

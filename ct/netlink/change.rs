@@ -25,10 +25,7 @@ use crate::{
             },
             help::Help, //
         },
-        expect::helper::{
-            Name,
-            NAME_LEN, //
-        },
+        expect::helper_name::HelperName,
         kernel::{
             attr::{
                 Attribute,
@@ -54,10 +51,8 @@ use super::{
     protocol::ProtoInfo, //
 };
 
-static HELP_POLICY: [Policy; CTA_HELP_MAX + 1] = policy::table([
-    // CAST: a handful.
-    (CTA_HELP_NAME, Policy::text_up_to(NAME_LEN as u16 - 1)),
-]);
+static HELP_POLICY: [Policy; CTA_HELP_MAX + 1] =
+    policy::table([(CTA_HELP_NAME, policy::HELPER_NAME)]);
 
 static SEQADJ_POLICY: [Policy; CTA_SEQADJ_MAX + 1] = policy::table([
     (CTA_SEQADJ_CORRECTION_POS, Policy::U32),
@@ -112,7 +107,7 @@ impl From<ChangeError> for Error {
 
 /// `CTA_HELP`: a helper by name, and a nest for the helper itself.
 pub(super) struct HelpAttr<'a> {
-    pub(super) name: Name,
+    pub(super) name: HelperName,
     pub(super) info: Option<Attribute<'a>>,
 }
 
@@ -122,7 +117,7 @@ impl<'a> HelpAttr<'a> {
         let nest = attribute.nest(&HELP_POLICY)?;
         let name = nest.attributes().get(CTA_HELP_NAME).ok_or(EINVAL)?;
         Ok(Self {
-            name: Name::of_attribute(name).ok_or(EINVAL)?,
+            name: HelperName::from_attribute(name).ok_or(EINVAL)?,
             info: nest.get(CTA_HELP_INFO),
         })
     }
@@ -168,6 +163,7 @@ pub(super) fn timeout(attribute: Attribute<'_>) -> Result<u32> {
 
 /// Reads the status bits that an entry with the status `now` gets.
 pub(super) fn status(now: Status, attribute: Attribute<'_>) -> Result<u32, ChangeError> {
+    // CAST: The numbers of the bits.
     const FIXED: u32 = 1 << StatusBit::Expected as u32
         | 1 << StatusBit::Confirmed as u32
         | 1 << StatusBit::Dying as u32;
@@ -181,6 +177,7 @@ pub(super) fn status(now: Status, attribute: Attribute<'_>) -> Result<u32, Chang
 
 /// Checks that the bits that are never cleared stay set.
 pub(super) fn check_sticky_bits(now: Status, wanted: u32) -> Result<(), ChangeError> {
+    // CAST: The numbers of the bits.
     const STICKY: u32 = 1 << StatusBit::SeenReply as u32 | 1 << StatusBit::Assured as u32;
     if now.bits() & !wanted & STICKY != 0 {
         return Err(ChangeError::FixedStatus);

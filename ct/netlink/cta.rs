@@ -7,6 +7,11 @@
 //!
 //! C header: [`include/uapi/linux/netfilter/nfnetlink_conntrack.h`](srctree/include/uapi/linux/netfilter/nfnetlink_conntrack.h)
 
+use kernel::num::casts::{
+    u32_as_usize,
+    u32_into_u16, //
+};
+
 use crate::nf::bindings;
 
 /// Defines constants for values of a C enum. `; MAX < END` makes `MAX` the value before `END`, as
@@ -15,12 +20,10 @@ macro_rules! constants {
     ($enum:ident { $($name:ident),* $(,)? $(; $max:ident < $end:ident)? }) => {
         ::kernel::macros::paste! {
             $(
-                // CAST: Numbers of messages have 8 bits, those of attributes 14.
-                pub(super) const $name: u16 = bindings::[<$enum _ $name>] as u16;
+                pub(super) const $name: u16 = u32_into_u16::<{ bindings::[<$enum _ $name>] }>();
             )*
             $(
-                // CAST: `From` is not const.
-                pub(super) const $max: usize = bindings::[<$enum _ $end>] as usize - 1;
+                pub(super) const $max: usize = u32_as_usize(bindings::[<$enum _ $end>]) - 1;
             )?
         }
     };
@@ -197,13 +200,11 @@ constants!(ctattr_expect_nat {
 });
 
 /// Number of messages of the subsystem of connections.
-// CAST: `From` is not const.
-pub(super) const IPCTNL_MSG_MAX: usize = bindings::cntl_msg_types_IPCTNL_MSG_MAX as usize;
+pub(super) const IPCTNL_MSG_MAX: usize = u32_as_usize(bindings::cntl_msg_types_IPCTNL_MSG_MAX);
 
 /// Number of messages of the subsystem of expectations.
-// CAST: `From` is not const.
 pub(super) const IPCTNL_MSG_EXP_MAX: usize =
-    bindings::ctnl_exp_msg_types_IPCTNL_MSG_EXP_MAX as usize;
+    u32_as_usize(bindings::ctnl_exp_msg_types_IPCTNL_MSG_EXP_MAX);
 
 /// Flag of an expectation: a helper in user space made it.
 pub(super) const NF_CT_EXPECT_USERSPACE: u32 = bindings::NF_CT_EXPECT_USERSPACE;

@@ -25,19 +25,21 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            draft::Draft,
-            expectation::Expectation,
-            helper::{
-                Name,
-                NAME_LEN, //
+            draft::{
+                Draft,
+                ExpectSpec, //
             },
-            helper_table,
+            expectation::{
+                ExpectNat,
+                Expectation, //
+            },
+            expectfn,
+            helper_name::{
+                HelperName,
+                HELPER_NAME_LEN, //
+            },
             linked::Seen,
-            table,
-            user::{
-                ExpectSpec,
-                Saved, //
-            },
+            table, //
         },
         kernel::{
             attr::{
@@ -62,9 +64,9 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::{
-        expect::Mask,
-        types::tuple::L4Key, //
+    proto::types::{
+        mask::TupleMask,
+        tuple::L4Key, //
     },
 };
 
@@ -83,11 +85,7 @@ static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
     (CTA_EXPECT_MASK, Policy::NESTED),
     (CTA_EXPECT_TIMEOUT, Policy::U32),
     (CTA_EXPECT_ID, Policy::U32),
-    // CAST: a handful.
-    (
-        CTA_EXPECT_HELP_NAME,
-        Policy::text_up_to(NAME_LEN as u16 - 1),
-    ),
+    (CTA_EXPECT_HELP_NAME, policy::HELPER_NAME),
     (CTA_EXPECT_ZONE, Policy::U16),
     (CTA_EXPECT_FLAGS, Policy::be32_within(NF_CT_EXPECT_MASK)),
     (CTA_EXPECT_CLASS, Policy::U32),
@@ -112,7 +110,7 @@ pub(super) const SIZE: usize = {
     const TUPLE: usize = 4 * NEST + tuple::ADDRESSES_SIZE + 4 * size_of_attribute(4);
     /// The names of functions are constants in kernel modules, and shorter.
     const FUNCTION: usize = size_of_attribute(64);
-    4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(NAME_LEN) + FUNCTION
+    4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(HELPER_NAME_LEN) + FUNCTION
 };
 
 /// Writes the attributes of an expectation.
@@ -122,15 +120,16 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     tuple::put_nest(CTA_EXPECT_TUPLE, &own, message)?;
     tuple::put_nest(CTA_EXPECT_MASK, &mask_tuple(&own, &seen.mask()), message)?;
     tuple::put_nest(CTA_EXPECT_MASTER, &master, message)?;
-    if let Some(saved) = seen.saved() {
+    let nat = seen.nat();
+    if !nat.is_none() {
         let key = L4Key {
-            src: saved.key,
+            src: nat.key,
             dst: [0; 2],
         };
-        let saved_tuple = Tuple::new(master.l3num, saved.address, [0; 16], key, master.protonum);
+        let nat_tuple = Tuple::new(master.l3num, nat.address, [0; 16], key, master.protonum);
         message.nest(CTA_EXPECT_NAT, |message| {
-            message.put_be32(CTA_EXPECT_NAT_DIR, saved.dir as u32)?;
-            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &saved_tuple, message)
+            message.put_be32(CTA_EXPECT_NAT_DIR, nat.dir.to_u8().into())?;
+            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &nat_tuple, message)
         })?;
     }
     message.put_be32(CTA_EXPECT_TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
@@ -140,16 +139,17 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     if let Some(helper) = seen.helper() {
         message.put_text(CTA_EXPECT_HELP_NAME, helper.name().text())?;
     }
-    let function = helper_table::functions(rcu)
-        .find(|function| seen.function().is_some() && function.address() == seen.function());
-    match function {
-        Some(function) => function.with_name(|name| message.put_text(CTA_EXPECT_FN, name)),
+    let address = seen.expectfn_address();
+    let expectfn =
+        expectfn::walk(rcu).find(|known| address.is_some() && known.address() == address);
+    match expectfn {
+        Some(expectfn) => message.put_text(CTA_EXPECT_FN, expectfn.name()),
         None => Ok(()),
     }
 }
 
 /// The mask of an expectation in the form of a tuple: all of the destination is compared.
-fn mask_tuple(own: &Tuple, mask: &Mask) -> Tuple {
+fn mask_tuple(own: &Tuple, mask: &TupleMask) -> Tuple {
     let key = L4Key {
         src: mask.src_key,
         dst: [u8::MAX; 2],
@@ -240,7 +240,7 @@ fn dump_of_master(request: &Request<'_>, master: Attribute<'_>) -> Result {
 }
 
 fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
-    request.dump(Expectations {
+    request.dump(ExpectDump {
         peer: request.peer(),
         family: request.family().into(),
         master,
@@ -253,7 +253,7 @@ fn dump(request: &Request<'_>, master: Option<ARef<Conn>>) -> Result {
 ///
 /// In this order the dump reports an expectation that exists all the time exactly once, whatever
 /// else is added or removed meanwhile, and none twice.
-struct Expectations {
+struct ExpectDump {
     peer: Peer,
     /// 0: any.
     family: u16,
@@ -264,7 +264,7 @@ struct Expectations {
     address: usize,
 }
 
-impl Dump for Expectations {
+impl Dump for ExpectDump {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         while self.bucket < table::buckets() {
             let section = RcuGuard::new();
@@ -287,7 +287,7 @@ impl Dump for Expectations {
     }
 }
 
-impl Expectations {
+impl ExpectDump {
     fn is_wanted(&self, seen: &Seen<'_>, net: &Net) -> bool {
         seen.is_in(net)
             && !seen.is_expired()
@@ -315,7 +315,7 @@ impl Handler for Delete {
             return expect::remove_one(net, zone, &tuple, by, |found| id_matches(request, found));
         }
         let name = match request.get(CTA_EXPECT_HELP_NAME) {
-            Some(name) => Some(Name::of_attribute(name).ok_or(EINVAL)?),
+            Some(name) => Some(HelperName::from_attribute(name).ok_or(EINVAL)?),
             None => None,
         };
         expect::remove_where(Some(net), by, |linked| match &name {
@@ -329,8 +329,8 @@ impl Handler for Delete {
 /// Creates an expectation, or changes the timeout of the one that has the tuple.
 ///
 /// `EINVAL`: tuple, mask or master is missing. `EEXIST`: an expectation has the tuple, and the
-/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request does
-/// not create one (`NLM_F_CREATE`), or no entry is the master.
+/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request
+/// does not create one (`NLM_F_CREATE`), or no entry is the master.
 pub(super) struct New;
 
 impl Handler for New {
@@ -402,7 +402,7 @@ pub(super) fn attach(
     let mask = read_tuple(mask, family)?;
     let assigned = match nest.get(CTA_EXPECT_HELP_NAME) {
         Some(name) => {
-            let name = Name::of_attribute(name).ok_or(EINVAL)?;
+            let name = HelperName::from_attribute(name).ok_or(EINVAL)?;
             let found = helper::find(&name, family.into(), own.protonum, rcu);
             Some(found.ok_or(EOPNOTSUPP)?)
         }
@@ -412,7 +412,7 @@ pub(super) fn attach(
 }
 
 fn family_of(conn: &Conn) -> u8 {
-    // CAST: families are a byte.
+    // CAST: Address families have 8 bits.
     conn.tuple(Direction::Original).l3num as u8
 }
 
@@ -435,58 +435,51 @@ fn add_to_master(
     if class > helper.last_class() {
         return Err(EINVAL);
     }
-    let function = match attributes.get(CTA_EXPECT_FN) {
+    let expectfn = match attributes.get(CTA_EXPECT_FN) {
         Some(name) => {
             let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
-            let found =
-                helper_table::functions(rcu).find(|function| function.with_name(|own| own == name));
+            let found = expectfn::walk(rcu).find(|known| known.name() == name);
             Some(found.ok_or(EINVAL)?)
         }
         None => None,
     };
-    let saved = attributes
-        .get(CTA_EXPECT_NAT)
-        .map(|attribute| read_nat(attribute, family_of(master)))
-        .transpose()?;
+    let nat = match attributes.get(CTA_EXPECT_NAT) {
+        Some(attribute) => read_nat(attribute, family_of(master))?,
+        None => ExpectNat::NONE,
+    };
     let flags = number(CTA_EXPECT_FLAGS)? & !NF_CT_EXPECT_USERSPACE;
 
-    let draft = Draft::new(master).ok_or(ENOMEM)?;
-    draft.describe_as(&ExpectSpec {
+    let mut draft = Draft::new(master).ok_or(ENOMEM)?;
+    draft.describe(&ExpectSpec {
         tuple: own,
-        mask: Mask {
-            src: mask.src,
-            src_key: mask.src_key,
-            unused: [0; 2],
-        },
+        mask: TupleMask::new(mask.src, mask.src_key),
         flags,
         class,
-        helper,
+        helper: Some(helper),
         assigned,
-        function,
-        saved,
+        expectfn,
+        nat,
     });
-    // Dropped at the end: the table has a reference of its own then, or the draft is freed.
-    let _first = draft.first_reference();
-    Ok(add::relate(&draft, false, by)?)
+    Ok(add::relate(draft, false, by)?)
 }
 
 /// Reads the NAT of the expected connection: a direction, and an address and port, which are in the
 /// source fields of a tuple.
-fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
+fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<ExpectNat> {
     let nest = attribute.nest(&NAT_POLICY)?;
-    let (Some(dir), Some(saved_tuple)) =
+    let (Some(dir), Some(nat_tuple)) =
         (nest.get(CTA_EXPECT_NAT_DIR), nest.get(CTA_EXPECT_NAT_TUPLE))
     else {
         return Err(EINVAL);
     };
-    let saved_tuple = read_tuple(saved_tuple, family)?;
-    Ok(Saved {
+    let nat_tuple = read_tuple(nat_tuple, family)?;
+    Ok(ExpectNat {
         dir: match dir.be32()? {
             0 => Direction::Original,
             _ => Direction::Reply,
         },
-        address: saved_tuple.src,
-        key: saved_tuple.src_key,
+        address: nat_tuple.src,
+        key: nat_tuple.src_key,
     })
 }

@@ -135,7 +135,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
         if request.is_dump() {
             let filter = Filter::of(&request.attributes(), request.family())?;
             let scope = filter::scope(&filter);
-            return request.dump(Entries {
+            return request.dump(EntryDump {
                 peer: request.peer(),
                 filter,
                 zero: ZERO,
@@ -162,7 +162,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
 /// }
 /// Progress::End
 /// ```
-struct Entries {
+struct EntryDump {
     peer: Peer,
     filter: Option<Filter>,
     zero: bool,
@@ -170,7 +170,7 @@ struct Entries {
     cursor: Place,
 }
 
-impl Dump for Entries {
+impl Dump for EntryDump {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         // A namespace without entries need not wait for a walk past those of other namespaces.
         if net.state::<NetState>().entries() == 0 {
@@ -213,7 +213,7 @@ impl Handler for GetDying {
         if !request.is_dump() {
             return Err(EOPNOTSUPP);
         }
-        request.dump(Dying {
+        request.dump(DyingDump {
             peer: request.peer(),
             family: request.family().into(),
             from: 0,
@@ -222,7 +222,7 @@ impl Handler for GetDying {
 }
 
 /// A dump of dying entries, in the order of their addresses in memory.
-struct Dying {
+struct DyingDump {
     peer: Peer,
     /// 0: any.
     family: u16,
@@ -230,7 +230,7 @@ struct Dying {
     from: usize,
 }
 
-impl Dump for Dying {
+impl Dump for DyingDump {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         let wanted = |conn: &Conn| {
             let family = conn.tuple(Direction::Original).l3num;
@@ -276,14 +276,14 @@ impl Handler for GetUnconfirmed {
         if !request.is_dump() {
             return Err(EOPNOTSUPP);
         }
-        request.dump(Empty)
+        request.dump(EmptyDump)
     }
 }
 
 /// A dump without messages.
-struct Empty;
+struct EmptyDump;
 
-impl Dump for Empty {
+impl Dump for EmptyDump {
     fn go_on(&mut self, _net: &Net, _messages: &mut Messages<'_>) -> Progress {
         Progress::End
     }

@@ -2,8 +2,14 @@
 
 //! Policies of attributes: what the kernel's parser checks before a message is read.
 
+use kernel::num::casts::{
+    u16_as_usize,
+    usize_into_u16, //
+};
+
 use crate::nf::{
     entry::ext::Labels,
+    expect::helper_name::HELPER_NAME_LEN,
     kernel::attr::Policy, //
 };
 
@@ -24,17 +30,19 @@ pub(super) const fn table<const N: usize, const R: usize>(
     let mut table = [Policy::ANY; N];
     let mut rest = rules.as_slice();
     while let [(number, policy), tail @ ..] = rest {
-        // CAST: `From` is not const.
-        table[*number as usize] = *policy;
+        table[u16_as_usize(*number)] = *policy;
         rest = tail;
     }
     table
 }
 
+/// The policy of the name of a helper.
+pub(super) const HELPER_NAME: Policy =
+    Policy::text_up_to(usize_into_u16::<{ HELPER_NAME_LEN - 1 }>());
+
 /// The policies of messages about entries (`ctattr_type`).
 pub(super) static ENTRY: [Policy; CTA_MAX + 1] = {
-    // CAST: Sixteen bytes.
-    const LABELS: Policy = Policy::bytes_up_to((Labels::WORDS * 4) as u16);
+    const LABELS: Policy = Policy::bytes_up_to(usize_into_u16::<{ Labels::WORDS * 4 }>());
     table([
         (CTA_TUPLE_ORIG, Policy::NESTED),
         (CTA_TUPLE_REPLY, Policy::NESTED),

@@ -3,7 +3,10 @@
 //! The attributes that depend on the protocol: the transport fields of a tuple (`CTA_PROTO_*`), and
 //! the tracker's state (`CTA_PROTOINFO_*`).
 
-use kernel::prelude::*;
+use kernel::{
+    num::casts::u32_as_usize,
+    prelude::*, //
+};
 
 use crate::{
     ct::entry::l4proto::{
@@ -101,7 +104,7 @@ pub(super) fn size(protocol: u8) -> usize {
     };
     // The sizes are without the outer nest.
     const NEST: usize = crate::nf::kernel::attr::size_of_attribute(0);
-    (tuple as usize)
+    u32_as_usize(tuple)
         .wrapping_mul(3)
         .wrapping_add(proto_info.into())
         .wrapping_add(NEST)

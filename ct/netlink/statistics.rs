@@ -72,7 +72,7 @@ fn dump_cpus(request: &Request<'_>, message: u16, counters: &'static [(u16, Stat
     if !request.is_dump() {
         return Ok(());
     }
-    request.dump(Cpus {
+    request.dump(CpuDump {
         peer: request.peer(),
         message,
         counters,
@@ -104,7 +104,7 @@ impl Handler for GetExpectStatsCpu {
 }
 
 /// A dump with a message for each possible CPU.
-struct Cpus {
+struct CpuDump {
     peer: Peer,
     /// The number of the messages.
     message: u16,
@@ -114,7 +114,7 @@ struct Cpus {
     next: u32,
 }
 
-impl Dump for Cpus {
+impl Dump for CpuDump {
     fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         while let Some(cpu) = possible_cpu(self.next) {
             let head = Head {

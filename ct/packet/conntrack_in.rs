@@ -103,7 +103,7 @@ pub(super) fn track_fast(
         info,
         rcu,
     };
-    match context.track_common(&conn, skb) {
+    match context.track_tcp_or_udp(&conn, skb) {
         TrackOutcome::Accept => {
             attach(skb, conn, info);
             Verdict::Accept

@@ -26,7 +26,9 @@ use super::parse::Packet;
 
 /// A packet of a connection that has a helper, or had one that changed its sequence numbers.
 struct HelpedPacket {
+    /// The connection.
     conn: ARef<Conn>,
+    /// The relation of the packet to the connection.
     info: CtInfo,
     /// The offset of the transport header.
     transport: u32,

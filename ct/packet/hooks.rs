@@ -269,7 +269,8 @@ fn put_family(net: &Net, family: Family) {
     let state = net.state::<NetState>();
     let users = state.users(family);
     match users.load(Relaxed) {
-        // There are more puts than gets: a put after a failed get used up the count of another user.
+        // There are more puts than gets: a put after a failed get used up the count of another
+        // user.
         0 => {}
         1 => {
             users.store(0, Relaxed);

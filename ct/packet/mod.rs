@@ -11,14 +11,14 @@
 //!
 //! [`kernel_hook`] and [`original_dst`] answer requests of the rest of the kernel.
 //!
-//! Everything here runs with bottom halves off, in an RCU section, and must not sleep, allocate
-//! more than an entry, or panic. Functions on the path of established connections are inlined into
-//! the hook; what is rare is `#[cold]` and out of line.
+//! Everything here runs in an RCU section, in softirq or process context, and must not sleep or
+//! panic. Functions on the path of established connections are inlined into the hook; what is rare
+//! is `#[cold]` and out of line.
 
-pub(super) mod conntrack_in;
+mod conntrack_in;
 pub(crate) mod help;
 pub(crate) mod hooks;
-pub(super) mod icmp_error;
+mod icmp_error;
 pub(crate) mod kernel_hook;
 pub(crate) mod original_dst;
 pub(crate) mod parse;

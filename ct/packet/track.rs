@@ -83,20 +83,23 @@ pub(super) enum TrackOutcome {
 /// The maximum length of TCP options, in bytes.
 const TCP_OPTIONS: usize = 40;
 
-/// A packet and its context: the state of the hook, the relation to the connection, the RCU
-/// section.
+/// What tracking needs besides the packet and its entry.
 #[derive(Clone, Copy)]
 pub(super) struct PacketContext<'a> {
+    /// The headers of the packet.
     pub(super) packet: Packet,
+    /// The state of the hook.
     pub(super) state: HookState<'a>,
+    /// The relation of the packet to the connection.
     pub(super) info: CtInfo,
+    /// The RCU section of the hook.
     pub(super) rcu: Rcu<'a>,
 }
 
 impl PacketContext<'_> {
     /// Tracks a TCP or UDP packet of `conn`.
     #[inline(always)]
-    pub(super) fn track_common(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
+    pub(super) fn track_tcp_or_udp(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         if self.packet.protocol == protocol::UDP {
             return self.udp(conn, skb);
         }
@@ -116,7 +119,7 @@ impl PacketContext<'_> {
         if self.packet.protocol != protocol::TCP {
             return true;
         }
-        let segment_error = match skb.read(self.packet.transport) {
+        let error = match skb.read(self.packet.transport) {
             Some(bytes) => {
                 let header = wire::tcp::Header::parse(&bytes);
                 let loose = settings::TCP_LOOSE.read(self.state.net()) != 0;
@@ -125,10 +128,10 @@ impl PacketContext<'_> {
             }
             None => Some(Reason::Malformed(wire::Error::Short)),
         };
-        if let Some(reason) = segment_error {
+        if let Some(reason) = error {
             self.log(skb, reason);
         }
-        segment_error.is_none()
+        error.is_none()
     }
 
     /// Tracks the first packet of `conn`, which [may be that](Self::may_open).

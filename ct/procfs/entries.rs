@@ -33,9 +33,9 @@ use crate::{
 use super::line::Format;
 
 /// A file with one line of format `F` per entry.
-pub(super) struct Entries<F>(PhantomData<F>);
+pub(super) struct EntriesFile<F>(PhantomData<F>);
 
-impl<F: Format> SeqFile for Entries<F> {
+impl<F: Format> SeqFile for EntriesFile<F> {
     type Cursor = ResumableWalk;
     type Item = ARef<Conn>;
 

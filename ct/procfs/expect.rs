@@ -13,10 +13,10 @@
 use crate::nf::{
     expect::{
         expectation::{
-            Flag,
-            Flags, //
+            ExpectFlag,
+            ExpectFlags, //
         },
-        helper::Name,
+        helper_name::HelperName,
         linked::Seen,
         table, //
     },
@@ -33,7 +33,7 @@ use crate::nf::{
 use super::line::write_tuple;
 
 /// The expectations file.
-pub(super) struct Expectations;
+pub(super) struct ExpectationsFile;
 
 /// The position of a reader. All zeroes: at the first expectation.
 #[derive(Clone, Copy, pin_init::Zeroable)]
@@ -45,14 +45,14 @@ pub(super) struct ExpectCursor {
 
 /// The content of a line: a copy, because a reference would keep the expectation but not its
 /// helper.
-pub(super) struct Line {
+pub(super) struct ExpectLine {
     jiffies: u32,
     tuple: Tuple,
-    flags: Flags,
-    helper: Option<(Name, Option<Name>)>,
+    flags: ExpectFlags,
+    helper: Option<(HelperName, Option<HelperName>)>,
 }
 
-impl Line {
+impl ExpectLine {
     /// Returns [`None`] if the expectation has expired.
     fn of(seen: &Seen<'_>) -> Option<Self> {
         Some(Self {
@@ -66,16 +66,16 @@ impl Line {
     }
 }
 
-impl SeqFile for Expectations {
+impl SeqFile for ExpectationsFile {
     type Cursor = ExpectCursor;
-    type Item = Line;
+    type Item = ExpectLine;
 
-    fn current(cursor: &mut ExpectCursor, net: &Net) -> Option<Line> {
+    fn current(cursor: &mut ExpectCursor, net: &Net) -> Option<ExpectLine> {
         while cursor.bucket < table::buckets() {
             let section = RcuGuard::new();
             let next = table::walk(cursor.bucket, section.token())
                 .filter(|seen| seen.address() >= cursor.address && seen.is_in(net))
-                .filter_map(|seen| Some((seen.address(), Line::of(&seen)?)))
+                .filter_map(|seen| Some((seen.address(), ExpectLine::of(&seen)?)))
                 .min_by_key(|(address, _)| *address);
             if let Some((address, line)) = next {
                 cursor.address = address;
@@ -89,12 +89,12 @@ impl SeqFile for Expectations {
         None
     }
 
-    fn advance(cursor: &mut ExpectCursor, net: &Net) -> Option<Line> {
+    fn advance(cursor: &mut ExpectCursor, net: &Net) -> Option<ExpectLine> {
         cursor.address = cursor.address.saturating_add(1);
         Self::current(cursor, net)
     }
 
-    fn show(line: &Line, _net: &Net, out: &mut Out<'_>) {
+    fn show(line: &ExpectLine, _net: &Net, out: &mut Out<'_>) {
         out.number((line.jiffies / HZ).into());
         out.text(" l3proto = ");
         out.number(line.tuple.l3num.into());
@@ -104,14 +104,17 @@ impl SeqFile for Expectations {
         write_tuple(&line.tuple, out);
 
         let mut delimiter = "";
-        for (flag, name) in [(Flag::Permanent, "PERMANENT"), (Flag::Inactive, "INACTIVE")] {
+        for (flag, name) in [
+            (ExpectFlag::Permanent, "PERMANENT"),
+            (ExpectFlag::Inactive, "INACTIVE"),
+        ] {
             if line.flags.has(flag) {
                 out.text(delimiter);
                 out.text(name);
                 delimiter = ",";
             }
         }
-        if line.flags.has(Flag::Userspace) {
+        if line.flags.has(ExpectFlag::Userspace) {
             out.text(delimiter);
             out.text("USERSPACE");
         }

@@ -18,12 +18,12 @@
 //!
 //! [`Extended`], for `/proc/net/rust_conntrack`, appends:
 //!
-//! - `state=`: the TCP or SCTP state; for other protocols `UNREPLIED` or `REPLIED`, and `STREAM` for
-//!   an assured UDP entry;
+//! - `state=`: the TCP or SCTP state; for other protocols `UNREPLIED` or `REPLIED`, and `STREAM`
+//!   for an assured UDP entry;
 //! - `expires=`: the remaining lifetime if no further packet arrives, in seconds with the unit
 //!   (`119s`), or `offloaded`;
-//! - `id=`: the id, as `conntrack -L -o id` shows it. If the same tuple is tracked again later, that
-//!   is another entry with another id;
+//! - `id=`: the id, as `conntrack -L -o id` shows it. If the same tuple is tracked again later,
+//!   that is another entry with another id;
 //! - `[ADOPTED]`: the entry was created from a socket whose connection is older than the tracker.
 
 use kernel::sync::atomic::Relaxed;

@@ -53,20 +53,20 @@ use crate::nf::{
     prelude::*, //
 };
 
-use self::entries::Entries;
+use self::entries::EntriesFile;
 
 mod entries;
 mod expect;
 mod line;
 mod stat;
 
-const CLASSIC: ProcFile<Entries<line::Classic>> =
+const CLASSIC: ProcFile<EntriesFile<line::Classic>> =
     ProcFile::new(c"nf_conntrack", Folder::Net, Readers::Root);
-const EXTENDED: ProcFile<Entries<line::Extended>> =
+const EXTENDED: ProcFile<EntriesFile<line::Extended>> =
     ProcFile::new(c"rust_conntrack", Folder::Net, Readers::Root);
-const EXPECTATIONS: ProcFile<expect::Expectations> =
+const EXPECTATIONS: ProcFile<expect::ExpectationsFile> =
     ProcFile::new(c"nf_conntrack_expect", Folder::Net, Readers::Root);
-const STATISTICS: ProcFile<stat::Statistics> =
+const STATISTICS: ProcFile<stat::StatisticsFile> =
     ProcFile::new(c"nf_conntrack", Folder::Stat, Readers::All);
 
 /// Creates a namespace's files. May sleep.

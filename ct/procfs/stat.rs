@@ -50,7 +50,7 @@ const COLUMNS: [Option<Stat>; 16] = [
 const AFTER_TWO_BLANKS: [usize; 2] = [0, 12];
 
 /// The file of statistics.
-pub(super) struct Statistics;
+pub(super) struct StatisticsFile;
 
 /// A line of the file.
 pub(super) enum Row {
@@ -58,7 +58,7 @@ pub(super) enum Row {
     Cpu(u32),
 }
 
-impl SeqFile for Statistics {
+impl SeqFile for StatisticsFile {
     /// 0: at the line of names; otherwise the lowest number that the next CPU may have, plus one.
     type Cursor = u32;
     type Item = Row;

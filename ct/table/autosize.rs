@@ -7,7 +7,8 @@
 //!    wakes the collector. The collector samples the mean chain length; above [`GROW_LOAD`] the
 //!    table grows to [`TARGET_BUCKETS_PER_TUPLE`] buckets per tuple ([`grow_if_requested`]).
 //! 2. At the end of a round the collector knows the number of tuples ([`fit`]). The table grows if
-//!    they are too many, and shrinks if they are few, but never below its initial size.
+//!    they are too many, and shrinks if they are few, but never below its initial size or one set
+//!    by hand.
 //!
 //! In a cache-bound workload each tuple that a lookup passes costs a cache miss. At 1/2 to 3/4
 //! tuples per bucket, and four bytes per bucket ([`crate::nf::entry::chain`]), the table takes five

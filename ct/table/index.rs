@@ -96,6 +96,7 @@ const MAX_SHARDS: u32 = 256;
 
 /// Owner of the lists: [`LISTS`] is set as long as this exists.
 pub(in crate::ct) struct IndexLists {
+    /// Where the lists are published.
     lists: &'static RcuArc<Lists>,
 }
 
@@ -202,8 +203,11 @@ impl ListKey {
 /// factors could make lists long, at the expense of requests that walk them.
 #[derive(Clone, Copy)]
 struct ListHasher {
+    /// The factor of the first word.
     first: u64,
+    /// The factor of the second word.
     second: u64,
+    /// The product for the namespace.
     net: u64,
 }
 
@@ -342,6 +346,7 @@ impl Scope {
 /// time, and no entry twice.
 #[derive(Clone, Copy)]
 pub(in crate::ct) struct ScopeWalk {
+    /// The entries that are looked for.
     scope: Scope,
     /// The number of the scope's list at which the walk is.
     number: u32,

@@ -5,7 +5,7 @@
 //! NAT chooses a reply tuple while the first packet of a connection is in the hooks; the tuple gets
 //! into the table when the packet has passed all rules. Between the two the tuple is reserved here,
 //! so that a packet on another CPU cannot choose the same. An unconfirmed entry has one reservation
-//! at most, in a small hash table of its own.
+//! at most. Reservations are in a small hash table.
 //!
 //! # Order
 //!
@@ -80,6 +80,7 @@ static SEED: Atomic<u32> = Atomic::new(0);
 
 /// Owner of the table of reservations: [`TABLE`] is set as long as this exists.
 pub(in crate::ct) struct ReservationTable {
+    /// Where the table is published.
     table: &'static RcuArc<ChainArray>,
 }
 
@@ -117,7 +118,8 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'
 /// Reserves the reply tuple of an unconfirmed entry. Returns whether it is reserved for this entry:
 /// `false` if another entry has reserved the same tuple.
 ///
-/// An entry with the same original tuple does not count: the two are one connection, and two of its packets were in the hooks at the same time. Confirmation resolves their clash.
+/// An entry with the same original tuple does not count: the two are one connection, and two of its
+/// packets were in the hooks at the same time. Confirmation resolves their clash.
 pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
     let conflicts = |other: &Conn| {

@@ -95,6 +95,7 @@ fn set_min_buckets(buckets: u32) {
 
 /// Owner of the connection table: [`CURRENT`] is set as long as this exists.
 pub(in crate::ct) struct ConnTable {
+    /// Where the table is published.
     current: &'static RcuArc<Table>,
 }
 

@@ -88,7 +88,9 @@ impl Cursor {
 
 /// A range of hashes that is in one bucket.
 struct HashRange<'r> {
+    /// The table in which the bucket is.
     table: &'r Table,
+    /// The index of the bucket.
     bucket: u32,
     /// The first hash behind the range.
     end: u64,
@@ -246,6 +248,7 @@ const REMEMBERED_SEEDS: usize = 3;
 /// The progress of a walk in the order that a hash seed makes.
 #[derive(Clone, Copy, pin_init::Zeroable)]
 struct Progress {
+    /// The hash seed.
     seed: u32,
     /// All smaller positions are done.
     position: Position,
@@ -374,7 +377,8 @@ impl ResumableWalk {
     }
 }
 
-/// Counts the tuples in [`SAMPLED_BUCKETS`] buckets from a random one on, without expired entries: the collector may have left many. Returns the numbers of tuples and of buckets.
+/// Counts the tuples in [`SAMPLED_BUCKETS`] buckets from a random one on, without expired entries:
+/// the collector may have left many. Returns the numbers of tuples and of buckets.
 pub(super) fn sample() -> (u32, u32) {
     let (mut tuples, mut buckets) = (0_u32, 0_u32);
     let mut cursor = Cursor::of(random::below(u32::MAX));

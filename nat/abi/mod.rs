@@ -131,8 +131,8 @@ c_export! {
         // SAFETY: The caller hands over a packet of its own, and holds a reference to the entry.
         let (conn, skb) = unsafe { (Conn::from_raw(ct), Skb::from_raw(skb)) };
         let manip = setup::manip_at(hooknum);
-        let plan = packet::plan(conn, manip, CtInfo::from_number(ctinfo).dir());
-        packet::translate(skb, plan, manip).as_raw()
+        let dir = CtInfo::from_number(ctinfo).dir();
+        packet::translate_as(skb, conn, dir, manip).as_raw()
     }
 }
 

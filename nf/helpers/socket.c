@@ -73,34 +73,57 @@ RCT struct in6_addr rct_sock_ipv6(const struct sock *sk)
 	return sk->sk_v6_rcv_saddr;
 }
 
-/* Bound, neither connected nor listening, and takes packets of the family. */
-RCT bool rct_sock_is_idle(const struct sock *sk, u16 family)
+/* The hash table of bound TCP sockets: a chain has buckets, a bucket the places of one port. */
+
+RCT struct inet_bind_hashbucket *rct_bind_chain(const struct net *net, u16 port)
 {
-	return READ_ONCE(sk->sk_state) == TCP_CLOSE &&
-	       (sk->sk_family == family || (sk->sk_family == AF_INET6 && !ipv6_only_sock(sk)));
+	return &net->ipv4.tcp_death_row.hashinfo->bhash[
+		inet_bhashfn(net, port, net->ipv4.tcp_death_row.hashinfo->bhash_size)];
 }
 
-RCT void rct_tcp_each_bound(const struct net *net, u16 port,
-			    bool (*visit)(struct sock *sk, void *context), void *context)
+RCT spinlock_t *rct_bind_lock(struct inet_bind_hashbucket *chain)
 {
-	struct inet_hashinfo *tables = net->ipv4.tcp_death_row.hashinfo;
-	struct inet_bind_hashbucket *head =
-		&tables->bhash[inet_bhashfn(net, port, tables->bhash_size)];
-	struct inet_bind2_bucket *place;
-	struct inet_bind_bucket *bucket;
-	struct sock *sk;
+	return &chain->lock;
+}
 
-	spin_lock_bh(&head->lock);
-	inet_bind_bucket_for_each(bucket, &head->chain) {
-		if (bucket->port != port || !net_eq(ib_net(bucket), net))
-			continue;
-		hlist_for_each_entry(place, &bucket->bhash2, bhash_node)
-			sk_for_each_bound(sk, &place->owners)
-				if (!visit(sk, context))
-					goto out;
-	}
-out:
-	spin_unlock_bh(&head->lock);
+RCT struct inet_bind_bucket *rct_bind_first(struct inet_bind_hashbucket *chain)
+{
+	return hlist_entry_safe(chain->chain.first, struct inet_bind_bucket, node);
+}
+
+RCT struct inet_bind_bucket *rct_bind_next(struct inet_bind_bucket *bucket)
+{
+	return hlist_entry_safe(bucket->node.next, struct inet_bind_bucket, node);
+}
+
+RCT struct net *rct_bind_net(const struct inet_bind_bucket *bucket)
+{
+	return ib_net(bucket);
+}
+
+RCT u16 rct_bind_port(const struct inet_bind_bucket *bucket)
+{
+	return bucket->port;
+}
+
+RCT struct inet_bind2_bucket *rct_bind2_first(struct inet_bind_bucket *bucket)
+{
+	return hlist_entry_safe(bucket->bhash2.first, struct inet_bind2_bucket, bhash_node);
+}
+
+RCT struct inet_bind2_bucket *rct_bind2_next(struct inet_bind2_bucket *place)
+{
+	return hlist_entry_safe(place->bhash_node.next, struct inet_bind2_bucket, bhash_node);
+}
+
+RCT struct sock *rct_bind2_first_sock(struct inet_bind2_bucket *place)
+{
+	return hlist_entry_safe(place->owners.first, struct sock, sk_bind_node);
+}
+
+RCT struct sock *rct_bind2_next_sock(struct sock *sk)
+{
+	return hlist_entry_safe(sk->sk_bind_node.next, struct sock, sk_bind_node);
 }
 
 /* tables of sockets */
@@ -142,12 +165,12 @@ RCT unsigned int rct_udp_buckets(const struct udp_table *table)
 
 RCT spinlock_t *rct_udp_lock(struct udp_table *table, unsigned int bucket)
 {
-	return &table->hash[bucket].lock;
+	return &table->hash[bucket & table->mask].lock;
 }
 
 RCT struct sock *rct_udp_first(struct udp_table *table, unsigned int bucket)
 {
-	return sk_head(&table->hash[bucket].head);
+	return sk_head(&table->hash[bucket & table->mask].head);
 }
 
 RCT struct sock *rct_udp_next(struct sock *sk)
@@ -167,7 +190,7 @@ RCT bool rct_sock_get(struct sock *sk)
 	return refcount_inc_not_zero(&sk->sk_refcnt);
 }
 
-RCT unsigned int rct_sock_state(const struct sock *sk)
+RCT u8 rct_sock_state(const struct sock *sk)
 {
 	return READ_ONCE(sk->sk_state);
 }
@@ -197,35 +220,45 @@ RCT int rct_sock_device(const struct sock *sk)
 	return READ_ONCE(sk->sk_bound_dev_if);
 }
 
-/* What every kind of socket has. */
-RCT void rct_sock_read(const struct sock *sk, struct rct_socket *to)
+RCT void rct_local_port_range(const struct net *net, int *low, int *high)
 {
-	to->family = sk->sk_family;
-	to->state = READ_ONCE(sk->sk_state);
-	to->local_port = READ_ONCE(sk->sk_num);
-	to->remote_port = ntohs(READ_ONCE(sk->sk_dport));
-	if (sk->sk_family == AF_INET6) {
-		memcpy(to->local, &sk->sk_v6_rcv_saddr, sizeof(to->local));
-		memcpy(to->remote, &sk->sk_v6_daddr, sizeof(to->remote));
-	} else {
-		memcpy(to->local, &sk->sk_rcv_saddr, sizeof(sk->sk_rcv_saddr));
-		memcpy(to->remote, &sk->sk_daddr, sizeof(sk->sk_daddr));
-	}
+	inet_get_local_port_range(net, low, high);
 }
 
-RCT void rct_full_sock_read(const struct sock *sk, struct rct_socket *to)
+RCT u16 rct_sock_family(const struct sock *sk)
 {
-	to->protocol = min_t(u16, READ_ONCE(sk->sk_protocol), U8_MAX);
-	to->heard = READ_ONCE(sk->sk_incoming_cpu) >= 0;
-	to->busy = sock_owned_by_user_nocheck(sk);
+	return sk->sk_family;
 }
 
-/* The queue of what came out of order is only looked into while it stands still. */
-RCT void rct_tcp_sock_read(const struct sock *sk, struct rct_socket *to)
+RCT bool rct_sock_is_ipv6_only(const struct sock *sk)
 {
-	const struct inet_connection_sock *icsk = inet_csk(sk);
+	return ipv6_only_sock(sk);
+}
+
+RCT bool rct_sock_is_owned(const struct sock *sk)
+{
+	return sock_owned_by_user_nocheck(sk);
+}
+
+/* The CPU of the last packet; there is none before the first one. */
+RCT bool rct_sock_has_received(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_incoming_cpu) >= 0;
+}
+
+RCT bool rct_tcp_is_out_of_order(const struct sock *sk)
+{
+	return !RB_EMPTY_ROOT(&tcp_sk(sk)->out_of_order_queue);
+}
+
+RCT u32 rct_tcp_out_of_order_end(const struct sock *sk)
+{
+	return TCP_SKB_CB(tcp_sk(sk)->ooo_last_skb)->end_seq;
+}
+
+RCT void rct_tcp_sock_read(const struct sock *sk, struct rct_tcp_sock *to)
+{
 	const struct tcp_sock *tp = tcp_sk(sk);
-	u32 now = tcp_jiffies32;
 
 	to->snd_una = READ_ONCE(tp->snd_una);
 	to->snd_wnd = READ_ONCE(tp->snd_wnd);
@@ -233,64 +266,39 @@ RCT void rct_tcp_sock_read(const struct sock *sk, struct rct_socket *to)
 	to->rcv_wup = READ_ONCE(tp->rcv_wup);
 	to->rcv_wnd = READ_ONCE(tp->rcv_wnd);
 	to->rcv_nxt = READ_ONCE(tp->rcv_nxt);
-	to->rcv_edge = READ_ONCE(tp->rcv_mwnd_seq);
+	to->rcv_mwnd_seq = READ_ONCE(tp->rcv_mwnd_seq);
 	to->snd_nxt = READ_ONCE(tp->snd_nxt);
 	to->write_seq = READ_ONCE(tp->write_seq);
-	to->rcv_last = to->busy || RB_EMPTY_ROOT(&tp->out_of_order_queue) ?
-		       to->rcv_nxt : TCP_SKB_CB(tp->ooo_last_skb)->end_seq;
-	to->idle = min3(now - READ_ONCE(tp->lsndtime), now - READ_ONCE(tp->rcv_tstamp),
-			now - READ_ONCE(icsk->icsk_ack.lrcvtime));
-	to->snd_scale = tp->rx_opt.snd_wscale;
-	to->rcv_scale = tp->rx_opt.rcv_wscale;
-	to->has_scale = tp->rx_opt.wscale_ok;
-	to->has_sack = tp->rx_opt.sack_ok != 0;
+	to->lsndtime = READ_ONCE(tp->lsndtime);
+	to->rcv_tstamp = READ_ONCE(tp->rcv_tstamp);
+	to->lrcvtime = READ_ONCE(inet_csk(sk)->icsk_ack.lrcvtime);
+	to->snd_wscale = tp->rx_opt.snd_wscale;
+	to->rcv_wscale = tp->rx_opt.rcv_wscale;
+	to->wscale_ok = tp->rx_opt.wscale_ok;
+	to->sack_ok = tp->rx_opt.sack_ok != 0;
 }
 
-/* What is left of a socket: of the other side's windows, nothing. */
-RCT void rct_tcp_tw_read(const struct sock *sk, struct rct_socket *to)
+RCT void rct_tcp_tw_read(const struct sock *sk, struct rct_tcp_timewait *to)
 {
-	const struct inet_timewait_sock *tw = inet_twsk(sk);
-	const struct tcp_timewait_sock *tcptw = tcp_twsk(sk);
-	long left = READ_ONCE(tw->tw_timer.expires) - jiffies;
-
-	to->protocol = IPPROTO_TCP;
-	to->state = READ_ONCE(tw->tw_substate);
-	to->snd_una = to->snd_nxt = to->write_seq = READ_ONCE(tcptw->tw_snd_nxt);
-	to->rcv_nxt = to->rcv_last = to->rcv_wup = READ_ONCE(tcptw->tw_rcv_nxt);
-	to->rcv_wnd = READ_ONCE(tcptw->tw_rcv_wnd);
-	to->rcv_edge = to->rcv_nxt + to->rcv_wnd;
-	to->idle = TCP_TIMEWAIT_LEN - clamp(left, 0L, (long)TCP_TIMEWAIT_LEN);
-	to->snd_scale = TCP_MAX_WSCALE;
-	to->rcv_scale = tw->tw_rcv_wscale;
-	to->has_scale = true;
-	to->has_sack = true;
+	to->expires = READ_ONCE(inet_twsk(sk)->tw_timer.expires);
+	to->snd_nxt = READ_ONCE(tcp_twsk(sk)->tw_snd_nxt);
+	to->rcv_nxt = READ_ONCE(tcp_twsk(sk)->tw_rcv_nxt);
+	to->rcv_wnd = READ_ONCE(tcp_twsk(sk)->tw_rcv_wnd);
+	to->rcv_wscale = inet_twsk(sk)->tw_rcv_wscale;
+	to->substate = READ_ONCE(inet_twsk(sk)->tw_substate);
 }
 
-/* A SYN that was answered. */
-RCT void rct_tcp_request_read(const struct sock *sk, struct rct_socket *to)
+RCT void rct_tcp_request_read(const struct sock *sk, struct rct_tcp_request *to)
 {
 	const struct request_sock *req = inet_reqsk(sk);
-	const struct inet_request_sock *ireq = inet_rsk(req);
 
-	to->protocol = IPPROTO_TCP;
-	to->snd_una = tcp_rsk(req)->snt_isn;
-	to->snd_nxt = to->write_seq = to->snd_una + 1;
-	to->rcv_nxt = to->rcv_last = to->rcv_wup = READ_ONCE(tcp_rsk(req)->rcv_nxt);
+	to->snt_isn = tcp_rsk(req)->snt_isn;
+	to->rcv_nxt = READ_ONCE(tcp_rsk(req)->rcv_nxt);
 	to->rcv_wnd = READ_ONCE(req->rsk_rcv_wnd);
-	to->rcv_edge = to->rcv_nxt + to->rcv_wnd;
-	to->snd_scale = ireq->snd_wscale;
-	to->rcv_scale = ireq->rcv_wscale;
-	to->has_scale = ireq->wscale_ok;
-	to->has_sack = ireq->sack_ok;
-}
-
-RCT void rct_local_port_range(const struct net *net, u16 *low, u16 *high)
-{
-	int first, last;
-
-	inet_get_local_port_range(net, &first, &last);
-	*low = first;
-	*high = last;
+	to->snd_wscale = inet_rsk(req)->snd_wscale;
+	to->rcv_wscale = inet_rsk(req)->rcv_wscale;
+	to->wscale_ok = inet_rsk(req)->wscale_ok;
+	to->sack_ok = inet_rsk(req)->sack_ok;
 }
 
 RCT void rct_sock_own(struct sock *sk)
@@ -310,7 +318,7 @@ RCT u16 rct_sock_protocol(const struct sock *sk)
 
 RCT __be32 rct_sock_ipv4_peer(const struct sock *sk)
 {
-	return inet_sk(sk)->inet_daddr;
+	return READ_ONCE(sk->sk_daddr);
 }
 
 RCT struct in6_addr rct_sock_ipv6_peer(const struct sock *sk)
@@ -325,7 +333,7 @@ RCT __be16 rct_sock_own_port(const struct sock *sk)
 
 RCT __be16 rct_sock_peer_port(const struct sock *sk)
 {
-	return inet_sk(sk)->inet_dport;
+	return READ_ONCE(sk->sk_dport);
 }
 
 RCT __be32 rct_sock_flow_label(const struct sock *sk)

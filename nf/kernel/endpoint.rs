@@ -5,7 +5,7 @@
 use crate::nf::bindings;
 
 /// An address and a port, both in network byte order; an IPv4 address ends in zeroes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(4))]
 pub(crate) struct Endpoint {
     /// The address.
@@ -15,11 +15,17 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// What no socket is connected to.
-    pub(in crate::nf) const NOBODY: Self = Self {
+    /// The unspecified endpoint: no socket is connected to it.
+    pub(in crate::nf) const UNSPECIFIED: Self = Self {
         address: [0; 16],
         port: [0; 2],
     };
+
+    /// Returns the bytes of an IPv6 address.
+    pub(in crate::nf) fn address_of_ipv6(address: bindings::in6_addr) -> [u8; 16] {
+        // SAFETY: The type is sixteen initialised bytes.
+        unsafe { core::mem::transmute(address) }
+    }
 
     /// The address, as C code takes it of IPv4.
     pub(in crate::nf) fn ipv4(&self) -> u32 {

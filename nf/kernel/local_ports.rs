@@ -1,38 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which ports this machine's own sockets use.
+//! Local ports: lookups of the sockets of this machine that have a port.
 //!
 //! C headers: [`include/net/inet_hashtables.h`](srctree/include/net/inet_hashtables.h),
 //! [`include/net/udp.h`](srctree/include/net/udp.h)
 
 use core::{
-    ffi::c_void,
-    ptr::{
-        addr_of_mut,
-        NonNull, //
-    }, //
+    iter::successors,
+    ops::ControlFlow,
+    ptr::NonNull, //
 };
 
 use crate::{
     nf::bindings,
-    proto::types::family::Family, //
+    proto::types::{
+        family::Family,
+        tuple::widen, //
+    },
 };
 
-use super::{
-    endpoint::Endpoint,
-    net::Net,
-    rcu::Rcu, //
-};
+use super::{endpoint::Endpoint, lock, net::Net, rcu::Rcu};
 
-/// The protocols whose sockets can be asked for.
+/// The transport protocols whose sockets can be looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
+    /// TCP.
     Tcp,
+    /// UDP.
     Udp,
 }
 
 impl Transport {
-    /// The one with an IP protocol number.
+    /// Returns the transport protocol with an IP protocol number.
     pub(crate) fn of(protonum: u8) -> Option<Self> {
         match u32::from(protonum) {
             bindings::IPPROTO_TCP => Some(Self::Tcp),
@@ -42,56 +41,75 @@ impl Transport {
     }
 }
 
-/// Where a socket takes packets.
+/// The address and port to which a socket is bound.
 #[derive(Clone, Copy)]
 pub(crate) struct Bound {
-    /// [`None`]: at every address.
+    /// The address, in network byte order; [`None`]: every address.
     pub(crate) address: Option<[u8; 16]>,
     /// The port, in network byte order.
     pub(crate) port: [u8; 2],
 }
 
-/// Whatever device a packet comes through, but for those of a VRF.
-pub(in crate::nf) const ANY_DEVICE: i32 = 0;
+/// The state of a full socket that is neither connected nor listening.
+const CLOSE: u8 = bindings::RCT_TCP_CLOSE as u8;
 
-/// A socket that was found.
+/// The interface index of a lookup for packets of any device outside of a VRF.
+const ANY_DEVICE: i32 = 0;
+
+/// A socket that is bound to a port, borrowed from a table of the kernel.
 ///
 /// # Invariants
 ///
-/// Points to a socket, or what is left of one, which is not freed while this exists.
-struct Socket(NonNull<bindings::sock>);
+/// The pointer is to a socket, or to the rest of one in TIME_WAIT, that is not freed while this
+/// value exists.
+pub(crate) struct BoundSocket(NonNull<bindings::sock>);
 
-impl Socket {
-    fn bound(&self, family: Family) -> Bound {
-        let sock = self.0.as_ptr();
-        let mut address = [0; 16];
-        // SAFETY: By the type invariants; all kinds of sockets begin with these fields.
-        unsafe {
-            match family {
-                Family::Ipv4 => {
-                    address[..4].copy_from_slice(&bindings::rct_sock_ipv4(sock).to_ne_bytes());
-                }
-                Family::Ipv6 => {
-                    address = core::mem::transmute_copy(&bindings::rct_sock_ipv6(sock));
-                }
-            }
-            Bound {
-                address: (address != [0; 16]).then_some(address),
-                port: bindings::rct_sock_port(sock).to_be_bytes(),
-            }
+impl BoundSocket {
+    /// Returns the address, as one of `family`, and the port to which the socket is bound.
+    pub(crate) fn bound(&self, family: Family) -> Bound {
+        let sk = self.0.as_ptr();
+        // SAFETY: By the type invariants; sockets of all kinds begin with these fields.
+        let (address, port) = unsafe {
+            let address = match family {
+                Family::Ipv4 => widen(bindings::rct_sock_ipv4(sk).to_ne_bytes()),
+                Family::Ipv6 => Endpoint::address_of_ipv6(bindings::rct_sock_ipv6(sk)),
+            };
+            (address, bindings::rct_sock_port(sk))
+        };
+        Bound {
+            address: (address != [0; 16]).then_some(address),
+            port: port.to_be_bytes(),
         }
+    }
+
+    /// Returns whether the socket is neither connected nor listening.
+    pub(crate) fn is_idle(&self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::rct_sock_state(self.0.as_ptr()) == CLOSE }
+    }
+
+    /// Returns whether the socket takes packets of a family: an IPv6 socket takes those of IPv4 as
+    /// well, unless the process forbade it (`IPV6_V6ONLY`).
+    pub(crate) fn takes(&self, family: Family) -> bool {
+        let sk = self.0.as_ptr();
+        // SAFETY: By the type invariants.
+        let own = unsafe { bindings::rct_sock_family(sk) };
+        own == family.to_u16()
+            || own == Family::Ipv6.to_u16()
+                // SAFETY: By the type invariants.
+                && !unsafe { bindings::rct_sock_is_ipv6_only(sk) }
     }
 }
 
 impl Net {
-    /// Whether `net.ipv4.ip_local_reserved_ports` has a port (host byte order).
+    /// Returns whether a port (host byte order) is in `net.ipv4.ip_local_reserved_ports`.
     #[inline]
     pub(crate) fn is_reserved(&self, port: u16) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_port_is_reserved(self.raw(), port) }
     }
 
-    /// Whether an address is one of this machine's.
+    /// Returns whether an address is a local one of this namespace.
     pub(crate) fn is_local(&self, family: Family, address: &[u8; 16], _rcu: Rcu<'_>) -> bool {
         let end = Endpoint {
             address: *address,
@@ -106,34 +124,8 @@ impl Net {
         }
     }
 
-    /// Whether a socket has the four-tuple of `local` and `remote`, or has the port of `local`
-    /// whatever the remote end is. The latter does not count where `is_own` says so.
-    ///
-    /// A TCP socket that is connected to somewhere else does not have the port: of TCP, those do
-    /// that listen, or are bound and not connected.
-    pub(crate) fn port_is_used(
-        &self,
-        family: Family,
-        transport: Transport,
-        local: &Endpoint,
-        remote: &Endpoint,
-        is_own: &dyn Fn(Bound) -> bool,
-        rcu: Rcu<'_>,
-    ) -> bool {
-        if transport == Transport::Tcp && self.is_connected(family, local, remote, rcu) {
-            return true;
-        }
-        if let Some(open) = self.receiver(family, transport, local, remote, ANY_DEVICE, rcu) {
-            // INVARIANT: Under RCU the socket stays.
-            if !is_own(Socket(open).bound(family)) {
-                return true;
-            }
-        }
-        transport == Transport::Tcp && self.port_is_bound(family, local, is_own)
-    }
-
-    /// Whether a TCP socket has this four-tuple.
-    fn is_connected(
+    /// Returns whether a TCP socket has the four-tuple of `local` and `remote`.
+    pub(crate) fn is_connected(
         &self,
         family: Family,
         local: &Endpoint,
@@ -161,15 +153,45 @@ impl Net {
             }
         };
         if !found.is_null() {
-            // SAFETY: Whoever finds a connected socket gets a reference.
+            // SAFETY: The lookup of a connected socket took a reference.
             unsafe { bindings::sock_gen_put(found) };
         }
         !found.is_null()
     }
 
-    /// The socket that takes what comes from `remote` to `local` through a device (by its index, or
-    /// [`ANY_DEVICE`]): of TCP, one that listens. It stays as long as the section.
-    pub(in crate::nf) fn receiver(
+    /// Looks up the socket that receives packets from `remote` to `local`: a TCP socket that
+    /// listens, or a UDP socket. Returns where it is bound.
+    pub(crate) fn receiver(
+        &self,
+        family: Family,
+        transport: Transport,
+        local: &Endpoint,
+        remote: &Endpoint,
+        rcu: Rcu<'_>,
+    ) -> Option<Bound> {
+        let found = self.find_receiver(family, transport, local, remote, ANY_DEVICE, rcu)?;
+        // INVARIANT: The socket is not freed in this RCU read-side critical section.
+        Some(BoundSocket(found).bound(family))
+    }
+
+    /// Returns whether a socket receives packets from `remote` to `local` through a device, given
+    /// by its interface index.
+    pub(in crate::nf) fn has_receiver(
+        &self,
+        family: Family,
+        transport: Transport,
+        local: &Endpoint,
+        remote: &Endpoint,
+        device: i32,
+        rcu: Rcu<'_>,
+    ) -> bool {
+        self.find_receiver(family, transport, local, remote, device, rcu)
+            .is_some()
+    }
+
+    /// The lookup behind [`Self::receiver`]. The socket is not freed before the RCU read-side
+    /// critical section ends.
+    fn find_receiver(
         &self,
         family: Family,
         transport: Transport,
@@ -218,63 +240,48 @@ impl Net {
         })
     }
 
-    /// Whether a TCP socket is bound there that is not connected.
-    fn port_is_bound(
+    /// Calls `f` with each TCP socket that is bound to a port (host byte order), under the lock of
+    /// the port's chain, until `f` breaks. `f` must not sleep.
+    pub(crate) fn for_each_bound(
         &self,
-        family: Family,
-        local: &Endpoint,
-        is_own: &dyn Fn(Bound) -> bool,
-    ) -> bool {
-        let mut question = Question {
-            family,
-            local,
-            is_own,
-            left: MOST_SOCKETS,
-            found: false,
+        port: u16,
+        mut f: impl FnMut(&BoundSocket) -> ControlFlow<()>,
+    ) {
+        // SAFETY: By the type invariants the namespace exists, and its table with it.
+        let (chain, lock) = unsafe {
+            let chain = bindings::rct_bind_chain(self.raw(), port);
+            (chain, lock::from_raw(bindings::rct_bind_lock(chain)))
         };
-        // SAFETY: `visit` takes what is handed on; sockets stay during the call.
-        unsafe {
-            bindings::rct_tcp_each_bound(
-                self.raw(),
-                local.host_port(),
-                Some(visit),
-                addr_of_mut!(question).cast(),
-            );
+        let _guard = lock.lock();
+        // SAFETY: What is linked into the chain stays so while its lock is held; that holds for
+        // the three closures below, too.
+        let first = unsafe { bindings::rct_bind_first(chain) };
+        let buckets = list(first, |bucket| unsafe { bindings::rct_bind_next(bucket) })
+            // SAFETY: As above.
+            .filter(|bucket| unsafe {
+                bindings::rct_bind_port(bucket.as_ptr()) == port
+                    && core::ptr::eq(bindings::rct_bind_net(bucket.as_ptr()), self.raw())
+            });
+        for bucket in buckets {
+            // SAFETY: As above.
+            let first = unsafe { bindings::rct_bind2_first(bucket.as_ptr()) };
+            for place in list(first, |place| unsafe { bindings::rct_bind2_next(place) }) {
+                // SAFETY: As above.
+                let first = unsafe { bindings::rct_bind2_first_sock(place.as_ptr()) };
+                for sk in list(first, |sk| unsafe { bindings::rct_bind2_next_sock(sk) }) {
+                    // INVARIANT: Linked sockets are not freed.
+                    if f(&BoundSocket(sk)).is_break() {
+                        return;
+                    }
+                }
+            }
         }
-        question.found
     }
 }
 
-/// Sockets of one port that are looked at: with more of them the port is a server's, which
-/// would have been found listening.
-const MOST_SOCKETS: u32 = 64;
-
-struct Question<'a> {
-    family: Family,
-    local: &'a Endpoint,
-    is_own: &'a dyn Fn(Bound) -> bool,
-    left: u32,
-    found: bool,
-}
-
-/// Looks at a socket with the port. Says whether to go on.
-///
-/// # Safety
-///
-/// `sock` is a socket, `question` a [`Question`].
-unsafe extern "C" fn visit(sock: *mut bindings::sock, question: *mut c_void) -> bool {
-    // SAFETY: The caller's promise.
-    let question = unsafe { &mut *question.cast::<Question<'_>>() };
-    question.left = question.left.saturating_sub(1);
-    // SAFETY: The caller's promise.
-    let is_idle = unsafe { bindings::rct_sock_is_idle(sock, question.family as u16) };
-    if let (true, Some(sock)) = (is_idle, NonNull::new(sock)) {
-        // INVARIANT: The caller's promise.
-        let bound = Socket(sock).bound(question.family);
-        let is_there = bound
-            .address
-            .is_none_or(|address| address == question.local.address);
-        question.found = is_there && !(question.is_own)(bound);
-    }
-    !question.found && question.left != 0
+/// Returns the elements of a list that ends with a null pointer.
+fn list<T>(first: *mut T, next: impl Fn(*mut T) -> *mut T) -> impl Iterator<Item = NonNull<T>> {
+    successors(NonNull::new(first), move |last| {
+        NonNull::new(next(last.as_ptr()))
+    })
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The sockets of the machine: all that are connected by TCP or UDP, and what they know.
+//! Sockets: the kernel's tables of connected TCP and UDP sockets, and the state of one socket.
 //!
-//! The kernel keeps them in tables, of which most namespaces share one. A bucket is walked
-//! under its lock, and no more is done there than to hold on to each socket; who wants to
-//! know more of one then asks it, bucket and table unlocked. So packets wait for nothing
-//! longer than for a bucket to be walked, or a socket to be read.
+//! Most namespaces share their tables with the initial one. A bucket is walked under its lock, and
+//! under that lock [`Table::collect`] takes references, no more. The state of a socket is read
+//! later, with bucket and table unlocked; so packets wait no longer than for the walk of one
+//! bucket, or for the reading of one socket.
 //!
 //! C headers: [`include/net/inet_hashtables.h`](srctree/include/net/inet_hashtables.h),
 //! [`include/net/udp.h`](srctree/include/net/udp.h)
 
 use core::{
-    mem::size_of,
+    marker::PhantomData,
     ptr::NonNull, //
 };
 
@@ -19,12 +19,14 @@ use kernel::prelude::*;
 
 use crate::{
     nf::bindings,
-    proto::types::family::Family, //
+    proto::types::{
+        family::Family,
+        tuple::widen, //
+    },
 };
 
 use super::{
     endpoint::Endpoint,
-    layout::SameLayout,
     local_ports::Transport,
     lock::{
         self,
@@ -36,11 +38,65 @@ use super::{
         Net,
         NetRef, //
     },
-    rcu::Rcu,
-    work, //
+    rcu::Rcu, //
 };
 
-/// A connected socket, or what stands for one before and after its time.
+pub(crate) use bindings::{
+    rct_tcp_request as TcpRequest,
+    rct_tcp_sock as TcpSock,
+    rct_tcp_timewait as TcpTimewait, //
+};
+
+/// The number of `AF_INET6` in [`Identity::family`].
+const AF_INET6: u16 = bindings::RCT_AF_INET6 as u16;
+const TIME_WAIT: u8 = bindings::RCT_TCP_TIME_WAIT as u8;
+const REQUEST: u8 = bindings::RCT_TCP_NEW_SYN_RECV as u8;
+const ESTABLISHED: u8 = bindings::RCT_TCP_ESTABLISHED as u8;
+const CONNECT_BIND: u32 = bindings::RCT_SOCK_CONNECT_BIND as u32;
+const BINDPORT_LOCK: u32 = bindings::RCT_SOCK_BINDPORT_LOCK as u32;
+
+/// The connection of a socket, and the state that every kind of socket has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    /// The number of the socket's address family. An IPv6 socket may have IPv4-mapped addresses.
+    pub(crate) family: u16,
+    /// The IP protocol number; 255 for one that needs more than eight bits (MPTCP).
+    pub(crate) protocol: u8,
+    /// The kernel's number of the state (`TCP_*`), also of UDP.
+    pub(crate) state: u8,
+    /// The local address and port.
+    pub(crate) local: Endpoint,
+    /// The peer's address and port; zeroes: the socket is not connected.
+    pub(crate) remote: Endpoint,
+}
+
+/// The state of a socket that only its kind has.
+#[derive(Clone, Copy)]
+pub(crate) enum Progress {
+    /// A full TCP socket.
+    Tcp {
+        /// The fields of its `struct tcp_sock`.
+        sock: TcpSock,
+        /// The sequence number after the last byte of the out-of-order queue. [`None`]: the queue
+        /// is empty, or cannot be looked into because the socket is owned by a process.
+        out_of_order_end: Option<u32>,
+        /// A process owns the socket: the fields were not all read at one moment.
+        is_owned: bool,
+    },
+    /// The rest of a TCP socket in TIME_WAIT, or in FIN_WAIT_2 without a process.
+    Timewait(TcpTimewait),
+    /// A SYN that was answered with a SYN/ACK (`TCP_NEW_SYN_RECV`).
+    Request(TcpRequest),
+    /// A UDP socket, or one of another protocol.
+    Other {
+        /// At least one packet has arrived.
+        has_received: bool,
+        /// A process owns the socket.
+        is_owned: bool,
+    },
+}
+
+/// A connected socket: a full one, a request, or the rest of one in TIME_WAIT.
 ///
 /// # Invariants
 ///
@@ -52,85 +108,132 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// [`None`]: it, or its namespace, is at its end.
+    /// Takes a reference. [`None`]: the last reference to the socket, or to its namespace, is gone.
     ///
     /// # Safety
     ///
-    /// `sk` stands in one of the kernel's tables, of which the caller holds the bucket's lock.
+    /// `sk` is linked into one of the kernel's tables, and the caller holds the bucket's lock.
     unsafe fn new(sk: NonNull<bindings::sock>) -> Option<Self> {
-        // SAFETY: What is in the table has a namespace that is not freed.
+        // SAFETY: A linked socket has a namespace that is not freed.
         let net = unsafe { NetRef::new(bindings::rct_sock_net(sk.as_ptr())) }?;
-        // SAFETY: What is in the table is not freed.
+        // SAFETY: A linked socket is not freed.
         if !unsafe { bindings::rct_sock_get(sk.as_ptr()) } {
             return None;
         }
-        // INVARIANT: the caller's promise, and just taken.
+        // INVARIANT: The kind is the caller's promise; both references were just taken.
         Some(Self { sk, net })
     }
 
-    /// Its namespace.
+    /// Returns the socket's namespace.
     pub(crate) fn net(&self) -> &Net {
         &self.net
     }
 
-    /// Whether it is a whole socket.
-    fn is_full(&self) -> bool {
+    fn state(&self) -> u8 {
         // SAFETY: By the type invariants.
-        unsafe { bindings::rct_sock_is_full(self.sk.as_ptr()) }
+        unsafe { bindings::rct_sock_state(self.sk.as_ptr()) }
     }
 
-    /// What it knows. The numbers are of one moment if it [stands still](Self::with_locked),
-    /// and says that no process is at work on it.
-    fn read<T: SameLayout<C = bindings::rct_socket>>(&self) -> T {
-        const { assert!(size_of::<T>() == size_of::<bindings::rct_socket>()) };
+    /// Returns the socket's connection and state. Without the socket's lock each field is read by
+    /// itself: a socket that is connected anew meanwhile may show one half of each connection.
+    pub(crate) fn identity(&self) -> Identity {
         let sk = self.sk.as_ptr();
-        let mut facts = bindings::rct_socket::default();
-        // SAFETY: By the type invariants; each part is read of the kind that has it. What is
-        // not protected is read word by word.
+        let state = self.state();
+        // SAFETY: By the type invariants; every kind has these fields, but for the protocol.
         unsafe {
-            bindings::rct_sock_read(sk, &mut facts);
-            match u32::from(facts.state) {
-                TIME_WAIT => bindings::rct_tcp_tw_read(sk, &mut facts),
-                REQUEST => bindings::rct_tcp_request_read(sk, &mut facts),
+            let family = bindings::rct_sock_family(sk);
+            let (local, remote) = if family == AF_INET6 {
+                let [local, remote] = [
+                    bindings::rct_sock_ipv6(sk),
+                    bindings::rct_sock_ipv6_peer(sk), //
+                ];
+                (
+                    Endpoint::address_of_ipv6(local),
+                    Endpoint::address_of_ipv6(remote),
+                )
+            } else {
+                let [local, remote] = [
+                    bindings::rct_sock_ipv4(sk),
+                    bindings::rct_sock_ipv4_peer(sk), //
+                ];
+                (widen(local.to_ne_bytes()), widen(remote.to_ne_bytes()))
+            };
+            Identity {
+                family,
+                protocol: match state {
+                    TIME_WAIT | REQUEST => TCP,
+                    _ => u8::try_from(bindings::rct_sock_protocol(sk)).unwrap_or(u8::MAX),
+                },
+                state,
+                local: Endpoint {
+                    address: local,
+                    port: bindings::rct_sock_port(sk).to_be_bytes(),
+                },
+                remote: Endpoint {
+                    address: remote,
+                    port: bindings::rct_sock_peer_port(sk).to_ne_bytes(),
+                },
+            }
+        }
+    }
+
+    /// Reads what the socket's kind has.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock of a full socket.
+    unsafe fn progress(&self, identity: &Identity) -> Progress {
+        let sk = self.sk.as_ptr();
+        // SAFETY: By the type invariants; each kind is asked for the fields that it has. Fields
+        // that the lock does not protect are read word by word.
+        unsafe {
+            match identity.state {
+                TIME_WAIT => Progress::Timewait(filled(|to| bindings::rct_tcp_tw_read(sk, to))),
+                REQUEST => Progress::Request(filled(|to| bindings::rct_tcp_request_read(sk, to))),
                 _ => {
-                    bindings::rct_full_sock_read(sk, &mut facts);
-                    if u32::from(facts.protocol) == bindings::IPPROTO_TCP {
-                        bindings::rct_tcp_sock_read(sk, &mut facts);
+                    let is_owned = bindings::rct_sock_is_owned(sk);
+                    if identity.protocol != TCP {
+                        return Progress::Other {
+                            has_received: bindings::rct_sock_has_received(sk),
+                            is_owned,
+                        };
+                    }
+                    Progress::Tcp {
+                        sock: filled(|to| bindings::rct_tcp_sock_read(sk, to)),
+                        // An owner may free the queue's packets. Otherwise the lock keeps them.
+                        out_of_order_end: (!is_owned && bindings::rct_tcp_is_out_of_order(sk))
+                            .then(|| bindings::rct_tcp_out_of_order_end(sk)),
+                        is_owned,
                     }
                 }
             }
         }
-        // SAFETY: By the trait's contract any bytes are a `T`.
-        unsafe { core::mem::transmute_copy(&facts) }
     }
 
-    /// Runs `f` with what the socket knows. It sends and takes nothing meanwhile, except if it
-    /// says that a process is at work on it.
-    pub(crate) fn with_locked<T, R>(&self, f: impl FnOnce(T) -> R) -> R
-    where
-        T: SameLayout<C = bindings::rct_socket>,
-    {
+    /// Calls `f` with the socket's state while the socket stands still: it sends and receives
+    /// nothing meanwhile, unless its state says that a process owns it. Bottom halves are off.
+    pub(crate) fn with_locked<R>(&self, f: impl FnOnce(Identity, Progress) -> R) -> R {
         let bh = BhDisabled::new();
-        // What is no whole socket changes little, and has no lock.
-        let _guard = self.is_full().then(|| {
-            // SAFETY: By the type invariants; initialised with the socket.
+        // A request, or the rest of a socket, changes little, and has no lock.
+        // SAFETY: By the type invariants.
+        let is_full = unsafe { bindings::rct_sock_is_full(self.sk.as_ptr()) };
+        let _guard = is_full.then(|| {
+            // SAFETY: By the type invariants; the lock was initialised with the socket.
             unsafe { lock::from_raw(bindings::rct_sock_lock(self.sk.as_ptr())) }.lock_with(&bh)
         });
-        f(self.read())
+        let identity = self.identity();
+        // SAFETY: A full socket's lock was just taken.
+        let progress = unsafe { self.progress(&identity) };
+        f(identity, progress)
     }
 
-    /// What it knows, at a glance.
-    pub(crate) fn snapshot<T: SameLayout<C = bindings::rct_socket>>(&self) -> T {
-        self.read()
-    }
-
-    /// How it came by its port: whether the kernel chose it in `connect()`, and whether the
-    /// process asked for it in `bind()`.
+    /// Returns whether the kernel chose the socket's port in `connect()`, and whether the process
+    /// asked for the port in `bind()`.
     pub(crate) fn port_history(&self) -> (bool, bool) {
         let sk = self.sk.as_ptr();
-        // SAFETY: By the type invariants; each is asked what its kind has.
+        // SAFETY: By the type invariants; each kind is asked for the fields that it has.
         unsafe {
-            match bindings::rct_sock_state(sk) {
+            match self.state() {
                 TIME_WAIT => (bindings::rct_tw_chose_port(sk), false),
                 REQUEST => (false, false),
                 _ => {
@@ -141,7 +244,7 @@ impl Socket {
         }
     }
 
-    /// Whether another socket, connected to nobody, waits for what comes from `remote` to `local`.
+    /// Returns whether another, unconnected socket would receive packets from `remote` to `local`.
     pub(crate) fn has_listener(
         &self,
         family: Family,
@@ -150,269 +253,230 @@ impl Socket {
         remote: &Endpoint,
         rcu: Rcu<'_>,
     ) -> bool {
-        // Of UDP, a socket that is connected to `remote` would be found first.
+        // The lookup of UDP prefers a socket that is connected to the remote endpoint, so it gets
+        // one to which no socket is connected.
         let from = match transport {
             Transport::Tcp => remote,
-            Transport::Udp => &Endpoint::NOBODY,
+            Transport::Udp => &Endpoint::UNSPECIFIED,
         };
         // SAFETY: By the type invariants.
         let device = unsafe { bindings::rct_sock_device(self.sk.as_ptr()) };
         self.net
-            .receiver(family, transport, local, from, device, rcu)
-            .is_some()
+            .has_receiver(family, transport, local, from, device, rcu)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the reference is ours. No lock is held.
+        // SAFETY: By the type invariants this value owns a reference. No lock is held.
         unsafe { bindings::sock_gen_put(self.sk.as_ptr()) };
     }
 }
 
-/// The ports that a namespace chooses from: the first and the last.
-pub(crate) fn local_port_range(net: &Net) -> [u16; 2] {
-    let (mut low, mut high) = (0, 0);
-    // SAFETY: By the type invariants of `Net`.
-    unsafe { bindings::rct_local_port_range(net.raw(), &mut low, &mut high) };
-    [low, high]
+const TCP: u8 = bindings::IPPROTO_TCP as u8;
+
+/// Returns a value that `fill` has written to.
+fn filled<T: Default>(fill: impl FnOnce(&mut T)) -> T {
+    let mut value = T::default();
+    fill(&mut value);
+    value
 }
 
-const TIME_WAIT: u32 = bindings::RCT_TCP_TIME_WAIT as u32;
-const REQUEST: u32 = bindings::RCT_TCP_NEW_SYN_RECV as u32;
-const CONNECT_BIND: u32 = bindings::RCT_SOCK_CONNECT_BIND as u32;
-const BINDPORT_LOCK: u32 = bindings::RCT_SOCK_BINDPORT_LOCK as u32;
-const CONNECTED: u32 = bindings::RCT_TCP_ESTABLISHED as u32;
+/// The time that a socket stays in TIME_WAIT, in jiffies.
+pub(crate) const TIMEWAIT_LEN: u32 = bindings::RCT_TCP_TIMEWAIT_LEN as u32;
 
-/// A table of sockets that some namespaces share.
-#[derive(Clone, Copy)]
-enum Table {
+/// Returns the range from which a namespace chooses local ports: the first and the last one.
+pub(crate) fn local_port_range(net: &Net) -> [u16; 2] {
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: By the type invariants of `Net`; both pointers are valid for the call.
+    unsafe { bindings::rct_local_port_range(net.raw(), &mut low, &mut high) };
+    // Both are ports; the sysctl takes no other numbers.
+    [low, high].map(|port| u16::try_from(port).unwrap_or(u16::MAX))
+}
+
+/// The hash table of a transport protocol.
+///
+/// # Invariants
+///
+/// The pointer is to the table of a namespace that exists for as long as this value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RawTable {
     Tcp(NonNull<bindings::inet_hashinfo>),
     Udp(NonNull<bindings::udp_table>),
 }
 
-impl Table {
-    /// Those of a namespace.
-    fn of(net: *mut bindings::net) -> [Option<Self>; 2] {
-        // SAFETY: The namespace is not freed, and has its tables from beginning to end.
+impl RawTable {
+    /// Returns the tables of a namespace.
+    ///
+    /// # Safety
+    ///
+    /// `net` points to a namespace that is not freed while the result is used.
+    unsafe fn of(net: *mut bindings::net) -> impl Iterator<Item = Self> {
+        // SAFETY: The caller's promise; a namespace has its tables from beginning to end.
         let (tcp, udp) = unsafe { (bindings::rct_tcp_table(net), bindings::rct_udp_table(net)) };
+        // INVARIANT: The caller's promise.
         [
             NonNull::new(tcp).map(Self::Tcp),
             NonNull::new(udp).map(Self::Udp),
         ]
+        .into_iter()
+        .flatten()
     }
+}
 
-    fn address(self) -> usize {
-        match self {
-            Self::Tcp(table) => table.as_ptr() as usize,
-            Self::Udp(table) => table.as_ptr() as usize,
-        }
-    }
+/// A hash table of sockets, or what one namespace has in it.
+///
+/// # Invariants
+///
+/// `raw` is a table of a namespace that exists for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'a> {
+    raw: RawTable,
+    /// The namespace whose sockets are collected; [`None`]: those of all that share the table.
+    net: Option<&'a Net>,
+    lifetime: PhantomData<&'a Net>,
+}
 
-    fn buckets(self) -> u32 {
-        // SAFETY: The table lives as long as a namespace that uses it, on which `for_each`
-        // or its caller holds.
+impl Table<'_> {
+    /// Returns the number of buckets.
+    pub(crate) fn buckets(self) -> u32 {
+        // SAFETY: By the type invariants.
         unsafe {
-            match self {
-                Self::Tcp(table) => bindings::rct_tcp_buckets(table.as_ptr()),
-                Self::Udp(table) => bindings::rct_udp_buckets(table.as_ptr()),
+            match self.raw {
+                RawTable::Tcp(table) => bindings::rct_tcp_buckets(table.as_ptr()),
+                RawTable::Udp(table) => bindings::rct_udp_buckets(table.as_ptr()),
             }
         }
     }
 
+    /// Returns whether a bucket has no socket at the moment. Its number wraps around.
+    pub(crate) fn is_empty(self, bucket: u32) -> bool {
+        self.first(bucket).is_null()
+    }
+
+    /// Returns the first socket of a bucket, whose number wraps around. Without the bucket's lock
+    /// the result is good for a comparison with null, and nothing else.
     fn first(self, bucket: u32) -> *mut bindings::sock {
-        // SAFETY: As above; the callers pass a bucket that exists. Without the lock, the
-        // answer is good for nothing but to see that there was none.
+        // SAFETY: By the type invariants.
         unsafe {
-            match self {
-                Self::Tcp(table) => bindings::rct_tcp_first(table.as_ptr(), bucket),
-                Self::Udp(table) => bindings::rct_udp_first(table.as_ptr(), bucket),
+            match self.raw {
+                RawTable::Tcp(table) => bindings::rct_tcp_first(table.as_ptr(), bucket),
+                RawTable::Udp(table) => bindings::rct_udp_first(table.as_ptr(), bucket),
             }
         }
     }
 
+    /// Returns the socket after `sk`, or null.
+    ///
     /// # Safety
     ///
-    /// `sk` stands in this table, and the caller holds its bucket's lock.
-    unsafe fn next(self, sk: *mut bindings::sock) -> *mut bindings::sock {
+    /// `sk` is linked into this table, and the caller holds its bucket's lock.
+    unsafe fn next(self, sk: NonNull<bindings::sock>) -> *mut bindings::sock {
         // SAFETY: The caller's promise.
         unsafe {
-            match self {
-                Self::Tcp(_) => bindings::rct_tcp_next(sk),
-                Self::Udp(_) => bindings::rct_udp_next(sk),
+            match self.raw {
+                RawTable::Tcp(_) => bindings::rct_tcp_next(sk.as_ptr()),
+                RawTable::Udp(_) => bindings::rct_udp_next(sk.as_ptr()),
             }
         }
     }
 
-    fn lock(self, bucket: u32) -> *mut bindings::spinlock_t {
-        // SAFETY: As above.
+    /// Returns the lock of a bucket, whose number wraps around.
+    fn lock(&self, bucket: u32) -> &lock::SpinLockBh<()> {
+        // SAFETY: By the type invariants; the locks were initialised with the table.
         unsafe {
-            match self {
-                Self::Tcp(table) => bindings::rct_tcp_lock(table.as_ptr(), bucket),
-                Self::Udp(table) => bindings::rct_udp_lock(table.as_ptr(), bucket),
-            }
+            lock::from_raw(match self.raw {
+                RawTable::Tcp(table) => bindings::rct_tcp_lock(table.as_ptr(), bucket),
+                RawTable::Udp(table) => bindings::rct_udp_lock(table.as_ptr(), bucket),
+            })
         }
     }
 
-    /// Adds the sockets of a bucket to `batch`, as many as there is room for. Returns how many
-    /// are left out.
-    fn collect(self, bucket: u32, net: Option<&Net>, batch: &mut KVVec<Socket>) -> usize {
+    /// Adds the connected sockets of a bucket to `batch`, up to its capacity, and returns the
+    /// number of those for which there was no room. The bucket's number wraps around.
+    pub(crate) fn collect(self, bucket: u32, batch: &mut KVVec<Socket>) -> usize {
         let mut left_out = 0_usize;
-        let bh = BhDisabled::new();
-        // SAFETY: Initialised with the table, which stays.
-        let _guard = unsafe { lock::from_raw(self.lock(bucket)) }.lock_with(&bh);
+        let _guard = self.lock(bucket).lock();
         let mut next = self.first(bucket);
         while let Some(sk) = NonNull::new(next) {
-            // SAFETY: On the chain, whose lock is held.
-            if unsafe { self.is_wanted(sk, net) } {
+            // SAFETY: Linked into the bucket, whose lock is held.
+            if unsafe { self.is_wanted(sk) } {
                 if batch.len() == batch.capacity() {
                     left_out = left_out.saturating_add(1);
                 // SAFETY: As above.
                 } else if let Some(socket) = unsafe { Socket::new(sk) } {
-                    // There is room, as just seen.
+                    // There is room, as just seen. (To drop a socket here could sleep.)
                     let _ = batch.push_within_capacity(socket);
                 }
             }
             // SAFETY: As above.
-            next = unsafe { self.next(sk.as_ptr()) };
+            next = unsafe { self.next(sk) };
         }
         left_out
     }
 
+    /// Returns whether a socket is connected, and of the namespace whose sockets are collected.
+    ///
     /// # Safety
     ///
-    /// `sk` stands in this table, and the caller holds its bucket's lock.
-    unsafe fn is_wanted(self, sk: NonNull<bindings::sock>, net: Option<&Net>) -> bool {
+    /// `sk` is linked into this table, and the caller holds its bucket's lock.
+    unsafe fn is_wanted(self, sk: NonNull<bindings::sock>) -> bool {
         // SAFETY: The caller's promise.
-        let (its, state) = unsafe {
+        let (net, state) = unsafe {
             (
                 bindings::rct_sock_net(sk.as_ptr()),
                 bindings::rct_sock_state(sk.as_ptr()),
             )
         };
-        // Of UDP, the table has those that are connected to nobody as well.
-        let connected = match self {
-            Self::Tcp(_) => true,
-            Self::Udp(_) => state == CONNECTED,
+        // The table of UDP has unconnected sockets as well.
+        let is_connected = match self.raw {
+            RawTable::Tcp(_) => true,
+            RawTable::Udp(_) => state == ESTABLISHED,
         };
-        connected && net.is_none_or(|net| core::ptr::eq(net.raw(), its))
+        is_connected
+            && self
+                .net
+                .is_none_or(|wanted| core::ptr::eq(wanted.raw(), net))
     }
 }
 
-/// What is to become of a socket that was shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// Nothing more.
-    Done,
-    /// It is to be shown once more, a little later.
-    Again,
-}
-
-/// Sockets that are shown together.
-const BATCH: usize = 256;
-/// Buckets that are passed at most until others may run.
-const STRIDE: u32 = 1024;
-/// How often a socket is shown at most.
-const ATTEMPTS: u32 = 4;
-
-/// Sockets that are shown together.
-struct Batch {
-    sockets: KVVec<Socket>,
-    /// Those of them that are to be shown again; it has the same room.
-    again: KVVec<Socket>,
-}
-
-impl Batch {
-    fn with_room(room: usize) -> Result<Self> {
-        Ok(Self {
-            sockets: KVVec::with_capacity(room, GFP_KERNEL)?,
-            again: KVVec::with_capacity(room, GFP_KERNEL)?,
-        })
-    }
-
-    /// Shows what is in it, and empties it.
-    fn show(&mut self, visit: &mut impl FnMut(&Socket, bool) -> Seen) {
-        for attempt in 1..=ATTEMPTS {
-            let is_last = attempt == ATTEMPTS;
-            while let Some(socket) = self.sockets.pop() {
-                if visit(&socket, is_last) == Seen::Again && !is_last {
-                    let _ = self.again.push_within_capacity(socket);
-                }
-                work::cond_resched();
-            }
-            if self.again.is_empty() {
-                return;
-            }
-            core::mem::swap(&mut self.sockets, &mut self.again);
-            // Who is at work on a socket needs the processor for that.
-            // SAFETY: Process context, no lock held.
-            unsafe { bindings::schedule_timeout_uninterruptible(1) };
-        }
-    }
-}
-
-fn walk(table: Table, net: Option<&Net>, visit: &mut impl FnMut(&Socket, bool) -> Seen) -> Result {
-    let mut batch = Batch::with_room(BATCH)?;
-    for bucket in 0..table.buckets() {
-        if bucket % STRIDE == 0 {
-            work::cond_resched();
-        }
-        if table.first(bucket).is_null() {
-            continue;
-        }
-        loop {
-            let before = batch.sockets.len();
-            let left_out = table.collect(bucket, net, &mut batch.sockets);
-            if left_out == 0 {
-                break;
-            }
-            // The whole bucket once more, with room for it: where one had stopped, a socket
-            // that went meanwhile would have moved another one past.
-            let mut found = left_out;
-            while batch.sockets.len() > before {
-                drop(batch.sockets.pop());
-                found = found.saturating_add(1);
-            }
-            batch.show(visit);
-            if found >= BATCH / 2 {
-                // Some may come meanwhile.
-                batch = Batch::with_room(found.saturating_mul(2))?;
-            }
-        }
-    }
-    batch.show(visit);
-    Ok(())
-}
-
-/// Shows `visit` each socket that is connected all the time, of one namespace or of all. May
-/// sleep, but not in `visit`, which is told if it will not see the socket again.
+/// Calls `f` with each table of sockets: of one namespace, or of all. May sleep.
 ///
-/// `ENOMEM`: not all were shown.
-pub(crate) fn for_each(net: Option<&Net>, mut visit: impl FnMut(&Socket, bool) -> Seen) -> Result {
+/// `ENOMEM`: no memory; not all tables were seen. An error of `f` ends it as well.
+pub(crate) fn for_each_table(net: Option<&Net>, mut f: impl FnMut(Table<'_>) -> Result) -> Result {
     let first = net.unwrap_or(Net::init_net());
-    for table in Table::of(first.raw()).into_iter().flatten() {
-        walk(table, net, &mut visit)?;
+    // SAFETY: The namespace exists while it is borrowed.
+    let shared = || unsafe { RawTable::of(first.raw()) };
+    for raw in shared() {
+        // INVARIANT: `first` exists for the call.
+        f(Table {
+            raw,
+            net,
+            lifetime: PhantomData,
+        })?;
     }
     if net.is_some() {
         return Ok(());
     }
 
-    // Some have tables of their own.
-    let has_own = |table: &Table| {
-        !Table::of(first.raw())
-            .into_iter()
-            .flatten()
-            .any(|shared| shared.address() == table.address())
-    };
-    let others = net::hold_all(|net| Table::of(net).iter().flatten().any(has_own))?;
+    // `net.ipv4.tcp_child_ehash_entries` and its like of UDP: tables of a namespace's own.
+    let is_own = |raw: &RawTable| !shared().any(|shared| shared == *raw);
+    let others = net::hold_all(|net| {
+        // SAFETY: `hold_all` shows namespaces that are not freed.
+        unsafe { RawTable::of(net) }.any(|raw| is_own(&raw))
+    })?;
     let Some(mut others) = others else {
         return Ok(());
     };
     while let Some(other) = others.pop() {
-        for table in Table::of(other.raw()).into_iter().flatten() {
-            if has_own(&table) {
-                walk(table, Some(&other), &mut visit)?;
-            }
+        // SAFETY: `other` is a reference to it.
+        for raw in unsafe { RawTable::of(other.raw()) }.filter(is_own) {
+            // INVARIANT: `other` exists for the call.
+            f(Table {
+                raw,
+                net: Some(&other),
+                lifetime: PhantomData,
+            })?;
         }
     }
     Ok(())

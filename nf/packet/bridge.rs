@@ -36,12 +36,12 @@ pub(crate) struct BridgeHooks(NonNull<bindings::nf_ct_bridge_info>);
 // SAFETY: The information is only read.
 unsafe impl Send for BridgeHooks {}
 
-/// The users of the bridge's hooks in a namespace, as a part of the namespace's state. Zeroed: none.
+/// The users of the bridge's hooks in a namespace, a field of the namespace's state. Zeroed: none.
 ///
 /// # Invariants
 ///
-/// `count` is not zero if and only if the hooks of `info` are registered in `net`. Each user holds a
-/// reference to the module of `info`, so that `info` is valid then.
+/// `count` is not zero if and only if the hooks of `info` are registered in `net`. Each user holds
+/// a reference to the module of `info`, so that `info` is valid then.
 pub(crate) struct BridgeUsers {
     count: Atomic<u32>,
     net: Atomic<*mut bindings::net>,
@@ -75,8 +75,8 @@ impl BridgeHooks {
         unsafe { self.0.as_ref() }
     }
 
-    /// Adds a user in `net`. The first one registers the hooks there, and each keeps the module from
-    /// being unloaded. May sleep.
+    /// Adds a user in `net`. The first one registers the hooks there, and each keeps the module
+    /// from being unloaded. May sleep.
     ///
     /// `EPROTO`: the module is being unloaded. `EBUSY`: `users` are those of other hooks.
     pub(crate) fn add_user(&mut self, net: &Net, users: &BridgeUsers) -> Result {

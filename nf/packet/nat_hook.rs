@@ -36,18 +36,22 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        net::Net,
-        rcu::Rcu,
-        static_lock::StaticMutex, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            net::Net,
+            rcu::Rcu,
+            static_lock::StaticMutex, //
+        },
     },
+    proto::types::family::Family, //
 };
 
 use super::{
     hook::{
         HookState,
+        InetHook,
         Verdict, //
     },
     skb::Skb, //
@@ -132,14 +136,13 @@ pub(crate) struct HookTemplate(bindings::nf_hook_ops);
 unsafe impl Sync for HookTemplate {}
 
 impl HookTemplate {
-    /// Describes a hook function at `hooknum` (`enum nf_inet_hooks`), for SNAT if `source` is true,
-    /// else for DNAT.
-    pub(crate) const fn new<H: NatHook>(family: u8, hooknum: u32, source: bool) -> Self {
+    /// Describes a hook function, for SNAT if `source` is true, else for DNAT.
+    pub(crate) const fn new<H: NatHook>(family: Family, hook: InetHook, source: bool) -> Self {
         // SAFETY: All fields of the structure may be zero.
         let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
         ops.hook = Some(call::<H>);
-        ops.pf = family;
-        ops.hooknum = hooknum;
+        ops.pf = family.to_u8();
+        ops.hooknum = hook.number();
         // IPv6 has the same numbers.
         ops.priority = if source {
             bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC

@@ -63,11 +63,7 @@ fn sent(socket: &Socket, state: State) -> Peer {
     let (una, next) = (SeqNum(socket.snd_una), SeqNum(socket.snd_nxt));
     let allowed = una.add(socket.snd_wnd);
     let acked = SeqNum(socket.rcv_wup);
-    let end = if socket.busy != 0 {
-        next.max(allowed)
-    } else {
-        next
-    };
+    let end = if socket.busy { next.max(allowed) } else { next };
     let edge = SeqNum(socket.rcv_edge);
     let mut max_window = at_least_one(socket.rcv_wnd);
     if edge.after(acked) {
@@ -77,7 +73,7 @@ fn sent(socket: &Socket, state: State) -> Peer {
     match state {
         // RFC 7323, section 2.2: the window of a SYN is never scaled.
         State::SynSent | State::SynRecv => max_window = max_window.min(ANY_WINDOW),
-        _ if una != next && socket.busy == 0 => flags |= flag::DATA_UNACKNOWLEDGED,
+        _ if una != next && !socket.busy => flags |= flag::DATA_UNACKNOWLEDGED,
         _ => {}
     }
     if state == State::SynSent {
@@ -91,7 +87,7 @@ fn sent(socket: &Socket, state: State) -> Peer {
         max_end: allowed.max(end).add(more(socket)),
         max_window: max_window.saturating_add(more(socket)),
         max_ack: acked,
-        scale: if socket.has_scale != 0 || state == State::SynSent {
+        scale: if socket.has_scale || state == State::SynSent {
             socket.rcv_scale
         } else {
             0
@@ -111,7 +107,7 @@ fn received(socket: &Socket, state: State) -> Peer {
         .max(SeqNum(socket.rcv_edge))
         .max(next);
     let mut flags = options(socket);
-    if socket.rcv_nxt != socket.rcv_wup && socket.busy == 0 {
+    if socket.rcv_nxt != socket.rcv_wup && !socket.busy {
         flags |= flag::DATA_UNACKNOWLEDGED;
     }
     if socket.state != socket::REQUEST {
@@ -122,7 +118,7 @@ fn received(socket: &Socket, state: State) -> Peer {
         window => window,
     };
     Peer {
-        end: if socket.busy != 0 {
+        end: if socket.busy {
             edge
         } else {
             next.max(SeqNum(socket.rcv_last))
@@ -130,7 +126,7 @@ fn received(socket: &Socket, state: State) -> Peer {
         max_end: edge.max(SeqNum(socket.rcv_last)).add(more(socket)),
         max_window: max_window.saturating_add(more(socket)),
         max_ack: SeqNum(socket.snd_una),
-        scale: if socket.has_scale != 0 {
+        scale: if socket.has_scale {
             socket.snd_scale
         } else {
             0
@@ -140,12 +136,12 @@ fn received(socket: &Socket, state: State) -> Peer {
 }
 
 fn options(socket: &Socket) -> u8 {
-    let scale = if socket.has_scale != 0 {
+    let scale = if socket.has_scale {
         flag::WINDOW_SCALE
     } else {
         0
     };
-    let sack = if socket.has_sack != 0 {
+    let sack = if socket.has_sack {
         flag::SACK_PERMITTED
     } else {
         0
@@ -156,7 +152,7 @@ fn options(socket: &Socket) -> u8 {
 /// Returns the number of bytes by which a window may be larger than the socket's snapshot says, if
 /// a process holds the socket's lock.
 fn more(socket: &Socket) -> u32 {
-    if socket.busy != 0 {
+    if socket.busy {
         let known = socket.max_window.max(socket.rcv_wnd);
         known.clamp(ANY_WINDOW, MAX_WINDOW)
     } else {

@@ -106,6 +106,7 @@ pub use config::Config;
 pub use fast_path::{complete_handshake, fast_path};
 pub use open::{may_open, open};
 pub use open_syn::open_syn;
+pub use options::MAX_SCALE;
 pub use packet::packet;
 pub use segment::{check, Segment};
 pub use timeout::Timeouts;

@@ -9,7 +9,7 @@ use crate::proto::wire::{
 };
 
 /// The largest shift count of a window (RFC 7323, section 2.3).
-const MAX_SCALE: u8 = 14;
+pub const MAX_SCALE: u8 = 14;
 
 /// Takes window scale and SACK permission from the options of a SYN.
 ///

@@ -122,8 +122,8 @@ impl Peers {
             rcv_edge: own.offered,
             snd_scale: other.scale,
             rcv_scale: own.scale,
-            has_scale: 1,
-            has_sack: own.sack.into(),
+            has_scale: true,
+            has_sack: own.sack,
             ..Socket::default()
         })
     }

@@ -66,8 +66,8 @@ fn idle() -> Socket {
         rcv_edge: 36_000,
         snd_scale: 7,
         rcv_scale: 5,
-        has_scale: 1,
-        has_sack: 1,
+        has_scale: true,
+        has_sack: true,
         ..Socket::default()
     }
 }
@@ -315,7 +315,10 @@ fn lifetimes() {
     let udp = udp::DEFAULT_SECONDS.map(Timeout::new);
     assert_eq!(udp::adopt(&socket, Side::Local, &udp), (false, 30));
     assert_eq!(udp::adopt(&socket, Side::Remote, &udp), (true, 120));
-    let heard = Socket { heard: 1, ..socket };
+    let heard = Socket {
+        heard: true,
+        ..socket
+    };
     assert_eq!(udp::adopt(&heard, Side::Local, &udp), (true, 120));
 }
 
@@ -389,7 +392,7 @@ fn goes_on(
     let Some(mut socket) = peers.socket(here) else {
         return Ok(());
     };
-    socket.busy = u8::from(unseen != 0);
+    socket.busy = unseen != 0;
 
     // All of this is under way while it is asked.
     let mut waiting: Vec<Draft> = Vec::new();
@@ -457,16 +460,16 @@ proptest! {
     /// Whatever a socket says: no panic, and an end.
     #[test]
     fn any_socket(
-        words in any::<[u32; 11]>(), bytes in any::<[u8; 7]>(), local in any::<bool>(),
+        words in any::<[u32; 11]>(), bytes in any::<[u8; 3]>(), bits in any::<[bool; 5]>(),
     ) {
         let [snd_una, snd_nxt, write_seq, snd_wnd, max_window, rcv_nxt, rcv_last, rcv_wup, rcv_wnd,
             rcv_edge, idle] = words;
-        let [state, snd_scale, rcv_scale, has_scale, has_sack, heard, busy] = bytes;
+        let [state, snd_scale, rcv_scale] = bytes;
+        let [has_scale, has_sack, heard, busy, local] = bits;
         let socket = Socket {
             state: state % 14,
             snd_una, snd_nxt, write_seq, snd_wnd, max_window, rcv_nxt, rcv_last, rcv_wup, rcv_wnd,
-            rcv_edge, idle, snd_scale, rcv_scale, has_scale, has_sack, heard,
-            busy: busy & 1,
+            rcv_edge, idle, snd_scale, rcv_scale, has_scale, has_sack, heard, busy,
             ..Socket::default()
         };
         let opener = if local { Side::Local } else { Side::Remote };
