@@ -147,9 +147,9 @@ impl Conntrack {
         let lists = table::index::IndexLists::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
-        let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ));
+        let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ))?;
         ecache::DYING.init();
-        let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None);
+        let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None)?;
         let tracker = TrackerRegistration::new::<packet::kernel_hook::ConntrackHook>()?;
         let sysctl = sysctl::Global::new()?;
         let origin = OriginRegistration::new::<packet::original_dst::OriginalDst>()?;
