@@ -61,7 +61,6 @@ unsigned int rct_skb_headlen(const struct sk_buff *skb);
 const unsigned char *rct_skb_data(const struct sk_buff *skb);
 int rct_skb_network_offset(const struct sk_buff *skb);
 u32 rct_skb_mark(const struct sk_buff *skb);
-struct net *rct_skb_dev_net(const struct sk_buff *skb);
 bool rct_skb_is_loopback(const struct sk_buff *skb);
 bool rct_skb_is_gso(const struct sk_buff *skb);
 
@@ -124,9 +123,6 @@ int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *n
 void *rct_nla_reserve(struct sk_buff *skb, int number, int len);
 struct nlattr *rct_nla_nest_start(struct sk_buff *skb, int number);
 void rct_nla_nest_end(struct sk_buff *skb, struct nlattr *nest);
-bool rct_skb_checksum_none(const struct sk_buff *skb);
-void rct_skb_set_checksum_unnecessary(struct sk_buff *skb);
-bool rct_sctp_checksum_is_right(const struct sk_buff *skb, unsigned int offset);
 
 /* expectations and helpers */
 struct hlist_node *rct_hlist_first_rcu(struct hlist_head *head);
@@ -149,11 +145,7 @@ bool rct_refcount_inc_not_zero(refcount_t *count);
 /* locks, counters, barriers */
 void rct_local_bh_disable(void);
 void rct_local_bh_enable(void);
-void rct_spin_lock_init_bucket(spinlock_t *lock);
-void rct_spin_lock_init_outer(spinlock_t *lock);
-void rct_spin_lock(spinlock_t *lock);
 void rct_spin_lock_nested(spinlock_t *lock);
-void rct_spin_unlock(spinlock_t *lock);
 void rct_spin_lock_bh(spinlock_t *lock);
 void rct_spin_unlock_bh(spinlock_t *lock);
 bool rct_spin_trylock_bh(spinlock_t *lock);
@@ -209,8 +201,6 @@ void rct_request_log_backend(void);
 /* NAT */
 void rct_nat_forget_source(struct nf_conn *ct);
 void rct_nat_hook_set(const struct nf_nat_hook *hook);
-void rct_spin_lock_init_source(spinlock_t *lock);
-void rct_spin_lock_init_links(spinlock_t *lock);
 struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv *place);
 unsigned int rct_nat_chain_count(const struct nf_hook_entries *entries);
 unsigned int rct_nat_chain_run(const struct nf_hook_entries *entries, unsigned int index,
@@ -219,22 +209,16 @@ int rct_nat_chains_add(struct nf_nat_lookup_hook_priv *place, const struct nf_ho
 void rct_nat_chains_remove(struct nf_nat_lookup_hook_priv *place, const struct nf_hook_ops *ops);
 
 /* changing packets */
-bool rct_skb_is_writable(const struct sk_buff *skb, unsigned int len);
 u8 rct_skb_ip_summed(const struct sk_buff *skb);
-void rct_skb_set_checksum_none(struct sk_buff *skb);
-void rct_skb_set_checksum_partial(struct sk_buff *skb, unsigned int start, unsigned int field);
 void rct_skb_sum_sub(struct sk_buff *skb, u32 less);
 u16 rct_skb_sum(const struct sk_buff *skb, unsigned int offset, unsigned int len);
 u32 rct_sctp_checksum(const struct sk_buff *skb, unsigned int offset);
 int rct_skb_tailroom(const struct sk_buff *skb);
-int rct_skb_expand_tail(struct sk_buff *skb, unsigned int more);
 void rct_skb_put(struct sk_buff *skb, unsigned int more);
 void rct_skb_trim(struct sk_buff *skb, unsigned int len);
 bool rct_skb_has_dst(const struct sk_buff *skb);
 void rct_skb_dst_drop(struct sk_buff *skb);
 void rct_skb_orphan(struct sk_buff *skb);
-bool rct_skb_has_demuxed_socket(const struct sk_buff *skb);
-u16 rct_skb_socket_peer_port(const struct sk_buff *skb);
 u16 rct_skb_protocol(const struct sk_buff *skb);
 struct net_device *rct_skb_dev(const struct sk_buff *skb);
 
@@ -244,12 +228,10 @@ const char *rct_dev_name(const struct net_device *dev);
 struct net *rct_dev_net(const struct net_device *dev);
 u64 rct_net_cookie(const struct net *net);
 bool rct_net_is_alive(const struct net *net);
-__be32 rct_dev_first_ipv4(const struct net_device *dev);
 __be32 rct_ipv4_source_for(struct sk_buff *skb, const struct net_device *out);
 struct inet6_dev *rct_dev_ipv6(const struct net_device *dev);
 void rct_ipv6_addresses_lock(struct inet6_dev *dev);
 void rct_ipv6_addresses_unlock(struct inet6_dev *dev);
-struct inet6_ifaddr *rct_ipv6_next_address(struct inet6_dev *dev, struct inet6_ifaddr *last);
 const struct in6_addr *rct_ipv6_address(const struct inet6_ifaddr *ifa);
 u32 rct_ipv6_address_flags(const struct inet6_ifaddr *ifa);
 struct net_device *rct_ipv6_address_dev(const struct inet6_ifaddr *ifa);
@@ -261,17 +243,8 @@ __be32 rct_ipv4_address(const struct in_ifaddr *ifa);
 /* routes */
 bool rct_ipv4_is_transformed(const struct sk_buff *skb);
 bool rct_ipv6_is_transformed(const struct sk_buff *skb);
-int rct_reroute_ipv4(const struct nf_hook_state *state, struct sk_buff *skb);
 int rct_reroute_ipv6(const struct nf_hook_state *state, struct sk_buff *skb);
-bool rct_xfrm_has_policies(const struct net *net);
-bool rct_skb_has_xfrm(const struct sk_buff *skb);
 int rct_xfrm_decode_session(struct net *net, struct sk_buff *skb, struct flowi *flow, u8 family);
-struct dst_entry *rct_skb_get_plain_dst(const struct sk_buff *skb);
-struct dst_entry *rct_xfrm_lookup(struct net *net, struct dst_entry *dst,
-				  const struct flowi *flow, const struct sk_buff *skb);
-bool rct_is_err(const void *pointer);
-void rct_skb_replace_dst(struct sk_buff *skb, struct dst_entry *dst);
-int rct_skb_room_for_link(struct sk_buff *skb);
 
 /* events */
 struct nf_ct_event;
@@ -285,11 +258,7 @@ bool rct_labels_used(struct net *net);
 
 /* what comes from below the IP layer, and the bridge's module */
 unsigned int rct_ipv4_total_len(const struct sk_buff *skb);
-int rct_ipv6_total_len(struct sk_buff *skb, unsigned int *len);
 int rct_pskb_trim(struct sk_buff *skb, unsigned int len);
-int rct_ipv4_gather(struct net *net, struct sk_buff *skb, u16 zone, u16 *mru);
-int rct_ipv6_gather(struct net *net, struct sk_buff *skb, u16 zone, u8 *protocol, u16 *mru);
-void rct_skb_now_whole(struct sk_buff *skb);
 void rct_kfree_skb(struct sk_buff *skb);
 void rct_request_bridge_module(void);
 
@@ -431,4 +400,36 @@ struct inet_bind2_bucket *rct_bind2_next(struct inet_bind2_bucket *place);
 struct sock *rct_bind2_first_sock(struct inet_bind2_bucket *place);
 struct sock *rct_bind2_next_sock(struct sock *sk);
 
+bool rct_skb_cloned(const struct sk_buff *skb);
+unsigned int rct_skb_headroom(const struct sk_buff *skb);
+void rct_skb_set_ip_summed(struct sk_buff *skb, u8 ip_summed);
+void rct_skb_set_csum_start(struct sk_buff *skb, u16 start);
+void rct_skb_set_csum_offset(struct sk_buff *skb, u16 offset);
+struct sock *rct_skb_sk(const struct sk_buff *skb);
+bool rct_sock_is_transparent(const struct sock *sk);
+struct in_device *rct_dev_ipv4(const struct net_device *dev);
+struct in_ifaddr *rct_ipv4_first_address(const struct in_device *in);
+__be32 rct_ipv4_local_address(const struct in_ifaddr *ifa);
+bool rct_ipv4_device_is_dead(const struct in_ifaddr *ifa);
+struct list_head *rct_ipv6_addresses(struct inet6_dev *dev);
+struct inet6_ifaddr *rct_ipv6_address_of(struct list_head *node);
+unsigned int rct_ipv6_payload_len(const struct sk_buff *skb);
+u8 rct_ipv6_nexthdr(const struct sk_buff *skb);
+void rct_ipv4_clear_cb(struct sk_buff *skb);
+u16 rct_ipv4_frag_max_size(const struct sk_buff *skb);
+void rct_ipv6_clear_cb(struct sk_buff *skb);
+u16 rct_ipv6_frag_max_size(const struct sk_buff *skb);
+void rct_skb_clear_hash(struct sk_buff *skb);
+void rct_skb_set_ignore_df(struct sk_buff *skb);
+u32 rct_xfrm_out_policies(const struct net *net);
+u8 rct_xfrm_out_default(const struct net *net);
+bool rct_skb_has_sec_path(const struct sk_buff *skb);
+struct sock *rct_skb_full_sk(const struct sk_buff *skb);
+bool rct_sock_has_out_policy(const struct sock *sk);
+bool rct_dst_is_transformed(const struct dst_entry *dst);
+struct dst_entry *rct_dst_below(struct dst_entry *dst);
+struct dst_entry *rct_skb_dst(const struct sk_buff *skb);
+void rct_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst);
+bool rct_dst_hold_safe(struct dst_entry *dst);
+unsigned int rct_dst_link_header_len(const struct dst_entry *dst);
 #endif /* _RUST_CT_HELPERS_H */

@@ -9,7 +9,8 @@
 //! # Examples
 //!
 //! ```ignore
-//! // The caller keeps the memory of `raw` until a grace period after it is removed.
+//! // A helper from `kmalloc()` is handed over. It is freed when it is unregistered, a grace period
+//! // after its last reference was dropped.
 //! // SAFETY: The helper is initialised, and nothing else uses it.
 //! let helper = unsafe { Unregistered::from_raw(raw) };
 //! let mut registry = REGISTRY.lock();

@@ -4,7 +4,7 @@
 
 RCT bool rct_netif_is_l3_master(struct net_device *dev)
 {
-	return dev && netif_is_l3_master(dev);
+	return netif_is_l3_master(dev);
 }
 
 /* devices and their addresses */
@@ -34,14 +34,6 @@ RCT bool rct_net_is_alive(const struct net *net)
 	return check_net(net);
 }
 
-RCT __be32 rct_dev_first_ipv4(const struct net_device *dev)
-{
-	const struct in_device *in = dev ? __in_dev_get_rcu(dev) : NULL;
-	const struct in_ifaddr *ifa = in ? rcu_dereference(in->ifa_list) : NULL;
-
-	return ifa ? ifa->ifa_local : 0;
-}
-
 RCT __be32 rct_ipv4_source_for(struct sk_buff *skb, const struct net_device *out)
 {
 	return inet_select_addr(out, rt_nexthop(skb_rtable(skb), ip_hdr(skb)->daddr),
@@ -50,7 +42,37 @@ RCT __be32 rct_ipv4_source_for(struct sk_buff *skb, const struct net_device *out
 
 RCT struct inet6_dev *rct_dev_ipv6(const struct net_device *dev)
 {
-	return dev ? __in6_dev_get(dev) : NULL;
+	return __in6_dev_get(dev);
+}
+
+RCT struct in_device *rct_dev_ipv4(const struct net_device *dev)
+{
+	return __in_dev_get_rcu(dev);
+}
+
+RCT struct in_ifaddr *rct_ipv4_first_address(const struct in_device *in)
+{
+	return rcu_dereference(in->ifa_list);
+}
+
+RCT __be32 rct_ipv4_local_address(const struct in_ifaddr *ifa)
+{
+	return ifa->ifa_local;
+}
+
+RCT bool rct_ipv4_device_is_dead(const struct in_ifaddr *ifa)
+{
+	return ifa->ifa_dev->dead;
+}
+
+RCT struct list_head *rct_ipv6_addresses(struct inet6_dev *dev)
+{
+	return &dev->addr_list;
+}
+
+RCT struct inet6_ifaddr *rct_ipv6_address_of(struct list_head *node)
+{
+	return list_entry(node, struct inet6_ifaddr, if_list);
 }
 
 RCT void rct_ipv6_addresses_lock(struct inet6_dev *dev)
@@ -61,13 +83,6 @@ RCT void rct_ipv6_addresses_lock(struct inet6_dev *dev)
 RCT void rct_ipv6_addresses_unlock(struct inet6_dev *dev)
 {
 	read_unlock_bh(&dev->lock);
-}
-
-RCT struct inet6_ifaddr *rct_ipv6_next_address(struct inet6_dev *dev, struct inet6_ifaddr *last)
-{
-	struct list_head *next = last ? last->if_list.next : dev->addr_list.next;
-
-	return next == &dev->addr_list ? NULL : list_entry(next, struct inet6_ifaddr, if_list);
 }
 
 RCT const struct in6_addr *rct_ipv6_address(const struct inet6_ifaddr *ifa)
@@ -95,10 +110,9 @@ RCT struct net_device *rct_netdev_of_event(void *info)
 	return netdev_notifier_info_to_dev(info);
 }
 
-/* NULL: the device itself goes. */
 RCT struct net_device *rct_ipv4_address_dev(const struct in_ifaddr *ifa)
 {
-	return ifa->ifa_dev->dead ? NULL : ifa->ifa_dev->dev;
+	return ifa->ifa_dev->dev;
 }
 
 RCT __be32 rct_ipv4_address(const struct in_ifaddr *ifa)

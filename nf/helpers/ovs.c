@@ -7,15 +7,14 @@ RCT unsigned int rct_ipv4_total_len(const struct sk_buff *skb)
 	return skb_ip_totlen(skb);
 }
 
-RCT int rct_ipv6_total_len(struct sk_buff *skb, unsigned int *len)
+RCT unsigned int rct_ipv6_payload_len(const struct sk_buff *skb)
 {
-	int err = 0;
+	return skb_ipv6_payload_len(skb);
+}
 
-	*len = skb_ipv6_payload_len(skb);
-	if (ipv6_hdr(skb)->nexthdr == NEXTHDR_HOP)
-		err = nf_ip6_check_hbh_len(skb, len);
-	*len += sizeof(struct ipv6hdr);
-	return err;
+RCT u8 rct_ipv6_nexthdr(const struct sk_buff *skb)
+{
+	return ipv6_hdr(skb)->nexthdr;
 }
 
 RCT int rct_pskb_trim(struct sk_buff *skb, unsigned int len)
@@ -23,35 +22,33 @@ RCT int rct_pskb_trim(struct sk_buff *skb, unsigned int len)
 	return pskb_trim_rcsum(skb, len);
 }
 
-RCT int rct_ipv4_gather(struct net *net, struct sk_buff *skb, u16 zone, u16 *mru)
+RCT void rct_ipv4_clear_cb(struct sk_buff *skb)
 {
-	int err;
-
 	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
-	local_bh_disable();
-	err = ip_defrag(net, skb, IP_DEFRAG_CONNTRACK_IN + zone);
-	local_bh_enable();
-	if (!err)
-		*mru = IPCB(skb)->frag_max_size;
-	return err;
 }
 
-RCT int rct_ipv6_gather(struct net *net, struct sk_buff *skb, u16 zone, u8 *protocol, u16 *mru)
+RCT u16 rct_ipv4_frag_max_size(const struct sk_buff *skb)
 {
-	int err;
-
-	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
-	err = nf_ct_frag6_gather(net, skb, IP6_DEFRAG_CONNTRACK_IN + zone);
-	if (!err) {
-		*protocol = ipv6_hdr(skb)->nexthdr;
-		*mru = IP6CB(skb)->frag_max_size;
-	}
-	return err;
+	return IPCB(skb)->frag_max_size;
 }
 
-RCT void rct_skb_now_whole(struct sk_buff *skb)
+RCT void rct_ipv6_clear_cb(struct sk_buff *skb)
+{
+	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
+}
+
+RCT u16 rct_ipv6_frag_max_size(const struct sk_buff *skb)
+{
+	return IP6CB(skb)->frag_max_size;
+}
+
+RCT void rct_skb_clear_hash(struct sk_buff *skb)
 {
 	skb_clear_hash(skb);
+}
+
+RCT void rct_skb_set_ignore_df(struct sk_buff *skb)
+{
 	skb->ignore_df = 1;
 }
 

@@ -45,19 +45,3 @@ RCT void rct_nla_nest_end(struct sk_buff *skb, struct nlattr *nest)
 {
 	nla_nest_end(skb, nest);
 }
-
-RCT bool rct_skb_checksum_none(const struct sk_buff *skb)
-{
-	return skb->ip_summed == CHECKSUM_NONE;
-}
-
-RCT void rct_skb_set_checksum_unnecessary(struct sk_buff *skb)
-{
-	skb->ip_summed = CHECKSUM_UNNECESSARY;
-}
-
-RCT bool rct_sctp_checksum_is_right(const struct sk_buff *skb, unsigned int offset)
-{
-	return ((const struct sctphdr *)(skb->data + offset))->checksum ==
-	       sctp_compute_cksum(skb, offset);
-}

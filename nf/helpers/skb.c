@@ -43,11 +43,6 @@ RCT u32 rct_skb_mark(const struct sk_buff *skb)
 	return skb->mark;
 }
 
-RCT struct net *rct_skb_dev_net(const struct sk_buff *skb)
-{
-	return skb->dev ? dev_net(skb->dev) : NULL;
-}
-
 RCT bool rct_skb_is_loopback(const struct sk_buff *skb)
 {
 	return nf_is_loopback_packet(skb);
@@ -60,28 +55,9 @@ RCT bool rct_skb_is_gso(const struct sk_buff *skb)
 
 /* changing packets */
 
-/* Whether skb_ensure_writable() would find nothing to do, in the common case. */
-RCT bool rct_skb_is_writable(const struct sk_buff *skb, unsigned int len)
-{
-	return len <= skb_headlen(skb) && !skb_cloned(skb);
-}
-
 RCT u8 rct_skb_ip_summed(const struct sk_buff *skb)
 {
 	return skb->ip_summed;
-}
-
-RCT void rct_skb_set_checksum_none(struct sk_buff *skb)
-{
-	skb->ip_summed = CHECKSUM_NONE;
-}
-
-RCT void rct_skb_set_checksum_partial(struct sk_buff *skb, unsigned int start,
-				      unsigned int field)
-{
-	skb->ip_summed = CHECKSUM_PARTIAL;
-	skb->csum_start = skb_headroom(skb) + start;
-	skb->csum_offset = field;
 }
 
 RCT void rct_skb_sum_sub(struct sk_buff *skb, u32 less)
@@ -102,11 +78,6 @@ RCT u32 rct_sctp_checksum(const struct sk_buff *skb, unsigned int offset)
 RCT int rct_skb_tailroom(const struct sk_buff *skb)
 {
 	return skb_tailroom(skb);
-}
-
-RCT int rct_skb_expand_tail(struct sk_buff *skb, unsigned int more)
-{
-	return pskb_expand_head(skb, 0, more, GFP_ATOMIC);
 }
 
 RCT void rct_skb_put(struct sk_buff *skb, unsigned int more)
@@ -134,16 +105,6 @@ RCT void rct_skb_orphan(struct sk_buff *skb)
 	skb_orphan(skb);
 }
 
-RCT bool rct_skb_has_demuxed_socket(const struct sk_buff *skb)
-{
-	return skb->sk && !inet_sk_transparent(skb->sk);
-}
-
-RCT u16 rct_skb_socket_peer_port(const struct sk_buff *skb)
-{
-	return (__force u16)skb->sk->sk_dport;
-}
-
 RCT u16 rct_skb_protocol(const struct sk_buff *skb)
 {
 	return ntohs(skb_protocol(skb, true));
@@ -152,4 +113,39 @@ RCT u16 rct_skb_protocol(const struct sk_buff *skb)
 RCT struct net_device *rct_skb_dev(const struct sk_buff *skb)
 {
 	return skb->dev;
+}
+
+RCT bool rct_skb_cloned(const struct sk_buff *skb)
+{
+	return skb_cloned(skb);
+}
+
+RCT unsigned int rct_skb_headroom(const struct sk_buff *skb)
+{
+	return skb_headroom(skb);
+}
+
+RCT void rct_skb_set_ip_summed(struct sk_buff *skb, u8 ip_summed)
+{
+	skb->ip_summed = ip_summed;
+}
+
+RCT void rct_skb_set_csum_start(struct sk_buff *skb, u16 start)
+{
+	skb->csum_start = start;
+}
+
+RCT void rct_skb_set_csum_offset(struct sk_buff *skb, u16 offset)
+{
+	skb->csum_offset = offset;
+}
+
+RCT struct sock *rct_skb_sk(const struct sk_buff *skb)
+{
+	return skb->sk;
+}
+
+RCT bool rct_sock_is_transparent(const struct sock *sk)
+{
+	return inet_sk_transparent(sk);
 }

@@ -81,6 +81,22 @@ impl Iterator for Nodes<'_> {
     }
 }
 
+/// Iterates over the elements of a doubly linked list.
+///
+/// # Safety
+///
+/// `head` is the head of a list that does not change as long as the result is used.
+pub(in crate::nf) unsafe fn nodes(
+    head: *mut bindings::list_head,
+) -> impl Iterator<Item = NonNull<bindings::list_head>> {
+    let mut at = head;
+    core::iter::from_fn(move || {
+        // SAFETY: The head, or an element of the list; by the safety requirements it stays.
+        at = unsafe { (*at).next };
+        (at != head).then_some(NonNull::new(at)?)
+    })
+}
+
 /// The head of a list that is static, and empty as long as it is zeroed.
 pub(in crate::nf) struct ListHead(Opaque<bindings::list_head>);
 

@@ -5,16 +5,14 @@
 //! C headers: [`include/linux/inetdevice.h`](srctree/include/linux/inetdevice.h),
 //! [`include/net/addrconf.h`](srctree/include/net/addrconf.h)
 
-use core::ptr::{
-    null_mut,
-    NonNull, //
-};
+use core::ptr::NonNull;
 
 use kernel::types::Opaque;
 
 use crate::nf::{
     bindings,
     kernel::{
+        hlist,
         net::Net,
         rcu::Rcu, //
     }, //
@@ -112,8 +110,13 @@ impl Device {
 
     /// Returns the primary IPv4 address (`ifa_local` of the first one).
     pub(crate) fn first_ipv4(&self, _rcu: Rcu<'_>) -> Option<[u8; 4]> {
-        // SAFETY: By the type invariants, in an RCU read-side section.
-        let address = unsafe { bindings::rct_dev_first_ipv4(self.raw()) };
+        // SAFETY: By the type invariants, in an RCU read-side section, during which neither the
+        // device's IPv4 data nor an address is freed.
+        let address = unsafe {
+            let in_device = NonNull::new(bindings::rct_dev_ipv4(self.raw()))?;
+            let ifa = NonNull::new(bindings::rct_ipv4_first_address(in_device.as_ptr()))?;
+            bindings::rct_ipv4_local_address(ifa.as_ptr())
+        };
         (address != 0).then(|| address.to_ne_bytes())
     }
 
@@ -125,31 +128,27 @@ impl Device {
         const OPTIMISTIC: u32 = bindings::RCT_IFA_F_OPTIMISTIC as u32;
 
         // SAFETY: By the type invariants, in an RCU read-side section.
-        let addresses = NonNull::new(unsafe { bindings::rct_dev_ipv6(self.raw()) })?.as_ptr();
+        let device = NonNull::new(unsafe { bindings::rct_dev_ipv6(self.raw()) })?.as_ptr();
         // SAFETY: The device's IPv6 data is not freed during the RCU section.
-        unsafe { bindings::rct_ipv6_addresses_lock(addresses) };
-        let mut at = null_mut();
-        let found = loop {
-            // SAFETY: The lock is held, and `at` is null or on the list.
-            at = unsafe { bindings::rct_ipv6_next_address(addresses, at) };
-            if at.is_null() {
-                break None;
-            }
-            // SAFETY: `at` is on the list, which is locked.
-            let (address, flags) = unsafe {
-                (
-                    from_c(&*bindings::rct_ipv6_address(at)),
-                    bindings::rct_ipv6_address_flags(at),
-                )
-            };
-            let addr_type = Ipv6AddrType::of(&address);
-            let in_use = flags & TENTATIVE == 0 || flags & OPTIMISTIC != 0;
-            if in_use && !addr_type.is_mapped() && (scope == 0 || addr_type.scope() & scope != 0) {
-                break Some(address);
-            }
-        };
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_ipv6_addresses_unlock(addresses) };
+        unsafe { bindings::rct_ipv6_addresses_lock(device) };
+        // SAFETY: The list is locked, so that its elements stay.
+        let found =
+            unsafe { hlist::nodes(bindings::rct_ipv6_addresses(device)) }.find_map(|node| {
+                // SAFETY: The node is that of an address.
+                let (address, flags) = unsafe {
+                    let ifa = bindings::rct_ipv6_address_of(node.as_ptr());
+                    (
+                        from_c(&*bindings::rct_ipv6_address(ifa)),
+                        bindings::rct_ipv6_address_flags(ifa),
+                    )
+                };
+                let addr_type = Ipv6AddrType::of(&address);
+                let in_use = flags & TENTATIVE == 0 || flags & OPTIMISTIC != 0;
+                let is_in_scope = scope == 0 || addr_type.scope() & scope != 0;
+                (in_use && !addr_type.is_mapped() && is_in_scope).then_some(address)
+            });
+        // SAFETY: Locked above.
+        unsafe { bindings::rct_ipv6_addresses_unlock(device) };
         found
     }
 

@@ -8,7 +8,10 @@ use core::ffi::c_int;
 
 use kernel::prelude::*;
 
-use crate::nf::bindings;
+use crate::nf::{
+    bindings,
+    kernel::lock::BhDisabled, //
+};
 
 /// Removes link-layer padding behind the IP packet (`nf_ct_skb_network_trim`). Returns 0 or a
 /// negative errno.
@@ -17,23 +20,30 @@ use crate::nf::bindings;
 ///
 /// The packet is valid, the caller's own, and begins with the network header of `family`.
 pub(crate) unsafe fn trim(skb: *mut bindings::sk_buff, family: c_int) -> c_int {
-    let mut len = 0;
     // CAST: A protocol family is a small number.
     // SAFETY: By the safety requirements.
     unsafe {
-        match family as u32 {
-            bindings::NFPROTO_IPV4 => len = bindings::rct_ipv4_total_len(skb),
+        let len = match family as u32 {
+            bindings::NFPROTO_IPV4 => bindings::rct_ipv4_total_len(skb),
             bindings::NFPROTO_IPV6 => {
-                let error = bindings::rct_ipv6_total_len(skb, &mut len);
-                if error != 0 {
-                    return error;
+                let mut len = bindings::rct_ipv6_payload_len(skb);
+                if u32::from(bindings::rct_ipv6_nexthdr(skb)) == bindings::IPPROTO_HOPOPTS {
+                    // A jumbogram has its length in the hop-by-hop options.
+                    let error = bindings::nf_ip6_check_hbh_len(skb, &mut len);
+                    if error != 0 {
+                        return error;
+                    }
                 }
+                len.wrapping_add(IPV6_HEADER_LEN)
             }
             _ => return 0,
-        }
+        };
         bindings::rct_pskb_trim(skb, len)
     }
 }
+
+/// The length of an IPv6 header in bytes.
+const IPV6_HEADER_LEN: u32 = 40;
 
 /// Reassembles the fragments of one zone (`nf_ct_handle_fragments`). Returns 0 when the packet is
 /// whole.
@@ -57,26 +67,40 @@ pub(crate) unsafe fn defragment(
     unsafe {
         match u32::from(family) {
             bindings::NFPROTO_IPV4 => {
-                let error = bindings::rct_ipv4_gather(net, skb, zone, mru);
+                // CAST: A number of an enumeration.
+                const USER: u32 = bindings::RCT_IP_DEFRAG_CONNTRACK_IN as u32;
+                bindings::rct_ipv4_clear_cb(skb);
+                let error = {
+                    let _bh = BhDisabled::new();
+                    bindings::ip_defrag(net, skb, USER.wrapping_add(zone.into()))
+                };
                 if error != 0 {
                     return error;
                 }
+                mru.write(bindings::rct_ipv4_frag_max_size(skb));
             }
             bindings::NFPROTO_IPV6 => {
-                let error = bindings::rct_ipv6_gather(net, skb, zone, protocol, mru);
+                // CAST: A number of an enumeration.
+                const USER: u32 = bindings::RCT_IP6_DEFRAG_CONNTRACK_IN as u32;
+                bindings::rct_ipv6_clear_cb(skb);
+                let error = bindings::nf_ct_frag6_gather(net, skb, USER.wrapping_add(zone.into()));
                 if error != 0 {
                     if error != EINPROGRESS.to_errno() {
                         bindings::rct_kfree_skb(skb);
                     }
                     return error;
                 }
+                protocol.write(bindings::rct_ipv6_nexthdr(skb));
+                mru.write(bindings::rct_ipv6_frag_max_size(skb));
             }
             _ => {
                 bindings::rct_kfree_skb(skb);
                 return EPFNOSUPPORT.to_errno();
             }
         }
-        bindings::rct_skb_now_whole(skb);
+        // The hash was that of a fragment; the packet may be larger than the route's MTU.
+        bindings::rct_skb_clear_hash(skb);
+        bindings::rct_skb_set_ignore_df(skb);
     }
     0
 }

@@ -177,9 +177,11 @@ impl<'a> HookState<'a> {
     /// with the real device.
     #[inline]
     pub(crate) fn leaves_through_vrf(&self) -> bool {
-        // SAFETY: The device, if any, outlives the call.
+        let out = self.raw().out;
         self.is_at(InetHook::PostRouting)
-            && unsafe { bindings::rct_netif_is_l3_master(self.raw().out) }
+            && !out.is_null()
+            // SAFETY: The device outlives the call.
+            && unsafe { bindings::rct_netif_is_l3_master(out) }
     }
 }
 

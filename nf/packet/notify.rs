@@ -154,7 +154,12 @@ unsafe extern "C" fn ipv4<W: Watcher>(
 ) -> c_int {
     if is_down(event) {
         let ifa = ifa.cast::<bindings::in_ifaddr>();
-        // SAFETY: By the safety requirements. No device: it is going away, which `device` reports.
+        // SAFETY: By the safety requirements.
+        if unsafe { bindings::rct_ipv4_device_is_dead(ifa) } {
+            // The device goes with the address, which `device` reports.
+            return DONE;
+        }
+        // SAFETY: By the safety requirements.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_ipv4_address_dev(ifa)) } {
             // SAFETY: By the safety requirements.
             let address = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();

@@ -175,10 +175,10 @@ impl Skb {
 
     /// Returns the namespace of the packet's device.
     pub(crate) fn device_net(&self) -> Option<&Net> {
-        // SAFETY: By the type invariants; a device's namespace outlives its packets.
-        let net = NonNull::new(unsafe { bindings::rct_skb_dev_net(self.raw()) })?;
-        // SAFETY: As above.
-        Some(unsafe { Net::from_raw(net.as_ptr()) })
+        // SAFETY: By the type invariants.
+        let dev = NonNull::new(unsafe { bindings::rct_skb_dev(self.raw()) })?;
+        // SAFETY: The device and its namespace outlive its packets.
+        Some(unsafe { Net::from_raw(bindings::rct_dev_net(dev.as_ptr())) })
     }
 
     /// Copies `N` bytes at `offset`. [`None`]: the packet ends before.
@@ -271,9 +271,12 @@ impl Skb {
     /// Whether the checksum of the SCTP packet at `offset` is wrong, or cannot be verified. A
     /// verified checksum is recorded in the packet, so that it is not computed again.
     pub(crate) fn sctp_checksum_is_bad(&mut self, offset: u32) -> bool {
+        const CHECKSUM_AT: u32 = 8;
         const HEADER_LEN: u32 = 12;
         // SAFETY: By the type invariants.
-        if !unsafe { bindings::rct_skb_checksum_none(self.raw()) } {
+        if usize::from(unsafe { bindings::rct_skb_ip_summed(self.raw()) })
+            != bindings::RCT_CHECKSUM_NONE
+        {
             return false;
         }
         let Some(end) = offset.checked_add(HEADER_LEN) else {
@@ -283,11 +286,14 @@ impl Skb {
         // field is zeroed during the computation, so the packet has to be writable up to there.
         unsafe {
             if bindings::skb_ensure_writable(self.raw(), end) != 0
-                || !bindings::rct_sctp_checksum_is_right(self.raw(), offset)
+                || self.read(offset.wrapping_add(CHECKSUM_AT))
+                    != Some(bindings::rct_sctp_checksum(self.raw(), offset).to_ne_bytes())
             {
                 return true;
             }
-            bindings::rct_skb_set_checksum_unnecessary(self.raw());
+            // CAST: One of four values.
+            const VERIFIED: u8 = bindings::RCT_CHECKSUM_UNNECESSARY as u8;
+            bindings::rct_skb_set_ip_summed(self.raw(), VERIFIED);
         }
         false
     }

@@ -2,7 +2,10 @@
 
 //! Changes to a packet: its headers, length, checksum state, route and socket.
 
-use core::ops::Deref;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
 
 use kernel::{
     error::to_result,
@@ -111,7 +114,10 @@ impl Skb {
     pub(crate) fn writable(&mut self, offset: u32, len: usize) -> Option<&mut [u8]> {
         let end = offset.checked_add(u32::try_from(len).ok()?)?;
         // SAFETY: By the type invariants.
-        if !unsafe { bindings::rct_skb_is_writable(self.raw(), end) } {
+        let is_writable = unsafe {
+            end <= bindings::rct_skb_headlen(self.raw()) && !bindings::rct_skb_cloned(self.raw())
+        };
+        if !is_writable {
             self.ensure_writable(end).ok()?;
         }
         // SAFETY: The bytes are in the linear part, which is unshared now, and does not move while
@@ -141,8 +147,9 @@ impl Skb {
 
     /// Sets `CHECKSUM_NONE`: nothing is known about the checksum.
     pub(crate) fn set_checksum_none(&mut self) {
+        // CAST: One of four values.
         // SAFETY: By the type invariants.
-        unsafe { bindings::rct_skb_set_checksum_none(self.raw()) };
+        unsafe { bindings::rct_skb_set_ip_summed(self.raw(), bindings::RCT_CHECKSUM_NONE as u8) };
     }
 
     /// Sets `CHECKSUM_PARTIAL`: the device computes the checksum from `start` on, and stores it
@@ -153,8 +160,15 @@ impl Skb {
         if end > unsafe { bindings::rct_skb_headlen(self.raw()) } {
             return None;
         }
+        // CAST: One of four values.
+        const PARTIAL: u8 = bindings::RCT_CHECKSUM_PARTIAL as u8;
         // SAFETY: By the type invariants; the field is in the linear part.
-        unsafe { bindings::rct_skb_set_checksum_partial(self.raw(), start, field) };
+        unsafe {
+            let start = start.wrapping_add(bindings::rct_skb_headroom(self.raw()));
+            bindings::rct_skb_set_csum_start(self.raw(), u16::try_from(start).ok()?);
+            bindings::rct_skb_set_csum_offset(self.raw(), u16::try_from(field).ok()?);
+            bindings::rct_skb_set_ip_summed(self.raw(), PARTIAL);
+        }
         Some(())
     }
 
@@ -175,6 +189,21 @@ impl Skb {
         self.ensure_writable(end).ok()?;
         // SAFETY: By the type invariants; the header is linear and writable.
         Some(unsafe { bindings::rct_sctp_checksum(self.raw(), offset) }.to_ne_bytes())
+    }
+
+    /// Allocates a larger head: `head` more bytes of headroom, and `tail` more of tailroom.
+    ///
+    /// `ENOMEM`: no memory; the packet is unchanged then.
+    ///
+    /// # Safety
+    ///
+    /// There are no pointers into the data.
+    pub(super) unsafe fn expand_head(&mut self, head: u32, tail: u32) -> Result {
+        let [head, tail] = [head, tail].map(i32::try_from);
+        // CAST: GFP flags fit in 32 bits.
+        const FLAGS: bindings::gfp_t = bindings::RCT_GFP_ATOMIC as bindings::gfp_t;
+        // SAFETY: By the type invariants and the safety requirements.
+        to_result(unsafe { bindings::pskb_expand_head(self.raw(), head?, tail?, FLAGS) })
     }
 
     /// Replaces the `old_len` bytes at `offset` by `new`, and moves what follows. The packet is
@@ -201,11 +230,7 @@ impl Skb {
                     return None;
                 }
                 // SAFETY: By the type invariants; `&mut self` excludes pointers into the data.
-                let error =
-                    unsafe { bindings::rct_skb_expand_tail(self.raw(), more.wrapping_sub(room)) };
-                if error != 0 {
-                    return None;
-                }
+                unsafe { self.expand_head(0, more.wrapping_sub(room)) }.ok()?;
             }
             // SAFETY: There is room now.
             unsafe { bindings::rct_skb_put(self.raw(), more) };
@@ -249,8 +274,9 @@ impl Skb {
     pub(crate) fn demuxed_peer_port(&self) -> Option<[u8; 2]> {
         // SAFETY: By the type invariants; the packet keeps its socket.
         unsafe {
-            bindings::rct_skb_has_demuxed_socket(self.raw())
-                .then(|| bindings::rct_skb_socket_peer_port(self.raw()).to_ne_bytes())
+            let sk = NonNull::new(bindings::rct_skb_sk(self.raw()))?.as_ptr();
+            (!bindings::rct_sock_is_transparent(sk))
+                .then(|| bindings::rct_sock_peer_port(sk).to_ne_bytes())
         }
     }
 
