@@ -180,6 +180,7 @@ void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
 void *rct_kzalloc(size_t size, gfp_t flags);
 void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t flags);
 void *rct_kvzalloc(size_t size);
+void rct_kvfree_rcu(void *memory);
 unsigned long rct_totalram_bytes(void);
 
 /* time, work, log, the tracker's hook */

@@ -15,6 +15,7 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
+        Full,
         Relaxed, //
     },
     types::Opaque, //
@@ -323,24 +324,26 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
     /// Tears namespaces down. May sleep, and returns when they have no packets and entries left.
     fn exit(nets: &ExitingNets);
 
-    /// Where the kernel keeps track of it.
+    /// The kernel's objects for it: one static for each type.
     fn place() -> &'static PernetPlace;
 }
 
-/// The place of a [`Pernet`].
+/// The kernel's objects for a [`Pernet`].
 pub(crate) struct PernetPlace {
     id: Atomic<u32>,
+    is_taken: Atomic<bool>,
     operations: Opaque<bindings::pernet_operations>,
 }
 
-// SAFETY: The operations are written once per load, before anybody reads them.
+// SAFETY: The operations are written once, by the one that took the place.
 unsafe impl Sync for PernetPlace {}
 
 impl PernetPlace {
-    /// A place for one kind of state.
+    /// The objects for one kind of state.
     pub(crate) const fn new() -> Self {
         Self {
             id: Atomic::new(0),
+            is_taken: Atomic::new(false),
             operations: Opaque::zeroed(),
         }
     }
@@ -427,10 +430,15 @@ unsafe impl Sync for PernetRegistration {}
 
 impl PernetRegistration {
     /// Calls `P::init` for every namespace there is, and for those to come. May sleep.
+    ///
+    /// `EBUSY`: it was registered before.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {
+        if P::place().is_taken.xchg(true, Full) {
+            return Err(EBUSY);
+        }
         let ops = P::place().operations.get();
-        // SAFETY: The module is being loaded; nobody else uses the place. The id is an
-        // `unsigned int` that only the registration writes.
+        // SAFETY: Only the caller that took the place gets here. The id is an `unsigned int` that
+        // only the registration writes.
         unsafe {
             (*ops).init = Some(init::<P>);
             (*ops).exit_batch = Some(exit::<P>);
