@@ -6,7 +6,11 @@
 
 use core::{
     mem::size_of,
-    ptr::NonNull, //
+    ptr::{
+        addr_of_mut,
+        null_mut,
+        NonNull, //
+    }, //
 };
 
 use kernel::{
@@ -22,7 +26,10 @@ use kernel::{
 
 use crate::nf::bindings;
 
-use super::rcu::Rcu;
+use super::{
+    hlist,
+    rcu::Rcu, //
+};
 
 /// A network namespace.
 ///
@@ -143,18 +150,20 @@ impl Net {
 
     /// Allocates the per-CPU statistics. May sleep.
     pub(crate) fn allocate_stats(&self) -> Result {
-        // SAFETY: By the type invariants.
-        if unsafe { bindings::rct_stat_alloc(self.raw()) } {
-            Ok(())
-        } else {
-            Err(ENOMEM)
-        }
+        // SAFETY: Process context.
+        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
+        // SAFETY: By the type invariants; the namespace has no packets yet.
+        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
+        Ok(())
     }
 
     /// Frees the per-CPU statistics.
     pub(crate) fn free_stats(&self) {
         // SAFETY: Nobody counts any more: the callers come after the last entry is gone.
-        unsafe { bindings::rct_stat_free(self.raw()) };
+        unsafe {
+            let stats = addr_of_mut!((*self.ct()).stat).replace(null_mut());
+            bindings::rct_free_percpu(stats.cast());
+        }
     }
 }
 
@@ -201,14 +210,10 @@ impl Drop for NetRef {
 fn look_at_all(mut look: impl FnMut(*mut bindings::net)) {
     // SAFETY: Process context.
     unsafe { bindings::rct_nets_lock() };
-    let mut net = core::ptr::null_mut();
-    loop {
-        // SAFETY: The list does not change while it is locked.
-        net = unsafe { bindings::rct_nets_next(net) };
-        if net.is_null() {
-            break;
-        }
-        look(net);
+    // SAFETY: The list does not change while it is locked.
+    for node in unsafe { hlist::nodes(bindings::rct_net_list()) } {
+        // SAFETY: The node is that of a namespace.
+        look(unsafe { bindings::rct_net_of_list(node.as_ptr()) });
     }
     // SAFETY: Locked above.
     unsafe { bindings::rct_nets_unlock() };
@@ -358,13 +363,10 @@ pub(crate) struct ExitingNets(*mut bindings::list_head);
 impl ExitingNets {
     /// All of them, as often as wanted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Net> + '_ {
-        let mut last = core::ptr::null_mut();
-        core::iter::from_fn(move || {
-            // SAFETY: The list stands still during the call that we are in.
-            last = unsafe { bindings::rct_exit_list_next(self.0, last) };
-            // SAFETY: The namespaces live until that call returns; nobody keeps them longer.
-            (!last.is_null()).then(|| unsafe { Net::from_raw(last) })
-        })
+        // SAFETY: The list does not change before the callback returns, which has this value.
+        let nodes = unsafe { hlist::nodes(self.0) };
+        // SAFETY: The nodes are those of namespaces, which live until the callback returns.
+        nodes.map(|node| unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
     }
 }
 
