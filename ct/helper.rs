@@ -14,7 +14,6 @@
 //! The registry is read under RCU, and changed under the mutex of helpers.
 
 use kernel::{
-    pr_warn_once,
     prelude::*,
     sync::{
         aref::ARef,
@@ -35,14 +34,19 @@ use crate::{
         },
         expect::{
             helper::{
-                Name,
+                LoadedHelper,
                 Unregistered,
-                CLASSES,
+                MAX_CLASSES,
                 MAX_EXPECTED, //
             },
+            helper_name::HelperName,
             helper_table::{
                 self,
                 HelperTable, //
+            },
+            module::{
+                self,
+                ModuleRef, //
             },
         },
         kernel::{
@@ -74,7 +78,7 @@ pub(super) fn create_table() -> Result<HelperTable> {
 }
 
 /// Returns the bucket of a helper.
-fn bucket(name: &Name, protocol: u8) -> u32 {
+fn bucket(name: &HelperName, protocol: u8) -> u32 {
     let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = *name.bytes();
     let words = [
         u32::from_ne_bytes([a0, a1, a2, a3]),
@@ -87,95 +91,76 @@ fn bucket(name: &Name, protocol: u8) -> u32 {
 }
 
 /// Finds a helper by name, family (`NFPROTO_*`) and protocol.
-pub(super) fn find<'r>(name: &Name, family: u16, protocol: u8, rcu: Rcu<'r>) -> Option<&'r Helper> {
+pub(super) fn find<'r>(
+    name: &HelperName,
+    family: u16,
+    protocol: u8,
+    rcu: Rcu<'r>,
+) -> Option<&'r Helper> {
     helper_table::walk(bucket(name, protocol), rcu).find(|helper| {
         helper.name() == *name && helper.is_for(family) && helper.protocol() == protocol
     })
 }
 
-/// [`find`], with a reference to the helper and one to its module, which is loaded if need be. To
-/// be released with [`put`]. May sleep.
-pub(super) fn get(name: &Name, family: u16, protocol: u8) -> Option<ARef<Helper>> {
+/// [`find`], with a reference to the helper and one to its module, which is loaded if need be. May
+/// sleep.
+pub(super) fn get(name: &HelperName, family: u16, protocol: u8) -> Option<LoadedHelper> {
     let take = || {
         let section = RcuGuard::new();
-        let helper = find(name, family, protocol, section.token())?;
-        if !helper.take_module() {
-            return Some(None);
-        }
-        let reference = helper.get();
-        if reference.is_none() {
-            helper.put_module();
-        }
-        Some(reference)
+        find(name, family, protocol, section.token()).map(Helper::load)
     };
-    match take() {
-        Some(found) => found,
-        None => {
-            helper_table::request_module(name).ok()?;
-            take().flatten()
-        }
-    }
-}
-
-/// Releases the references of [`get`].
-pub(super) fn put(helper: ARef<Helper>) {
-    helper.put_module();
-    drop(helper);
+    take()
+        .or_else(|| {
+            module::request_helper(name).ok()?;
+            take()
+        })
+        .flatten()
 }
 
 /// Takes a reference to the module that translates addresses in what a helper reads; it is loaded
-/// if need be. To be released with [`put_nat`]. May sleep.
+/// if need be. May sleep.
 ///
 /// `ENOENT`: there is no such module, or it is being unloaded; or there is no such helper.
-pub(super) fn get_nat(name: &Name, family: u16, protocol: u8) -> Result {
-    let take = |nat_name: &Name| {
+pub(super) fn get_nat(name: &HelperName, family: u16, protocol: u8) -> Result<ModuleRef> {
+    let take = |nat_name: &HelperName| {
         let section = RcuGuard::new();
-        let nat = helper_table::find_nat(nat_name, section.token());
-        nat.map(|nat| nat.take_module())
+        helper_table::find_nat(nat_name, section.token()).map(|nat| nat.module())
     };
     let nat_name = {
         let section = RcuGuard::new();
         find(name, family, protocol, section.token())
             .ok_or(ENOENT)?
-            .nat_name()
+            .nat_module_name()
     };
-    let taken = take(&nat_name).or_else(|| {
-        // The second attempt shows whether the module was loaded.
-        let _ = helper_table::request_nat_module(&nat_name);
-        take(&nat_name)
-    });
-    match taken {
-        Some(true) => Ok(()),
-        Some(false) | None => Err(ENOENT),
-    }
-}
-
-/// Releases the reference of [`get_nat`].
-pub(super) fn put_nat(helper: &Helper) {
-    let section = RcuGuard::new();
-    match helper_table::find_nat(&helper.nat_name(), section.token()) {
-        Some(nat) => nat.put_module(),
-        None => pr_warn_once!("no module translates addresses for a helper that had one\n"),
-    }
+    take(&nat_name)
+        .or_else(|| {
+            // The second attempt shows whether the module was loaded.
+            let _ = module::request(&nat_name);
+            take(&nat_name)
+        })
+        .flatten()
+        .ok_or(ENOENT)
 }
 
 /// Registers a helper: rules find it from now on. May sleep.
 ///
 /// `EINVAL`: its description is invalid. `EBUSY`: there is one of the same name, family and
 /// protocol. `ENOENT`: there is no tracker.
-pub(super) fn register(helper: &Unregistered<'_>) -> Result {
-    if u32_as_usize(helper.last_class()) >= CLASSES || !helper.has_name() {
+pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
+    let last_class = helper.helper().last_class();
+    if u32_as_usize(last_class) >= MAX_CLASSES || !helper.has_name() {
         return Err(EINVAL);
     }
-    let new = helper.helper();
-    for class in 0..=helper.last_class() {
-        match new.policy(class).map_or(0, |policy| policy.max_expected) {
+    for class in 0..=last_class {
+        let policy = helper.helper().policy(class);
+        match policy.map_or(0, |policy| policy.max_expected) {
             0 => helper.set_max_expected(class, MAX_EXPECTED),
             1..=MAX_EXPECTED => {}
             _ => return Err(EINVAL),
         }
     }
 
+    let new = helper.helper();
     let name = new.name();
     let bucket = bucket(&name, new.protocol());
     let mut registry = helper_table::REGISTRY.lock();
@@ -240,28 +225,23 @@ pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
 }
 
 /// Assigns a helper to a template, with references to the helper's modules. The owner of the
-/// template releases these with [`put`] and [`put_nat`]; freeing the template does not. May sleep.
+/// template gives these back by `nf_conntrack_helper_put()` and `nf_nat_helper_put()`; freeing the
+/// template does not. May sleep.
 ///
 /// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates addresses
 /// for it.
 pub(super) fn add(
     mut template: HelperTarget<'_>,
-    name: &Name,
+    name: &HelperName,
     family: u8,
     protocol: u8,
     with_nat: bool,
 ) -> Result {
     let helper = get(name, family.into(), protocol).ok_or(EINVAL)?;
-    let Some(help) = template.add_help() else {
-        put(helper);
-        return Err(ENOMEM);
-    };
+    let help = template.add_help().ok_or(ENOMEM)?;
     if with_nat {
-        if let Err(error) = get_nat(name, family.into(), protocol) {
-            put(helper);
-            return Err(error);
-        }
+        get_nat(name, family.into(), protocol)?.leave_to_c();
     }
-    help.set_helper(Some(helper));
+    help.set_helper(Some(helper.leave_module_to_c()));
     Ok(())
 }

@@ -16,21 +16,26 @@ use crate::{
         kernel::{
             net::{
                 ExitingNets,
+                NewNet,
                 Pernet,
                 PernetPlace, //
             },
             params,
             rcu,
-            settings::Defaults,
+            settings,
             time::HZ,
             work, //
         },
         prelude::*, //
     },
     proto::{
+        generic,
         gre,
+        icmp,
+        icmpv6,
         sctp,
         tcp,
+        types::timeout::Timeout,
         udp, //
     },
 };
@@ -54,43 +59,63 @@ use super::{
     },
 };
 
-/// The default timeout of an ICMP or ICMPv6 query, in seconds.
-const ICMP_SECONDS: u32 = 30;
-/// The default timeout of a connection of a protocol without a tracker, in seconds.
-const GENERIC_SECONDS: u32 = 600;
 /// The default timeout of a connection that a flow table forwards, in seconds.
+#[cfg(CONFIG_NF_FLOW_TABLE)]
 const OFFLOAD_SECONDS: u32 = 30;
 /// The number of retransmissions of a TCP segment after which the timeout is cut.
 const TCP_MAX_RETRANS: u8 = 3;
+/// `nf_conntrack_events`: events are kept where there is a listener.
+const EVENTS_FOR_LISTENERS: u8 = 2;
 
-/// Converts timeouts from seconds to jiffies.
-fn jiffies<const N: usize>(seconds: [u32; N]) -> [u32; N] {
-    seconds.map(|seconds| seconds.saturating_mul(HZ))
+/// Sets timeouts, given in seconds.
+fn set_timeouts<'a>(timeouts: impl IntoIterator<Item = &'a Timeout>, seconds: &[u32]) {
+    for (timeout, seconds) in timeouts.into_iter().zip(seconds) {
+        timeout.set(seconds.saturating_mul(HZ));
+    }
+}
+
+/// Gives a namespace its initial settings.
+fn set_defaults(net: &NewNet<'_>) {
+    settings::CHECKSUM.set_initial(net, 1);
+    settings::ACCT.set_initial(net, params::acct().into());
+    settings::TSTAMP.set_initial(net, params::tstamp().into());
+    settings::LOG_INVALID.set_initial(net, 0);
+    settings::EVENTS.set_initial(net, EVENTS_FOR_LISTENERS);
+    settings::TCP_LOOSE.set_initial(net, 1);
+    settings::TCP_BE_LIBERAL.set_initial(net, 0);
+    settings::TCP_MAX_RETRANS.set_initial(net, TCP_MAX_RETRANS);
+    settings::TCP_IGNORE_INVALID_RST.set_initial(net, 0);
+
+    let tcp = settings::TCP_TIMEOUTS.of(net);
+    set_timeouts(tcp, &tcp::timeout::DEFAULT_SECONDS);
+    set_timeouts(settings::UDP_TIMEOUTS.of(net), &udp::DEFAULT_SECONDS);
+    set_timeouts(settings::SCTP_TIMEOUTS.of(net), &sctp::DEFAULT_SECONDS);
+    set_timeouts(settings::GRE_TIMEOUTS.of(net), &gre::DEFAULT_SECONDS);
+    let single = [
+        (settings::ICMP_TIMEOUT, icmp::DEFAULT_SECONDS),
+        (settings::ICMPV6_TIMEOUT, icmpv6::DEFAULT_SECONDS),
+        (settings::GENERIC_TIMEOUT, generic::DEFAULT_SECONDS),
+        #[cfg(CONFIG_NF_FLOW_TABLE)]
+        (settings::TCP_OFFLOAD_TIMEOUT, OFFLOAD_SECONDS),
+        #[cfg(CONFIG_NF_FLOW_TABLE)]
+        (settings::UDP_OFFLOAD_TIMEOUT, OFFLOAD_SECONDS),
+    ];
+    for (timeout, seconds) in single {
+        timeout.of(net).set(seconds.saturating_mul(HZ));
+    }
 }
 
 impl Pernet for NetState {
-    fn init(net: &'static Net) -> Result {
-        net.set_defaults(&Defaults {
-            tcp: jiffies(tcp::timeout::DEFAULT_SECONDS),
-            udp: jiffies(udp::DEFAULT_SECONDS),
-            sctp: jiffies(sctp::DEFAULT_SECONDS),
-            gre: jiffies(gre::DEFAULT_SECONDS),
-            offload: OFFLOAD_SECONDS * HZ,
-            icmp: ICMP_SECONDS * HZ,
-            icmpv6: ICMP_SECONDS * HZ,
-            generic: GENERIC_SECONDS * HZ,
-            tcp_max_retrans: TCP_MAX_RETRANS,
-            acct: params::acct(),
-            tstamp: params::tstamp(),
-        });
-        net.allocate_stats()?;
-        let stats = ScopeGuard::new(|| net.free_stats());
+    fn init(net: &NewNet<'_>) -> Result {
+        set_defaults(net);
+        net.set_up()?;
+        let stats = ScopeGuard::new(|| net.tear_down());
         sysctl::register(net)?;
         let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
         procfs::register(net)?;
         let files = ScopeGuard::new(|| procfs::unregister(net));
-        listener::listen::<netlink::events::Multicast>(net);
-        let listener = ScopeGuard::new(|| listener::leave(net));
+        listener::register::<netlink::events::Multicast>(net);
+        let listener = ScopeGuard::new(|| listener::unregister(net));
         if params::enable_hooks() {
             hooks::get_without_adoption(net)?;
         }
@@ -104,17 +129,17 @@ impl Pernet for NetState {
     fn exit(nets: &ExitingNets) {
         for net in nets.iter() {
             if params::enable_hooks() {
-                hooks::put(net, HookFamilies::Inet);
+                hooks::put(&net, HookFamilies::Inet);
             }
-            listener::leave(net);
-            procfs::unregister(net);
-            sysctl::unregister(net);
+            listener::unregister(&net);
+            procfs::unregister(&net);
+            sysctl::unregister(&net);
         }
         // Packets in the hooks have left them after this, and no new ones enter.
         rcu::synchronize_expedited();
         for net in nets.iter() {
-            remove_entries(net);
-            net.free_stats();
+            remove_entries(&net);
+            net.tear_down();
         }
     }
 

@@ -16,14 +16,15 @@ use kernel::{
 use crate::{
     nf::{
         kernel::{
-            net::Counter,
-            params,
+            net::{
+                Counter,
+                NewNet, //
+            },
+            params, settings,
             sysctl::{
-                Byte,
                 Computed,
                 Registration,
                 Setting,
-                Timeout,
                 Watcher, //
             },
         },
@@ -51,15 +52,15 @@ const SETTINGS: &[Setting] = &[
     MAX,
     Setting::count(c"nf_conntrack_count", |net| entries(net)),
     Setting::computed::<Buckets>(c"nf_conntrack_buckets"),
-    Setting::switch(c"nf_conntrack_checksum", Byte::CHECKSUM),
-    Setting::watched::<LogInvalid>(c"nf_conntrack_log_invalid", Byte::LOG_INVALID),
+    Setting::switch(c"nf_conntrack_checksum", settings::CHECKSUM),
+    Setting::watched::<LogInvalid>(c"nf_conntrack_log_invalid", settings::LOG_INVALID),
     Setting::limit(c"nf_conntrack_expect_max", params::max_expectations),
-    Setting::switch(c"nf_conntrack_acct", Byte::ACCT),
+    Setting::switch(c"nf_conntrack_acct", settings::ACCT),
     #[cfg(CONFIG_NF_CONNTRACK_EVENTS)]
-    Setting::three(c"nf_conntrack_events", Byte::EVENTS),
+    Setting::three(c"nf_conntrack_events", settings::EVENTS),
     #[cfg(CONFIG_NF_CONNTRACK_TIMESTAMP)]
-    Setting::switch(c"nf_conntrack_timestamp", Byte::TSTAMP),
-    Setting::seconds(c"nf_conntrack_generic_timeout", Timeout::GENERIC),
+    Setting::switch(c"nf_conntrack_timestamp", settings::TSTAMP),
+    Setting::seconds(c"nf_conntrack_generic_timeout", settings::GENERIC_TIMEOUT),
     tcp_state(c"nf_conntrack_tcp_timeout_syn_sent", State::SynSent),
     tcp_state(c"nf_conntrack_tcp_timeout_syn_recv", State::SynRecv),
     tcp_state(c"nf_conntrack_tcp_timeout_established", State::Established),
@@ -70,30 +71,33 @@ const SETTINGS: &[Setting] = &[
     tcp_state(c"nf_conntrack_tcp_timeout_close", State::Close),
     Setting::seconds(
         c"nf_conntrack_tcp_timeout_max_retrans",
-        Timeout::tcp(timeout::RETRANS),
+        settings::TCP_TIMEOUTS.at(timeout::RETRANS),
     ),
     Setting::seconds(
         c"nf_conntrack_tcp_timeout_unacknowledged",
-        Timeout::tcp(timeout::UNACK),
+        settings::TCP_TIMEOUTS.at(timeout::UNACK),
     ),
-    Setting::switch(c"nf_conntrack_tcp_loose", Byte::TCP_LOOSE),
-    Setting::switch(c"nf_conntrack_tcp_be_liberal", Byte::TCP_BE_LIBERAL),
+    Setting::switch(c"nf_conntrack_tcp_loose", settings::TCP_LOOSE),
+    Setting::switch(c"nf_conntrack_tcp_be_liberal", settings::TCP_BE_LIBERAL),
     Setting::switch(
         c"nf_conntrack_tcp_ignore_invalid_rst",
-        Byte::TCP_IGNORE_INVALID_RST,
+        settings::TCP_IGNORE_INVALID_RST,
     ),
-    Setting::byte(c"nf_conntrack_tcp_max_retrans", Byte::TCP_MAX_RETRANS),
-    Setting::seconds(c"nf_conntrack_udp_timeout", Timeout::udp(udp::UNREPLIED)),
+    Setting::byte(c"nf_conntrack_tcp_max_retrans", settings::TCP_MAX_RETRANS),
+    Setting::seconds(
+        c"nf_conntrack_udp_timeout",
+        settings::UDP_TIMEOUTS.at(udp::UNREPLIED),
+    ),
     Setting::seconds(
         c"nf_conntrack_udp_timeout_stream",
-        Timeout::udp(udp::REPLIED),
+        settings::UDP_TIMEOUTS.at(udp::REPLIED),
     ),
     #[cfg(CONFIG_NF_FLOW_TABLE)]
-    Setting::seconds(c"nf_flowtable_tcp_timeout", Timeout::TCP_OFFLOAD),
+    Setting::seconds(c"nf_flowtable_tcp_timeout", settings::TCP_OFFLOAD_TIMEOUT),
     #[cfg(CONFIG_NF_FLOW_TABLE)]
-    Setting::seconds(c"nf_flowtable_udp_timeout", Timeout::UDP_OFFLOAD),
-    Setting::seconds(c"nf_conntrack_icmp_timeout", Timeout::ICMP),
-    Setting::seconds(c"nf_conntrack_icmpv6_timeout", Timeout::ICMPV6),
+    Setting::seconds(c"nf_flowtable_udp_timeout", settings::UDP_OFFLOAD_TIMEOUT),
+    Setting::seconds(c"nf_conntrack_icmp_timeout", settings::ICMP_TIMEOUT),
+    Setting::seconds(c"nf_conntrack_icmpv6_timeout", settings::ICMPV6_TIMEOUT),
     sctp_state(c"nf_conntrack_sctp_timeout_closed", sctp::State::Closed),
     sctp_state(
         c"nf_conntrack_sctp_timeout_cookie_wait",
@@ -123,10 +127,13 @@ const SETTINGS: &[Setting] = &[
         c"nf_conntrack_sctp_timeout_heartbeat_sent",
         sctp::State::HeartbeatSent,
     ),
-    Setting::seconds(c"nf_conntrack_gre_timeout", Timeout::gre(gre::UNREPLIED)),
+    Setting::seconds(
+        c"nf_conntrack_gre_timeout",
+        settings::GRE_TIMEOUTS.at(gre::UNREPLIED),
+    ),
     Setting::seconds(
         c"nf_conntrack_gre_timeout_stream",
-        Timeout::gre(gre::REPLIED),
+        settings::GRE_TIMEOUTS.at(gre::REPLIED),
     ),
 ];
 
@@ -134,11 +141,14 @@ const SETTINGS: &[Setting] = &[
 const MAX: Setting = Setting::limit(c"nf_conntrack_max", params::max_entries);
 
 const fn tcp_state(name: &'static CStr, state: State) -> Setting {
-    Setting::seconds(name, Timeout::tcp(u8_as_usize(state.to_u8())))
+    Setting::seconds(name, settings::TCP_TIMEOUTS.at(u8_as_usize(state.to_u8())))
 }
 
 const fn sctp_state(name: &'static CStr, state: sctp::State) -> Setting {
-    Setting::seconds(name, Timeout::sctp(u32_as_usize(state.to_u32())))
+    Setting::seconds(
+        name,
+        settings::SCTP_TIMEOUTS.at(u32_as_usize(state.to_u32())),
+    )
 }
 
 fn entries(net: &Net) -> &Counter {
@@ -185,7 +195,7 @@ impl Global {
 }
 
 /// Registers a namespace's sysctls. May sleep.
-pub(super) fn register(net: &'static Net) -> Result {
+pub(super) fn register(net: &NewNet<'_>) -> Result {
     let slot = &net.state::<NetState>().sysctls;
     slot.register(net, c"net/netfilter", SETTINGS)
 }

@@ -219,7 +219,7 @@ const MAX_TRIES: u32 = 128;
 
 /// Adds an expectation for port `wanted`, or for one above it (`nf_nat_exp_find_port`). Returns the
 /// port; 0: none is free.
-pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
+pub(super) fn expect_port(mut draft: Draft<'_>, wanted: u16) -> u16 {
     let above = u32::from(u16::MAX.wrapping_sub(wanted));
     let mut left = above.min(MAX_TRIES);
     let mut port = wanted;
@@ -227,7 +227,10 @@ pub(super) fn expect_port(draft: &Draft<'_>, wanted: u16) -> u16 {
         draft.set_destination_port(port.to_be_bytes());
         match add::relate(draft, false, Requester::default()) {
             Ok(()) => return port,
-            Err(RelateError::Clash) if left != 0 => left = left.wrapping_sub(1),
+            Err(refused) if refused.error == RelateError::Clash && left != 0 => {
+                left = left.wrapping_sub(1);
+                draft = refused.draft;
+            }
             Err(_) => return 0,
         }
         // CAST: Below `above`, which is at most 65535.

@@ -12,6 +12,7 @@ use crate::nf::{
         net::{
             Counter,
             ExitingNets,
+            NewNet,
             Pernet,
             PernetPlace, //
         },
@@ -100,7 +101,7 @@ const SETTINGS: &[Setting] = &[
 ];
 
 impl Pernet for NatState {
-    fn init(net: &'static Net) -> Result {
+    fn init(net: &NewNet<'_>) -> Result {
         let state = state(net);
         for switch in [
             &state.thorough,
@@ -119,7 +120,7 @@ impl Pernet for NatState {
 
     fn exit(nets: &ExitingNets) {
         for net in nets.iter() {
-            let state = state(net);
+            let state = state(&net);
             state.sysctls.clear();
             state.excluded.free();
         }

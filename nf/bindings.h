@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads: the kernel's own headers for every type that C code shares
- * with us, so that no layout is written down twice, and our shims' prototypes.
+ * The input of bindgen: the kernel's own headers for every type that is shared
+ * with C code, so that no layout is declared twice, and the prototypes of the
+ * shims in nf/helpers.
  */
 #include <linux/module.h>
 #include <linux/inetdevice.h>
@@ -75,7 +76,7 @@
 #error "the kernel has no netlink for netfilter (NETFILTER_NETLINK)"
 #endif
 
-/* Macros that bindgen cannot evaluate. */
+/* Constants from macros and types that bindgen cannot evaluate. */
 #define RCT_CONST(name, value) static const unsigned long RCT_##name = (value)
 
 RCT_CONST(HZ, HZ);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Declarations that bindgen makes of `nf/bindings.h`.
+//! Declarations that bindgen generates from `nf/bindings.h`.
 //!
-//! Only `nf` and the C-callable doors look in here; everybody else uses the types
-//! that wrap them.
+//! Only `nf`, `ct/abi` and `nat/abi` use them; the rest of the module uses the types that wrap
+//! them.
 
 #![allow(
     clippy::all,

@@ -2,59 +2,66 @@
 
 //! Expectations: which tuples one matches, and when two clash.
 
-use core::mem::{align_of, offset_of, size_of};
-
 use super::{
     hash::{jhash2_array, reciprocal_scale},
-    types::tuple::Tuple,
+    types::{
+        mask::TupleMask,
+        tuple::{L4Key, Tuple},
+    },
 };
 
-/// The mask of an expectation: the bits of a tuple's source that are compared.
+/// The connection that a helper announces. Addresses and keys are in network byte order.
 ///
-/// Layout twin of `struct nf_conntrack_tuple_mask`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(4))]
-pub struct Mask {
-    /// Bits of the source address.
-    pub src: [u8; 16],
-    /// Bits of the source port, or of the key in its place.
-    pub src_key: [u8; 2],
-    /// Padding of the C type; zero.
-    pub unused: [u8; 2],
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::{
+///     expect::Announcement,
+///     types::{family::Family, mask::TupleMask, protocol},
+/// };
+///
+/// // A call to a known port, from a host that is not known.
+/// let (tuple, mask) = Announcement {
+///     l3num: Family::Ipv6.to_u16(),
+///     protonum: protocol::UDP,
+///     src: None,
+///     src_key: None,
+///     dst: [1; 16],
+///     dst_key: 5060u16.to_be_bytes(),
+/// }
+/// .tuple_and_mask();
+/// assert_eq!((tuple.dst, tuple.dst_port()), ([1; 16], 5060));
+/// assert_eq!(mask, TupleMask::new([0; 16], [0; 2]));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Announcement {
+    /// Number of the address family, host byte order.
+    pub l3num: u16,
+    /// IP protocol number.
+    pub protonum: u8,
+    /// Source address, if it is known.
+    pub src: Option<[u8; 16]>,
+    /// Source port, or the key in its place, if it is known.
+    pub src_key: Option<[u8; 2]>,
+    /// Destination address.
+    pub dst: [u8; 16],
+    /// Destination port, or the key in its place.
+    pub dst_key: [u8; 2],
 }
 
-const _: () = {
-    assert!(size_of::<Mask>() == 20);
-    assert!(align_of::<Mask>() == 4);
-    assert!(offset_of!(Mask, src_key) == 16);
-};
-
-impl Mask {
-    /// Returns the bits that are set in both masks.
-    #[must_use]
-    pub const fn and(&self, other: &Self) -> Self {
-        let src = u128::from_ne_bytes(self.src) & u128::from_ne_bytes(other.src);
-        let key = u16::from_ne_bytes(self.src_key) & u16::from_ne_bytes(other.src_key);
-        Self {
-            src: src.to_ne_bytes(),
-            src_key: key.to_ne_bytes(),
-            unused: [0; 2],
-        }
-    }
-
-    /// Returns whether the sources of two tuples are equal in the masked bits.
-    #[inline]
-    const fn agrees(&self, a: &Tuple, b: &Tuple) -> bool {
-        let address = (u128::from_ne_bytes(a.src) ^ u128::from_ne_bytes(b.src))
-            & u128::from_ne_bytes(self.src);
-        let key = (u16::from_ne_bytes(a.src_key) ^ u16::from_ne_bytes(b.src_key))
-            & u16::from_ne_bytes(self.src_key);
-        address == 0 && key == 0
-    }
-
-    const fn counts_same(&self, other: &Self) -> bool {
-        u128::from_ne_bytes(self.src) == u128::from_ne_bytes(other.src)
-            && u16::from_ne_bytes(self.src_key) == u16::from_ne_bytes(other.src_key)
+impl Announcement {
+    /// Returns the expectation's tuple, in which an unknown source is zero, and its mask.
+    pub fn tuple_and_mask(&self) -> (Tuple, TupleMask) {
+        let key = L4Key {
+            src: self.src_key.unwrap_or_default(),
+            dst: self.dst_key,
+        };
+        let src = self.src.unwrap_or_default();
+        (
+            Tuple::new(self.l3num, src, self.dst, key, self.protonum),
+            TupleMask::of_source(self.l3num, self.src.is_some(), self.src_key.is_some()),
+        )
     }
 }
 
@@ -65,8 +72,9 @@ impl Mask {
 /// ```
 /// # use rust_ct_host::proto;
 /// use proto::{
-///     expect::{Mask, Pattern},
+///     expect::Pattern,
 ///     types::{
+///         mask::TupleMask,
 ///         protocol,
 ///         tuple::{L4Key, Tuple},
 ///     },
@@ -76,11 +84,7 @@ impl Mask {
 /// let (server, client) = ([192, 0, 2, 1], [10, 0, 0, 1]);
 /// let expected = Pattern {
 ///     tuple: Tuple::ipv4(server, client, L4Key::ports(0, 40_001), protocol::TCP),
-///     mask: Mask {
-///         src: [0xff; 16],
-///         src_key: [0; 2],
-///         unused: [0; 2],
-///     },
+///     mask: TupleMask::new([0xff; 16], [0; 2]),
 ///     zone_id: 0,
 /// };
 /// let data = Tuple::ipv4(server, client, L4Key::ports(20, 40_001), protocol::TCP);
@@ -92,7 +96,7 @@ pub struct Pattern {
     /// The destination, the protocol, and the known part of the source.
     pub tuple: Tuple,
     /// The bits of the source that are known.
-    pub mask: Mask,
+    pub mask: TupleMask,
     /// The id of the zone.
     pub zone_id: u16,
 }
@@ -116,7 +120,7 @@ impl Pattern {
     /// Returns whether both patterns match the same tuples by the same mask.
     pub fn equals(&self, other: &Self) -> bool {
         self.tuple == other.tuple
-            && self.mask.counts_same(&other.mask)
+            && self.mask.has_bits_of(&other.mask)
             && self.zone_id == other.zone_id
     }
 }

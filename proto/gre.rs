@@ -10,7 +10,10 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::step::{Status, Step, Update};
+use super::{
+    step::{Status, Step, Update},
+    types::timeout::Timeout,
+};
 
 /// Number of entries in [`Timeouts`].
 pub const COUNT: usize = 2;
@@ -20,10 +23,10 @@ pub const UNREPLIED: usize = 0;
 pub const REPLIED: usize = 1;
 
 /// The timeouts of the GRE tracker in jiffies, indexed by `enum gre_conntrack`.
-pub type Timeouts = [u32; COUNT];
+pub type Timeouts = [Timeout; COUNT];
 
 /// Default timeouts in seconds.
-pub const DEFAULT_SECONDS: Timeouts = [30, 180];
+pub const DEFAULT_SECONDS: [u32; COUNT] = [30, 180];
 
 /// The GRE state of an entry. Layout twin of `struct nf_ct_gre`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -45,11 +48,11 @@ const _: () = {
 /// Returns the state of a new connection.
 #[inline]
 #[must_use]
-pub const fn open(timeouts: &Timeouts) -> Track {
-    let [timeout, stream_timeout] = *timeouts;
+pub fn open(timeouts: &Timeouts) -> Track {
+    let [timeout, stream_timeout] = timeouts;
     Track {
-        stream_timeout,
-        timeout,
+        stream_timeout: stream_timeout.get(),
+        timeout: timeout.get(),
     }
 }
 

@@ -11,6 +11,7 @@ use core::mem::size_of;
 use super::{
     adopt::{Side, Socket},
     step::{Status, Update},
+    types::timeout::Timeout,
     wire::udp::Header,
 };
 
@@ -22,10 +23,10 @@ pub const UNREPLIED: usize = 0;
 pub const REPLIED: usize = 1;
 
 /// The timeouts of the UDP tracker in jiffies, indexed by `enum udp_conntrack`.
-pub type Timeouts = [u32; COUNT];
+pub type Timeouts = [Timeout; COUNT];
 
 /// Default timeouts in seconds.
-pub const DEFAULT_SECONDS: Timeouts = [30, 120];
+pub const DEFAULT_SECONDS: [u32; COUNT] = [30, 120];
 
 /// Seconds from the first packet until a connection counts as a stream.
 const STREAM_AFTER_SECONDS: usize = 2;
@@ -58,28 +59,28 @@ pub fn packet(
     now: usize,
     hz: usize,
 ) -> Update {
-    let [unreplied, replied] = *timeouts;
+    let [unreplied, replied] = timeouts;
     if !status.confirmed {
         track.stream_ts = now.wrapping_add(hz.wrapping_mul(STREAM_AFTER_SECONDS));
     }
     if !status.seen_reply || !is_after(now, track.stream_ts) {
-        return Update::refresh(unreplied);
+        return Update::refresh(unreplied.get());
     }
     Update {
         // An entry that lost a clash is never assured: early drop must be able to take it.
         assured: !status.assured && !status.nat_clash,
-        ..Update::refresh(replied)
+        ..Update::refresh(replied.get())
     }
 }
 
 /// Returns, for an adopted connection, whether a reply was seen, and its timeout in jiffies.
 pub fn adopt(socket: &Socket, opener: Side, timeouts: &Timeouts) -> (bool, u32) {
-    let [unreplied, replied] = *timeouts;
+    let [unreplied, replied] = timeouts;
     // A server connects a socket to its client only after a packet from it, and replies.
     if opener == Side::Remote || socket.heard {
-        (true, replied)
+        (true, replied.get())
     } else {
-        (false, unreplied)
+        (false, unreplied.get())
     }
 }
 

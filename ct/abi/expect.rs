@@ -28,17 +28,18 @@ use crate::{
         bindings,
         c_export::c_export,
         expect::{
-            draft::{
-                Draft,
-                Ends, //
-            },
+            draft::Draft,
             expectation::Expectation,
-            linked::Linked,
+            linked::{
+                Linked,
+                Seen, //
+            },
             lock::Locked, //
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
     },
+    proto::expect::Announcement, //
 };
 
 /// A predicate of expectations in C.
@@ -67,7 +68,7 @@ c_export! {
     fn nf_ct_expect_alloc(me: *mut bindings::nf_conn) -> *mut bindings::nf_conntrack_expect {
         // SAFETY: The caller holds a reference.
         match Draft::new(unsafe { Conn::from_raw(me) }) {
-            Some(draft) => draft.raw(),
+            Some(draft) => draft.into_raw(),
             None => null_mut(),
         }
     }
@@ -97,19 +98,22 @@ c_export! {
             }
             Some(address)
         };
-        // SAFETY: The caller passes a port, or null.
-        let port = |place: *const bindings::__be16| unsafe { place.as_ref() }.copied();
-        let ends = Ends {
-            family,
-            protocol: proto,
-            source: address(saddr),
-            source_port: port(src),
-            destination: address(daddr).unwrap_or_default(),
-            destination_port: port(dst).unwrap_or_default(),
+        let port = |place: *const bindings::__be16| {
+            // SAFETY: The caller passes a port, or null.
+            unsafe { place.as_ref() }.map(|port| port.to_ne_bytes())
+        };
+        let announced = Announcement {
+            l3num: family.into(),
+            protonum: proto,
+            src: address(saddr),
+            src_key: port(src),
+            dst: address(daddr).unwrap_or_default(),
+            dst_key: port(dst).unwrap_or_default(),
         };
         // SAFETY: The caller allocated the expectation for an entry that it holds, and is under
         // `rcu_read_lock()`.
-        unsafe { draft(exp).describe(class, &ends, Rcu::assume_held()) };
+        let (mut draft, rcu) = unsafe { (draft(exp), Rcu::assume_held()) };
+        add::describe(&mut draft, class, &announced, rcu);
     }
 }
 
@@ -134,9 +138,9 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller allocated the expectation for an entry that it holds.
         let draft = unsafe { draft(expect) };
-        let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
+        let skip_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
         from_result(|| {
-            add::relate(&draft, any_master, requester(portid, report))?;
+            add::relate(draft, skip_master, requester(portid, report))?;
             Ok(0)
         })
     }
@@ -151,9 +155,9 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller passes two expectations, allocated for an entry that it holds.
         let (first, second) = unsafe { (draft(*expect), draft(*expect.add(1))) };
-        let any_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
+        let skip_master = flags & bindings::NF_CT_EXP_F_SKIP_MASTER != 0;
         from_result(|| {
-            add::relate_pair([&first, &second], any_master)?;
+            add::relate_pair([first, second], skip_master)?;
             Ok(0)
         })
     }
@@ -169,7 +173,7 @@ unsafe fn find<R>(
     zone: *const bindings::nf_conntrack_zone,
     tuple: *const bindings::nf_conntrack_tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
+    take: impl FnOnce(&Seen<'_>) -> R,
 ) -> Option<R> {
     // SAFETY: Valid, as the caller guarantees; the Rust types have the layout of the C types.
     let (net, zone, tuple) = unsafe {

@@ -10,7 +10,7 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
-        expect::gre_keymap::Control,
+        expect::gre_keymap::PptpMaster,
         prelude::*, //
     },
 };
@@ -25,12 +25,12 @@ c_export! {
         // SAFETY: The caller holds a reference, and is the helper of this connection.
         let conn = unsafe { Conn::from_raw(ct) };
         // SAFETY: As above.
-        let Some(control) = (unsafe { Control::of(conn) }) else {
+        let Some(control) = (unsafe { PptpMaster::of(conn) }) else {
             return false;
         };
         // SAFETY: The caller passes two tuples; the Rust type has the layout of the C type.
         let (original, reply) = unsafe { (&*orig.cast::<Tuple>(), &*repl.cast::<Tuple>()) };
-        gre_keymap::add(conn, control, original, reply)
+        gre_keymap::add(&control, original, reply)
     }
 }
 
@@ -38,8 +38,8 @@ c_export! {
     /// Removes the GRE keys of a PPTP control connection.
     fn nf_ct_gre_keymap_destroy(ct: *mut bindings::nf_conn) {
         // SAFETY: The caller holds a reference, and is the helper of this connection.
-        if let Some(control) = unsafe { Control::of(Conn::from_raw(ct)) } {
-            gre_keymap::remove(control);
+        if let Some(control) = unsafe { PptpMaster::of(Conn::from_raw(ct)) } {
+            gre_keymap::remove(&control);
         }
     }
 }
@@ -51,8 +51,8 @@ c_export! {
         // SAFETY: The caller holds a reference, and is the helper of this connection.
         let conn = unsafe { Conn::from_raw(ct) };
         // SAFETY: As above.
-        if let Some(control) = unsafe { Control::of(conn) } {
-            pptp::end_calls(conn, control);
+        if let Some(control) = unsafe { PptpMaster::of(conn) } {
+            pptp::end_calls(&control);
         }
     }
 }

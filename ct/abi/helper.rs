@@ -36,14 +36,15 @@ use crate::{
             HelperTarget, //
         },
         expect::{
-            helper as nf_helper,
+            expectfn, helper as nf_helper,
             helper::{
-                Name,
+                LoadedHelper,
                 Unregistered,
-                CLASSES, //
+                MAX_CLASSES, //
             },
+            helper_name::HelperName,
             helper_table,
-            lock::ExpectGuard, //
+            lock::ExpectGuard,
         },
         kernel::nfnetlink::Requester,
         prelude::*, //
@@ -63,10 +64,6 @@ type Function = Option<
 /// The function of a helper for `CTA_HELP_INFO` (`from_nlattr`).
 type FromNetlink =
     Option<unsafe extern "C" fn(*mut bindings::nlattr, *mut bindings::nf_conn) -> c_int>;
-
-fn raw(helper: ARef<Helper>) -> *mut bindings::nf_conntrack_helper {
-    ARef::into_raw(helper).as_ptr().cast()
-}
 
 /// Takes over the caller's reference.
 ///
@@ -88,14 +85,9 @@ unsafe fn register_copy(
 ) -> Result<*mut bindings::nf_conntrack_helper> {
     // SAFETY: By the safety requirements of this function.
     let copy = unsafe { Unregistered::copy_of(original) }?;
-    match helper::register(&copy) {
-        Ok(()) => Ok(copy.raw()),
-        Err(error) => {
-            // SAFETY: A copy, as made above.
-            unsafe { copy.discard() };
-            Err(error)
-        }
-    }
+    let raw = copy.raw();
+    helper::register(copy)?;
+    Ok(raw)
 }
 
 /// Unregisters a helper.
@@ -105,9 +97,10 @@ unsafe fn register_copy(
 /// `helper` is registered, and the caller gives it up.
 unsafe fn unregister(helper: *mut bindings::nf_conntrack_helper) {
     // SAFETY: By the safety requirements of this function.
-    let helper = unsafe { reference(helper) };
-    // SAFETY: By the safety requirements of this function.
-    unsafe { helper_table::REGISTRY.lock().remove(&helper) };
+    let helper = unsafe {
+        let helper = NonNull::new_unchecked(helper);
+        helper_table::REGISTRY.lock().remove(helper)
+    };
     helper::retire(helper);
 }
 
@@ -116,7 +109,7 @@ c_export! {
     fn __nf_conntrack_helper_register(me: *mut bindings::nf_conntrack_helper) -> c_int {
         // SAFETY: The caller passes a helper that no other code uses yet.
         let helper = unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) };
-        from_result(|| helper::register(&helper).map(|()| 0))
+        from_result(|| helper::register(helper).map(|()| 0))
     }
 }
 
@@ -216,7 +209,7 @@ c_export! {
             (*helper).from_nlattr = from_nlattr;
             (*helper).me = module;
             let class_max = u32_as_usize(expect_class_max);
-            if class_max >= CLASSES {
+            if class_max >= MAX_CLASSES {
                 pr_warn_once!("a helper has more classes than there may be\n");
                 return;
             }
@@ -239,9 +232,9 @@ c_export! {
         protonum: u8
     ) -> *mut bindings::nf_conntrack_helper {
         // SAFETY: The caller passes a C string.
-        unsafe { Name::of_text(name) }
+        unsafe { HelperName::from_c_string(name) }
             .and_then(|name| helper::get(&name, l3num, protonum))
-            .map_or(null_mut(), raw)
+            .map_or(null_mut(), LoadedHelper::into_raw)
     }
 }
 
@@ -249,7 +242,7 @@ c_export! {
     /// Drops the references that `nf_conntrack_helper_try_module_get()` took.
     fn nf_conntrack_helper_put(helper: *mut bindings::nf_conntrack_helper) {
         // SAFETY: The caller has the references, and gives them up.
-        helper::put(unsafe { reference(helper) });
+        drop(unsafe { LoadedHelper::from_raw(NonNull::new_unchecked(helper)) });
     }
 }
 
@@ -262,7 +255,7 @@ c_export! {
         protonum: u8
     ) -> *mut bindings::nf_conntrack_helper {
         // SAFETY: The caller passes a C string, under `rcu_read_lock()`.
-        let (name, rcu) = unsafe { (Name::of_text(name), Rcu::assume_held()) };
+        let (name, rcu) = unsafe { (HelperName::from_c_string(name), Rcu::assume_held()) };
         name.and_then(|name| helper::find(&name, l3num, protonum, rcu))
             .map_or(null_mut(), Helper::raw)
     }
@@ -305,7 +298,7 @@ c_export! {
     fn nf_ct_helper_expectfn_register(n: *mut bindings::nf_ct_helper_expectfn) {
         let guard = ExpectGuard::new();
         // SAFETY: The caller keeps it until a grace period after unregistering it.
-        unsafe { helper_table::insert_function(n, guard.locked()) };
+        unsafe { expectfn::insert(n, guard.locked()) };
     }
 }
 
@@ -314,7 +307,7 @@ c_export! {
     fn nf_ct_helper_expectfn_unregister(n: *mut bindings::nf_ct_helper_expectfn) {
         let guard = ExpectGuard::new();
         // SAFETY: The caller registered it.
-        unsafe { helper_table::remove_function(n, guard.locked()) };
+        unsafe { expectfn::remove(n, guard.locked()) };
     }
 }
 
@@ -324,7 +317,7 @@ c_export! {
         // SAFETY: The caller passes a valid pointer.
         let function = unsafe { (*n).expectfn }.map(|function| function as usize);
         expect::remove_where(None, Requester::default(), |expectation| {
-            expectation.function() == function
+            expectation.expectfn_address() == function
         });
     }
 }
@@ -336,7 +329,7 @@ c_export! {
     ) -> *mut bindings::nf_ct_helper_expectfn {
         // SAFETY: The caller is under `rcu_read_lock()`.
         let rcu = unsafe { Rcu::assume_held() };
-        helper_table::functions(rcu)
+        expectfn::walk(rcu)
             // SAFETY: The caller passes a C string.
             .find(|function| unsafe { function.is_named(name) })
             .map_or(null_mut(), |function| function.raw())
@@ -350,7 +343,7 @@ c_export! {
     ) -> *mut bindings::nf_ct_helper_expectfn {
         // SAFETY: The caller is under `rcu_read_lock()`.
         let rcu = unsafe { Rcu::assume_held() };
-        helper_table::functions(rcu)
+        expectfn::walk(rcu)
             .find(|function| function.address() == Some(symbol as usize))
             .map_or(null_mut(), |function| function.raw())
     }
@@ -380,8 +373,12 @@ c_export! {
         protonum: u8
     ) -> c_int {
         // SAFETY: The caller passes a C string.
-        let name = unsafe { Name::of_text(name) }.ok_or(ENOENT);
-        from_result(|| name.and_then(|name| helper::get_nat(&name, l3num, protonum)).map(|()| 0))
+        let name = unsafe { HelperName::from_c_string(name) }.ok_or(ENOENT);
+        from_result(|| {
+            let module = helper::get_nat(&name?, l3num, protonum)?;
+            module.leave_to_c();
+            Ok(0)
+        })
     }
 }
 
@@ -389,7 +386,13 @@ c_export! {
     /// Drops the reference that `nf_nat_helper_try_module_get()` took.
     fn nf_nat_helper_put(helper: *mut bindings::nf_conntrack_helper) {
         // SAFETY: The caller has a reference.
-        helper::put_nat(unsafe { Helper::from_raw(helper) });
+        let name = unsafe { Helper::from_raw(helper) }.nat_module_name();
+        let section = RcuGuard::new();
+        match helper_table::find_nat(&name, section.token()) {
+            // SAFETY: The caller gives up the reference that it got as it got the helper's NAT.
+            Some(nat) => drop(unsafe { nat.module_from_c() }),
+            None => pr_warn_once!("no NAT module is registered for a helper that had one\n"),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         bindings,
         c_export::c_export,
         entry::help::HelperTarget,
-        expect::helper::Name,
+        expect::helper_name::HelperName,
         packet::fragments,
         prelude::*, //
     },
@@ -58,7 +58,7 @@ c_export! {
         let (name, conn, template) = unsafe {
             // CAST: Allocation flags have 32 bits.
             let template = HelperTarget::from_raw(ct, bindings::RCT_GFP_KERNEL as u32);
-            (Name::of_text(name.cast()), Conn::from_raw(ct), template)
+            (HelperName::from_c_string(name.cast()), Conn::from_raw(ct), template)
         };
         let Some(name) = name else {
             return EINVAL.to_errno();

@@ -16,11 +16,11 @@ use crate::{
         prelude::*, //
     },
     proto::{
-        expect::Mask,
         gre,
         sctp,
         seqadj::Shift,
         tcp,
+        types::mask::TupleMask,
         udp, //
     },
 };
@@ -45,7 +45,7 @@ twin!(Shift = bindings::nf_ct_seqadj {
     after = offset_after,
 });
 twin!(Zone = bindings::nf_conntrack_zone { id = id, flags = flags, dir = dir });
-twin!(Mask = bindings::nf_conntrack_tuple_mask { src = src });
+twin!(TupleMask = bindings::nf_conntrack_tuple_mask { src = src });
 twin!(tcp::Track = bindings::ip_ct_tcp {
     seen = seen,
     state = state,
@@ -66,7 +66,7 @@ twin!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());
 
 const _: () =
-    assert!(offset_of!(Mask, src_key) == offset_of!(bindings::nf_conntrack_tuple_mask, src.u));
+    assert!(offset_of!(TupleMask, src_key) == offset_of!(bindings::nf_conntrack_tuple_mask, src.u));
 
 const _: () = {
     use bindings::nf_conntrack_tuple as C;

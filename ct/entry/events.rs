@@ -32,6 +32,7 @@ use crate::nf::{
             Congested,
             Requester, //
         },
+        settings,
         time::{
             jiffies32,
             HZ, //
@@ -58,7 +59,7 @@ mod setting {
 /// Masks that a rule has set count even if the sysctl turns events off.
 pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Option<(u16, u16)> {
     let asked = ct_mask != 0 || expect_mask != 0;
-    let setting = net.events();
+    let setting = settings::EVENTS.read(net);
     let off_but_asked = setting == setting::OFF && asked;
     if !off_but_asked && !are_enabled(net) {
         return None;
@@ -73,7 +74,7 @@ pub(in crate::ct) fn masks_for(net: &Net, ct_mask: u16, expect_mask: u16) -> Opt
 /// Returns whether new entries of a namespace get an event cache, unless a rule says otherwise.
 #[inline]
 pub(in crate::ct) fn are_enabled(net: &Net) -> bool {
-    match net.events() {
+    match settings::EVENTS.read(net) {
         setting::OFF => false,
         setting::ALWAYS => true,
         _ => ecache::has_listeners(),
@@ -86,7 +87,7 @@ pub(in crate::ct) fn are_enabled(net: &Net) -> bool {
 pub(in crate::ct) fn add_cache(fresh: &mut Fresh, net: &Net, template: Option<&Conn>) -> Result {
     let asked = template.and_then(|template| template.extensions().find::<EventCache>());
     let (ct_mask, expect_mask) = asked.map_or((0, 0), EventCache::masks);
-    if asked.is_none() && net.events() == setting::OFF {
+    if asked.is_none() && settings::EVENTS.read(net) == setting::OFF {
         return Ok(());
     }
     if let Some((ct_mask, expect_mask)) = masks_for(net, ct_mask, expect_mask) {

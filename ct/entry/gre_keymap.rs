@@ -6,13 +6,13 @@
 //! on in the control connection. The PPTP helper reads them there and adds two maps, one per
 //! direction, from the addresses and the receiver's ID to the sender's ID.
 //!
-//! Maps are read under RCU, and changed under the lock of [`gre_keymap::MAPS`], a leaf.
+//! Maps are read under RCU, and changed under the lock of [`gre_keymap::KEYMAPS`], a leaf.
 
 use crate::nf::{
     expect::gre_keymap::{
         self,
-        Control,
-        NewMaps, //
+        NewKeymaps,
+        PptpMaster, //
     },
     prelude::*, //
 };
@@ -35,22 +35,19 @@ pub(in crate::ct) fn sender_id(net: &Net, tuple: &Tuple, rcu: Rcu<'_>) -> [u8; 2
 /// Adds the maps of a control connection. Returns whether it has these maps now.
 ///
 /// The first pair of maps is kept: a peer that announces other IDs later must not take over calls.
-pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply: &Tuple) -> bool {
-    let Some(new) = NewMaps::new(*original, *reply) else {
+pub(in crate::ct) fn add(control: &PptpMaster<'_>, original: &Tuple, reply: &Tuple) -> bool {
+    let Some(new) = NewKeymaps::new(*original, *reply) else {
         return false;
     };
-    let mut maps = gre_keymap::MAPS.lock();
+    let mut maps = gre_keymap::KEYMAPS.lock();
     // The end of a control connection sets this bit first, and then takes the lock to remove the
     // maps.
-    if conn.has(StatusBit::Dying) {
+    if control.conn().has(StatusBit::Dying) {
         return false;
     }
     let there = [Direction::Original, Direction::Reply].map(|dir| maps.tuple(control, dir));
     match there {
-        [None, None] => {
-            maps.add(conn.net(), control, new);
-            true
-        }
+        [None, None] => maps.add(control, new),
         [Some(first), Some(second)] => {
             same_receiver(&first, original) && same_receiver(&second, reply)
         }
@@ -59,15 +56,15 @@ pub(in crate::ct) fn add(conn: &Conn, control: &Control, original: &Tuple, reply
 }
 
 /// Removes the maps of a control connection.
-pub(in crate::ct) fn remove(control: &Control) {
-    gre_keymap::MAPS.lock().remove(control);
+pub(in crate::ct) fn remove(control: &PptpMaster<'_>) {
+    gre_keymap::KEYMAPS.lock().remove(control);
 }
 
 /// Removes the maps of a control connection at the end of a GRE connection that it announced.
 #[cold]
 pub(in crate::ct) fn remove_of_parent(parent: &Conn) {
     let rcu = RcuGuard::new();
-    if let Some(control) = Control::of_parent(parent, rcu.token()) {
-        remove(control);
+    if let Some(control) = PptpMaster::of_parent(parent, rcu.token()) {
+        remove(&control);
     }
 }

@@ -6,17 +6,17 @@
 //! The logic of the protocols is in [`crate::proto`]; this file connects it with the layouts of
 //! [`crate::nf::entry::l4proto`]. Everything here is constant.
 
-use core::mem::{
-    offset_of,
-    size_of, //
+use core::{
+    array::from_ref, //
+    mem::{
+        offset_of,
+        size_of, //
+    },
 };
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+    sync::atomic::Relaxed, //
 };
 
 use crate::{
@@ -45,6 +45,7 @@ use crate::{
                 Policy, //
             },
             seq_file::Out,
+            settings,
             time::HZ, //
         },
         prelude::*, //
@@ -53,7 +54,10 @@ use crate::{
         gre,
         sctp,
         tcp,
-        types::num::u32_as_usize,
+        types::{
+            num::u32_as_usize,
+            timeout::Timeout, //
+        },
         udp,
         wire, //
     },
@@ -250,8 +254,8 @@ impl Timeouts<1> for Icmp {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.icmp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::ICMP_TIMEOUT.of(net))
     }
 }
 
@@ -272,8 +276,8 @@ impl Timeouts<1> for Icmpv6 {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.icmpv6_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::ICMPV6_TIMEOUT.of(net))
     }
 }
 
@@ -407,8 +411,8 @@ impl Timeouts<{ tcp::timeout::COUNT }> for Tcp {
     // CAST: A wider type.
     const FIRST: usize = tcp::State::SynSent.to_u8() as usize;
 
-    fn of(net: &Net) -> &[Atomic<u32>; tcp::timeout::COUNT] {
-        net.tcp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; tcp::timeout::COUNT] {
+        settings::TCP_TIMEOUTS.of(net)
     }
 }
 
@@ -420,8 +424,8 @@ impl Timeouts<{ udp::COUNT }> for Udp {
 
     const FIRST: usize = udp::UNREPLIED;
 
-    fn of(net: &Net) -> &[Atomic<u32>; udp::COUNT] {
-        net.udp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; udp::COUNT] {
+        settings::UDP_TIMEOUTS.of(net)
     }
 }
 
@@ -513,8 +517,8 @@ impl Timeouts<{ sctp::COUNT }> for Sctp {
 
     const FIRST: usize = u32_as_usize(sctp::State::Closed.to_u32());
 
-    fn of(net: &Net) -> &[Atomic<u32>; sctp::COUNT] {
-        net.sctp_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; sctp::COUNT] {
+        settings::SCTP_TIMEOUTS.of(net)
     }
 }
 
@@ -537,8 +541,8 @@ impl Timeouts<{ gre::COUNT }> for Gre {
 
     const FIRST: usize = gre::UNREPLIED;
 
-    fn of(net: &Net) -> &[Atomic<u32>; gre::COUNT] {
-        net.gre_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; gre::COUNT] {
+        settings::GRE_TIMEOUTS.of(net)
     }
 }
 
@@ -550,8 +554,8 @@ impl Timeouts<1> for Generic {
 
     const FIRST: usize = 0;
 
-    fn of(net: &Net) -> &[Atomic<u32>; 1] {
-        net.generic_timeout_cells()
+    fn of(net: &Net) -> &[Timeout; 1] {
+        from_ref(settings::GENERIC_TIMEOUT.of(net))
     }
 }
 

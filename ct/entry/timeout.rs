@@ -17,6 +17,10 @@ use crate::{
                 Template, //
             },
         },
+        kernel::settings::{
+            self,
+            Field, //
+        },
         packet::log,
         prelude::*, //
     },
@@ -24,6 +28,7 @@ use crate::{
         gre,
         sctp,
         tcp,
+        types::timeout::Timeout,
         udp, //
     },
 };
@@ -36,51 +41,71 @@ fn policy<'r, const N: usize>(
     conn: &Conn,
     protocol: &'static L4Proto<N>,
     rcu: Rcu<'r>,
-) -> Option<&'r [u32; N]> {
+) -> Option<&'r [Timeout; N]> {
     let slot = conn.extensions().find::<PolicySlot>()?;
     slot.policy(rcu)?.timeouts(protocol)
+}
+
+/// Returns the one timeout of a policy, or that of the namespace, in jiffies.
+#[inline]
+fn single(policy: Option<&[Timeout; 1]>, setting: Field<Timeout>, net: &Net) -> u32 {
+    policy
+        .map_or_else(|| setting.of(net), |[timeout]| timeout)
+        .get()
 }
 
 /// Returns the timeouts of a TCP connection, in jiffies.
 #[inline]
 pub(in crate::ct) fn tcp<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r tcp::Timeouts {
-    policy(conn, &l4proto::TCP, rcu).unwrap_or_else(|| net.tcp_timeouts())
+    policy(conn, &l4proto::TCP, rcu).unwrap_or_else(|| settings::TCP_TIMEOUTS.of(net))
 }
 
 /// Returns the timeouts of a UDP connection, in jiffies.
 #[inline]
 pub(in crate::ct) fn udp<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r udp::Timeouts {
-    policy(conn, &l4proto::UDP, rcu).unwrap_or_else(|| net.udp_timeouts())
+    policy(conn, &l4proto::UDP, rcu).unwrap_or_else(|| settings::UDP_TIMEOUTS.of(net))
 }
 
 /// Returns the timeouts of an SCTP association, in jiffies.
 #[inline]
 pub(in crate::ct) fn sctp<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r sctp::Timeouts {
-    policy(conn, &l4proto::SCTP, rcu).unwrap_or_else(|| net.sctp_timeouts())
+    policy(conn, &l4proto::SCTP, rcu).unwrap_or_else(|| settings::SCTP_TIMEOUTS.of(net))
 }
 
 /// Returns the timeouts of a GRE connection, in jiffies.
 #[inline]
 pub(in crate::ct) fn gre<'r>(conn: &Conn, net: &'r Net, rcu: Rcu<'r>) -> &'r gre::Timeouts {
-    policy(conn, &l4proto::GRE, rcu).unwrap_or_else(|| net.gre_timeouts())
+    policy(conn, &l4proto::GRE, rcu).unwrap_or_else(|| settings::GRE_TIMEOUTS.of(net))
 }
 
 /// Returns the timeout of an ICMP query, in jiffies.
 #[inline]
 pub(in crate::ct) fn icmp(conn: &Conn, net: &Net, rcu: Rcu<'_>) -> u32 {
-    policy(conn, &l4proto::ICMP, rcu).map_or_else(|| net.icmp_timeout(), |[timeout]| *timeout)
+    single(
+        policy(conn, &l4proto::ICMP, rcu),
+        settings::ICMP_TIMEOUT,
+        net,
+    )
 }
 
 /// Returns the timeout of an ICMPv6 query, in jiffies.
 #[inline]
 pub(in crate::ct) fn icmpv6(conn: &Conn, net: &Net, rcu: Rcu<'_>) -> u32 {
-    policy(conn, &l4proto::ICMPV6, rcu).map_or_else(|| net.icmpv6_timeout(), |[timeout]| *timeout)
+    single(
+        policy(conn, &l4proto::ICMPV6, rcu),
+        settings::ICMPV6_TIMEOUT,
+        net,
+    )
 }
 
 /// Returns the timeout of a connection of any other protocol, in jiffies.
 #[inline]
 pub(in crate::ct) fn generic(conn: &Conn, net: &Net, rcu: Rcu<'_>) -> u32 {
-    policy(conn, &l4proto::GENERIC, rcu).map_or_else(|| net.generic_timeout(), |[timeout]| *timeout)
+    single(
+        policy(conn, &l4proto::GENERIC, rcu),
+        settings::GENERIC_TIMEOUT,
+        net,
+    )
 }
 
 /// Assigns the policy `name` to a template, for packets of this family and protocol.

@@ -13,14 +13,18 @@ use crate::{
     nf::{
         entry::help::Help,
         expect::{
-            draft::Draft,
+            draft::{
+                Draft,
+                ExpectSpec, //
+            },
             expectation::{
-                Event,
-                Flag, //
+                ExpectEvent,
+                ExpectFlag,
+                ExpectNat, //
             },
             helper::{
-                Policy,
-                CLASSES,
+                ExpectPolicy,
+                MAX_CLASSES,
                 MAX_EXPECTED, //
             },
             lock::{
@@ -38,12 +42,17 @@ use crate::{
         packet::log,
         prelude::*, //
     },
-    proto::expect::Pattern, //
+    proto::{
+        expect::{
+            Announcement,
+            Pattern, //
+        },
+        types::num::u32_as_usize, //
+    },
 };
 
 use super::{
     bucket,
-    help_of,
     pattern,
     remove,
     remove_expired, //
@@ -79,33 +88,82 @@ impl From<RelateError> for Error {
     }
 }
 
+/// An expectation that was not added.
+pub(crate) struct Refused<'a> {
+    /// The reason.
+    pub(crate) error: RelateError,
+    /// The expectation, which may be changed and added again.
+    pub(crate) draft: Draft<'a>,
+}
+
+impl From<Refused<'_>> for RelateError {
+    fn from(refused: Refused<'_>) -> Self {
+        refused.error
+    }
+}
+
+impl From<Refused<'_>> for Error {
+    fn from(refused: Refused<'_>) -> Self {
+        refused.error.into()
+    }
+}
+
+/// Describes the connection that the helper of a master announces. It gets no helper, no function
+/// and no translation.
+pub(in crate::ct) fn describe<'a>(
+    draft: &mut Draft<'a>,
+    class: u32,
+    announced: &Announcement,
+    rcu: Rcu<'a>,
+) {
+    let (tuple, mask) = announced.tuple_and_mask();
+    draft.describe(&ExpectSpec {
+        tuple,
+        mask,
+        flags: 0,
+        class,
+        helper: draft.help().and_then(|help| help.helper(rcu)),
+        assigned: None,
+        expectfn: None,
+        nat: ExpectNat::NONE,
+    });
+}
+
 /// Adds an expectation.
 ///
 /// An expectation that equals one of another master is a [`RelateError::Duplicate`] if
 /// `skip_master` (`NF_CT_EXP_F_SKIP_MASTER`), otherwise a [`RelateError::Clash`].
 pub(crate) fn relate(
-    draft: &Draft<'_>,
+    draft: Draft<'_>,
     skip_master: bool,
     by: Requester,
-) -> Result<(), RelateError> {
+) -> Result<(), Refused<'_>> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
-    let help = help_of(draft.master()).ok_or(RelateError::NoHelper)?;
+    let Some(help) = draft.help() else {
+        let error = RelateError::NoHelper;
+        return Err(Refused { error, draft });
+    };
     let wanted = NewExpectation::new(draft, help, skip_master, locked)?;
-    wanted.make_room()?;
-    wanted.insert(by)
+    match wanted.make_room() {
+        Ok(()) => wanted.insert(by),
+        Err(error) => Err(Refused {
+            error,
+            draft: wanted.draft,
+        }),
+    }
 }
 
 /// Adds two expectations of one master, or none: as [`relate`].
 pub(in crate::ct) fn relate_pair(
-    drafts: [&Draft<'_>; 2],
+    drafts: [Draft<'_>; 2],
     skip_master: bool,
 ) -> Result<(), RelateError> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let [first, second] = drafts;
-    let help = help_of(first.master()).ok_or(RelateError::NoCommonMaster)?;
-    if !first.expectation().has_master_of(second.expectation()) {
+    let help = first.help().ok_or(RelateError::NoCommonMaster)?;
+    if !core::ptr::eq(first.master(), second.master()) {
         return Err(RelateError::NoCommonMaster);
     }
     let first = NewExpectation::new(first, help, skip_master, locked)?;
@@ -117,17 +175,17 @@ pub(in crate::ct) fn relate_pair(
     first.count(u8::saturating_sub);
     room?;
     first.insert(Requester::default())?;
-    second.insert(Requester::default())
+    Ok(second.insert(Requester::default())?)
 }
 
 /// An expectation that is to be added.
-struct NewExpectation<'d, 'l> {
+struct NewExpectation<'a, 'l> {
     /// The expectation.
-    draft: &'d Draft<'l>,
+    draft: Draft<'a>,
     /// The helper extension of its master.
-    help: &'d Help,
+    help: &'a Help,
     /// The namespace of its master.
-    net: &'d Net,
+    net: &'a Net,
     /// The tuples that it is for.
     pattern: Pattern,
     /// The bucket of its pattern.
@@ -135,24 +193,27 @@ struct NewExpectation<'d, 'l> {
     /// Whether an expectation of another master may equal it.
     skip_master: bool,
     /// The lock of expectations.
-    locked: Locked<'d>,
+    locked: Locked<'l>,
 }
 
-impl<'d, 'l> NewExpectation<'d, 'l> {
+impl<'a: 'l, 'l> NewExpectation<'a, 'l> {
     /// Checks an expectation by itself.
     fn new(
-        draft: &'d Draft<'l>,
-        help: &'d Help,
+        draft: Draft<'a>,
+        help: &'a Help,
         skip_master: bool,
-        locked: Locked<'d>,
-    ) -> Result<Self, RelateError> {
-        let expectation = draft.expectation();
-        let class = expectation.class() as usize;
-        if expectation.flags().has(Flag::Dead) || class >= CLASSES {
-            return Err(RelateError::NotAddable);
+        locked: Locked<'l>,
+    ) -> Result<Self, Refused<'a>> {
+        if draft.flags().has(ExpectFlag::Dead) || u32_as_usize(draft.class()) >= MAX_CLASSES {
+            let error = RelateError::NotAddable;
+            return Err(Refused { error, draft });
         }
         let net = draft.master().net();
-        let pattern = pattern(expectation);
+        let pattern = Pattern {
+            tuple: draft.tuple(),
+            mask: draft.mask(),
+            zone_id: draft.zone().id,
+        };
         Ok(Self {
             draft,
             help,
@@ -166,15 +227,15 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
 
     /// Returns its class.
     fn class(&self) -> u32 {
-        self.draft.expectation().class()
+        self.draft.class()
     }
 
     /// Returns the limits of its class.
-    fn policy(&self) -> Policy {
+    fn policy(&self) -> ExpectPolicy {
         self.help
             .helper(self.locked.rcu())
             .and_then(|helper| helper.policy(self.class()))
-            .unwrap_or(Policy {
+            .unwrap_or(ExpectPolicy {
                 max_expected: MAX_EXPECTED,
                 timeout: 0,
             })
@@ -190,15 +251,15 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
     /// Checks for conflicts and limits. Removes an equal expectation of the same master, which
     /// begins anew, and evicts the oldest of a class that is full.
     fn make_room(&self) -> Result<(), RelateError> {
-        let own = self.draft.expectation();
+        let master = self.draft.master();
         for other in table::walk_locked(self.bucket, self.locked) {
             if remove_expired(&other, self.locked) || !other.is_in(self.net) {
                 continue;
             }
             let others = pattern(&other);
-            let of_interest = self.skip_master || other.has_master_of(own);
+            let of_interest = self.skip_master || other.has_master(master);
             if of_interest && others.equals(&self.pattern) {
-                if other.class() != own.class() || !other.has_master_of(own) {
+                if other.class() != self.class() || !other.has_master(master) {
                     return Err(RelateError::Duplicate);
                 }
                 // The same expectation again: it begins anew.
@@ -245,17 +306,23 @@ impl<'d, 'l> NewExpectation<'d, 'l> {
     }
 
     /// Inserts it into the table. Its timeout, that of its class, runs from its creation.
-    fn insert(&self, by: Requester) -> Result<(), RelateError> {
+    fn insert(self, by: Requester) -> Result<(), Refused<'a>> {
         let more = self.policy().timeout.wrapping_mul(HZ);
-        let linked = table::insert(self.draft, self.bucket, self.help, more, self.locked)
-            .ok_or(RelateError::NotAddable)?;
-        self.count(u8::saturating_add);
+        let class = self.class();
+        let linked =
+            table::insert(self.draft, self.bucket, more, self.locked).map_err(|draft| Refused {
+                error: RelateError::NotAddable,
+                draft,
+            })?;
+        let expecting = self.help.expecting(class, self.locked);
+        self.help
+            .set_expecting(class, expecting.saturating_add(1), self.locked);
         self.net
             .state::<NetState>()
             .expectations
             .fetch_add(1, Relaxed);
         self.net.count_one(Stat::ExpectCreate);
-        linked.notify(Event::New, by);
+        linked.notify(ExpectEvent::New, by);
         Ok(())
     }
 }

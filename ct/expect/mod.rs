@@ -57,11 +57,14 @@ use crate::{
         },
         expect::{
             expectation::{
-                Event,
-                Expectation,
-                Flag, //
+                ExpectEvent,
+                ExpectFlag,
+                Expectation, //
             },
-            linked::Linked,
+            linked::{
+                Linked,
+                Seen, //
+            },
             lock::{
                 ExpectGuard,
                 Locked, //
@@ -130,7 +133,7 @@ pub(super) fn find<R>(
     zone: Zone,
     tuple: &Tuple,
     rcu: Rcu<'_>,
-    take: impl FnOnce(&crate::nf::expect::linked::Seen<'_>) -> R,
+    take: impl FnOnce(&Seen<'_>) -> R,
 ) -> Option<R> {
     if net.state::<NetState>().expectations.load(Relaxed) == 0 {
         return None;
@@ -152,7 +155,7 @@ pub(super) fn remove(linked: &Linked<'_>, by: Requester, locked: Locked<'_>) {
         let fewer = help.expecting(class, locked).saturating_sub(1);
         help.set_expecting(class, fewer, locked);
     }
-    linked.notify(Event::Destroy, by);
+    linked.notify(ExpectEvent::Destroy, by);
     drop(expectation);
     net.count_one(Stat::ExpectDelete);
 }
@@ -167,13 +170,16 @@ fn remove_expired(linked: &Linked<'_>, locked: Locked<'_>) -> bool {
 }
 
 /// An expectation that a new entry matched. Its function is yet to be called.
-pub(super) struct Matched(ARef<Expectation>);
+pub(super) struct Matched<'r> {
+    seen: Seen<'r>,
+    _reference: ARef<Expectation>,
+}
 
-impl Matched {
+impl Matched<'_> {
     /// Calls the function of the expectation (`expectfn`), when the entry is ready for NAT. Without
     /// the lock: the function may add or remove expectations.
-    pub(super) fn run_expectfn(self, conn: &Conn, rcu: Rcu<'_>) {
-        self.0.run_expectfn(conn, rcu);
+    pub(super) fn run_expectfn(self, conn: &Conn) {
+        self.seen.run_expectfn(conn);
     }
 }
 
@@ -181,38 +187,42 @@ impl Matched {
 /// becomes related to its master, and the expectation is used up, unless `keep` is set or it is
 /// permanent.
 #[inline]
-pub(super) fn match_new(
+pub(super) fn match_new<'r>(
     fresh: &mut Fresh,
     net: &Net,
     zone: Zone,
     key: &Key,
     keep: bool,
-    rcu: Rcu<'_>,
-) -> Option<Matched> {
+    rcu: Rcu<'r>,
+) -> Option<Matched<'r>> {
     if net.state_in::<NetState>(rcu).expectations.load(Relaxed) == 0 {
         return None;
     }
-    match_new_locked(fresh, net, zone, &key.tuple(), keep)
+    match_new_locked(fresh, net, zone, &key.tuple(), keep, rcu)
 }
 
 /// [`match_new`] under the lock, if the namespace has expectations.
 #[inline(never)]
-fn match_new_locked(
+fn match_new_locked<'r>(
     fresh: &mut Fresh,
     net: &Net,
     zone: Zone,
     tuple: &Tuple,
     keep: bool,
-) -> Option<Matched> {
+    rcu: Rcu<'r>,
+) -> Option<Matched<'r>> {
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let linked = table::walk_locked(bucket(net, tuple), locked).find(|linked| {
         !remove_expired(linked, locked)
-            && !linked.flags().has(Flag::Inactive)
+            && !linked.flags().has(ExpectFlag::Inactive)
             && linked.is_in(net)
             && pattern(linked).matches(tuple, zone.id)
     })?;
-    let expectation = linked.get()?;
+    let matched = Matched {
+        seen: linked.seen(rcu),
+        _reference: linked.get()?,
+    };
 
     // The packet that announced the connection may not have left yet (the master is unconfirmed),
     // so the other end cannot know of it; and nothing can be related to a master that ends.
@@ -225,7 +235,7 @@ fn match_new_locked(
     let Get::Hit(master) = master.get_if(|_| true) else {
         return None;
     };
-    if !keep && !linked.flags().has(Flag::Permanent) {
+    if !keep && !linked.flags().has(ExpectFlag::Permanent) {
         remove(&linked, Requester::default(), locked);
     }
 
@@ -236,7 +246,7 @@ fn match_new_locked(
     }
     fresh.set_master(master);
     net.count_one(Stat::ExpectNew);
-    Some(Matched(expectation))
+    Some(matched)
 }
 
 /// Returns the helper extension of an entry.

@@ -43,6 +43,7 @@ use crate::{
             endpoint::Endpoint,
             local_ports::Transport,
             params,
+            settings,
             sockets::{
                 local_port_range,
                 Socket, //
@@ -277,12 +278,12 @@ fn apply(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<
 fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<u32> {
     let track = tcp::adopt::track(state, opener)?;
     let config = tcp::Config {
-        timeouts: net.tcp_timeouts(),
+        timeouts: settings::TCP_TIMEOUTS.of(net),
         hz: time::HZ,
         loose: false,
         liberal: false,
         ignore_invalid_rst: false,
-        max_retrans: net.tcp_max_retrans(),
+        max_retrans: settings::TCP_MAX_RETRANS.read(net),
     };
     let is_applied = conn.with_proto(|place: &mut tcp::Track| {
         // Packets may have moved on an entry that is in the table.
@@ -306,7 +307,7 @@ fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Opt
 
 /// [`apply`] for UDP.
 fn apply_udp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> u32 {
-    let (replied, timeout) = udp::adopt(state, opener, net.udp_timeouts());
+    let (replied, timeout) = udp::adopt(state, opener, settings::UDP_TIMEOUTS.of(net));
     if replied {
         conn.set(StatusBit::SeenReply);
         conn.set(StatusBit::Assured);

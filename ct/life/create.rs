@@ -38,7 +38,10 @@ use crate::{
             fresh::Fresh,
             timeout::PolicySlot, //
         },
-        kernel::params,
+        kernel::{
+            params,
+            settings, //
+        },
         packet::log,
         prelude::*, //
     },
@@ -169,7 +172,7 @@ fn add_extensions(
     let Some(matched) = matched else {
         return Ok((conn, CtInfo::New));
     };
-    matched.run_expectfn(&conn, rcu);
+    matched.run_expectfn(&conn);
     Ok((conn, CtInfo::Related))
 }
 
@@ -201,16 +204,16 @@ pub(in crate::ct) fn create_from_user(
 /// Returns whether every entry of a namespace gets extensions: accounting, timestamps or labels.
 #[inline]
 fn has_default_extensions(net: &Net) -> bool {
-    net.acct() != 0 || net.tstamp() != 0 || net.labels_used()
+    settings::ACCT.read(net) != 0 || settings::TSTAMP.read(net) != 0 || net.labels_used()
 }
 
 /// Adds the extensions that every entry of the namespace gets. Without memory the connection goes
 /// on without them.
 fn add_default_extensions(fresh: &mut Fresh, net: &Net) {
-    if net.acct() != 0 {
+    if settings::ACCT.read(net) != 0 {
         let _ = fresh.add::<Counters>();
     }
-    if net.tstamp() != 0 {
+    if settings::TSTAMP.read(net) != 0 {
         let _ = fresh.add::<Timestamps>();
     }
     if net.labels_used() {

@@ -10,7 +10,7 @@ use crate::{
         expect, //
     },
     nf::{
-        expect::gre_keymap::Control,
+        expect::gre_keymap::PptpMaster,
         prelude::*, //
     },
     proto::types::tuple::L4Key, //
@@ -26,7 +26,8 @@ use super::{
 
 /// Ends the calls of a control connection: removes the GRE key maps, and the connection or
 /// expectation of each direction.
-pub(in crate::ct) fn end_calls(conn: &Conn, control: &Control) {
+pub(in crate::ct) fn end_calls(control: &PptpMaster<'_>) {
+    let conn = control.conn();
     gre_keymap::remove(control);
     let [server, concentrator] = control.call_ids();
     for (dir, src, dst) in [

@@ -25,7 +25,7 @@ use crate::{
             },
             help::Help, //
         },
-        expect::helper::Name,
+        expect::helper_name::HelperName,
         kernel::{
             attr::{
                 Attribute,
@@ -107,7 +107,7 @@ impl From<ChangeError> for Error {
 
 /// `CTA_HELP`: a helper by name, and a nest for the helper itself.
 pub(super) struct HelpAttr<'a> {
-    pub(super) name: Name,
+    pub(super) name: HelperName,
     pub(super) info: Option<Attribute<'a>>,
 }
 
@@ -117,7 +117,7 @@ impl<'a> HelpAttr<'a> {
         let nest = attribute.nest(&HELP_POLICY)?;
         let name = nest.attributes().get(CTA_HELP_NAME).ok_or(EINVAL)?;
         Ok(Self {
-            name: Name::of_attribute(name).ok_or(EINVAL)?,
+            name: HelperName::from_attribute(name).ok_or(EINVAL)?,
             info: nest.get(CTA_HELP_INFO),
         })
     }

@@ -13,7 +13,7 @@ use crate::nf::{
         help::Help, //
     },
     expect::{
-        expectation,
+        expectation::ExpectEvent,
         linked::Seen,
         listener::Listener, //
     },
@@ -77,16 +77,10 @@ impl Listener for Multicast {
         })
     }
 
-    fn expectation(
-        seen: &Seen<'_>,
-        net: &Net,
-        event: expectation::Event,
-        by: Requester,
-        rcu: Rcu<'_>,
-    ) {
+    fn expectation(seen: &Seen<'_>, net: &Net, event: ExpectEvent, by: Requester, rcu: Rcu<'_>) {
         let (message, flags, group) = match event {
-            expectation::Event::Destroy => (IPCTNL_MSG_EXP_DELETE, 0, Group::EXPECTATION_GONE),
-            expectation::Event::New => (IPCTNL_MSG_EXP_NEW, flag::CREATED, Group::EXPECTATION_NEW),
+            ExpectEvent::Destroy => (IPCTNL_MSG_EXP_DELETE, 0, Group::EXPECTATION_GONE),
+            ExpectEvent::New => (IPCTNL_MSG_EXP_NEW, flag::CREATED, Group::EXPECTATION_NEW),
         };
         if !by.report && !group.has_listeners(net) {
             return;

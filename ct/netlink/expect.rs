@@ -25,19 +25,21 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            draft::Draft,
-            expectation::Expectation,
-            helper::{
-                Name,
-                NAME_LEN, //
+            draft::{
+                Draft,
+                ExpectSpec, //
             },
-            helper_table,
+            expectation::{
+                ExpectNat,
+                Expectation, //
+            },
+            expectfn,
+            helper_name::{
+                HelperName,
+                HELPER_NAME_LEN, //
+            },
             linked::Seen,
-            table,
-            user::{
-                ExpectSpec,
-                Saved, //
-            },
+            table, //
         },
         kernel::{
             attr::{
@@ -62,9 +64,9 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::{
-        expect::Mask,
-        types::tuple::L4Key, //
+    proto::types::{
+        mask::TupleMask,
+        tuple::L4Key, //
     },
 };
 
@@ -108,7 +110,7 @@ pub(super) const SIZE: usize = {
     const TUPLE: usize = 4 * NEST + tuple::ADDRESSES_SIZE + 4 * size_of_attribute(4);
     /// The names of functions are constants in kernel modules, and shorter.
     const FUNCTION: usize = size_of_attribute(64);
-    4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(NAME_LEN) + FUNCTION
+    4 * TUPLE + NEST + 5 * size_of_attribute(4) + size_of_attribute(HELPER_NAME_LEN) + FUNCTION
 };
 
 /// Writes the attributes of an expectation.
@@ -118,15 +120,16 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     tuple::put_nest(CTA_EXPECT_TUPLE, &own, message)?;
     tuple::put_nest(CTA_EXPECT_MASK, &mask_tuple(&own, &seen.mask()), message)?;
     tuple::put_nest(CTA_EXPECT_MASTER, &master, message)?;
-    if let Some(saved) = seen.saved() {
+    let nat = seen.nat();
+    if !nat.is_none() {
         let key = L4Key {
-            src: saved.key,
+            src: nat.key,
             dst: [0; 2],
         };
-        let saved_tuple = Tuple::new(master.l3num, saved.address, [0; 16], key, master.protonum);
+        let nat_tuple = Tuple::new(master.l3num, nat.address, [0; 16], key, master.protonum);
         message.nest(CTA_EXPECT_NAT, |message| {
-            message.put_be32(CTA_EXPECT_NAT_DIR, saved.dir.to_u8().into())?;
-            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &saved_tuple, message)
+            message.put_be32(CTA_EXPECT_NAT_DIR, nat.dir.to_u8().into())?;
+            tuple::put_nest(CTA_EXPECT_NAT_TUPLE, &nat_tuple, message)
         })?;
     }
     message.put_be32(CTA_EXPECT_TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
@@ -136,16 +139,17 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     if let Some(helper) = seen.helper() {
         message.put_text(CTA_EXPECT_HELP_NAME, helper.name().text())?;
     }
-    let function = helper_table::functions(rcu)
-        .find(|function| seen.function().is_some() && function.address() == seen.function());
-    match function {
-        Some(function) => function.with_name(|name| message.put_text(CTA_EXPECT_FN, name)),
+    let address = seen.expectfn_address();
+    let expectfn =
+        expectfn::walk(rcu).find(|known| address.is_some() && known.address() == address);
+    match expectfn {
+        Some(expectfn) => message.put_text(CTA_EXPECT_FN, expectfn.name()),
         None => Ok(()),
     }
 }
 
 /// The mask of an expectation in the form of a tuple: all of the destination is compared.
-fn mask_tuple(own: &Tuple, mask: &Mask) -> Tuple {
+fn mask_tuple(own: &Tuple, mask: &TupleMask) -> Tuple {
     let key = L4Key {
         src: mask.src_key,
         dst: [u8::MAX; 2],
@@ -311,7 +315,7 @@ impl Handler for Delete {
             return expect::remove_one(net, zone, &tuple, by, |found| id_matches(request, found));
         }
         let name = match request.get(CTA_EXPECT_HELP_NAME) {
-            Some(name) => Some(Name::of_attribute(name).ok_or(EINVAL)?),
+            Some(name) => Some(HelperName::from_attribute(name).ok_or(EINVAL)?),
             None => None,
         };
         expect::remove_where(Some(net), by, |linked| match &name {
@@ -398,7 +402,7 @@ pub(super) fn attach(
     let mask = read_tuple(mask, family)?;
     let assigned = match nest.get(CTA_EXPECT_HELP_NAME) {
         Some(name) => {
-            let name = Name::of_attribute(name).ok_or(EINVAL)?;
+            let name = HelperName::from_attribute(name).ok_or(EINVAL)?;
             let found = helper::find(&name, family.into(), own.protonum, rcu);
             Some(found.ok_or(EOPNOTSUPP)?)
         }
@@ -431,58 +435,51 @@ fn add_to_master(
     if class > helper.last_class() {
         return Err(EINVAL);
     }
-    let function = match attributes.get(CTA_EXPECT_FN) {
+    let expectfn = match attributes.get(CTA_EXPECT_FN) {
         Some(name) => {
             let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
-            let found =
-                helper_table::functions(rcu).find(|function| function.with_name(|own| own == name));
+            let found = expectfn::walk(rcu).find(|known| known.name() == name);
             Some(found.ok_or(EINVAL)?)
         }
         None => None,
     };
-    let saved = attributes
-        .get(CTA_EXPECT_NAT)
-        .map(|attribute| read_nat(attribute, family_of(master)))
-        .transpose()?;
+    let nat = match attributes.get(CTA_EXPECT_NAT) {
+        Some(attribute) => read_nat(attribute, family_of(master))?,
+        None => ExpectNat::NONE,
+    };
     let flags = number(CTA_EXPECT_FLAGS)? & !NF_CT_EXPECT_USERSPACE;
 
-    let draft = Draft::new(master).ok_or(ENOMEM)?;
-    draft.describe_as(&ExpectSpec {
+    let mut draft = Draft::new(master).ok_or(ENOMEM)?;
+    draft.describe(&ExpectSpec {
         tuple: own,
-        mask: Mask {
-            src: mask.src,
-            src_key: mask.src_key,
-            unused: [0; 2],
-        },
+        mask: TupleMask::new(mask.src, mask.src_key),
         flags,
         class,
-        helper,
+        helper: Some(helper),
         assigned,
-        function,
-        saved,
+        expectfn,
+        nat,
     });
-    // Dropped at the end: the table has a reference of its own then, or the draft is freed.
-    let _first = draft.first_reference();
-    Ok(add::relate(&draft, false, by)?)
+    Ok(add::relate(draft, false, by)?)
 }
 
 /// Reads the NAT of the expected connection: a direction, and an address and port, which are in the
 /// source fields of a tuple.
-fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<Saved> {
+fn read_nat(attribute: Attribute<'_>, family: u8) -> Result<ExpectNat> {
     let nest = attribute.nest(&NAT_POLICY)?;
-    let (Some(dir), Some(saved_tuple)) =
+    let (Some(dir), Some(nat_tuple)) =
         (nest.get(CTA_EXPECT_NAT_DIR), nest.get(CTA_EXPECT_NAT_TUPLE))
     else {
         return Err(EINVAL);
     };
-    let saved_tuple = read_tuple(saved_tuple, family)?;
-    Ok(Saved {
+    let nat_tuple = read_tuple(nat_tuple, family)?;
+    Ok(ExpectNat {
         dir: match dir.be32()? {
             0 => Direction::Original,
             _ => Direction::Reply,
         },
-        address: saved_tuple.src,
-        key: saved_tuple.src_key,
+        address: nat_tuple.src,
+        key: nat_tuple.src_key,
     })
 }

@@ -39,8 +39,8 @@ use crate::{
             l4proto::Parts, //
         },
         expect::{
-            helper::Name,
-            helper_table, //
+            helper_name::HelperName,
+            module, //
         },
         kernel::{
             attr::{
@@ -51,6 +51,7 @@ use crate::{
                 Handler,
                 Request, //
             },
+            settings,
             time, //
         },
         packet::nat,
@@ -293,7 +294,7 @@ fn label_and_notify(request: &Request<'_>, conn: &Conn) {
 
 /// Loads the module of a helper, unless the helper is registered. `EOPNOTSUPP`: there is none of
 /// this name. May sleep.
-fn request_helper(name: &Name, tuple: &Tuple) -> Result {
+fn request_helper(name: &HelperName, tuple: &Tuple) -> Result {
     let is_registered = || {
         let section = RcuGuard::new();
         helper::find(name, tuple.l3num, tuple.protonum, section.token()).is_some()
@@ -301,7 +302,7 @@ fn request_helper(name: &Name, tuple: &Tuple) -> Result {
     if is_registered() {
         return Ok(());
     }
-    helper_table::request_module(name).map_err(|_| EOPNOTSUPP)?;
+    module::request_helper(name).map_err(|_| EOPNOTSUPP)?;
     if is_registered() {
         Ok(())
     } else {
@@ -327,10 +328,10 @@ fn assign_helper(fresh: &mut Fresh, wanted: &HelpAttr<'_>, rcu: Rcu<'_>) -> Resu
 /// An extension for which there is no memory is left out.
 fn add_extensions(fresh: &mut Fresh, request: &Request<'_>) {
     let net = request.net();
-    if net.acct() != 0 {
+    if settings::ACCT.read(net) != 0 {
         let _ = fresh.add::<Counters>();
     }
-    if net.tstamp() != 0 {
+    if settings::TSTAMP.read(net) != 0 {
         let _ = fresh.add::<Timestamps>();
     }
     let _ = events::add_cache(fresh, net, None);

@@ -9,7 +9,7 @@ use kernel::num::casts::{
 
 use crate::nf::{
     entry::ext::Labels,
-    expect::helper::NAME_LEN,
+    expect::helper_name::HELPER_NAME_LEN,
     kernel::attr::Policy, //
 };
 
@@ -37,7 +37,8 @@ pub(super) const fn table<const N: usize, const R: usize>(
 }
 
 /// The policy of the name of a helper.
-pub(super) const HELPER_NAME: Policy = Policy::text_up_to(usize_into_u16::<{ NAME_LEN - 1 }>());
+pub(super) const HELPER_NAME: Policy =
+    Policy::text_up_to(usize_into_u16::<{ HELPER_NAME_LEN - 1 }>());
 
 /// The policies of messages about entries (`ctattr_type`).
 pub(super) static ENTRY: [Policy; CTA_MAX + 1] = {

@@ -36,7 +36,7 @@ use crate::{
                 Timestamps, //
             },
         },
-        expect::helper,
+        expect::helper_name::HELPER_NAME_LEN,
         kernel::{
             attr::{
                 size_of_attribute,
@@ -376,7 +376,7 @@ pub(super) fn size(conn: &Conn) -> usize {
         + NEST + 2 * LONG
         + LONG
         // Protocol state, helper.
-        + 2 * NEST + size_of_attribute(helper::NAME_LEN)
+        + 2 * NEST + size_of_attribute(HELPER_NAME_LEN)
         // Sequence adjustment, SYNPROXY.
         + 3 * (NEST + 3 * WORD)
         + size_of_attribute(Labels::WORDS * 4)

@@ -6,6 +6,7 @@
 use crate::{
     ct::life::lookup::LookupKey,
     nf::{
+        kernel::settings,
         packet::hook::{
             HookState,
             InetHook, //
@@ -94,7 +95,7 @@ enum Message {
 /// Returns whether the checksum is to be verified, and is wrong.
 fn has_bad_checksum(skb: &mut Skb, packet: &Packet, family: Family, state: HookState<'_>) -> bool {
     state.is_at(InetHook::PreRouting)
-        && state.net().checksum() != 0
+        && settings::CHECKSUM.read(state.net()) != 0
         && skb.checksum_is_bad(
             state.hooknum(),
             packet.transport,

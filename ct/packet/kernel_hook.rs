@@ -2,11 +2,14 @@
 
 //! What the rest of the kernel calls in the tracker (`struct nf_ct_hook`).
 
-use kernel::sync::{
-    aref::ARef,
-    atomic::{
-        Atomic,
-        Relaxed, //
+use kernel::{
+    num::casts::u8_as_usize,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
     },
 };
 
@@ -27,7 +30,10 @@ use crate::{
             },
             end::Dead, //
         },
-        kernel::random,
+        kernel::{
+            random,
+            settings, //
+        },
         packet::{
             skb::Tracked,
             tracker::Tracker, //
@@ -90,8 +96,9 @@ impl Tracker for ConntrackHook {
             return;
         }
         if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
-            let timeouts = conn.net().tcp_timeouts();
-            entry::refresh(conn, timeouts[usize::from(tcp::State::Close.to_u8())]);
+            const CLOSE: usize = u8_as_usize(tcp::State::Close.to_u8());
+            let timeout = settings::TCP_TIMEOUTS.at(CLOSE).of(conn.net());
+            entry::refresh(conn, timeout.get());
             ecache::keep(conn, Event::ProtoInfo);
         }
     }

@@ -31,7 +31,10 @@ use crate::{
             self,
             Event, //
         },
-        kernel::time,
+        kernel::{
+            settings,
+            time, //
+        },
         packet::{
             hook::{
                 HookState,
@@ -119,7 +122,7 @@ impl PacketContext<'_> {
         let error = match skb.read(self.packet.transport) {
             Some(bytes) => {
                 let header = wire::tcp::Header::parse(&bytes);
-                let loose = self.state.net().tcp_loose() != 0;
+                let loose = settings::TCP_LOOSE.read(self.state.net()) != 0;
                 self.segment_error(&header, skb)
                     .or_else(|| tcp::may_open(&header, loose).err())
             }
@@ -192,7 +195,7 @@ impl PacketContext<'_> {
     #[inline(always)]
     fn has_bad_checksum(self, skb: &mut Skb) -> bool {
         self.state.is_at(InetHook::PreRouting)
-            && self.state.net().checksum() != 0
+            && settings::CHECKSUM.read(self.state.net()) != 0
             && skb.checksum_is_bad(
                 self.state.hooknum(),
                 self.packet.transport,
@@ -243,7 +246,7 @@ impl PacketContext<'_> {
         let segment = self.plain_ack(skb)?;
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
-        let max_retrans = net.tcp_max_retrans();
+        let max_retrans = settings::TCP_MAX_RETRANS.read(net);
         let dir = self.info.dir();
         conn.with_proto(|track: &mut tcp::Track| {
             advance(track, &segment, dir, timeouts, max_retrans)
@@ -323,7 +326,8 @@ impl PacketContext<'_> {
         let segment = self.segment(wire::tcp::Header::parse(&bytes), skb, &mut buffer);
         let net = self.state.net();
         let timeouts = timeout::tcp(conn, net, self.rcu);
-        let (begun, timeout) = tcp::open_syn(&segment, timeouts, net.tcp_max_retrans())?;
+        let (begun, timeout) =
+            tcp::open_syn(&segment, timeouts, settings::TCP_MAX_RETRANS.read(net))?;
         conn.with_proto(|track: &mut tcp::Track| *track = begun);
         Some(Update {
             protoinfo: true,
@@ -350,10 +354,10 @@ impl PacketContext<'_> {
         let config = tcp::Config {
             timeouts: timeout::tcp(conn, net, self.rcu),
             hz: time::HZ,
-            loose: net.tcp_loose() != 0,
-            liberal: net.tcp_be_liberal() != 0,
-            ignore_invalid_rst: net.tcp_ignore_invalid_rst() != 0,
-            max_retrans: net.tcp_max_retrans(),
+            loose: settings::TCP_LOOSE.read(net) != 0,
+            liberal: settings::TCP_BE_LIBERAL.read(net) != 0,
+            ignore_invalid_rst: settings::TCP_IGNORE_INVALID_RST.read(net) != 0,
+            max_retrans: settings::TCP_MAX_RETRANS.read(net),
         };
         let status = entry::status(conn);
         let now = Jiffies32(time::jiffies32());
@@ -431,7 +435,7 @@ impl PacketContext<'_> {
         };
         let net = self.state.net();
         if self.state.is_at(InetHook::PreRouting)
-            && net.checksum() != 0
+            && settings::CHECKSUM.read(net) != 0
             && skb.sctp_checksum_is_bad(start)
         {
             return Step::invalid(Reason::Malformed(wire::Error::Checksum));
@@ -597,7 +601,7 @@ fn note_change(conn: &Conn, assured: bool, protoinfo: bool) {
 pub(in crate::ct) fn logs_invalid(state: HookState<'_>, protocol: u8) -> bool {
     /// All protocols (`IPPROTO_RAW`).
     const ANY: u8 = 255;
-    let setting = state.net().log_invalid();
+    let setting = settings::LOG_INVALID.read(state.net());
     setting == protocol || setting == ANY
 }
 

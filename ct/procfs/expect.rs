@@ -13,10 +13,10 @@
 use crate::nf::{
     expect::{
         expectation::{
-            Flag,
-            Flags, //
+            ExpectFlag,
+            ExpectFlags, //
         },
-        helper::Name,
+        helper_name::HelperName,
         linked::Seen,
         table, //
     },
@@ -48,8 +48,8 @@ pub(super) struct ExpectCursor {
 pub(super) struct ExpectLine {
     jiffies: u32,
     tuple: Tuple,
-    flags: Flags,
-    helper: Option<(Name, Option<Name>)>,
+    flags: ExpectFlags,
+    helper: Option<(HelperName, Option<HelperName>)>,
 }
 
 impl ExpectLine {
@@ -104,14 +104,17 @@ impl SeqFile for ExpectationsFile {
         write_tuple(&line.tuple, out);
 
         let mut delimiter = "";
-        for (flag, name) in [(Flag::Permanent, "PERMANENT"), (Flag::Inactive, "INACTIVE")] {
+        for (flag, name) in [
+            (ExpectFlag::Permanent, "PERMANENT"),
+            (ExpectFlag::Inactive, "INACTIVE"),
+        ] {
             if line.flags.has(flag) {
                 out.text(delimiter);
                 out.text(name);
                 delimiter = ",";
             }
         }
-        if line.flags.has(Flag::Userspace) {
+        if line.flags.has(ExpectFlag::Userspace) {
             out.text(delimiter);
             out.text("USERSPACE");
         }

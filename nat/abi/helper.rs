@@ -24,7 +24,7 @@ use crate::{
         expect::{
             draft::Draft,
             expectation::Expectation,
-            helper_table,
+            expectfn,
             lock::ExpectGuard, //
         },
         packet::nat::Unconfirmed,
@@ -111,9 +111,9 @@ c_export! {
         // SAFETY: The tracker calls with an entry that it is creating for a packet, and with the
         // expectation that matched.
         unsafe {
-            let (dir, port) = Expectation::from_raw(this).saved_for_nat();
+            let nat = Expectation::from_raw(this).nat();
             if let Some(entry) = Unconfirmed::from_conn(Conn::from_raw(ct)) {
-                helper::follow_master(entry, dir, port);
+                helper::follow_master(entry, nat.dir, nat.key);
             }
         }
     }
@@ -123,7 +123,7 @@ c_export! {
     /// Adds an expectation for a port, or for one above it. 0: for none.
     fn nf_nat_exp_find_port(exp: *mut bindings::nf_conntrack_expect, port: u16) -> u16 {
         // SAFETY: The caller made the expectation, and holds its master.
-        helper::expect_port(unsafe { &Draft::from_raw(NonNull::new_unchecked(exp)) }, port)
+        helper::expect_port(unsafe { Draft::from_raw(NonNull::new_unchecked(exp)) }, port)
     }
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn register_follow_master() {
         }
         (*element).name = c"nat-follow-master".as_char_ptr();
         (*element).expectfn = Some(nf_nat_follow_master);
-        helper_table::insert_function(element, guard.locked());
+        expectfn::insert(element, guard.locked());
     }
 }
 

@@ -18,11 +18,7 @@ use core::{
 
 use kernel::{
     error::from_result,
-    prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+    prelude::*, //
 };
 
 use crate::{
@@ -40,7 +36,10 @@ use crate::{
             time::HZ, //
         },
     },
-    proto::types::tuple::Tuple, //
+    proto::types::{
+        timeout::Timeout,
+        tuple::Tuple, //
+    },
 };
 
 use super::conn::Conn;
@@ -267,7 +266,7 @@ pub(crate) trait Timeouts<const N: usize>: 'static {
     const FIRST: usize;
 
     /// The namespace's.
-    fn of(net: &Net) -> &[Atomic<u32>; N];
+    fn of(net: &Net) -> &[Timeout; N];
 }
 
 /// More than any protocol has.
@@ -489,26 +488,26 @@ unsafe extern "C" fn nlattr_to_obj<T: Timeouts<N>, const N: usize>(
     let defaults = T::of(unsafe { Net::from_raw(net) });
     // SAFETY: A policy's data has room for `N` timeouts, as `obj_size` says. Packets may read
     // them now: they are accessed atomically only.
-    let policy = unsafe { data.cast::<[Atomic<u32>; N]>().as_ref() };
+    let policy = unsafe { data.cast::<[Timeout; N]>().as_ref() };
     if let Some(policy) = policy {
         for (own, default) in policy.iter().zip(defaults) {
-            own.store(default.load(Relaxed), Relaxed);
+            own.set(default.get());
         }
     }
     from_result(|| set::<T, N>(policy.unwrap_or(defaults), &attributes).map(|()| 0))
 }
 
 fn set<T: Timeouts<N>, const N: usize>(
-    timeouts: &[Atomic<u32>; N],
+    timeouts: &[Timeout; N],
     attributes: &Attributes<'_>,
 ) -> Result {
     for (number, place) in (1_u16..).zip(T::PLACES) {
         if let (Some(attribute), Some(timeout)) = (attributes.get(number), timeouts.get(*place)) {
-            timeout.store(jiffies(attribute.be32()?), Relaxed);
+            timeout.set(jiffies(attribute.be32()?));
         }
     }
     if let (Some(new), Some(first)) = (timeouts.first(), timeouts.get(T::FIRST)) {
-        new.store(first.load(Relaxed), Relaxed);
+        new.set(first.get());
     }
     Ok(())
 }
@@ -532,11 +531,9 @@ unsafe extern "C" fn obj_to_nlattr<T: Timeouts<N>, const N: usize>(
     // SAFETY: The caller's promise.
     let mut message = unsafe { Message::from_raw(skb) };
     // SAFETY: The caller's promise; accessed atomically only.
-    let timeouts = unsafe { &*data.cast::<[Atomic<u32>; N]>() };
+    let timeouts = unsafe { &*data.cast::<[Timeout; N]>() };
     for (number, place) in (1_u16..).zip(T::PLACES) {
-        let timeout = timeouts
-            .get(*place)
-            .map_or(0, |timeout| timeout.load(Relaxed));
+        let timeout = timeouts.get(*place).map_or(0, Timeout::get);
         if message.put_be32(number, timeout / HZ).is_err() {
             return ENOSPC.to_errno();
         }

@@ -12,7 +12,6 @@ use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
     ptr::{
-        addr_of,
         addr_of_mut,
         NonNull, //
     },
@@ -26,17 +25,20 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        net::Net,
-        rcu::Rcu,
-        refcount::{
-            always_ref_counted,
-            CountedPointer,
-            RcuCounted, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            net::Net,
+            rcu::Rcu,
+            refcount::{
+                always_ref_counted,
+                CountedPointer,
+                RcuCounted, //
+            },
         },
     },
+    proto::types::timeout::Timeout, //
 };
 
 use super::{
@@ -111,7 +113,7 @@ impl Policy {
     pub(crate) fn timeouts<const N: usize>(
         &self,
         protocol: &'static L4Proto<N>,
-    ) -> Option<&[u32; N]> {
+    ) -> Option<&[Timeout; N]> {
         let raw = self.raw();
         // SAFETY: Valid, and set before the policy was shared.
         if !core::ptr::eq(unsafe { (*raw).l4proto }, protocol.raw()) {
@@ -119,7 +121,7 @@ impl Policy {
         }
         // SAFETY: By the type invariants `data` has what `protocol` says, which by its
         // invariants are `N` words; they are aligned, as they follow a pointer.
-        Some(unsafe { &*addr_of!((*raw).data).cast::<[u32; N]>() })
+        Some(unsafe { &*addr_of_mut!((*raw).data).cast::<[Timeout; N]>() })
     }
 }
 

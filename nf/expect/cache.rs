@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The slab that expectations come from. C code knows it by its name in `/proc/slabinfo`.
+//! The slab cache that expectations are allocated from, `nf_conntrack_expect` in
+//! `/proc/slabinfo`.
 
 use core::ptr::{
     null_mut,
@@ -23,7 +24,7 @@ use crate::nf::bindings;
 /// The cache. Null before [`ExpectCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
-/// The life of the cache.
+/// Owns the cache.
 ///
 /// # Invariants
 ///
@@ -31,7 +32,7 @@ static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 pub(super) struct ExpectCache(());
 
 impl ExpectCache {
-    /// Makes the cache. May sleep. `EBUSY`: it exists. `ENOMEM`: no memory.
+    /// Creates the cache. May sleep. `EBUSY`: it exists. `ENOMEM`: no memory.
     pub(super) fn create() -> Result<Self> {
         if !CACHE.load(Relaxed).is_null() {
             return Err(EBUSY);
@@ -42,13 +43,13 @@ impl ExpectCache {
             return Err(ENOMEM);
         }
         CACHE.store(cache, Relaxed);
-        // INVARIANT: just made.
+        // INVARIANT: Just made.
         Ok(Self(()))
     }
 }
 
 impl Drop for ExpectCache {
-    /// Waits until the last expectations are freed.
+    /// Waits until the last expectations are freed, and destroys the cache.
     fn drop(&mut self) {
         rcu_barrier();
         let cache = CACHE.load(Relaxed);
@@ -58,26 +59,29 @@ impl Drop for ExpectCache {
     }
 }
 
-/// Zeroed memory for an expectation. Atomic context.
+/// Allocates zeroed memory for an expectation. Atomic context. [`None`]: no memory.
 pub(super) fn allocate() -> Option<NonNull<bindings::nf_conntrack_expect>> {
     let cache = CACHE.load(Relaxed);
     if cache.is_null() {
         return None;
     }
-    // SAFETY: The cache is alive: its owner goes after all who could call this.
-    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
+    // CAST: flags are a `u32`, which the header's constant widens.
+    let gfp = bindings::RCT_GFP_ATOMIC as u32;
+    // SAFETY: The cache exists: its owner is dropped after the last entry and the last user of
+    // exported functions are gone, and expectations are allocated for these alone.
+    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, gfp) };
     let memory = NonNull::new(memory)?.cast::<bindings::nf_conntrack_expect>();
     // SAFETY: As large as an expectation, for which all zeroes will do.
     unsafe { memory.write_bytes(0, 1) };
     Some(memory)
 }
 
-/// Gives memory back.
+/// Frees the memory of an expectation.
 ///
 /// # Safety
 ///
 /// `expectation` came from [`allocate`] and is not used any more.
-pub(super) unsafe fn release(expectation: *mut bindings::nf_conntrack_expect) {
-    // SAFETY: The caller's promise; an expectation is out, so the cache is alive.
+pub(super) unsafe fn free(expectation: *mut bindings::nf_conntrack_expect) {
+    // SAFETY: By the function's contract; an expectation is allocated, so the cache exists.
     unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), expectation.cast()) };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Expectations in the making.
+//! [`Draft`]: an expectation before it is added to the table.
 
 use core::{
     marker::PhantomData,
@@ -25,211 +25,245 @@ use crate::{
             },
         },
         kernel::{
-            rcu::Rcu,
             refcount,
             time::jiffies32, //
         },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        mask::TupleMask,
+        tuple::Tuple,
+        zone::Zone, //
+    },
 };
 
 use super::{
     cache,
-    expectation::Expectation,
+    expectation::{
+        ExpectFlags,
+        ExpectNat,
+        Expectation, //
+    },
+    expectfn::ExpectFn,
     linked::Linked,
     lock::Locked, //
 };
 
-/// The addresses and ports of a [`Draft`], in network byte order.
-pub(crate) struct Ends {
-    /// `AF_INET` or `AF_INET6`.
-    pub(crate) family: u8,
-    /// The IP protocol number.
-    pub(crate) protocol: u8,
-    /// The source's address, if known.
-    pub(crate) source: Option<[u8; 16]>,
-    /// The source's port, if known.
-    pub(crate) source_port: Option<u16>,
-    /// The destination's address.
-    pub(crate) destination: [u8; 16],
-    /// The destination's port.
-    pub(crate) destination_port: u16,
+/// The description of an expectation: everything that it does not take over from its master.
+pub(crate) struct ExpectSpec<'a> {
+    /// The destination, the protocol, and the known part of the source.
+    pub(crate) tuple: Tuple,
+    /// The bits of the source that are known.
+    pub(crate) mask: TupleMask,
+    /// The bits of [`ExpectFlag`](super::expectation::ExpectFlag).
+    pub(crate) flags: u32,
+    /// The class: the index of a policy of `helper`.
+    pub(crate) class: u32,
+    /// The helper that announces the connection.
+    pub(crate) helper: Option<&'a Helper>,
+    /// The helper that the expected connection gets.
+    pub(crate) assigned: Option<&'a Helper>,
+    /// The function that is called with the expected connection.
+    pub(crate) expectfn: Option<ExpectFn<'a>>,
+    /// The translation of the expected connection.
+    pub(crate) nat: ExpectNat,
 }
 
-/// An expectation in the making.
+/// An expectation that is not in the table yet.
+///
+/// A draft made by [`Draft::new`] owns the first reference, and drops it unless [`Draft::into_raw`]
+/// hands it to C code. The first reference of a draft made by [`Draft::from_raw`] stays with C
+/// code.
 ///
 /// # Invariants
 ///
-/// Nobody but its maker changes it, unless it is in the table, and its master is not freed
-/// during `'a`.
-pub(crate) struct Draft<'a>(
-    NonNull<bindings::nf_conntrack_expect>,
-    PhantomData<&'a Conn>,
-);
+/// The expectation is initialised. Unless it is in the table, which [`Draft::link`] finds out, only
+/// this value changes it. Its master, and the helpers and the function that it points to, are not
+/// freed during `'a`.
+pub(crate) struct Draft<'a> {
+    raw: NonNull<bindings::nf_conntrack_expect>,
+    first: Option<ARef<Expectation>>,
+    master: PhantomData<&'a Conn>,
+}
 
 impl<'a> Draft<'a> {
-    /// Allocates one, with one reference. Atomic context. [`None`]: no memory.
+    /// Allocates a draft with one reference. Atomic context. [`None`]: no memory.
     pub(crate) fn new(master: &'a Conn) -> Option<Self> {
         let expectation = cache::allocate()?;
         let raw = expectation.as_ptr();
-        // SAFETY: The memory is ours, and zeroed.
-        unsafe {
+        // SAFETY: The memory was just allocated, and is zeroed.
+        let first = unsafe {
             (*raw).timeout = jiffies32();
             (*raw).master = master.raw();
             refcount::from_raw(addr_of_mut!((*raw).use_)).set(1);
-        }
-        // INVARIANT: ours.
-        Some(Self(expectation, PhantomData))
+            ARef::from_raw(expectation.cast())
+        };
+        // INVARIANT: Just made.
+        Some(Self {
+            raw: expectation,
+            first: Some(first),
+            master: PhantomData,
+        })
     }
 
+    /// Wraps an expectation that C code made, and to which C code keeps its reference.
+    ///
     /// # Safety
     ///
-    /// As the invariants say.
+    /// `ptr` came from [`Draft::into_raw`], its last reference is not dropped during `'a`, and only
+    /// the returned value changes it during `'a`; unless the expectation is in the table, and the
+    /// returned value is not changed before it is linked. Its master, helpers and function are not
+    /// freed during `'a`.
     pub(crate) unsafe fn from_raw(ptr: NonNull<bindings::nf_conntrack_expect>) -> Self {
-        // INVARIANT: the caller's promise.
-        Self(ptr, PhantomData)
+        // INVARIANT: By the function's contract.
+        Self {
+            raw: ptr,
+            first: None,
+            master: PhantomData,
+        }
     }
 
-    /// The pointer, for C code; the reference goes with it.
-    pub(crate) fn raw(&self) -> *mut bindings::nf_conntrack_expect {
-        self.0.as_ptr()
+    /// Returns the pointer for C code, together with the first reference.
+    pub(crate) fn into_raw(self) -> *mut bindings::nf_conntrack_expect {
+        if let Some(first) = self.first {
+            // The reference goes with the pointer.
+            let _ = ARef::into_raw(first);
+        }
+        self.raw.as_ptr()
     }
 
-    /// The master.
+    fn raw(&self) -> *mut bindings::nf_conntrack_expect {
+        self.raw.as_ptr()
+    }
+
+    /// Borrows the draft as an expectation, to read from it.
+    fn expectation(&self) -> &Expectation {
+        // SAFETY: By the type invariants; a change needs `&mut self`, or takes `self`.
+        unsafe { Expectation::from_raw(self.raw()) }
+    }
+
+    /// Returns the master.
     pub(crate) fn master(&self) -> &'a Conn {
         // SAFETY: By the type invariants.
         unsafe { Conn::from_raw((*self.raw()).master) }
     }
 
-    /// The reference that it was made with.
-    pub(crate) fn first_reference(&self) -> ARef<Expectation> {
-        // SAFETY: Its maker's, who takes it over here.
-        unsafe { ARef::from_raw(self.0.cast()) }
+    /// Returns the master's extension with the chain of its expectations. [`None`]: it has none.
+    pub(crate) fn help(&self) -> Option<&'a Help> {
+        self.master().extensions().find::<Help>()
     }
 
-    /// What it has become so far.
-    pub(crate) fn expectation(&self) -> &'a Expectation {
-        // SAFETY: By the type invariants; its maker has a reference.
-        unsafe { Expectation::from_raw(self.raw()) }
+    /// See [`Expectation::tuple`].
+    pub(crate) fn tuple(&self) -> Tuple {
+        self.expectation().tuple()
     }
 
-    /// Changes the port that it expects, network byte order.
-    pub(crate) fn set_destination_port(&self, port: [u8; 2]) {
-        // SAFETY: By the type invariants we are the only ones to change it; the union is two
-        // bytes.
-        unsafe {
-            addr_of_mut!((*self.raw()).tuple.dst.u)
-                .cast::<[u8; 2]>()
-                .write(port)
-        };
+    /// See [`Expectation::mask`].
+    pub(crate) fn mask(&self) -> TupleMask {
+        self.expectation().mask()
     }
 
-    /// Fills in what it expects, and what it takes over from its master.
-    pub(crate) fn describe(&self, class: u32, ends: &Ends, rcu: Rcu<'_>) {
+    /// See [`Expectation::zone`].
+    pub(crate) fn zone(&self) -> Zone {
+        self.expectation().zone()
+    }
+
+    /// See [`Expectation::class`].
+    pub(crate) fn class(&self) -> u32 {
+        self.expectation().class()
+    }
+
+    /// See [`Expectation::flags`].
+    pub(crate) fn flags(&self) -> ExpectFlags {
+        self.expectation().flags()
+    }
+
+    /// Changes the destination port, network byte order.
+    pub(crate) fn set_destination_port(&mut self, port: [u8; 2]) {
+        // SAFETY: By the type invariants only this value changes it.
+        unsafe { write_union(addr_of_mut!((*self.raw()).tuple.dst.u), port) };
+    }
+
+    /// Writes the description, and what the expectation takes over from its master: namespace,
+    /// zone, original tuple, and the events that listeners want to be notified of.
+    pub(crate) fn describe(&mut self, spec: &ExpectSpec<'a>) {
         let raw = self.raw();
         let master = self.master();
-        let helper = master
-            .extensions()
-            .find::<Help>()
-            .and_then(|help| help.helper(rcu));
         let events = master
             .extensions()
             .find::<EventCache>()
             .map_or(0, EventCache::wanted_of_expectations);
-        let used = if ends.family == bindings::NFPROTO_IPV4 as u8 {
-            4
-        } else {
-            16
-        };
-        // SAFETY: By the type invariants we are the only ones to change it. The two-byte and
-        // sixteen-byte unions are written whole, as bytes.
+        // SAFETY: By the type invariants only this value changes it; `Tuple` and `TupleMask` are
+        // layout twins.
+        // INVARIANT: Helpers and function are not freed during `'a`: see `ExpectSpec`.
         unsafe {
-            (*raw).flags = 0;
-            (*raw).class = class;
-            (*raw).expectfn = None;
-            (*raw).event_mask = events;
-            (*raw).helper = helper.map_or(core::ptr::null_mut(), Helper::raw);
-            (*raw).assign_helper = core::ptr::null_mut();
+            addr_of_mut!((*raw).tuple)
+                .cast::<Tuple>()
+                .write_unaligned(spec.tuple);
+            addr_of_mut!((*raw).mask)
+                .cast::<TupleMask>()
+                .write_unaligned(spec.mask);
+            (*raw).flags = spec.flags;
+            (*raw).class = spec.class;
+            (*raw).helper = spec.helper.map_or(core::ptr::null_mut(), Helper::raw);
+            (*raw).assign_helper = spec.assigned.map_or(core::ptr::null_mut(), Helper::raw);
+            (*raw).expectfn = spec.expectfn.as_ref().and_then(ExpectFn::function);
+            (*raw).dir = spec.nat.dir.to_u8().into();
+            write_union(addr_of_mut!((*raw).saved_addr), spec.nat.address);
+            write_union(addr_of_mut!((*raw).saved_proto), spec.nat.key);
+
             bindings::rct_expect_set_net(raw, master.net().raw());
             (*raw).zone = (*master.raw()).zone;
             addr_of_mut!((*raw).master_tuple)
                 .cast::<[u64; 5]>()
                 .write_unaligned(master.tuple_words(Direction::Original));
-
-            let tuple = addr_of_mut!((*raw).tuple);
-            let mask = addr_of_mut!((*raw).mask);
-            (*tuple).src.l3num = ends.family.into();
-            (*tuple).dst.protonum = ends.protocol;
-            write(
-                addr_of_mut!((*tuple).src.u3),
-                ends.source.unwrap_or_default(),
-            );
-            write(
-                addr_of_mut!((*tuple).src.u),
-                ends.source_port.unwrap_or_default(),
-            );
-            write(addr_of_mut!((*tuple).dst.u3), ends.destination);
-            write(addr_of_mut!((*tuple).dst.u), ends.destination_port);
-            let known = core::array::from_fn(|index| {
-                if ends.source.is_some() && index < used {
-                    u8::MAX
-                } else {
-                    0
-                }
-            });
-            write::<_, [u8; 16]>(addr_of_mut!((*mask).src.u3), known);
-            write(
-                addr_of_mut!((*mask).src.u),
-                ends.source_port.map_or(0, |_| u16::MAX),
-            );
-
-            #[cfg(CONFIG_NF_NAT)]
-            {
-                write(addr_of_mut!((*raw).saved_addr), [0u8; 16]);
-                write(addr_of_mut!((*raw).saved_proto), 0u16);
-                (*raw).dir = bindings::ip_conntrack_dir_IP_CT_DIR_ORIGINAL;
-            }
+            (*raw).event_mask = events;
         }
     }
 
-    /// Puts it on a chain of the table and on its master's, with a reference for that, and
-    /// lets it live `more` jiffies longer than its maker had it. [`None`]: it is there.
+    /// Links the expectation into a bucket of the table and into the chain of its master, with a
+    /// reference for both, and extends its lifetime by `more` jiffies.
     ///
-    /// `help` is its master's.
-    pub(in crate::nf) fn link<'l>(
-        &self,
+    /// Returns the draft if the expectation is linked already, or its master has no [`Help`].
+    ///
+    /// # Safety
+    ///
+    /// `head` is a bucket of the table.
+    pub(super) unsafe fn link<'l>(
+        self,
         head: *mut bindings::hlist_head,
-        help: &Help,
         more: u32,
         locked: Locked<'l>,
-    ) -> Option<Linked<'l>>
+    ) -> Result<Linked<'l>, Self>
     where
         'a: 'l,
     {
         let raw = self.raw();
-        // SAFETY: The lock is held, and the caller in `nf` gave a head of the table. See
-        // `Linked::unlink` for the predecessor.
+        let Some(help) = self.help() else {
+            return Err(self);
+        };
+        // SAFETY: The lock is held; the head is the table's, by the function's contract. See
+        // `Linked::unlink` for the predecessor. It is in the table when the block ends.
         unsafe {
             if !(*raw).hnode.pprev.is_null() {
-                return None;
+                return Err(self);
             }
             refcount::from_raw(addr_of_mut!((*raw).use_)).inc();
             (*raw).timeout = (*raw).timeout.wrapping_add(more);
             bindings::rct_hlist_add_head_rcu(addr_of_mut!((*raw).lnode), help.chain());
             bindings::rct_hlist_add_head_rcu(addr_of_mut!((*raw).hnode), head);
+            Ok(Linked::from_raw(raw, locked))
         }
-        // SAFETY: Just put there.
-        Some(unsafe { Linked::from_raw(raw, locked) })
     }
 }
 
-/// Writes a union as what C code reads of it.
+/// Writes a union as the type of one of its members.
 ///
 /// # Safety
 ///
 /// `place` is valid for writes.
-unsafe fn write<U, T: Copy>(place: *mut U, value: T) {
+unsafe fn write_union<U, T: Copy>(place: *mut U, value: T) {
     const { assert!(size_of::<U>() == size_of::<T>()) };
-    // SAFETY: The caller's promise; the sizes are the same.
+    // SAFETY: By the function's contract; the sizes are equal.
     unsafe { place.cast::<T>().write_unaligned(value) };
 }

@@ -1,10 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct nf_conntrack_helper`: somebody who reads what a connection says, and announces
-//! other connections; and [`Help`], the part of an entry that says who does for it.
+//! `struct nf_conntrack_helper`: an application-layer helper, which inspects a connection's payload
+//! and registers expectations.
 //!
-//! Helpers are modules of the kernel, or user space. Their memory is `kmalloc`ed by us or by
-//! them, counted, and freed by us.
+//! Helpers are modules of the kernel, or programs in user space (nfnetlink_cthelper). Their memory
+//! is from `kmalloc()`, here or in C code; it is reference-counted and freed here. The extension
+//! that names an entry's helper is [`Help`].
+//!
+//! # Examples
+//!
+//! ```ignore
+//! // A packet is passed to the helper of its connection.
+//! let helper = conn.extensions().find::<Help>().and_then(|help| help.helper(rcu));
+//! let verdict = match helper {
+//!     Some(helper) => helper.help(skb, transport, conn, info, rcu),
+//!     None => Verdict::Accept,
+//! };
+//!
+//! // A rule keeps a helper, and its module, for as long as the rule exists.
+//! let loaded: Option<LoadedHelper> = helper_table::walk(bucket, rcu)
+//!     .find(|helper| helper.name() == name)
+//!     .and_then(Helper::load);
+//! ```
 //!
 //! C header: [`include/net/netfilter/nf_conntrack_helper.h`](srctree/include/net/netfilter/nf_conntrack_helper.h)
 
@@ -14,7 +31,10 @@ use core::{
         c_void, //
     },
     marker::PhantomData,
-    mem::size_of,
+    mem::{
+        size_of,
+        ManuallyDrop, //
+    },
     ptr::{
         addr_of,
         addr_of_mut,
@@ -36,145 +56,58 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    entry::{
-        conn::Conn,
-        help::{
-            Help,
-            Helper, //
+use crate::{
+    nf::{
+        bindings,
+        entry::{
+            conn::Conn,
+            help::{
+                Help,
+                Helper, //
+            },
+        },
+        kernel::{
+            attr::{
+                Attribute,
+                Message, //
+            },
+            rcu::{
+                Rcu,
+                RcuGuard, //
+            },
+            refcount, //
+        },
+        packet::{
+            hook::Verdict,
+            skb::{
+                CtInfo,
+                Skb, //
+            },
         },
     },
-    kernel::{
-        attr::{
-            Attribute,
-            Message, //
-        },
-        rcu::{
-            Rcu,
-            RcuGuard, //
-        },
-        refcount, //
-    },
-    packet::{
-        hook::Verdict,
-        skb::{
-            CtInfo,
-            Skb, //
-        },
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
     },
 };
 
-/// How many classes of expectations a helper may have.
-pub(crate) const CLASSES: usize = bindings::NF_CT_MAX_EXPECT_CLASSES as usize;
+use super::{
+    helper_name::HelperName,
+    module::ModuleRef, //
+};
 
-/// How many expectations a class may have at most, and has without a helper.
+/// Number of classes of expectations that a helper may have.
+pub(crate) const MAX_CLASSES: usize = u32_as_usize(bindings::NF_CT_MAX_EXPECT_CLASSES);
+
+/// Largest number of expectations of a class for one master; the number without a helper.
 pub(crate) const MAX_EXPECTED: u32 = bindings::NF_CT_EXPECT_MAX_CNT;
 
-/// Bytes of a name, with the zero behind it.
-pub(crate) const NAME_LEN: usize = bindings::NF_CT_HELPER_NAME_LEN as usize;
-
-/// The name of a helper: text of up to fifteen bytes, filled up with zeroes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Name([u8; NAME_LEN]);
-
-impl Name {
-    /// Reads text. [`None`]: it is too long to be a name.
-    ///
-    /// # Safety
-    ///
-    /// `text` is text that ends with a zero.
-    pub(crate) unsafe fn of_text(text: *const c_char) -> Option<Self> {
-        let mut name = [0; NAME_LEN];
-        for (index, place) in name.iter_mut().enumerate() {
-            // SAFETY: The caller's promise: the text's end was not met yet.
-            *place = unsafe { text.add(index).read() };
-            if *place == 0 {
-                return Some(Self(name));
-            }
-        }
-        None
-    }
-
-    /// Text that user space sent. [`None`]: it is too long to be a name.
-    pub(crate) fn of_attribute(attribute: Attribute<'_>) -> Option<Self> {
-        let text = attribute.payload().split(|byte| *byte == 0).next()?;
-        let mut name = [0; NAME_LEN];
-        if text.len() >= NAME_LEN {
-            return None;
-        }
-        for (place, byte) in name.iter_mut().zip(text) {
-            *place = *byte;
-        }
-        Some(Self(name))
-    }
-
-    /// `prefix` and text, as far as there is room.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Name::of_text`].
-    unsafe fn cut(prefix: &[u8], text: *const c_char) -> Self {
-        let mut name = [0; NAME_LEN];
-        let mut prefix = prefix.iter();
-        let mut index = 0;
-        for place in name.iter_mut().take(NAME_LEN - 1) {
-            if let Some(byte) = prefix.next() {
-                *place = *byte;
-                continue;
-            }
-            // SAFETY: The caller's promise: the text's end was not met yet.
-            *place = unsafe { text.add(index).read() };
-            if *place == 0 {
-                break;
-            }
-            index = index.wrapping_add(1);
-        }
-        Self(name)
-    }
-
-    /// Reads a name. Of what follows its end, and of a missing end, nothing is left.
-    ///
-    /// # Safety
-    ///
-    /// `place` is valid for reads.
-    pub(in crate::nf) unsafe fn read(place: *const [c_char; NAME_LEN]) -> Self {
-        // SAFETY: The caller's promise; a `c_char` is a byte.
-        let bytes = unsafe { place.cast::<[u8; NAME_LEN]>().read() };
-        let mut name = [0; NAME_LEN];
-        let text = bytes
-            .iter()
-            .take(NAME_LEN - 1)
-            .take_while(|byte| **byte != 0);
-        for (place, byte) in name.iter_mut().zip(text) {
-            *place = *byte;
-        }
-        Self(name)
-    }
-
-    /// The text.
-    pub(crate) fn text(&self) -> &[u8] {
-        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
-    }
-
-    /// The bytes, zeroes included.
-    pub(crate) fn bytes(&self) -> &[u8; NAME_LEN] {
-        &self.0
-    }
-
-    /// For C code.
-    pub(in crate::nf) fn as_char_ptr(&self) -> *const c_char {
-        // The last byte is zero.
-        self.0.as_ptr().cast()
-    }
-}
-
-/// What a helper lets a class of expectations be.
+/// A helper's policy for a class of expectations.
 #[derive(Clone, Copy)]
-pub(crate) struct Policy {
-    /// How many there may be for a connection.
+pub(crate) struct ExpectPolicy {
+    /// Largest number of expectations for one master.
     pub(crate) max_expected: u32,
-    /// Seconds that one lives.
+    /// Lifetime of an expectation in seconds.
     pub(crate) timeout: u32,
 }
 
@@ -182,91 +115,94 @@ pub(crate) struct Policy {
 const USERSPACE: u32 = bindings::nf_ct_helper_flags_NF_CT_HELPER_F_USERSPACE;
 
 impl Helper {
-    /// The name.
-    pub(crate) fn name(&self) -> Name {
+    /// Returns the name.
+    pub(crate) fn name(&self) -> HelperName {
         // SAFETY: Valid, and not changed.
-        unsafe { Name::read(addr_of!((*self.raw()).name)) }
+        unsafe { HelperName::from_field(addr_of!((*self.raw()).name)) }
     }
 
-    /// The name of the module that translates addresses in what it reads.
-    pub(crate) fn nat_name(&self) -> Name {
+    /// Returns the name of the module that translates addresses in what the helper reads.
+    pub(crate) fn nat_module_name(&self) -> HelperName {
         // SAFETY: Valid, and not changed.
-        unsafe { Name::read(addr_of!((*self.raw()).nat_mod_name)) }
+        unsafe { HelperName::from_field(addr_of!((*self.raw()).nat_mod_name)) }
     }
 
-    /// The address family that it is for (`NFPROTO_*`).
+    /// Returns the address family of its connections (`NFPROTO_*`; `NFPROTO_UNSPEC`: any).
     pub(crate) fn family(&self) -> u8 {
         // SAFETY: Valid, and not changed.
         unsafe { (*self.raw()).nfproto }
     }
 
-    /// Whether it is for `family`.
+    /// Returns whether the helper is for connections of `family`.
     pub(crate) fn is_for(&self, family: u16) -> bool {
         let own = self.family();
         u32::from(own) == bindings::NFPROTO_UNSPEC || u16::from(own) == family
     }
 
-    /// The IP protocol that it is for.
+    /// Returns the IP protocol number of its connections.
     pub(crate) fn protocol(&self) -> u8 {
         // SAFETY: Valid, and not changed.
         unsafe { (*self.raw()).l4proto }
     }
 
-    /// Whether it works in user space.
+    /// Returns whether the helper is a program in user space.
     pub(crate) fn is_userspace(&self) -> bool {
         // SAFETY: A valid, aligned word, accessed atomically.
         let flags = unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).flags)) };
         flags.load(Relaxed) & USERSPACE != 0
     }
 
-    /// The last class.
+    /// Returns the number of the last class (`expect_class_max`).
     pub(crate) fn last_class(&self) -> u32 {
         // SAFETY: Valid, and not changed.
         unsafe { (*self.raw()).expect_class_max }
     }
 
     fn policy_at(&self, class: u32) -> Option<*mut bindings::nf_conntrack_expect_policy> {
-        let class = class as usize;
+        let class = u32_as_usize(class);
         // SAFETY: In bounds, as just compared.
-        (class < CLASSES).then(|| unsafe {
+        (class < MAX_CLASSES).then(|| unsafe {
             addr_of_mut!((*self.raw()).expect_policy)
                 .cast::<bindings::nf_conntrack_expect_policy>()
                 .add(class)
         })
     }
 
-    /// The policy of a class.
-    pub(crate) fn policy(&self, class: u32) -> Option<Policy> {
+    /// Returns the policy of a class; [`None`] if there can be no such class.
+    pub(crate) fn policy(&self, class: u32) -> Option<ExpectPolicy> {
         let policy = self.policy_at(class)?;
         // SAFETY: Two valid, aligned words, accessed atomically.
         unsafe {
-            Some(Policy {
+            Some(ExpectPolicy {
                 max_expected: Atomic::from_ptr(addr_of_mut!((*policy).max_expected)).load(Relaxed),
                 timeout: Atomic::from_ptr(addr_of_mut!((*policy).timeout)).load(Relaxed),
             })
         }
     }
 
-    /// The name of a class; empty if it has none.
-    pub(crate) fn policy_name(&self, class: u32) -> Option<Name> {
+    /// Returns the name of a class, which may be empty; [`None`] if there can be no such class.
+    pub(crate) fn policy_name(&self, class: u32) -> Option<HelperName> {
         // SAFETY: Valid, and not changed.
         self.policy_at(class)
-            .map(|policy| unsafe { Name::read(addr_of!((*policy).name)) })
+            .map(|policy| unsafe { HelperName::from_field(addr_of!((*policy).name)) })
     }
 
+    /// The function that inspects packets. Null: the helper is disabled.
     fn function(&self) -> &Atomic<*mut c_void> {
-        // SAFETY: A valid, aligned pointer, accessed atomically. A function's address is one.
+        // SAFETY: A valid, aligned pointer, accessed atomically. A function pointer has the size and
+        // alignment of a data pointer.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).help).cast()) }
     }
 
-    /// Takes its function away: its module is about to go. Who is in it has left it a grace
-    /// period later.
+    /// Disables the helper before its module is unloaded: [`Helper::help`],
+    /// [`Helper::to_nlattr`] and [`Helper::from_nlattr`] no longer call its functions. Calls that
+    /// are under way end within a grace period.
     pub(crate) fn disable(&self) {
         self.function().store(null_mut(), Release);
     }
 
-    /// Shows it a packet of a connection that it helps; `transport` is where the transport
-    /// header begins. It may change the packet, and decides what becomes of it.
+    /// Passes a packet of a connection to its helper, which may change the packet and returns a
+    /// verdict on it. `transport` is the offset of the transport header.
     pub(crate) fn help(
         &self,
         skb: &mut Skb,
@@ -286,28 +222,33 @@ impl Helper {
         if function.is_null() {
             return Verdict::Accept;
         }
-        // SAFETY: What is there is null or such a function; the section keeps its module.
+        // SAFETY: The pointer is null or such a function; the section keeps its module.
         let function = unsafe { core::mem::transmute::<*mut c_void, Function>(function) };
-        // SAFETY: The packet is ours, the entry is attached to it.
-        let verdict = unsafe { function(skb.raw(), transport, conn.raw(), info as u32) };
-        // CAST: as C code does; queue numbers stand in the upper half.
+        // CAST: the discriminant.
+        let info = info as bindings::ip_conntrack_info;
+        // SAFETY: The packet is borrowed exclusively, and the entry is attached to it.
+        let verdict = unsafe { function(skb.raw(), transport, conn.raw(), info) };
+        // CAST: the same bits, as in C; the upper half of a verdict is a queue number.
         Verdict::from_raw(verdict as u32)
     }
 
-    /// Adds to a message what it wants to tell of a connection that it helps. (What it cannot
-    /// tell is left out.)
+    /// Adds the helper's attributes about a connection to a message. (An attribute for which there
+    /// is no room is left out.)
     pub(crate) fn to_nlattr(&self, conn: &Conn, message: &mut Message<'_>, _rcu: Rcu<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
         }
         // SAFETY: Valid, and not changed.
         if let Some(function) = unsafe { (*self.raw()).to_nlattr } {
-            // SAFETY: The entry is valid, the message ours; the section keeps the module.
+            // SAFETY: The entry is valid, the message is borrowed exclusively; the section keeps
+            // the module.
             unsafe { function(message.raw(), conn.raw()) };
         }
     }
 
-    /// Tells it what user space says of a connection that it helps.
+    /// Passes the attribute that user space sent about a connection to its helper. [`None`]: user
+    /// space sent none.
+    #[expect(clippy::wrong_self_convention)] // The name of C's member.
     pub(crate) fn from_nlattr(&self, conn: &Conn, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
@@ -321,13 +262,18 @@ impl Helper {
         }
     }
 
-    /// Whether it wants to know when a connection that it helps ends.
-    pub(crate) fn has_destroy(&self) -> bool {
+    /// Returns whether the helper is the one of the kernel's PPTP module: its `destroy` is the
+    /// function that is exported for that module.
+    pub(super) fn is_pptp(&self) -> bool {
         // SAFETY: Valid, and not changed.
-        unsafe { (*self.raw()).destroy }.is_some()
+        let destroy = unsafe { (*self.raw()).destroy }.map(|function| function as usize);
+        let pptp: Option<unsafe extern "C" fn(*mut bindings::nf_conn)> = None;
+        #[cfg(CONFIG_NF_CONNTRACK_PPTP)]
+        let pptp = pptp.or(Some(bindings::gre_pptp_destroy_siblings));
+        destroy.is_some() && destroy == pptp.map(|function| function as usize)
     }
 
-    /// Tells it that a connection that it helps ends, if it wants to know.
+    /// Calls the helper's `destroy`, if it has one, for a connection that ends.
     pub(crate) fn destroy(&self, conn: &Conn, _rcu: Rcu<'_>) {
         // SAFETY: Valid, and not changed.
         if let Some(function) = unsafe { (*self.raw()).destroy } {
@@ -336,129 +282,178 @@ impl Helper {
         }
     }
 
-    /// Keeps its module from being unloaded. Says whether that worked.
-    pub(crate) fn take_module(&self) -> bool {
-        // SAFETY: Valid; the module is there as long as the helper is registered.
-        unsafe { bindings::rct_try_module_get((*self.raw()).me) }
-    }
-
-    /// Undoes [`Helper::take_module`].
-    pub(crate) fn put_module(&self) {
-        // SAFETY: Valid; the caller has kept the module.
-        unsafe { bindings::rct_module_put((*self.raw()).me) };
+    /// Takes references to the helper and to its module. [`None`]: the module is being unloaded, or
+    /// the last reference to the helper was dropped.
+    pub(crate) fn load(&self) -> Option<LoadedHelper> {
+        // SAFETY: Valid; a helper's module is not freed before the helper.
+        let module = unsafe { ModuleRef::get((*self.raw()).me) }?;
+        let helper = self.get()?;
+        Some(LoadedHelper { module, helper })
     }
 }
 
-/// A helper that is not registered yet, or no longer.
+/// A reference to a helper and one to its module, which keeps the helper's functions in memory.
+///
+/// The module's reference is dropped first: the helper outlives its module.
+pub(crate) struct LoadedHelper {
+    module: ModuleRef,
+    helper: ARef<Helper>,
+}
+
+impl LoadedHelper {
+    /// Returns the helper for C code, which gives back both references together.
+    pub(crate) fn into_raw(self) -> *mut bindings::nf_conntrack_helper {
+        ARef::into_raw(self.leave_module_to_c()).as_ptr().cast()
+    }
+
+    /// Adopts both references from C code.
+    ///
+    /// # Safety
+    ///
+    /// C code gives up `helper` as it came from [`LoadedHelper::into_raw`], or from the references
+    /// of [`LoadedHelper::leave_module_to_c`].
+    pub(crate) unsafe fn from_raw(helper: NonNull<bindings::nf_conntrack_helper>) -> Self {
+        // SAFETY: By the function's contract.
+        unsafe {
+            Self {
+                module: ModuleRef::from_raw((*helper.as_ptr()).me),
+                helper: ARef::from_raw(helper.cast()),
+            }
+        }
+    }
+
+    /// Returns the helper's reference, and leaves the module's reference to C code.
+    pub(crate) fn leave_module_to_c(self) -> ARef<Helper> {
+        self.module.leave_to_c();
+        self.helper
+    }
+}
+
+/// A helper that is not registered.
+///
+/// A copy made by [`Unregistered::copy_of`] is freed when it is dropped; memory that came by
+/// [`Unregistered::from_raw`] stays with C code.
 ///
 /// # Invariants
 ///
-/// Initialised, in memory from `kmalloc`, and nobody else uses it.
-pub(crate) struct Unregistered<'a>(NonNull<bindings::nf_conntrack_helper>, PhantomData<&'a ()>);
+/// Initialised, in memory from `kmalloc()`, and used by this value only, unless C code made it and
+/// does not change it. A copy was made here, and is freed here.
+pub(crate) struct Unregistered<'a> {
+    raw: NonNull<bindings::nf_conntrack_helper>,
+    is_copy: bool,
+    memory: PhantomData<&'a ()>,
+}
 
 impl Unregistered<'_> {
+    /// Wraps a helper that C code allocated.
+    ///
     /// # Safety
     ///
-    /// As the invariants say, for `'a`.
+    /// `helper` is initialised, in memory from `kmalloc()`, and nothing else uses it during `'a`.
+    /// If it is registered, the memory is given away with it.
     pub(crate) unsafe fn from_raw(helper: NonNull<bindings::nf_conntrack_helper>) -> Self {
-        // INVARIANT: the caller's promise.
-        Self(helper, PhantomData)
+        // INVARIANT: By the function's contract.
+        Self {
+            raw: helper,
+            is_copy: false,
+            memory: PhantomData,
+        }
     }
 
-    /// A copy of what `original` describes, in memory of its own. May sleep.
+    /// Copies a helper. May sleep. `ENOMEM`: no memory.
     ///
     /// # Safety
     ///
-    /// `original` points to an initialised helper that nobody changes.
+    /// `original` points to an initialised helper that is not changed during the call.
     pub(crate) unsafe fn copy_of(original: *const bindings::nf_conntrack_helper) -> Result<Self> {
         let size = size_of::<bindings::nf_conntrack_helper>();
+        // CAST: flags are a `u32`, which the header's constant widens.
+        let gfp = bindings::RCT_GFP_KERNEL_ACCOUNT as u32;
         // SAFETY: Process context.
-        let copy = unsafe { bindings::rct_kzalloc(size, bindings::RCT_GFP_KERNEL_ACCOUNT as u32) };
+        let copy = unsafe { bindings::rct_kzalloc(size, gfp) };
         let copy = NonNull::new(copy).ok_or(ENOMEM)?.cast();
-        // SAFETY: Both are valid, and apart.
+        // SAFETY: Both are valid, and do not overlap.
         unsafe { core::ptr::copy_nonoverlapping(original, copy.as_ptr(), 1) };
-        // INVARIANT: ours.
-        Ok(Self(copy, PhantomData))
+        // INVARIANT: Just made.
+        Ok(Self {
+            raw: copy,
+            is_copy: true,
+            memory: PhantomData,
+        })
     }
 
-    /// Frees a copy.
-    ///
-    /// # Safety
-    ///
-    /// It came from [`Unregistered::copy_of`].
-    pub(crate) unsafe fn discard(self) {
-        // SAFETY: By the type invariants nobody else uses it.
-        unsafe { bindings::kfree(self.0.as_ptr().cast()) };
-    }
-
-    /// To look at.
+    /// Borrows it as a helper, to read from it.
     pub(crate) fn helper(&self) -> &Helper {
         // SAFETY: By the type invariants.
-        unsafe { Helper::from_raw(self.0.as_ptr()) }
+        unsafe { Helper::from_raw(self.raw.as_ptr()) }
     }
 
-    /// The pointer, for C code.
+    /// Returns the C pointer.
     pub(crate) fn raw(&self) -> *mut bindings::nf_conntrack_helper {
-        self.0.as_ptr()
+        self.raw.as_ptr()
     }
 
-    /// The last class.
-    pub(crate) fn last_class(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.raw()).expect_class_max }
-    }
-
-    /// Sets how many expectations a class may have.
-    pub(crate) fn set_max_expected(&self, class: u32, max: u32) {
+    /// Sets the largest number of expectations of a class.
+    pub(crate) fn set_max_expected(&mut self, class: u32, max: u32) {
         if let Some(policy) = self.helper().policy_at(class) {
             // SAFETY: By the type invariants.
             unsafe { (*policy).max_expected = max };
         }
     }
 
-    /// Whether the name ends within its field.
+    /// Returns whether the name ends within its field.
     pub(crate) fn has_name(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { (*self.raw()).name }.contains(&0)
     }
 
-    /// Makes the first reference, that of who registers it.
-    pub(in crate::nf) fn first_reference(&self) -> ARef<Helper> {
-        // SAFETY: By the type invariants the count is ours to set; it counts this reference.
+    /// Initialises the reference count, and returns the first reference.
+    pub(super) fn into_first_reference(self) -> ARef<Helper> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: By the type invariants nothing else uses the count; it counts this reference.
         unsafe {
-            refcount::from_raw(addr_of_mut!((*self.raw()).ct_refcnt)).set(1);
-            ARef::from_raw(self.0.cast())
+            refcount::from_raw(addr_of_mut!((*this.raw()).ct_refcnt)).set(1);
+            ARef::from_raw(this.raw.cast())
         }
     }
 }
 
-/// Makes a helper for a family (`NFPROTO_*`) and a protocol: all else is zero. The name is cut
-/// to what there is room for.
+impl Drop for Unregistered<'_> {
+    fn drop(&mut self) {
+        if self.is_copy {
+            // SAFETY: By the type invariants nothing else uses the copy.
+            unsafe { bindings::kfree(self.raw().cast()) };
+        }
+    }
+}
+
+/// Initialises a helper for a family (`NFPROTO_*`) and an IP protocol. The name is truncated to the
+/// length of its field. Everything else is zero.
 ///
 /// # Safety
 ///
-/// `helper` is valid for writes, and nobody uses it; `name` is text that ends with a zero.
+/// `helper` is valid for writes, and not used otherwise; `name` is a C string.
 pub(crate) unsafe fn initialise(
     helper: *mut bindings::nf_conntrack_helper,
     family: u8,
     protocol: u8,
     name: *const c_char,
 ) {
-    // SAFETY: The caller's promise; all zeroes will do.
+    // SAFETY: By the function's contract; all zeroes are a valid helper.
     unsafe {
         helper.write_bytes(0, 1);
         (*helper).nfproto = family;
         (*helper).l4proto = protocol;
         addr_of_mut!((*helper).name)
-            .cast::<Name>()
-            .write(Name::cut(b"", name));
+            .cast::<HelperName>()
+            .write(HelperName::truncated(b"", name));
         addr_of_mut!((*helper).nat_mod_name)
-            .cast::<Name>()
-            .write(Name::cut(b"ip_nat_", name));
+            .cast::<HelperName>()
+            .write(HelperName::truncated(b"ip_nat_", name));
     }
 }
 
-/// Logs a packet that a helper does not like. `message` says why.
+/// Logs a packet that the helper of its connection drops, with the reason.
 ///
 /// # Safety
 ///
@@ -471,14 +466,15 @@ pub(crate) unsafe fn log(skb: *mut bindings::sk_buff, conn: &Conn, message: *con
         .and_then(|help| help.helper(section.token()));
     let name = match helper {
         Some(helper) => helper.name(),
-        None => Name(*b"(null)\0\0\0\0\0\0\0\0\0\0"),
+        None => HelperName::NULL,
     };
-    // SAFETY: The caller's promise; the format fits the arguments. An entry's family does not
-    // change, and is a byte's.
+    // The number of a family fits into a byte.
+    let [family, _] = conn.tuple(Direction::Original).l3num.to_le_bytes();
+    // SAFETY: By the function's contract; the format fits the arguments.
     unsafe {
         bindings::nf_log_packet(
             conn.net().raw(),
-            (*conn.raw()).tuplehash[0].tuple.src.l3num as u8,
+            family,
             0,
             skb,
             core::ptr::null(),

@@ -1,13 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who is registered: helpers, their counterparts that translate addresses, and the functions
-//! that expectations call.
+//! The registered helpers (`struct nf_conntrack_helper`) and NAT helpers
+//! (`struct nf_conntrack_nat_helper`, which translate addresses in what a helper reads).
 //!
-//! The table of helpers is known to C code (nfnetlink_cthelper) by the variables
-//! `nf_ct_helper_hash` and `nf_ct_helper_hsize`.
+//! C code (nfnetlink_cthelper) walks the table of helpers by the variables `nf_ct_helper_hash` and
+//! `nf_ct_helper_hsize`.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! // A helper from `kmalloc()` is handed over. It is freed when it is unregistered, a grace period
+//! // after its last reference was dropped.
+//! // SAFETY: The helper is initialised, and nothing else uses it.
+//! let helper = unsafe { Unregistered::from_raw(raw) };
+//! let mut registry = REGISTRY.lock();
+//! registry.insert(helper, bucket)?;
+//! drop(registry);
+//!
+//! // Readers find it in its bucket.
+//! let section = RcuGuard::new();
+//! let found = walk(bucket, section.token()).find(|helper| helper.name() == name);
+//! ```
 
 use core::{
-    ffi::c_int,
+    marker::PhantomData,
     mem::{
         offset_of,
         size_of, //
@@ -33,57 +49,56 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    entry::help::Helper,
-    kernel::{
-        hlist::{
-            self,
-            ListHead,
-            Nodes, //
+use crate::{
+    nf::{
+        bindings,
+        entry::help::Helper,
+        kernel::{
+            hlist::{
+                self,
+                ListHead,
+                Nodes, //
+            },
+            rcu::Rcu,
+            static_lock::StaticMutex, //
         },
-        rcu::Rcu,
-        static_lock::StaticMutex, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{
-    helper::{
-        Name,
-        Unregistered, //
-    },
-    lock::Locked, //
+    expectfn,
+    helper::Unregistered,
+    helper_name::HelperName,
+    module::ModuleRef, //
 };
 
-/// Those who translate addresses in what helpers read: `struct nf_conntrack_nat_helper`.
+/// The list of NAT helpers. Changes need [`REGISTRY`].
 static NAT_HELPERS: ListHead = ListHead::new();
 
-/// The functions that expectations call: `struct nf_ct_helper_expectfn`.
-static FUNCTIONS: ListHead = ListHead::new();
-
 fn heads() -> &'static Atomic<*mut bindings::hlist_head> {
-    // SAFETY: A valid, aligned pointer, only accessed atomically by us; C code reads it.
+    // SAFETY: A valid, aligned pointer, accessed atomically here; C code reads it.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_ct_helper_hash)) }
 }
 
 fn size() -> &'static Atomic<u32> {
-    // SAFETY: A valid, aligned word, only accessed atomically by us; C code reads it.
+    // SAFETY: A valid, aligned word, accessed atomically here; C code reads it.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_ct_helper_hsize)) }
 }
 
-/// The number of chains.
+/// Returns the number of buckets; 0 before the table exists.
 pub(crate) fn buckets() -> u32 {
     size().load(Relaxed)
 }
 
-/// A chain of the table; [`None`] if there is none.
+/// Returns a bucket of the table; [`None`] if there is no such bucket, or no table.
 fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
     let heads = NonNull::new(heads().load(Acquire))?;
-    // SAFETY: In bounds: the array has as many heads as its size says.
-    (bucket < buckets()).then(|| unsafe { heads.add(bucket as usize) })
+    // SAFETY: In bounds: the array has `buckets()` heads.
+    (bucket < buckets()).then(|| unsafe { heads.add(u32_as_usize(bucket)) })
 }
 
-/// The life of the table.
+/// Owns the table of helpers.
 ///
 /// # Invariants
 ///
@@ -91,233 +106,148 @@ fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
 pub(crate) struct HelperTable(());
 
 impl HelperTable {
-    /// Makes the table: a page of chains. May sleep.
+    /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it exists. `ENOMEM`: no
+    /// memory.
     pub(crate) fn create() -> Result<Self> {
+        // CAST: a page has a few hundred.
         const BUCKETS: u32 = (bindings::RCT_PAGE_SIZE / size_of::<bindings::hlist_head>()) as u32;
         if !heads().load(Relaxed).is_null() {
             return Err(EBUSY);
         }
-        let chains = hlist::allocate(BUCKETS)?;
-        // SAFETY: The module is being loaded; nobody registers anything yet.
+        let array = hlist::allocate(BUCKETS)?;
+        // SAFETY: The module is being loaded; nothing can be registered yet.
         unsafe {
             NAT_HELPERS.init();
-            FUNCTIONS.init();
+            expectfn::init();
         }
         size().store(BUCKETS, Relaxed);
-        heads().store(chains.as_ptr(), Release);
-        // INVARIANT: just made.
+        heads().store(array.as_ptr(), Release);
+        // INVARIANT: Just made.
         Ok(Self(()))
     }
 }
 
 impl Drop for HelperTable {
-    /// No module that registered a helper is loaded any more, so the table is empty.
+    /// Frees the table, which is empty: no module that registered a helper is loaded any more.
     fn drop(&mut self) {
-        let chains = heads().load(Relaxed);
+        let array = heads().load(Relaxed);
         heads().store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; nobody looks into it any more.
-        unsafe { hlist::free(chains) };
+        // SAFETY: By the type invariants; nothing looks into the table any more.
+        unsafe { hlist::free(array) };
     }
 }
 
-/// The helpers of a bucket.
+/// Walks the helpers of a bucket.
 pub(crate) fn walk<'r>(bucket: u32, rcu: Rcu<'r>) -> impl Iterator<Item = &'r Helper> {
     const NODE: usize = offset_of!(bindings::nf_conntrack_helper, hnode);
     head(bucket).into_iter().flat_map(move |head| {
-        // SAFETY: A chain of the table; helpers are freed a grace period after they left it.
+        // SAFETY: A bucket of the table; helpers are freed a grace period after they left it.
         unsafe { Nodes::of(head.as_ptr(), rcu) }.map(|node| {
-            // SAFETY: The node is inside a helper, which was on the chain during `'r`.
+            // SAFETY: The node is inside a helper, which was in the bucket during `'r`.
             unsafe { Helper::from_raw(node.as_ptr().byte_sub(NODE).cast()) }
         })
     })
 }
 
-/// Serialises changes of the registered helpers and of their counterparts that translate addresses.
+/// Serialises changes of the registered helpers and NAT helpers.
 pub(crate) static REGISTRY: StaticMutex<Registry> = StaticMutex::new(c"REGISTRY", || Registry(()));
 
-/// The right to change which helpers, and which of their counterparts, are registered: there is one
-/// value, inside of [`REGISTRY`].
+/// The right to register and unregister helpers and NAT helpers: there is one value, inside of
+/// [`REGISTRY`].
 pub(crate) struct Registry(());
 
 impl Registry {
-    /// Puts a helper into a bucket, together with the first reference to it.
-    ///
-    /// Fails without a table.
-    pub(crate) fn insert(&mut self, helper: &Unregistered<'_>, bucket: u32) -> Result {
+    /// Links a helper into a bucket. The table owns the first reference, until
+    /// [`Registry::remove`] returns it. `ENOENT`: there is no table.
+    pub(crate) fn insert(&mut self, helper: Unregistered<'_>, bucket: u32) -> Result {
         let head = head(bucket).ok_or(ENOENT)?;
-        let reference = helper.first_reference();
-        // SAFETY: The mutex is held; by the type invariants the helper is on no chain.
+        let raw = ARef::into_raw(helper.into_first_reference()).as_ptr();
+        // SAFETY: The mutex is held; by the type invariants of `Unregistered` the helper is in no
+        // bucket.
         unsafe {
-            bindings::rct_hlist_add_head_rcu(addr_of_mut!((*reference.raw()).hnode), head.as_ptr());
+            let raw = raw.cast::<bindings::nf_conntrack_helper>();
+            bindings::rct_hlist_add_head_rcu(addr_of_mut!((*raw).hnode), head.as_ptr());
         }
-        // The reference is that of who registers, until `remove` returns it.
-        let _ = ARef::into_raw(reference);
         Ok(())
     }
 
-    /// Takes a helper out: later lookups do not find it.
+    /// Unlinks a helper, so that later lookups do not find it, and returns the table's reference.
     ///
     /// # Safety
     ///
-    /// It was put in by [`Registry::insert`], and not taken out since.
-    pub(crate) unsafe fn remove(&mut self, helper: &Helper) {
-        // SAFETY: The mutex is held; the caller's promise.
-        unsafe { bindings::rct_hlist_del_init_rcu(addr_of_mut!((*helper.raw()).hnode)) };
+    /// [`Registry::insert`] linked `helper`, which was not removed since.
+    pub(crate) unsafe fn remove(
+        &mut self,
+        helper: NonNull<bindings::nf_conntrack_helper>,
+    ) -> ARef<Helper> {
+        // SAFETY: The mutex is held; by the function's contract.
+        unsafe {
+            bindings::rct_hlist_del_init_rcu(addr_of_mut!((*helper.as_ptr()).hnode));
+            ARef::from_raw(helper.cast())
+        }
     }
 
-    /// Registers a helper's counterpart that translates addresses.
+    /// Registers a NAT helper.
     ///
     /// # Safety
     ///
-    /// `element` stays valid until a grace period after [`Registry::remove_nat`].
+    /// `element` is in no list, and stays valid until a grace period after
+    /// [`Registry::remove_nat`].
     pub(crate) unsafe fn insert_nat(&mut self, element: *mut bindings::nf_conntrack_nat_helper) {
-        // SAFETY: The mutex is held; the caller's promise.
+        // SAFETY: The mutex is held; by the function's contract.
         unsafe { NAT_HELPERS.push(addr_of_mut!((*element).list)) };
     }
 
-    /// Undoes [`Registry::insert_nat`].
+    /// Unregisters a NAT helper.
     ///
     /// # Safety
     ///
-    /// `element` was given to that, and not taken out since.
+    /// [`Registry::insert_nat`] registered `element`, which was not removed since.
     pub(crate) unsafe fn remove_nat(&mut self, element: *mut bindings::nf_conntrack_nat_helper) {
-        // SAFETY: The mutex is held; the caller's promise.
+        // SAFETY: The mutex is held; by the function's contract.
         unsafe { ListHead::remove(addr_of_mut!((*element).list)) };
     }
 }
 
-/// Asks user space for the module of a helper, by its alias. May sleep.
-pub(crate) fn request_module(name: &Name) -> Result {
-    // SAFETY: Process context; the format fits the argument.
-    let result = unsafe {
-        bindings::__request_module(true, c"nfct-helper-%s".as_char_ptr(), name.as_char_ptr())
-    };
-    done(result)
-}
-
-/// Asks user space for the module that translates addresses for a helper. May sleep.
-pub(crate) fn request_nat_module(name: &Name) -> Result {
-    // SAFETY: Process context; the format fits the argument.
-    let result =
-        unsafe { bindings::__request_module(true, c"%s".as_char_ptr(), name.as_char_ptr()) };
-    done(result)
-}
-
-/// What a program returned, or why there was none.
-fn done(result: c_int) -> Result {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(ENOENT)
-    }
-}
-
-/// Somebody who translates addresses, found during an RCU read-side section.
+/// A registered NAT helper, found during an RCU read-side section.
 ///
 /// # Invariants
 ///
-/// Registered at some time during `'r`.
-pub(crate) struct NatHelper<'r>(NonNull<bindings::nf_conntrack_nat_helper>, Rcu<'r>);
+/// The element was registered at some time during `'r`.
+pub(crate) struct NatHelper<'r>(
+    NonNull<bindings::nf_conntrack_nat_helper>,
+    PhantomData<Rcu<'r>>,
+);
 
 impl NatHelper<'_> {
-    /// Keeps its module from being unloaded. Says whether that worked.
-    pub(crate) fn take_module(&self) -> bool {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::rct_try_module_get((*self.0.as_ptr()).module) }
+    /// Takes a reference to the NAT helper's module. [`None`]: the module is being unloaded.
+    pub(crate) fn module(&self) -> Option<ModuleRef> {
+        // SAFETY: By the type invariants the module is not freed during the section.
+        unsafe { ModuleRef::get((*self.0.as_ptr()).module) }
     }
 
-    /// Undoes [`NatHelper::take_module`].
-    pub(crate) fn put_module(&self) {
-        // SAFETY: By the type invariants; the caller has kept the module.
-        unsafe { bindings::rct_module_put((*self.0.as_ptr()).module) };
+    /// Adopts a reference to the NAT helper's module that was left to C code.
+    ///
+    /// # Safety
+    ///
+    /// C code gives up a reference that [`NatHelper::module`] took and [`ModuleRef::leave_to_c`]
+    /// left.
+    pub(crate) unsafe fn module_from_c(&self) -> ModuleRef {
+        // SAFETY: By the type invariants and the function's contract.
+        unsafe { ModuleRef::from_raw((*self.0.as_ptr()).module) }
     }
 }
 
-/// Who translates addresses under a name.
-pub(crate) fn find_nat<'r>(name: &Name, rcu: Rcu<'r>) -> Option<NatHelper<'r>> {
+/// Finds the NAT helper of that name.
+pub(crate) fn find_nat<'r>(name: &HelperName, rcu: Rcu<'r>) -> Option<NatHelper<'r>> {
     const LIST: usize = offset_of!(bindings::nf_conntrack_nat_helper, list);
     NAT_HELPERS.walk(rcu).find_map(|element| {
         // SAFETY: The list's element is inside a `struct nf_conntrack_nat_helper`.
         let candidate: NonNull<bindings::nf_conntrack_nat_helper> =
             unsafe { element.byte_sub(LIST).cast() };
         // SAFETY: Registered, so it is valid, and its name does not change.
-        let own = unsafe { Name::read(addr_of!((*candidate.as_ptr()).mod_name)) };
-        // INVARIANT: found on the list.
-        (own == *name).then_some(NatHelper(candidate, rcu))
+        let own = unsafe { HelperName::from_field(addr_of!((*candidate.as_ptr()).mod_name)) };
+        // INVARIANT: It was found in the list.
+        (own == *name).then_some(NatHelper(candidate, PhantomData))
     })
-}
-
-/// Registers a function that expectations call.
-///
-/// # Safety
-///
-/// `element` stays valid until a grace period after [`remove_function`].
-pub(crate) unsafe fn insert_function(
-    element: *mut bindings::nf_ct_helper_expectfn,
-    _locked: Locked<'_>,
-) {
-    // SAFETY: The lock is held; the caller's promise.
-    unsafe { FUNCTIONS.push(addr_of_mut!((*element).head)) };
-}
-
-/// Undoes [`insert_function`].
-///
-/// # Safety
-///
-/// `element` was given to that, and not taken out since.
-pub(crate) unsafe fn remove_function(
-    element: *mut bindings::nf_ct_helper_expectfn,
-    _locked: Locked<'_>,
-) {
-    // SAFETY: The lock is held; the caller's promise.
-    unsafe { ListHead::remove(addr_of_mut!((*element).head)) };
-}
-
-/// A registered function, found during an RCU read-side section.
-///
-/// # Invariants
-///
-/// Registered at some time during the section.
-pub(crate) struct Function(NonNull<bindings::nf_ct_helper_expectfn>);
-
-impl Function {
-    /// Whether it has that name.
-    ///
-    /// # Safety
-    ///
-    /// `name` is text that ends with a zero.
-    pub(crate) unsafe fn is_named(&self, name: *const c_char) -> bool {
-        // SAFETY: By the type invariants; its own name is text, and as long-lived.
-        unsafe { bindings::strcmp((*self.0.as_ptr()).name, name) == 0 }
-    }
-
-    /// Shows `f` its name.
-    pub(crate) fn with_name<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        // SAFETY: By the type invariants; the name is text, and as long-lived.
-        f(unsafe {
-            let name = (*self.0.as_ptr()).name;
-            core::slice::from_raw_parts(name.cast(), bindings::strlen(name))
-        })
-    }
-
-    /// The function's address.
-    pub(crate) fn address(&self) -> Option<usize> {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.0.as_ptr()).expectfn }.map(|function| function as usize)
-    }
-
-    /// The pointer, for C code.
-    pub(crate) fn raw(&self) -> *mut bindings::nf_ct_helper_expectfn {
-        self.0.as_ptr()
-    }
-}
-
-/// The registered functions.
-pub(crate) fn functions(rcu: Rcu<'_>) -> impl Iterator<Item = Function> + '_ {
-    const HEAD: usize = offset_of!(bindings::nf_ct_helper_expectfn, head);
-    // SAFETY: The list's element is inside a `struct nf_ct_helper_expectfn`.
-    // INVARIANT: found on the list.
-    FUNCTIONS
-        .walk(rcu)
-        .map(|element| Function(unsafe { element.byte_sub(HEAD).cast() }))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Expectations that are found in the table, and on their master's chain.
+//! [`Seen`] and [`Linked`]: expectations found in the table, or in the chain of their master.
 
 use core::{
     mem::offset_of,
@@ -34,22 +34,26 @@ use crate::{
             },
         },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{
     expectation::{
-        Event,
+        ExpectEvent,
         Expectation, //
     },
     lock::Locked, //
 };
 
-/// An expectation that was met in the table during an RCU read-side section.
+/// An expectation found in the table during an RCU read-side section.
 ///
 /// # Invariants
 ///
-/// It was on a chain of the table during `'r`.
+/// At some time during `'r` the expectation was in the table, or would have been but for a lock that
+/// was held from then until `'r` began: in either case it is not freed during `'r`.
 pub(crate) struct Seen<'r>(&'r Expectation, Rcu<'r>);
 
 impl Deref for Seen<'_> {
@@ -61,36 +65,50 @@ impl Deref for Seen<'_> {
 }
 
 impl<'r> Seen<'r> {
+    /// Wraps a C pointer.
+    ///
     /// # Safety
     ///
-    /// As the invariants say.
+    /// `ptr` points to an expectation that was in the table at some time during `'r`.
     pub(in crate::nf) unsafe fn from_raw(
         ptr: *mut bindings::nf_conntrack_expect,
         rcu: Rcu<'r>,
     ) -> Self {
-        // INVARIANT: the caller's promise.
+        // INVARIANT: By the function's contract.
         // SAFETY: As above.
         Self(unsafe { Expectation::from_raw(ptr) }, rcu)
     }
 
-    /// Takes a reference; [`None`] if the last one was given back meanwhile.
+    /// Takes a reference; [`None`] if the last one was dropped meanwhile.
     pub(crate) fn get(&self) -> Option<ARef<Expectation>> {
         self.0.get()
     }
 
-    /// The helper that made it.
+    /// Returns the helper that announced the connection.
     pub(crate) fn helper(&self) -> Option<&'r Helper> {
         // SAFETY: By the type invariants.
         unsafe { Expectation::helper_in(addr_of_mut!((*self.raw()).helper), self.1) }
     }
+
+    /// Calls the expectation's function, if it has one, with the expected connection.
+    pub(crate) fn run_expectfn(&self, conn: &Conn) {
+        // SAFETY: Valid, and not changed since it was added.
+        if let Some(expectfn) = unsafe { (*self.raw()).expectfn } {
+            // SAFETY: The expectation was in the table during the section, which therefore keeps
+            // the function's module. The function takes an entry and the expectation that it
+            // matched.
+            unsafe { expectfn(conn.raw(), self.raw()) };
+        }
+    }
 }
 
-/// An expectation that was met in the table under the lock.
+/// An expectation found in the table under the lock.
 ///
 /// # Invariants
 ///
-/// At some time while the lock was held by this context, it was in the table. Its master is
-/// therefore not freed before the lock is given back, nor is what the master has.
+/// At some time while this context held the lock, the expectation was in the table. Therefore
+/// neither its master nor the master's extensions and namespace are freed before the lock is
+/// released.
 pub(crate) struct Linked<'l>(&'l Expectation, Locked<'l>);
 
 impl Deref for Linked<'_> {
@@ -102,6 +120,8 @@ impl Deref for Linked<'_> {
 }
 
 impl<'l> Linked<'l> {
+    /// Wraps a C pointer.
+    ///
     /// # Safety
     ///
     /// `ptr` points to an expectation that was in the table since this context took the lock.
@@ -109,17 +129,26 @@ impl<'l> Linked<'l> {
         ptr: *mut bindings::nf_conntrack_expect,
         locked: Locked<'l>,
     ) -> Self {
-        // INVARIANT: the caller's promise.
-        // SAFETY: As above; if it was taken off since, a grace period has not passed.
+        // INVARIANT: By the function's contract.
+        // SAFETY: As above; if it was unlinked since, a grace period has not passed.
         Self(unsafe { Expectation::from_raw(ptr) }, locked)
     }
 
-    /// Takes a reference. The table has one, so there is none too few.
-    pub(crate) fn get(&self) -> Option<ARef<Expectation>> {
-        Seen(self.0, self.1.rcu()).get()
+    /// Lends the expectation for a section that may outlast the lock.
+    pub(crate) fn seen<'r>(&self, rcu: Rcu<'r>) -> Seen<'r> {
+        // SAFETY: By the type invariants no grace period has passed since it was in the table. None
+        // ends before `'r` does: this context is in a read-side section all the time, by the lock
+        // or by `'r`.
+        // INVARIANT: As just said.
+        unsafe { Seen::from_raw(self.raw(), rcu) }
     }
 
-    /// The master, whose last reference may be gone.
+    /// Takes a reference; [`None`] if it was unlinked and the last one was dropped.
+    pub(crate) fn get(&self) -> Option<ARef<Expectation>> {
+        self.seen(self.1.rcu()).get()
+    }
+
+    /// Returns the master, to which there may be no reference left.
     pub(crate) fn master(&self) -> Stale<'l> {
         // SAFETY: By the type invariants the master is an entry. It is never null.
         unsafe {
@@ -128,7 +157,7 @@ impl<'l> Linked<'l> {
         }
     }
 
-    /// The master's part that keeps its expectations.
+    /// Returns the master's extension with the chain of its expectations.
     pub(crate) fn help(&self) -> Option<&'l Help> {
         // SAFETY: By the type invariants the master is an entry, and its extensions are there.
         unsafe { Conn::from_raw((*self.raw()).master) }
@@ -136,28 +165,29 @@ impl<'l> Linked<'l> {
             .find::<Help>()
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     pub(crate) fn net(&self) -> &'l Net {
         // SAFETY: By the type invariants its master's namespace lives.
         unsafe { Net::from_raw(bindings::rct_expect_net(self.raw())) }
     }
 
-    /// The helper that made it.
+    /// Returns the helper that announced the connection.
     pub(crate) fn helper(&self) -> Option<&'l Helper> {
         // SAFETY: By the type invariants.
         unsafe { Expectation::helper_in(addr_of_mut!((*self.raw()).helper), self.1.rcu()) }
     }
 
-    /// The helper that the expected connection gets.
+    /// Returns the helper that the expected connection gets.
     pub(crate) fn assigned_helper(&self) -> Option<&'l Helper> {
         // SAFETY: By the type invariants.
         unsafe { Expectation::helper_in(addr_of_mut!((*self.raw()).assign_helper), self.1.rcu()) }
     }
 
-    /// Takes it off its chains. Returns the table's reference, or [`None`] if it was off.
+    /// Unlinks the expectation from both chains. Returns the table's reference, or [`None`] if the
+    /// expectation was unlinked before.
     pub(crate) fn unlink(&self) -> Option<ARef<Expectation>> {
-        // SAFETY: The lock is held. A node that is on no chain has no predecessor: the memory
-        // was zeroed, and taking a node off clears it.
+        // SAFETY: The lock is held. A node that is in no chain has no predecessor: the memory
+        // was zeroed, and unlinking a node clears it.
         unsafe {
             if (*self.raw()).hnode.pprev.is_null() {
                 return None;
@@ -168,9 +198,9 @@ impl<'l> Linked<'l> {
         }
     }
 
-    /// Tells listeners, of those who want to know about this one.
-    pub(crate) fn notify(&self, event: Event, requester: Requester) {
-        let event = 1u32 << event as u32;
+    /// Notifies the namespace's listener, if the master's event mask has `event`.
+    pub(crate) fn notify(&self, event: ExpectEvent, requester: Requester) {
+        let event = event.bit();
         // SAFETY: Valid, and not changed since it was added.
         if u32::from(unsafe { (*self.raw()).event_mask }) & event == 0 {
             return;
@@ -186,60 +216,73 @@ impl<'l> Linked<'l> {
     }
 }
 
-/// The expectations on a chain of the table.
+/// Walks a bucket of the table.
 ///
 /// # Safety
 ///
-/// The chain is one of the table's.
-pub(in crate::nf) unsafe fn seen<'r>(
+/// `head` is a bucket of the table.
+pub(super) unsafe fn walk<'r>(
     head: *mut bindings::hlist_head,
     rcu: Rcu<'r>,
 ) -> impl Iterator<Item = Seen<'r>> {
     const NODE: usize = offset_of!(bindings::nf_conntrack_expect, hnode);
     // SAFETY: By the invariants of `Expectation`.
     unsafe { Nodes::of(head, rcu) }.map(move |node| {
-        // SAFETY: The node is inside an expectation, which was on the chain during `'r`.
-        let expectation = unsafe { Expectation::from_raw(node.as_ptr().byte_sub(NODE).cast()) };
-        // INVARIANT: as just said.
-        Seen(expectation, rcu)
+        // SAFETY: The node is inside an expectation, which was in the chain during `'r`.
+        unsafe { Seen::from_raw(node.as_ptr().byte_sub(NODE).cast(), rcu) }
     })
 }
 
-/// The expectations on a chain of the table, under the lock. The one that was given out last
-/// may be taken off meanwhile.
+/// Walks a bucket of the table under the lock. The item that was returned last may be unlinked
+/// before the next call.
 ///
 /// # Safety
 ///
-/// The chain is one of the table's.
-pub(in crate::nf) unsafe fn linked<'l>(
+/// `head` is a bucket of the table.
+pub(super) unsafe fn walk_locked<'l>(
     head: *mut bindings::hlist_head,
     locked: Locked<'l>,
 ) -> impl Iterator<Item = Linked<'l>> {
-    // INVARIANT: under the lock what is on the chain is in the table.
-    // SAFETY: The caller's promise.
-    unsafe { seen(head, locked.rcu()) }.map(move |seen| Linked(seen.0, locked))
+    // INVARIANT: What is in the chain under the lock is in the table.
+    // SAFETY: By the function's contract.
+    unsafe { walk(head, locked.rcu()) }.map(move |seen| Linked(seen.0, locked))
 }
 
+/// The expectations of an entry. (Its helper: [`super::helper`].)
+///
+/// # Examples
+///
+/// ```ignore
+/// // Removes the expired expectations of a master.
+/// let Some(help) = conn.extensions().find::<Help>().filter(|help| help.is_expecting()) else {
+///     return;
+/// };
+/// let guard = ExpectGuard::new();
+/// for linked in help.expectations(guard.locked()) {
+///     if linked.is_expired() {
+///         drop(linked.unlink());
+///     }
+/// }
+/// ```
 impl Help {
-    /// How many expectations there are of a class.
+    /// Returns the number of expectations of a class.
     pub(crate) fn expecting(&self, class: u32, _locked: Locked<'_>) -> u8 {
-        let class = class as usize;
         // SAFETY: The lock is held.
         let counts = unsafe { (*self.raw()).expecting };
-        counts.get(class).copied().unwrap_or(0)
+        counts.get(u32_as_usize(class)).copied().unwrap_or(0)
     }
 
-    /// Sets [`Help::expecting`].
+    /// Sets the number of expectations of a class.
     pub(crate) fn set_expecting(&self, class: u32, count: u8, _locked: Locked<'_>) {
         // SAFETY: The lock is held.
         let counts = unsafe { &mut (*self.raw()).expecting };
-        if let Some(place) = counts.get_mut(class as usize) {
-            *place = count;
+        if let Some(slot) = counts.get_mut(u32_as_usize(class)) {
+            *slot = count;
         }
     }
 
-    /// The entry's expectations, newest first. The one that was given out last may be taken
-    /// off meanwhile.
+    /// Walks the expectations of the entry, the newest first. The item that was returned last may
+    /// be unlinked before the next call.
     pub(crate) fn expectations<'l>(
         &'l self,
         locked: Locked<'l>,
@@ -247,10 +290,9 @@ impl Help {
         const NODE: usize = offset_of!(bindings::nf_conntrack_expect, lnode);
         // SAFETY: By the invariants of `Expectation`.
         unsafe { Nodes::of(self.chain(), locked.rcu()) }.map(move |node| {
-            // SAFETY: The node is inside an expectation, which was on the chain during `'l`.
-            let expectation = unsafe { Expectation::from_raw(node.as_ptr().byte_sub(NODE).cast()) };
-            // INVARIANT: what is on a master's chain is in the table.
-            Linked(expectation, locked)
+            // SAFETY: The node is inside an expectation, which was in the chain during `'l`. What
+            // is in a master's chain is in the table.
+            unsafe { Linked::from_raw(node.as_ptr().byte_sub(NODE).cast(), locked) }
         })
     }
 }

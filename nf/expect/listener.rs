@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A namespace's listener: what is told of connections and of expectations.
+//! A namespace's listener, which is notified of events of connections and expectations
+//! (`struct nf_ct_event_notifier`).
 //!
 //! C header: [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
 
@@ -28,39 +29,35 @@ use crate::nf::{
 };
 
 use super::{
-    expectation,
+    expectation::ExpectEvent,
     linked::Seen, //
 };
 
-/// Somebody who wants to know what happens to connections and expectations.
+/// A listener to the events of connections and expectations.
 pub(crate) trait Listener: 'static {
-    /// `events` happened to a connection. Any context.
+    /// Notifies of events of a connection, as a bitmap. Any context. [`Congested`]: a receiver has
+    /// no room, and the events are to be notified again.
     fn connection(conn: &Conn, events: u32, by: Requester, rcu: Rcu<'_>) -> Result<(), Congested>;
 
-    /// Something happened to an expectation. The lock of expectations may be held.
-    fn expectation(
-        seen: &Seen<'_>,
-        net: &Net,
-        event: expectation::Event,
-        by: Requester,
-        rcu: Rcu<'_>,
-    );
+    /// Notifies of an event of an expectation. The lock of expectations may be held.
+    fn expectation(seen: &Seen<'_>, net: &Net, event: ExpectEvent, by: Requester, rcu: Rcu<'_>);
 }
 
-/// Makes `L` the listener of a namespace, until [`leave`].
-pub(crate) fn listen<L: Listener>(net: &Net) {
+/// Makes `L` the listener of a namespace, until [`unregister`].
+pub(crate) fn register<L: Listener>(net: &Net) {
     let notifier: &'static bindings::nf_ct_event_notifier = &const {
         bindings::nf_ct_event_notifier {
             ct_event: Some(connection::<L>),
             exp_event: Some(expectation::<L>),
         }
     };
-    // SAFETY: Static, and a module's static memory stays until all namespaces have left.
+    // SAFETY: Static, and a module's static memory stays until every namespace has unregistered.
     unsafe { set_listener(net, notifier) };
 }
 
-/// Undoes [`listen`]. Who is in the listener's functions has left them a grace period later.
-pub(crate) fn leave(net: &Net) {
+/// Removes the listener of a namespace. Calls of its functions that are under way end within a grace
+/// period.
+pub(crate) fn unregister(net: &Net) {
     // SAFETY: Null.
     unsafe { set_listener(net, core::ptr::null()) };
 }
@@ -69,12 +66,12 @@ pub(crate) fn leave(net: &Net) {
 ///
 /// # Safety
 ///
-/// For who tells events, under `rcu_read_lock()`, with an entry on which it has a reference.
+/// For a notification, under `rcu_read_lock()`, with an entry to which the caller has a reference.
 unsafe extern "C" fn connection<L: Listener>(
     events: c_uint,
     item: *const bindings::nf_ct_event,
 ) -> c_int {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the function's contract.
     let (item, rcu) = unsafe { (&*item, Rcu::assume_held()) };
     // SAFETY: As above.
     let conn = unsafe { Conn::from_raw(item.ct) };
@@ -88,13 +85,13 @@ unsafe extern "C" fn connection<L: Listener>(
 ///
 /// # Safety
 ///
-/// For who tells events, under `rcu_read_lock()`, with an expectation that was in the table
-/// during that section.
+/// For a notification, under `rcu_read_lock()`, with an expectation that was in the table during
+/// that section.
 unsafe extern "C" fn expectation<L: Listener>(
     events: c_uint,
     item: *const bindings::nf_exp_event,
 ) -> c_int {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the function's contract.
     let (item, rcu) = unsafe { (&*item, Rcu::assume_held()) };
     // SAFETY: As above; its master's namespace lives as long.
     let (seen, net) = unsafe {
@@ -104,8 +101,8 @@ unsafe extern "C" fn expectation<L: Listener>(
         )
     };
     let by = requester(item.portid, item.report);
-    for event in [expectation::Event::Destroy, expectation::Event::New] {
-        if events & (1 << event as u32) != 0 {
+    for event in [ExpectEvent::Destroy, ExpectEvent::New] {
+        if events & event.bit() != 0 {
             L::expectation(&seen, net, event, by, rcu);
             break;
         }
@@ -113,6 +110,7 @@ unsafe extern "C" fn expectation<L: Listener>(
     0
 }
 
+/// Returns the program that caused an event by a request.
 fn requester(portid: u32, report: c_int) -> Requester {
     Requester {
         portid,

@@ -28,12 +28,12 @@ use crate::nf::{
 ///
 /// # Invariants
 ///
-/// The lock was taken before, and is given back after, `'l`.
+/// This context holds the lock for all of `'l`.
 #[derive(Clone, Copy)]
 pub(crate) struct Locked<'l>(PhantomData<&'l ()>, NotThreadSafe);
 
 impl<'l> Locked<'l> {
-    /// Takes the caller's word for it.
+    /// Asserts that the lock is held. Lockdep, where it is configured, checks that.
     ///
     /// # Safety
     ///
@@ -41,11 +41,11 @@ impl<'l> Locked<'l> {
     pub(crate) unsafe fn assume_held() -> Self {
         // SAFETY: Static and initialised.
         unsafe { SpinLockBhBackend::assert_is_held(raw_lock().cast()) };
-        // INVARIANT: The caller's promise, which lockdep can check.
+        // INVARIANT: By the function's contract.
         Self(PhantomData, NotThreadSafe)
     }
 
-    /// A read-side section: who holds a spinlock with bottom halves off is in one.
+    /// Returns the RCU read-side section that holding a spinlock, with bottom halves off, is.
     #[inline]
     pub(crate) fn rcu(self) -> Rcu<'l> {
         // SAFETY: By the type invariants preemption is off for `'l`; where locks leave it on
@@ -54,15 +54,25 @@ impl<'l> Locked<'l> {
     }
 }
 
-/// Holds `nf_conntrack_expect_lock`, bottom halves off. It guards the table, the chains of
-/// masters and their counts, and the list of expectation functions.
+/// Holds `nf_conntrack_expect_lock`, with bottom halves off. The lock guards the table, the chains
+/// of masters and their counts, and the list of expectation functions.
 ///
-/// No reference to an entry is given back while it is held: giving back the last one takes it.
+/// No reference to an entry may be dropped while the lock is held, because dropping the last one
+/// takes the lock.
+///
+/// # Examples
+///
+/// ```ignore
+/// let guard = ExpectGuard::new();
+/// for linked in table::walk_locked(bucket, guard.locked()) {
+///     linked.withdraw(guard.locked());
+/// }
+/// ```
 ///
 /// # Invariants
 ///
 /// This context holds the lock.
-#[must_use = "the lock is given back when the guard is dropped"]
+#[must_use = "the lock is released when the guard is dropped"]
 pub(crate) struct ExpectGuard(#[expect(dead_code)] SpinLockBhGuard<'static, ()>);
 
 fn raw_lock() -> *mut bindings::spinlock_t {
@@ -77,7 +87,7 @@ impl ExpectGuard {
         Self(unsafe { lock::from_raw(raw_lock()) }.lock())
     }
 
-    /// The evidence, valid while the guard lives.
+    /// Returns the evidence, which is valid while the guard lives.
     #[inline]
     pub(crate) fn locked(&self) -> Locked<'_> {
         // INVARIANT: By the type invariants of the guard.

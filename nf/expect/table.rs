@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of expectations, and the memory that they come from.
+//! The hash table of expectations.
 //!
-//! C code knows both: the table by the variables `nf_ct_expect_hash` and
-//! `nf_ct_expect_hsize`, which it walks through; the cache by its name in `/proc/slabinfo`.
+//! C code walks the table by the variables `nf_ct_expect_hash` and `nf_ct_expect_hsize`.
 
 use core::{
     mem::size_of,
@@ -24,13 +23,15 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    entry::help::Help,
-    kernel::{
-        hlist,
-        rcu::Rcu, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            hlist,
+            rcu::Rcu, //
+        },
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{
@@ -46,30 +47,31 @@ use super::{
 
 #[inline]
 fn heads() -> &'static Atomic<*mut bindings::hlist_head> {
-    // SAFETY: A valid, aligned pointer, only accessed atomically by us; C code reads it.
+    // SAFETY: A valid, aligned pointer, accessed atomically here; C code reads it.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_ct_expect_hash)) }
 }
 
 fn size() -> &'static Atomic<u32> {
-    // SAFETY: A valid, aligned word. C code reads it; the parameter is set before we are.
+    // SAFETY: A valid, aligned word, accessed atomically here. C code reads it; the module
+    // parameter is set before the module's code runs.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_ct_expect_hsize)) }
 }
 
-/// The number of chains; before the table exists, what the parameter asks for.
+/// Returns the number of buckets; before the table exists, the module parameter's.
 #[inline]
 pub(crate) fn buckets() -> u32 {
     size().load(Relaxed)
 }
 
-/// A chain of the table; [`None`] if there is none.
+/// Returns a bucket of the table; [`None`] if there is no such bucket, or no table.
 #[inline]
 fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
     let heads = NonNull::new(heads().load(Acquire))?;
-    // SAFETY: In bounds: the array has as many heads as its size says.
-    (bucket < buckets()).then(|| unsafe { heads.add(bucket as usize) })
+    // SAFETY: In bounds: the array has `buckets()` heads.
+    (bucket < buckets()).then(|| unsafe { heads.add(u32_as_usize(bucket)) })
 }
 
-/// The life of table and cache.
+/// Owns the table of expectations and the cache of their memory.
 ///
 /// # Invariants
 ///
@@ -79,61 +81,68 @@ pub(crate) struct ExpectTable {
 }
 
 impl ExpectTable {
-    /// Chains are allocated by the page.
+    /// Buckets are allocated by the page.
+    // CAST: a page has a few hundred.
     const ROUND_TO: u32 = (bindings::RCT_PAGE_SIZE / size_of::<bindings::hlist_head>()) as u32;
 
-    /// Makes a table of at least `buckets` chains. May sleep.
+    /// Allocates a table of at least `buckets` buckets. May sleep. `ENOMEM`: no memory.
     pub(crate) fn create(buckets: u32) -> Result<Self> {
         let buckets = buckets
             .max(1)
             .checked_next_multiple_of(Self::ROUND_TO)
             .ok_or(ENOMEM)?;
         let cache = ExpectCache::create()?;
-        let chains = hlist::allocate(buckets)?;
+        let array = hlist::allocate(buckets)?;
         size().store(buckets, Relaxed);
-        heads().store(chains.as_ptr(), Release);
-        // INVARIANT: just made.
+        heads().store(array.as_ptr(), Release);
+        // INVARIANT: Just made.
         Ok(Self { _cache: cache })
     }
 }
 
 impl Drop for ExpectTable {
-    /// No entry is left by now, so the table is empty.
+    /// Frees the table, which is empty: no entry is left by now.
     fn drop(&mut self) {
-        let chains = heads().load(Relaxed);
+        let array = heads().load(Relaxed);
         heads().store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; nobody uses them any more.
-        unsafe { hlist::free(chains) };
+        // SAFETY: By the type invariants; nothing looks into the table any more.
+        unsafe { hlist::free(array) };
     }
 }
 
-/// The expectations of a bucket.
+/// Walks the expectations of a bucket.
 #[inline]
 pub(crate) fn walk<'r>(bucket: u32, rcu: Rcu<'r>) -> impl Iterator<Item = Seen<'r>> {
-    // SAFETY: A chain of the table.
+    // SAFETY: A bucket of the table.
     head(bucket)
         .into_iter()
-        .flat_map(move |head| unsafe { linked::seen(head.as_ptr(), rcu) })
+        .flat_map(move |head| unsafe { linked::walk(head.as_ptr(), rcu) })
 }
 
-/// The expectations of a bucket, under the lock. The one that was given out last may be taken
-/// off meanwhile.
+/// Walks the expectations of a bucket under the lock. The item that was returned last may be
+/// unlinked before the next call.
 #[inline]
 pub(crate) fn walk_locked<'l>(bucket: u32, locked: Locked<'l>) -> impl Iterator<Item = Linked<'l>> {
     head(bucket).into_iter().flat_map(move |head| {
-        // SAFETY: A chain of the table.
-        unsafe { linked::linked(head.as_ptr(), locked) }
+        // SAFETY: A bucket of the table.
+        unsafe { linked::walk_locked(head.as_ptr(), locked) }
     })
 }
 
-/// Puts an expectation into a bucket and on the chain of its master, whose part is `help`.
-/// It lives `more` jiffies longer than its maker had it. [`None`]: it is in the table.
+/// Links an expectation into a bucket and into the chain of its master, and extends its lifetime by
+/// `more` jiffies.
+///
+/// Returns the draft if the expectation is in the table already, its master has no extension for
+/// expectations, or there is no such bucket.
 pub(crate) fn insert<'a: 'l, 'l>(
-    draft: &Draft<'a>,
+    draft: Draft<'a>,
     bucket: u32,
-    help: &Help,
     more: u32,
     locked: Locked<'l>,
-) -> Option<Linked<'l>> {
-    draft.link(head(bucket)?.as_ptr(), help, more, locked)
+) -> Result<Linked<'l>, Draft<'a>> {
+    match head(bucket) {
+        // SAFETY: A bucket of the table.
+        Some(head) => unsafe { draft.link(head.as_ptr(), more, locked) },
+        None => Err(draft),
+    }
 }

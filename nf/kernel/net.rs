@@ -148,18 +148,13 @@ impl Net {
         unsafe { bindings::rct_stat_read(self.raw(), cpu, stat.offset()) }
     }
 
-    /// Allocates the per-CPU statistics. May sleep.
-    pub(crate) fn allocate_stats(&self) -> Result {
-        // SAFETY: Process context.
-        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
-        // SAFETY: By the type invariants; the namespace has no packets yet.
-        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
-        Ok(())
-    }
-
     /// Frees the per-CPU statistics.
-    pub(crate) fn free_stats(&self) {
-        // SAFETY: Nobody counts any more: the callers come after the last entry is gone.
+    ///
+    /// # Safety
+    ///
+    /// Nothing counts any more.
+    unsafe fn free_stats(&self) {
+        // SAFETY: The caller's promise.
         unsafe {
             let stats = addr_of_mut!((*self.ct()).stat).replace(null_mut());
             bindings::rct_free_percpu(stats.cast());
@@ -325,13 +320,13 @@ impl core::ops::Deref for Counter {
 
 /// State that every namespace has.
 ///
-/// The memory lives as long as the namespace: a consumer that was loaded before us may
-/// still give back what it took after our `exit`.
+/// The memory lives as long as the namespace: a consumer that was loaded before this module may
+/// give back what it took after [`Pernet::exit`].
 pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
-    /// A namespace begins. The state is zeroed.
-    fn init(net: &'static Net) -> Result;
+    /// Sets up a namespace, whose state is zeroed. May sleep.
+    fn init(net: &NewNet<'_>) -> Result;
 
-    /// Some namespaces end. May sleep, and returns when nothing of theirs is left.
+    /// Tears namespaces down. May sleep, and returns when they have no packets and entries left.
     fn exit(nets: &ExitingNets);
 
     /// Where the kernel keeps track of it.
@@ -357,16 +352,68 @@ impl PernetPlace {
     }
 }
 
-/// The namespaces that end together.
+/// A namespace that is being set up: there are no packets yet, and no other CPU accesses what the
+/// module keeps for it, unless [`Pernet::init`] has made it accessible.
+pub(crate) struct NewNet<'a>(&'a Net);
+
+impl core::ops::Deref for NewNet<'_> {
+    type Target = Net;
+
+    fn deref(&self) -> &Net {
+        self.0
+    }
+}
+
+impl NewNet<'_> {
+    /// Allocates the per-CPU statistics, and makes the list of GRE keys usable. May sleep.
+    pub(crate) fn set_up(&self) -> Result {
+        // SAFETY: Nothing is on the list yet, and no other CPU looks at it.
+        unsafe { bindings::rct_list_init(self.keymaps()) };
+        // SAFETY: Process context.
+        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
+        // SAFETY: The namespace has no packets yet.
+        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
+        Ok(())
+    }
+
+    /// Undoes [`NewNet::set_up`], for an `init` that fails before there are packets.
+    pub(crate) fn tear_down(&self) {
+        // SAFETY: What counts are packets and entries, of which there are none yet.
+        unsafe { self.free_stats() };
+    }
+}
+
+/// A namespace that is being torn down.
+pub(crate) struct ExitingNet<'a>(&'a Net);
+
+impl core::ops::Deref for ExitingNet<'_> {
+    type Target = Net;
+
+    fn deref(&self) -> &Net {
+        self.0
+    }
+}
+
+impl ExitingNet<'_> {
+    /// Undoes [`NewNet::set_up`], once the namespace has no hooks and no entries any more.
+    pub(crate) fn tear_down(&self) {
+        // SAFETY: What counts are packets and entries, of which none are left.
+        unsafe { self.free_stats() };
+    }
+}
+
+/// The namespaces that are torn down together.
 pub(crate) struct ExitingNets(*mut bindings::list_head);
 
 impl ExitingNets {
     /// All of them, as often as wanted.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Net> + '_ {
-        // SAFETY: The list does not change before the callback returns, which has this value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ExitingNet<'_>> + '_ {
+        // SAFETY: The list does not change while `self` lives, which is during `exit`.
         let nodes = unsafe { hlist::nodes(self.0) };
-        // SAFETY: The nodes are those of namespaces, which live until the callback returns.
-        nodes.map(|node| unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
+        // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
+        nodes.map(|node| {
+            ExitingNet(unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
+        })
     }
 }
 
@@ -415,7 +462,8 @@ impl Drop for PernetRegistration {
 /// For the core alone, with a namespace that is being set up.
 unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_int {
     // SAFETY: The core hands over a namespace; what `init` starts, `exit` ends.
-    from_result(|| P::init(unsafe { Net::from_raw(net) }).map(|()| 0))
+    let net = NewNet(unsafe { Net::from_raw(net) });
+    from_result(|| P::init(&net).map(|()| 0))
 }
 
 /// Namespaces end, as the core says it.

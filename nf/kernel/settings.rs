@@ -1,234 +1,181 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The settings of a namespace that C code knows the place of: `struct netns_ct`.
+//! The settings of a namespace that are in `struct netns_ct`, where C code finds them.
 //!
-//! Sysctls write them while packets read them. Each is one aligned word or byte, so a
-//! reader sees it before or after a change.
+//! Sysctls write them while packets read them. Each is one aligned word or byte, so that a reader
+//! sees it before or after a change.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! if settings::TCP_LOOSE.read(net) != 0 { .. }
+//!
+//! // Timeouts are in jiffies. Indices of an array that are constants are checked at build time.
+//! let timeouts = settings::UDP_TIMEOUTS.of(net);
+//! Setting::seconds(c"nf_conntrack_udp_timeout", settings::UDP_TIMEOUTS.at(udp::UNREPLIED));
+//! ```
 //!
 //! C header: [`include/net/netns/conntrack.h`](srctree/include/net/netns/conntrack.h)
 
 use core::{
-    mem::size_of,
-    ptr::{
-        addr_of,
-        addr_of_mut, //
-    }, //
+    marker::PhantomData,
+    mem::{
+        offset_of,
+        size_of, //
+    },
+    ptr::addr_of_mut, //
 };
 
-use kernel::sync::atomic::{
-    Atomic,
-    Relaxed, //
+use crate::{
+    nf::bindings,
+    proto::types::timeout::Timeout, //
 };
 
-use crate::nf::bindings;
+use super::net::{
+    Net,
+    NewNet, //
+};
 
-use super::net::Net;
+/// A field of `struct netns_ct`.
+///
+/// # Invariants
+///
+/// `0` is the offset of a field with the layout of a `T`, which is a `u8`, a [`Timeout`] or an array
+/// of these.
+pub(crate) struct Field<T>(usize, PhantomData<fn() -> T>);
 
-/// A setting of a namespace that sysctls and C code write at any time.
-macro_rules! settings {
-    ($($(#[$doc:meta])* $name:ident: u8 = $($path:ident).+;)*) => {
-        impl Net {
-            $(
-                $(#[$doc])*
-                #[inline]
-                pub(crate) fn $name(&self) -> u8 {
-                    // SAFETY: A valid byte; a racing write is seen before or after.
-                    unsafe { bindings::rct_read_once_u8(addr_of_mut!((*self.ct()).$($path).+)) }
-                }
-            )*
-        }
+impl<T> Clone for Field<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Field<T> {}
+
+impl<T> Field<T> {
+    /// The offset in `struct netns_ct`.
+    pub(super) const fn offset(self) -> usize {
+        self.0
+    }
+
+    #[inline]
+    fn place(self, net: &Net) -> *mut T {
+        net.ct().cast::<u8>().wrapping_add(self.0).cast()
+    }
+}
+
+impl Field<u8> {
+    /// Reads the setting.
+    #[inline]
+    pub(crate) fn read(self, net: &Net) -> u8 {
+        // SAFETY: By the type invariants a byte. A racing write is seen before or after.
+        unsafe { bindings::rct_read_once_u8(self.place(net)) }
+    }
+
+    /// Sets the initial value.
+    pub(crate) fn set_initial(self, net: &NewNet<'_>, value: u8) {
+        // SAFETY: By the type invariants a byte, which no other CPU accesses yet.
+        unsafe { self.place(net).write(value) };
+    }
+}
+
+impl Field<Timeout> {
+    /// The timeout of a namespace.
+    #[inline]
+    pub(crate) fn of(self, net: &Net) -> &Timeout {
+        // SAFETY: By the type invariants; it lives as long as the namespace.
+        unsafe { &*self.place(net) }
+    }
+}
+
+impl<const N: usize> Field<[Timeout; N]> {
+    /// The timeouts of a namespace.
+    #[inline]
+    pub(crate) fn of(self, net: &Net) -> &[Timeout; N] {
+        // SAFETY: By the type invariants; they live as long as the namespace.
+        unsafe { &*self.place(net) }
+    }
+
+    /// One of the timeouts. For constants: a wrong index does not compile.
+    pub(crate) const fn at(self, index: usize) -> Field<Timeout> {
+        assert!(index < N);
+        // INVARIANT: In bounds of the array.
+        Field(self.0 + index * size_of::<Timeout>(), PhantomData)
+    }
+}
+
+/// Names fields. `$c` is the C type, which has the layout of `$type`.
+macro_rules! fields {
+    ($($(#[$doc:meta])* $name:ident: $type:ty, $c:ty = $($path:ident).+;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) const $name: Field<$type> = {
+                // Compiles for a field of that type only.
+                let _: fn(&bindings::netns_ct) -> &$c = |ct| &ct.$($path).+;
+                assert!(size_of::<$c>() == size_of::<$type>());
+                // INVARIANT: See above.
+                Field(offset_of!(bindings::netns_ct, $($path).+), PhantomData)
+            };
+        )*
     };
 }
 
-settings! {
-    /// `nf_conntrack_checksum`: verify checksums of received packets.
-    checksum: u8 = sysctl_checksum;
-    /// `nf_conntrack_acct`: count packets and bytes of new connections.
-    acct: u8 = sysctl_acct;
-    /// `nf_conntrack_timestamp`: note begin and end of new connections.
-    tstamp: u8 = sysctl_tstamp;
-    /// `nf_conntrack_log_invalid`: the protocol whose INVALID packets are logged.
-    log_invalid: u8 = sysctl_log_invalid;
-    /// `nf_conntrack_events`: 0 never, 1 always, 2 if somebody listens.
-    events: u8 = sysctl_events;
-    /// `nf_conntrack_tcp_loose`: pick up connections in their middle.
-    tcp_loose: u8 = nf_ct_proto.tcp.tcp_loose;
-    /// `nf_conntrack_tcp_be_liberal`: only a RST out of window is INVALID.
-    tcp_be_liberal: u8 = nf_ct_proto.tcp.tcp_be_liberal;
-    /// `nf_conntrack_tcp_max_retrans`: retransmissions until the timeout is cut.
-    tcp_max_retrans: u8 = nf_ct_proto.tcp.tcp_max_retrans;
+/// The number of TCP timeouts.
+const TCP: usize = bindings::tcp_conntrack_TCP_CONNTRACK_TIMEOUT_MAX as usize;
+/// The number of UDP timeouts.
+const UDP: usize = bindings::udp_conntrack_UDP_CT_MAX as usize;
+/// The number of SCTP timeouts.
+const SCTP: usize = bindings::sctp_conntrack_SCTP_CONNTRACK_MAX as usize;
+/// The number of GRE timeouts.
+const GRE: usize = bindings::gre_conntrack_GRE_CT_MAX as usize;
+
+fields! {
+    /// `nf_conntrack_checksum`: checksums of received packets are verified.
+    CHECKSUM: u8, u8 = sysctl_checksum;
+    /// `nf_conntrack_acct`: packets and bytes of new connections are counted.
+    ACCT: u8, u8 = sysctl_acct;
+    /// `nf_conntrack_timestamp`: begin and end of new connections are noted.
+    TSTAMP: u8, u8 = sysctl_tstamp;
+    /// `nf_conntrack_log_invalid`: the protocol whose INVALID packets are logged; 255 for all.
+    LOG_INVALID: u8, u8 = sysctl_log_invalid;
+    /// `nf_conntrack_events`: 0 never, 1 always, 2 if there is a listener.
+    EVENTS: u8, u8 = sysctl_events;
+    /// `nf_conntrack_tcp_loose`: connections are picked up in their middle.
+    TCP_LOOSE: u8, u8 = nf_ct_proto.tcp.tcp_loose;
+    /// `nf_conntrack_tcp_be_liberal`: of the segments out of window, only a RST is INVALID.
+    TCP_BE_LIBERAL: u8, u8 = nf_ct_proto.tcp.tcp_be_liberal;
+    /// `nf_conntrack_tcp_max_retrans`: the number of retransmissions until the timeout is cut.
+    TCP_MAX_RETRANS: u8, u8 = nf_ct_proto.tcp.tcp_max_retrans;
     /// `nf_conntrack_tcp_ignore_invalid_rst`: a RST out of window is not INVALID.
-    tcp_ignore_invalid_rst: u8 = nf_ct_proto.tcp.tcp_ignore_invalid_rst;
-}
+    TCP_IGNORE_INVALID_RST: u8, u8 = nf_ct_proto.tcp.tcp_ignore_invalid_rst;
 
-/// The number of TCP timeouts, indexed by state, then by special case.
-pub(crate) const TCP_TIMEOUTS: usize = bindings::tcp_conntrack_TCP_CONNTRACK_TIMEOUT_MAX as usize;
-
-/// The number of UDP timeouts: unreplied, stream.
-pub(crate) const UDP_TIMEOUTS: usize = bindings::udp_conntrack_UDP_CT_MAX as usize;
-
-/// The number of SCTP timeouts, indexed by state.
-pub(crate) const SCTP_TIMEOUTS: usize = bindings::sctp_conntrack_SCTP_CONNTRACK_MAX as usize;
-
-/// The number of GRE timeouts: unreplied, answered.
-pub(crate) const GRE_TIMEOUTS: usize = bindings::gre_conntrack_GRE_CT_MAX as usize;
-
-/// What a namespace begins with; timeouts in jiffies.
-pub(crate) struct Defaults {
-    /// By state, then by special case.
-    pub(crate) tcp: [u32; TCP_TIMEOUTS],
-    /// Unreplied, stream.
-    pub(crate) udp: [u32; UDP_TIMEOUTS],
-    /// By state.
-    pub(crate) sctp: [u32; SCTP_TIMEOUTS],
-    /// Unreplied, answered.
-    pub(crate) gre: [u32; GRE_TIMEOUTS],
-    /// What flow tables forward, without another packet.
-    #[cfg_attr(not(CONFIG_NF_FLOW_TABLE), expect(dead_code))]
-    pub(crate) offload: u32,
-    /// ICMP queries.
-    pub(crate) icmp: u32,
-    /// ICMPv6 queries.
-    pub(crate) icmpv6: u32,
-    /// Everything else.
-    pub(crate) generic: u32,
-    /// Retransmissions until the timeout is cut.
-    pub(crate) tcp_max_retrans: u8,
-    /// Count packets and bytes.
-    pub(crate) acct: bool,
-    /// Note begin and end.
-    pub(crate) tstamp: bool,
+    /// `nf_conntrack_tcp_timeout_*`: by state, then by special case.
+    TCP_TIMEOUTS: [Timeout; TCP], [u32; TCP] = nf_ct_proto.tcp.timeouts;
+    /// `nf_conntrack_udp_timeout`, then `nf_conntrack_udp_timeout_stream`.
+    UDP_TIMEOUTS: [Timeout; UDP], [u32; UDP] = nf_ct_proto.udp.timeouts;
+    /// `nf_conntrack_sctp_timeout_*`: by state.
+    SCTP_TIMEOUTS: [Timeout; SCTP], [u32; SCTP] = nf_ct_proto.sctp.timeouts;
+    /// `nf_conntrack_gre_timeout`, then `nf_conntrack_gre_timeout_stream`.
+    GRE_TIMEOUTS: [Timeout; GRE], [u32; GRE] = nf_ct_proto.gre.timeouts;
+    /// `nf_conntrack_icmp_timeout`: of queries.
+    ICMP_TIMEOUT: Timeout, u32 = nf_ct_proto.icmp.timeout;
+    /// `nf_conntrack_icmpv6_timeout`: of queries.
+    ICMPV6_TIMEOUT: Timeout, u32 = nf_ct_proto.icmpv6.timeout;
+    /// `nf_conntrack_generic_timeout`: of protocols without a tracker.
+    GENERIC_TIMEOUT: Timeout, u32 = nf_ct_proto.generic.timeout;
+    /// `nf_flowtable_tcp_timeout`: of TCP connections that a flow table forwards.
+    #[cfg(CONFIG_NF_FLOW_TABLE)]
+    TCP_OFFLOAD_TIMEOUT: Timeout, u32 = nf_ct_proto.tcp.offload_timeout;
+    /// `nf_flowtable_udp_timeout`: of UDP connections that a flow table forwards.
+    #[cfg(CONFIG_NF_FLOW_TABLE)]
+    UDP_OFFLOAD_TIMEOUT: Timeout, u32 = nf_ct_proto.udp.offload_timeout;
 }
 
 impl Net {
-    /// Sets everything, before packets come.
-    pub(crate) fn set_defaults(&self, defaults: &Defaults) {
-        let ct = self.ct();
-        // SAFETY: The namespace's part is valid, and nobody reads it yet.
-        unsafe {
-            (*ct).sysctl_checksum = 1;
-            (*ct).sysctl_log_invalid = 0;
-            (*ct).sysctl_events = 2;
-            (*ct).sysctl_acct = defaults.acct.into();
-            (*ct).sysctl_tstamp = defaults.tstamp.into();
-            let proto = addr_of_mut!((*ct).nf_ct_proto);
-            (*proto).generic.timeout = defaults.generic;
-            (*proto).icmp.timeout = defaults.icmp;
-            (*proto).icmpv6.timeout = defaults.icmpv6;
-            (*proto).udp.timeouts = defaults.udp;
-            (*proto).tcp.timeouts = defaults.tcp;
-            (*proto).sctp.timeouts = defaults.sctp;
-            (*proto).gre.timeouts = defaults.gre;
-            bindings::rct_list_init(addr_of_mut!((*proto).gre.keymap_list));
-            #[cfg(CONFIG_NF_FLOW_TABLE)]
-            {
-                (*proto).tcp.offload_timeout = defaults.offload;
-                (*proto).udp.offload_timeout = defaults.offload;
-            }
-            (*proto).tcp.tcp_loose = 1;
-            (*proto).tcp.tcp_be_liberal = 0;
-            (*proto).tcp.tcp_max_retrans = defaults.tcp_max_retrans;
-            (*proto).tcp.tcp_ignore_invalid_rst = 0;
-        }
-    }
-
-    /// `nf_conntrack_tcp_timeout_*`, in jiffies.
-    #[inline]
-    pub(crate) fn tcp_timeouts(&self) -> &[u32; TCP_TIMEOUTS] {
-        // SAFETY: Valid; see the head of this file for racing writes.
-        unsafe { &*addr_of!((*self.ct()).nf_ct_proto.tcp.timeouts) }
-    }
-
-    /// `nf_conntrack_udp_timeout` and `…_stream`, in jiffies.
-    #[inline]
-    pub(crate) fn udp_timeouts(&self) -> &[u32; UDP_TIMEOUTS] {
-        // SAFETY: Valid; see the head of this file for racing writes.
-        unsafe { &*addr_of!((*self.ct()).nf_ct_proto.udp.timeouts) }
-    }
-
-    /// `nf_conntrack_sctp_timeout_*`, in jiffies.
-    #[inline]
-    pub(crate) fn sctp_timeouts(&self) -> &[u32; SCTP_TIMEOUTS] {
-        // SAFETY: Valid; see the head of this file for racing writes.
-        unsafe { &*addr_of!((*self.ct()).nf_ct_proto.sctp.timeouts) }
-    }
-
-    /// `nf_conntrack_gre_timeout` and `…_stream`, in jiffies.
-    #[inline]
-    pub(crate) fn gre_timeouts(&self) -> &[u32; GRE_TIMEOUTS] {
-        // SAFETY: Valid; see the head of this file for racing writes.
-        unsafe { &*addr_of!((*self.ct()).nf_ct_proto.gre.timeouts) }
-    }
-
     /// The list of the maps of GRE keys.
     #[inline]
     pub(in crate::nf) fn keymaps(&self) -> *mut bindings::list_head {
         // SAFETY: In bounds.
         unsafe { addr_of_mut!((*self.ct()).nf_ct_proto.gre.keymap_list) }
     }
-
-    /// `nf_conntrack_icmp_timeout`, in jiffies.
-    #[inline]
-    pub(crate) fn icmp_timeout(&self) -> u32 {
-        // SAFETY: A valid, aligned word.
-        unsafe { Atomic::from_ptr(addr_of_mut!((*self.ct()).nf_ct_proto.icmp.timeout)) }
-            .load(Relaxed)
-    }
-
-    /// `nf_conntrack_icmpv6_timeout`, in jiffies.
-    #[inline]
-    pub(crate) fn icmpv6_timeout(&self) -> u32 {
-        // SAFETY: A valid, aligned word.
-        unsafe { Atomic::from_ptr(addr_of_mut!((*self.ct()).nf_ct_proto.icmpv6.timeout)) }
-            .load(Relaxed)
-    }
-
-    /// `nf_conntrack_generic_timeout`, in jiffies.
-    #[inline]
-    pub(crate) fn generic_timeout(&self) -> u32 {
-        // SAFETY: A valid, aligned word.
-        unsafe { Atomic::from_ptr(addr_of_mut!((*self.ct()).nf_ct_proto.generic.timeout)) }
-            .load(Relaxed)
-    }
-}
-
-/// As many words as there are.
-const fn cells<T, const N: usize>(words: *mut T) -> *const [Atomic<u32>; N] {
-    const { assert!(size_of::<T>() == N * size_of::<u32>()) };
-    words.cast_const().cast()
-}
-
-/// Hands out a protocol's timeouts to those who change them.
-macro_rules! timeout_cells {
-    ($($(#[$doc:meta])* $name:ident: $count:expr => $($path:ident).+;)*) => {
-        impl Net {
-            $(
-                $(#[$doc])*
-                pub(crate) fn $name(&self) -> &[Atomic<u32>; $count] {
-                    // SAFETY: In bounds.
-                    let words = unsafe { addr_of_mut!((*self.ct()).nf_ct_proto.$($path).+) };
-                    // SAFETY: Valid, aligned words, which live as long as the namespace and are
-                    // written atomically.
-                    unsafe { &*cells(words) }
-                }
-            )*
-        }
-    };
-}
-
-timeout_cells! {
-    /// Of TCP, in jiffies, to be changed.
-    tcp_timeout_cells: TCP_TIMEOUTS => tcp.timeouts;
-    /// Of UDP, in jiffies, to be changed.
-    udp_timeout_cells: UDP_TIMEOUTS => udp.timeouts;
-    /// Of SCTP, in jiffies, to be changed.
-    sctp_timeout_cells: SCTP_TIMEOUTS => sctp.timeouts;
-    /// Of GRE, in jiffies, to be changed.
-    gre_timeout_cells: GRE_TIMEOUTS => gre.timeouts;
-    /// Of ICMP, in jiffies, to be changed.
-    icmp_timeout_cells: 1 => icmp.timeout;
-    /// Of ICMPv6, in jiffies, to be changed.
-    icmpv6_timeout_cells: 1 => icmpv6.timeout;
-    /// Of everything else, in jiffies, to be changed.
-    generic_timeout_cells: 1 => generic.timeout;
 }

@@ -13,10 +13,7 @@ use core::{
         c_void,
         CStr, //
     },
-    mem::{
-        offset_of,
-        size_of, //
-    },
+    mem::size_of,
     ptr::{
         addr_of_mut,
         null_mut,
@@ -34,123 +31,22 @@ use kernel::{
     },
 };
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::timeout::Timeout, //
+};
 
 use super::{
-    net::Net,
+    net::{
+        Net,
+        NewNet, //
+    },
     port_set::{
         PortSet,
         PORTS, //
     },
-    settings::{
-        GRE_TIMEOUTS,
-        SCTP_TIMEOUTS,
-        TCP_TIMEOUTS,
-        UDP_TIMEOUTS, //
-    },
+    settings::Field, //
 };
-
-/// A setting of one byte in `struct netns_ct`.
-///
-/// # Invariants
-///
-/// `0` is the offset of a `u8` there.
-#[derive(Clone, Copy)]
-pub(crate) struct Byte(usize);
-
-/// A time in jiffies in `struct netns_ct`.
-///
-/// # Invariants
-///
-/// `0` is the offset of an `unsigned int` there.
-#[derive(Clone, Copy)]
-pub(crate) struct Timeout(usize);
-
-/// Names settings by the fields that they live in.
-macro_rules! fields {
-    ($kind:ident: $type:ty; $($(#[$doc:meta])* $name:ident = $($path:ident).+;)*) => {
-        impl $kind {
-            $(
-                $(#[$doc])*
-                pub(crate) const $name: Self = {
-                    // Compiles for a field of that type only.
-                    let _: fn(&bindings::netns_ct) -> &$type = |ct| &ct.$($path).+;
-                    // INVARIANT: See above.
-                    Self(offset_of!(bindings::netns_ct, $($path).+))
-                };
-            )*
-        }
-    };
-}
-
-fields! {
-    Byte: u8;
-    /// Verify checksums.
-    CHECKSUM = sysctl_checksum;
-    /// Log INVALID packets of a protocol.
-    LOG_INVALID = sysctl_log_invalid;
-    /// Count packets and bytes.
-    ACCT = sysctl_acct;
-    /// Note begin and end.
-    TSTAMP = sysctl_tstamp;
-    /// Keep what happens for listeners: never, always, if there are any.
-    #[cfg(CONFIG_NF_CONNTRACK_EVENTS)]
-    EVENTS = sysctl_events;
-    /// Pick up TCP connections in their middle.
-    TCP_LOOSE = nf_ct_proto.tcp.tcp_loose;
-    /// Only a RST out of window is INVALID.
-    TCP_BE_LIBERAL = nf_ct_proto.tcp.tcp_be_liberal;
-    /// Not even that.
-    TCP_IGNORE_INVALID_RST = nf_ct_proto.tcp.tcp_ignore_invalid_rst;
-    /// Retransmissions until the timeout is cut.
-    TCP_MAX_RETRANS = nf_ct_proto.tcp.tcp_max_retrans;
-}
-
-fields! {
-    Timeout: u32;
-    /// Of protocols that nobody knows.
-    GENERIC = nf_ct_proto.generic.timeout;
-    /// Of TCP connections that flow tables forward.
-    #[cfg(CONFIG_NF_FLOW_TABLE)]
-    TCP_OFFLOAD = nf_ct_proto.tcp.offload_timeout;
-    /// Of UDP conversations that flow tables forward.
-    #[cfg(CONFIG_NF_FLOW_TABLE)]
-    UDP_OFFLOAD = nf_ct_proto.udp.offload_timeout;
-    /// Of ICMP queries.
-    ICMP = nf_ct_proto.icmp.timeout;
-    /// Of ICMPv6 queries.
-    ICMPV6 = nf_ct_proto.icmpv6.timeout;
-}
-
-impl Timeout {
-    /// One of [`Net::tcp_timeouts`]. For constants: a wrong index does not compile.
-    pub(crate) const fn tcp(index: usize) -> Self {
-        assert!(index < TCP_TIMEOUTS);
-        // INVARIANT: in bounds of the array.
-        Self(offset_of!(bindings::netns_ct, nf_ct_proto.tcp.timeouts) + index * size_of::<u32>())
-    }
-
-    /// One of [`Net::udp_timeouts`]. For constants: a wrong index does not compile.
-    pub(crate) const fn udp(index: usize) -> Self {
-        assert!(index < UDP_TIMEOUTS);
-        // INVARIANT: in bounds of the array.
-        Self(offset_of!(bindings::netns_ct, nf_ct_proto.udp.timeouts) + index * size_of::<u32>())
-    }
-
-    /// One of [`Net::sctp_timeouts`]. For constants: a wrong index does not compile.
-    pub(crate) const fn sctp(index: usize) -> Self {
-        assert!(index < SCTP_TIMEOUTS);
-        // INVARIANT: in bounds of the array.
-        Self(offset_of!(bindings::netns_ct, nf_ct_proto.sctp.timeouts) + index * size_of::<u32>())
-    }
-
-    /// One of [`Net::gre_timeouts`]. For constants: a wrong index does not compile.
-    pub(crate) const fn gre(index: usize) -> Self {
-        assert!(index < GRE_TIMEOUTS);
-        // INVARIANT: in bounds of the array.
-        Self(offset_of!(bindings::netns_ct, nf_ct_proto.gre.timeouts) + index * size_of::<u32>())
-    }
-}
 
 /// A setting that is no number in memory.
 pub(crate) trait Computed: 'static {
@@ -227,7 +123,7 @@ pub(crate) struct Setting {
 
 impl Setting {
     /// A byte that root of the namespace may set: 0 or 1.
-    pub(crate) const fn switch(name: &'static CStr, byte: Byte) -> Self {
+    pub(crate) const fn switch(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: two `int` for a range.
         Self {
             range: Some([&0, &1]),
@@ -236,7 +132,7 @@ impl Setting {
     }
 
     /// A byte that root of the namespace may set: 0, 1 or 2.
-    pub(crate) const fn three(name: &'static CStr, byte: Byte) -> Self {
+    pub(crate) const fn three(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: two `int` for a range.
         Self {
             range: Some([&0, &2]),
@@ -245,12 +141,12 @@ impl Setting {
     }
 
     /// A byte that root of the namespace may set.
-    pub(crate) const fn byte(name: &'static CStr, byte: Byte) -> Self {
+    pub(crate) const fn byte(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: a byte for a byte.
         Self {
             name,
             writers: Writers::Root,
-            place: Place::Field(byte.0),
+            place: Place::Field(byte.offset()),
             size: size_of::<u8>(),
             handler: bindings::proc_dou8vec_minmax,
             range: None,
@@ -258,7 +154,7 @@ impl Setting {
     }
 
     /// A byte that root of the namespace may set, and somebody who is told of it.
-    pub(crate) const fn watched<W: Watcher>(name: &'static CStr, byte: Byte) -> Self {
+    pub(crate) const fn watched<W: Watcher>(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: the handler accesses what that of a byte does.
         Self {
             handler: watched::<W>,
@@ -267,12 +163,12 @@ impl Setting {
     }
 
     /// A time, shown in seconds, that root of the namespace may set.
-    pub(crate) const fn seconds(name: &'static CStr, timeout: Timeout) -> Self {
+    pub(crate) const fn seconds(name: &'static CStr, timeout: Field<Timeout>) -> Self {
         // INVARIANT: an `int` for an `unsigned int`.
         Self {
             name,
             writers: Writers::Root,
-            place: Place::Field(timeout.0),
+            place: Place::Field(timeout.offset()),
             size: size_of::<c_int>(),
             handler: bindings::proc_dointvec_jiffies,
             range: None,
@@ -487,7 +383,7 @@ impl Slot {
     /// The slot is part of what the namespace keeps: [`Slot::clear`] it before that ends.
     pub(crate) fn register(
         &self,
-        net: &'static Net,
+        net: &NewNet<'_>,
         folder: &'static CStr,
         settings: &[Setting],
     ) -> Result {

@@ -2,17 +2,20 @@
 
 //! The timeouts of SCTP entries.
 
-use crate::proto::{state::sctp::State, types::num::u32_as_usize};
+use crate::proto::{
+    state::sctp::State,
+    types::{num::u32_as_usize, timeout::Timeout},
+};
 
 /// Number of entries in [`Timeouts`]: one for each state, and one that is no longer used.
 pub const COUNT: usize = 10;
 
 /// The timeouts of the SCTP tracker in jiffies, indexed by `enum sctp_conntrack`: by state. Index 0
 /// repeats the timeout of [`State::Closed`].
-pub type Timeouts = [u32; COUNT];
+pub type Timeouts = [Timeout; COUNT];
 
 /// Default timeouts in seconds.
-pub const DEFAULT_SECONDS: Timeouts = [
+pub const DEFAULT_SECONDS: [u32; COUNT] = [
     10,  // NONE: as CLOSED
     10,  // CLOSED
     3,   // COOKIE_WAIT
@@ -30,6 +33,5 @@ pub const DEFAULT_SECONDS: Timeouts = [
 pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
     timeouts
         .get(u32_as_usize(state.to_u32()))
-        .copied()
-        .unwrap_or(0)
+        .map_or(0, Timeout::get)
 }

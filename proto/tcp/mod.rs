@@ -31,12 +31,13 @@
 //!     step::{Status, Step, Update},
 //!     tcp::{self, Config, Segment, State, Track},
 //!     time::Jiffies32,
-//!     types::direction::Direction,
+//!     types::{direction::Direction, timeout::Timeout},
 //!     wire::tcp::Header,
 //! };
 //!
+//! let timeouts = tcp::timeout::DEFAULT_SECONDS.map(Timeout::new); // with one jiffy per second
 //! let config = Config {
-//!     timeouts: &tcp::timeout::DEFAULT_SECONDS, // with one jiffy per second
+//!     timeouts: &timeouts,
 //!     hz: 1,
 //!     loose: true,
 //!     liberal: false,

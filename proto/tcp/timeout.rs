@@ -3,12 +3,15 @@
 //! The timeouts of TCP entries.
 
 use super::track::{flag, Track};
-use crate::proto::state::tcp::{Kind, State};
+use crate::proto::{
+    state::tcp::{Kind, State},
+    types::timeout::Timeout,
+};
 
 /// The timeouts of the TCP tracker in jiffies, indexed by `enum tcp_conntrack`: the states, then
 /// [`RETRANS`] and [`UNACK`]. Index 0 repeats the timeout of [`State::SynSent`]; 10 and 11 are
 /// unused.
-pub type Timeouts = [u32; COUNT];
+pub type Timeouts = [Timeout; COUNT];
 
 /// Number of entries in [`Timeouts`].
 pub const COUNT: usize = 14;
@@ -18,7 +21,7 @@ pub const RETRANS: usize = 12;
 pub const UNACK: usize = 13;
 
 /// Default timeouts in seconds, in the order of [`Timeouts`].
-pub const DEFAULT_SECONDS: Timeouts = [
+pub const DEFAULT_SECONDS: [u32; COUNT] = [
     120,     // NONE: as SYN_SENT
     120,     // SYN_SENT
     60,      // SYN_RECV
@@ -38,14 +41,13 @@ pub const DEFAULT_SECONDS: Timeouts = [
 pub(super) fn of_state(timeouts: &Timeouts, state: State) -> u32 {
     timeouts
         .get(usize::from(state.to_u8()))
-        .copied()
-        .unwrap_or(0)
+        .map_or(0, Timeout::get)
 }
 
 /// Returns the timeout while data is unacknowledged, in jiffies.
 #[inline]
-pub(super) const fn unacknowledged(timeouts: &Timeouts) -> u32 {
-    timeouts[UNACK]
+pub(super) fn unacknowledged(timeouts: &Timeouts) -> u32 {
+    timeouts[UNACK].get()
 }
 
 /// Returns the timeout, in jiffies, after a segment of `kind` led to `state`.
@@ -62,19 +64,17 @@ pub(super) fn choose(
     max_retrans: u8,
 ) -> u32 {
     let own = of_state(timeouts, state);
-    let (retrans, unack) = (timeouts[RETRANS], timeouts[UNACK]);
     let [original, reply] = &track.seen;
     let is_refused = matches!((kind, state), (Kind::Rst, State::Established));
     let is_under_way = (original.flags | reply.flags) & flag::DATA_UNACKNOWLEDGED != 0;
 
     // A condition applies only if its timeout is the shorter one; otherwise the next one is tried.
-    if track.retrans >= max_retrans && retrans < own {
-        retrans
-    } else if (is_refused || is_under_way) && unack < own {
-        unack
-    } else if track.last_win == 0 && retrans < own {
-        retrans
-    } else {
-        own
-    }
+    let shorter = |applies: bool, timeout: &Timeout| {
+        let jiffies = applies.then(|| timeout.get());
+        jiffies.filter(|jiffies| *jiffies < own)
+    };
+    shorter(track.retrans >= max_retrans, &timeouts[RETRANS])
+        .or_else(|| shorter(is_refused || is_under_way, &timeouts[UNACK]))
+        .or_else(|| shorter(track.last_win == 0, &timeouts[RETRANS]))
+        .unwrap_or(own)
 }

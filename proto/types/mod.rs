@@ -7,7 +7,9 @@
 
 pub mod direction;
 pub mod family;
+pub mod mask;
 pub mod num;
 pub mod protocol;
+pub mod timeout;
 pub mod tuple;
 pub mod zone;

@@ -17,6 +17,7 @@ use rust_ct_host::{
         types::{
             direction::Direction,
             protocol,
+            timeout::Timeout,
             tuple::{Key, L4Key, Tuple},
         },
         udp,
@@ -131,6 +132,7 @@ fn trackers(c: &mut Criterion) {
     }
     c.bench_function("udp/stream", |b| {
         let mut track = udp::Track { stream_ts: 1 };
+        let timeouts = [30, 120].map(Timeout::new);
         let status = Status {
             confirmed: true,
             seen_reply: true,
@@ -141,7 +143,7 @@ fn trackers(c: &mut Criterion) {
             udp::packet(
                 black_box(&mut track),
                 black_box(&status),
-                &[30, 120],
+                &timeouts,
                 100,
                 250,
             )

@@ -8,7 +8,7 @@ use crate::{
         step::{Reason, Step},
         tcp::{self, timeout},
         time::Jiffies32,
-        types::direction::Direction,
+        types::{direction::Direction, timeout::Timeout},
     },
     sctp_sim, sim,
     sim::{Outcome, HZ},
@@ -38,15 +38,15 @@ pub struct Player {
 
 /// Jiffies of a lifetime by which its timeout can be told. As by default, that of ESTABLISHED is
 /// the longest, and those of trouble are longer than those of all other states.
-fn lifetime(index: usize) -> u32 {
-    (1000 + 300 * index as u32) * HZ
+fn lifetime(index: usize) -> Timeout {
+    Timeout::new((1000 + 300 * index as u32) * HZ)
 }
 
 impl Player {
     /// A player with default settings, shortly before the clock wraps.
     pub fn new(protocol: Protocol) -> Self {
-        let mut tcp_timeouts = std::array::from_fn(lifetime);
-        tcp_timeouts[usize::from(tcp::State::Established.to_u8())] = 432_000 * HZ;
+        let tcp_timeouts: tcp::Timeouts = std::array::from_fn(lifetime);
+        tcp_timeouts[usize::from(tcp::State::Established.to_u8())].set(432_000 * HZ);
         let defaults = sim::timeouts();
         let policy = sim::policy(&defaults);
         Self {
@@ -212,8 +212,14 @@ impl Player {
     /// The name of the timeout with this value.
     fn timeout(&self, jiffies: u32) -> String {
         let index = match self.protocol {
-            Protocol::Tcp => self.tcp_timeouts.iter().position(|time| *time == jiffies),
-            Protocol::Sctp => self.sctp_timeouts.iter().position(|time| *time == jiffies),
+            Protocol::Tcp => self
+                .tcp_timeouts
+                .iter()
+                .position(|time| time.get() == jiffies),
+            Protocol::Sctp => self
+                .sctp_timeouts
+                .iter()
+                .position(|time| time.get() == jiffies),
         };
         match (self.protocol, index) {
             (_, None) => format!("{jiffies} jiffies"),

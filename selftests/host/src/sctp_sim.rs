@@ -8,7 +8,7 @@ use crate::{
         sctp::{self, Timeouts, Track},
         step::{Reason, Status, Step},
         time::Jiffies32,
-        types::direction::Direction,
+        types::{direction::Direction, timeout::Timeout},
         wire::sctp::{Header, Tag},
     },
     sim::{Outcome, HZ},
@@ -82,7 +82,7 @@ impl Draft {
 
 /// The defaults in jiffies.
 pub fn timeouts() -> Timeouts {
-    sctp::DEFAULT_SECONDS.map(|seconds| seconds * HZ)
+    sctp::DEFAULT_SECONDS.map(|seconds| Timeout::new(seconds * HZ))
 }
 
 /// An entry of a table that holds no other.

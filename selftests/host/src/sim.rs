@@ -6,7 +6,7 @@ use crate::proto::{
     step::{Reason, Status, Step, Update},
     tcp::{self, timeout, Config, Segment, SeqNum, State, Timeouts, Track},
     time::Jiffies32,
-    types::direction::Direction,
+    types::{direction::Direction, timeout::Timeout},
     wire::tcp::{Flags, Header, Options, TcpOption},
 };
 
@@ -15,7 +15,7 @@ pub const HZ: u32 = 250;
 
 /// The default timeouts in jiffies of [`HZ`].
 pub fn timeouts() -> Timeouts {
-    timeout::DEFAULT_SECONDS.map(|seconds| seconds * HZ)
+    timeout::DEFAULT_SECONDS.map(|seconds| Timeout::new(seconds * HZ))
 }
 
 /// The default switches with these timeouts.

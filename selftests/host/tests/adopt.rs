@@ -17,6 +17,7 @@ use rust_ct_host::{
             direction::Direction,
             family::Family,
             protocol,
+            timeout::Timeout,
             tuple::{L4Key, Tuple},
         },
         udp,
@@ -311,7 +312,7 @@ fn lifetimes() {
     assert_eq!(left(&closed), 300);
 
     let socket = idle();
-    let udp = udp::DEFAULT_SECONDS;
+    let udp = udp::DEFAULT_SECONDS.map(Timeout::new);
     assert_eq!(udp::adopt(&socket, Side::Local, &udp), (false, 30));
     assert_eq!(udp::adopt(&socket, Side::Remote, &udp), (true, 120));
     let heard = Socket {
@@ -475,7 +476,7 @@ proptest! {
         let timeouts = timeouts();
         if let Some(track) = of_tcp::track(&socket, opener) {
             let left = of_tcp::remaining(&track, &socket, &policy(&timeouts));
-            prop_assert!(left > 0 && left <= timeouts[3]);
+            prop_assert!(left > 0 && left <= timeouts[3].get());
         }
     }
 }

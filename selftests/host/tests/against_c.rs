@@ -180,7 +180,7 @@ fn same_as_the_kernel() {
         env::var("RUST_CT_SEGMENTS").map_or(300_000, |number| number.parse().unwrap());
     let seed = env::var("RUST_CT_SEED").map_or(0x5eed, |number| number.parse().unwrap());
     let mut random = Random::new(seed);
-    let mut timeouts = timeouts();
+    let timeouts = timeouts();
 
     let mut entry = Entry::default();
     let mut fresh = true;
@@ -219,7 +219,7 @@ fn same_as_the_kernel() {
             unack: HZ * random.pick(&[5, 60, 100, 300, 300]),
             draft,
         };
-        timeouts[UNACK] = scene.unack;
+        timeouts[UNACK].set(scene.unack);
         let mut policy = policy(&timeouts);
         policy.loose = switches[0];
         policy.liberal = switches[1];

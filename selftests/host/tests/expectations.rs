@@ -3,23 +3,24 @@
 //! What an expectation stands for, and when two are in each other's way.
 
 use rust_ct_host::proto::{
-    expect::{bucket, Mask, Pattern},
+    expect::{bucket, Announcement, Pattern},
     types::{
+        family::Family,
+        mask::TupleMask,
         protocol,
         tuple::{L4Key, Tuple},
     },
 };
 
-const ANY: Mask = mask([0; 4], 0);
-const HOST: Mask = mask([255; 4], 0);
-const PORT: Mask = mask([255; 4], 0xffff);
+const ANY: TupleMask = mask([0; 4], 0);
+const HOST: TupleMask = mask([255; 4], 0);
+const PORT: TupleMask = mask([255; 4], 0xffff);
 
-const fn mask([a, b, c, d]: [u8; 4], key: u16) -> Mask {
-    Mask {
-        src: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        src_key: key.to_be_bytes(),
-        unused: [0; 2],
-    }
+const fn mask([a, b, c, d]: [u8; 4], key: u16) -> TupleMask {
+    TupleMask::new(
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        key.to_be_bytes(),
+    )
 }
 
 /// From 10.0.0.`host`, port `port`, to 10.0.1.1, port `to`.
@@ -28,7 +29,7 @@ const fn tuple(host: u8, port: u16, to: u16) -> Tuple {
     Tuple::ipv4([10, 0, 0, host], [10, 0, 1, 1], key, protocol::TCP)
 }
 
-const fn pattern(tuple: Tuple, mask: Mask) -> Pattern {
+const fn pattern(tuple: Tuple, mask: TupleMask) -> Pattern {
     Pattern {
         tuple,
         mask,
@@ -123,4 +124,37 @@ fn buckets_are_used_evenly() {
         count[bucket(&tuple(0, 0, to), 1, 99, 64) as usize] += 1;
     }
     assert!(count.iter().all(|&n| n > 50 && n < 160), "{count:?}");
+}
+
+#[test]
+fn an_announcement_masks_what_is_known_of_the_source() {
+    let to = Tuple::ipv4([0; 4], [10, 0, 1, 1], L4Key::NONE, 0).dst;
+    let announce = |family: Family, src, src_key| {
+        Announcement {
+            l3num: family.to_u16(),
+            protonum: protocol::TCP,
+            src,
+            src_key,
+            dst: to,
+            dst_key: 2000_u16.to_be_bytes(),
+        }
+        .tuple_and_mask()
+    };
+    let host = tuple(2, 20, 2000).src;
+    let port = 20_u16.to_be_bytes();
+
+    assert_eq!(
+        announce(Family::Ipv4, Some(host), Some(port)),
+        (tuple(2, 20, 2000), PORT)
+    );
+    assert_eq!(
+        announce(Family::Ipv4, Some(host), None),
+        (tuple(2, 0, 2000), HOST)
+    );
+    let (any, mask) = announce(Family::Ipv4, None, Some(port));
+    assert_eq!((any.src, any.src_key), ([0; 16], port));
+    assert_eq!(mask, TupleMask::new([0; 16], [u8::MAX; 2]));
+    let (six, mask) = announce(Family::Ipv6, Some([7; 16]), None);
+    assert_eq!((six.src, six.family()), ([7; 16], Some(Family::Ipv6)));
+    assert_eq!(mask, TupleMask::new([u8::MAX; 16], [0; 2]));
 }

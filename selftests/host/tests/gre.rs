@@ -5,6 +5,7 @@
 use rust_ct_host::proto::{
     gre::{self, Track},
     step::{Status, Step, Update},
+    types::timeout::Timeout,
     wire::{
         gre::{call_id, classify, Class},
         Error,
@@ -29,7 +30,7 @@ fn headers() {
 
 #[test]
 fn life() {
-    let track = gre::open(&[30, 180]);
+    let track = gre::open(&[30, 180].map(Timeout::new));
     assert_eq!(
         track,
         Track {

@@ -16,6 +16,7 @@ use rust_ct_host::{
         types::{
             direction::Direction,
             family::Family,
+            timeout::Timeout,
             tuple::{Key, L4Key, Tuple},
         },
         udp,
@@ -84,7 +85,7 @@ prop_compose! {
     }
 }
 
-fn any_policy<'a>(timeouts: &'a [u32; 14], bits: u8, max_retrans: u8) -> Config<'a> {
+fn any_policy(timeouts: &tcp::Timeouts, bits: u8, max_retrans: u8) -> Config<'_> {
     Config {
         timeouts,
         hz: u32::from(bits) << 24,
@@ -258,7 +259,8 @@ proptest! {
         let segment = Segment {
             header: Header::parse(&header), options: &options, payload_len, ack_offset,
         };
-        let policy = any_policy(&timeouts, bits[0], bits[1]);
+        let lifetimes = timeouts.map(Timeout::new);
+        let policy = any_policy(&lifetimes, bits[0], bits[1]);
         let status = any_status(bits[2], expires);
         let direction = Direction::from_u8(bits[3] & 1).unwrap();
         let mut opened = track;
@@ -283,13 +285,14 @@ proptest! {
         let segment = Segment {
             header: Header::parse(&header), options: &options, payload_len, ack_offset: 0,
         };
-        let policy = any_policy(&timeouts, bits[0], bits[1]);
+        let lifetimes = timeouts.map(Timeout::new);
+        let policy = any_policy(&lifetimes, bits[0], bits[1]);
         let mut track = Track::default();
         prop_assert_eq!(tcp::open(&mut track, &segment, &policy), Ok(()));
         let status = Status::default();
         let step =
             tcp::packet(&mut track, &segment, Direction::Original, &status, &policy, Jiffies32(0));
-        match tcp::open_syn(&segment, &timeouts, policy.max_retrans) {
+        match tcp::open_syn(&segment, &lifetimes, policy.max_retrans) {
             Some((begun, timeout)) => {
                 let update = Update { protoinfo: true, ..Update::refresh(timeout) };
                 prop_assert_eq!(step, Step::Accept(update));
@@ -306,7 +309,8 @@ proptest! {
     ) {
         let status = any_status(bits, 0);
         let mut track = udp::Track { stream_ts };
-        let update = udp::packet(&mut track, &status, &timeouts, now, usize::from(bits) << 56);
+        let lifetimes = timeouts.map(Timeout::new);
+        let update = udp::packet(&mut track, &status, &lifetimes, now, usize::from(bits) << 56);
         prop_assert!(update.timeout.is_some_and(|t| timeouts.contains(&t)));
         for family in [Family::Ipv4, Family::Ipv6] {
             let _ = icmpv6::packet(family, &tuple, &status, 1);

@@ -238,7 +238,7 @@ fn chaos_keeps_the_rules() {
         match outcome {
             Outcome::Step(Step::Accept(update)) => {
                 assert_ne!(entry.track.state(), State::None);
-                let own = timeouts[entry.track.state().to_u32() as usize];
+                let own = timeouts[entry.track.state().to_u32() as usize].get();
                 assert!(update.timeout.is_none_or(|timeout| timeout == own));
                 assert!(!update.assured || update.protoinfo);
             }

@@ -9,6 +9,7 @@ use rust_ct_host::proto::{
     types::{
         family::Family,
         protocol,
+        timeout::Timeout,
         tuple::{L4Key, Tuple},
     },
     udp,
@@ -248,7 +249,7 @@ fn udp_length() {
 
 #[test]
 fn udp_becomes_a_stream() {
-    let timeouts = [7500, 30_000];
+    let timeouts = [7500, 30_000].map(Timeout::new);
     let hz = 250;
     let mut track = udp::Track::default();
     let mut status = Status::default();
