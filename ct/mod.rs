@@ -82,10 +82,7 @@ pub(crate) mod table;
 use kernel::prelude::*;
 
 use crate::nf::{
-    entry::{
-        ecache,
-        slab::ConnCache, //
-    },
+    entry::slab::ConnCache,
     expect::{
         helper_table::HelperTable,
         table::ExpectTable, //
@@ -98,7 +95,7 @@ use crate::nf::{
     packet::{
         original_dst::OriginRegistration,
         tracker::TrackerRegistration, //
-    }, //
+    },
 };
 
 /// The running tracker.
@@ -148,7 +145,6 @@ impl Conntrack {
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
         let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ));
-        ecache::DYING.init();
         let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None);
         let tracker = TrackerRegistration::new::<packet::kernel_hook::ConntrackHook>()?;
         let sysctl = sysctl::Global::new()?;

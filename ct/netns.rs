@@ -14,6 +14,7 @@ use kernel::sync::atomic::{
 
 use crate::{
     nf::{
+        entry::index_keys::ZONE_CLASSES,
         kernel::{
             net::Counter,
             sysctl::Slot, //
@@ -26,10 +27,6 @@ use crate::{
     },
     proto::types::num::u32_as_usize, //
 };
-
-/// The number of classes of zones: zones with ids that are equal modulo this share one. A power of
-/// two, and a multiple of 32.
-pub(super) const ZONE_CLASSES: u32 = 4096;
 
 /// The number of words of a bitmap of classes.
 const CLASS_WORDS: usize = u32_as_usize(ZONE_CLASSES) / 32;

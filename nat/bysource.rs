@@ -8,13 +8,7 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc, //
 };
 
 use crate::{
@@ -22,30 +16,20 @@ use crate::{
     nf::{
         entry::{
             by_source::SourceTable,
+            conn::Entry,
+            index_keys::SourceKey,
             stale::{
                 Get,
                 Stale, //
             },
         },
-        kernel::{
-            random,
-            rcu::RcuArc, //
-        },
+        kernel::rcu::RcuArc,
         prelude::*, //
     },
-    proto::{
-        hash::{
-            reciprocal_scale,
-            source_hash, //
-        },
-        types::tuple::Key, //
-    },
+    proto::types::tuple::Key, //
 };
 
 static TABLE: RcuArc<SourceTable> = RcuArc::empty();
-
-/// The hash seed.
-static SEED: Atomic<u32> = Atomic::new(0);
 
 /// Minimum number of buckets.
 const MIN_CHAINS: u32 = 1024;
@@ -60,7 +44,6 @@ impl BySourceTable {
     /// Allocates the table, with as many buckets as the tracker's table has. May sleep.
     pub(super) fn new() -> Result<Self> {
         let buckets = table::buckets(RcuGuard::new().token());
-        SEED.store(random::below(u32::MAX), Relaxed);
         let new = SourceTable::new(buckets.max(MIN_CHAINS))?;
         drop(TABLE.replace(Some(Arc::new(new, GFP_KERNEL)?)));
         Ok(Self(()))
@@ -73,32 +56,18 @@ impl Drop for BySourceTable {
     }
 }
 
-/// Returns the bucket of entries from the source of `tuple`.
-fn chain(table: &SourceTable, net: &Net, zone: Zone, tuple: &Tuple) -> u32 {
-    // The zone id of one direction may differ from that of the other, so it is not hashed.
-    let zone_id = if zone.dir == Zone::BOTH { zone.id } else { 0 };
-    let seed = SEED.load(Relaxed);
-    let hash = source_hash(&tuple.key(), zone_id, net.hash_mix(), seed);
-    reciprocal_scale(hash, table.len())
-}
-
-fn chain_of(table: &SourceTable, conn: &Conn) -> u32 {
-    let tuple = conn.tuple(Direction::Original);
-    chain(table, conn.net(), conn.zone(), &tuple)
-}
-
-/// Inserts an entry. It stays until it is freed.
-pub(super) fn insert(conn: &Conn, rcu: Rcu<'_>) {
+/// Inserts an entry, and sets [`StatusBit::SrcNatDone`]. It stays until it is freed.
+pub(super) fn insert(conn: &Entry, rcu: Rcu<'_>) {
     if let Some(table) = TABLE.load(rcu) {
-        table.insert(chain_of(table, conn), conn);
+        table.insert(conn);
     }
 }
 
 /// Removes an entry.
-pub(super) fn remove(conn: &Conn) {
+pub(super) fn remove(conn: &Entry) {
     let rcu = RcuGuard::new();
     if let Some(table) = TABLE.load(rcu.token()) {
-        table.remove(chain_of(table, conn), conn);
+        table.remove(conn);
     }
 }
 
@@ -120,7 +89,7 @@ pub(super) fn find_appropriate_src(
         ) && stale.zone().id_for(way) == zone.id_for(way)
             && stale.is_in(net)
     };
-    for stale in table.walk(chain(table, net, zone, tuple), rcu) {
+    for stale in table.walk(net, &SourceKey::new(zone, tuple), rcu) {
         if !same(&stale) {
             continue;
         }
@@ -137,7 +106,7 @@ pub(super) fn find_appropriate_src(
 
 /// Returns the mapping of another entry for the same connection, which another CPU created for a
 /// packet just now; with the destination of `tuple`.
-pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
+pub(super) fn same_flow_mapping(conn: &Entry, tuple: &Tuple, rcu: Rcu<'_>) -> Option<Tuple> {
     let table = TABLE.load(rcu)?;
     let origin = conn.tuple(Direction::Original);
     let (key, zone, net) = (origin.key(), conn.zone(), conn.net());
@@ -149,7 +118,7 @@ pub(super) fn same_flow_mapping(conn: &Conn, tuple: &Tuple, rcu: Rcu<'_>) -> Opt
     };
     // The other entry is new, so it is near the head of the bucket.
     let newest = table
-        .walk(chain(table, net, zone, &origin), rcu)
+        .walk(net, &SourceKey::new(zone, &origin), rcu)
         .take(MAX_NEWEST);
     for stale in newest {
         if !same(&stale) {

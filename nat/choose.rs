@@ -23,7 +23,10 @@ use crate::{
         table::reservation, //
     },
     nf::{
-        entry::conn::Status,
+        entry::conn::{
+            Entry,
+            Status, //
+        },
         kernel::{
             endpoint::Endpoint,
             local_ports::{
@@ -95,13 +98,13 @@ pub(super) fn choose(
 }
 
 /// Releases the reservation and the pool's mark of a choice, for an entry that could not be set up.
-pub(super) fn release(conn: &Conn, rcu: Rcu<'_>) {
+pub(super) fn release(conn: &Entry, rcu: Rcu<'_>) {
     reservation::release(conn, rcu);
     clear_mark(conn);
 }
 
 /// Clears the mark that the entry's mapping has in a crowded pool.
-pub(super) fn clear_mark(conn: &Conn) {
+pub(super) fn clear_mark(conn: &Entry) {
     if pool::has_pools() {
         if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
             pool::clear_mark(&pool_of(conn, &tuple), &tuple);
@@ -109,14 +112,14 @@ pub(super) fn clear_mark(conn: &Conn) {
     }
 }
 
-fn pool_of(conn: &Conn, tuple: &Tuple) -> PoolKey {
+fn pool_of(conn: &Entry, tuple: &Tuple) -> PoolKey {
     let zone_id = conn.zone().id_for(Direction::Reply);
     PoolKey::of(conn.net(), zone_id, tuple)
 }
 
 /// The tuples in use, as the choice for one connection sees them.
 struct TableView<'a, 'e> {
-    conn: &'e Conn,
+    conn: &'e Entry,
     entry: &'a mut Unconfirmed<'e>,
     state: &'a NatState,
     /// The form of the connection's packets before this translation.
@@ -354,6 +357,6 @@ fn is_changed(status: Status) -> bool {
 
 /// Returns the state of a TCP connection, and the end of the sequence space that its opener has
 /// sent.
-fn tcp_of(conn: &Conn) -> (tcp::State, tcp::SeqNum) {
+fn tcp_of(conn: &Entry) -> (tcp::State, tcp::SeqNum) {
     conn.with_proto(|track: &mut tcp::Track| (track.state(), track.seen[0].end))
 }

@@ -6,6 +6,7 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
+        entry::conn::Entry,
         kernel::attr::Attribute,
         packet::{
             nat::{
@@ -65,7 +66,7 @@ impl Translator for RustNat {
         }
     }
 
-    fn remove_nat_bysrc(conn: &Conn) {
+    fn remove_nat_bysrc(conn: &Entry) {
         bysource::remove(conn);
         choose::clear_mark(conn);
     }

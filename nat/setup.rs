@@ -27,7 +27,10 @@ use kernel::{
 use crate::{
     nf::{
         entry::{
-            conn::Status,
+            conn::{
+                Entry,
+                Status, //
+            },
             help::Help, //
         },
         kernel::net::Stat,
@@ -112,10 +115,11 @@ pub(super) fn setup_info(mut entry: Unconfirmed<'_>, range: &Range, manip: Manip
         choose::release(conn, rcu.token());
         return Verdict::Drop;
     }
-    if manip == Manip::Source {
-        bysource::insert(conn, rcu.token());
+    match manip {
+        // Sets the bit, too.
+        Manip::Source => bysource::insert(conn, rcu.token()),
+        Manip::Destination => conn.set(StatusBit::DstNatDone),
     }
-    conn.set(done_bit(manip));
     Verdict::Accept
 }
 
@@ -139,7 +143,7 @@ fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Ma
 
 /// Drops the packet: every mapping that the range allows is taken.
 #[cold]
-fn refuse(conn: &Conn, tuple: &Tuple, range: &Range) -> Verdict {
+fn refuse(conn: &Entry, tuple: &Tuple, range: &Range) -> Verdict {
     let net = conn.net();
     net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
     net.count_one(Stat::Drop);

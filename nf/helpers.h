@@ -134,11 +134,7 @@ bool rct_refcount_inc_not_zero(refcount_t *count);
 /* locks, counters, barriers */
 void rct_local_bh_disable(void);
 void rct_local_bh_enable(void);
-void rct_spin_lock_init_bucket(spinlock_t *lock);
-void rct_spin_lock_init_outer(spinlock_t *lock);
-void rct_spin_lock(spinlock_t *lock);
 void rct_spin_lock_nested(spinlock_t *lock);
-void rct_spin_unlock(spinlock_t *lock);
 void rct_spin_lock_bh(spinlock_t *lock);
 void rct_spin_unlock_bh(spinlock_t *lock);
 bool rct_spin_trylock_bh(spinlock_t *lock);
@@ -191,8 +187,6 @@ bool rct_nf_checksum_bad(struct sk_buff *skb, unsigned int hook, unsigned int of
 /* NAT */
 void rct_nat_forget_source(struct nf_conn *ct);
 void rct_nat_hook_set(const struct nf_nat_hook *hook);
-void rct_spin_lock_init_source(spinlock_t *lock);
-void rct_spin_lock_init_links(spinlock_t *lock);
 struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv *place);
 unsigned int rct_nat_chain_run(const struct nf_hook_entries *entries, unsigned int index,
 			       struct sk_buff *skb, const struct nf_hook_state *state);

@@ -22,8 +22,8 @@ use crate::{
         c_export::c_export,
         entry::timeout::{
             Name,
-            Policy,
             Template, //
+            TimeoutPolicy,
         },
         prelude::*, //
     },
@@ -58,7 +58,7 @@ c_export! {
     /// Removes a timeout policy, or any (null), from all entries of a namespace.
     fn nf_ct_untimeout(net: *mut bindings::net, timeout: *mut bindings::nf_ct_timeout) {
         // SAFETY: The caller passes a namespace, and null or a policy of its own.
-        let (net, policy) = unsafe { (Net::from_raw(net), Policy::from_raw(timeout)) };
+        let (net, policy) = unsafe { (Net::from_raw(net), TimeoutPolicy::from_raw(timeout)) };
         index::for_each(net, Scope::Namespace, |conn| timeout::untimeout(conn, policy));
     }
 }

@@ -11,21 +11,20 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::Relaxed, //
-    },
+    sync::atomic::Relaxed, //
 };
 
 use crate::nf::{
     entry::{
+        conn::Entry,
         ecache::{
             self,
             Event,
             EventCache, //
         },
         ext::Timestamps,
-        fresh::Fresh, //
+        fresh::Fresh,
+        pair::Removed, //
     },
     kernel::{
         nfnetlink::{
@@ -98,7 +97,7 @@ pub(in crate::ct) fn add_cache(fresh: &mut Fresh, net: &Net, template: Option<&C
 }
 
 /// Initialises a new event cache.
-pub(in crate::ct) fn init_cache(conn: &Conn, ct_mask: u16, expect_mask: u16) {
+pub(in crate::ct) fn init_cache(conn: &Entry, ct_mask: u16, expect_mask: u16) {
     let extensions = conn.extensions();
     if let Some(cache) = extensions.find::<EventCache>() {
         cache.set_up(
@@ -192,8 +191,8 @@ pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Resu
 }
 
 /// Puts an entry that has left the table on the list of dying entries: its end could not be sent.
-pub(in crate::ct) fn defer_destroy(conn: ARef<Conn>) {
-    ecache::defer(conn);
+pub(in crate::ct) fn defer_destroy(removed: Removed) {
+    ecache::defer(removed);
     work::queue(&SLOT, HZ);
 }
 

@@ -21,21 +21,24 @@ use kernel::{
 
 use crate::{
     nf::{
-        entry::l4proto::{
-            L4Proto,
-            Memory,
-            ProtocolAttribute,
-            Raw,
-            Request,
-            SctpAttribute,
-            Shown,
-            TcpAttribute,
-            Timeouts,
-            TupleAttribute,
-            TupleForm,
-            SCTP_PLACES,
-            TCP_PLACES,
-            TUPLE_PLACES, //
+        entry::{
+            conn::Entry,
+            l4proto::{
+                L4Proto,
+                Memory,
+                ProtocolAttribute,
+                Raw,
+                Request,
+                SctpAttribute,
+                Shown,
+                TcpAttribute,
+                TimeoutForm,
+                TupleAttribute,
+                TupleForm,
+                SCTP_PLACES,
+                TCP_PLACES,
+                TUPLE_PLACES, //
+            },
         },
         kernel::{
             attr::{
@@ -90,6 +93,58 @@ pub(in crate::ct) static GRE: L4Proto<{ gre::COUNT }> = L4Proto::new(protocol::G
     .tuples::<Ports>()
     .shown::<Gre>()
     .timeouts::<Gre>();
+
+/// The `N` timeouts of a protocol, in jiffies.
+trait Timeouts<const N: usize>: 'static {
+    /// The index of the timeout of each attribute, from attribute 1 on.
+    const PLACES: &'static [usize];
+
+    /// The index of the timeout of new connections, which is at index 0 as well.
+    const FIRST: usize;
+
+    /// Returns the namespace's timeouts.
+    fn of(net: &Net) -> &[Timeout; N];
+}
+
+impl<T: Timeouts<N>, const N: usize> TimeoutForm<N> for T {
+    const ATTRIBUTES: usize = Self::PLACES.len();
+
+    /// Timeouts of a policy that the message does not have become those of the namespace.
+    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Timeout; N]>) -> Result {
+        const { assert!(T::FIRST < N) };
+        let defaults = Self::of(net);
+        if let Some(policy) = policy {
+            for (timeout, default) in policy.iter().zip(defaults) {
+                timeout.set(default.get());
+            }
+        }
+        let timeouts = policy.unwrap_or(defaults);
+        for (number, place) in (1_u16..).zip(Self::PLACES) {
+            if let (Some(seconds), Some(timeout)) = (attributes.get(number), timeouts.get(*place)) {
+                timeout.set(jiffies(seconds.be32()?));
+            }
+        }
+        if let (Some(new), Some(first)) = (timeouts.first(), timeouts.get(Self::FIRST)) {
+            new.set(first.get());
+        }
+        Ok(())
+    }
+
+    fn put(timeouts: &[Timeout; N], message: &mut Message<'_>) -> Result {
+        for (number, place) in (1_u16..).zip(Self::PLACES) {
+            let timeout = timeouts.get(*place).map_or(0, Timeout::get);
+            message.put_be32(number, timeout / HZ).map_err(|_| ENOSPC)?;
+        }
+        Ok(())
+    }
+}
+
+/// Converts seconds to jiffies. A time that is longer than an entry can live becomes as long as an
+/// entry can live: the C tracker makes a short time of it, or none.
+fn jiffies(seconds: u32) -> u32 {
+    // CAST: not negative.
+    seconds.saturating_mul(HZ).min(i32::MAX as u32)
+}
 
 /// A protocol with tuples of queries: the ICMPs.
 trait Queries: 'static {
@@ -366,7 +421,7 @@ impl Memory for Tcp {
         }))
     }
 
-    fn set(conn: &Conn, info: &TcpProtoInfo) {
+    fn set(conn: &Entry, info: &TcpProtoInfo) {
         conn.with_proto(|track: &mut tcp::Track| {
             track.state = info.state.unwrap_or(track.state);
             for (seen, flags) in track.seen.iter_mut().zip(info.flags) {
@@ -496,7 +551,7 @@ impl Memory for Sctp {
         }))
     }
 
-    fn set(conn: &Conn, info: &SctpProtoInfo) {
+    fn set(conn: &Entry, info: &SctpProtoInfo) {
         conn.with_proto(|track: &mut sctp::Track| {
             track.set_state(info.state);
             track.set_tag(Direction::Original, info.original);

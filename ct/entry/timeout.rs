@@ -11,10 +11,10 @@ use crate::{
             l4proto::L4Proto,
             timeout::{
                 Name,
-                Owner,
-                Policy,
+                PolicyProvider,
                 PolicySlot,
                 Template, //
+                TimeoutPolicy,
             },
         },
         kernel::settings::{
@@ -120,7 +120,7 @@ pub(in crate::ct) fn assign(
     name: Name<'_>,
 ) -> Result {
     let rcu = RcuGuard::new();
-    let Some(owner) = Owner::find(rcu.token()) else {
+    let Some(owner) = PolicyProvider::find(rcu.token()) else {
         if log::ratelimit() {
             pr_info!("no timeout policies without nfnetlink_cttimeout\n");
         }
@@ -152,13 +152,13 @@ pub(in crate::ct) fn assign(
 /// Releases the policy of a template.
 pub(in crate::ct) fn unassign(template: &Conn) {
     let rcu = RcuGuard::new();
-    if let Some(owner) = Owner::find(rcu.token()) {
+    if let Some(owner) = PolicyProvider::find(rcu.token()) {
         owner.release(template);
     }
 }
 
 /// Takes a policy, or any ([`None`]), from an entry, which goes on with the sysctls' timeouts.
-pub(in crate::ct) fn untimeout(conn: &Conn, which: Option<&Policy>) {
+pub(in crate::ct) fn untimeout(conn: &Conn, which: Option<&TimeoutPolicy>) {
     if let Some(slot) = conn.extensions().find::<PolicySlot>() {
         slot.forget(which);
     }

@@ -51,6 +51,7 @@ use crate::{
     },
     nf::{
         entry::{
+            conn::Entry,
             fresh::Fresh,
             help::Help,
             stale::Get, //
@@ -251,7 +252,7 @@ fn match_new_locked<'r>(
 
 /// Returns the helper extension of an entry.
 #[inline]
-fn help_of(conn: &Conn) -> Option<&Help> {
+fn help_of(conn: &Entry) -> Option<&Help> {
     conn.extensions().find::<Help>()
 }
 
@@ -266,7 +267,7 @@ pub(super) fn withdraw(expectation: &Expectation) {
 /// An entry that may have had expectations takes the lock even if it has none left: a CPU that
 /// holds the lock may still be reading the last one of them.
 #[inline]
-pub(super) fn remove_all(conn: &Conn) {
+pub(super) fn remove_all(conn: &Entry) {
     if let Some(help) = help_of(conn) {
         remove_from(help, |_| true);
     }

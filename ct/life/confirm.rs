@@ -252,8 +252,7 @@ fn insert(
     if !conn.extensions().is_empty() {
         queue_new_event(&conn, rcu);
     }
-    index::join(&conn, &bh, rcu);
-    match pair.insert(conn) {
+    match index::insert(&mut pair, conn, rcu) {
         Ok(()) => InsertOutcome::Inserted,
         Err(_) => InsertOutcome::Refused,
     }
@@ -289,8 +288,7 @@ pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result 
     let _reservation = reservation::consume(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
     check_buckets(&pair, &conn)?;
-    index::join(&conn, &bh, rcu);
-    pair.insert(conn).map_err(|_| EEXIST)?;
+    index::insert(&mut pair, conn, rcu).map_err(|_| EEXIST)?;
     net.count_one(Stat::Insert);
     Ok(())
 }
@@ -336,12 +334,10 @@ fn resolve_clash(
             None => {
                 conn.set_timeout(time::jiffies32().wrapping_add(time::HZ));
                 conn.set(StatusBit::FixedTimeout);
-                conn.set(StatusBit::NatClash);
                 net.count_one(Stat::ClashResolve);
                 entry::note_start(&conn);
-                let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
-                index::join(&conn, &bh, rcu.token());
-                return match pair.insert_reply_only(conn) {
+                let rcu = RcuGuard::new();
+                return match index::insert_reply_only(pair, conn, rcu.token()) {
                     Ok(()) => InsertOutcome::Inserted,
                     Err(_) => InsertOutcome::Refused,
                 };

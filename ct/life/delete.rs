@@ -107,11 +107,7 @@ fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: R
         let bh = BhDisabled::new();
         // Race 2. An unconfirmed entry is in no bucket, and the dying bit keeps it out of all of
         // them.
-        let removed = table::lock_pair(conn, None, &bh, rcu).and_then(|mut pair| pair.remove(conn));
-        if removed.is_some() {
-            index::leave(conn, &bh, rcu);
-        }
-        removed
+        table::lock_pair(conn, None, &bh, rcu).and_then(|pair| index::remove(pair, conn, rcu))
     };
     if has_extensions {
         expect::remove_all(conn);

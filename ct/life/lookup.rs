@@ -55,9 +55,12 @@ use crate::{
         CURRENT, //
     },
     nf::{
-        entry::stale::{
-            Get,
-            Stale, //
+        entry::{
+            conn::Entry,
+            stale::{
+                Get,
+                Stale, //
+            },
         },
         kernel::net::Stat,
         prelude::*, //
@@ -291,7 +294,7 @@ fn search_next_table(
 ///
 /// A connection with the same original tuple does not count: the two are one connection, and two of
 /// its packets were in the hooks at the same time. Confirmation resolves their clash.
-pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
+pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Entry, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let zone = conn.zone();
     let wanted = LookupKey {
         key: tuple.key(),
@@ -301,7 +304,7 @@ pub(crate) fn reply_tuple_owner(tuple: &Tuple, conn: &Conn, rcu: Rcu<'_>) -> Opt
     let found = wanted.find_reply(rcu);
     let owner = found.map(|(other, _)| other).filter(|other| {
         let dir = Direction::Original;
-        !core::ptr::eq(&**other, conn)
+        other.address() != conn.address()
             && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
                 || other.zone().id_for(dir) != zone.id_for(dir))
     });

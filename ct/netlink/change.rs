@@ -17,7 +17,10 @@ use crate::{
     },
     nf::{
         entry::{
-            conn::Status,
+            conn::{
+                Entry,
+                Status, //
+            },
             ext::{
                 Labels,
                 SeqAdjust,
@@ -207,7 +210,7 @@ impl MarkChange {
     }
 
     /// Changes the entry's mark.
-    pub(super) fn apply(self, conn: &Conn) {
+    pub(super) fn apply(self, conn: &Entry) {
         conn.change_mark(|old| (old & self.keep) ^ self.flip);
     }
 }
@@ -226,7 +229,7 @@ impl SeqAdjChange {
     }
 
     /// Sets the entry's sequence adjustment.
-    pub(super) fn apply(&self, conn: &Conn) {
+    pub(super) fn apply(&self, conn: &Entry) {
         let Some(seq_adjust) = conn.extensions().find::<SeqAdjust>() else {
             return;
         };
@@ -276,7 +279,7 @@ impl SynproxyChange {
     }
 
     /// Sets the entry's SYNPROXY state.
-    pub(super) fn apply(&self, conn: &Conn) {
+    pub(super) fn apply(&self, conn: &Entry) {
         let (Some(wanted), Some(synproxy)) = (&self.0, conn.extensions().find::<SynProxy>()) else {
             return;
         };

@@ -31,7 +31,7 @@ use crate::{
     nf::{
         entry::{
             ecache::DYING,
-            index_lists::Place,
+            index_lists::ListCursor,
             l4proto::Parts, //
         },
         kernel::{
@@ -167,7 +167,7 @@ struct EntryDump {
     filter: Option<Filter>,
     zero: bool,
     walk: ScopeWalk,
-    cursor: Place,
+    cursor: ListCursor,
 }
 
 impl Dump for EntryDump {

@@ -19,14 +19,17 @@ use crate::{
         TcpProtoInfo, //
     },
     nf::{
-        entry::l4proto::{
-            tuple_size,
-            Memory,
-            Parts,
-            ProtocolAttribute,
-            Request,
-            TupleForm,
-            PROTOCOL_PLACES, //
+        entry::{
+            conn::Entry,
+            l4proto::{
+                tuple_size,
+                Memory,
+                Parts,
+                ProtocolAttribute,
+                Request,
+                TupleForm,
+                PROTOCOL_PLACES, //
+            },
         },
         kernel::attr::{
             Attribute,
@@ -37,7 +40,10 @@ use crate::{
     },
 };
 
-use super::{cta::*, policy};
+use super::{
+    cta::*,
+    policy, //
+};
 
 static POLICY: [Policy; PROTOCOL_PLACES] = policy::table([
     // CAST: The numbers of the attributes.
@@ -142,7 +148,7 @@ impl ProtoInfo {
     }
 
     /// Sets the state of an entry's tracker.
-    pub(super) fn set(&self, conn: &Conn) {
+    pub(super) fn set(&self, conn: &Entry) {
         match self {
             Self::Nothing => {}
             Self::Tcp(info) => Tcp::set(conn, info),

@@ -5,7 +5,7 @@
 //!
 //! Every entry in the table is on up to four lists:
 //!
-//! - that of its namespace and its class of zones (ids that are equal modulo [`ZONE_CLASSES`]);
+//! - that of its namespace and its class of zones (ids that are equal modulo [`ZONE_CLASSES`](crate::nf::entry::index_keys::ZONE_CLASSES));
 //! - that of its source, and that of its destination (unless the parameter `index_addresses` is
 //!   off);
 //! - if it is translated, that of the address that replaced the destination (the source of
@@ -17,8 +17,8 @@
 //!
 //! # Order
 //!
-//! An entry joins its lists before it gets into the table ([`join`]) and leaves them after it was
-//! taken out ([`leave`]). So for a moment the lists may have more entries than the table, but never
+//! An entry joins its lists before it gets into the table ([`insert`]) and leaves them after it was
+//! taken out ([`remove`]). So for a moment the lists may have more entries than the table, but never
 //! fewer.
 //!
 //! # Locks
@@ -45,32 +45,32 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc, //
     },
 };
 
 use crate::{
-    ct::netns::{
-        NetState,
-        ZONE_CLASSES, //
-    },
+    ct::netns::NetState,
     nf::{
         entry::{
+            index_keys::{
+                address_words,
+                zone_class,
+                IndexKey, //
+            },
             index_lists::{
                 Found,
-                Lists,
-                Memberships,
-                Place, //
+                ListCursor,
+                ShardedLists, //
             },
-            object::Link, //
+            pair::{
+                LockedPair,
+                Removed, //
+            },
         },
         kernel::{
             params,
-            random,
             rcu::RcuArc,
             work, //
         },
@@ -79,10 +79,7 @@ use crate::{
 };
 
 /// The lists. Owned by [`IndexLists`].
-static LISTS: RcuArc<Lists> = RcuArc::empty();
-
-/// The hash seed: three odd random numbers.
-static FACTORS: [Atomic<u64>; 3] = [const { Atomic::new(1) }; 3];
+static LISTS: RcuArc<ShardedLists> = RcuArc::empty();
 
 /// The smallest number of lists for each link of an entry.
 const MIN_LISTS: u32 = 8_192;
@@ -97,7 +94,7 @@ const MAX_SHARDS: u32 = 256;
 /// Owner of the lists: [`LISTS`] is set as long as this exists.
 pub(in crate::ct) struct IndexLists {
     /// Where the lists are published.
-    lists: &'static RcuArc<Lists>,
+    lists: &'static RcuArc<ShardedLists>,
 }
 
 impl IndexLists {
@@ -105,13 +102,9 @@ impl IndexLists {
     ///
     /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
-        for factor in &FACTORS {
-            let (high, low) = (random::below(u32::MAX), random::below(u32::MAX));
-            factor.store(u64::from(high) << 32 | u64::from(low) | 1, Relaxed);
-        }
         let shards = nr_cpu_ids().min(MAX_SHARDS);
         let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
-        let lists = Lists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
+        let lists = ShardedLists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
         Ok(Self { lists: &LISTS })
     }
@@ -124,178 +117,48 @@ impl Drop for IndexLists {
     }
 }
 
-/// An address, as two words.
-type Address = [u64; 2];
-
-/// Returns the two words of an address.
-fn address_words(address: [u8; 16]) -> Address {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = address;
-    [
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_ne_bytes(rest),
-    ]
-}
-
-/// Returns source and destination of an entry's packets in one direction.
-#[inline]
-fn addresses(conn: &Conn, dir: Direction) -> [Address; 2] {
-    let tuple = conn.tuple(dir);
-    [address_words(tuple.src), address_words(tuple.dst)]
-}
-
-/// Returns the list for a translated entry; [`None`] for an entry that is not translated.
-#[inline]
-fn translation(conn: &Conn) -> Option<ListKey> {
-    if conn.has(StatusBit::Mirrored) {
-        return None;
-    }
-    let [source, destination] = addresses(conn, Direction::Original);
-    let [reply_source, reply_destination] = addresses(conn, Direction::Reply);
-    match (reply_destination != source, reply_source != destination) {
-        (false, false) => None,
-        (true, false) => Some(ListKey::ReplyDestination(reply_destination)),
-        (false, true) => Some(ListKey::ReplySource(reply_source)),
-        (true, true) => Some(ListKey::Twice),
-    }
-}
-
-/// What the entries of a list have in common, besides the namespace.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ListKey {
-    /// The class of zones.
-    Class(u32),
-    /// The source address of the original direction.
-    Source(Address),
-    /// The destination address of the original direction.
-    Destination(Address),
-    /// The source address of the reply direction, which alone is translated.
-    ReplySource(Address),
-    /// The destination address of the reply direction, which alone is translated.
-    ReplyDestination(Address),
-    /// Both addresses are translated.
-    Twice,
-}
-
-impl ListKey {
-    /// Returns the link of an entry that lists of this kind use.
-    fn link(&self) -> Link {
-        match self {
-            Self::Class(_) => Link::Zone,
-            Self::Source(_) => Link::Source,
-            Self::Destination(_) => Link::Destination,
-            Self::ReplySource(_) | Self::ReplyDestination(_) | Self::Twice => Link::Translated,
-        }
-    }
-
-    /// Returns whether an entry of the namespace belongs on the list.
-    fn has(&self, conn: &Conn) -> bool {
-        let addresses = || addresses(conn, Direction::Original);
-        match *self {
-            Self::Class(class) => class_of(conn) == class,
-            Self::Source(address) => matches!(addresses(), [source, _] if source == address),
-            Self::Destination(address) => matches!(addresses(), [_, end] if end == address),
-            _ => translation(conn) == Some(*self),
-        }
-    }
-}
-
-/// The hash of a list's key: a sum of products with random factors. An attacker that knew the
-/// factors could make lists long, at the expense of requests that walk them.
-#[derive(Clone, Copy)]
-struct ListHasher {
-    /// The factor of the first word.
-    first: u64,
-    /// The factor of the second word.
-    second: u64,
-    /// The product for the namespace.
-    net: u64,
-}
-
-impl ListHasher {
-    /// Returns the hash for a namespace.
-    #[inline]
-    fn of(net: &Net) -> Self {
-        Self {
-            first: FACTORS[0].load(Relaxed),
-            second: FACTORS[1].load(Relaxed),
-            net: FACTORS[2].load(Relaxed).wrapping_mul(net.hash_mix().into()),
-        }
-    }
-
-    /// Returns a hash; its high bits depend on all inputs.
-    #[inline]
-    fn mix(&self, kind: u64, [a, b]: Address) -> u64 {
-        let a = (a ^ kind).wrapping_mul(self.first);
-        a.wrapping_add(b.wrapping_mul(self.second))
-            .wrapping_add(self.net)
-    }
-
-    /// Returns the hash of a key.
-    #[inline]
-    fn hash(&self, key: &ListKey) -> u64 {
-        // Each link has lists of its own, so only keys that share a link need a number that tells
-        // them apart.
-        match *key {
-            ListKey::Class(class) => self.mix(0, [class.into(), 0]),
-            ListKey::Source(address) | ListKey::Destination(address) => self.mix(0, address),
-            ListKey::ReplySource(address) => self.mix(1 << 63, address),
-            ListKey::ReplyDestination(address) => self.mix(0, address),
-            ListKey::Twice => self.mix(1 << 62, [0, 0]),
-        }
-    }
-}
-
-/// Returns the class of an entry's zone.
-#[inline]
-fn class_of(conn: &Conn) -> u32 {
-    u32::from(conn.zone().id) & (ZONE_CLASSES - 1)
-}
-
-/// Returns the lists of an entry, in a shard.
+/// Puts an entry into its buckets and on its lists, and confirms it. The reference becomes the
+/// table's.
+///
+/// Errors as for [`LockedPair::insert`].
 #[inline(always)]
-fn memberships(conn: &Conn, lists: &Lists, shard: u32) -> Memberships {
-    let hasher = ListHasher::of(conn.net());
-    let on = |key: ListKey| lists.number(hasher.hash(&key), shard);
-    let zone = on(ListKey::Class(class_of(conn)));
-    if !params::index_addresses() {
-        return Memberships {
-            zone,
-            ends: None,
-            translated: None,
-        };
-    }
-    let [source, destination] = addresses(conn, Direction::Original);
-    Memberships {
-        zone,
-        ends: Some([
-            on(ListKey::Source(source)),
-            on(ListKey::Destination(destination)),
-        ]),
-        translated: translation(conn).map(on),
-    }
+pub(in crate::ct) fn insert(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    rcu: Rcu<'_>,
+) -> Result<(), ARef<Conn>> {
+    let Some(lists) = LISTS.load(rcu) else {
+        return Err(conn);
+    };
+    mark_class(&conn, rcu);
+    pair.insert(conn, lists)
 }
 
-/// Links an entry into its lists. The caller inserts it into the table afterwards.
-#[inline]
-pub(in crate::ct) fn join(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
+/// As [`insert`], by the reply tuple alone.
+pub(in crate::ct) fn insert_reply_only(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    rcu: Rcu<'_>,
+) -> Result<(), ARef<Conn>> {
     let Some(lists) = LISTS.load(rcu) else {
-        return;
+        return Err(conn);
     };
-    let shard = lists.shard_of(conn);
-    lists.join(conn, shard, &memberships(conn, lists, shard), bh);
-    let class = class_of(conn);
+    mark_class(&conn, rcu);
+    pair.insert_reply_only(conn, lists)
+}
+
+/// Takes an entry out of its buckets and off its lists. [`None`]: it was not there.
+#[inline]
+pub(in crate::ct) fn remove(pair: LockedPair<'_>, conn: &Conn, rcu: Rcu<'_>) -> Option<Removed> {
+    pair.remove(conn, LISTS.load(rcu)?)
+}
+
+/// Notes that the namespace has an entry in the class of this one's zone, before a walk can miss it.
+#[inline]
+fn mark_class(conn: &Conn, rcu: Rcu<'_>) {
+    let class = zone_class(conn.zone().id);
     if class != 0 {
         conn.net().state_in::<NetState>(rcu).mark_class(class);
-    }
-}
-
-/// Unlinks an entry from its lists. The caller has just taken it out of the table, and still has
-/// the table's reference.
-#[inline]
-pub(in crate::ct) fn leave(conn: &Conn, bh: &BhDisabled, rcu: Rcu<'_>) {
-    if let Some(lists) = LISTS.load(rcu) {
-        let shard = lists.shard_of(conn);
-        lists.leave(conn, shard, &memberships(conn, lists, shard), bh);
     }
 }
 
@@ -319,23 +182,23 @@ pub(crate) enum Scope {
 impl Scope {
     /// Returns the scope's list with this number, or with the next one that there is, and its
     /// number. No entry of the scope is on two of these lists.
-    fn key_from(&self, net: &Net, number: u32) -> Option<(u32, ListKey)> {
+    fn key_from(&self, net: &Net, number: u32) -> Option<(u32, IndexKey)> {
         let key = match (*self, number) {
             (Self::Namespace, _) => {
                 let class = net.state::<NetState>().next_class(number)?;
-                return Some((class, ListKey::Class(class)));
+                return Some((class, IndexKey::ZoneClass(class)));
             }
-            (Self::Zone(id), 0) => ListKey::Class(u32::from(id) & (ZONE_CLASSES - 1)),
-            (Self::Source(address), 0) => ListKey::Source(address_words(address)),
-            (Self::Destination(address), 0) => ListKey::Destination(address_words(address)),
+            (Self::Zone(id), 0) => IndexKey::ZoneClass(zone_class(id)),
+            (Self::Source(address), 0) => IndexKey::Source(address_words(address)),
+            (Self::Destination(address), 0) => IndexKey::Destination(address_words(address)),
             // An untranslated entry has the original destination as the source of replies.
-            (Self::ReplySource(address), 0) => ListKey::Destination(address_words(address)),
-            (Self::ReplySource(address), 1) => ListKey::ReplySource(address_words(address)),
-            (Self::ReplyDestination(address), 0) => ListKey::Source(address_words(address)),
+            (Self::ReplySource(address), 0) => IndexKey::Destination(address_words(address)),
+            (Self::ReplySource(address), 1) => IndexKey::ReplySource(address_words(address)),
+            (Self::ReplyDestination(address), 0) => IndexKey::Source(address_words(address)),
             (Self::ReplyDestination(address), 1) => {
-                ListKey::ReplyDestination(address_words(address))
+                IndexKey::ReplyDestination(address_words(address))
             }
-            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => ListKey::Twice,
+            (Self::ReplySource(_) | Self::ReplyDestination(_), 2) => IndexKey::TranslatedTwice,
             _ => return None,
         };
         Some((number, key))
@@ -357,8 +220,8 @@ pub(in crate::ct) struct ScopeWalk {
 /// Creates a cursor for a [`ScopeWalk`].
 ///
 /// `ENOENT`: there is no tracker. `ENOMEM`: no memory.
-pub(in crate::ct) fn cursor() -> Result<Place> {
-    Place::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
+pub(in crate::ct) fn cursor() -> Result<ListCursor> {
+    ListCursor::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
 }
 
 impl ScopeWalk {
@@ -382,7 +245,7 @@ impl ScopeWalk {
     /// `cursor` belongs to this walk, and is the same in each call.
     pub(in crate::ct) fn next(
         &mut self,
-        cursor: &mut Place,
+        cursor: &mut ListCursor,
         net: &Net,
         past: Option<&Conn>,
     ) -> Option<ARef<Conn>> {
@@ -390,19 +253,16 @@ impl ScopeWalk {
             let (number, key) = self.scope.key_from(net, self.number)?;
             self.number = number;
             if !cursor.is_on_list() {
-                let number = cursor
-                    .lists()
-                    .number(ListHasher::of(net).hash(&key), self.shard);
-                cursor.enter(key.link(), number, self.shard);
+                cursor.enter(net, &key, self.shard);
             }
             let found = cursor.find(past, |conn| {
-                core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.has(conn)
+                core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.matches(conn)
             });
             match found {
-                Found::Entry(conn) => return Some(conn),
+                Found::Object(conn) => return Some(conn),
                 Found::More => {}
                 Found::End => {
-                    cursor.quit();
+                    cursor.leave();
                     self.shard = self.shard.wrapping_add(1);
                     if self.shard >= cursor.lists().shards() {
                         self.shard = 0;

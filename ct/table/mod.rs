@@ -72,9 +72,10 @@ use crate::{
     nf::{
         entry::{
             chain::ChainArray,
+            conn::Entry,
             pair::{
-                LockedPair,
-                Place, //
+                ChainRef,
+                LockedPair, //
             },
         },
         kernel::{
@@ -109,8 +110,6 @@ pub(super) struct Table {
     pub(super) chains: ChainArray,
     /// The hash seed. The top bit is clear, see [`TupleHash::pack`].
     pub(super) seed: u32,
-    /// The age of the table: an older table has a smaller generation.
-    generation: u32,
     /// The progress of the move to `next`: twice the number of buckets moved, plus one while a
     /// bucket is being moved.
     migration: SeqCount,
@@ -139,7 +138,6 @@ impl Table {
             chains: ChainArray::new(buckets, generation)?,
             // The top bit stays clear, see `TupleHash::pack`.
             seed: seed.unwrap_or_else(|| random::below(1 << 31)),
-            generation,
             migration: SeqCount::new(),
             next: RcuArc::empty(),
         })
@@ -226,7 +224,7 @@ impl TupleHash {
 
 /// Returns the hash of one of an entry's tuples under a hash seed.
 #[inline]
-fn hash_of(conn: &Conn, dir: Direction, seed: u32) -> u32 {
+fn hash_of(conn: &Entry, dir: Direction, seed: u32) -> u32 {
     let zone_id = conn.zone().id_for(dir);
     tuple_hash(
         &Key::from_words(conn.tuple_words(dir)),
@@ -307,12 +305,12 @@ pub(super) fn lock_pair<'a>(
 ) -> Option<LockedPair<'a>> {
     loop {
         let (first, second) = buckets_of_entry(conn, original, rcu)?;
-        let place = |(table, bucket): BucketRef<'a>| Place {
+        let place = |(table, bucket): BucketRef<'a>| ChainRef {
             chains: &table.chains,
-            generation: table.generation,
             bucket,
+            bh,
         };
-        let pair = LockedPair::lock(first.map(place), place(second), bh);
+        let pair = LockedPair::lock(first.map(place), place(second));
         let is_here = |(table, bucket): BucketRef<'a>| {
             !table.is_moving() || table.phase(bucket) == Phase::Before
         };
@@ -335,7 +333,7 @@ pub(super) fn find_conflict<'l>(
     dir: Option<Direction>,
 ) -> (Option<&'l Conn>, u32) {
     let mut length = 0;
-    for (other, other_dir) in pair.chain(dir.unwrap_or(Direction::Reply)).entries() {
+    for (other, other_dir) in pair.entries(dir.unwrap_or(Direction::Reply)) {
         let conflicts = match dir {
             Some(dir) => has_tuple(other, other_dir, conn, dir),
             None => {

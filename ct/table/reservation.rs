@@ -38,7 +38,7 @@
 //! // Held until the entry is in the table.
 //! let _reservation = reservation::consume(&conn, &bh, rcu);
 //! let mut pair = table::lock_pair(&conn, hash, &bh, rcu)?;
-//! pair.insert(conn)
+//! index::insert(&mut pair, conn, rcu)
 //! ```
 
 use kernel::{
@@ -55,9 +55,12 @@ use kernel::{
 use crate::{
     ct::table,
     nf::{
-        entry::chain::{
-            ChainArray,
-            LockedChain, //
+        entry::{
+            conn::Entry,
+            reservations::{
+                LockedReservations,
+                Reservations, //
+            },
         },
         kernel::{
             random,
@@ -73,7 +76,7 @@ use crate::{
 const BUCKETS: u32 = 1024;
 
 /// The table of reservations. Owned by [`ReservationTable`].
-static TABLE: RcuArc<ChainArray> = RcuArc::empty();
+static TABLE: RcuArc<Reservations> = RcuArc::empty();
 
 /// The hash seed.
 static SEED: Atomic<u32> = Atomic::new(0);
@@ -81,7 +84,7 @@ static SEED: Atomic<u32> = Atomic::new(0);
 /// Owner of the table of reservations: [`TABLE`] is set as long as this exists.
 pub(in crate::ct) struct ReservationTable {
     /// Where the table is published.
-    table: &'static RcuArc<ChainArray>,
+    table: &'static RcuArc<Reservations>,
 }
 
 impl ReservationTable {
@@ -90,7 +93,7 @@ impl ReservationTable {
     /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
         SEED.store(random::below(u32::MAX), Relaxed);
-        let chains = ChainArray::for_reservations(BUCKETS)?;
+        let chains = Reservations::new(BUCKETS)?;
         drop(TABLE.replace(Some(Arc::new(chains, GFP_KERNEL)?)));
         Ok(Self { table: &TABLE })
     }
@@ -104,13 +107,13 @@ impl Drop for ReservationTable {
 }
 
 /// Returns the hash of an entry's reply tuple.
-fn hash_of(conn: &Conn) -> u32 {
+fn hash_of(conn: &Entry) -> u32 {
     table::hash_of(conn, Direction::Reply, SEED.load(Relaxed))
 }
 
 /// Locks the bucket of a hash.
 #[inline]
-fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'a>> {
+fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedReservations<'a>> {
     let chains = TABLE.load(rcu)?;
     Some(chains.lock(reciprocal_scale(hash, chains.len()), bh))
 }
@@ -120,9 +123,9 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedChain<'
 ///
 /// An entry with the same original tuple does not count: the two are one connection, and two of its
 /// packets were in the hooks at the same time. Confirmation resolves their clash.
-pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
+pub(crate) fn reserve(conn: &Entry, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
-    let conflicts = |other: &Conn| {
+    let conflicts = |other: &Entry| {
         let (other_reply, other_zone) = (other.tuple(Direction::Reply), other.zone());
         let is_in_zone = |dir| other_zone.id_for(dir) == zone.id_for(dir);
         other_reply.key() == reply.key()
@@ -135,15 +138,14 @@ pub(crate) fn reserve(conn: &Conn, rcu: Rcu<'_>) -> bool {
     let Some(mut chain) = lock(hash, &bh, rcu) else {
         return true;
     };
-    if chain.entries().any(|(other, _)| conflicts(other)) {
+    if chain.entries().any(conflicts) {
         return false;
     }
-    chain.reserve(conn, hash);
-    true
+    chain.reserve(conn, hash)
 }
 
 /// Releases the reservation of an entry, if there is one.
-pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
+pub(crate) fn release(conn: &Entry, rcu: Rcu<'_>) {
     if conn.reservation_hash().is_some() {
         let bh = BhDisabled::new();
         drop(consume(conn, &bh, rcu));
@@ -154,10 +156,10 @@ pub(crate) fn release(conn: &Conn, rcu: Rcu<'_>) {
 /// dropped, so that the tuple cannot be reserved before the entry is in the table.
 #[inline]
 pub(in crate::ct) fn consume<'a>(
-    conn: &Conn,
+    conn: &Entry,
     bh: &'a BhDisabled,
     rcu: Rcu<'a>,
-) -> Option<LockedChain<'a>> {
+) -> Option<LockedReservations<'a>> {
     let mut chain = lock(conn.reservation_hash()?, bh, rcu)?;
     // Another CPU may have done so already, with a clone of the packet.
     chain.withdraw(conn);

@@ -21,6 +21,7 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
+        entry::conn::Entry,
         expect::{
             draft::Draft,
             expectation::Expectation,
@@ -112,7 +113,7 @@ c_export! {
         // expectation that matched.
         unsafe {
             let nat = Expectation::from_raw(this).nat();
-            if let Some(entry) = Unconfirmed::from_conn(Conn::from_raw(ct)) {
+            if let Some(entry) = Unconfirmed::from_conn(Entry::from_raw(ct)) {
                 helper::follow_master(entry, nat.dir, nat.key);
             }
         }

@@ -37,6 +37,7 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
+        entry::conn::Entry,
         kernel::layout::SameLayout,
         packet::{
             hook::HookState,
@@ -97,7 +98,7 @@ c_export! {
         // SAFETY: The caller handles the packet that created the entry, and hands over a range or
         // null.
         let (entry, allowed) =
-            unsafe { (Unconfirmed::from_conn(Conn::from_raw(ct)), range(allowed)) };
+            unsafe { (Unconfirmed::from_conn(Entry::from_raw(ct)), range(allowed)) };
         let verdict = match (entry, allowed, manip(maniptype)) {
             (Some(entry), Some(allowed), Some(manip)) => setup::setup_info(entry, allowed, manip),
             // All decisions about a confirmed connection are made.
@@ -112,7 +113,7 @@ c_export! {
     /// Decides that one end of a connection keeps its address and key.
     fn nf_nat_alloc_null_binding(ct: *mut bindings::nf_conn, hooknum: c_uint) -> c_uint {
         // SAFETY: The caller handles the packet that created the entry.
-        let entry = unsafe { Unconfirmed::from_conn(Conn::from_raw(ct)) };
+        let entry = unsafe { Unconfirmed::from_conn(Entry::from_raw(ct)) };
         match entry {
             Some(entry) => setup::null_binding(entry, setup::manip_at(hooknum)).as_raw(),
             None => Verdict::Accept.as_raw(),

@@ -1,220 +1,224 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries by where they come from, as a table of chains through [`Link::Origin`].
+//! Entries by their source, for NAT: a table of chains through [`IndexKind::BySource`]
+//! ([`super::intrusive::source`]).
 //!
-//! An entry leaves its chain when it is freed, not a grace period before. A reader that stands
-//! on it then may go on along another chain: it may miss entries, and never finds a wrong one,
-//! as it takes a reference before it compares.
+//! An entry leaves its chain when it is freed, not a grace period before. A reader that stands on it
+//! then may go on along another chain: it may miss entries, and never finds a wrong one, as it takes
+//! a reference before it compares.
 
-use core::{
-    mem::size_of,
-    ptr::NonNull, //
+use core::ptr::{
+    with_exposed_provenance_mut,
+    NonNull, //
 };
 
 use kernel::{
     prelude::*,
-    types::Opaque, //
+    static_lock_class,
+    sync::atomic::{
+        Atomic,
+        Full, //
+    },
 };
 
 use crate::{
     nf::{
         bindings,
-        kernel::rcu::Rcu, //
+        kernel::{
+            lock::LockArray,
+            net::Net,
+            rcu::Rcu, //
+        },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{
-    conn::Conn,
+    conn::{
+        Entry,
+        StatusBit, //
+    },
+    index_keys::{
+        Hasher,
+        SourceKey, //
+    },
+    intrusive::{
+        layout::{
+            LinkLayout,
+            MemoryLayout, //
+        },
+        source, //
+    },
     object::{
         self,
-        Far,
-        Layout,
-        Link,
-        Near, //
+        with_layout,
+        Compact,
+        IndexKind,
+        Wide, //
     },
     stale::Stale, //
 };
 
-/// Chains share as many locks, by their low bits.
-const LOCKS: usize = 256;
+/// The number of locks. Chains share them, by their low bits.
+const LOCKS: u32 = 256;
+
+const KIND: IndexKind = IndexKind::BySource;
 
 /// The table.
 ///
 /// # Invariants
 ///
-/// `heads` points to `len` chain heads that belong to this value; a chain changes under its
-/// lock.
+/// `heads` points to `len` heads that belong to this value; a chain changes under its lock. There is
+/// only one value of this type that entries are put into.
 pub(crate) struct SourceTable {
     heads: NonNull<u8>,
     len: u32,
-    locks: NonNull<Opaque<bindings::spinlock_t>>,
+    locks: LockArray,
+    hasher: Hasher,
 }
 
-// SAFETY: The pointers own their targets, which are made to be shared.
+// SAFETY: The pointer owns its target, which is made to be shared.
 unsafe impl Send for SourceTable {}
 // SAFETY: As above; changes need a lock.
 unsafe impl Sync for SourceTable {}
 
+/// Whether a [`SourceTable`] was made since the module was loaded.
+static MADE: Atomic<bool> = Atomic::new(false);
+
 impl SourceTable {
-    /// A table of `len` empty chains. May sleep.
+    /// Makes a table of `len` empty chains. May sleep.
+    ///
+    /// `ENOMEM`: no memory. `EBUSY`: it was called before.
     pub(crate) fn new(len: u32) -> Result<Self> {
         let len = len.max(1);
-        let half = if object::is_far() {
-            Far::HALF
+        let half = if object::is_wide() {
+            Wide::HALF
         } else {
-            Near::HALF
+            Compact::HALF
         };
-        let bytes = half.checked_mul(len as usize).ok_or(ENOMEM)?;
+        if MADE.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        let locks = LockArray::new(LOCKS, c"by source", static_lock_class!())?;
+        let bytes = half.checked_mul(u32_as_usize(len)).ok_or(ENOMEM)?;
         // SAFETY: Process context.
         let heads = NonNull::new(unsafe { bindings::rct_kvzalloc(bytes) }).ok_or(ENOMEM)?;
-        // SAFETY: Process context.
-        let locks =
-            unsafe { bindings::rct_kvzalloc(LOCKS * size_of::<Opaque<bindings::spinlock_t>>()) };
-        let Some(locks) = NonNull::new(locks.cast::<Opaque<bindings::spinlock_t>>()) else {
-            // SAFETY: Allocated above; nobody knows of them.
-            unsafe { bindings::kvfree(heads.as_ptr()) };
-            return Err(ENOMEM);
-        };
-        for index in 0..LOCKS {
-            // SAFETY: In bounds, and not in use yet.
-            unsafe { bindings::rct_spin_lock_init_source(locks.as_ptr().add(index).cast()) };
-        }
-        // INVARIANT: As just made; a zeroed head is that of an empty chain.
+        // INVARIANT: as just made; a zeroed head is that of an empty chain.
         Ok(Self {
             heads: heads.cast(),
             len,
             locks,
+            hasher: Hasher::new(),
         })
     }
 
-    /// The number of chains.
-    #[inline]
-    pub(crate) fn len(&self) -> u32 {
-        self.len
+    /// Returns the chain of a source in a namespace.
+    fn chain(&self, net: &Net, source: &SourceKey) -> u32 {
+        let hash = self.hasher.in_net(net).hash_source(source) >> 32;
+        // CAST: below `len`.
+        (hash.wrapping_mul(self.len.into()) >> 32) as u32
     }
 
-    fn head<L: Layout>(&self, chain: u32) -> *mut u8 {
+    fn head(&self, layout: impl MemoryLayout, chain: u32) -> *mut u8 {
         let chain = if chain < self.len { chain } else { 0 };
-        // SAFETY: In bounds.
-        unsafe {
-            self.heads
-                .as_ptr()
-                .add((chain as usize).wrapping_mul(L::HALF))
+        layout.head_at(self.heads.as_ptr(), chain as usize)
+    }
+
+    /// Puts an entry on the chain of its source and sets [`StatusBit::SrcNatDone`], unless that is
+    /// set. The entry stays there until it is freed.
+    pub(crate) fn insert(&self, entry: &Entry) {
+        if entry.has(StatusBit::Template) {
+            return;
         }
-    }
-
-    fn locked(&self, chain: u32, change: impl FnOnce()) {
-        // SAFETY: In bounds by the mask; initialised with the table.
-        let lock = unsafe { self.locks.as_ptr().add(chain as usize & (LOCKS - 1)) };
-        // SAFETY: As above.
-        unsafe { bindings::rct_spin_lock_bh(lock.cast()) };
-        change();
-        // SAFETY: Taken above.
-        unsafe { bindings::rct_spin_unlock_bh(lock.cast()) };
-    }
-
-    /// Puts an entry on a chain that is on none. Whoever frees it takes it off before.
-    pub(crate) fn insert(&self, chain: u32, conn: &Conn) {
-        if object::is_far() {
-            self.insert_as(Far::new(), chain, conn.address());
-        } else {
-            self.insert_as(Near::new(), chain, conn.address());
-        }
-    }
-
-    fn insert_as<L: Layout>(&self, layout: L, chain: u32, own: usize) {
-        const LINK: Link = Link::Origin;
-        let (head, number) = (self.head::<L>(chain), layout.number(own));
-        // SAFETY: The chain's lock is held, and the entry is on no chain. Who is on a chain is
-        // an object of the slab.
-        self.locked(chain, || unsafe {
-            let first = L::read(head);
-            L::write(layout.next(own, LINK), first);
-            L::write(layout.previous(own, LINK), 0);
-            if first != 0 {
-                L::write(layout.previous(layout.address(first), LINK), number);
+        let chain = self.chain(entry.net(), &SourceKey::of(entry));
+        with_layout!(object::is_wide(), layout => {
+            let head = self.head(layout, chain);
+            let own = layout.handle(entry.address());
+            let _guard = self.locks.get(chain).lock();
+            // The chain follows from what does not change, so every CPU holds this lock here.
+            if entry.has(StatusBit::SrcNatDone) {
+                return;
             }
-            L::publish(head, number);
+            // SAFETY: The chain's lock is held. The entry is an object of the slab; as the bit was not
+            // set, it never was on a chain.
+            unsafe { source::insert(layout, head, KIND, own) };
+            entry.set_table_bit(StatusBit::SrcNatDone);
         });
     }
 
-    /// Takes an entry off the chain that it was put on.
-    pub(crate) fn remove(&self, chain: u32, conn: &Conn) {
-        if object::is_far() {
-            self.remove_as(Far::new(), chain, conn.address());
-        } else {
-            self.remove_as(Near::new(), chain, conn.address());
+    /// Takes an entry off its chain, if it is on it.
+    pub(crate) fn remove(&self, entry: &Entry) {
+        if !entry.has(StatusBit::SrcNatDone) {
+            return;
         }
-    }
-
-    fn remove_as<L: Layout>(&self, layout: L, chain: u32, own: usize) {
-        const LINK: Link = Link::Origin;
-        let head = self.head::<L>(chain);
-        // SAFETY: The chain's lock is held, and the entry is on it. Its own link forwards stays
-        // for those who stand on it.
-        self.locked(chain, || unsafe {
-            let next = L::read(layout.next(own, LINK));
-            let previous = L::read(layout.previous(own, LINK));
-            let at = if previous == 0 {
-                head
-            } else {
-                layout.next(layout.address(previous), LINK)
-            };
-            L::write(at, next);
-            if next != 0 {
-                L::write(layout.previous(layout.address(next), LINK), previous);
-            }
+        let chain = self.chain(entry.net(), &SourceKey::of(entry));
+        with_layout!(object::is_wide(), layout => {
+            let head = self.head(layout, chain);
+            let own = layout.handle(entry.address());
+            let _guard = self.locks.get(chain).lock();
+            // SAFETY: The chain's lock is held. As the bit is set, the entry was put on this chain.
+            unsafe { source::remove(layout, head, KIND, own) };
         });
     }
 
-    /// The entries on a chain.
+    /// Walks over the entries with a source, and over others whose sources have the same hash: the
+    /// newest first.
     pub(crate) fn walk<'r>(
         &'r self,
-        chain: u32,
+        net: &Net,
+        source: &SourceKey,
         rcu: Rcu<'r>,
     ) -> impl Iterator<Item = Stale<'r>> + 'r {
-        let is_far = object::is_far();
-        let mut address = if is_far {
-            follow(Far::new(), self.head::<Far>(chain))
-        } else {
-            follow(Near::new(), self.head::<Near>(chain))
-        };
+        let chain = self.chain(net, source);
+        let is_wide = object::is_wide();
+        // SAFETY: The head of a chain.
+        let mut address = with_layout!(is_wide, layout => unsafe {
+            follow(layout, self.head(layout, chain))
+        });
         core::iter::from_fn(move || {
-            let conn = NonNull::new(address as *mut bindings::nf_conn)?;
-            // SAFETY: What was on a chain during the section is an object of the slab until
-            // the section ends: the link of one that was freed is that of one that is on a
-            // chain, or was.
-            address = unsafe {
-                if is_far {
-                    follow(Far::new(), Far::new().next(address, Link::Origin))
-                } else {
-                    follow(Near::new(), Near::new().next(address, Link::Origin))
-                }
-            };
+            let conn = NonNull::new(with_exposed_provenance_mut(address))?;
+            // SAFETY: What was on a chain during the section is an object of the slab until the
+            // section ends: the link of one that was freed leads to one that is on a chain, or was.
+            address = with_layout!(is_wide, layout => unsafe {
+                follow(layout, layout.next(layout.handle(address), KIND))
+            });
             // SAFETY: As above.
             Some(unsafe { Stale::new(conn, Direction::Original, rcu) })
         })
     }
 }
 
-/// The address of the object that `half` leads to, or 0. `half` is a valid one.
+/// Returns whether an entry is on a chain.
+pub(super) fn is_linked(entry: &Entry) -> bool {
+    entry.has(StatusBit::SrcNatDone)
+        && with_layout!(object::is_wide(), layout => {
+            // SAFETY: As the bit is set, the entry was put on a chain.
+            unsafe { source::is_linked(layout, KIND, layout.handle(entry.address())) }
+        })
+}
+
+/// Returns the address of the object that a half leads to, or 0.
+///
+/// # Safety
+///
+/// As for [`source::follow`].
 #[inline]
-fn follow<L: Layout>(layout: L, half: *mut u8) -> usize {
-    // SAFETY: A head, or half a link of an object.
-    match unsafe { L::read(half) } {
+unsafe fn follow<L: MemoryLayout>(layout: L, half: *mut u8) -> usize {
+    // SAFETY: The caller's promise.
+    match unsafe { source::follow(layout, half) } {
         0 => 0,
-        number => layout.address(number),
+        handle => layout.address(handle),
     }
 }
 
 impl Drop for SourceTable {
-    /// Every entry is freed by now.
+    /// All entries are freed by now.
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the allocations are ours; nobody walks here any more.
-        unsafe {
-            bindings::kvfree(self.heads.as_ptr().cast());
-            bindings::kvfree(self.locks.as_ptr().cast());
-        }
+        // SAFETY: By the type invariants the allocation belongs to this value; no reader walks here
+        // any more.
+        unsafe { bindings::kvfree(self.heads.as_ptr().cast()) };
     }
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct nf_conn`: one tracked connection, in the layout that C code reads.
+//! `struct nf_conn`: a tracked connection, in the layout that C code reads.
 //!
 //! An entry lives through stages, and each is a type:
 //!
-//! - [`Fresh`](super::fresh::Fresh): just allocated; its cpu alone may use it.
-//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that made it and to
-//!   that packet's clones (unconfirmed), then also found through the table (confirmed).
-//! - [`Dead`](super::end::Dead): the last reference is gone; memory is returned when it is dropped.
+//! - [`Fresh`](super::fresh::Fresh): just allocated, and known to its creator alone.
+//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that created it and to that packet's
+//!   clones (unconfirmed), then also in the table (confirmed).
+//! - [`Dead`](super::end::Dead): the last reference is gone; the memory is freed on drop.
 //!
-//! The memory is type-stable under RCU (`SLAB_TYPESAFE_BY_RCU`): after it was freed it
-//! may become another connection at once, but it stays a `struct nf_conn` until a grace
-//! period has passed. Whoever walks a chain therefore holds a [`Stale`](super::stale::Stale), not a `&Conn`.
+//! What all stages have in common is an [`Entry`].
+//!
+//! The memory is type-stable under RCU (`SLAB_TYPESAFE_BY_RCU`): after it was freed it may become
+//! another connection at once, but it stays a `struct nf_conn` until a grace period has passed. So a
+//! walk over a chain gives a [`Stale`](super::stale::Stale), not a `&Conn`.
 //!
 //! C header: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h)
 
@@ -20,6 +22,7 @@ use core::{
         offset_of,
         size_of, //
     },
+    ops::Deref,
     ptr::{
         addr_of,
         addr_of_mut,
@@ -32,6 +35,7 @@ use kernel::{
         aref::AlwaysRefCounted,
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         static_lock_class, //
@@ -59,7 +63,7 @@ use crate::{
     }, //
 };
 
-/// A protocol's private part of an entry: a type that lives in `nf_conn.proto`.
+/// The state that a protocol keeps in an entry (`nf_conn.proto`).
 ///
 /// # Safety
 ///
@@ -77,52 +81,65 @@ pub(super) unsafe fn init_lock(conn: *mut bindings::nf_conn) {
     unsafe { lock::init_raw(addr_of_mut!((*conn).lock), c"nf_conn", static_lock_class!()) };
 }
 
-/// The bits of `nf_conn.status` that we set or look at.
+/// Bits of `nf_conn.status` (`IPS_*`).
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum StatusBit {
-    /// An expectation foresaw the connection.
+    /// An expectation matched the connection.
     Expected = bindings::ip_conntrack_status_IPS_EXPECTED_BIT,
-    /// A packet came back.
+    /// A packet in the reply direction was seen.
     SeenReply = bindings::ip_conntrack_status_IPS_SEEN_REPLY_BIT,
-    /// Sequence numbers are shifted for a helper's sake.
+    /// Sequence numbers are adjusted, because a helper changed the length of the payload.
     SeqAdjust = bindings::ip_conntrack_status_IPS_SEQ_ADJUST_BIT,
-    /// Not to be dropped early.
+    /// The entry is not subject to early drop.
     Assured = bindings::ip_conntrack_status_IPS_ASSURED_BIT,
-    /// Is, or has been, in the table.
+    /// The entry is, or was, in the table.
     Confirmed = bindings::ip_conntrack_status_IPS_CONFIRMED_BIT,
-    /// Left, or is leaving, the table for good.
+    /// The entry has left the table for good, or is leaving it.
     Dying = bindings::ip_conntrack_status_IPS_DYING_BIT,
     /// Packets do not refresh the timeout.
     FixedTimeout = bindings::ip_conntrack_status_IPS_FIXED_TIMEOUT_BIT,
-    /// Not a connection: attributes for the one that a packet will make.
+    /// A template: attributes for the entry that a packet will create.
     Template = bindings::ip_conntrack_status_IPS_TEMPLATE_BIT,
-    /// Its source is translated.
+    /// The source is translated.
     SrcNat = bindings::ip_conntrack_status_IPS_SRC_NAT_BIT,
-    /// Its destination is translated.
+    /// The destination is translated.
     DstNat = bindings::ip_conntrack_status_IPS_DST_NAT_BIT,
-    /// NAT has decided about its destination.
+    /// NAT has set up the destination.
     DstNatDone = bindings::ip_conntrack_status_IPS_DST_NAT_DONE_BIT,
-    /// NAT has a source address for it, and keeps it in a table of its own.
+    /// NAT has set up the source, and the entry was put into the
+    /// [by-source table](super::by_source::SourceTable).
     SrcNatDone = bindings::ip_conntrack_status_IPS_SRC_NAT_DONE_BIT,
-    /// Only its reply tuple is in the table, beside the entry that won the original one.
+    /// Only the reply tuple is in the table, beside another entry that has the original tuple.
     NatClash = bindings::ip_conntrack_status_IPS_NAT_CLASH_BIT,
-    /// Has a part for a helper.
+    /// The entry has the extension for a helper.
     Helper = bindings::ip_conntrack_status_IPS_HELPER_BIT,
-    /// A flow table forwards the packets.
+    /// A flow table forwards the packets (in software).
     Offload = bindings::ip_conntrack_status_IPS_OFFLOAD_BIT,
     /// Hardware forwards the packets.
     HwOffload = bindings::ip_conntrack_status_IPS_HW_OFFLOAD_BIT,
-    /// A socket had the connection before there was a tracker. Ours, and beyond what netlink
-    /// shows of the word.
+    /// The entry was created from a socket that had the connection before the module was loaded. An
+    /// extension of this tracker, beyond the 32 bits that netlink shows.
     Adopted = 32,
-    /// Its reply tuple is the mirror image of the original one, in the same zone: it is on one
-    /// chain of the table, for both. As `Adopted`. Of an entry that is not confirmed it says no more
-    /// than that both are in the same zone: its tuples are [compared](Conn::check_mirrored) then.
+    /// The reply tuple is the mirror image of the original one, in the same zone: the entry is on one
+    /// chain of the table, for both. An extension of this tracker, as `Adopted`. Of an unconfirmed
+    /// entry the bit says only that both are in the same zone; [`Entry::check_mirrored`] compares the
+    /// tuples before the entry is confirmed.
     Mirrored = 33,
 }
 
-/// Where in the status word the CPU is told that made an entry: in its highest 16 bits.
+impl StatusBit {
+    /// Returns whether the bit says how an entry is linked, so that only `nf` sets it.
+    #[inline(always)]
+    const fn is_of_table(self) -> bool {
+        matches!(
+            self,
+            Self::Confirmed | Self::Template | Self::NatClash | Self::Mirrored | Self::SrcNatDone
+        )
+    }
+}
+
+/// The position of the number of the CPU that created an entry: the highest 16 bits of the status.
 pub(in crate::nf) const CPU_SHIFT: u32 = usize::BITS - u16::BITS;
 
 /// A snapshot of `nf_conn.status`.
@@ -130,78 +147,112 @@ pub(in crate::nf) const CPU_SHIFT: u32 = usize::BITS - u16::BITS;
 pub(crate) struct Status(usize);
 
 impl Status {
-    /// One bit alone.
+    /// Returns the status with one bit set.
     #[inline]
     pub(crate) const fn of(bit: StatusBit) -> Self {
         Self(1 << bit as u32)
     }
 
-    /// Whether `bit` was set.
+    /// Returns whether `bit` was set.
     #[inline]
     pub(crate) fn has(self, bit: StatusBit) -> bool {
         self.0 & (1 << bit as u32) != 0
     }
 
-    /// All bits, as user space knows them (`IPS_*`).
+    /// Returns the bits that user space knows (`IPS_*`).
     pub(crate) fn bits(self) -> u32 {
-        // CAST: there are 16.
+        // CAST: the low half of the word.
         self.0 as u32
     }
 }
 
-/// A connection entry.
+/// An entry, whether or not there is a reference to it.
 ///
-/// Tuples, zone and namespace do not change once the entry is shared, except that NAT
-/// sets the reply tuple of an unconfirmed one (and then holds the only packet). All the
-/// rest is atomic, or guarded by the entry's lock.
+/// Tuples, zone and namespace do not change once the entry is shared, except that NAT sets the reply
+/// tuple of an unconfirmed one, of which it holds the only packet. The rest is atomic, or guarded by
+/// the entry's lock.
+///
+/// No [`ARef`](kernel::sync::aref::ARef) can be made of it: the count of a
+/// [`Fresh`](super::fresh::Fresh) and of a [`Dead`](super::end::Dead) entry is zero.
 ///
 /// # Invariants
 ///
-/// Initialised by [`Fresh::new`](super::fresh::Fresh::new) or by the kernel; its namespace outlives it, because a
-/// namespace's teardown waits until its entries are gone.
+/// Initialised by [`Fresh::new`](super::fresh::Fresh::new) or as a template; its namespace outlives
+/// it, because a namespace's teardown waits until its entries are gone.
 #[repr(transparent)]
-pub(crate) struct Conn(Opaque<bindings::nf_conn>);
+pub(crate) struct Entry(Opaque<bindings::nf_conn>);
 
-// SAFETY: References to an entry travel with packets from CPU to CPU.
-unsafe impl Send for Conn {}
+// SAFETY: Entries travel with packets from CPU to CPU.
+unsafe impl Send for Entry {}
 // SAFETY: Shared access is atomic or locked, see the type.
-unsafe impl Sync for Conn {}
+unsafe impl Sync for Entry {}
+
+/// An [`Entry`] with references.
+///
+/// # Invariants
+///
+/// The reference count is not zero while a `&Conn` exists.
+#[repr(transparent)]
+pub(crate) struct Conn(Entry);
+
+impl Deref for Conn {
+    type Target = Entry;
+
+    #[inline(always)]
+    fn deref(&self) -> &Entry {
+        &self.0
+    }
+}
 
 // SAFETY: The reference count is `ct_general.use`.
 unsafe impl AlwaysRefCounted for Conn {
     #[inline]
     fn inc_ref(&self) {
-        // SAFETY: A `&Conn` exists, so the count is not zero.
+        // SAFETY: By the type invariants the count is not zero.
         unsafe { bindings::rct_ct_get(self.raw()) };
     }
 
     #[inline]
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: The caller gives up a reference. At zero the C inline function calls
-        // `nf_ct_destroy`, which our `ct` defines.
+        // `nf_ct_destroy`, which `ct` defines.
         unsafe { bindings::rct_ct_put(obj.as_ptr().cast()) };
     }
 }
 
 impl Conn {
-    /// Looks at an entry that C code handed over.
+    /// Borrows an entry that C code handed over.
     ///
     /// # Safety
     ///
-    /// `ptr` points to an initialised entry on which somebody holds a reference for all
+    /// `ptr` points to an initialised entry, or a template, whose reference count is not zero for all
     /// of `'a`.
     #[inline]
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conn) -> &'a Self {
         // SAFETY: The caller's promise; the type is transparent.
         unsafe { &*ptr.cast() }
     }
+}
 
+impl Entry {
+    /// Borrows an entry that may have no references.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` points to an initialised entry, or a template, that is not freed during `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conn) -> &'a Self {
+        // SAFETY: The caller's promise; the type is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Returns the C object.
     #[inline]
     pub(crate) fn raw(&self) -> *mut bindings::nf_conn {
         self.0.get()
     }
 
-    /// The entry's address, an identity while it lives.
+    /// Returns the address: an identity of the entry while it lives.
     #[inline]
     pub(crate) fn address(&self) -> usize {
         self.raw() as usize
@@ -213,40 +264,52 @@ impl Conn {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).status).cast()) }
     }
 
-    /// All status bits.
+    /// Returns all status bits.
     #[inline]
     pub(crate) fn status(&self) -> Status {
         Status(self.status_word().load(Relaxed))
     }
 
-    /// One status bit.
+    /// Returns whether a status bit is set.
     #[inline]
     pub(crate) fn has(&self, bit: StatusBit) -> bool {
         self.status().has(bit)
     }
 
-    /// The CPU that made the entry, modulo 2^16.
+    /// Returns the CPU that created the entry, modulo 2^16.
     #[inline]
     pub(crate) fn cpu(&self) -> u32 {
         // CAST: 16 bits.
         (self.status_word().load(Relaxed) >> CPU_SHIFT) as u32
     }
 
+    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table).
+    #[inline(always)]
+    pub(crate) fn set(&self, bit: StatusBit) {
+        if !bit.is_of_table() {
+            self.set_table_bit(bit);
+        }
+    }
+
     /// Sets a status bit.
     #[inline]
-    pub(crate) fn set(&self, bit: StatusBit) {
+    pub(super) fn set_table_bit(&self, bit: StatusBit) {
         // SAFETY: The word is valid.
         unsafe { bindings::rct_set_bit(bit as u32, self.status_word().as_ptr().cast()) };
     }
 
-    /// Sets a status bit and says whether it was set before.
-    #[inline]
+    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table), and returns whether
+    /// it was set before.
+    #[inline(always)]
     pub(crate) fn test_and_set(&self, bit: StatusBit) -> bool {
+        if bit.is_of_table() {
+            return self.has(bit);
+        }
         // SAFETY: The word is valid.
         unsafe { bindings::rct_test_and_set_bit(bit as u32, self.status_word().as_ptr().cast()) }
     }
 
-    /// Whether the entry is, or has been, in the table.
+    /// Returns whether the entry is, or was, in the table.
     #[inline]
     pub(crate) fn is_confirmed(&self) -> bool {
         self.has(StatusBit::Confirmed)
@@ -258,7 +321,8 @@ impl Conn {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).timeout)) }
     }
 
-    /// In jiffies: of the entry's end when confirmed, of its length before.
+    /// Returns the timeout in jiffies: of a confirmed entry the time at which it expires, of an
+    /// unconfirmed one its duration.
     #[inline]
     pub(crate) fn timeout(&self) -> u32 {
         self.timeout_word().load(Relaxed)
@@ -272,16 +336,16 @@ impl Conn {
         }
     }
 
-    /// Whether a confirmed entry's time is over.
+    /// Returns whether a confirmed entry has expired.
     #[inline]
     pub(crate) fn is_expired(&self) -> bool {
         expired(self.timeout())
     }
 
-    /// The jiffies left to a confirmed entry, 0 if its time is over.
+    /// Returns how many jiffies a confirmed entry has left, 0 if it has expired.
     pub(crate) fn remaining(&self) -> u32 {
         let left = self.timeout().wrapping_sub(jiffies32());
-        // CAST: the sign bit tells past from future.
+        // CAST: the sign bit distinguishes the past from the future.
         if (left as i32) < 0 {
             0
         } else {
@@ -289,7 +353,7 @@ impl Conn {
         }
     }
 
-    /// The tuple that packets in direction `dir` carry.
+    /// Returns the tuple of packets in direction `dir`.
     #[inline]
     pub(crate) fn tuple(&self, dir: Direction) -> Tuple {
         let words = self.tuple_words(dir);
@@ -297,21 +361,21 @@ impl Conn {
         unsafe { core::mem::transmute(words) }
     }
 
-    /// The tuple as five native words, in memory order. Where it may be overwritten meanwhile, every
-    /// word is one that was there at some time, and the whole may be a mix.
+    /// Returns the tuple as five native words, in memory order. If the memory becomes another entry
+    /// meanwhile, each word is that of one of the two, and the whole may be a mix.
     #[inline]
     pub(crate) fn tuple_words(&self, dir: Direction) -> [u64; 5] {
         core::array::from_fn(|index| self.tuple_word(dir, index))
     }
 
-    /// One of those words: below five.
+    /// Returns one of these words; `index` is below five.
     #[inline]
     pub(crate) fn tuple_word(&self, dir: Direction, index: usize) -> u64 {
         // SAFETY: The entry is valid, the word in bounds.
         unsafe { tuple_word(self.raw(), dir, index.min(4)) }.load(Relaxed)
     }
 
-    /// The zone.
+    /// Returns the zone.
     #[inline]
     pub(crate) fn zone(&self) -> Zone {
         const { assert!(offset_of!(bindings::nf_conn, zone) % 4 == 0) };
@@ -323,41 +387,41 @@ impl Conn {
         unsafe { core::mem::transmute(word) }
     }
 
-    /// The IP protocol number.
+    /// Returns the IP protocol number.
     #[inline]
     pub(crate) fn protocol(&self) -> u8 {
         self.tuple(Direction::Original).protonum
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &Net {
         // SAFETY: By the type invariants the namespace outlives the entry.
         unsafe { Net::from_raw(bindings::rct_ct_net(self.raw())) }
     }
 
-    /// Packet mark that rules gave to the connection.
+    /// Returns the connection mark (`CTA_MARK`).
     pub(crate) fn mark(&self) -> u32 {
         // SAFETY: The field is valid, aligned, and only accessed atomically by all.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).mark)) }.load(Relaxed)
     }
 
-    /// The connection that announced this one.
-    pub(crate) fn master(&self) -> Option<&Self> {
+    /// Returns the master: the connection whose helper expected this one.
+    pub(crate) fn master(&self) -> Option<&Conn> {
         // SAFETY: Set before the entry is shared, and not changed while it lives.
         let master = NonNull::new(unsafe { (*self.raw()).master })?;
-        // SAFETY: The entry has a reference on it.
-        Some(unsafe { Self::from_raw(master.as_ptr()) })
+        // SAFETY: The entry holds a reference to it.
+        Some(unsafe { Conn::from_raw(master.as_ptr()) })
     }
 
-    /// The security module's number for the connection.
+    /// Returns the security mark (`CTA_SECMARK`).
     #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
     pub(crate) fn secmark(&self) -> u32 {
         // SAFETY: The field is valid, aligned, and only accessed atomically by all.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).secmark)) }.load(Relaxed)
     }
 
-    /// How many references there are, this one included.
+    /// Returns the reference count, which includes the reference that is used for the call.
     pub(crate) fn use_count(&self) -> u32 {
         // SAFETY: The entry is valid.
         unsafe { bindings::rct_ct_use(self.raw()) }
@@ -370,10 +434,10 @@ impl Conn {
         unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
-    /// Runs `f` on the protocol's private part, under the entry's lock.
+    /// Runs `f` on the protocol's state, under the entry's lock.
     ///
-    /// C code that reads single bytes of it without the lock (the TCP state, say) may
-    /// see them before or after a change; a byte cannot be torn.
+    /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before or
+    /// after a change; a byte cannot be torn.
     #[inline]
     pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
@@ -382,7 +446,7 @@ impl Conn {
         f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
     }
 
-    /// One byte of the protocol's private part, read without the lock.
+    /// Returns a byte of the protocol's state, read without the lock; 0 beyond its end.
     #[inline]
     pub(crate) fn proto_byte(&self, offset: usize) -> u8 {
         if offset >= size_of::<bindings::nf_conntrack_proto>() {
@@ -394,15 +458,16 @@ impl Conn {
         }
     }
 
-    /// The first word of the protocol's private part, for a protocol that needs no lock
-    /// because it keeps nothing else.
+    /// Returns the first word of the protocol's state, for a protocol that keeps nothing else and so
+    /// needs no lock.
     #[inline]
     pub(crate) fn proto_word(&self) -> &Atomic<usize> {
         // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast()) }
     }
 
-    /// A half of [`Conn::proto_word`], or what follows; for a protocol that keeps two numbers.
+    /// Returns a half of [`Entry::proto_word`], or of a later word, for a protocol that keeps two
+    /// numbers of 32 bits and needs no lock.
     #[inline]
     pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
         const { assert!((INDEX + 1) * size_of::<u32>() <= size_of::<bindings::nf_conntrack_proto>()) };
@@ -410,8 +475,8 @@ impl Conn {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
 
-    /// Before an entry is confirmed: whether it is [mirrored](StatusBit::Mirrored). Not earlier, as
-    /// NAT may give it another reply tuple, and so does C code without asking us (IPVS).
+    /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed, as
+    /// NAT may replace the reply tuple until then, and so may C code directly (IPVS).
     #[inline]
     pub(crate) fn check_mirrored(&self) {
         if self.has(StatusBit::Mirrored) && !self.has_mirror_images() {
@@ -421,11 +486,11 @@ impl Conn {
         }
     }
 
-    /// Whether the ends of one tuple are those of the other, exchanged.
+    /// Returns whether each tuple has the ends of the other one, exchanged.
     #[inline]
     fn has_mirror_images(&self) -> bool {
-        // In halves of words: four of the source, one that begins with its port, and as many of the
-        // destination.
+        // In halves of words: four for the source address, one that begins with the source port, and
+        // the same of the destination.
         const PORT: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
         let half = |dir, index: usize| {
             // SAFETY: The entry is valid, the word in bounds for `index < 10`.
@@ -447,8 +512,8 @@ impl Conn {
         differs == 0
     }
 
-    /// Of an entry that is not confirmed: if its reply tuple is promised to it (see
-    /// `ct::reservation`), the hash by which that is to be found. Another CPU may be changing it.
+    /// Returns the hash of an unconfirmed entry's reservation (see [`super::reservations`]); [`None`]:
+    /// it has none. Another CPU may be changing it.
     #[inline]
     pub(crate) fn reservation_hash(&self) -> Option<u32> {
         let word = self.pprev_word(Direction::Original).load(Relaxed);
@@ -456,23 +521,31 @@ impl Conn {
         (word >> 32 == 1).then_some(word as u32)
     }
 
-    /// Notes that the reply tuple is promised to it, or no longer.
-    #[inline]
-    pub(in crate::nf) fn set_reservation_hash(&self, hash: Option<u32>) {
-        let word = hash.map_or(0, |hash| 1 << 32 | u64::from(hash));
-        self.pprev_word(Direction::Original).store(word, Relaxed);
+    /// Notes that the reply tuple is reserved for the entry, unless it was. Returns whether it did:
+    /// of several CPUs that try, one does.
+    pub(super) fn take_reservation(&self, hash: u32) -> bool {
+        let word = 1 << 32 | u64::from(hash);
+        self.pprev_word(Direction::Original)
+            .cmpxchg(0, word, Full)
+            .is_ok()
     }
 
-    /// What [`Fresh::new`](super::fresh::Fresh::new) was given to keep until the entry is confirmed. Of a confirmed
-    /// entry, also of one that another CPU is confirming: that, or something of which the
-    /// highest bit is set.
+    /// Notes that no tuple is reserved for the entry.
+    #[inline]
+    pub(super) fn drop_reservation(&self) {
+        self.pprev_word(Direction::Original).store(0, Relaxed);
+    }
+
+    /// Returns the hash that [`Fresh::new`](super::fresh::Fresh::new) was given, to be kept until the
+    /// entry is confirmed. Of a confirmed entry, or one that another CPU is confirming: that, or a word
+    /// whose highest bit is set.
     #[inline]
     pub(crate) fn cached_hash(&self) -> u64 {
         self.pprev_word(Direction::Reply).load(Relaxed)
     }
 
-    /// The word of a tuple's node that our chains do not use. Of an entry in the table it may be a
-    /// link of a list (see [`crate::nf::entry::object`]).
+    /// Returns the word of a tuple's node that chains do not use. Of an entry in the table it may be a
+    /// link of a list (see [`super::object`]).
     #[inline]
     pub(in crate::nf) fn pprev_word(&self, dir: Direction) -> &Atomic<u64> {
         // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.
@@ -485,7 +558,7 @@ impl Conn {
 
 #[inline]
 fn expired(timeout: u32) -> bool {
-    // CAST: the sign bit tells past from future.
+    // CAST: the sign bit distinguishes the past from the future.
     timeout.wrapping_sub(jiffies32()) as i32 <= 0
 }
 
@@ -514,7 +587,7 @@ pub(in crate::nf) unsafe fn tuple_word<'a>(
 ///
 /// # Safety
 ///
-/// `conn` points to an entry that is not confirmed; nobody else writes to its tuples.
+/// `conn` points to an unconfirmed entry, and nothing else writes to its tuples.
 pub(in crate::nf) unsafe fn store_reply(conn: *mut bindings::nf_conn, words: [u64; 5]) {
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: The caller's promise.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Events: what happened to a connection, kept in an extension until a listener is told.
+//! Events of a connection, cached in an extension until a listener is notified.
 //!
 //! C header: [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
 
@@ -8,7 +8,6 @@ use core::ptr::addr_of_mut;
 
 use kernel::{
     sync::{
-        aref::ARef,
         atomic::{
             Atomic,
             Full,
@@ -31,62 +30,63 @@ use crate::nf::{
 };
 
 use super::{
-    chain::DetachedList,
     conn::Conn,
-    ext::Extension, //
+    detached::DetachedList,
+    ext::Extension,
+    pair::Removed, //
 };
 
-/// What can happen to a connection (`enum ip_conntrack_events`).
+/// An event (`enum ip_conntrack_events`).
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Event {
-    /// It was confirmed.
+    /// The entry was confirmed.
     New = bindings::ip_conntrack_events_IPCT_NEW,
-    /// It was confirmed, and expected.
+    /// The entry was confirmed, and was expected.
     Related = bindings::ip_conntrack_events_IPCT_RELATED,
-    /// It left the table.
+    /// The entry left the table.
     Destroy = bindings::ip_conntrack_events_IPCT_DESTROY,
-    /// The first packet came back.
+    /// The first packet in the reply direction was seen.
     Reply = bindings::ip_conntrack_events_IPCT_REPLY,
-    /// It is not to be dropped early from now on.
+    /// The entry is not subject to early drop from now on.
     Assured = bindings::ip_conntrack_events_IPCT_ASSURED,
     /// The protocol's state changed.
     ProtoInfo = bindings::ip_conntrack_events_IPCT_PROTOINFO,
-    /// It has a helper.
+    /// The entry got a helper.
     Helper = bindings::ip_conntrack_events_IPCT_HELPER,
-    /// Its mark changed.
+    /// The mark changed.
     Mark = bindings::ip_conntrack_events_IPCT_MARK,
-    /// Its sequence numbers are shifted in another way.
+    /// The adjustment of sequence numbers changed.
     SeqAdjust = bindings::ip_conntrack_events_IPCT_SEQADJ,
-    /// Its security label changed.
+    /// The security mark changed.
     SecMark = bindings::ip_conntrack_events_IPCT_SECMARK,
-    /// What SYNPROXY keeps changed.
+    /// The state of SYNPROXY changed.
     SynProxy = bindings::ip_conntrack_events_IPCT_SYNPROXY,
-    /// Its labels changed.
+    /// The labels changed.
     Label = bindings::ip_conntrack_events_IPCT_LABEL,
 }
 
 impl Event {
-    /// The bit that stands for it.
+    /// Returns the event's bit in masks.
     pub(crate) const fn mask(self) -> u32 {
         1 << self as u32
     }
 }
 
-/// The events of an entry.
+/// The event cache of an entry (`struct nf_conntrack_ecache`).
 #[repr(transparent)]
 pub(crate) struct EventCache(Opaque<bindings::nf_conntrack_ecache>);
 
 // SAFETY: Accessed atomically, but for the masks, which are set before the entry is shared.
 unsafe impl Sync for EventCache {}
-// SAFETY: `struct nf_conntrack_ecache` is the part under this number.
+// SAFETY: `struct nf_conntrack_ecache` is the extension with this number.
 unsafe impl Extension for EventCache {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_ECACHE;
 }
 
 impl EventCache {
-    /// Says which events of the connection and of its expectations are wanted, and whether
-    /// they get the time. Before the entry is shared.
+    /// Sets the masks of wanted events, of the connection and of its expectations, and whether events
+    /// have a time stamp. Before the entry is shared.
     pub(crate) fn set_up(&self, ct_mask: u16, expect_mask: u16, with_time: bool) {
         let raw = self.0.get();
         // SAFETY: Valid, and not shared yet.
@@ -99,25 +99,25 @@ impl EventCache {
         }
     }
 
-    /// The mask of the connection's events that are wanted.
+    /// Returns the mask of wanted events of the connection.
     pub(crate) fn wanted(&self) -> u32 {
         // SAFETY: Not changed any more once the entry is shared.
         unsafe { (*self.0.get()).ctmask }.into()
     }
 
-    /// The mask of its expectations' events that are wanted.
+    /// Returns the mask of wanted events of its expectations.
     pub(crate) fn wanted_of_expectations(&self) -> u16 {
         // SAFETY: Not changed any more once the entry is shared.
         unsafe { (*self.0.get()).expmask }
     }
 
-    /// Both masks.
+    /// Returns both masks.
     pub(crate) fn masks(&self) -> (u16, u16) {
         // SAFETY: Not changed any more once the entry is shared.
         unsafe { ((*self.0.get()).ctmask, (*self.0.get()).expmask) }
     }
 
-    /// Takes the mask of the events that are waiting to be told.
+    /// Takes the cached events, as a mask.
     pub(crate) fn take(&self) -> u32 {
         // SAFETY: A valid, aligned word that is only accessed atomically.
         let events =
@@ -126,13 +126,14 @@ impl EventCache {
         events.xchg(0, Full) as u32
     }
 
-    /// The mask of the events that a listener missed.
+    /// Returns the mask of events that a listener missed.
     pub(crate) fn missed(&self) -> &Atomic<u32> {
         // SAFETY: A valid, aligned word that is only accessed atomically.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).missed)) }
     }
 
-    /// Who asked for the end, if telling of it failed.
+    /// Returns the netlink port that requested the deletion, if the destroy event could not be
+    /// delivered.
     pub(crate) fn portid(&self) -> &Atomic<u32> {
         // SAFETY: A valid, aligned word that is only accessed atomically.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).portid)) }
@@ -143,7 +144,7 @@ impl EventCache {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).timestamp).cast()) }
     }
 
-    /// The event's time, in nanoseconds since the epoch; 0: it has none.
+    /// Returns the event's time stamp, in nanoseconds since the epoch; 0: none.
     pub(crate) fn time(&self) -> u64 {
         self.time_word().load(Relaxed)
     }
@@ -152,7 +153,7 @@ impl EventCache {
         self.time_word().store(time::real_ns(), Relaxed);
     }
 
-    /// Renews the event's time, where events have one.
+    /// Sets the time stamp to the present time, where events have one.
     pub(crate) fn renew_time(&self) {
         if self.time_word().load(Relaxed) != 0 {
             self.set_time();
@@ -160,14 +161,14 @@ impl EventCache {
     }
 }
 
-/// Keeps an event until the entry's events are told, if anybody listens.
+/// Caches an event, if the entry has an [`EventCache`].
 #[inline]
 pub(crate) fn keep(conn: &Conn, event: Event) {
     // SAFETY: The entry is valid.
     unsafe { bindings::rct_ct_event_cache(event as u32, conn.raw()) };
 }
 
-/// Tells a namespace's listener. Nobody there is nobody missed.
+/// Notifies the namespace's listener. Without a listener the events are delivered, too.
 pub(crate) fn notify(conn: &Conn, events: u32, by: Requester) -> Result<(), Congested> {
     let item = bindings::nf_ct_event {
         ct: conn.raw(),
@@ -182,13 +183,13 @@ pub(crate) fn notify(conn: &Conn, events: u32, by: Requester) -> Result<(), Cong
     }
 }
 
-/// Whether a listener may have joined: then new entries get an [`EventCache`].
+/// Returns whether there may be a listener: then new entries get an [`EventCache`].
 pub(crate) fn has_listeners() -> bool {
     // SAFETY: A byte that is read whole.
     unsafe { bindings::rct_ctnetlink_has_listener() }
 }
 
-/// Sets or takes away a namespace's listener.
+/// Sets or removes a namespace's listener.
 ///
 /// # Safety
 ///
@@ -198,10 +199,10 @@ pub(crate) unsafe fn set_listener(net: &Net, notifier: *const bindings::nf_ct_ev
     unsafe { bindings::rct_ct_event_listener_set(net.raw(), notifier) };
 }
 
-/// Entries that left the table, but whose end no listener could be told yet.
+/// Entries that left the table, with a destroy event that could not be delivered yet.
 pub(crate) static DYING: DetachedList = DetachedList::new();
 
-/// Keeps an entry that left the table until its end is told.
-pub(crate) fn defer(conn: ARef<Conn>) {
-    DYING.push(conn);
+/// Keeps an entry that left the table until its destroy event is delivered.
+pub(crate) fn defer(removed: Removed) {
+    DYING.push(removed);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of an entry. DestroyReason it ends is a number in its status word, beyond what netlink shows of
-//! that; when its last reference is gone, its memory is given back.
+//! The end of an entry: the reason, which is a number in the status word beyond the bits that netlink
+//! shows, and the freeing of the memory when the last reference is gone.
 
 use core::ptr::{
     addr_of_mut,
@@ -23,8 +23,10 @@ use crate::nf::{
 };
 
 use super::{
+    by_source,
     conn::{
         Conn,
+        Entry,
         Status,
         StatusBit,
         CPU_SHIFT, //
@@ -35,15 +37,15 @@ use super::{
     timeout, //
 };
 
-/// The number's place.
+/// The position of the reason in the status word.
 const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
 const MASK: usize = 0xf;
 
 const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
 
-impl Conn {
-    /// Says that the entry is dying, and why: a number below 16. Says whether this call did it:
-    /// of several that try at the same time, one does.
+impl Entry {
+    /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of several
+    /// at the same time, one does.
     pub(crate) fn set_dying(&self, why: u8) -> bool {
         let dying = 1 << StatusBit::Dying as u32;
         let word = self.status_word();
@@ -58,19 +60,19 @@ impl Conn {
         false
     }
 
-    /// DestroyReason it is dying; 0: it is not, or nobody said.
+    /// Returns the reason for which the entry is dying; 0: it is not, or there is none.
     pub(crate) fn destroy_reason(&self) -> u8 {
         // CAST: four bits.
         (self.status_word().load(Relaxed) >> SHIFT & MASK) as u8
     }
 }
 
-/// An entry whose last reference is gone. Dropping it frees the memory.
+/// An entry whose last reference is gone. Dropping the value frees the memory.
 ///
 /// # Invariants
 ///
-/// `conn` points to an entry with reference count zero that is on no chain. `status` is what it
-/// had then: nobody changes it any more.
+/// `conn` points to an entry, or a template, with reference count zero that is on no chain of a table
+/// and belongs to this value. `status` is its status, which does not change any more.
 pub(crate) struct Dead {
     conn: NonNull<bindings::nf_conn>,
     status: Status,
@@ -79,29 +81,29 @@ pub(crate) struct Dead {
 impl Dead {
     /// # Safety
     ///
-    /// The last reference to `conn` was just given back, to the caller, or it never had one and is
-    /// the caller's.
+    /// The last reference to `conn` was given up just now, or `conn` is an entry that was never shared;
+    /// it passes to the result.
     pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
         // SAFETY: The caller's promise.
-        let status = unsafe { Conn::from_raw(conn.as_ptr()) }.status();
+        let status = unsafe { Entry::from_raw(conn.as_ptr()) }.status();
         // INVARIANT: the caller's promise; an entry on a chain has a reference for that.
         Self { conn, status }
     }
 
-    /// Its last status.
+    /// Returns the last status.
     pub(crate) fn status(&self) -> Status {
         self.status
     }
 
-    /// The entry, to look at. Nobody takes a reference to it any more.
-    pub(crate) fn conn(&self) -> &Conn {
+    /// Returns the entry.
+    pub(crate) fn conn(&self) -> &Entry {
         // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.conn.as_ptr()) }
+        unsafe { Entry::from_raw(self.conn.as_ptr()) }
     }
 
-    /// Takes the reference that the entry holds on its master.
+    /// Takes the reference that the entry holds to its master.
     pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
-        // SAFETY: By the type invariants nobody else uses the field.
+        // SAFETY: By the type invariants nothing else uses the field.
         let field = unsafe { &mut *addr_of_mut!((*self.conn.as_ptr()).master) };
         let master = NonNull::new(*field)?;
         *field = null_mut();
@@ -109,8 +111,8 @@ impl Dead {
         Some(unsafe { ARef::from_raw(master.cast()) })
     }
 
-    /// Frees the entry, then tells `after` for which namespace. For the way of every packet that
-    /// rules refuse: without the drop, which would be a call, with all of this in memory.
+    /// Frees the entry, then calls `after` with its namespace. For the path of every packet that rules
+    /// refuse: unlike drop it is inlined, so the fields stay in registers.
     pub(crate) fn free(self, after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);
@@ -137,7 +139,7 @@ impl Drop for Dead {
 /// The two are those of a [`Dead`] that is not used any more.
 #[inline(always)]
 unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
-    // SAFETY: Initialised.
+    // SAFETY: The field is initialised.
     let blob = unsafe { (*conn.as_ptr()).ext };
     if status.has(StatusBit::Template) {
         // SAFETY: The caller's promise.
@@ -145,27 +147,34 @@ unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
     }
     if status.has(StatusBit::SrcNatDone) || !blob.is_null() {
         // SAFETY: The caller's promise; no template.
-        unsafe { free_parts(conn) };
+        if !unsafe { free_extensions(conn) } {
+            return;
+        }
     }
     // SAFETY: The caller's promise.
     unsafe { slab::release(conn) };
 }
 
-/// Gives back what an entry holds beside its memory.
+/// Releases what an entry holds beside its memory. Returns whether the memory may be freed: not if
+/// NAT's hook has left the entry on a chain of [`by_source`]. It leaks then.
 ///
 /// # Safety
 ///
 /// The entry is that of a [`Dead`] that is not used any more; it is no template.
 #[inline(never)]
-unsafe fn free_parts(conn: NonNull<bindings::nf_conn>) {
+unsafe fn free_extensions(conn: NonNull<bindings::nf_conn>) -> bool {
     // SAFETY: Initialised.
-    let entry = unsafe { Conn::from_raw(conn.as_ptr()) };
+    let entry = unsafe { Entry::from_raw(conn.as_ptr()) };
     if entry.has(StatusBit::SrcNatDone) {
-        // SAFETY: The entry is still whole.
+        // SAFETY: The entry is still intact.
         unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
+        if by_source::is_linked(entry) {
+            return false;
+        }
     }
     help::release(entry);
     timeout::release(entry);
     // SAFETY: The blob came from `kmalloc` and belongs to the entry alone; null is fine.
     unsafe { bindings::kfree((*conn.as_ptr()).ext.cast()) };
+    true
 }

@@ -1,8 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extensions: optional parts of an entry, in a blob behind `nf_conn.ext`.
+//! Extensions of an entry, in a blob behind `nf_conn.ext`.
 //!
-//! The blob starts with the offset of each part, which is how C code finds them.
+//! The blob starts with the offsets of the extensions, by which C code finds them.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! // An extension of this tracker's own kind: the transparent twin of a C type.
+//! #[repr(transparent)]
+//! struct Labels(Opaque<bindings::nf_conn_labels>);
+//!
+//! // SAFETY: `struct nf_conn_labels` is the extension with this number; it is accessed atomically.
+//! unsafe impl Extension for Labels {
+//!     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_LABELS;
+//! }
+//!
+//! fresh.add::<Labels>()?;
+//! let conn = fresh.publish();
+//! if let Some(labels) = conn.extensions().find::<Labels>() {
+//!     labels.word(0);
+//! }
+//! ```
 //!
 //! C header: [`include/net/netfilter/nf_conntrack_extend.h`](srctree/include/net/netfilter/nf_conntrack_extend.h)
 
@@ -29,27 +48,26 @@ use crate::{
     proto::types::direction::Direction, //
 };
 
-use super::conn::Conn;
+use super::conn::Entry;
 
-/// A part of the blob.
+/// An extension.
 ///
 /// # Safety
 ///
 /// `Self` is the (transparent) C type that C code looks for under `ID`, valid when all
 /// its bytes are zero, shareable between CPUs, and aligned to eight bytes at most.
 pub(crate) unsafe trait Extension: Sync {
-    /// The number under which it is found, or [`ABSENT`].
+    /// The number of the extension (`NF_CT_EXT_*`), or [`ABSENT`].
     const ID: u32;
 }
 
-/// In place of a number: this kernel has no such part, and no entry does.
+/// In place of a number: this kernel does not have the extension.
 pub(super) const ABSENT: u32 = u32::MAX;
 
-/// The blob is made this large at once, so that the usual set of parts needs one
-/// allocation.
+/// The size that a blob has at first, so that the usual set of extensions needs one allocation.
 const FIRST_SIZE: usize = 128;
 
-/// The sizes of the parts, by number. Some belong to modules that we never see the types of.
+/// The sizes of the extensions, by number. The types of some are known to other modules only.
 pub(super) const SIZES: [usize; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize] = {
     let mut sizes = [0; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize];
     sizes[bindings::nf_ct_ext_id_NF_CT_EXT_HELPER as usize] = bindings::RCT_EXT_SIZE_HELPER;
@@ -83,12 +101,12 @@ const _: () = {
     assert!(total <= u8::MAX as usize);
 };
 
-/// Adds a part, zeroed. [`None`]: no memory, no such part, or it is there already.
+/// Adds an extension, zeroed. [`None`]: no memory, no such extension, or it is there already.
 ///
 /// # Safety
 ///
-/// `conn` points to an entry or a template that is not confirmed and that nobody else looks
-/// at meanwhile.
+/// `conn` points to an entry or a template that is not confirmed, and nothing else reads its
+/// extensions meanwhile.
 pub(crate) unsafe fn add_by_number(
     conn: *mut bindings::nf_conn,
     id: u32,
@@ -135,20 +153,20 @@ pub(crate) unsafe fn add_by_number(
     }
 }
 
-impl Conn {
-    /// The extensions that the entry got when it was made.
+impl Entry {
+    /// Returns the extensions, which the entry got when it was created.
     #[inline]
     pub(crate) fn extensions(&self) -> ExtSet<'_> {
-        // SAFETY: The blob is set before the entry is shared and lives as long.
+        // SAFETY: The blob is set before the entry is shared, and lives as long.
         unsafe { ExtSet::from_raw((*self.raw()).ext) }
     }
 }
 
-/// The parts that an entry has.
+/// The extensions of an entry.
 ///
 /// # Invariants
 ///
-/// `0` is null or points to a blob that lives, and keeps its parts in place, for `'a`.
+/// `0` is null or points to a blob that lives, and keeps its extensions in place, for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct ExtSet<'a>(*mut bindings::nf_ct_ext, PhantomData<&'a ()>);
 
@@ -162,13 +180,13 @@ impl<'a> ExtSet<'a> {
         Self(blob, PhantomData)
     }
 
-    /// Whether there are no parts.
+    /// Returns whether there are no extensions.
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
         self.0.is_null()
     }
 
-    /// Looks for a part.
+    /// Finds an extension.
     #[inline]
     pub(crate) fn find<E: Extension>(self) -> Option<&'a E> {
         if E::ID == ABSENT || self.0.is_null() {
@@ -188,13 +206,13 @@ impl<'a> ExtSet<'a> {
     }
 }
 
-/// Packets and bytes, each way.
+/// Packets and bytes of each direction (`struct nf_conn_acct`).
 #[repr(transparent)]
 pub(crate) struct Counters(Opaque<bindings::nf_conn_acct>);
 
 // SAFETY: Accessed atomically only.
 unsafe impl Sync for Counters {}
-// SAFETY: `struct nf_conn_acct` is the part under this number.
+// SAFETY: `struct nf_conn_acct` is the extension with this number.
 unsafe impl Extension for Counters {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_ACCT;
 }
@@ -216,7 +234,7 @@ impl Counters {
         self.add(dir, 1, bytes);
     }
 
-    /// Counts some packets of `bytes` bytes together.
+    /// Counts packets that have `bytes` bytes together.
     #[inline]
     pub(crate) fn add(&self, dir: Direction, packets: u32, bytes: u32) {
         let counter = self.of(dir);
@@ -227,10 +245,10 @@ impl Counters {
         }
     }
 
-    /// Takes packets and bytes off.
+    /// Subtracts packets and bytes.
     pub(crate) fn take_off(&self, dir: Direction, packets: u64, bytes: u64) {
         let counter = self.of(dir);
-        // SAFETY: The fields are valid `atomic64_t`. CAST: they wrap round.
+        // SAFETY: The fields are valid `atomic64_t`. CAST: the counters wrap around.
         unsafe {
             bindings::rct_atomic64_add(
                 (packets as i64).wrapping_neg(),
@@ -243,7 +261,7 @@ impl Counters {
         }
     }
 
-    /// Packets and bytes so far.
+    /// Returns packets and bytes.
     pub(crate) fn read(&self, dir: Direction) -> (u64, u64) {
         let counter = self.of(dir);
         // SAFETY: The fields are valid `atomic64_t`.
@@ -256,38 +274,38 @@ impl Counters {
     }
 }
 
-/// When the connection began and ended.
+/// The times of a connection's begin and end (`struct nf_conn_tstamp`).
 #[repr(transparent)]
 pub(crate) struct Timestamps(Opaque<bindings::nf_conn_tstamp>);
 
 // SAFETY: Accessed atomically only.
 unsafe impl Sync for Timestamps {}
-// SAFETY: `struct nf_conn_tstamp` is the part under this number.
+// SAFETY: `struct nf_conn_tstamp` is the extension with this number.
 unsafe impl Extension for Timestamps {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_TSTAMP;
 }
 
 impl Timestamps {
-    /// Begin, in nanoseconds since the epoch; 0 if not confirmed yet.
+    /// Returns the time of confirmation, in nanoseconds since the epoch; 0: not confirmed yet.
     pub(crate) fn start(&self) -> &Atomic<u64> {
         // SAFETY: A valid, aligned field.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).start)) }
     }
 
-    /// End, in nanoseconds since the epoch; 0 if it has not ended.
+    /// Returns the time of the end, in nanoseconds since the epoch; 0: not ended yet.
     pub(crate) fn stop(&self) -> &Atomic<u64> {
         // SAFETY: A valid, aligned field.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).stop)) }
     }
 }
 
-/// How far a helper has moved the sequence numbers of each way.
+/// The adjustment of sequence numbers in each direction (`struct nf_conn_seqadj`).
 #[repr(transparent)]
 pub(crate) struct SeqAdjust(Opaque<bindings::nf_conn_seqadj>);
 
 // SAFETY: Changed under the entry's lock only.
 unsafe impl Sync for SeqAdjust {}
-// SAFETY: `struct nf_conn_seqadj` is the part under this number.
+// SAFETY: `struct nf_conn_seqadj` is the extension with this number.
 unsafe impl Extension for SeqAdjust {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_SEQADJ;
 }
@@ -302,17 +320,18 @@ impl SeqAdjust {
         }
     }
 
-    /// The shift of one way, as it was at some moment.
+    /// Returns the adjustment in a direction. While another CPU changes it, some of its words may be
+    /// older than others.
     pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(&self, dir: Direction) -> T {
-        // SAFETY: Valid; by the trait's contract any bytes are a `T`. A racing change is made
-        // of aligned words.
+        // SAFETY: Valid; by the trait's contract any bytes are a `T`. A concurrent change writes
+        // aligned words.
         unsafe { self.of(dir).cast::<T>().read() }
     }
 
-    /// Changes the shift of one way, under the lock of its entry.
+    /// Changes the adjustment in a direction, under the lock of its entry.
     pub(crate) fn change<T: SameLayout<C = bindings::nf_ct_seqadj>>(
         &self,
-        conn: &Conn,
+        conn: &Entry,
         dir: Direction,
         change: impl FnOnce(&mut T),
     ) {
@@ -322,13 +341,13 @@ impl SeqAdjust {
     }
 }
 
-/// What SYNPROXY keeps.
+/// The state of SYNPROXY (`struct nf_conn_synproxy`).
 #[repr(transparent)]
 pub(crate) struct SynProxy(Opaque<bindings::nf_conn_synproxy>);
 
 // SAFETY: Single words, accessed atomically.
 unsafe impl Sync for SynProxy {}
-// SAFETY: `struct nf_conn_synproxy` is the part under this number.
+// SAFETY: `struct nf_conn_synproxy` is the extension with this number.
 unsafe impl Extension for SynProxy {
     #[cfg(CONFIG_NETFILTER_SYNPROXY)]
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_SYNPROXY;
@@ -337,8 +356,8 @@ unsafe impl Extension for SynProxy {
 }
 
 impl SynProxy {
-    /// The sequence number that it opened the connection with, the time stamp that it did so
-    /// with, and how far time stamps are shifted.
+    /// Returns the initial sequence number and the initial time stamp that SYNPROXY sent, and the
+    /// offset of time stamps.
     pub(crate) fn words(&self) -> [&Atomic<u32>; 3] {
         let raw = self.0.get();
         // SAFETY: Valid, aligned fields.
@@ -352,22 +371,22 @@ impl SynProxy {
     }
 }
 
-/// Bits that rules set and match.
+/// Connection labels: bits that rules set and match (`struct nf_conn_labels`).
 #[repr(transparent)]
 pub(crate) struct Labels(Opaque<bindings::nf_conn_labels>);
 
 // SAFETY: Accessed atomically only.
 unsafe impl Sync for Labels {}
-// SAFETY: `struct nf_conn_labels` is the part under this number.
+// SAFETY: `struct nf_conn_labels` is the extension with this number.
 unsafe impl Extension for Labels {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_LABELS;
 }
 
 impl Labels {
-    /// Labels in words of 32 bits.
+    /// The number of words of 32 bits.
     pub(crate) const WORDS: usize = size_of::<bindings::nf_conn_labels>() / 4;
 
-    /// Word `index` of the labels.
+    /// Returns word `index`; [`None`] beyond the last one.
     pub(crate) fn word(&self, index: usize) -> Option<&Atomic<u32>> {
         if index >= Self::WORDS {
             return None;

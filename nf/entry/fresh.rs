@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An entry that is being made, which only its cpu knows.
+//! An entry that is being created, and is known to its creator alone.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let mut fresh = Fresh::new(net, zone, [&original, &reply], zone.is_for_both(), hash)?;
+//! // Extensions can be added now, and not later.
+//! fresh.add::<Counters>()?;
+//! // From here on it is shared: with the packet first, and by the table when it is confirmed.
+//! let conn: ARef<Conn> = fresh.publish();
+//! ```
 
 use core::{
     mem::size_of,
@@ -42,6 +52,7 @@ use super::{
     conn::{
         tuple_word,
         Conn,
+        Entry,
         StatusBit,
         CPU_SHIFT, //
     },
@@ -56,37 +67,37 @@ use super::{
     slab,
     timeout::{
         self,
-        Policy, //
-    },
+        TimeoutPolicy, //
+    }, //
 };
 
-/// An entry that only its cpu knows.
+/// An entry that is known to its creator alone.
 ///
 /// # Invariants
 ///
-/// `0` points to an initialised entry whose reference count is zero, so that nobody who
-/// still finds the memory's former entry can take a reference.
+/// `0` points to an initialised entry whose reference count is zero: so readers that still find the
+/// memory's former entry take no reference.
 #[must_use = "the entry is freed when this is dropped"]
 pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
 
 impl Fresh {
-    /// Allocates an entry, in atomic context, for the tuples with these words, original and reply;
-    /// `one_zone` says whether both are in the same zone. `saved` is kept until it is confirmed.
+    /// Allocates an entry for the tuples with these words, original and reply. Does not sleep.
     ///
-    /// [`None`]: no memory.
+    /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed; its
+    /// highest bit is clear. [`None`]: no memory.
     #[inline]
     pub(crate) fn new(
         net: &Net,
         zone: Zone,
         [original, reply]: [&[u64; 5]; 2],
         one_zone: bool,
-        saved: u64,
+        hash: u64,
     ) -> Option<Self> {
         let conn = slab::allocate()?;
         let raw = conn.as_ptr();
 
-        // SAFETY: The memory is ours. Readers that still walk over its former entry may look
-        // at it, which is why what they look at is written atomically.
+        // SAFETY: The memory belongs to this function. Readers that still walk over its former entry
+        // may read it, so what they read is written atomically.
         unsafe {
             super::conn::init_lock(raw);
             for (dir, words) in [(Direction::Original, original), (Direction::Reply, reply)] {
@@ -94,9 +105,9 @@ impl Fresh {
                     tuple_word(raw, dir, index).store(*word, Relaxed);
                 }
             }
-            let conn = Conn::from_raw(raw);
-            conn.set_reservation_hash(None);
-            conn.pprev_word(Direction::Reply).store(saved, Relaxed);
+            let conn = Entry::from_raw(raw);
+            conn.drop_reservation();
+            conn.pprev_word(Direction::Reply).store(hash, Relaxed);
             let cpu = u32_as_usize(CpuId::current().as_u32());
             let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | cpu << CPU_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
@@ -119,16 +130,16 @@ impl Fresh {
         self.0.as_ptr()
     }
 
-    /// The entry, to look at.
-    pub(crate) fn conn(&self) -> &Conn {
+    /// Returns the entry.
+    pub(crate) fn conn(&self) -> &Entry {
         // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.0.as_ptr()) }
+        unsafe { Entry::from_raw(self.0.as_ptr()) }
     }
 
-    /// The connection was expected by `master`, whose marks it takes over.
+    /// Sets the master, and copies its marks.
     pub(crate) fn set_master(&mut self, master: ARef<Conn>) {
-        // SAFETY: By the type invariants nobody else uses the fields. The master's marks may
-        // change at any time, and are single words.
+        // SAFETY: By the type invariants nothing else uses the fields. The master's marks may change
+        // at any time, and are single words.
         unsafe {
             let raw = self.0.as_ptr();
             #[cfg(CONFIG_NF_CONNTRACK_MARK)]
@@ -146,45 +157,48 @@ impl Fresh {
     /// [`Fresh::set_master`], but the marks stay as they are.
     pub(crate) fn set_master_only(&mut self, master: ARef<Conn>) {
         self.conn().set(StatusBit::Expected);
-        // SAFETY: By the type invariants nobody else uses the field.
+        // SAFETY: By the type invariants nothing else uses the field.
         let place = unsafe { &mut *addr_of_mut!((*self.0.as_ptr()).master) };
         let old = core::mem::replace(place, ARef::into_raw(master).as_ptr().cast());
         // SAFETY: The pointer owned a reference.
         drop(NonNull::new(old).map(|old| unsafe { ARef::<Conn>::from_raw(old.cast()) }));
     }
 
-    /// Adds an extension, zeroed. The entry is not shared yet, so nobody sees the blob move.
+    /// Adds an extension, zeroed. The entry is not shared yet, so no reader sees the blob move.
+    ///
+    /// `ENOMEM`: no memory, or the entry has the extension.
     pub(crate) fn add<E: Extension>(&mut self) -> Result {
         const { assert!(align_of::<E>() <= 8) };
         const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
 
-        // SAFETY: The entry is its cpu's alone.
-        let part = unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
-        part.map(|_| ()).ok_or(ENOMEM)
+        // SAFETY: The entry is known to this value alone.
+        let extension =
+            unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
+        extension.map(|_| ()).ok_or(ENOMEM)
     }
 
-    /// Adds a timeout policy. Without memory for it the connection goes on without.
-    pub(crate) fn add_policy(&mut self, policy: &Policy) {
-        // SAFETY: The entry is its cpu's alone.
+    /// Adds a timeout policy. Without memory for it the entry gets none.
+    pub(crate) fn add_policy(&mut self, policy: &TimeoutPolicy) {
+        // SAFETY: The entry is known to this value alone.
         let slot = unsafe { timeout::add_slot(self.raw()) };
         if let (Some(slot), Some(policy)) = (slot, policy.get()) {
             slot.set(policy);
         }
     }
 
-    /// The entry as a candidate for a helper; in atomic context.
+    /// Returns the entry as one that may get a helper. What is added does not sleep.
     pub(crate) fn helper_target(&mut self) -> HelperTarget<'_> {
-        // SAFETY: The entry is its cpu's alone while `self` is borrowed.
+        // SAFETY: The entry is known to this value alone while `self` is borrowed.
         unsafe { HelperTarget::from_raw(self.raw(), bindings::RCT_GFP_ATOMIC as u32) }
     }
 
-    /// Makes the entry shareable, with one reference.
+    /// Makes the entry shareable, and returns its first reference.
     #[inline]
     pub(crate) fn publish(self) -> ARef<Conn> {
         let conn = self.0;
         core::mem::forget(self);
-        // SAFETY: Whoever meets the raised count sees a cleared status (in particular no
-        // CONFIRMED of the memory's former entry) and the right namespace.
+        // SAFETY: A barrier: a reader that sees the raised count sees a cleared status, in particular
+        // no CONFIRMED of the memory's former entry, and the right namespace.
         unsafe {
             smp_mb(Write);
             bindings::rct_ct_set_use(conn.as_ptr(), 1);
@@ -196,7 +210,7 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the entry is ours and was never shared.
+        // SAFETY: By the type invariants the entry was never shared.
         drop(unsafe { Dead::from_raw(self.0) });
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`Help`]: the extension that names an entry's helper, and keeps its expectations.
+//! [`Help`]: the extension that refers to an entry's helper, and has the list of its expectations.
 
 use core::{
     marker::PhantomData,
@@ -36,6 +36,7 @@ use crate::nf::{
 use super::{
     conn::{
         Conn,
+        Entry,
         StatusBit, //
     },
     ext::{
@@ -44,13 +45,13 @@ use super::{
     },
 };
 
-/// A helper.
+/// A helper (`struct nf_conntrack_helper`).
 ///
 /// # Invariants
 ///
-/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was
-/// given back. Name, families and functions other than `help` do not change while it is
-/// registered; the policies are single words, which their owner may change at any time.
+/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was given up.
+/// Name, families and functions other than `help` do not change while it is registered. The
+/// policies are single words, which the module that registered it may change at any time.
 #[repr(transparent)]
 pub(crate) struct Helper(Opaque<bindings::nf_conntrack_helper>);
 
@@ -89,23 +90,23 @@ impl Helper {
         self.0.get()
     }
 
-    /// The address, an identity while it lives.
+    /// Returns the address: an identity of the helper while it lives.
     pub(crate) fn address(&self) -> usize {
         self.raw() as usize
     }
 }
 
-/// The part of an entry that says who helps it, and keeps its expectations.
+/// The extension of an entry that may have a helper (`struct nf_conn_help`).
 ///
 /// # Invariants
 ///
-/// The helper's pointer is null or has a reference on it, which is given back with the entry.
+/// The pointer to the helper is null or owns a reference, which is given up with the entry.
 #[repr(transparent)]
 pub(crate) struct Help(Opaque<bindings::nf_conn_help>);
 
 // SAFETY: The pointer is atomic, the rest needs the lock of expectations.
 unsafe impl Sync for Help {}
-// SAFETY: `struct nf_conn_help` is the part under this number.
+// SAFETY: `struct nf_conn_help` is the extension with this number.
 unsafe impl Extension for Help {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_HELPER;
 }
@@ -117,13 +118,13 @@ impl Help {
         unsafe { CountedPointer::from_raw(addr_of_mut!((*self.0.get()).helper).cast()) }
     }
 
-    /// Who helps.
+    /// Returns the helper.
     #[inline]
     pub(crate) fn helper<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Helper> {
         self.pointer().load(rcu)
     }
 
-    /// Says who helps from now on.
+    /// Replaces the helper.
     pub(crate) fn set_helper(&self, helper: Option<ARef<Helper>>) {
         drop(self.pointer().replace(helper));
     }
@@ -133,14 +134,14 @@ impl Help {
         unsafe { addr_of_mut!((*self.0.get()).expectations) }
     }
 
-    /// Whether there are expectations, as seen in passing.
+    /// Returns whether there are expectations. Another CPU may add or remove some meanwhile.
     pub(crate) fn is_expecting(&self) -> bool {
         // SAFETY: A valid, aligned pointer, accessed atomically.
         let first = unsafe { Atomic::from_ptr(addr_of_mut!((*self.chain()).first)) };
         !first.load(Relaxed).is_null()
     }
 
-    /// The part as C code takes it.
+    /// Returns the C object.
     pub(crate) fn raw(&self) -> *mut bindings::nf_conn_help {
         self.0.get()
     }
@@ -150,7 +151,7 @@ impl Help {
 ///
 /// # Invariants
 ///
-/// The entry is not confirmed, and nobody else looks at its extensions during `'a`.
+/// The entry is not confirmed, and nothing else reads its extensions during `'a`.
 pub(crate) struct HelperTarget<'a> {
     conn: *mut bindings::nf_conn,
     gfp: u32,
@@ -170,24 +171,24 @@ impl<'a> HelperTarget<'a> {
         }
     }
 
-    /// The entry, to look at.
-    pub(crate) fn conn(&self) -> &Conn {
+    /// Returns the entry.
+    pub(crate) fn conn(&self) -> &Entry {
         // SAFETY: By the type invariants.
-        unsafe { Conn::from_raw(self.conn) }
+        unsafe { Entry::from_raw(self.conn) }
     }
 
-    /// Gives it the part, without a helper. [`None`]: no memory, or it has one.
+    /// Adds the extension, without a helper. [`None`]: no memory, or the entry has it.
     pub(crate) fn add_help(&mut self) -> Option<&'a Help> {
         // SAFETY: By the type invariants.
-        let part = unsafe { ext::add_by_number(self.conn, Help::ID, self.gfp) }?;
+        let help = unsafe { ext::add_by_number(self.conn, Help::ID, self.gfp) }?;
         self.conn().set(StatusBit::Helper);
-        // SAFETY: The part is a `Help`; all zeroes are one without helper or expectations.
-        Some(unsafe { part.cast::<Help>().as_ref() })
+        // SAFETY: The extension is a `Help`; zeroed, it has no helper and no expectations.
+        Some(unsafe { help.cast::<Help>().as_ref() })
     }
 }
 
-/// Gives back what an entry's [`Help`] holds.
-pub(super) fn release(conn: &Conn) {
+/// Gives up the reference that an entry's [`Help`] owns.
+pub(super) fn release(conn: &Entry) {
     if let Some(help) = conn.extensions().find::<Help>() {
         help.set_helper(None);
     }

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct nf_conntrack_l4proto`: how C code asks for what differs between protocols.
+//! `struct nf_conntrack_l4proto`: what differs between protocols, for C code.
 //!
-//! A tracker describes itself with a few traits; the tables of functions that C code calls
-//! are made of them at compile time.
+//! A tracker implements a few traits; the tables of functions that C code calls are made of them at
+//! compile time.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! static TCP: L4Proto<{ tcp::timeout::COUNT }> = L4Proto::new(protocol::TCP, false)
+//!     .tuples::<Ports>()
+//!     .memory::<Tcp>()
+//!     .shown::<Tcp>()
+//!     .timeouts::<Tcp>();
+//! ```
 //!
 //! C header: [`include/net/netfilter/nf_conntrack_l4proto.h`](srctree/include/net/netfilter/nf_conntrack_l4proto.h)
 
@@ -32,8 +42,7 @@ use crate::{
                 Policy, //
             },
             net::Net,
-            seq_file::Out,
-            time::HZ, //
+            seq_file::Out, //
         },
     },
     proto::types::{
@@ -42,12 +51,15 @@ use crate::{
     },
 };
 
-use super::conn::Conn;
+use super::conn::{
+    Conn,
+    Entry, //
+};
 
-/// What C code calls it.
+/// The C type.
 pub(crate) type Raw = bindings::nf_conntrack_l4proto;
 
-/// The attributes of a tuple's transport part (`CTA_PROTO_*`).
+/// The attributes of a tuple's ports, or of what a protocol has in their place (`CTA_PROTO_*`).
 #[derive(Clone, Copy)]
 #[repr(u16)]
 pub(crate) enum TupleAttribute {
@@ -69,11 +81,11 @@ pub(crate) enum TupleAttribute {
     Icmpv6Code = bindings::ctattr_l4proto_CTA_PROTO_ICMPV6_CODE as u16,
 }
 
-/// Places in a table of policies for [`TupleAttribute`]s.
+/// The number of slots of a table for [`TupleAttribute`]s.
 pub(crate) const TUPLE_PLACES: usize = bindings::ctattr_l4proto___CTA_PROTO_MAX as usize;
 
 impl TupleAttribute {
-    /// The bit of its [`Parts`].
+    /// Returns the attribute's bit in [`Parts`].
     const fn bit(self) -> u32 {
         1 << match self {
             Self::SourcePort => 4,
@@ -88,7 +100,7 @@ impl TupleAttribute {
     }
 }
 
-/// Which parts of a tuple a request has to tell, or a filter compares (`CTA_FILTER_F_*` of
+/// The parts of a tuple that a request has to have, or a filter compares (`CTA_FILTER_F_*` of
 /// `nf_internals.h`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts(pub(crate) u32);
@@ -98,27 +110,27 @@ impl Parts {
     pub(crate) const SOURCE: Self = Self(1);
     /// The destination address.
     pub(crate) const DESTINATION: Self = Self(1 << 1);
-    /// The zone, if it is told.
+    /// The zone, if the message has one.
     pub(crate) const ZONE: Self = Self(1 << 2);
-    /// The protocol's number.
+    /// The protocol number.
     pub(crate) const PROTOCOL: Self = Self(1 << 3);
     /// All.
     pub(crate) const ALL: Self = Self(0xfff);
-    /// What a protocol has in the place of ports.
+    /// The ports, or what a protocol has in their place.
     pub(crate) const TRANSPORT: Self = Self(0xff0);
 
-    /// Whether some of `others` are among them.
+    /// Returns whether some of `others` are among them.
     pub(crate) const fn any(self, others: Self) -> bool {
         self.0 & others.0 != 0
     }
 
-    /// Whether that of an attribute is among them.
+    /// Returns whether that of an attribute is among them.
     pub(crate) const fn has(self, attribute: TupleAttribute) -> bool {
         self.0 & attribute.bit() != 0
     }
 }
 
-/// The attributes of a request, of which some have to be there.
+/// The attributes of a request, some of which have to be there.
 pub(crate) struct Request<'a> {
     attributes: Attributes<'a>,
     wanted: Parts,
@@ -134,13 +146,14 @@ impl<'a> Request<'a> {
         Self::new(attributes, Parts(wanted))
     }
 
-    /// A request with these attributes, of which those of `wanted` have to be there.
+    /// Makes a request of attributes; those of `wanted` have to be there.
     pub(crate) fn new(attributes: Attributes<'a>, wanted: Parts) -> Self {
         Self { attributes, wanted }
     }
 
-    /// The first `N` bytes of an attribute; [`None`] if nobody wants to know. `EINVAL`: it is
-    /// wanted, but not there.
+    /// Returns the first `N` bytes of an attribute; [`None`]: it is not wanted.
+    ///
+    /// `EINVAL`: it is wanted, but not there.
     pub(crate) fn bytes<const N: usize>(
         &self,
         attribute: TupleAttribute,
@@ -153,22 +166,22 @@ impl<'a> Request<'a> {
     }
 }
 
-/// How tuples of a protocol travel in messages.
+/// How tuples of a protocol are written in messages.
 pub(crate) trait TupleForm: 'static {
-    /// What its attributes must look like.
+    /// The netlink policy of the attributes.
     const POLICY: &'static [Policy; TUPLE_PLACES];
 
-    /// Bytes of their payloads, one by one.
+    /// The size of each attribute's payload in bytes.
     const SIZES: &'static [usize];
 
-    /// Writes the transport part of `tuple`.
+    /// Writes the attributes of `tuple`.
     fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result;
 
-    /// Reads it.
+    /// Reads the wanted attributes into `tuple`.
     fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result;
 }
 
-/// Bytes that a tuple's transport part takes in a message.
+/// Returns how many bytes the attributes of a tuple take in a message.
 pub(crate) const fn tuple_size<F: TupleForm>() -> c_uint {
     let mut rest = F::SIZES;
     let mut size = 0;
@@ -180,35 +193,34 @@ pub(crate) const fn tuple_size<F: TupleForm>() -> c_uint {
     size as c_uint
 }
 
-/// What an entry of a protocol remembers.
+/// The state that a protocol keeps in an entry, as messages have it.
 pub(crate) trait Memory: 'static {
-    /// Bytes that it takes in a message, without the nest's header.
+    /// How many bytes it takes in a message, without the nest's header.
     const MESSAGE_SIZE: u16;
 
-    /// What a message says of it.
+    /// The state, as it was read from a message.
     type ProtoInfo;
 
-    /// Whether a full table may drop the entry, assured or not.
+    /// Returns whether early drop may remove the entry, assured or not.
     fn may_be_dropped(conn: &Conn) -> bool;
 
-    /// Writes it: of an entry that is going, the state only.
+    /// Writes the state. Of an entry that is `going` to be destroyed, the number of the state only.
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result;
 
-    /// Reads what a message says, if it does. `attributes` are those of
-    /// [`ProtocolAttribute`]s.
+    /// Reads the state from [`ProtocolAttribute`]s; [`None`]: it is not there.
     fn get(attributes: &Attributes<'_>) -> Result<Option<Self::ProtoInfo>>;
 
-    /// Has the entry remember that.
-    fn set(conn: &Conn, told: &Self::ProtoInfo);
+    /// Stores the state in an entry.
+    fn set(conn: &Entry, info: &Self::ProtoInfo);
 }
 
-/// What a protocol shows of an entry in `/proc/net/nf_conntrack`.
+/// The column of a protocol in `/proc/net/nf_conntrack`.
 pub(crate) trait Shown: 'static {
-    /// Writes it, and a blank behind it.
+    /// Writes the column, and a blank behind it.
     fn show(conn: &Conn, out: &mut Out<'_>);
 }
 
-/// The attributes that hold what trackers remember (`CTA_PROTOINFO_*`).
+/// The attributes for the state of each protocol (`CTA_PROTOINFO_*`).
 #[derive(Clone, Copy)]
 #[repr(u16)]
 pub(crate) enum ProtocolAttribute {
@@ -218,62 +230,63 @@ pub(crate) enum ProtocolAttribute {
     Sctp = bindings::ctattr_protoinfo_CTA_PROTOINFO_SCTP as u16,
 }
 
-/// Places in a table of [`ProtocolAttribute`]s.
+/// The number of slots of a table of [`ProtocolAttribute`]s.
 pub(crate) const PROTOCOL_PLACES: usize = bindings::ctattr_protoinfo___CTA_PROTOINFO_MAX as usize;
 
-/// What the TCP tracker remembers (`CTA_PROTOINFO_TCP_*`).
+/// The attributes of TCP (`CTA_PROTOINFO_TCP_*`).
 #[derive(Clone, Copy)]
 #[repr(u16)]
 pub(crate) enum TcpAttribute {
     /// The state's number.
     State = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_STATE as u16,
-    /// Window scale of the opener.
+    /// Window scale of the peer that opened the connection.
     OriginalScale = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_WSCALE_ORIGINAL as u16,
     /// Window scale of the other peer.
     ReplyScale = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_WSCALE_REPLY as u16,
-    /// Flags of the opener, and a mask.
+    /// Flags of the peer that opened the connection, and a mask.
     OriginalFlags = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_FLAGS_ORIGINAL as u16,
     /// Flags of the other peer, and a mask.
     ReplyFlags = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_FLAGS_REPLY as u16,
 }
 
-/// Places in a table of [`TcpAttribute`]s.
+/// The number of slots of a table of [`TcpAttribute`]s.
 pub(crate) const TCP_PLACES: usize =
     bindings::ctattr_protoinfo_tcp___CTA_PROTOINFO_TCP_MAX as usize;
 
-/// What the SCTP tracker remembers (`CTA_PROTOINFO_SCTP_*`).
+/// The attributes of SCTP (`CTA_PROTOINFO_SCTP_*`).
 #[derive(Clone, Copy)]
 #[repr(u16)]
 pub(crate) enum SctpAttribute {
     /// The state's number.
     State = bindings::ctattr_protoinfo_sctp_CTA_PROTOINFO_SCTP_STATE as u16,
-    /// The tag of packets in the original direction.
+    /// The verification tag of packets in the original direction.
     OriginalTag = bindings::ctattr_protoinfo_sctp_CTA_PROTOINFO_SCTP_VTAG_ORIGINAL as u16,
-    /// The tag of packets in the reply direction.
+    /// The verification tag of packets in the reply direction.
     ReplyTag = bindings::ctattr_protoinfo_sctp_CTA_PROTOINFO_SCTP_VTAG_REPLY as u16,
 }
 
-/// Places in a table of [`SctpAttribute`]s.
+/// The number of slots of a table of [`SctpAttribute`]s.
 pub(crate) const SCTP_PLACES: usize =
     bindings::ctattr_protoinfo_sctp___CTA_PROTOINFO_SCTP_MAX as usize;
 
-/// A protocol's `N` timeouts.
-pub(crate) trait Timeouts<const N: usize>: 'static {
-    /// Which of them an attribute means, by the attribute's number less one.
-    const PLACES: &'static [usize];
+/// How the `N` timeouts of a protocol are written in messages (`CTA_TIMEOUT_*`).
+pub(crate) trait TimeoutForm<const N: usize>: 'static {
+    /// The number of attributes, which are numbered from 1 on.
+    const ATTRIBUTES: usize;
 
-    /// The one of new connections, which is also found at index 0.
-    const FIRST: usize;
+    /// Sets the timeouts of a policy, or, without one, those of the namespace. Packets may read them
+    /// meanwhile.
+    fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Timeout; N]>) -> Result;
 
-    /// The namespace's.
-    fn of(net: &Net) -> &[Timeout; N];
+    /// Writes timeouts.
+    fn put(timeouts: &[Timeout; N], message: &mut Message<'_>) -> Result;
 }
 
-/// More than any protocol has.
-const MOST_TIMEOUTS: usize = 16;
+/// A number that is greater than that of any protocol's timeouts.
+const MAX_TIMEOUTS: usize = 16;
 
-/// What the attributes of timeouts must look like: seconds.
-static SECONDS: [Policy; MOST_TIMEOUTS] = [const { Policy::U32 }; MOST_TIMEOUTS];
+/// The netlink policy of timeouts: seconds.
+static SECONDS: [Policy; MAX_TIMEOUTS] = [const { Policy::U32 }; MAX_TIMEOUTS];
 
 /// The table of functions of a protocol with `N` timeouts.
 ///
@@ -283,11 +296,11 @@ static SECONDS: [Policy; MOST_TIMEOUTS] = [const { Policy::U32 }; MOST_TIMEOUTS]
 #[repr(transparent)]
 pub(crate) struct L4Proto<const N: usize>(Raw);
 
-// SAFETY: Nobody writes to it; what it points to is static.
+// SAFETY: It is not written to; what it points to is static.
 unsafe impl<const N: usize> Sync for L4Proto<N> {}
 
 impl<const N: usize> L4Proto<N> {
-    /// A protocol without anything. `may_clash`: two entries of one connection can be merged.
+    /// Makes a table without functions. `may_clash`: two entries for one connection can be merged.
     pub(crate) const fn new(number: u8, may_clash: bool) -> Self {
         // INVARIANT: zero.
         Self(Raw {
@@ -313,7 +326,7 @@ impl<const N: usize> L4Proto<N> {
         })
     }
 
-    /// How its tuples travel.
+    /// Adds the form of tuples.
     pub(crate) const fn tuples<F: TupleForm>(mut self) -> Self {
         self.0.tuple_to_nlattr = Some(tuple_to_nlattr::<F>);
         self.0.nlattr_to_tuple = Some(nlattr_to_tuple::<F>);
@@ -322,7 +335,7 @@ impl<const N: usize> L4Proto<N> {
         self
     }
 
-    /// What its entries remember.
+    /// Adds the state.
     pub(crate) const fn memory<M: Memory>(mut self) -> Self {
         self.0.nlattr_size = M::MESSAGE_SIZE;
         self.0.can_early_drop = Some(can_early_drop::<M>);
@@ -331,25 +344,22 @@ impl<const N: usize> L4Proto<N> {
         self
     }
 
-    /// What its entries show.
+    /// Adds the column.
     #[cfg(CONFIG_NF_CONNTRACK_PROCFS)]
     pub(crate) const fn shown<S: Shown>(mut self) -> Self {
         self.0.print_conntrack = Some(print_conntrack::<S>);
         self
     }
 
-    /// What its entries show: nobody looks.
+    /// Adds nothing: this kernel has no such file.
     #[cfg(not(CONFIG_NF_CONNTRACK_PROCFS))]
     pub(crate) const fn shown<S: Shown>(self) -> Self {
         self
     }
 
-    /// Its timeouts.
-    pub(crate) const fn timeouts<T: Timeouts<N>>(mut self) -> Self {
-        const {
-            assert!(T::PLACES.len() < MOST_TIMEOUTS);
-            assert!(T::FIRST < N);
-        }
+    /// Adds the timeouts.
+    pub(crate) const fn timeouts<T: TimeoutForm<N>>(mut self) -> Self {
+        const { assert!(T::ATTRIBUTES < MAX_TIMEOUTS) };
         // INVARIANT: `N` words.
         self.0.ctnl_timeout = bindings::nf_conntrack_l4proto__bindgen_ty_1 {
             nlattr_to_obj: Some(nlattr_to_obj::<T, N>),
@@ -357,13 +367,13 @@ impl<const N: usize> L4Proto<N> {
             // CAST: a handful.
             obj_size: (N * size_of::<u32>()) as u16,
             // CAST: a handful.
-            nlattr_max: T::PLACES.len() as u16,
+            nlattr_max: T::ATTRIBUTES as u16,
             nla_policy: Policy::raw(&SECONDS),
         };
         self
     }
 
-    /// The table as C code takes it.
+    /// Returns the C table.
     #[inline]
     pub(crate) const fn raw(&'static self) -> &'static Raw {
         &self.0
@@ -405,13 +415,13 @@ unsafe extern "C" fn from_nlattr<M: Memory>(
     tb: *mut *mut bindings::nlattr,
     ct: *mut bindings::nf_conn,
 ) -> c_int {
-    // SAFETY: The caller's promise; it has a place for each attribute of this kind.
+    // SAFETY: The caller's promise; the table has a slot for each attribute of this kind.
     let attributes = unsafe { Attributes::from_raw(tb, PROTOCOL_PLACES) };
     // SAFETY: The caller's promise.
     let conn = unsafe { Conn::from_raw(ct) };
     from_result(|| {
-        if let Some(told) = M::get(&attributes)? {
-            M::set(conn, &told);
+        if let Some(info) = M::get(&attributes)? {
+            M::set(conn, &info);
         }
         Ok(0)
     })
@@ -459,9 +469,9 @@ pub(crate) unsafe extern "C" fn nlattr_to_tuple<F: TupleForm>(
     tuple: *mut bindings::nf_conntrack_tuple,
     flags: u32,
 ) -> c_int {
-    // SAFETY: The caller's promise; it has a place for each attribute of this kind.
+    // SAFETY: The caller's promise; the table has a slot for each attribute of this kind.
     let request = unsafe { Request::from_raw(tb, flags) };
-    // SAFETY: As for `tuple_to_nlattr`; the tuple is the caller's alone.
+    // SAFETY: As for `tuple_to_nlattr`; the tuple belongs to the caller alone.
     let tuple = unsafe { &mut *tuple.cast::<Tuple>() };
     from_result(|| F::get(&request, tuple).map(|()| 0))
 }
@@ -471,60 +481,32 @@ pub(crate) extern "C" fn nlattr_tuple_size<F: TupleForm>() -> c_uint {
     const { tuple_size::<F>() }
 }
 
-/// Sets timeouts: of a policy, or, without one, of the namespace. Those that are not told
-/// become the namespace's.
+/// [`TimeoutForm::get`].
 ///
 /// # Safety
 ///
 /// For C code, with attributes that it parsed, a namespace, and null or a policy's data.
-unsafe extern "C" fn nlattr_to_obj<T: Timeouts<N>, const N: usize>(
+unsafe extern "C" fn nlattr_to_obj<T: TimeoutForm<N>, const N: usize>(
     tb: *mut *mut bindings::nlattr,
     net: *mut bindings::net,
     data: *mut c_void,
 ) -> c_int {
-    // SAFETY: The caller's promise; it has a place for each attribute of this kind, and 0.
-    let attributes = unsafe { Attributes::from_raw(tb, T::PLACES.len().wrapping_add(1)) };
+    // SAFETY: The caller's promise; the table has a slot for each attribute of this kind, and for 0.
+    let attributes = unsafe { Attributes::from_raw(tb, T::ATTRIBUTES.wrapping_add(1)) };
     // SAFETY: The caller's promise.
-    let defaults = T::of(unsafe { Net::from_raw(net) });
-    // SAFETY: A policy's data has room for `N` timeouts, as `obj_size` says. Packets may read
-    // them now: they are accessed atomically only.
+    let net = unsafe { Net::from_raw(net) };
+    // SAFETY: A policy's data has room for `N` timeouts, as `obj_size` says, which are accessed
+    // atomically only.
     let policy = unsafe { data.cast::<[Timeout; N]>().as_ref() };
-    if let Some(policy) = policy {
-        for (own, default) in policy.iter().zip(defaults) {
-            own.set(default.get());
-        }
-    }
-    from_result(|| set::<T, N>(policy.unwrap_or(defaults), &attributes).map(|()| 0))
+    from_result(|| T::get(&attributes, net, policy).map(|()| 0))
 }
 
-fn set<T: Timeouts<N>, const N: usize>(
-    timeouts: &[Timeout; N],
-    attributes: &Attributes<'_>,
-) -> Result {
-    for (number, place) in (1_u16..).zip(T::PLACES) {
-        if let (Some(attribute), Some(timeout)) = (attributes.get(number), timeouts.get(*place)) {
-            timeout.set(jiffies(attribute.be32()?));
-        }
-    }
-    if let (Some(new), Some(first)) = (timeouts.first(), timeouts.get(T::FIRST)) {
-        new.set(first.get());
-    }
-    Ok(())
-}
-
-/// Seconds in jiffies. More than an entry can live become as long as an entry can live: the C
-/// tracker would make a short time of them, or none.
-fn jiffies(seconds: u32) -> u32 {
-    // CAST: not negative.
-    seconds.saturating_mul(HZ).min(i32::MAX as u32)
-}
-
-/// Writes a policy, or the namespace's timeouts.
+/// [`TimeoutForm::put`].
 ///
 /// # Safety
 ///
 /// For C code that writes the message, with a policy's or a namespace's timeouts.
-unsafe extern "C" fn obj_to_nlattr<T: Timeouts<N>, const N: usize>(
+unsafe extern "C" fn obj_to_nlattr<T: TimeoutForm<N>, const N: usize>(
     skb: *mut bindings::sk_buff,
     data: *const c_void,
 ) -> c_int {
@@ -532,11 +514,5 @@ unsafe extern "C" fn obj_to_nlattr<T: Timeouts<N>, const N: usize>(
     let mut message = unsafe { Message::from_raw(skb) };
     // SAFETY: The caller's promise; accessed atomically only.
     let timeouts = unsafe { &*data.cast::<[Timeout; N]>() };
-    for (number, place) in (1_u16..).zip(T::PLACES) {
-        let timeout = timeouts.get(*place).map_or(0, Timeout::get);
-        if message.put_be32(number, timeout / HZ).is_err() {
-            return ENOSPC.to_errno();
-        }
-    }
-    0
+    from_result(|| T::put(timeouts, &mut message).map(|()| 0))
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The slab that connection entries come from: type-stable under RCU.
+//! The slab cache of entries: type-stable under RCU.
 //!
-//! Each CPU has room for one object that was freed there, which the next entry takes: of a
-//! packet that rules refuse, the entry is freed before the next packet comes.
+//! Each CPU keeps one object that was freed there, for the next entry: if rules refuse a packet, its
+//! entry is freed before the next packet comes.
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
@@ -33,10 +33,10 @@ use super::object;
 /// The cache. Null before [`ConnCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
-/// For each CPU, an object that is free, or null. Null itself where `CACHE` is.
+/// A free object, or null, for each CPU. Null itself while `CACHE` is null.
 static SPARE: Atomic<*mut c_void> = Atomic::new(null_mut());
 
-/// The life of the cache.
+/// Owner of the cache.
 ///
 /// # Invariants
 ///
@@ -46,14 +46,20 @@ pub(crate) struct ConnCache(());
 
 impl ConnCache {
     /// Creates the cache. May sleep.
+    ///
+    /// `EBUSY`: there is one. `ENOMEM`: no memory.
     pub(crate) fn create() -> Result<Self> {
         if !CACHE.load(Relaxed).is_null() {
             return Err(EBUSY);
         }
-        let (size, alignment, free_link) = object::choose();
+        let layout = object::choose_layout();
         // SAFETY: Process context. CAST: a few hundred.
         let cache = unsafe {
-            bindings::rct_conn_cache_create(size as u32, alignment as u32, free_link as u32)
+            bindings::rct_conn_cache_create(
+                layout.size as u32,
+                layout.align as u32,
+                layout.free_link as u32,
+            )
         };
         if cache.is_null() {
             return Err(ENOMEM);
@@ -61,7 +67,7 @@ impl ConnCache {
         // SAFETY: Process context.
         let spare = unsafe { bindings::rct_percpu_slot_alloc() };
         if spare.is_null() {
-            // SAFETY: Just made.
+            // SAFETY: Created above.
             unsafe { bindings::kmem_cache_destroy(cache) };
             return Err(ENOMEM);
         }
@@ -73,14 +79,14 @@ impl ConnCache {
 }
 
 impl Drop for ConnCache {
-    /// Every entry is back by now, or the kernel complains.
+    /// Destroys the cache. All entries are freed by now, or the kernel warns.
     fn drop(&mut self) {
         let (cache, spare) = (CACHE.load(Relaxed), SPARE.load(Relaxed));
         CACHE.store(null_mut(), Relaxed);
         SPARE.store(null_mut(), Relaxed);
         let mut from = 0;
         while let Some(cpu) = net::possible_cpu(from) {
-            // SAFETY: By the type invariants; nobody allocates or frees any more.
+            // SAFETY: By the type invariants; nothing is allocated or freed any more.
             unsafe {
                 let object = *bindings::rct_percpu_slot_of(spare, cpu);
                 if !object.is_null() {
@@ -97,14 +103,15 @@ impl Drop for ConnCache {
     }
 }
 
-/// Memory for an entry, with the remains of a former one in it. Atomic context.
+/// Allocates an object, with the remains of a former entry in it. Does not sleep. [`None`]: no
+/// memory.
 #[inline]
 pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
     let slots = SPARE.load(Relaxed);
     if slots.is_null() {
         return None;
     }
-    // SAFETY: The slots are alive: their owner goes after all who could call this.
+    // SAFETY: The slots are valid: their owner is dropped after all code that could call this.
     match NonNull::new(unsafe { bindings::rct_percpu_slot_take(slots) }) {
         Some(spare) => Some(spare.cast()),
         None => allocate_more(),
@@ -125,14 +132,14 @@ fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
     Some(conn)
 }
 
-/// Gives memory back.
+/// Frees an object.
 ///
 /// # Safety
 ///
-/// `conn` came from [`allocate`] and is not used any more, but by readers under RCU.
+/// `conn` came from [`allocate`] and is not used any more, except by readers under RCU.
 #[inline]
 pub(in crate::nf) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
-    // SAFETY: An entry is out, so the cache is alive, and with it its slots.
+    // SAFETY: An object is in use, so the cache is valid, and with it the slots.
     if unsafe { bindings::rct_percpu_slot_fill(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
         return;
     }
@@ -140,7 +147,7 @@ pub(in crate::nf) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
     unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), conn.as_ptr().cast()) };
 }
 
-/// The machine's memory in bytes.
+/// Returns the machine's memory in bytes.
 pub(crate) fn total_memory() -> usize {
     // SAFETY: Reads a counter.
     unsafe { bindings::rct_totalram_bytes() }

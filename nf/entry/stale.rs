@@ -1,6 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An entry that was found on a chain, of which nobody has a reference yet.
+//! An entry that was found on a chain, before a reference to it is taken.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! // Cheap comparisons first: they may see another entry, or a mix of two.
+//! let is_wanted = |stale: &Stale<'_>| {
+//!     stale.tuple_words(dir) == wanted && stale.is_in(net) && stale.zone() == zone
+//! };
+//! if is_wanted(&stale) {
+//!     match stale.get_if(is_wanted) {
+//!         // Compared again with the reference held: it is the entry.
+//!         Get::Hit(conn) => return Some(conn),
+//!         // The memory became another entry in between, or is being freed: the walk goes on.
+//!         Get::Recycled | Get::Dead => {}
+//!     }
+//! }
+//! ```
 
 use core::ptr::NonNull;
 
@@ -22,14 +39,15 @@ use crate::{
 
 use super::conn::{
     Conn,
+    Entry,
     Status, //
 };
 
-/// Something found on a chain: certainly an entry's memory, possibly no longer the entry
-/// that was looked for.
+/// An object that was found on a chain: the memory is that of an entry, but possibly not of the
+/// entry that was on the chain any more.
 ///
-/// It gives out only what may be read in passing. The one way to a `&Conn` is
-/// [`Stale::get_if`], which takes a reference and then asks again.
+/// It gives access only to what may be read without a reference. A `&Conn` can be had by
+/// [`Stale::get_if`] alone, which takes a reference and then compares again.
 ///
 /// # Invariants
 ///
@@ -41,11 +59,11 @@ pub(crate) struct Stale<'r> {
     rcu: Rcu<'r>,
 }
 
-/// What came of [`Stale::get_if`].
+/// The result of [`Stale::get_if`].
 pub(crate) enum Get {
-    /// A reference to the entry that was looked for.
+    /// A reference to the entry, which is what it has to be.
     Hit(ARef<Conn>),
-    /// The memory became another entry meanwhile; the reference to that was given back.
+    /// The memory became another entry meanwhile; the reference to that was given up.
     Recycled,
     /// The entry is being freed.
     Dead,
@@ -65,61 +83,61 @@ impl<'r> Stale<'r> {
         Self { conn, dir, rcu }
     }
 
-    /// The section that it was found in.
+    /// Returns the RCU section in which the object was found.
     #[inline]
     pub(crate) fn rcu(&self) -> Rcu<'r> {
         self.rcu
     }
 
-    /// Which of its tuples stands on the chain.
+    /// Returns which tuple of the entry is on the chain.
     #[inline]
     pub(crate) fn dir(&self) -> Direction {
         self.dir
     }
 
-    /// The words of a tuple.
+    /// Returns the words of a tuple.
     #[inline]
     pub(crate) fn tuple_words(&self, dir: Direction) -> [u64; 5] {
         self.peek().tuple_words(dir)
     }
 
-    /// One of those words: below five.
+    /// Returns one of these words; `index` is below five.
     #[inline]
     pub(crate) fn tuple_word(&self, dir: Direction, index: usize) -> u64 {
         self.peek().tuple_word(dir, index)
     }
 
-    /// The zone.
+    /// Returns the zone.
     #[inline]
     pub(crate) fn zone(&self) -> Zone {
         self.peek().zone()
     }
 
     #[inline]
-    fn peek(&self) -> &Conn {
-        // SAFETY: The memory is an entry's; the callers below read atomic fields only, and
-        // expect that they may belong to another entry by now.
-        unsafe { Conn::from_raw(self.conn.as_ptr()) }
+    fn peek(&self) -> &Entry {
+        // SAFETY: The memory is an entry's; the methods of this type read atomic fields only, and
+        // their callers expect that these may belong to another entry by now.
+        unsafe { Entry::from_raw(self.conn.as_ptr()) }
     }
 
-    /// The status bits.
+    /// Returns the status bits.
     #[inline]
     pub(crate) fn status(&self) -> Status {
         self.peek().status()
     }
 
-    /// Whether its time is over.
+    /// Returns whether the entry has expired.
     #[inline]
     pub(crate) fn is_expired(&self) -> bool {
         self.peek().is_expired()
     }
 
-    /// The jiffies left.
+    /// Returns how many jiffies the entry has left.
     pub(crate) fn remaining(&self) -> u32 {
         self.peek().remaining()
     }
 
-    /// Whether it belongs to `net`.
+    /// Returns whether the entry belongs to `net`.
     #[inline]
     pub(crate) fn is_in(&self, net: &Net) -> bool {
         // SAFETY: Reads the pointer, does not follow it.
@@ -127,7 +145,7 @@ impl<'r> Stale<'r> {
         core::ptr::eq(its, net.raw())
     }
 
-    /// Takes a reference, if the entry still is what `same` says it has to be.
+    /// Takes a reference, and keeps it if `same`, asked with the reference held, returns true.
     #[inline(always)]
     pub(crate) fn get_if(self, same: impl FnOnce(&Self) -> bool) -> Get {
         // SAFETY: By the type invariants the count is one of an entry. It cannot come back

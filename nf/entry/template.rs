@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Templates: attributes that a rule attaches to a packet for the connection that it may
-//! begin (`nft … ct zone set`, `iptables -j CT`).
+//! Templates: attributes that a rule attaches to a packet, for the entry that the packet may create
+//! (`nft … ct zone set`, `iptables -j CT`).
 //!
-//! A template is a `struct nf_conn` with the status bit TEMPLATE, from `kmalloc` instead of
-//! the slab, that is never in a table.
+//! A template is a `struct nf_conn` with the status bit TEMPLATE. It comes from `kmalloc` instead of
+//! the slab, and is never in a table.
 
 use core::{
     mem::size_of,
@@ -26,7 +26,7 @@ use super::conn::{
 // The low bits of a packet's pointer to it carry the packet's state.
 const _: () = assert!(bindings::RCT_KMALLOC_MINALIGN > bindings::RCT_NFCT_INFOMASK);
 
-/// Makes a template with one reference.
+/// Allocates a template, with one reference. [`None`]: no memory.
 pub(crate) fn allocate(
     net: &Net,
     zone: bindings::nf_conntrack_zone,
@@ -36,7 +36,7 @@ pub(crate) fn allocate(
     let memory = unsafe { bindings::rct_kzalloc(size_of::<bindings::nf_conn>(), gfp) };
     let template = NonNull::new(memory.cast::<bindings::nf_conn>())?;
     let raw = template.as_ptr();
-    // SAFETY: Ours, zeroed, and large enough.
+    // SAFETY: The memory belongs to this function, is zeroed, and large enough.
     unsafe {
         conn::init_lock(raw);
         (*raw).status = 1 << StatusBit::Template as u32;
@@ -51,7 +51,7 @@ pub(crate) fn allocate(
 ///
 /// # Safety
 ///
-/// It came from [`allocate`], and nobody uses it any more.
+/// It came from [`allocate`], and nothing uses it any more.
 pub(crate) unsafe fn free(template: NonNull<bindings::nf_conn>) {
     // SAFETY: The caller's promise; the blob, if any, is the template's own.
     unsafe {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Timeout policies (`struct nf_ct_timeout`): timeouts that rules give to a connection, in
-//! place of the namespace's (`iptables -j CT --timeout`, `nft … ct timeout set`).
+//! Timeout policies (`struct nf_ct_timeout`): timeouts that a rule gives to a connection in place of
+//! the namespace's (`iptables -j CT --timeout`, `nft … ct timeout set`).
 //!
-//! Policies belong to the modules that make them. An entry or template refers to one in an
-//! extension, which the policy's owner may clear at any time.
+//! Policies belong to the modules that create them. An entry or template refers to one in an
+//! extension, which that module may clear at any time.
 //!
 //! C header: [`include/net/netfilter/nf_conntrack_timeout.h`](srctree/include/net/netfilter/nf_conntrack_timeout.h)
 
@@ -42,7 +42,10 @@ use crate::{
 };
 
 use super::{
-    conn::Conn,
+    conn::{
+        Conn,
+        Entry, //
+    },
     ext::{
         self,
         Extension, //
@@ -54,13 +57,13 @@ use super::{
 ///
 /// # Invariants
 ///
-/// Made for the protocol that its `l4proto` describes: `data` holds as many timeouts as that
-/// says. Freed no sooner than a grace period after the last reference is given back.
+/// For the protocol that its `l4proto` describes: `data` has as many timeouts as that has. Freed no
+/// sooner than a grace period after the last reference is given up.
 #[repr(transparent)]
-pub(crate) struct Policy(Opaque<bindings::nf_ct_timeout>);
+pub(crate) struct TimeoutPolicy(Opaque<bindings::nf_ct_timeout>);
 
 // SAFETY: The reference count is `refcnt`.
-unsafe impl RcuCounted for Policy {
+unsafe impl RcuCounted for TimeoutPolicy {
     unsafe fn count(this: NonNull<Self>) -> *mut bindings::refcount_t {
         let raw = this.as_ptr().cast::<bindings::nf_ct_timeout>();
         // SAFETY: The caller's promise: a field of a valid object.
@@ -73,42 +76,42 @@ unsafe impl RcuCounted for Policy {
     }
 }
 
-always_ref_counted!(Policy);
+always_ref_counted!(TimeoutPolicy);
 
 // SAFETY: References travel with entries from CPU to CPU.
-unsafe impl Send for Policy {}
+unsafe impl Send for TimeoutPolicy {}
 // SAFETY: What changes in it are a counter and single words.
-unsafe impl Sync for Policy {}
+unsafe impl Sync for TimeoutPolicy {}
 
-impl Policy {
+impl TimeoutPolicy {
     fn raw(&self) -> *mut bindings::nf_ct_timeout {
         self.0.get()
     }
 
-    /// The policy at an address that C code handed over.
+    /// Borrows a policy that C code handed over.
     ///
     /// # Safety
     ///
-    /// It lives for `'a`.
+    /// `policy` is null, or points to a policy that lives for `'a`.
     pub(crate) unsafe fn from_raw<'a>(policy: *mut bindings::nf_ct_timeout) -> Option<&'a Self> {
         // SAFETY: The caller's promise; the type is transparent.
         unsafe { policy.cast::<Self>().as_ref() }
     }
 
-    /// The address family that it was made for.
+    /// Returns the number of the address family.
     pub(crate) fn family(&self) -> u16 {
         // SAFETY: Valid, and set before the policy was shared.
         unsafe { (*self.raw()).l3num }
     }
 
-    /// The protocol that it was made for.
+    /// Returns the protocol number.
     pub(crate) fn protocol(&self) -> u8 {
         // SAFETY: Valid, and set before the policy was shared.
         unsafe { (*(*self.raw()).l4proto).l4proto }
     }
 
-    /// The timeouts in jiffies, if the policy was made for `protocol`. Its owner may change
-    /// them at any time; each is one word.
+    /// Returns the timeouts in jiffies, if the policy is for `protocol`. The module that owns it may
+    /// change them at any time; each is one word.
     #[inline]
     pub(crate) fn timeouts<const N: usize>(
         &self,
@@ -128,48 +131,48 @@ impl Policy {
 // The timeouts are words.
 const _: () = assert!(core::mem::offset_of!(bindings::nf_ct_timeout, data) % 4 == 0);
 
-/// The extension of an entry or template that has a policy.
+/// The extension for a policy (`struct nf_conn_timeout`).
 ///
 /// # Invariants
 ///
-/// Null, or a reference to a policy that belongs to the extension.
+/// Null, or a pointer that owns a reference to the policy.
 #[repr(transparent)]
 pub(crate) struct PolicySlot(Opaque<bindings::nf_conn_timeout>);
 
 // SAFETY: One pointer, accessed atomically only.
 unsafe impl Sync for PolicySlot {}
-// SAFETY: `struct nf_conn_timeout` is the part under this number.
+// SAFETY: `struct nf_conn_timeout` is the extension with this number.
 unsafe impl Extension for PolicySlot {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_TIMEOUT;
 }
 
 impl PolicySlot {
     #[inline]
-    fn pointer(&self) -> &CountedPointer<Policy> {
-        // SAFETY: By the type invariants; `Policy` is transparent.
+    fn pointer(&self) -> &CountedPointer<TimeoutPolicy> {
+        // SAFETY: By the type invariants; `TimeoutPolicy` is transparent.
         unsafe { CountedPointer::from_raw(addr_of_mut!((*self.0.get()).timeout).cast()) }
     }
 
-    /// The policy.
+    /// Returns the policy.
     #[inline]
-    pub(crate) fn policy<'r>(&self, rcu: Rcu<'r>) -> Option<&'r Policy> {
+    pub(crate) fn policy<'r>(&self, rcu: Rcu<'r>) -> Option<&'r TimeoutPolicy> {
         self.pointer().load(rcu)
     }
 
     /// Takes the policy out.
-    pub(crate) fn take(&self) -> Option<ARef<Policy>> {
+    pub(crate) fn take(&self) -> Option<ARef<TimeoutPolicy>> {
         self.pointer().replace(None)
     }
 
-    /// Takes the policy out if it is `which`, or whatever it is for [`None`].
-    pub(crate) fn forget(&self, which: Option<&Policy>) {
+    /// Takes the policy out, if it is `which`; for [`None`], any.
+    pub(crate) fn forget(&self, which: Option<&TimeoutPolicy>) {
         drop(match which {
             Some(which) => self.pointer().take_if(which),
             None => self.take(),
         });
     }
 
-    pub(super) fn set(&self, policy: ARef<Policy>) {
+    pub(super) fn set(&self, policy: ARef<TimeoutPolicy>) {
         drop(self.pointer().replace(Some(policy)));
     }
 }
@@ -185,18 +188,18 @@ pub(super) unsafe fn add_slot<'a>(conn: *mut bindings::nf_conn) -> Option<&'a Po
     Some(unsafe { part.cast::<PolicySlot>().as_ref() })
 }
 
-/// Gives back what an entry's [`PolicySlot`] holds.
-pub(in crate::nf) fn release(conn: &Conn) {
+/// Gives up the reference that an entry's [`PolicySlot`] owns.
+pub(in crate::nf) fn release(conn: &Entry) {
     if let Some(slot) = conn.extensions().find::<PolicySlot>() {
         drop(slot.take());
     }
 }
 
-/// A template that a rule is being made of.
+/// A template of a rule that is being created.
 ///
 /// # Invariants
 ///
-/// `0` is a template that nobody else uses during `'a`.
+/// `0` is a template that nothing else uses during `'a`.
 pub(crate) struct Template<'a>(*mut bindings::nf_conn, PhantomData<&'a ()>);
 
 impl Template<'_> {
@@ -208,18 +211,20 @@ impl Template<'_> {
         Self(template, PhantomData)
     }
 
-    /// Gives it a policy; until [`Owner::release`] the policy's owner is needed, too.
-    pub(crate) fn give(&mut self, policy: Named<'_>) -> Result {
+    /// Adds a policy. The template keeps the provider's module until [`PolicyProvider::release`].
+    ///
+    /// `ENOMEM`: no memory, or the template has a policy.
+    pub(crate) fn give(&mut self, policy: NamedPolicy<'_>) -> Result {
         // SAFETY: By the type invariants.
         let slot = unsafe { add_slot(self.0) }.ok_or(ENOMEM)?;
         slot.set(policy.policy().get().ok_or(ENOMEM)?);
-        // Its reference, and that to the owner's module, now are the template's.
+        // Its reference, and that to the provider's module, are the template's now.
         let _ = ManuallyDrop::new(policy);
         Ok(())
     }
 }
 
-/// A policy's name, as C code hands it over.
+/// The name of a policy, as C code hands it over.
 ///
 /// # Invariants
 ///
@@ -238,7 +243,7 @@ impl Name<'_> {
 }
 
 impl fmt::Display for Name<'_> {
-    /// As much of it as a name may be long; what is not ASCII as question marks.
+    /// Writes the name, up to the greatest length of one; bytes that are not ASCII as question marks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         for at in 0..bindings::CTNL_TIMEOUT_NAME_MAX as usize {
@@ -255,74 +260,74 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// The module that knows policies by their names (nfnetlink_cttimeout).
+/// The module that has policies by name (`nfnetlink_cttimeout`).
 ///
 /// # Invariants
 ///
 /// `0` points to its functions; the module stays for `'r`.
 #[derive(Clone, Copy)]
-pub(crate) struct Owner<'r>(NonNull<bindings::nf_ct_timeout_hooks>, Rcu<'r>);
+pub(crate) struct PolicyProvider<'r>(NonNull<bindings::nf_ct_timeout_hooks>, Rcu<'r>);
 
-impl<'r> Owner<'r> {
-    /// The one that is there.
+impl<'r> PolicyProvider<'r> {
+    /// Returns the provider. [`None`]: the module is not loaded.
     pub(crate) fn find(rcu: Rcu<'r>) -> Option<Self> {
-        // SAFETY: In a read-side section, which keeps what is found.
+        // SAFETY: In a read-side section, which keeps the module.
         let hooks = unsafe { bindings::rct_timeout_hooks() };
         // INVARIANT: the module waits for a grace period when it takes them back.
         NonNull::new(hooks.cast_mut()).map(|hooks| Self(hooks, rcu))
     }
 
-    /// Looks for the policy with a name.
-    pub(crate) fn policy(self, net: &Net, name: Name<'_>) -> Option<Named<'r>> {
+    /// Finds a policy by name, and takes a reference to it and one to the module.
+    pub(crate) fn policy(self, net: &Net, name: Name<'_>) -> Option<NamedPolicy<'r>> {
         // SAFETY: By the type invariants.
         let find = unsafe { (*self.0.as_ptr()).timeout_find_get }?;
         // SAFETY: In a read-side section, with a namespace and a name.
         let policy = unsafe { find(net.raw(), name.0) };
         // INVARIANT: just taken.
-        NonNull::new(policy).map(|policy| Named {
+        NonNull::new(policy).map(|policy| NamedPolicy {
             policy,
-            owner: self,
+            provider: self,
         })
     }
 
-    /// Takes a template's policy back from it.
+    /// Removes a template's policy, and gives up the references that the template holds for it.
     pub(crate) fn release(self, template: &Conn) {
         let Some(slot) = template.extensions().find::<PolicySlot>() else {
             return;
         };
         if let Some(policy) = slot.take() {
             // INVARIANT: the template held both, see `Template::give`.
-            drop(Named {
+            drop(NamedPolicy {
                 policy: NonNull::from(&*policy).cast(),
-                owner: self,
+                provider: self,
             });
         }
     }
 }
 
-/// A policy found by name, which keeps it and its owner.
+/// A policy that was found by name.
 ///
 /// # Invariants
 ///
-/// Holds a reference to `policy`, and one to the owner's module.
-pub(crate) struct Named<'r> {
+/// Owns a reference to `policy`, and one to the provider's module.
+pub(crate) struct NamedPolicy<'r> {
     policy: NonNull<bindings::nf_ct_timeout>,
-    owner: Owner<'r>,
+    provider: PolicyProvider<'r>,
 }
 
-impl Named<'_> {
-    /// The policy.
-    pub(crate) fn policy(&self) -> &Policy {
+impl NamedPolicy<'_> {
+    /// Returns the policy.
+    pub(crate) fn policy(&self) -> &TimeoutPolicy {
         // SAFETY: By the type invariants; the type is transparent.
         unsafe { self.policy.cast().as_ref() }
     }
 }
 
-impl Drop for Named<'_> {
+impl Drop for NamedPolicy<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
-        if let Some(put) = unsafe { (*self.owner.0.as_ptr()).timeout_put } {
-            // SAFETY: By the type invariants both references are ours to give back.
+        if let Some(put) = unsafe { (*self.provider.0.as_ptr()).timeout_put } {
+            // SAFETY: By the type invariants this value owns both references.
             unsafe { put(self.policy.as_ptr()) };
         }
     }

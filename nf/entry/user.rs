@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space changes of an entry.
+//! Changes of an entry by user space.
 
 use core::ptr::addr_of_mut;
 
@@ -11,11 +11,11 @@ use kernel::sync::atomic::{
 
 use crate::nf::bindings;
 
-use super::conn::Conn;
+use super::conn::Entry;
 
-impl Conn {
-    /// Sets the bits of `on` and clears those of `off`, but for those that are the tracker's
-    /// own.
+impl Entry {
+    /// Sets the status bits of `on` and clears those of `off`, except those that only the kernel may
+    /// change (`IPS_UNCHANGEABLE_MASK`).
     pub(crate) fn change_status(&self, on: u32, off: u32) {
         const OWN: u32 = bindings::ip_conntrack_status_IPS_UNCHANGEABLE_MASK;
         let word = self.status_word().as_ptr().cast();
@@ -32,7 +32,7 @@ impl Conn {
         }
     }
 
-    /// Replaces the mark by what `new` makes of it.
+    /// Replaces the mark by what `new` returns for it.
     pub(crate) fn change_mark(&self, new: impl FnOnce(u32) -> u32) {
         // SAFETY: The field is valid, aligned, and only accessed atomically by all.
         let word = unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).mark)) };

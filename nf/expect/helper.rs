@@ -60,7 +60,10 @@ use crate::{
     nf::{
         bindings,
         entry::{
-            conn::Conn,
+            conn::{
+                Conn,
+                Entry, //
+            },
             help::{
                 Help,
                 Helper, //
@@ -249,7 +252,7 @@ impl Helper {
     /// Passes the attribute that user space sent about a connection to its helper. [`None`]: user
     /// space sent none.
     #[expect(clippy::wrong_self_convention)] // The name of C's member.
-    pub(crate) fn from_nlattr(&self, conn: &Conn, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
+    pub(crate) fn from_nlattr(&self, conn: &Entry, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
         }

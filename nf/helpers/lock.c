@@ -19,30 +19,9 @@ RCT void rct_local_bh_enable(void)
 	local_bh_enable();
 }
 
-/* Several initialisers, because a lock's class is the place that initialises it. */
-RCT void rct_spin_lock_init_bucket(spinlock_t *lock)
-{
-	spin_lock_init(lock);
-}
-
-RCT void rct_spin_lock_init_outer(spinlock_t *lock)
-{
-	spin_lock_init(lock);
-}
-
-RCT void rct_spin_lock(spinlock_t *lock)
-{
-	spin_lock(lock);
-}
-
 RCT void rct_spin_lock_nested(spinlock_t *lock)
 {
 	spin_lock_nested(lock, SINGLE_DEPTH_NESTING);
-}
-
-RCT void rct_spin_unlock(spinlock_t *lock)
-{
-	spin_unlock(lock);
 }
 
 RCT void rct_spin_lock_bh(spinlock_t *lock)

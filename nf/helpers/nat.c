@@ -23,16 +23,6 @@ RCT void rct_nat_hook_set(const struct nf_nat_hook *hook)
 	rcu_assign_pointer(nf_nat_hook, hook);
 }
 
-RCT void rct_spin_lock_init_source(spinlock_t *lock)
-{
-	spin_lock_init(lock);
-}
-
-RCT void rct_spin_lock_init_links(spinlock_t *lock)
-{
-	spin_lock_init(lock);
-}
-
 RCT struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv *place)
 {
 	return rcu_dereference(place->entries);

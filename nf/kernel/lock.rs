@@ -148,7 +148,6 @@ unsafe impl Backend for SpinLockBhBackend {
 }
 
 /// Locking where bottom halves are known to be off.
-#[allow(dead_code)] // For nf/entry.
 pub(crate) trait LockWith<T: ?Sized> {
     /// Takes the lock.
     fn lock_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T>;
@@ -159,7 +158,6 @@ pub(crate) trait LockWith<T: ?Sized> {
 }
 
 /// The same lock, for a context in which bottom halves are off.
-#[allow(dead_code)] // For nf/entry.
 #[inline]
 fn as_plain<'a, T: ?Sized>(lock: &'a SpinLockBh<T>, _bh: &'a BhDisabled) -> &'a SpinLock<T> {
     // SAFETY: The two types are `repr(C)` with fields of the same types. While bottom halves are
@@ -211,7 +209,6 @@ pub(crate) unsafe fn init_raw(
 }
 
 /// Data that has no bytes, but keeps its lock alone on a line of the cache.
-#[allow(dead_code)] // For nf/entry.
 #[repr(align(64))]
 #[derive(Default)]
 pub(crate) struct CacheLine;
@@ -222,13 +219,11 @@ pub(crate) struct CacheLine;
 /// # Invariants
 ///
 /// There are `mask + 1` locks, a power of two; they do not move.
-#[allow(dead_code)] // For nf/entry.
 pub(crate) struct LockArray<T = ()> {
     locks: KVVec<SpinLockBh<T>>,
     mask: u32,
 }
 
-#[allow(dead_code)] // For nf/entry.
 impl<T: Default> LockArray<T> {
     /// Makes `count` locks, rounded up to a power of two. May sleep.
     pub(crate) fn new(
@@ -256,7 +251,6 @@ impl<T: Default> LockArray<T> {
     }
 }
 
-#[allow(dead_code)] // For nf/entry.
 impl<T> LockArray<T> {
     /// The number of the lock at `index`, which wraps around. Locks are ordered by it.
     #[inline]
@@ -269,80 +263,5 @@ impl<T> LockArray<T> {
     pub(crate) fn get(&self, index: u32) -> &SpinLockBh<T> {
         // SAFETY: In bounds by the type invariants.
         unsafe { self.locks.get_unchecked(u32_as_usize(self.number(index))) }
-    }
-}
-
-/// One lock of a table's array of bucket locks; it guards chains, not data of its own.
-#[repr(transparent)]
-pub(crate) struct BucketLock(kernel::types::Opaque<bindings::spinlock_t>);
-
-// SAFETY: A spinlock is made to be shared.
-unsafe impl Sync for BucketLock {}
-// SAFETY: A spinlock is not tied to a thread.
-unsafe impl Send for BucketLock {}
-
-impl BucketLock {
-    /// Makes the lock usable. For the allocator of a lock array.
-    ///
-    /// # Safety
-    ///
-    /// `this` points to memory for one lock that nobody else uses yet.
-    pub(crate) unsafe fn init(this: *mut Self) {
-        // SAFETY: The caller's promise; the type is transparent.
-        unsafe { bindings::rct_spin_lock_init_bucket(this.cast()) };
-    }
-
-    /// The same, of an array whose locks are taken before those of others.
-    ///
-    /// # Safety
-    ///
-    /// As for [`BucketLock::init`].
-    pub(crate) unsafe fn init_outer(this: *mut Self) {
-        // SAFETY: The caller's promise; the type is transparent.
-        unsafe { bindings::rct_spin_lock_init_outer(this.cast()) };
-    }
-
-    /// Takes the lock.
-    #[inline]
-    pub(crate) fn lock<'bh>(&'bh self, _bh: &'bh BhDisabled) -> BucketGuard<'bh> {
-        // SAFETY: Initialised with the array; bottom halves are off.
-        unsafe { bindings::rct_spin_lock(self.0.get()) };
-        // INVARIANT: just taken.
-        BucketGuard {
-            lock: self,
-            context: core::marker::PhantomData,
-        }
-    }
-
-    /// Takes the lock while another bucket lock is held. The caller keeps to the
-    /// order that the table states, or two CPUs wait for each other for ever.
-    #[inline]
-    pub(crate) fn lock_second<'bh>(&'bh self, _bh: &'bh BhDisabled) -> BucketGuard<'bh> {
-        // SAFETY: Initialised with the array; bottom halves are off.
-        unsafe { bindings::rct_spin_lock_nested(self.0.get()) };
-        // INVARIANT: just taken.
-        BucketGuard {
-            lock: self,
-            context: core::marker::PhantomData,
-        }
-    }
-}
-
-/// A bucket lock that is held.
-///
-/// # Invariants
-///
-/// This context holds `lock`.
-#[must_use = "the lock is given back when the guard is dropped"]
-pub(crate) struct BucketGuard<'bh> {
-    lock: &'bh BucketLock,
-    context: core::marker::PhantomData<NotThreadSafe>,
-}
-
-impl Drop for BucketGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants the lock is held by this context.
-        unsafe { bindings::rct_spin_unlock(self.lock.0.get()) };
     }
 }

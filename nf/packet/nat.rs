@@ -33,7 +33,8 @@ use crate::{
         entry::{
             conn::{
                 self,
-                Conn, //
+                Conn,
+                Entry, //
             },
             ext::{
                 self,
@@ -106,20 +107,20 @@ impl NatExtension {
 ///
 /// The entry was not confirmed when the value was made, and during `'a` no other context adds
 /// extensions to it or changes its reply tuple.
-pub(crate) struct Unconfirmed<'a>(&'a Conn, PhantomData<*mut ()>);
+pub(crate) struct Unconfirmed<'a>(&'a Entry, PhantomData<*mut ()>);
 
 impl<'a> Unconfirmed<'a> {
     /// # Safety
     ///
     /// `conn` meets the type invariants, except that it may be confirmed: the result is [`None`]
     /// then.
-    pub(crate) unsafe fn from_conn(conn: &'a Conn) -> Option<Self> {
+    pub(crate) unsafe fn from_conn(conn: &'a Entry) -> Option<Self> {
         // INVARIANT: By the safety requirements, and as checked.
         (!conn.is_confirmed()).then_some(Self(conn, PhantomData))
     }
 
     /// Returns the entry.
-    pub(crate) fn conn(&self) -> &'a Conn {
+    pub(crate) fn conn(&self) -> &'a Entry {
         self.0
     }
 
@@ -281,7 +282,7 @@ pub(crate) trait Translator: 'static {
 
     /// Removes an entry that is about to be freed, and whose source was decided, from the table by
     /// source.
-    fn remove_nat_bysrc(conn: &Conn);
+    fn remove_nat_bysrc(conn: &Entry);
 }
 
 /// Keeps a [`Translator`] registered.
@@ -328,7 +329,7 @@ unsafe extern "C" fn parse_nat_setup<T: Translator>(
     attribute: *const bindings::nlattr,
 ) -> core::ffi::c_int {
     // SAFETY: The caller is creating the entry; no other context has it.
-    let Some(entry) = (unsafe { Unconfirmed::from_conn(Conn::from_raw(ct)) }) else {
+    let Some(entry) = (unsafe { Unconfirmed::from_conn(Entry::from_raw(ct)) }) else {
         return kernel::error::code::EEXIST.to_errno();
     };
     let source = manip == bindings::nf_nat_manip_type_NF_NAT_MANIP_SRC;
@@ -358,5 +359,5 @@ unsafe extern "C" fn decode_session<T: Translator>(
 /// The entry has its last reference, and is not freed yet.
 unsafe extern "C" fn remove_nat_bysrc<T: Translator>(ct: *mut bindings::nf_conn) {
     // SAFETY: By the safety requirements.
-    T::remove_nat_bysrc(unsafe { Conn::from_raw(ct) });
+    T::remove_nat_bysrc(unsafe { Entry::from_raw(ct) });
 }
