@@ -174,16 +174,17 @@ impl SourceTable {
     ) -> impl Iterator<Item = Stale<'r>> + 'r {
         let chain = self.chain(net, source);
         let is_wide = object::is_wide();
-        // SAFETY: The head of a chain.
-        let mut address = with_layout!(is_wide, layout => unsafe {
-            follow(layout, self.head(layout, chain))
+        let mut address = with_layout!(is_wide, layout => {
+            // SAFETY: The head of a chain.
+            unsafe { follow(layout, self.head(layout, chain)) }
         });
         core::iter::from_fn(move || {
             let conn = NonNull::new(with_exposed_provenance_mut(address))?;
-            // SAFETY: What was on a chain during the section is an object of the slab until the
-            // section ends: the link of one that was freed leads to one that is on a chain, or was.
-            address = with_layout!(is_wide, layout => unsafe {
-                follow(layout, layout.next(layout.handle(address), KIND))
+            address = with_layout!(is_wide, layout => {
+                // SAFETY: What was on a chain during the section is an object of the slab until the
+                // section ends: the link of one that was freed leads to one that is, or was, on a
+                // chain.
+                unsafe { follow(layout, layout.next(layout.handle(address), KIND)) }
             });
             // SAFETY: As above.
             Some(unsafe { Stale::new(conn, Direction::Original, rcu) })

@@ -108,7 +108,8 @@ pub(crate) struct ChainArray {
     heads: NonNull<u8>,
     locks: LockArray,
     len: u32,
-    generation: u32,
+    /// The generation, in the high half; the marker of a chain has its index in the other one.
+    marker: usize,
     handles: TupleHandles,
 }
 
@@ -154,7 +155,7 @@ impl ChainArray {
             heads: heads.cast(),
             locks,
             len,
-            generation,
+            marker: u32_as_usize(generation) << u32::BITS,
             handles,
         })
     }
@@ -168,17 +169,18 @@ impl ChainArray {
     /// Returns what orders this array's locks and those of other arrays.
     #[inline]
     pub(super) fn generation(&self) -> u32 {
-        self.generation
+        // CAST: the high half.
+        (self.marker >> u32::BITS) as u32
     }
 
     #[inline]
     fn marker(&self, bucket: u32) -> usize {
-        (self.generation as usize) << 32 | bucket as usize
+        self.marker | u32_as_usize(bucket)
     }
 
     #[inline(always)]
     fn head(&self, bucket: u32) -> Head<'_> {
-        let bucket = if bucket < self.len { bucket } else { 0 } as usize;
+        let bucket = u32_as_usize(if bucket < self.len { bucket } else { 0 });
         // SAFETY: In bounds, and accessed as what it is only.
         unsafe {
             if self.handles.are_compact() {

@@ -521,6 +521,12 @@ impl Entry {
         (word >> 32 == 1).then_some(word as u32)
     }
 
+    /// Returns whether an entry that was never in a table has no reservation.
+    #[inline(always)]
+    pub(super) fn is_free_of_reservation(&self) -> bool {
+        self.pprev_word(Direction::Original).load(Relaxed) == 0
+    }
+
     /// Notes that the reply tuple is reserved for the entry, unless it was. Returns whether it did:
     /// of several CPUs that try, one does.
     pub(super) fn take_reservation(&self, hash: u32) -> bool {

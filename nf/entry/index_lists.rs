@@ -225,17 +225,14 @@ impl ShardedLists {
             };
         }
         let [source, destination] = IndexKey::ends_of(entry);
-        let translated = match IndexKey::translation_of(entry) {
-            Some(key) => Some(self.list(hasher.hash(&key), shard)),
-            None => None,
-        };
+        let translated = IndexKey::translation_of(entry);
         Memberships {
             zone,
             ends: Some([
                 self.list(hasher.hash(&source), shard),
                 self.list(hasher.hash(&destination), shard),
             ]),
-            translated,
+            translated: translated.map(|key| self.list(hasher.hash(&key), shard)),
         }
     }
 
