@@ -21,9 +21,9 @@ RCT void *rct_percpu_slot_alloc(void)
 	return (__force void *)alloc_percpu(void *);
 }
 
-RCT void rct_percpu_slot_free(void *slot)
+RCT void rct_free_percpu(void *area)
 {
-	free_percpu((void __percpu *)slot);
+	free_percpu((void __percpu *)area);
 }
 
 RCT void **rct_percpu_slot_of(void *slot, unsigned int cpu)

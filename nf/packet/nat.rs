@@ -15,7 +15,11 @@ use core::{
 };
 
 use kernel::{
-    error::from_result,
+    error::{
+        code::EOPNOTSUPP,
+        from_result,
+        to_result, //
+    },
     sync::{
         atomic::Atomic,
         rcu::synchronize_rcu, //
@@ -39,7 +43,10 @@ use crate::{
             },
             fresh::Fresh, //
         },
-        kernel::attr::Attribute, //
+        kernel::{
+            attr::Attribute,
+            rcu::RcuGuard, //
+        }, //
     },
     proto::types::{
         family::Family,
@@ -248,8 +255,14 @@ pub(crate) fn setup_from_user(
         bindings::nf_nat_manip_type_NF_NAT_MANIP_DST
     };
     let attribute = attribute.map_or(null(), |attribute| attribute.raw().cast_const());
+    let _section = RcuGuard::new();
+    // SAFETY: In an RCU read-side section, during which a hook stays valid.
+    let hook = unsafe { bindings::rct_nat_hook().as_ref() };
+    let parse = hook
+        .and_then(|hook| hook.parse_nat_setup)
+        .ok_or(EOPNOTSUPP)?;
     // SAFETY: `Fresh` is exclusive; the attribute is valid, or null.
-    kernel::error::to_result(unsafe { bindings::rct_nat_parse(entry.raw(), manip, attribute) })
+    to_result(unsafe { parse(entry.raw(), manip, attribute) })
 }
 
 /// A provider of NAT (`nf_nat_hook`).
