@@ -83,8 +83,6 @@ unsigned int rct_net_inum(const struct net *net);
 struct net *rct_init_net(void);
 struct proc_dir_entry *rct_proc_net(struct net *net);
 struct proc_dir_entry *rct_proc_net_stat(struct net *net);
-void rct_proc_own_by_netns_root(struct proc_dir_entry *entry, struct net *net);
-struct net *rct_exit_list_next(struct list_head *list, struct net *net);
 struct net *rct_seq_file_net(struct seq_file *seq);
 void *rct_seq_private(struct seq_file *seq);
 struct proc_dir_entry *rct_proc_create_net(const char *name, umode_t mode,
@@ -93,16 +91,10 @@ struct proc_dir_entry *rct_proc_create_net(const char *name, umode_t mode,
 					   unsigned int state_size);
 
 /* per-CPU statistics of a namespace, addressed by the field's offset */
-bool rct_stat_alloc(struct net *net);
-void rct_stat_free(struct net *net);
-void rct_stat_add(struct net *net, unsigned long offset, u32 n);
-u32 rct_stat_read(struct net *net, unsigned int cpu, unsigned long offset);
-unsigned int rct_next_possible_cpu(unsigned int from);
 
 /* all namespaces, and a hold on one */
 void rct_nets_lock(void);
 void rct_nets_unlock(void);
-struct net *rct_nets_next(struct net *net);
 bool rct_net_get(struct net *net);
 void rct_net_put(struct net *net);
 
@@ -118,9 +110,6 @@ void rct_timeout_kfree_rcu(struct nf_ct_timeout *policy);
 extern spinlock_t rct_static_lock;
 void rct_list_add_tail_rcu(struct list_head *entry, struct list_head *list);
 void rct_keymap_kfree_rcu(struct nf_ct_gre_keymap *map);
-int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *nest,
-			 const struct nla_policy *policy, bool strictly);
-void *rct_nla_reserve(struct sk_buff *skb, int number, int len);
 struct nlattr *rct_nla_nest_start(struct sk_buff *skb, int number);
 void rct_nla_nest_end(struct sk_buff *skb, struct nlattr *nest);
 
@@ -170,7 +159,6 @@ s64 rct_atomic64_read(const atomic64_t *v);
 struct kmem_cache *rct_conn_cache_create(unsigned int size, unsigned int align,
 					 unsigned int free_link);
 void *rct_percpu_slot_alloc(void);
-void rct_percpu_slot_free(void *slot);
 void **rct_percpu_slot_of(void *slot, unsigned int cpu);
 void *rct_percpu_slot_take(void *slot);
 bool rct_percpu_slot_fill(void *slot, void *value);
@@ -180,6 +168,7 @@ void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
 void *rct_kzalloc(size_t size, gfp_t flags);
 void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t flags);
 void *rct_kvzalloc(size_t size);
+void rct_kvfree_rcu(void *memory);
 unsigned long rct_totalram_bytes(void);
 
 /* time, work, log, the tracker's hook */
@@ -195,13 +184,11 @@ bool rct_ct_hook_present(void);
 void rct_ct_hook_set(const struct nf_ct_hook *hook);
 bool rct_nf_checksum_bad(struct sk_buff *skb, unsigned int hook, unsigned int offset,
 			 u8 protocol, u8 family);
-void rct_request_log_backend(void);
 
 /* NAT */
 void rct_nat_forget_source(struct nf_conn *ct);
 void rct_nat_hook_set(const struct nf_nat_hook *hook);
 struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv *place);
-unsigned int rct_nat_chain_count(const struct nf_hook_entries *entries);
 unsigned int rct_nat_chain_run(const struct nf_hook_entries *entries, unsigned int index,
 			       struct sk_buff *skb, const struct nf_hook_state *state);
 int rct_nat_chains_add(struct nf_nat_lookup_hook_priv *place, const struct nf_hook_ops *ops);
@@ -259,7 +246,6 @@ bool rct_labels_used(struct net *net);
 unsigned int rct_ipv4_total_len(const struct sk_buff *skb);
 int rct_pskb_trim(struct sk_buff *skb, unsigned int len);
 void rct_kfree_skb(struct sk_buff *skb);
-void rct_request_bridge_module(void);
 
 /* What adoption reads of a TCP socket. The names are those of the kernel's fields. */
 struct rct_tcp_sock {
@@ -344,6 +330,8 @@ extern bool rct_param_event_reasons;
 extern bool rct_param_index_addresses;
 int rct_table_resize(unsigned int buckets);
 unsigned int rct_table_buckets(void);
+void rct_log_invalid(const struct sk_buff *skb, const struct nf_hook_state *state, u8 protonum,
+		     const void *message);
 void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);
 
 /* netlink messages */
@@ -355,7 +343,6 @@ struct nlmsghdr *rct_nfnl_msg_put(struct sk_buff *skb, u32 portid, u32 seq, u16 
 void rct_nlmsg_end(struct sk_buff *skb, struct nlmsghdr *head);
 int rct_netlink_dump_start(struct sock *kernel, struct sk_buff *skb,
 			   const struct nlmsghdr *head, struct netlink_dump_control *control);
-int rct_nat_parse(struct nf_conn *ct, unsigned int manip, const struct nlattr *attribute);
 void rct_nfnl_ct_hook_set(const struct nfnl_ct_hook *hook);
 
 /* sockets */
@@ -431,4 +418,21 @@ struct dst_entry *rct_skb_dst(const struct sk_buff *skb);
 void rct_skb_set_dst(struct sk_buff *skb, struct dst_entry *dst);
 bool rct_dst_hold_safe(struct dst_entry *dst);
 unsigned int rct_dst_link_header_len(const struct dst_entry *dst);
+struct net *rct_net_of_exit_list(struct list_head *node);
+struct list_head *rct_net_list(void);
+struct net *rct_net_of_list(struct list_head *node);
+kuid_t rct_net_root_uid(const struct net *net);
+kgid_t rct_net_root_gid(const struct net *net);
+bool rct_uid_valid(kuid_t uid);
+bool rct_gid_valid(kgid_t gid);
+void *rct_stat_alloc(void);
+void rct_stat_add(const struct net *net, unsigned long offset, u32 n);
+u32 rct_stat_read(const struct net *net, unsigned int cpu, unsigned long offset);
+unsigned int rct_next_possible_cpu(unsigned int from);
+void rct_free_percpu(void *area);
+int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *nest, const struct nla_policy *policy);
+int rct_nla_parse_nested_deprecated(struct nlattr **table, int last, const struct nlattr *nest, const struct nla_policy *policy);
+void *rct_nla_data(const struct nlattr *attribute);
+unsigned int rct_nat_chain_count(const struct nf_hook_entries *entries);
+const struct nf_nat_hook *rct_nat_hook(void);
 #endif /* _RUST_CT_HELPERS_H */

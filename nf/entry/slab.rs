@@ -97,7 +97,7 @@ impl Drop for ConnCache {
         }
         // SAFETY: As above.
         unsafe {
-            bindings::rct_percpu_slot_free(spare);
+            bindings::rct_free_percpu(spare);
             bindings::kmem_cache_destroy(cache);
         }
     }

@@ -21,9 +21,9 @@ RCT void *rct_percpu_slot_alloc(void)
 	return (__force void *)alloc_percpu(void *);
 }
 
-RCT void rct_percpu_slot_free(void *slot)
+RCT void rct_free_percpu(void *area)
 {
-	free_percpu((void __percpu *)slot);
+	free_percpu((void __percpu *)area);
 }
 
 RCT void **rct_percpu_slot_of(void *slot, unsigned int cpu)
@@ -98,6 +98,11 @@ RCT void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t f
 RCT void *rct_kvzalloc(size_t size)
 {
 	return kvzalloc(size, GFP_KERNEL);
+}
+
+RCT void rct_kvfree_rcu(void *memory)
+{
+	kvfree_rcu_mightsleep(memory);
 }
 
 RCT unsigned long rct_totalram_bytes(void)

@@ -13,6 +13,11 @@ RCT void rct_nat_forget_source(struct nf_conn *ct)
 	rcu_read_unlock();
 }
 
+RCT const struct nf_nat_hook *rct_nat_hook(void)
+{
+	return rcu_dereference(nf_nat_hook);
+}
+
 RCT void rct_nat_hook_set(const struct nf_nat_hook *hook)
 {
 	rcu_assign_pointer(nf_nat_hook, hook);
@@ -25,7 +30,7 @@ RCT struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv 
 
 RCT unsigned int rct_nat_chain_count(const struct nf_hook_entries *entries)
 {
-	return entries ? entries->num_hook_entries : 0;
+	return entries->num_hook_entries;
 }
 
 RCT unsigned int rct_nat_chain_run(const struct nf_hook_entries *entries, unsigned int index,

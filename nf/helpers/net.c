@@ -47,20 +47,60 @@ RCT struct proc_dir_entry *rct_proc_net_stat(struct net *net)
 	return net->proc_net_stat;
 }
 
-RCT void rct_proc_own_by_netns_root(struct proc_dir_entry *entry, struct net *net)
+RCT struct net *rct_net_of_exit_list(struct list_head *node)
 {
-	kuid_t uid = make_kuid(net->user_ns, 0);
-	kgid_t gid = make_kgid(net->user_ns, 0);
-
-	if (uid_valid(uid) && gid_valid(gid))
-		proc_set_user(entry, uid, gid);
+	return list_entry(node, struct net, exit_list);
 }
 
-RCT struct net *rct_exit_list_next(struct list_head *list, struct net *net)
+RCT struct list_head *rct_net_list(void)
 {
-	struct list_head *next = net ? net->exit_list.next : list->next;
+	return &net_namespace_list;
+}
 
-	return next == list ? NULL : list_entry(next, struct net, exit_list);
+RCT struct net *rct_net_of_list(struct list_head *node)
+{
+	return list_entry(node, struct net, list);
+}
+
+RCT kuid_t rct_net_root_uid(const struct net *net)
+{
+	return make_kuid(net->user_ns, 0);
+}
+
+RCT kgid_t rct_net_root_gid(const struct net *net)
+{
+	return make_kgid(net->user_ns, 0);
+}
+
+RCT bool rct_uid_valid(kuid_t uid)
+{
+	return uid_valid(uid);
+}
+
+RCT bool rct_gid_valid(kgid_t gid)
+{
+	return gid_valid(gid);
+}
+
+RCT void *rct_stat_alloc(void)
+{
+	return (__force void *)alloc_percpu(struct ip_conntrack_stat);
+}
+
+RCT void rct_stat_add(const struct net *net, unsigned long offset, u32 n)
+{
+	this_cpu_add(*(u32 __percpu *)((void __percpu *)net->ct.stat + offset), n);
+}
+
+RCT u32 rct_stat_read(const struct net *net, unsigned int cpu, unsigned long offset)
+{
+	return READ_ONCE(*(u32 *)((void *)per_cpu_ptr(net->ct.stat, cpu) + offset));
+}
+
+/* Of `from` or above. */
+RCT unsigned int rct_next_possible_cpu(unsigned int from)
+{
+	return cpumask_next((int)from - 1, cpu_possible_mask);
 }
 
 RCT struct net *rct_seq_file_net(struct seq_file *seq)
@@ -83,38 +123,6 @@ RCT struct proc_dir_entry *rct_proc_create_net(const char *name, umode_t mode,
 
 /* per-CPU statistics */
 
-RCT bool rct_stat_alloc(struct net *net)
-{
-	net->ct.stat = alloc_percpu(struct ip_conntrack_stat);
-	return net->ct.stat;
-}
-
-RCT void rct_stat_free(struct net *net)
-{
-	free_percpu(net->ct.stat);
-	net->ct.stat = NULL;
-}
-
-RCT void rct_stat_add(struct net *net, unsigned long offset, u32 n)
-{
-	u32 __percpu *field = (void __percpu *)net->ct.stat + offset;
-
-	this_cpu_add(*field, n);
-}
-
-RCT u32 rct_stat_read(struct net *net, unsigned int cpu, unsigned long offset)
-{
-	u32 __percpu *field = (void __percpu *)net->ct.stat + offset;
-
-	return READ_ONCE(*per_cpu_ptr(field, cpu));
-}
-
-RCT unsigned int rct_next_possible_cpu(unsigned int from)
-{
-	return from ? cpumask_next(from - 1, cpu_possible_mask)
-		    : cpumask_first(cpu_possible_mask);
-}
-
 /* all namespaces, and a hold on one */
 
 RCT void rct_nets_lock(void)
@@ -125,13 +133,6 @@ RCT void rct_nets_lock(void)
 RCT void rct_nets_unlock(void)
 {
 	up_read(&net_rwsem);
-}
-
-RCT struct net *rct_nets_next(struct net *net)
-{
-	struct list_head *next = net ? net->list.next : net_namespace_list.next;
-
-	return next == &net_namespace_list ? NULL : list_entry(next, struct net, list);
 }
 
 RCT bool rct_net_get(struct net *net)

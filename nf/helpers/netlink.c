@@ -34,19 +34,6 @@ RCT int rct_netlink_dump_start(struct sock *kernel, struct sk_buff *skb,
 	return netlink_dump_start(kernel, skb, head, control);
 }
 
-RCT int rct_nat_parse(struct nf_conn *ct, unsigned int manip, const struct nlattr *attribute)
-{
-	const struct nf_nat_hook *hook;
-	int err = -EOPNOTSUPP;
-
-	rcu_read_lock();
-	hook = rcu_dereference(nf_nat_hook);
-	if (hook)
-		err = hook->parse_nat_setup(ct, manip, attribute);
-	rcu_read_unlock();
-	return err;
-}
-
 RCT void rct_nfnl_ct_hook_set(const struct nfnl_ct_hook *hook)
 {
 	rcu_assign_pointer(nfnl_ct_hook, hook);

@@ -56,8 +56,3 @@ RCT void rct_kfree_skb(struct sk_buff *skb)
 {
 	kfree_skb(skb);
 }
-
-RCT void rct_request_bridge_module(void)
-{
-	request_module("nf_conntrack_bridge");
-}

@@ -23,17 +23,21 @@ RCT void rct_keymap_kfree_rcu(struct nf_ct_gre_keymap *map)
 }
 
 RCT int rct_nla_parse_nested(struct nlattr **table, int last, const struct nlattr *nest,
-			     const struct nla_policy *policy, bool strictly)
+			     const struct nla_policy *policy)
 {
-	return strictly ? nla_parse_nested(table, last, nest, policy, NULL)
-			: nla_parse_nested_deprecated(table, last, nest, policy, NULL);
+	return nla_parse_nested(table, last, nest, policy, NULL);
 }
 
-RCT void *rct_nla_reserve(struct sk_buff *skb, int number, int len)
+RCT int rct_nla_parse_nested_deprecated(struct nlattr **table, int last,
+					const struct nlattr *nest,
+					const struct nla_policy *policy)
 {
-	struct nlattr *attribute = nla_reserve(skb, number, len);
+	return nla_parse_nested_deprecated(table, last, nest, policy, NULL);
+}
 
-	return attribute ? nla_data(attribute) : NULL;
+RCT void *rct_nla_data(const struct nlattr *attribute)
+{
+	return nla_data(attribute);
 }
 
 RCT struct nlattr *rct_nla_nest_start(struct sk_buff *skb, int number)

@@ -57,13 +57,3 @@ RCT bool rct_nf_checksum_bad(struct sk_buff *skb, unsigned int hook, unsigned in
 {
 	return nf_checksum(skb, hook, offset, protocol, family) != 0;
 }
-
-RCT void rct_request_log_backend(void)
-{
-	int family;
-
-	for (family = 0; family < NFPROTO_NUMPROTO; family++)
-		if (nf_log_is_registered(family))
-			return;
-	request_module("%s", "nf_log_syslog");
-}

@@ -6,7 +6,11 @@
 
 use core::{
     mem::size_of,
-    ptr::NonNull, //
+    ptr::{
+        addr_of_mut,
+        null_mut,
+        NonNull, //
+    }, //
 };
 
 use kernel::{
@@ -15,6 +19,7 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
+        Full,
         Relaxed, //
     },
     types::Opaque, //
@@ -22,7 +27,10 @@ use kernel::{
 
 use crate::nf::bindings;
 
-use super::rcu::Rcu;
+use super::{
+    hlist,
+    rcu::Rcu, //
+};
 
 /// A network namespace.
 ///
@@ -148,7 +156,10 @@ impl Net {
     /// Nothing counts any more.
     unsafe fn free_stats(&self) {
         // SAFETY: The caller's promise.
-        unsafe { bindings::rct_stat_free(self.raw()) };
+        unsafe {
+            let stats = addr_of_mut!((*self.ct()).stat).replace(null_mut());
+            bindings::rct_free_percpu(stats.cast());
+        }
     }
 }
 
@@ -195,14 +206,10 @@ impl Drop for NetRef {
 fn look_at_all(mut look: impl FnMut(*mut bindings::net)) {
     // SAFETY: Process context.
     unsafe { bindings::rct_nets_lock() };
-    let mut net = core::ptr::null_mut();
-    loop {
-        // SAFETY: The list does not change while it is locked.
-        net = unsafe { bindings::rct_nets_next(net) };
-        if net.is_null() {
-            break;
-        }
-        look(net);
+    // SAFETY: The list does not change while it is locked.
+    for node in unsafe { hlist::nodes(bindings::rct_net_list()) } {
+        // SAFETY: The node is that of a namespace.
+        look(unsafe { bindings::rct_net_of_list(node.as_ptr()) });
     }
     // SAFETY: Locked above.
     unsafe { bindings::rct_nets_unlock() };
@@ -323,24 +330,26 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
     /// Tears namespaces down. May sleep, and returns when they have no packets and entries left.
     fn exit(nets: &ExitingNets);
 
-    /// Where the kernel keeps track of it.
+    /// The kernel's objects for it: one static for each type.
     fn place() -> &'static PernetPlace;
 }
 
-/// The place of a [`Pernet`].
+/// The kernel's objects for a [`Pernet`].
 pub(crate) struct PernetPlace {
     id: Atomic<u32>,
+    is_taken: Atomic<bool>,
     operations: Opaque<bindings::pernet_operations>,
 }
 
-// SAFETY: The operations are written once per load, before anybody reads them.
+// SAFETY: The operations are written once, by the one that took the place.
 unsafe impl Sync for PernetPlace {}
 
 impl PernetPlace {
-    /// A place for one kind of state.
+    /// The objects for one kind of state.
     pub(crate) const fn new() -> Self {
         Self {
             id: Atomic::new(0),
+            is_taken: Atomic::new(false),
             operations: Opaque::zeroed(),
         }
     }
@@ -363,12 +372,11 @@ impl NewNet<'_> {
     pub(crate) fn set_up(&self) -> Result {
         // SAFETY: Nothing is on the list yet, and no other CPU looks at it.
         unsafe { bindings::rct_list_init(self.keymaps()) };
-        // SAFETY: By the type invariants of `Net`.
-        if unsafe { bindings::rct_stat_alloc(self.raw()) } {
-            Ok(())
-        } else {
-            Err(ENOMEM)
-        }
+        // SAFETY: Process context.
+        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
+        // SAFETY: The namespace has no packets yet.
+        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
+        Ok(())
     }
 
     /// Undoes [`NewNet::set_up`], for an `init` that fails before there are packets.
@@ -403,12 +411,11 @@ pub(crate) struct ExitingNets(*mut bindings::list_head);
 impl ExitingNets {
     /// All of them, as often as wanted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = ExitingNet<'_>> + '_ {
-        let mut last = core::ptr::null_mut();
-        core::iter::from_fn(move || {
-            // SAFETY: The list does not change while `self` lives, which is during `exit`.
-            last = unsafe { bindings::rct_exit_list_next(self.0, last) };
-            // SAFETY: The namespaces are freed after that call returned.
-            (!last.is_null()).then(|| ExitingNet(unsafe { Net::from_raw(last) }))
+        // SAFETY: The list does not change while `self` lives, which is during `exit`.
+        let nodes = unsafe { hlist::nodes(self.0) };
+        // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
+        nodes.map(|node| {
+            ExitingNet(unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
         })
     }
 }
@@ -427,10 +434,15 @@ unsafe impl Sync for PernetRegistration {}
 
 impl PernetRegistration {
     /// Calls `P::init` for every namespace there is, and for those to come. May sleep.
+    ///
+    /// `EBUSY`: it was registered before.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {
+        if P::place().is_taken.xchg(true, Full) {
+            return Err(EBUSY);
+        }
         let ops = P::place().operations.get();
-        // SAFETY: The module is being loaded; nobody else uses the place. The id is an
-        // `unsigned int` that only the registration writes.
+        // SAFETY: Only the caller that took the place gets here. The id is an `unsigned int` that
+        // only the registration writes.
         unsafe {
             (*ops).init = Some(init::<P>);
             (*ops).exit_batch = Some(exit::<P>);
