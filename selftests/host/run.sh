@@ -82,8 +82,10 @@ address_sanitizer()
 		echo "the compiler comes without the address sanitizer"
 		return 4
 	fi
-	# Loom switches stacks, which the sanitizer does not know.
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+	# Loom switches stacks, which the sanitizer does not know. Most of the time goes into building
+	# the dependencies.
+	CARGO_PROFILE_TEST_OPT_LEVEL=0 CARGO_PROFILE_TEST_DEBUG=0 \
+		RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
 		tests --target "$target" --test intrusive -- --skip concurrent
 }
 
