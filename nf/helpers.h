@@ -125,7 +125,6 @@ struct list_head *rct_list_next_rcu(struct list_head *entry);
 struct kmem_cache *rct_expect_cache_create(void);
 struct net *rct_expect_net(struct nf_conntrack_expect *expect);
 void rct_expect_set_net(struct nf_conntrack_expect *expect, struct net *net);
-void rct_expect_event_tell(unsigned int events, const struct nf_exp_event *item);
 void rct_helper_kfree_rcu(struct nf_conntrack_helper *helper);
 bool rct_try_module_get(struct module *module);
 void rct_module_put(struct module *module);
@@ -156,17 +155,12 @@ void rct_atomic64_add(s64 n, atomic64_t *v);
 s64 rct_atomic64_read(const atomic64_t *v);
 
 /* memory */
-struct kmem_cache *rct_conn_cache_create(unsigned int size, unsigned int align,
-					 unsigned int free_link);
 void *rct_percpu_slot_alloc(void);
 void **rct_percpu_slot_of(void *slot, unsigned int cpu);
-void *rct_percpu_slot_take(void *slot);
-bool rct_percpu_slot_fill(void *slot, void *value);
 unsigned long rct_page_offset(void);
 unsigned long rct_memory_end(void);
 void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
 void *rct_kzalloc(size_t size, gfp_t flags);
-void *rct_krealloc_zeroed(void *p, size_t old_size, size_t new_size, gfp_t flags);
 void *rct_kvzalloc(size_t size);
 unsigned long rct_totalram_bytes(void);
 
@@ -185,7 +179,6 @@ bool rct_nf_checksum_bad(struct sk_buff *skb, unsigned int hook, unsigned int of
 			 u8 protocol, u8 family);
 
 /* NAT */
-void rct_nat_forget_source(struct nf_conn *ct);
 void rct_nat_hook_set(const struct nf_nat_hook *hook);
 struct nf_hook_entries *rct_nat_chains(const struct nf_nat_lookup_hook_priv *place);
 unsigned int rct_nat_chain_run(const struct nf_hook_entries *entries, unsigned int index,
@@ -235,7 +228,6 @@ int rct_xfrm_decode_session(struct net *net, struct sk_buff *skb, struct flowi *
 struct nf_ct_event;
 struct nf_ct_event_notifier;
 void rct_ct_event_cache(unsigned int event, struct nf_conn *ct);
-int rct_ct_event_tell(unsigned int events, const struct nf_ct_event *item);
 void rct_ct_event_listener_set(struct net *net, const struct nf_ct_event_notifier *notifier);
 bool rct_ctnetlink_has_listener(void);
 void rct_labels_used_add(struct net *net, int n);
@@ -434,4 +426,12 @@ int rct_nla_parse_nested_deprecated(struct nlattr **table, int last, const struc
 void *rct_nla_data(const struct nlattr *attribute);
 unsigned int rct_nat_chain_count(const struct nf_hook_entries *entries);
 const struct nf_nat_hook *rct_nat_hook(void);
+struct kmem_cache *rct_conn_cache_create(unsigned int size, unsigned int align, unsigned int freeptr_offset);
+void *rct_percpu_read(void *slot);
+void rct_percpu_write(void *slot, void *value);
+void *rct_percpu_xchg(void *slot, void *value);
+void *rct_percpu_cmpxchg(void *slot, void *expected, void *value);
+void rct_assert_not_in_hardirq(void);
+void *rct_krealloc(void *p, size_t size, gfp_t flags);
+const struct nf_ct_event_notifier *rct_ct_event_listener(const struct net *net);
 #endif /* _RUST_CT_HELPERS_H */

@@ -7,17 +7,9 @@ RCT void rct_ct_event_cache(unsigned int event, struct nf_conn *ct)
 	nf_conntrack_event_cache(event, ct);
 }
 
-RCT int rct_ct_event_tell(unsigned int events, const struct nf_ct_event *item)
+RCT const struct nf_ct_event_notifier *rct_ct_event_listener(const struct net *net)
 {
-	struct nf_ct_event_notifier *notifier;
-	int ret = 0;
-
-	rcu_read_lock();
-	notifier = rcu_dereference(nf_ct_net(item->ct)->ct.nf_conntrack_event_cb);
-	if (notifier)
-		ret = notifier->ct_event(events, item);
-	rcu_read_unlock();
-	return ret;
+	return rcu_dereference(net->ct.nf_conntrack_event_cb);
 }
 
 RCT void rct_ct_event_listener_set(struct net *net, const struct nf_ct_event_notifier *notifier)

@@ -57,15 +57,6 @@ RCT void rct_expect_set_net(struct nf_conntrack_expect *expect, struct net *net)
 	write_pnet(&expect->net, net);
 }
 
-RCT void rct_expect_event_tell(unsigned int events, const struct nf_exp_event *item)
-{
-	const struct nf_ct_event_notifier *listener =
-		rcu_dereference(nf_ct_exp_net(item->exp)->ct.nf_conntrack_event_cb);
-
-	if (listener)
-		listener->exp_event(events, item);
-}
-
 RCT void rct_helper_kfree_rcu(struct nf_conntrack_helper *helper)
 {
 	kfree_rcu(helper, rcu);

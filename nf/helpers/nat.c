@@ -2,17 +2,6 @@
 
 /* NAT */
 
-RCT void rct_nat_forget_source(struct nf_conn *ct)
-{
-	const struct nf_nat_hook *hook;
-
-	rcu_read_lock();
-	hook = rcu_dereference(nf_nat_hook);
-	if (hook)
-		hook->remove_nat_bysrc(ct);
-	rcu_read_unlock();
-}
-
 RCT const struct nf_nat_hook *rct_nat_hook(void)
 {
 	return rcu_dereference(nf_nat_hook);
