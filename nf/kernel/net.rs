@@ -107,14 +107,14 @@ impl Net {
     pub(crate) fn state<P: Pernet>(&self) -> &P {
         // SAFETY: Registered by `PernetRegistration`; `P` is valid when zeroed, and the memory
         // lives as long as the namespace.
-        unsafe { &*bindings::rct_net_generic(self.raw(), P::place().id.load(Relaxed)).cast() }
+        unsafe { &*bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
     }
 
     /// [`Net::state`], for who is in a section of RCU and need not enter another one.
     #[inline]
     pub(crate) fn state_in<P: Pernet>(&self, _rcu: Rcu<'_>) -> &P {
         // SAFETY: As above; the kernel's array of pointers to such memory stays for the section.
-        unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::place().id.load(Relaxed)).cast() }
+        unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast() }
     }
 
     /// Whether a rule uses labels.
@@ -331,20 +331,20 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
     fn exit(nets: &ExitingNets);
 
     /// The kernel's objects for it: one static for each type.
-    fn place() -> &'static PernetPlace;
+    fn ops() -> &'static PernetOps;
 }
 
 /// The kernel's objects for a [`Pernet`].
-pub(crate) struct PernetPlace {
+pub(crate) struct PernetOps {
     id: Atomic<u32>,
     is_taken: Atomic<bool>,
     operations: Opaque<bindings::pernet_operations>,
 }
 
 // SAFETY: The operations are written once, by the one that took the place.
-unsafe impl Sync for PernetPlace {}
+unsafe impl Sync for PernetOps {}
 
-impl PernetPlace {
+impl PernetOps {
     /// The objects for one kind of state.
     pub(crate) const fn new() -> Self {
         Self {
@@ -437,16 +437,16 @@ impl PernetRegistration {
     ///
     /// `EBUSY`: it was registered before.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {
-        if P::place().is_taken.xchg(true, Full) {
+        if P::ops().is_taken.xchg(true, Full) {
             return Err(EBUSY);
         }
-        let ops = P::place().operations.get();
+        let ops = P::ops().operations.get();
         // SAFETY: Only the caller that took the place gets here. The id is an `unsigned int` that
         // only the registration writes.
         unsafe {
             (*ops).init = Some(init::<P>);
             (*ops).exit_batch = Some(exit::<P>);
-            (*ops).id = P::place().id.as_ptr();
+            (*ops).id = P::ops().id.as_ptr();
             (*ops).size = size_of::<P>();
         }
         // SAFETY: Complete, and in static memory.
