@@ -413,8 +413,8 @@ impl ExitingNets {
     pub(crate) fn iter(&self) -> impl Iterator<Item = ExitingNet<'_>> + '_ {
         // SAFETY: The list does not change while `self` lives, which is during `exit`.
         let nodes = unsafe { hlist::nodes(self.0) };
-        // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
         nodes.map(|node| {
+            // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
             ExitingNet(unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
         })
     }
