@@ -144,8 +144,8 @@ impl Conntrack {
         let lists = table::index::IndexLists::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
-        let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ));
-        let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None);
+        let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ))?;
+        let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None)?;
         let tracker = TrackerRegistration::new::<packet::kernel_hook::ConntrackHook>()?;
         let sysctl = sysctl::Global::new()?;
         let origin = OriginRegistration::new::<packet::original_dst::OriginalDst>()?;

@@ -217,7 +217,7 @@ impl TableView<'_, '_> {
         );
         let port = tuple.src_port();
         has_ports
-            && (self.state.excluded.contains(port)
+            && (self.state.excluded.contains(port, self.rcu)
                 || self.state.avoids_local() && self.conn.net().is_reserved(port))
     }
 

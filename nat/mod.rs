@@ -93,7 +93,7 @@ impl Nat {
         let sources = bysource::BySourceTable::new()?;
         let hooks = HooksBarrier;
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
-        let masquerade = WorkRegistration::start::<masquerade::Cleaner>(None);
+        let masquerade = WorkRegistration::start::<masquerade::Cleaner>(None)?;
         abi::register_follow_master();
         Ok(Self {
             _hook: TranslatorRegistration::new::<kernel_hook::RustNat>(),

@@ -162,6 +162,7 @@ unsigned long rct_memory_end(void);
 void *rct_kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
 void *rct_kzalloc(size_t size, gfp_t flags);
 void *rct_kvzalloc(size_t size);
+void rct_kvfree_rcu(void *memory);
 unsigned long rct_totalram_bytes(void);
 
 /* time, work, log, the tracker's hook */

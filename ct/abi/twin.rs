@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The types of `proto` that have the layout of C types.
+//! The trackers' records, which have the layout of C types.
 
 use core::mem::{
-    align_of,
     offset_of,
     size_of, //
 };
@@ -12,41 +11,23 @@ use crate::{
     nf::{
         bindings,
         entry::conn::ProtoState,
-        kernel::layout::SameLayout,
-        prelude::*, //
+        kernel::layout::same_layout, //
     },
     proto::{
         gre,
         sctp,
         seqadj::Shift,
         tcp,
-        types::mask::TupleMask,
         udp, //
     },
 };
 
-/// Declares that a Rust type has the layout of a C type, and checks sizes and offsets.
-macro_rules! twin {
-    ($rust:ty = $c:ty { $($field:ident = $c_field:ident),* $(,)? }) => {
-        const _: () = assert!(size_of::<$rust>() == size_of::<$c>());
-        const _: () = assert!(align_of::<$rust>() <= align_of::<$c>());
-        $(const _: () = assert!(offset_of!($rust, $field) == offset_of!($c, $c_field));)*
-        // SAFETY: Checked above; the type is made of integers alone.
-        unsafe impl SameLayout for $rust {
-            type C = $c;
-        }
-    };
-}
-
-twin!(Tuple = bindings::nf_conntrack_tuple { src = src, dst = dst });
-twin!(Shift = bindings::nf_ct_seqadj {
+same_layout!(Shift = bindings::nf_ct_seqadj {
     position = correction_pos,
     before = offset_before,
     after = offset_after,
 });
-twin!(Zone = bindings::nf_conntrack_zone { id = id, flags = flags, dir = dir });
-twin!(TupleMask = bindings::nf_conntrack_tuple_mask { src = src });
-twin!(tcp::Track = bindings::ip_ct_tcp {
+same_layout!(tcp::Track = bindings::ip_ct_tcp {
     seen = seen,
     state = state,
     last_dir = last_dir,
@@ -59,23 +40,11 @@ twin!(tcp::Track = bindings::ip_ct_tcp {
     last_wscale = last_wscale,
     last_flags = last_flags,
 });
-twin!(sctp::Track = bindings::ip_ct_sctp {});
-twin!(gre::Track = bindings::nf_ct_gre { stream_timeout = stream_timeout, timeout = timeout });
-twin!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
+same_layout!(sctp::Track = bindings::ip_ct_sctp {});
+same_layout!(gre::Track = bindings::nf_ct_gre { stream_timeout = stream_timeout, timeout = timeout });
+same_layout!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
 // The UDP tracker uses it as one atomic word.
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());
-
-const _: () =
-    assert!(offset_of!(TupleMask, src_key) == offset_of!(bindings::nf_conntrack_tuple_mask, src.u));
-
-const _: () = {
-    use bindings::nf_conntrack_tuple as C;
-    assert!(offset_of!(Tuple, src_key) == offset_of!(C, src.u));
-    assert!(offset_of!(Tuple, l3num) == offset_of!(C, src.l3num));
-    assert!(offset_of!(Tuple, dst_key) == offset_of!(C, dst.u));
-    assert!(offset_of!(Tuple, protonum) == offset_of!(C, dst.protonum));
-    assert!(offset_of!(Tuple, dir) == offset_of!(C, dst.dir));
-};
 
 // SAFETY: `tcp` is a member of `union nf_conntrack_proto`.
 unsafe impl ProtoState for tcp::Track {}

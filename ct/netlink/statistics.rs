@@ -29,7 +29,7 @@ use crate::{
                 Peer,
                 Progress,
                 Request,
-                CONNECTIONS, //
+                CTNETLINK, //
             },
             params, //
         },
@@ -115,11 +115,11 @@ struct CpuDump {
 }
 
 impl Dump for CpuDump {
-    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+    fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         while let Some(cpu) = possible_cpu(self.next) {
             let head = Head {
                 peer: self.peer,
-                subsystem: CONNECTIONS,
+                subsystem: CTNETLINK,
                 message: self.message,
                 flags: Head::multi(self.peer),
                 family: 0,
@@ -175,7 +175,7 @@ impl Handler for GetStats {
         let matching = count_matching(request)?;
         let head = Head {
             peer,
-            subsystem: CONNECTIONS,
+            subsystem: CTNETLINK,
             message: IPCTNL_MSG_CT_GET_STATS,
             flags: Head::multi(peer),
             family: 0,

@@ -124,7 +124,7 @@ impl SourceTable {
 
     fn head(&self, layout: impl MemoryLayout, chain: u32) -> *mut u8 {
         let chain = if chain < self.len { chain } else { 0 };
-        layout.head_at(self.heads.as_ptr(), chain as usize)
+        layout.head_at(self.heads.as_ptr(), u32_as_usize(chain))
     }
 
     /// Puts an entry on the chain of its source and sets [`StatusBit::SrcNatDone`], unless that is
@@ -164,8 +164,8 @@ impl SourceTable {
         });
     }
 
-    /// Walks over the entries with a source, and over others whose sources have the same hash: the
-    /// newest first.
+    /// Walks over the entries with a source, and over those of other sources with the same hash. The
+    /// newest come first.
     pub(crate) fn walk<'r>(
         &'r self,
         net: &Net,

@@ -70,7 +70,7 @@ impl Entry {
     }
 }
 
-/// An entry whose last reference is gone. Dropping the value frees the memory.
+/// An entry without references. Dropping the value frees the memory.
 ///
 /// # Invariants
 ///

@@ -75,7 +75,7 @@ use super::{
 ///
 /// # Invariants
 ///
-/// `0` points to an initialised entry whose reference count is zero: so readers that still find the
+/// `0` points to an initialised entry with reference count zero: so readers that still find the
 /// memory's former entry take no reference.
 #[must_use = "the entry is freed when this is dropped"]
 pub(crate) struct Fresh(NonNull<bindings::nf_conn>);

@@ -179,7 +179,7 @@ fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
     // SAFETY: As above, for the cache.
     let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
     let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
-    if !object::is_in_reach(conn.as_ptr() as usize) {
+    if !object::is_in_reach(conn.as_ptr().expose_provenance()) {
         // SAFETY: Just allocated; it was never spare.
         unsafe { bindings::kmem_cache_free(cache, memory) };
         return None;

@@ -77,6 +77,11 @@ RCT void *rct_kvzalloc(size_t size)
 	return kvzalloc(size, GFP_KERNEL);
 }
 
+RCT void rct_kvfree_rcu(void *memory)
+{
+	kvfree_rcu_mightsleep(memory);
+}
+
 RCT unsigned long rct_totalram_bytes(void)
 {
 	return totalram_pages() << PAGE_SHIFT;

@@ -19,6 +19,7 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
+        Full,
         Relaxed, //
     },
     types::Opaque, //
@@ -106,14 +107,14 @@ impl Net {
     pub(crate) fn state<P: Pernet>(&self) -> &P {
         // SAFETY: Registered by `PernetRegistration`; `P` is valid when zeroed, and the memory
         // lives as long as the namespace.
-        unsafe { &*bindings::rct_net_generic(self.raw(), P::place().id.load(Relaxed)).cast() }
+        unsafe { &*bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
     }
 
     /// [`Net::state`], for who is in a section of RCU and need not enter another one.
     #[inline]
     pub(crate) fn state_in<P: Pernet>(&self, _rcu: Rcu<'_>) -> &P {
         // SAFETY: As above; the kernel's array of pointers to such memory stays for the section.
-        unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::place().id.load(Relaxed)).cast() }
+        unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast() }
     }
 
     /// Whether a rule uses labels.
@@ -329,24 +330,26 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
     /// Tears namespaces down. May sleep, and returns when they have no packets and entries left.
     fn exit(nets: &ExitingNets);
 
-    /// Where the kernel keeps track of it.
-    fn place() -> &'static PernetPlace;
+    /// The kernel's objects for it: one static for each type.
+    fn ops() -> &'static PernetOps;
 }
 
-/// The place of a [`Pernet`].
-pub(crate) struct PernetPlace {
+/// The kernel's objects for a [`Pernet`].
+pub(crate) struct PernetOps {
     id: Atomic<u32>,
+    is_taken: Atomic<bool>,
     operations: Opaque<bindings::pernet_operations>,
 }
 
-// SAFETY: The operations are written once per load, before anybody reads them.
-unsafe impl Sync for PernetPlace {}
+// SAFETY: The operations are written once, by the one that took the place.
+unsafe impl Sync for PernetOps {}
 
-impl PernetPlace {
-    /// A place for one kind of state.
+impl PernetOps {
+    /// The objects for one kind of state.
     pub(crate) const fn new() -> Self {
         Self {
             id: Atomic::new(0),
+            is_taken: Atomic::new(false),
             operations: Opaque::zeroed(),
         }
     }
@@ -410,8 +413,8 @@ impl ExitingNets {
     pub(crate) fn iter(&self) -> impl Iterator<Item = ExitingNet<'_>> + '_ {
         // SAFETY: The list does not change while `self` lives, which is during `exit`.
         let nodes = unsafe { hlist::nodes(self.0) };
-        // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
         nodes.map(|node| {
+            // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
             ExitingNet(unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
         })
     }
@@ -431,14 +434,19 @@ unsafe impl Sync for PernetRegistration {}
 
 impl PernetRegistration {
     /// Calls `P::init` for every namespace there is, and for those to come. May sleep.
+    ///
+    /// `EBUSY`: it was registered before.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {
-        let ops = P::place().operations.get();
-        // SAFETY: The module is being loaded; nobody else uses the place. The id is an
-        // `unsigned int` that only the registration writes.
+        if P::ops().is_taken.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        let ops = P::ops().operations.get();
+        // SAFETY: Only the caller that took the place gets here. The id is an `unsigned int` that
+        // only the registration writes.
         unsafe {
             (*ops).init = Some(init::<P>);
             (*ops).exit_batch = Some(exit::<P>);
-            (*ops).id = P::place().id.as_ptr();
+            (*ops).id = P::ops().id.as_ptr();
             (*ops).size = size_of::<P>();
         }
         // SAFETY: Complete, and in static memory.

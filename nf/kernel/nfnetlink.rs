@@ -55,9 +55,9 @@ pub(crate) struct Requester {
 pub(crate) struct Congested;
 
 /// The subsystem of connections.
-pub(crate) const CONNECTIONS: u8 = bindings::NFNL_SUBSYS_CTNETLINK as u8;
+pub(crate) const CTNETLINK: u8 = bindings::NFNL_SUBSYS_CTNETLINK as u8;
 /// The subsystem of expectations.
-pub(crate) const EXPECTATIONS: u8 = bindings::NFNL_SUBSYS_CTNETLINK_EXP as u8;
+pub(crate) const CTNETLINK_EXP: u8 = bindings::NFNL_SUBSYS_CTNETLINK_EXP as u8;
 
 /// Flags of a message (`NLM_F_*`).
 pub(crate) mod flag {
@@ -329,7 +329,7 @@ pub(crate) enum Progress {
 /// An answer of many messages.
 pub(crate) trait Dump: Sized + 'static {
     /// Adds messages until there are no more, or no more room. May sleep.
-    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress;
+    fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress;
 
     /// Whether it is not about all there are.
     fn is_filtered(&self) -> bool {
@@ -374,7 +374,7 @@ unsafe extern "C" fn start<D: Dump>(callback: *mut bindings::netlink_callback) -
     0
 }
 
-/// [`Dump::go_on`].
+/// [`Dump::fill`].
 ///
 /// # Safety
 ///
@@ -390,7 +390,7 @@ unsafe extern "C" fn go_on<D: Dump>(
             Net::from_raw(bindings::rct_netlink_net(skb)),
         )
     };
-    let progress = dump.go_on(net, &mut Messages(skb, PhantomData));
+    let progress = dump.fill(net, &mut Messages(skb, PhantomData));
     // SAFETY: Valid.
     match (unsafe { bindings::rct_skb_len(skb) }, progress) {
         // Not even one message fits.
@@ -524,18 +524,18 @@ pub(crate) struct Group(u32);
 
 impl Group {
     /// Of new connections.
-    pub(crate) const CONNECTION_NEW: Self = Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_NEW);
+    pub(crate) const CONNTRACK_NEW: Self = Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_NEW);
     /// Of changes to them.
-    pub(crate) const CONNECTION_CHANGED: Self =
+    pub(crate) const CONNTRACK_UPDATE: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_UPDATE);
     /// Of their ends.
-    pub(crate) const CONNECTION_GONE: Self =
+    pub(crate) const CONNTRACK_DESTROY: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_DESTROY);
     /// Of new expectations.
-    pub(crate) const EXPECTATION_NEW: Self =
+    pub(crate) const CONNTRACK_EXP_NEW: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_EXP_NEW);
     /// Of their ends.
-    pub(crate) const EXPECTATION_GONE: Self =
+    pub(crate) const CONNTRACK_EXP_DESTROY: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_EXP_DESTROY);
 
     /// Whether anybody has joined it.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A set of ports that a sysctl sets, and packet paths look into.
+//! A set of ports that a sysctl changes while packets are looked up in it.
 
 use core::ptr::null_mut;
 
 use kernel::{
+    num::casts::u16_as_usize,
     prelude::*,
     sync::atomic::{
+        Acquire,
         Atomic,
         Full,
         Relaxed, //
@@ -15,59 +17,63 @@ use kernel::{
 
 use crate::nf::bindings;
 
-/// How many ports there are.
+use super::rcu::Rcu;
+
+/// The number of ports.
 pub(crate) const PORTS: usize = 1 << 16;
 
-/// The set; zeroed: nothing is in it, and nothing can be put in.
+/// A set of ports. Zeroed, it is empty, and ports cannot be added.
 ///
 /// # Invariants
 ///
-/// Null, or points to [`PORTS`] bits that belong to the set.
+/// Null, or points to [`PORTS`] bits that belong to the set. They are freed no sooner than a grace
+/// period after the pointer was replaced.
 pub(crate) struct PortSet(Atomic<*mut usize>);
 
-// SAFETY: The number of null is zero.
+// SAFETY: The bytes of a null pointer are zero.
 unsafe impl pin_init::Zeroable for PortSet {}
 
 impl PortSet {
-    /// Makes room for ports. May sleep.
+    /// Allocates the bits. May sleep.
     pub(crate) fn allocate(&self) -> Result {
         // SAFETY: Process context.
         let bits = unsafe { bindings::rct_kvzalloc(PORTS / 8) };
         if bits.is_null() {
             return Err(ENOMEM);
         }
-        // INVARIANT: just allocated.
-        self.swap(bits.cast());
+        // INVARIANT: Just allocated.
+        self.replace(bits.cast());
         Ok(())
     }
 
-    /// Frees the room: nobody looks into the set any more.
+    /// Frees the bits, after a grace period: the set is empty from now on. May sleep.
     pub(crate) fn free(&self) {
-        self.swap(null_mut());
+        self.replace(null_mut());
     }
 
-    fn swap(&self, new: *mut usize) {
-        // SAFETY: By the type invariants; null is fine.
-        unsafe { bindings::kvfree(self.0.xchg(new, Full).cast()) };
+    fn replace(&self, new: *mut usize) {
+        let former = self.0.xchg(new, Full);
+        if !former.is_null() {
+            // SAFETY: By the type invariants the bits were the set's; readers are in RCU sections.
+            unsafe { bindings::rct_kvfree_rcu(former.cast()) };
+        }
     }
 
-    /// Whether a port is in the set.
+    /// Returns whether a port is in the set.
     #[inline]
-    pub(crate) fn contains(&self, port: u16) -> bool {
-        let bits = self.0.load(Relaxed);
+    pub(crate) fn contains(&self, port: u16, _rcu: Rcu<'_>) -> bool {
+        const BITS: u16 = usize::BITS as u16;
+        let bits = self.0.load(Acquire);
         if bits.is_null() {
             return false;
         }
-        let (word, bit) = (
-            usize::from(port) / usize::BITS as usize,
-            u32::from(port) % usize::BITS,
-        );
-        // SAFETY: In bounds by the type invariants. A sysctl may be writing the word.
-        let word = unsafe { Atomic::from_ptr(bits.add(word)) };
-        word.load(Relaxed) & 1 << bit != 0
+        // SAFETY: In bounds by the type invariants, which also keep the bits during the section. A
+        // sysctl may be writing the word.
+        let word = unsafe { Atomic::from_ptr(bits.add(u16_as_usize(port / BITS))) };
+        word.load(Relaxed) & 1 << (port % BITS) != 0
     }
 
-    /// Where the pointer is, for the kernel's handler of such sets.
+    /// The pointer's address, for the kernel's handler of such sets.
     pub(in crate::nf) fn place(&self) -> *mut *mut usize {
         self.0.as_ptr()
     }

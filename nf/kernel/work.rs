@@ -4,97 +4,163 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
-use kernel::types::Opaque;
+use kernel::{
+    num::casts::u32_as_usize,
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    types::Opaque, //
+};
 
 use crate::nf::bindings;
 
-/// Work that says itself when it wants to be done again.
+/// Work that decides after each run when the next one is due.
+///
+/// # Examples
+///
+/// ```ignore
+/// struct Collector;
+///
+/// impl Repeating for Collector {
+///     fn run() -> Option<u32> {
+///         let is_done = collect_some();
+///         Some(if is_done { HZ } else { 1 })
+///     }
+///
+///     fn slot() -> &'static WorkSlot {
+///         static SLOT: WorkSlot = WorkSlot::new();
+///         &SLOT
+///     }
+/// }
+///
+/// // The first run is due after a second; dropping the registration waits for a run under way.
+/// let registration = WorkRegistration::start::<Collector>(Some(HZ))?;
+/// ```
 pub(crate) trait Repeating: 'static {
-    /// Does a part of the work; may sleep. Returns the jiffies until the next part;
-    /// [`None`]: when [`queue_now`] asks for it.
+    /// Does a part of the work; may sleep. Returns the jiffies until the next run;
+    /// [`None`]: when [`queue`] or [`queue_now`] asks for it.
     fn run() -> Option<u32>;
 
-    /// Where the kernel keeps track of it.
+    /// The kernel's object for the work: one static for each type.
     fn slot() -> &'static WorkSlot;
 }
 
-/// The place of [`Repeating`] work.
-pub(crate) struct WorkSlot(Opaque<bindings::delayed_work>);
+/// Work has not been started yet.
+const NEW: u32 = 0;
+/// [`WorkRegistration::start`] is initialising the work.
+const STARTING: u32 = 1;
+/// The work is initialised, and stays so. It may be queued; once the registration is dropped, that
+/// has no effect.
+const STARTED: u32 = 2;
 
-// SAFETY: The work queue serialises what it does with it.
+/// The kernel's object for [`Repeating`] work.
+///
+/// # Invariants
+///
+/// `work` is initialised if `state` is [`STARTED`].
+pub(crate) struct WorkSlot {
+    work: Opaque<bindings::delayed_work>,
+    state: Atomic<u32>,
+}
+
+// SAFETY: The work queue serialises what it does with the work; the initialisation is exclusive by
+// `state`.
 unsafe impl Sync for WorkSlot {}
 
 impl WorkSlot {
-    /// A place for one kind of work.
+    /// The object for one kind of work.
     pub(crate) const fn new() -> Self {
-        Self(Opaque::zeroed())
+        // INVARIANT: Not started.
+        Self {
+            work: Opaque::zeroed(),
+            state: Atomic::new(NEW),
+        }
+    }
+
+    /// The work, if it was started.
+    fn started(&'static self) -> Option<*mut bindings::delayed_work> {
+        (self.state.load(Acquire) == STARTED).then(|| self.work.get())
     }
 }
 
-/// A part of the work, as the work queue calls it.
+/// A run of the work, as the work queue calls it.
 ///
 /// # Safety
 ///
 /// For the work queue alone.
 unsafe extern "C" fn run<W: Repeating>(_work: *mut bindings::work_struct) {
-    let Some(delay) = W::run() else {
-        return;
-    };
-    // Being cancelled is no reason to look: cancelling waits for us and keeps the work from
-    // being queued again.
-    // SAFETY: The slot was initialised before the work was queued for the first time.
-    unsafe { bindings::rct_delayed_work_queue(W::slot().0.get(), delay as usize) };
+    // Whether the work is being disabled need not be looked at: disabling waits for this run, and
+    // keeps the work from being queued again.
+    if let Some(delay) = W::run() {
+        queue(W::slot(), delay);
+    }
 }
 
 /// Keeps work going; dropped, waits until it has stopped.
 ///
 /// # Invariants
 ///
-/// `0` is initialised and only queued by its own work.
+/// `0` is started.
 pub(crate) struct WorkRegistration(&'static WorkSlot);
 
 impl WorkRegistration {
-    /// Begins after `delay` jiffies, or when [`queue_now`] asks for it.
-    pub(crate) fn start<W: Repeating>(delay: Option<u32>) -> Self {
+    /// Starts the work: its first run is due after `delay` jiffies, or, for [`None`], when
+    /// [`queue`] or [`queue_now`] asks for it.
+    ///
+    /// `EBUSY`: it was started before.
+    pub(crate) fn start<W: Repeating>(delay: Option<u32>) -> Result<Self> {
         let slot = W::slot();
-        // SAFETY: Static memory that is not in use: the module starts each kind once.
-        unsafe { bindings::rct_delayed_work_init(slot.0.get(), Some(run::<W>)) };
-        if let Some(delay) = delay {
-            // SAFETY: Just initialised.
-            unsafe { bindings::rct_delayed_work_queue(slot.0.get(), delay as usize) };
+        if slot.state.cmpxchg(NEW, STARTING, Relaxed).is_err() {
+            return Err(EBUSY);
         }
-        // INVARIANT: as just done.
-        Self(slot)
+        // SAFETY: Static memory, which only the caller that set `STARTING` accesses.
+        unsafe { bindings::rct_delayed_work_init(slot.work.get(), Some(run::<W>)) };
+        // INVARIANT: Just initialised.
+        slot.state.store(STARTED, Release);
+        if let Some(delay) = delay {
+            queue(slot, delay);
+        }
+        Ok(Self(slot))
     }
 }
 
 impl Drop for WorkRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants. Waits for a run under way, which may sleep.
-        unsafe { bindings::cancel_delayed_work_sync(self.0 .0.get()) };
+        unsafe { bindings::disable_delayed_work_sync(self.0.work.get()) };
     }
 }
 
-/// Has work done now that would be done later, or not at all. May be called from softirq.
+/// Makes work due now that would be due later, or not at all. May be called from softirq. Does
+/// nothing if the work was not started, or was ended.
 pub(crate) fn queue_now(slot: &'static WorkSlot) {
-    // SAFETY: The slot was initialised: its work was started before packets come.
-    unsafe { bindings::rct_delayed_work_hasten(slot.0.get()) };
+    if let Some(work) = slot.started() {
+        // SAFETY: Initialised.
+        unsafe { bindings::rct_delayed_work_hasten(work) };
+    }
 }
 
-/// Has work done in `delay` jiffies, if it is not due anyway. May be called from softirq.
+/// Makes work due in `delay` jiffies, if it is not due anyway. May be called from softirq. Does
+/// nothing if the work was not started, or was ended.
 pub(crate) fn queue(slot: &'static WorkSlot, delay: u32) {
-    // SAFETY: As above.
-    unsafe { bindings::rct_delayed_work_queue(slot.0.get(), delay as usize) };
+    if let Some(work) = slot.started() {
+        // SAFETY: Initialised.
+        unsafe { bindings::rct_delayed_work_queue(work, u32_as_usize(delay)) };
+    }
 }
 
-/// Lets others run, if they wait.
+/// Lets other tasks run, if the scheduler wants that. Process context, without a spinlock.
 pub(crate) fn cond_resched() {
-    // SAFETY: Process context, no lock held: the callers are work and system calls.
+    // SAFETY: Has no other requirements.
     unsafe { bindings::rct_cond_resched() };
 }
 
-/// Lets others run, whether they wait or not: what is waited for is done by them.
+/// Lets other tasks run. Process context, without a spinlock.
 pub(crate) fn schedule() {
-    // SAFETY: As above.
+    // SAFETY: Has no other requirements.
     unsafe { bindings::schedule() };
 }

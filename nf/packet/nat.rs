@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries from the view of NAT: unconfirmed ones, whose reply tuple may still change, and the
+//! Entries from the view of NAT: unconfirmed ones, which may still get another reply tuple, and the
 //! extension that records the masquerading device.
 //!
 //! C header: [`include/net/netfilter/nf_nat.h`](srctree/include/net/netfilter/nf_nat.h)
@@ -124,7 +124,7 @@ impl<'a> Unconfirmed<'a> {
         self.0
     }
 
-    /// Returns the master: the connection whose helper expected this one.
+    /// Returns the master: the connection with the expectation of this one.
     pub(crate) fn master(&self) -> Option<&'a Conn> {
         self.0.master()
     }
@@ -280,7 +280,7 @@ pub(crate) trait Translator: 'static {
     /// policies.
     fn decode_session(skb: &Skb, flow: &mut Flow);
 
-    /// Removes an entry that is about to be freed, and whose source was decided, from the table by
+    /// Removes an entry with a decided source, which is about to be freed, from the table by
     /// source.
     fn remove_nat_bysrc(conn: &Entry);
 }

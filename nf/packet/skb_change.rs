@@ -32,7 +32,7 @@ pub(crate) enum IpSummed {
     Partial,
 }
 
-/// A packet whose first bytes may be changed, as [`Skb::ensure_writable`] returns it.
+/// A packet with first bytes that may be changed, as [`Skb::ensure_writable`] returns it.
 ///
 /// It borrows the packet: while it exists, the data is neither moved nor shared with a clone.
 ///
