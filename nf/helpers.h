@@ -195,7 +195,6 @@ u32 rct_sctp_checksum(const struct sk_buff *skb, unsigned int offset);
 int rct_skb_tailroom(const struct sk_buff *skb);
 void rct_skb_put(struct sk_buff *skb, unsigned int more);
 void rct_skb_trim(struct sk_buff *skb, unsigned int len);
-bool rct_skb_has_dst(const struct sk_buff *skb);
 void rct_skb_dst_drop(struct sk_buff *skb);
 void rct_skb_orphan(struct sk_buff *skb);
 u16 rct_skb_protocol(const struct sk_buff *skb);
@@ -358,8 +357,8 @@ struct sock *rct_udp6_receiver(const struct net *net, const struct in6_addr *rem
 u16 rct_sock_port(const struct sock *sk);
 __be32 rct_sock_ipv4(const struct sock *sk);
 struct in6_addr rct_sock_ipv6(const struct sock *sk);
-void rct_sock_own(struct sock *sk);
-void rct_sock_disown(struct sock *sk);
+void rct_lock_sock(struct sock *sk);
+void rct_release_sock(struct sock *sk);
 u16 rct_sock_protocol(const struct sock *sk);
 __be32 rct_sock_ipv4_peer(const struct sock *sk);
 struct in6_addr rct_sock_ipv6_peer(const struct sock *sk);

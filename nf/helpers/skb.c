@@ -90,11 +90,6 @@ RCT void rct_skb_trim(struct sk_buff *skb, unsigned int len)
 	__skb_trim(skb, len);
 }
 
-RCT bool rct_skb_has_dst(const struct sk_buff *skb)
-{
-	return skb_dst(skb);
-}
-
 RCT void rct_skb_dst_drop(struct sk_buff *skb)
 {
 	skb_dst_drop(skb);

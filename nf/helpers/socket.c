@@ -301,12 +301,12 @@ RCT void rct_tcp_request_read(const struct sock *sk, struct rct_tcp_request *to)
 	to->sack_ok = inet_rsk(req)->sack_ok;
 }
 
-RCT void rct_sock_own(struct sock *sk)
+RCT void rct_lock_sock(struct sock *sk)
 {
 	lock_sock(sk);
 }
 
-RCT void rct_sock_disown(struct sock *sk)
+RCT void rct_release_sock(struct sock *sk)
 {
 	release_sock(sk);
 }
