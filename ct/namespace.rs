@@ -18,7 +18,7 @@ use crate::{
                 ExitingNets,
                 NewNet,
                 Pernet,
-                PernetPlace, //
+                PernetOps, //
             },
             params,
             rcu,
@@ -143,9 +143,9 @@ impl Pernet for NetState {
         }
     }
 
-    fn place() -> &'static PernetPlace {
-        static PLACE: PernetPlace = PernetPlace::new();
-        &PLACE
+    fn ops() -> &'static PernetOps {
+        static OPS: PernetOps = PernetOps::new();
+        &OPS
     }
 }
 

@@ -14,7 +14,7 @@ use crate::nf::{
             ExitingNets,
             NewNet,
             Pernet,
-            PernetPlace, //
+            PernetOps, //
         },
         port_set::PortSet,
         sysctl::{
@@ -126,8 +126,8 @@ impl Pernet for NatState {
         }
     }
 
-    fn place() -> &'static PernetPlace {
-        static PLACE: PernetPlace = PernetPlace::new();
-        &PLACE
+    fn ops() -> &'static PernetOps {
+        static OPS: PernetOps = PernetOps::new();
+        &OPS
     }
 }

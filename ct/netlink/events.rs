@@ -26,8 +26,8 @@ use crate::nf::{
             Head,
             Peer,
             Requester,
-            CONNECTIONS,
-            EXPECTATIONS, //
+            CTNETLINK,
+            CTNETLINK_EXP, //
         },
     },
     prelude::*, //
@@ -49,11 +49,11 @@ impl Listener for Multicast {
     fn connection(conn: &Conn, events: u32, by: Requester, _rcu: Rcu<'_>) -> Result<(), Congested> {
         let events = Events(events);
         let (message, flags, group) = if events.has(Event::Destroy) {
-            (IPCTNL_MSG_CT_DELETE, 0, Group::CONNECTION_GONE)
+            (IPCTNL_MSG_CT_DELETE, 0, Group::CONNTRACK_DESTROY)
         } else if events.has(Event::New) || events.has(Event::Related) {
-            (IPCTNL_MSG_CT_NEW, flag::CREATED, Group::CONNECTION_NEW)
+            (IPCTNL_MSG_CT_NEW, flag::CREATED, Group::CONNTRACK_NEW)
         } else if events.0 != 0 {
-            (IPCTNL_MSG_CT_NEW, 0, Group::CONNECTION_CHANGED)
+            (IPCTNL_MSG_CT_NEW, 0, Group::CONNTRACK_UPDATE)
         } else {
             return Ok(());
         };
@@ -66,7 +66,7 @@ impl Listener for Multicast {
                 portid: by.portid,
                 sequence: 0,
             },
-            subsystem: CONNECTIONS,
+            subsystem: CTNETLINK,
             message,
             flags,
             family: conn.tuple(Direction::Original).l3num,
@@ -79,8 +79,8 @@ impl Listener for Multicast {
 
     fn expectation(seen: &Seen<'_>, net: &Net, event: ExpectEvent, by: Requester, rcu: Rcu<'_>) {
         let (message, flags, group) = match event {
-            ExpectEvent::Destroy => (IPCTNL_MSG_EXP_DELETE, 0, Group::EXPECTATION_GONE),
-            ExpectEvent::New => (IPCTNL_MSG_EXP_NEW, flag::CREATED, Group::EXPECTATION_NEW),
+            ExpectEvent::Destroy => (IPCTNL_MSG_EXP_DELETE, 0, Group::CONNTRACK_EXP_DESTROY),
+            ExpectEvent::New => (IPCTNL_MSG_EXP_NEW, flag::CREATED, Group::CONNTRACK_EXP_NEW),
         };
         if !by.report && !group.has_listeners(net) {
             return;
@@ -90,7 +90,7 @@ impl Listener for Multicast {
                 portid: by.portid,
                 sequence: 0,
             },
-            subsystem: EXPECTATIONS,
+            subsystem: CTNETLINK_EXP,
             message,
             flags,
             family: seen.tuple().l3num,

@@ -58,7 +58,7 @@ use crate::{
                 Progress,
                 Request,
                 Requester,
-                EXPECTATIONS, //
+                CTNETLINK_EXP, //
             },
             time::HZ, //
         },
@@ -166,7 +166,7 @@ fn add_expectation(
 ) -> Result {
     let head = Head {
         peer,
-        subsystem: EXPECTATIONS,
+        subsystem: CTNETLINK_EXP,
         message: IPCTNL_MSG_EXP_NEW,
         flags: Head::multi(peer),
         family: seen.tuple().l3num,
@@ -265,7 +265,7 @@ struct ExpectDump {
 }
 
 impl Dump for ExpectDump {
-    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+    fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         while self.bucket < table::buckets() {
             let section = RcuGuard::new();
             let rcu = section.token();

@@ -14,7 +14,10 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
+        entry::{
+            self,
+            events::DYING, //
+        },
         life::{
             delete::{
                 self,
@@ -30,7 +33,6 @@ use crate::{
     },
     nf::{
         entry::{
-            ecache::DYING,
             index_lists::ListCursor,
             l4proto::Parts, //
         },
@@ -45,7 +47,7 @@ use crate::{
                 Peer,
                 Progress,
                 Request,
-                CONNECTIONS, //
+                CTNETLINK, //
             },
             work, //
         },
@@ -108,7 +110,7 @@ fn add_entry(
 ) -> Result {
     let head = Head {
         peer,
-        subsystem: CONNECTIONS,
+        subsystem: CTNETLINK,
         message: IPCTNL_MSG_CT_NEW,
         flags: flags | Head::multi(peer),
         family: conn.tuple(Direction::Original).l3num,
@@ -171,7 +173,7 @@ struct EntryDump {
 }
 
 impl Dump for EntryDump {
-    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+    fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         // A namespace without entries need not wait for a walk past those of other namespaces.
         if net.state::<NetState>().entries() == 0 {
             return Progress::End;
@@ -231,7 +233,7 @@ struct DyingDump {
 }
 
 impl Dump for DyingDump {
-    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+    fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
         let wanted = |conn: &Conn| {
             let family = conn.tuple(Direction::Original).l3num;
             core::ptr::eq(conn.net(), net) && (self.family == 0 || self.family == family)
@@ -284,7 +286,7 @@ impl Handler for GetUnconfirmed {
 struct EmptyDump;
 
 impl Dump for EmptyDump {
-    fn go_on(&mut self, _net: &Net, _messages: &mut Messages<'_>) -> Progress {
+    fn fill(&mut self, _net: &Net, _messages: &mut Messages<'_>) -> Progress {
         Progress::End
     }
 }

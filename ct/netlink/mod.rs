@@ -14,8 +14,8 @@ use crate::nf::{
         Handlers,
         Subsystem,
         SubsystemRegistration,
-        CONNECTIONS,
-        EXPECTATIONS, //
+        CTNETLINK,
+        CTNETLINK_EXP, //
     },
     packet::queue_hook::GlueRegistration, //
 };
@@ -47,7 +47,7 @@ static HANDLERS: Handlers<{ IPCTNL_MSG_MAX }> = Handlers::new()
     .with::<get::GetDying>(IPCTNL_MSG_CT_GET_DYING)
     .with::<get::GetUnconfirmed>(IPCTNL_MSG_CT_GET_UNCONFIRMED);
 
-static SUBSYSTEM: Subsystem = Subsystem::new(c"conntrack", CONNECTIONS, &HANDLERS);
+static SUBSYSTEM: Subsystem = Subsystem::new(c"conntrack", CTNETLINK, &HANDLERS);
 
 static EXPECT_HANDLERS: Handlers<{ IPCTNL_MSG_EXP_MAX }> = Handlers::new()
     .with::<expect::New>(IPCTNL_MSG_EXP_NEW)
@@ -56,7 +56,7 @@ static EXPECT_HANDLERS: Handlers<{ IPCTNL_MSG_EXP_MAX }> = Handlers::new()
     .with::<statistics::GetExpectStatsCpu>(IPCTNL_MSG_EXP_GET_STATS_CPU);
 
 static EXPECT_SUBSYSTEM: Subsystem =
-    Subsystem::new(c"conntrack_expect", EXPECTATIONS, &EXPECT_HANDLERS);
+    Subsystem::new(c"conntrack_expect", CTNETLINK_EXP, &EXPECT_HANDLERS);
 
 /// The registrations of both subsystems, and of the callbacks of nfnetlink_queue.
 pub(super) struct Netlink {

@@ -18,7 +18,7 @@ use crate::{
         kernel::{
             attr::Policy,
             net::{
-                possible_cpu,
+                PossibleCpu,
                 Stat, //
             },
             nfnetlink::{
@@ -29,7 +29,7 @@ use crate::{
                 Peer,
                 Progress,
                 Request,
-                CONNECTIONS, //
+                CTNETLINK, //
             },
             params, //
         },
@@ -115,16 +115,16 @@ struct CpuDump {
 }
 
 impl Dump for CpuDump {
-    fn go_on(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        while let Some(cpu) = possible_cpu(self.next) {
+    fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
+        while let Some(cpu) = PossibleCpu::at_least(self.next) {
             let head = Head {
                 peer: self.peer,
-                subsystem: CONNECTIONS,
+                subsystem: CTNETLINK,
                 message: self.message,
                 flags: Head::multi(self.peer),
                 family: 0,
                 // CAST: The field for the CPU has 16 bits.
-                resource: cpu as u16,
+                resource: cpu.number() as u16,
             };
             let added = messages.add(&head, |message| {
                 self.counters.iter().try_for_each(|(number, stat)| {
@@ -134,7 +134,7 @@ impl Dump for CpuDump {
             if added.is_err() {
                 return Progress::More;
             }
-            self.next = cpu.saturating_add(1);
+            self.next = cpu.number().saturating_add(1);
         }
         Progress::End
     }
@@ -175,7 +175,7 @@ impl Handler for GetStats {
         let matching = count_matching(request)?;
         let head = Head {
             peer,
-            subsystem: CONNECTIONS,
+            subsystem: CTNETLINK,
             message: IPCTNL_MSG_CT_GET_STATS,
             flags: Head::multi(peer),
             family: 0,

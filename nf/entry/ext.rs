@@ -136,6 +136,7 @@ pub(crate) unsafe fn add_by_number(
     };
     let offset = used.wrapping_add(7) & !7;
     let end = offset.wrapping_add(size);
+    let size_added = end.wrapping_sub(used);
     let (offset8, end8) = (u8::try_from(offset).ok()?, u8::try_from(end).ok()?);
 
     let blob: *mut bindings::nf_ct_ext = if old.is_null() {
@@ -144,8 +145,14 @@ pub(crate) unsafe fn add_by_number(
     } else if end <= FIRST_SIZE {
         old
     } else {
-        // SAFETY: `old` came from `kmalloc` and has at least `used` bytes.
-        unsafe { bindings::rct_krealloc_zeroed(old.cast(), used, end, gfp) }.cast()
+        // SAFETY: `old` came from `kmalloc` and has at least `used` bytes; the new blob has `end`.
+        unsafe {
+            let larger = bindings::rct_krealloc(old.cast(), end, gfp);
+            if !larger.is_null() {
+                larger.cast::<u8>().add(used).write_bytes(0, size_added);
+            }
+            larger.cast()
+        }
     };
     let blob = NonNull::new(blob)?;
     *slot = blob.as_ptr();

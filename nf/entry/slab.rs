@@ -53,11 +53,15 @@ impl ConnCache {
             return Err(EBUSY);
         }
         let layout = object::choose_layout();
+        // The low bits of `skb->_nfct`, a pointer to an entry, hold the packet's relation to it.
+        let align = layout
+            .align
+            .max(bindings::RCT_NFCT_INFOMASK.wrapping_add(1));
         // SAFETY: Process context. CAST: a few hundred.
         let cache = unsafe {
             bindings::rct_conn_cache_create(
                 layout.size as u32,
-                layout.align as u32,
+                align as u32,
                 layout.free_link as u32,
             )
         };
@@ -85,21 +89,72 @@ impl Drop for ConnCache {
         CACHE.store(null_mut(), Relaxed);
         SPARE.store(null_mut(), Relaxed);
         let mut from = 0;
-        while let Some(cpu) = net::possible_cpu(from) {
+        while let Some(cpu) = net::PossibleCpu::at_least(from) {
             // SAFETY: By the type invariants; nothing is allocated or freed any more.
             unsafe {
-                let object = *bindings::rct_percpu_slot_of(spare, cpu);
+                let object = *bindings::rct_percpu_slot_of(spare, cpu.number());
                 if !object.is_null() {
                     bindings::kmem_cache_free(cache, object);
                 }
             }
-            from = cpu.saturating_add(1);
+            from = cpu.number().saturating_add(1);
         }
         // SAFETY: As above.
         unsafe {
             bindings::rct_free_percpu(spare);
             bindings::kmem_cache_destroy(cache);
         }
+    }
+}
+
+/// Whether this context is the only one on this CPU that can access a slot: bottom halves are off,
+/// so that no other task and no softirq runs on it. (On PREEMPT_RT they do.) A hard interrupt frees
+/// no packet that has an entry. Plain accesses do then; atomic ones may have to turn interrupts
+/// off.
+#[inline]
+fn has_slot_alone() -> bool {
+    // SAFETY: Both read the state of this context.
+    unsafe {
+        bindings::rct_assert_not_in_hardirq();
+        cfg!(not(CONFIG_PREEMPT_RT)) && bindings::rct_in_softirq()
+    }
+}
+
+/// Takes the spare object of this CPU; null: there is none.
+///
+/// # Safety
+///
+/// `slots` is that of a [`ConnCache`].
+#[inline]
+unsafe fn take_spare(slots: *mut c_void) -> *mut c_void {
+    // SAFETY: By the safety requirements there is a slot for each CPU.
+    unsafe {
+        if !has_slot_alone() {
+            return bindings::rct_percpu_xchg(slots, null_mut());
+        }
+        let object = bindings::rct_percpu_read(slots);
+        bindings::rct_percpu_write(slots, null_mut());
+        object
+    }
+}
+
+/// Makes an object the spare one of this CPU. Returns whether there was none.
+///
+/// # Safety
+///
+/// `slots` is that of a [`ConnCache`], `object` is from its cache and not used any more.
+#[inline]
+unsafe fn put_spare(slots: *mut c_void, object: *mut c_void) -> bool {
+    // SAFETY: By the safety requirements there is a slot for each CPU.
+    unsafe {
+        if !has_slot_alone() {
+            return bindings::rct_percpu_cmpxchg(slots, null_mut(), object).is_null();
+        }
+        let is_empty = bindings::rct_percpu_read(slots).is_null();
+        if is_empty {
+            bindings::rct_percpu_write(slots, object);
+        }
+        is_empty
     }
 }
 
@@ -112,7 +167,7 @@ pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
         return None;
     }
     // SAFETY: The slots are valid: their owner is dropped after all code that could call this.
-    match NonNull::new(unsafe { bindings::rct_percpu_slot_take(slots) }) {
+    match NonNull::new(unsafe { take_spare(slots) }) {
         Some(spare) => Some(spare.cast()),
         None => allocate_more(),
     }
@@ -140,7 +195,7 @@ fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
 #[inline]
 pub(in crate::nf) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
     // SAFETY: An object is in use, so the cache is valid, and with it the slots.
-    if unsafe { bindings::rct_percpu_slot_fill(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
+    if unsafe { put_spare(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
         return;
     }
     // SAFETY: The caller's promise; as above.

@@ -257,7 +257,7 @@ impl Skb {
     #[inline]
     pub(crate) fn is_routed(&self) -> bool {
         // SAFETY: By the type invariants.
-        unsafe { bindings::rct_skb_has_dst(self.raw()) }
+        !unsafe { bindings::rct_skb_dst(self.raw()) }.is_null()
     }
 
     /// Drops the route, so that the packet is routed anew.
