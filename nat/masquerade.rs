@@ -231,13 +231,13 @@ pub(super) struct Cleaner;
 impl Repeating for Cleaner {
     fn run() -> Option<u32> {
         // One walk serves all losses: a machine that shuts down loses many addresses at once.
-        let loss = LOSSES.each_ref().map(LossSlot::take);
-        if loss.iter().any(Option::is_some) {
-            // Connections that got the address just before its loss are in the table by now. One
-            // whose packet waits in a queue ends by its timeout.
+        let losses = LOSSES.each_ref().map(LossSlot::take);
+        if losses.iter().any(Option::is_some) {
+            // After the grace period, connections that got the address just before its loss are in
+            // the table. One with its packet in a queue is not, and ends by its timeout.
             synchronize_rcu();
             walk::for_each(|conn| {
-                if loss.iter().flatten().any(|loss| loss.concerns(conn)) {
+                if losses.iter().flatten().any(|loss| loss.concerns(conn)) {
                     delete::delete(conn, DestroyReason::AddressGone);
                 }
             });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAT for Open vSwitch and act_ct, whose rules run below the hooks, and ask for the translation of
+//! NAT for Open vSwitch and act_ct: their rules run below the hooks, and ask for the translation of
 //! each packet.
 
 use crate::{

@@ -203,17 +203,7 @@ EXPORT_SYMBOL_GPL(nf_ct_gre_keymap_destroy);
 EXPORT_SYMBOL_GPL(gre_pptp_destroy_siblings);
 #endif
 
-/* Variadic, as nf_ct_helper_log; `nf_conntrack_log_invalid` says what is logged. */
-static void log_invalid(const struct sk_buff *skb, const struct nf_hook_state *state,
-			u8 protonum, struct va_format *message)
-{
-	u8 wanted = READ_ONCE(state->net->ct.sysctl_log_invalid);
-
-	if (wanted == protonum || wanted == IPPROTO_RAW)
-		nf_log_packet(state->net, state->pf, 0, skb, state->in, state->out, NULL,
-			      "nf_ct_proto_%d: %pV ", protonum, message);
-}
-
+/* Variadic, as nf_ct_helper_log. */
 void nf_l4proto_log_invalid(const struct sk_buff *skb, const struct nf_hook_state *state,
 			    u8 protonum, const char *fmt, ...)
 {
@@ -222,7 +212,7 @@ void nf_l4proto_log_invalid(const struct sk_buff *skb, const struct nf_hook_stat
 
 	va_start(args, fmt);
 	message.va = &args;
-	log_invalid(skb, state, protonum, &message);
+	rct_log_invalid(skb, state, protonum, &message);
 	va_end(args);
 }
 EXPORT_SYMBOL_GPL(nf_l4proto_log_invalid);
@@ -235,7 +225,7 @@ void nf_ct_l4proto_log_invalid(const struct sk_buff *skb, const struct nf_conn *
 
 	va_start(args, fmt);
 	message.va = &args;
-	log_invalid(skb, state, nf_ct_protonum(ct), &message);
+	rct_log_invalid(skb, state, nf_ct_protonum(ct), &message);
 	va_end(args);
 }
 EXPORT_SYMBOL_GPL(nf_ct_l4proto_log_invalid);

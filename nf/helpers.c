@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * See helpers.h. The functions are in helpers/, by subject. They are always inlined where they
- * are linked as bitcode (Kbuild), ordinary functions otherwise.
+ * The C functions that Rust calls: shims (helpers/shims.h) and glue (helpers/glue.c). They are
+ * linked into the Rust object as bitcode and inlined there (see Kbuild), or are ordinary functions
+ * where the kernel cannot do that.
  */
 #include "bindings.h"
 
@@ -36,18 +37,12 @@
 #define RCT
 #endif
 
-#include "helpers/lock.c"
-#include "helpers/memory.c"
-#include "helpers/work.c"
-#include "helpers/skb.c"
-#include "helpers/conn.c"
-#include "helpers/net.c"
-#include "helpers/proto.c"
-#include "helpers/expect.c"
-#include "helpers/ecache.c"
-#include "helpers/ovs.c"
-#include "helpers/nat.c"
-#include "helpers/device.c"
-#include "helpers/route.c"
-#include "helpers/netlink.c"
-#include "helpers/socket.c"
+/* Exported, but declared in a header of net/netfilter alone. */
+int nf_hook_entries_insert_raw(struct nf_hook_entries __rcu **pp, const struct nf_hook_ops *reg);
+void nf_hook_entries_delete_raw(struct nf_hook_entries __rcu **pp, const struct nf_hook_ops *reg);
+
+#define SHIM(type, name, parameters, ...) RCT type name parameters { return __VA_ARGS__; }
+#define SHIM_VOID(name, parameters, ...) RCT void name parameters { __VA_ARGS__; }
+#include "helpers/shims.h"
+
+#include "helpers/glue.c"

@@ -27,15 +27,19 @@ use crate::{
                 self,
                 Confirm, //
             },
-            parse::Packet, //
+            parse::Packet,
+            track, //
         },
     },
     nf::{
         bindings,
         c_export::c_export,
-        packet::hook::{
-            Hook,
-            HookState, //
+        packet::{
+            hook::{
+                Hook,
+                HookState, //
+            },
+            log, //
         },
         prelude::*, //
     },
@@ -156,6 +160,26 @@ c_export! {
         match wanted.find(rcu.token()).0 {
             Some((conn, dir)) => tuple_hash(conn, dir),
             None => null_mut(),
+        }
+    }
+}
+
+c_export! {
+    /// `nf_l4proto_log_invalid()` and `nf_ct_l4proto_log_invalid()`, whose message is a
+    /// `struct va_format`.
+    fn rct_log_invalid(
+        skb: *const bindings::sk_buff,
+        state: *const bindings::nf_hook_state,
+        protonum: u8,
+        message: *const c_void
+    ) {
+        // SAFETY: The caller, in `exports.c`, passes on a packet and a state that are valid until
+        // the return, and a `struct va_format`.
+        unsafe {
+            let state = HookState::from_raw(NonNull::new_unchecked(state.cast_mut()));
+            if track::logs_invalid(state, protonum) {
+                log::invalid_formatted(Skb::from_raw_shared(skb), state, protonum, message);
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use kernel::{
 use crate::nf::{
     entry::{
         conn::Entry,
+        detached::DetachedList,
         ecache::{
             self,
             Event,
@@ -190,9 +191,12 @@ pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Resu
     result
 }
 
+/// The dying entries: they left the table, with a destroy event that could not be sent yet.
+pub(in crate::ct) static DYING: DetachedList = DetachedList::new();
+
 /// Puts an entry that has left the table on the list of dying entries: its end could not be sent.
 pub(in crate::ct) fn defer_destroy(removed: Removed) {
-    ecache::defer(removed);
+    DYING.push(removed);
     work::queue(&SLOT, HZ);
 }
 
@@ -200,7 +204,7 @@ pub(in crate::ct) fn defer_destroy(removed: Removed) {
 /// message: the listener has room.
 #[inline]
 pub(in crate::ct) fn retry_deferred() {
-    if !ecache::DYING.is_empty() {
+    if !DYING.is_empty() {
         work::queue_now(&SLOT);
     }
 }
@@ -217,9 +221,9 @@ pub(in crate::ct) struct Redelivery;
 impl Repeating for Redelivery {
     fn run() -> Option<u32> {
         let begin = jiffies32();
-        while let Some(conn) = ecache::DYING.pop() {
+        while let Some(conn) = DYING.pop() {
             if notify_now(&conn, Event::Destroy.mask(), Requester::default()).is_err() {
-                ecache::defer(conn);
+                DYING.push(conn);
                 return Some(TEN_MS);
             }
             if jiffies32().wrapping_sub(begin) > TEN_MS {

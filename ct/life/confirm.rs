@@ -252,7 +252,7 @@ fn insert(
     if !conn.extensions().is_empty() {
         queue_new_event(&conn, rcu);
     }
-    match index::insert(&mut pair, conn, rcu) {
+    match index::insert(&mut pair, conn, &bh, rcu) {
         Ok(()) => InsertOutcome::Inserted,
         Err(_) => InsertOutcome::Refused,
     }
@@ -288,7 +288,7 @@ pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result 
     let _reservation = reservation::consume(&conn, &bh, rcu);
     let mut pair = table::lock_pair(&conn, None, &bh, rcu).ok_or(ENOENT)?;
     check_buckets(&pair, &conn)?;
-    index::insert(&mut pair, conn, rcu).map_err(|_| EEXIST)?;
+    index::insert(&mut pair, conn, &bh, rcu).map_err(|_| EEXIST)?;
     net.count_one(Stat::Insert);
     Ok(())
 }
@@ -336,8 +336,8 @@ fn resolve_clash(
                 conn.set(StatusBit::FixedTimeout);
                 net.count_one(Stat::ClashResolve);
                 entry::note_start(&conn);
-                let rcu = RcuGuard::new();
-                return match index::insert_reply_only(pair, conn, rcu.token()) {
+                let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
+                return match index::insert_reply_only(pair, conn, &bh, rcu.token()) {
                     Ok(()) => InsertOutcome::Inserted,
                     Err(_) => InsertOutcome::Refused,
                 };

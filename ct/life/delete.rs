@@ -107,7 +107,7 @@ fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: R
         let bh = BhDisabled::new();
         // Race 2. An unconfirmed entry is in no bucket, and the dying bit keeps it out of all of
         // them.
-        table::lock_pair(conn, None, &bh, rcu).and_then(|pair| index::remove(pair, conn, rcu))
+        table::lock_pair(conn, None, &bh, rcu).and_then(|pair| index::remove(pair, conn, &bh, rcu))
     };
     if has_extensions {
         expect::remove_all(conn);

@@ -14,7 +14,10 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
+        entry::{
+            self,
+            events::DYING, //
+        },
         life::{
             delete::{
                 self,
@@ -30,7 +33,6 @@ use crate::{
     },
     nf::{
         entry::{
-            ecache::DYING,
             index_lists::ListCursor,
             l4proto::Parts, //
         },

@@ -596,13 +596,19 @@ fn note_change(conn: &Conn, assured: bool, protoinfo: bool) {
     }
 }
 
+/// Whether `nf_conntrack_log_invalid` asks for INVALID packets of a protocol to be logged.
+#[inline]
+pub(in crate::ct) fn logs_invalid(state: HookState<'_>, protocol: u8) -> bool {
+    /// All protocols (`IPPROTO_RAW`).
+    const ANY: u8 = 255;
+    let setting = settings::LOG_INVALID.read(state.net());
+    setting == protocol || setting == ANY
+}
+
 /// Logs why a packet is INVALID, if `nf_conntrack_log_invalid` asks for its protocol.
 #[inline]
 pub(in crate::ct) fn log_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
-    /// All protocols.
-    const ANY: u8 = 255;
-    let wanted = settings::LOG_INVALID.read(state.net());
-    if (wanted == protocol || wanted == ANY) && reason.is_logged() {
+    if logs_invalid(state, protocol) && reason.is_logged() {
         log::invalid(skb, state, protocol, reason.message(), reason.value());
     }
 }

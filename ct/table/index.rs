@@ -125,32 +125,39 @@ impl Drop for IndexLists {
 pub(in crate::ct) fn insert(
     pair: &mut LockedPair<'_>,
     conn: ARef<Conn>,
+    bh: &BhDisabled,
     rcu: Rcu<'_>,
 ) -> Result<(), ARef<Conn>> {
     let Some(lists) = LISTS.load(rcu) else {
         return Err(conn);
     };
     mark_class(&conn, rcu);
-    pair.insert(conn, lists)
+    pair.insert(conn, lists, bh)
 }
 
 /// As [`insert`], by the reply tuple alone.
 pub(in crate::ct) fn insert_reply_only(
     pair: &mut LockedPair<'_>,
     conn: ARef<Conn>,
+    bh: &BhDisabled,
     rcu: Rcu<'_>,
 ) -> Result<(), ARef<Conn>> {
     let Some(lists) = LISTS.load(rcu) else {
         return Err(conn);
     };
     mark_class(&conn, rcu);
-    pair.insert_reply_only(conn, lists)
+    pair.insert_reply_only(conn, lists, bh)
 }
 
 /// Takes an entry out of its buckets and off its lists. [`None`]: it was not there.
 #[inline]
-pub(in crate::ct) fn remove(pair: LockedPair<'_>, conn: &Conn, rcu: Rcu<'_>) -> Option<Removed> {
-    pair.remove(conn, LISTS.load(rcu)?)
+pub(in crate::ct) fn remove(
+    pair: LockedPair<'_>,
+    conn: &Conn,
+    bh: &BhDisabled,
+    rcu: Rcu<'_>,
+) -> Option<Removed> {
+    pair.remove(conn, LISTS.load(rcu)?, bh)
 }
 
 /// Notes that the namespace has an entry in the class of this one's zone, before a walk can miss it.

@@ -38,7 +38,7 @@
 //! // Held until the entry is in the table.
 //! let _reservation = reservation::consume(&conn, &bh, rcu);
 //! let mut pair = table::lock_pair(&conn, hash, &bh, rcu)?;
-//! index::insert(&mut pair, conn, rcu)
+//! index::insert(&mut pair, conn, &bh, rcu)
 //! ```
 
 use kernel::{

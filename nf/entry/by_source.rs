@@ -124,7 +124,7 @@ impl SourceTable {
 
     fn head(&self, layout: impl MemoryLayout, chain: u32) -> *mut u8 {
         let chain = if chain < self.len { chain } else { 0 };
-        layout.head_at(self.heads.as_ptr(), chain as usize)
+        layout.head_at(self.heads.as_ptr(), u32_as_usize(chain))
     }
 
     /// Puts an entry on the chain of its source and sets [`StatusBit::SrcNatDone`], unless that is
@@ -164,8 +164,8 @@ impl SourceTable {
         });
     }
 
-    /// Walks over the entries with a source, and over others whose sources have the same hash: the
-    /// newest first.
+    /// Walks over the entries with a source, and over those of other sources with the same hash. The
+    /// newest come first.
     pub(crate) fn walk<'r>(
         &'r self,
         net: &Net,
@@ -174,16 +174,17 @@ impl SourceTable {
     ) -> impl Iterator<Item = Stale<'r>> + 'r {
         let chain = self.chain(net, source);
         let is_wide = object::is_wide();
-        // SAFETY: The head of a chain.
-        let mut address = with_layout!(is_wide, layout => unsafe {
-            follow(layout, self.head(layout, chain))
+        let mut address = with_layout!(is_wide, layout => {
+            // SAFETY: The head of a chain.
+            unsafe { follow(layout, self.head(layout, chain)) }
         });
         core::iter::from_fn(move || {
             let conn = NonNull::new(with_exposed_provenance_mut(address))?;
-            // SAFETY: What was on a chain during the section is an object of the slab until the
-            // section ends: the link of one that was freed leads to one that is on a chain, or was.
-            address = with_layout!(is_wide, layout => unsafe {
-                follow(layout, layout.next(layout.handle(address), KIND))
+            address = with_layout!(is_wide, layout => {
+                // SAFETY: What was on a chain during the section is an object of the slab until the
+                // section ends: the link of one that was freed leads to one that is, or was, on a
+                // chain.
+                unsafe { follow(layout, layout.next(layout.handle(address), KIND)) }
             });
             // SAFETY: As above.
             Some(unsafe { Stale::new(conn, Direction::Original, rcu) })

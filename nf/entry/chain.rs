@@ -108,7 +108,8 @@ pub(crate) struct ChainArray {
     heads: NonNull<u8>,
     locks: LockArray,
     len: u32,
-    generation: u32,
+    /// The generation, in the high half; the marker of a chain has its index in the other one.
+    marker: usize,
     handles: TupleHandles,
 }
 
@@ -154,7 +155,7 @@ impl ChainArray {
             heads: heads.cast(),
             locks,
             len,
-            generation,
+            marker: u32_as_usize(generation) << u32::BITS,
             handles,
         })
     }
@@ -168,17 +169,22 @@ impl ChainArray {
     /// Returns what orders this array's locks and those of other arrays.
     #[inline]
     pub(super) fn generation(&self) -> u32 {
-        self.generation
+        // CAST: the high half.
+        (self.marker >> u32::BITS) as u32
     }
 
     #[inline]
-    fn marker(&self, bucket: u32) -> usize {
-        (self.generation as usize) << 32 | bucket as usize
+    fn marker(&self, bucket: usize) -> usize {
+        self.marker | bucket
     }
 
     #[inline(always)]
-    fn head(&self, bucket: u32) -> Head<'_> {
-        let bucket = if bucket < self.len { bucket } else { 0 } as usize;
+    fn head(&self, bucket: usize) -> Head<'_> {
+        let bucket = if bucket < u32_as_usize(self.len) {
+            bucket
+        } else {
+            0
+        };
         // SAFETY: In bounds, and accessed as what it is only.
         unsafe {
             if self.handles.are_compact() {
@@ -189,14 +195,15 @@ impl ChainArray {
         }
     }
 
-    /// Returns the first bucket from `from` on, and before `to`, whose chain is not empty.
+    /// Returns the first bucket from `from` on, and before `to`, with a chain that is not empty.
     pub(crate) fn next_in_use(&self, from: u32, to: u32) -> Option<u32> {
-        (from..to.min(self.len)).find(|&bucket| self.head(bucket).load() != 0)
+        (from..to.min(self.len)).find(|&bucket| self.head(u32_as_usize(bucket)).load() != 0)
     }
 
     /// Walks over a chain without a lock.
     #[inline]
     pub(crate) fn walk<'r>(&'r self, bucket: u32, rcu: Rcu<'r>) -> Walk<'r> {
+        let bucket = u32_as_usize(bucket);
         let home = self.marker(bucket);
         // INVARIANT: what a head leads to is on a chain.
         Walk {
@@ -219,7 +226,7 @@ impl ChainArray {
         let guard = self.locks.get(bucket).lock_with(bh);
         LockedChain {
             array: self,
-            bucket,
+            bucket: u32_as_usize(bucket),
             _guard: Some(guard),
         }
     }
@@ -230,7 +237,7 @@ impl ChainArray {
         let guard = self.locks.get(bucket).lock_nested_with(bh);
         LockedChain {
             array: self,
-            bucket,
+            bucket: u32_as_usize(bucket),
             _guard: Some(guard),
         }
     }
@@ -257,7 +264,7 @@ impl chain::Head for Head<'_> {
     #[inline(always)]
     fn load(self) -> usize {
         match self {
-            Self::Compact(half) => (half.load(Relaxed) as usize) << 1,
+            Self::Compact(half) => u32_as_usize(half.load(Relaxed)) << 1,
             Self::Wide(word) => word.load(Relaxed),
         }
     }
@@ -336,7 +343,8 @@ impl<'r> Iterator for Walk<'r> {
 #[must_use = "the bucket is unlocked when this is dropped"]
 pub(crate) struct LockedChain<'a> {
     array: &'a ChainArray,
-    bucket: u32,
+    /// The index of the bucket. A word, so that there is no padding to be kept.
+    bucket: usize,
     _guard: Option<SpinLockGuard<'a, ()>>,
 }
 
@@ -356,7 +364,7 @@ impl<'a> LockedChain<'a> {
         // INVARIANT: the caller's promise.
         LockedChain {
             array: self.array,
-            bucket,
+            bucket: u32_as_usize(bucket),
             _guard: None,
         }
     }

@@ -169,8 +169,8 @@ impl Status {
 /// An entry, whether or not there is a reference to it.
 ///
 /// Tuples, zone and namespace do not change once the entry is shared, except that NAT sets the reply
-/// tuple of an unconfirmed one, of which it holds the only packet. The rest is atomic, or guarded by
-/// the entry's lock.
+/// tuple of an unconfirmed one while it holds the only packet. The rest is atomic, or guarded by the
+/// entry's lock.
 ///
 /// No [`ARef`](kernel::sync::aref::ARef) can be made of it: the count of a
 /// [`Fresh`](super::fresh::Fresh) and of a [`Dead`](super::end::Dead) entry is zero.
@@ -225,8 +225,8 @@ impl Conn {
     ///
     /// # Safety
     ///
-    /// `ptr` points to an initialised entry, or a template, whose reference count is not zero for all
-    /// of `'a`.
+    /// `ptr` points to an initialised entry, or a template, with a reference count that is not zero
+    /// during `'a`.
     #[inline]
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::nf_conn) -> &'a Self {
         // SAFETY: The caller's promise; the type is transparent.
@@ -255,7 +255,7 @@ impl Entry {
     /// Returns the address: an identity of the entry while it lives.
     #[inline]
     pub(crate) fn address(&self) -> usize {
-        self.raw() as usize
+        self.raw().expose_provenance()
     }
 
     #[inline]
@@ -406,7 +406,7 @@ impl Entry {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).mark)) }.load(Relaxed)
     }
 
-    /// Returns the master: the connection whose helper expected this one.
+    /// Returns the master: the connection for which a helper expected this one.
     pub(crate) fn master(&self) -> Option<&Conn> {
         // SAFETY: Set before the entry is shared, and not changed while it lives.
         let master = NonNull::new(unsafe { (*self.raw()).master })?;
@@ -430,7 +430,7 @@ impl Entry {
     /// Takes the entry's lock.
     #[inline]
     pub(crate) fn lock(&self) -> SpinLockBhGuard<'_, ()> {
-        // SAFETY: The lock was initialised with the entry, whose memory stays while it is borrowed.
+        // SAFETY: The lock was initialised with the entry, which stays while it is borrowed.
         unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
@@ -521,6 +521,12 @@ impl Entry {
         (word >> 32 == 1).then_some(word as u32)
     }
 
+    /// Returns whether an entry that was never in a table has no reservation.
+    #[inline(always)]
+    pub(super) fn is_free_of_reservation(&self) -> bool {
+        self.pprev_word(Direction::Original).load(Relaxed) == 0
+    }
+
     /// Notes that the reply tuple is reserved for the entry, unless it was. Returns whether it did:
     /// of several CPUs that try, one does.
     pub(super) fn take_reservation(&self, hash: u32) -> bool {
@@ -538,7 +544,7 @@ impl Entry {
 
     /// Returns the hash that [`Fresh::new`](super::fresh::Fresh::new) was given, to be kept until the
     /// entry is confirmed. Of a confirmed entry, or one that another CPU is confirming: that, or a word
-    /// whose highest bit is set.
+    /// with its highest bit set.
     #[inline]
     pub(crate) fn cached_hash(&self) -> u64 {
         self.pprev_word(Direction::Reply).load(Relaxed)

@@ -45,7 +45,7 @@ pub(crate) struct DetachedList {
 unsafe impl Sync for DetachedList {}
 
 impl DetachedList {
-    /// The list's marker: a reader that got here from a chain is told that it strayed.
+    /// The list's marker: a reader that strayed to this list from a chain ends at it.
     const MARKER: usize = 1 << 30;
 
     /// Makes an empty list.

@@ -7,12 +7,10 @@
 use core::ptr::addr_of_mut;
 
 use kernel::{
-    sync::{
-        atomic::{
-            Atomic,
-            Full,
-            Relaxed, //
-        }, //
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
     },
     types::Opaque, //
 };
@@ -25,15 +23,14 @@ use crate::nf::{
             Congested,
             Requester, //
         },
+        rcu::RcuGuard,
         time, //
     }, //
 };
 
 use super::{
     conn::Conn,
-    detached::DetachedList,
-    ext::Extension,
-    pair::Removed, //
+    ext::Extension, //
 };
 
 /// An event (`enum ip_conntrack_events`).
@@ -175,8 +172,14 @@ pub(crate) fn notify(conn: &Conn, events: u32, by: Requester) -> Result<(), Cong
         portid: by.portid,
         report: by.report.into(),
     };
-    // SAFETY: The entry is valid, and its listener is called under RCU.
-    if unsafe { bindings::rct_ct_event_tell(events, &item) } < 0 {
+    let _section = RcuGuard::new();
+    // SAFETY: In an RCU read-side section, during which a listener stays valid.
+    let listener = unsafe { bindings::rct_ct_event_listener(conn.net().raw()).as_ref() };
+    let Some(notify) = listener.and_then(|listener| listener.ct_event) else {
+        return Ok(());
+    };
+    // SAFETY: The entry is valid.
+    if unsafe { notify(events, &item) } < 0 {
         Err(Congested)
     } else {
         Ok(())
@@ -197,12 +200,4 @@ pub(crate) fn has_listeners() -> bool {
 pub(crate) unsafe fn set_listener(net: &Net, notifier: *const bindings::nf_ct_event_notifier) {
     // SAFETY: The caller's promise.
     unsafe { bindings::rct_ct_event_listener_set(net.raw(), notifier) };
-}
-
-/// Entries that left the table, with a destroy event that could not be delivered yet.
-pub(crate) static DYING: DetachedList = DetachedList::new();
-
-/// Keeps an entry that left the table until its destroy event is delivered.
-pub(crate) fn defer(removed: Removed) {
-    DYING.push(removed);
 }

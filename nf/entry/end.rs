@@ -14,12 +14,15 @@ use kernel::sync::{
     atomic::{
         Full,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::nf::{
     bindings,
-    kernel::net::Net, //
+    kernel::{
+        net::Net,
+        rcu::RcuGuard, //
+    }, //
 };
 
 use super::{
@@ -67,7 +70,7 @@ impl Entry {
     }
 }
 
-/// An entry whose last reference is gone. Dropping the value frees the memory.
+/// An entry without references. Dropping the value frees the memory.
 ///
 /// # Invariants
 ///
@@ -166,8 +169,14 @@ unsafe fn free_extensions(conn: NonNull<bindings::nf_conn>) -> bool {
     // SAFETY: Initialised.
     let entry = unsafe { Entry::from_raw(conn.as_ptr()) };
     if entry.has(StatusBit::SrcNatDone) {
-        // SAFETY: The entry is still intact.
-        unsafe { bindings::rct_nat_forget_source(conn.as_ptr()) };
+        let _section = RcuGuard::new();
+        // SAFETY: The entry is still intact. In the section a hook stays valid.
+        unsafe {
+            let hook = bindings::rct_nat_hook().as_ref();
+            if let Some(remove) = hook.and_then(|hook| hook.remove_nat_bysrc) {
+                remove(conn.as_ptr());
+            }
+        }
         if by_source::is_linked(entry) {
             return false;
         }

@@ -32,7 +32,7 @@ use core::{
     ptr::{
         addr_of_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -45,7 +45,10 @@ use crate::{
         bindings,
         kernel::layout::SameLayout, //
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::conn::Entry;
@@ -112,7 +115,7 @@ pub(crate) unsafe fn add_by_number(
     id: u32,
     gfp: u32,
 ) -> Option<NonNull<c_void>> {
-    let size = *SIZES.get(id as usize)?;
+    let size = *SIZES.get(u32_as_usize(id))?;
     // SAFETY: The caller's promise.
     let slot = unsafe { &mut *addr_of_mut!((*conn).ext) };
     let old = *slot;
@@ -121,7 +124,11 @@ pub(crate) unsafe fn add_by_number(
     } else {
         // SAFETY: A blob in place is valid; `id` is one of its slots, as checked above.
         unsafe {
-            if *addr_of_mut!((*old).offset).cast::<u8>().add(id as usize) != 0 {
+            if *addr_of_mut!((*old).offset)
+                .cast::<u8>()
+                .add(u32_as_usize(id))
+                != 0
+            {
                 return None;
             }
             usize::from((*old).len)
@@ -129,6 +136,7 @@ pub(crate) unsafe fn add_by_number(
     };
     let offset = used.wrapping_add(7) & !7;
     let end = offset.wrapping_add(size);
+    let size_added = end.wrapping_sub(used);
     let (offset8, end8) = (u8::try_from(offset).ok()?, u8::try_from(end).ok()?);
 
     let blob: *mut bindings::nf_ct_ext = if old.is_null() {
@@ -137,8 +145,14 @@ pub(crate) unsafe fn add_by_number(
     } else if end <= FIRST_SIZE {
         old
     } else {
-        // SAFETY: `old` came from `kmalloc` and has at least `used` bytes.
-        unsafe { bindings::rct_krealloc_zeroed(old.cast(), used, end, gfp) }.cast()
+        // SAFETY: `old` came from `kmalloc` and has at least `used` bytes; the new blob has `end`.
+        unsafe {
+            let larger = bindings::rct_krealloc(old.cast(), end, gfp);
+            if !larger.is_null() {
+                larger.cast::<u8>().add(used).write_bytes(0, size_added);
+            }
+            larger.cast()
+        }
     };
     let blob = NonNull::new(blob)?;
     *slot = blob.as_ptr();
@@ -146,7 +160,7 @@ pub(crate) unsafe fn add_by_number(
     unsafe {
         addr_of_mut!((*blob.as_ptr()).offset)
             .cast::<u8>()
-            .add(id as usize)
+            .add(u32_as_usize(id))
             .write(offset8);
         (*blob.as_ptr()).len = end8;
         Some(blob.byte_add(offset).cast())
@@ -196,7 +210,7 @@ impl<'a> ExtSet<'a> {
         let offset = unsafe {
             *addr_of_mut!((*self.0).offset)
                 .cast::<u8>()
-                .add(E::ID as usize)
+                .add(u32_as_usize(E::ID))
         };
         if offset == 0 {
             return None;

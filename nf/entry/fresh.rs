@@ -75,7 +75,7 @@ use super::{
 ///
 /// # Invariants
 ///
-/// `0` points to an initialised entry whose reference count is zero: so readers that still find the
+/// `0` points to an initialised entry with reference count zero: so readers that still find the
 /// memory's former entry take no reference.
 #[must_use = "the entry is freed when this is dropped"]
 pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
@@ -113,7 +113,7 @@ impl Fresh {
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
-                .store(core::mem::transmute(zone), Relaxed);
+                .store(core::mem::transmute::<Zone, u32>(zone), Relaxed);
             bindings::rct_ct_set_net(raw, net.raw());
             let tail = bindings::RCT_CONN_INIT_OFFSET;
             raw.cast::<u8>()

@@ -23,8 +23,8 @@ use super::{
     object::IndexKind, //
 };
 
-/// The number of classes of zones: zones whose ids are equal modulo this share one. A power of two,
-/// and a multiple of 32.
+/// The number of classes of zones: zones with ids that are equal modulo this share one. A power of
+/// two, and a multiple of 32.
 pub(crate) const ZONE_CLASSES: u32 = 4096;
 
 /// Returns the class that a zone is in.
@@ -125,7 +125,7 @@ impl IndexKey {
 
 /// The hash of keys: a sum of products with secret factors, which are odd.
 ///
-/// With known factors one could make lists long, at the expense of those who read them.
+/// An attacker that knew the factors could make lists long, at the expense of requests that walk them.
 #[derive(Clone, Copy)]
 pub(super) struct Hasher {
     factors: [u64; 4],
@@ -162,7 +162,7 @@ pub(super) struct NetHasher<'a> {
 }
 
 impl NetHasher<'_> {
-    /// Returns a hash whose high bits depend on all of the input.
+    /// Returns a hash; its high bits depend on all of the input.
     #[inline(always)]
     fn mix(&self, domain: u64, [a, b]: Address) -> u64 {
         let [first, second, ..] = *self.factors;

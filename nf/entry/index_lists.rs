@@ -100,7 +100,7 @@ trait Layout: MemoryLayout<Link = IndexKind> {}
 
 impl<L: MemoryLayout<Link = IndexKind>> Layout for L {}
 
-/// A list of a kind, whose low bits are its shard.
+/// The number of a list among those of its kind. The low bits are the list's shard.
 #[derive(Clone, Copy)]
 struct ListId(u32);
 
@@ -200,8 +200,8 @@ impl ShardedLists {
     /// Returns the head of a list.
     #[inline(always)]
     fn head(&self, layout: impl Layout, kind: IndexKind, ListId(list): ListId) -> *mut u8 {
-        let first = (kind as usize).wrapping_mul((self.mask as usize).wrapping_add(1));
-        let index = first.wrapping_add((list & self.mask) as usize);
+        let first = (kind as usize).wrapping_mul(u32_as_usize(self.mask).wrapping_add(1));
+        let index = first.wrapping_add(u32_as_usize(list & self.mask));
         // In bounds by the mask, for the kinds that have lists.
         layout.head_at(self.heads.as_ptr(), index)
     }
@@ -225,17 +225,14 @@ impl ShardedLists {
             };
         }
         let [source, destination] = IndexKey::ends_of(entry);
-        let translated = match IndexKey::translation_of(entry) {
-            Some(key) => Some(self.list(hasher.hash(&key), shard)),
-            None => None,
-        };
+        let translated = IndexKey::translation_of(entry);
         Memberships {
             zone,
             ends: Some([
                 self.list(hasher.hash(&source), shard),
                 self.list(hasher.hash(&destination), shard),
             ]),
-            translated,
+            translated: translated.map(|key| self.list(hasher.hash(&key), shard)),
         }
     }
 
@@ -386,7 +383,7 @@ impl ListCursor {
     }
 
     fn address(&self) -> usize {
-        self.object.as_ptr() as usize
+        self.object.as_ptr().expose_provenance()
     }
 
     /// Goes to the beginning of the list of a key in a shard.

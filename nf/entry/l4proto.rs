@@ -130,7 +130,7 @@ impl Parts {
     }
 }
 
-/// The attributes of a request, some of which have to be there.
+/// The attributes of a request, and those that have to be there.
 pub(crate) struct Request<'a> {
     attributes: Attributes<'a>,
     wanted: Parts,

@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct nf_conn`: the entry, its extensions, and the chains and lists that it stands on.
+//! `struct nf_conn`: the entry, its extensions, and the chains and lists that it is on.
+//!
+//! - An entry's stages: [`fresh`], [`conn`], [`stale`], [`end`]; its memory: [`slab`], [`object`].
+//! - Its extensions: [`ext`], [`help`], [`timeout`], [`ecache`]; [`template`]s of entries.
+//! - The buckets of a table: [`chain`], locked by [`pair`]; [`reservations`]; the list of entries that
+//!   left the table: [`detached`].
+//! - The lists beside the table: [`index_lists`], by [`index_keys`]; the by-source table of NAT:
+//!   [`by_source`].
+//! - The algorithms of these, without the kernel: [`intrusive`].
+//! - Protocols and user space: [`l4proto`], [`user`].
 
 pub(crate) mod by_source;
 pub(crate) mod chain;

@@ -182,10 +182,10 @@ pub(super) struct ObjectLayout {
 pub(super) fn choose_layout() -> ObjectLayout {
     // SAFETY: Reads a variable.
     let is_wide = !is_near(unsafe { bindings::rct_memory_end() });
-    // SAFETY: As for `compact`.
     let base = if is_wide {
         0
     } else {
+        // SAFETY: As for `compact`.
         unsafe { bindings::rct_page_offset() }
     };
     BASE.store(base, Relaxed);

@@ -9,16 +9,16 @@
 //!
 //! ```ignore
 //! let bh = BhDisabled::new();
-//! // The order of the two locks, and whether there is one lock or two, is the pair's business.
-//! let pair = LockedPair::lock(original, reply, &bh);
+//! // The pair sees to the order of the two locks, and to buckets that share one.
+//! let mut pair = LockedPair::lock(original, reply);
 //! if pair.entries(Direction::Reply).any(|(other, _)| is_conflict(other)) {
 //!     return Err(EEXIST);
 //! }
-//! pair.insert(conn, lists)?;
+//! pair.insert(conn, lists, &bh)?;
 //!
 //! // Later. The result holds the table's reference, and proves that the entry is on no chain:
 //! // `DetachedList::push` asks for that.
-//! let removed = LockedPair::lock(original, reply, &bh).remove(&conn, lists);
+//! let removed = LockedPair::lock(original, reply).remove(&conn, lists, &bh);
 //! ```
 
 use core::{
@@ -106,27 +106,23 @@ pub(crate) struct LockedPair<'bh> {
     reply: LockedChain<'bh>,
     /// [`None`]: the entry is in one bucket, by its reply tuple.
     original: Option<LockedChain<'bh>>,
-    bh: &'bh BhDisabled,
 }
 
 impl<'bh> LockedPair<'bh> {
     /// Locks the buckets of the original and the reply tuple, or the one that is for both.
     #[inline(always)]
     pub(crate) fn lock(original: Option<ChainRef<'bh>>, reply: ChainRef<'bh>) -> Self {
-        let bh = reply.bh;
         // INVARIANT: the order is the one stated above.
         match original {
             None => Self {
                 reply: reply.lock(),
                 original: None,
-                bh,
             },
             Some(original) => {
                 let (original, reply) = order::lock_both(original, reply);
                 Self {
                     reply,
                     original: Some(original),
-                    bh,
                 }
             }
         }
@@ -167,12 +163,13 @@ impl<'bh> LockedPair<'bh> {
         &mut self,
         conn: ARef<Conn>,
         lists: &ShardedLists,
+        bh: &BhDisabled,
     ) -> Result<(), ARef<Conn>> {
-        if !self.suits(conn.status()) || conn.reservation_hash().is_some() {
+        if !self.suits(conn.status()) || !conn.is_free_of_reservation() {
             return Err(conn);
         }
         // SAFETY: No template, and confirmed below. The reference keeps the entry until `remove`.
-        let Some(_guard) = (unsafe { lists.join(&conn, self.bh) }) else {
+        let Some(_guard) = (unsafe { lists.join(&conn, bh) }) else {
             return Err(conn);
         };
         // SAFETY: An object of the slab. As it was not confirmed it never was in a table, and it has no
@@ -193,12 +190,13 @@ impl<'bh> LockedPair<'bh> {
         &mut self,
         conn: ARef<Conn>,
         lists: &ShardedLists,
+        bh: &BhDisabled,
     ) -> Result<(), ARef<Conn>> {
         if conn.has(StatusBit::Template) {
             return Err(conn);
         }
         // SAFETY: As for `insert`.
-        let Some(_guard) = (unsafe { lists.join(&conn, self.bh) }) else {
+        let Some(_guard) = (unsafe { lists.join(&conn, bh) }) else {
             return Err(conn);
         };
         conn.set_table_bit(StatusBit::NatClash);
@@ -223,7 +221,12 @@ impl<'bh> LockedPair<'bh> {
     ///
     /// [`None`]: the entry was not in these buckets.
     #[inline]
-    pub(crate) fn remove(mut self, conn: &Conn, lists: &ShardedLists) -> Option<Removed> {
+    pub(crate) fn remove(
+        mut self,
+        conn: &Conn,
+        lists: &ShardedLists,
+        bh: &BhDisabled,
+    ) -> Option<Removed> {
         let status = conn.status();
         if !status.has(StatusBit::NatClash) {
             if !self.suits(status) {
@@ -238,7 +241,6 @@ impl<'bh> LockedPair<'bh> {
         if !self.reply.remove(conn, Direction::Reply) {
             return None;
         }
-        let bh = self.bh;
         drop(self);
         // SAFETY: The reply tuple was in, so the entry was put in, and this is done once. The lists
         // are those that it joined, as there are no others.

@@ -23,7 +23,7 @@ use super::{
     },
 };
 
-/// The generation of the array: the last one whose markers fit, which no table gets to.
+/// The generation of the array: the last one for which markers fit, which no table gets to.
 const GENERATION: u32 = i32::MAX as u32;
 
 /// Chains of entries by the node of their original tuple. They hold no references; an entry is
@@ -31,7 +31,7 @@ const GENERATION: u32 = i32::MAX as u32;
 pub(crate) struct Reservations(ChainArray);
 
 impl Reservations {
-    /// Allocates `len` empty chains, whose locks are taken before those of a table. May sleep.
+    /// Allocates `len` empty chains. Their locks are taken before those of a table. May sleep.
     ///
     /// `ENOMEM`: no memory, or `len` is 0 or too large.
     pub(crate) fn new(len: u32) -> Result<Self> {

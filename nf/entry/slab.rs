@@ -53,11 +53,15 @@ impl ConnCache {
             return Err(EBUSY);
         }
         let layout = object::choose_layout();
+        // The low bits of `skb->_nfct`, a pointer to an entry, hold the packet's relation to it.
+        let align = layout
+            .align
+            .max(bindings::RCT_NFCT_INFOMASK.wrapping_add(1));
         // SAFETY: Process context. CAST: a few hundred.
         let cache = unsafe {
             bindings::rct_conn_cache_create(
                 layout.size as u32,
-                layout.align as u32,
+                align as u32,
                 layout.free_link as u32,
             )
         };
@@ -97,9 +101,60 @@ impl Drop for ConnCache {
         }
         // SAFETY: As above.
         unsafe {
-            bindings::rct_percpu_slot_free(spare);
+            bindings::rct_free_percpu(spare);
             bindings::kmem_cache_destroy(cache);
         }
+    }
+}
+
+/// Whether this context is the only one on this CPU that can access a slot: bottom halves are off,
+/// so that no other task and no softirq runs on it. (On PREEMPT_RT they do.) A hard interrupt frees
+/// no packet that has an entry. Plain accesses do then; atomic ones may have to turn interrupts
+/// off.
+#[inline]
+fn has_slot_alone() -> bool {
+    // SAFETY: Both read the state of this context.
+    unsafe {
+        bindings::rct_assert_not_in_hardirq();
+        cfg!(not(CONFIG_PREEMPT_RT)) && bindings::rct_in_softirq()
+    }
+}
+
+/// Takes the spare object of this CPU; null: there is none.
+///
+/// # Safety
+///
+/// `slots` is that of a [`ConnCache`].
+#[inline]
+unsafe fn take_spare(slots: *mut c_void) -> *mut c_void {
+    // SAFETY: By the safety requirements there is a slot for each CPU.
+    unsafe {
+        if !has_slot_alone() {
+            return bindings::rct_percpu_xchg(slots, null_mut());
+        }
+        let object = bindings::rct_percpu_read(slots);
+        bindings::rct_percpu_write(slots, null_mut());
+        object
+    }
+}
+
+/// Makes an object the spare one of this CPU. Returns whether there was none.
+///
+/// # Safety
+///
+/// `slots` is that of a [`ConnCache`], `object` is from its cache and not used any more.
+#[inline]
+unsafe fn put_spare(slots: *mut c_void, object: *mut c_void) -> bool {
+    // SAFETY: By the safety requirements there is a slot for each CPU.
+    unsafe {
+        if !has_slot_alone() {
+            return bindings::rct_percpu_cmpxchg(slots, null_mut(), object).is_null();
+        }
+        let is_empty = bindings::rct_percpu_read(slots).is_null();
+        if is_empty {
+            bindings::rct_percpu_write(slots, object);
+        }
+        is_empty
     }
 }
 
@@ -112,7 +167,7 @@ pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
         return None;
     }
     // SAFETY: The slots are valid: their owner is dropped after all code that could call this.
-    match NonNull::new(unsafe { bindings::rct_percpu_slot_take(slots) }) {
+    match NonNull::new(unsafe { take_spare(slots) }) {
         Some(spare) => Some(spare.cast()),
         None => allocate_more(),
     }
@@ -124,7 +179,7 @@ fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
     // SAFETY: As above, for the cache.
     let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
     let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
-    if !object::is_in_reach(conn.as_ptr() as usize) {
+    if !object::is_in_reach(conn.as_ptr().expose_provenance()) {
         // SAFETY: Just allocated; it was never spare.
         unsafe { bindings::kmem_cache_free(cache, memory) };
         return None;
@@ -140,7 +195,7 @@ fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
 #[inline]
 pub(in crate::nf) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
     // SAFETY: An object is in use, so the cache is valid, and with it the slots.
-    if unsafe { bindings::rct_percpu_slot_fill(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
+    if unsafe { put_spare(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
         return;
     }
     // SAFETY: The caller's promise; as above.

@@ -187,7 +187,7 @@ unsafe impl Sync for Expectation {}
 unsafe impl RcuCounted for Expectation {
     unsafe fn count(this: NonNull<Self>) -> *mut bindings::refcount_t {
         let raw = this.as_ptr().cast::<bindings::nf_conntrack_expect>();
-        // SAFETY: The caller's promise: a field of a valid object.
+        // SAFETY: By the function's contract: a field of a valid object.
         unsafe { addr_of_mut!((*raw).use_) }
     }
 

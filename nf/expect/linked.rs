@@ -212,7 +212,12 @@ impl<'l> Linked<'l> {
         };
         let _section = RcuGuard::new();
         // SAFETY: The namespace lives, as in `net`; listeners expect the lock to be held.
-        unsafe { bindings::rct_expect_event_tell(event, &item) };
+        unsafe {
+            let listener = bindings::rct_ct_event_listener(self.net().raw()).as_ref();
+            if let Some(notify) = listener.and_then(|listener| listener.exp_event) {
+                notify(event, &item);
+            }
+        }
     }
 }
 

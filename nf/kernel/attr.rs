@@ -268,13 +268,17 @@ impl<'a> Attribute<'a> {
         // SAFETY: The attribute is valid by the type invariants; table and policy have an element
         // for each number up to the last.
         kernel::error::to_result(unsafe {
-            bindings::rct_nla_parse_nested(
+            let parse = if strictly {
+                bindings::rct_nla_parse_nested
+            } else {
+                bindings::rct_nla_parse_nested_deprecated
+            };
+            parse(
                 nest.table.as_mut_ptr(),
                 // CAST: a small number.
                 last as core::ffi::c_int,
                 self.0.as_ptr(),
                 Policy::raw(policy),
-                strictly,
             )
         })?;
         Ok(nest)
@@ -370,11 +374,12 @@ impl<'a> Message<'a> {
         let len = text.len().checked_add(1).ok_or(EMSGSIZE)?;
         let len = i32::try_from(len).map_err(|_| EMSGSIZE)?;
         // SAFETY: By the type invariants.
-        let place = unsafe { bindings::rct_nla_reserve(self.0, number.into(), len) };
-        let place = NonNull::new(place).ok_or(EMSGSIZE)?.cast::<u8>();
-        // SAFETY: There is room for the text and a NUL byte, in a message of this value.
+        let attribute = unsafe { bindings::nla_reserve(self.0, number.into(), len) };
+        let attribute = NonNull::new(attribute).ok_or(EMSGSIZE)?;
+        // SAFETY: The attribute was just reserved, with room for the text and a NUL byte.
         unsafe {
-            core::ptr::copy_nonoverlapping(text.as_ptr(), place.as_ptr(), text.len());
+            let place = bindings::rct_nla_data(attribute.as_ptr()).cast::<u8>();
+            core::ptr::copy_nonoverlapping(text.as_ptr(), place, text.len());
             place.add(text.len()).write(0);
         }
         Ok(())

@@ -253,9 +253,9 @@ impl Net {
             (chain, lock::from_raw(bindings::rct_bind_lock(chain)))
         };
         let _guard = lock.lock();
-        // SAFETY: What is linked into the chain stays so while its lock is held; that holds for
-        // the three closures below, too.
+        // SAFETY: What is linked into the chain stays so while its lock is held.
         let first = unsafe { bindings::rct_bind_first(chain) };
+        // SAFETY: As above.
         let buckets = list(first, |bucket| unsafe { bindings::rct_bind_next(bucket) })
             // SAFETY: As above.
             .filter(|bucket| unsafe {
@@ -265,9 +265,11 @@ impl Net {
         for bucket in buckets {
             // SAFETY: As above.
             let first = unsafe { bindings::rct_bind2_first(bucket.as_ptr()) };
+            // SAFETY: As above.
             for place in list(first, |place| unsafe { bindings::rct_bind2_next(place) }) {
                 // SAFETY: As above.
                 let first = unsafe { bindings::rct_bind2_first_sock(place.as_ptr()) };
+                // SAFETY: As above.
                 for sk in list(first, |sk| unsafe { bindings::rct_bind2_next_sock(sk) }) {
                     // INVARIANT: Linked sockets are not freed.
                     if f(&BoundSocket(sk)).is_break() {

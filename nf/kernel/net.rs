@@ -33,7 +33,11 @@
 
 use core::{
     mem::size_of,
-    ptr::NonNull, //
+    ptr::{
+        addr_of_mut,
+        null_mut,
+        NonNull, //
+    }, //
 };
 
 use kernel::{
@@ -50,7 +54,10 @@ use kernel::{
 
 use crate::nf::bindings;
 
-use super::rcu::Rcu;
+use super::{
+    hlist,
+    rcu::Rcu, //
+};
 
 /// A network namespace.
 ///
@@ -180,7 +187,10 @@ impl Net {
     /// Nothing counts any more.
     unsafe fn free_stats(&self) {
         // SAFETY: By the safety requirements.
-        unsafe { bindings::rct_stat_free(self.raw()) };
+        unsafe {
+            let stats = addr_of_mut!((*self.ct()).stat).replace(null_mut());
+            bindings::rct_free_percpu(stats.cast());
+        }
     }
 }
 
@@ -227,14 +237,10 @@ impl Drop for NetRef {
 fn for_each_net(mut visit: impl FnMut(*mut bindings::net)) {
     // SAFETY: Process context.
     unsafe { bindings::rct_nets_lock() };
-    let mut net = core::ptr::null_mut();
-    loop {
-        // SAFETY: The list does not change while it is locked.
-        net = unsafe { bindings::rct_nets_next(net) };
-        if net.is_null() {
-            break;
-        }
-        visit(net);
+    // SAFETY: The list does not change while it is locked.
+    for node in unsafe { hlist::nodes(bindings::rct_net_list()) } {
+        // SAFETY: The node is that of a namespace.
+        visit(unsafe { bindings::rct_net_of_list(node.as_ptr()) });
     }
     // SAFETY: Locked above.
     unsafe { bindings::rct_nets_unlock() };
@@ -413,12 +419,11 @@ impl NewNet<'_> {
     pub(crate) fn set_up(&self) -> Result {
         // SAFETY: Nothing is on the list yet, and no other CPU looks at it.
         unsafe { bindings::rct_list_init(self.keymaps()) };
-        // SAFETY: By the type invariants of `Net`.
-        if unsafe { bindings::rct_stat_alloc(self.raw()) } {
-            Ok(())
-        } else {
-            Err(ENOMEM)
-        }
+        // SAFETY: Process context.
+        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
+        // SAFETY: The namespace has no packets yet.
+        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
+        Ok(())
     }
 
     /// Undoes [`NewNet::set_up`], for an `init` that fails before there are packets.
@@ -453,12 +458,11 @@ pub(crate) struct ExitingNets(*mut bindings::list_head);
 impl ExitingNets {
     /// All of them, as often as wanted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = ExitingNet<'_>> + '_ {
-        let mut last = core::ptr::null_mut();
-        core::iter::from_fn(move || {
-            // SAFETY: The list does not change while `self` lives, which is during `exit`.
-            last = unsafe { bindings::rct_exit_list_next(self.0, last) };
-            // SAFETY: The namespaces are freed after that call returned.
-            (!last.is_null()).then(|| ExitingNet(unsafe { Net::from_raw(last) }))
+        // SAFETY: The list does not change while `self` lives, which is during `exit`.
+        let nodes = unsafe { hlist::nodes(self.0) };
+        nodes.map(|node| {
+            // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
+            ExitingNet(unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
         })
     }
 }

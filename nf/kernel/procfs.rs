@@ -109,7 +109,14 @@ impl<F: SeqFile> ProcFile<F> {
         }
         if let Readers::Root = self.readers {
             // SAFETY: Just created, and removed by `remove` only.
-            unsafe { bindings::rct_proc_own_by_netns_root(file, net.raw()) };
+            unsafe {
+                let uid = bindings::rct_net_root_uid(net.raw());
+                let gid = bindings::rct_net_root_gid(net.raw());
+                // The user namespace may have no user or group 0.
+                if bindings::rct_uid_valid(uid) && bindings::rct_gid_valid(gid) {
+                    bindings::proc_set_user(file, uid, gid);
+                }
+            }
         }
         Ok(())
     }

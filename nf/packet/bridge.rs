@@ -128,6 +128,6 @@ impl BridgeHooks {
 
 /// Requests `nf_conntrack_bridge` to be loaded. May sleep.
 pub(crate) fn request_module() {
-    // SAFETY: Process context.
-    unsafe { bindings::rct_request_bridge_module() };
+    // SAFETY: Process context; the format has no arguments. Without the module there are no hooks.
+    let _ = unsafe { bindings::__request_module(true, c"nf_conntrack_bridge".as_char_ptr()) };
 }

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/net/netfilter/nf_log.h`](srctree/include/net/netfilter/nf_log.h)
 
-use core::ptr::null;
+use core::{
+    ffi::c_void,
+    ptr::null, //
+};
 
 use kernel::str::CStrExt as _;
 
@@ -23,8 +26,14 @@ pub(crate) fn ratelimit() -> bool {
 
 /// Requests a packet logging backend to be loaded, if there is none. May sleep.
 pub(crate) fn request_backend() {
-    // SAFETY: Process context, without a spinlock.
-    unsafe { bindings::rct_request_log_backend() };
+    // CAST: A small number.
+    const FAMILIES: u8 = bindings::NFPROTO_NUMPROTO as u8;
+    // SAFETY: Any number below that of families is valid.
+    if !(0..FAMILIES).any(|family| unsafe { bindings::nf_log_is_registered(family) }) {
+        // SAFETY: Process context, without a spinlock; the format has no arguments. Without the
+        // module nothing is logged.
+        let _ = unsafe { bindings::__request_module(true, c"nf_log_syslog".as_char_ptr()) };
+    }
 }
 
 /// Logs a packet for `nf_conntrack_log_invalid`: the protocol number, the reason, and a number that
@@ -74,5 +83,36 @@ pub(crate) fn invalid(
                 message.as_ptr(),
             ),
         }
+    }
+}
+
+/// Logs a packet for `nf_conntrack_log_invalid`, with a message of C code's. The conditions of
+/// [`invalid`] apply.
+///
+/// # Safety
+///
+/// `message` points to a `struct va_format` whose arguments fit its format.
+pub(crate) unsafe fn invalid_formatted(
+    skb: &Skb,
+    state: HookState<'_>,
+    protocol: u8,
+    message: *const c_void,
+) {
+    let raw = state.raw();
+    // SAFETY: The packet and the devices outlive the call; the arguments fit the format, by the
+    // safety requirements also those of the message.
+    unsafe {
+        bindings::nf_log_packet(
+            raw.net,
+            raw.pf,
+            0,
+            skb.raw(),
+            raw.in_,
+            raw.out,
+            null(),
+            c"nf_ct_proto_%d: %pV ".as_char_ptr(),
+            i32::from(protocol),
+            message,
+        );
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries from the view of NAT: unconfirmed ones, whose reply tuple may still change, and the
+//! Entries from the view of NAT: unconfirmed ones, which may still get another reply tuple, and the
 //! extension that records the masquerading device.
 //!
 //! C header: [`include/net/netfilter/nf_nat.h`](srctree/include/net/netfilter/nf_nat.h)
@@ -15,7 +15,11 @@ use core::{
 };
 
 use kernel::{
-    error::from_result,
+    error::{
+        code::EOPNOTSUPP,
+        from_result,
+        to_result, //
+    },
     sync::{
         atomic::Atomic,
         rcu::synchronize_rcu, //
@@ -39,7 +43,10 @@ use crate::{
             },
             fresh::Fresh, //
         },
-        kernel::attr::Attribute, //
+        kernel::{
+            attr::Attribute,
+            rcu::RcuGuard, //
+        }, //
     },
     proto::types::{
         family::Family,
@@ -117,7 +124,7 @@ impl<'a> Unconfirmed<'a> {
         self.0
     }
 
-    /// Returns the master: the connection whose helper expected this one.
+    /// Returns the master: the connection with the expectation of this one.
     pub(crate) fn master(&self) -> Option<&'a Conn> {
         self.0.master()
     }
@@ -248,8 +255,14 @@ pub(crate) fn setup_from_user(
         bindings::nf_nat_manip_type_NF_NAT_MANIP_DST
     };
     let attribute = attribute.map_or(null(), |attribute| attribute.raw().cast_const());
+    let _section = RcuGuard::new();
+    // SAFETY: In an RCU read-side section, during which a hook stays valid.
+    let hook = unsafe { bindings::rct_nat_hook().as_ref() };
+    let parse = hook
+        .and_then(|hook| hook.parse_nat_setup)
+        .ok_or(EOPNOTSUPP)?;
     // SAFETY: `Fresh` is exclusive; the attribute is valid, or null.
-    kernel::error::to_result(unsafe { bindings::rct_nat_parse(entry.raw(), manip, attribute) })
+    to_result(unsafe { parse(entry.raw(), manip, attribute) })
 }
 
 /// A provider of NAT (`nf_nat_hook`).
@@ -267,7 +280,7 @@ pub(crate) trait Translator: 'static {
     /// policies.
     fn decode_session(skb: &Skb, flow: &mut Flow);
 
-    /// Removes an entry that is about to be freed, and whose source was decided, from the table by
+    /// Removes an entry with a decided source, which is about to be freed, from the table by
     /// source.
     fn remove_nat_bysrc(conn: &Entry);
 }

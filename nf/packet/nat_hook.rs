@@ -89,6 +89,9 @@ impl Chains<'_> {
         state: HookState<'_>,
         mut decided: impl FnMut(&Skb) -> bool,
     ) -> Option<Verdict> {
+        if self.0.is_null() {
+            return None;
+        }
         // SAFETY: By the type invariants.
         let count = unsafe { bindings::rct_nat_chain_count(self.0) };
         for index in 0..count {

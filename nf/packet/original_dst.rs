@@ -245,7 +245,7 @@ unsafe fn get_original_dst<O: Origin, F: SockAddr>(
 ) -> Result {
     // SAFETY: By the safety requirements. The addresses change under the socket's lock only.
     let (net, protocol, addresses, ports) = unsafe {
-        bindings::rct_sock_own(sock);
+        bindings::rct_lock_sock(sock);
         let facts = (
             Net::from_raw(bindings::rct_sock_net(sock)),
             bindings::rct_sock_protocol(sock),
@@ -255,7 +255,7 @@ unsafe fn get_original_dst<O: Origin, F: SockAddr>(
                 bindings::rct_sock_peer_port(sock).to_ne_bytes(),
             ],
         );
-        bindings::rct_sock_disown(sock);
+        bindings::rct_release_sock(sock);
         facts
     };
     let protocol = match u32::from(protocol) {

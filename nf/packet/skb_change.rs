@@ -32,7 +32,7 @@ pub(crate) enum IpSummed {
     Partial,
 }
 
-/// A packet whose first bytes may be changed, as [`Skb::ensure_writable`] returns it.
+/// A packet with first bytes that may be changed, as [`Skb::ensure_writable`] returns it.
 ///
 /// It borrows the packet: while it exists, the data is neither moved nor shared with a clone.
 ///
@@ -257,7 +257,7 @@ impl Skb {
     #[inline]
     pub(crate) fn is_routed(&self) -> bool {
         // SAFETY: By the type invariants.
-        unsafe { bindings::rct_skb_has_dst(self.raw()) }
+        !unsafe { bindings::rct_skb_dst(self.raw()) }.is_null()
     }
 
     /// Drops the route, so that the packet is routed anew.

@@ -39,7 +39,7 @@ pub(crate) trait Tracker: 'static {
     /// Looks a packet up again that user space returned from a queue (nfnetlink_queue).
     fn update(net: &Net, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict;
 
-    /// Destroys an entry whose last reference was dropped.
+    /// Destroys an entry after its last reference was dropped.
     fn destroy(conn: Dead, rcu: Rcu<'_>);
 
     /// Returns the tuple of the direction of `skb`, before any translation.
@@ -121,7 +121,7 @@ unsafe extern "C" fn update<T: Tracker>(
 ///
 /// # Safety
 ///
-/// For the core alone, with an entry whose last reference was dropped, under `rcu_read_lock()`.
+/// For the core alone, with an entry without references left, under `rcu_read_lock()`.
 unsafe extern "C" fn destroy<T: Tracker>(nfct: *mut bindings::nf_conntrack) {
     // SAFETY: The count just became zero; `ct_general` is the first field of the entry. The core
     // reads the hook under `rcu_read_lock()`.

@@ -25,7 +25,7 @@ pub(crate) unsafe trait ChainLayout: Copy {
     ///
     /// # Safety
     ///
-    /// `handle` is that of a node whose object's memory is valid.
+    /// `handle` is that of a node of an object with valid memory.
     unsafe fn node(self, handle: usize) -> Self::Node;
 
     /// Reads the word of a node, relaxed.
@@ -71,7 +71,7 @@ const fn is_end(word: usize) -> bool {
 ///
 /// # Safety
 ///
-/// Nothing else changes the chain, whose marker is `marker`. The node is on no chain, and its object
+/// Nothing else changes the chain, and `marker` is its marker. The node is on no chain, and its object
 /// is valid.
 #[inline(always)]
 pub(crate) unsafe fn push<L: ChainLayout>(
@@ -127,7 +127,7 @@ pub(crate) unsafe fn unlink<L: ChainLayout>(layout: L, head: impl Head, node: L:
     }
 }
 
-/// Returns the nodes of a chain, whose head is `first`.
+/// Returns the nodes of a chain. `first` is the word of the chain's head.
 ///
 /// # Safety
 ///

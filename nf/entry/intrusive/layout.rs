@@ -393,7 +393,7 @@ const fn offset<G: Geometry>(node: usize) -> usize {
 ///
 /// # Safety
 ///
-/// There is one, of an object whose memory is valid.
+/// There is one, of an object with valid memory.
 #[cold]
 #[inline(never)]
 unsafe fn node_at<G: Geometry>(address: usize) -> Node {

@@ -3,7 +3,7 @@
 //! The order in which the locks of two buckets are taken, so that two CPUs do not wait for each
 //! other.
 
-/// A bucket whose lock is to be taken.
+/// A bucket that is to be locked.
 pub(crate) trait Bucket: Copy {
     /// The bucket, locked.
     type Locked;
