@@ -28,10 +28,16 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
-use kernel::prelude::*;
+use kernel::{
+    num::casts::{
+        u32_as_usize,
+        u32_into_u8, //
+    },
+    prelude::*, //
+};
 
 use crate::nf::bindings;
 
@@ -100,23 +106,23 @@ impl Policy {
     }
 
     const fn up_to(mut self, max: i16) -> Self {
-        // CAST: one of a few small constants.
-        self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MAX as u8;
+        const MAX: u8 = u32_into_u8::<{ bindings::nla_policy_validation_NLA_VALIDATE_MAX }>();
+        self.0.validation_type = MAX;
         self.0.__bindgen_anon_1.__bindgen_anon_1 =
             bindings::nla_policy__bindgen_ty_1__bindgen_ty_1 { min: 0, max };
         self
     }
 
     const fn within(mut self, mask: u32) -> Self {
-        // CAST: one of a few small constants.
-        self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MASK as u8;
+        const MASK: u8 = u32_into_u8::<{ bindings::nla_policy_validation_NLA_VALIDATE_MASK }>();
+        self.0.validation_type = MASK;
         self.0.__bindgen_anon_1.mask = mask;
         self
     }
 
     const fn of(kind: u32, len: u16) -> Self {
         Self(bindings::nla_policy {
-            // CAST: one of a few small constants.
+            // CAST: one of the constants `NLA_*`, which are small.
             type_: kind as u8,
             validation_type: 0,
             len,
@@ -137,7 +143,7 @@ impl Policy {
 /// Returns the size in a message, in bytes, of an attribute with a payload of `payload` bytes
 /// (`nla_total_size()`).
 pub(crate) const fn size_of_attribute(payload: usize) -> usize {
-    const ALIGN: usize = bindings::NLA_ALIGNTO as usize;
+    const ALIGN: usize = u32_as_usize(bindings::NLA_ALIGNTO);
     HEADER_LEN.wrapping_add(payload).wrapping_add(ALIGN - 1) & !(ALIGN - 1)
 }
 
@@ -370,7 +376,7 @@ impl<'a> Message<'a> {
         // SAFETY: By the type invariants.
         let attribute = unsafe { bindings::nla_reserve(self.0, number.into(), len) };
         let attribute = NonNull::new(attribute).ok_or(EMSGSIZE)?;
-        // SAFETY: The attribute was just reserved, with room for the text and a zero.
+        // SAFETY: The attribute was just reserved, with room for the text and a NUL byte.
         unsafe {
             let place = bindings::rct_nla_data(attribute.as_ptr()).cast::<u8>();
             core::ptr::copy_nonoverlapping(text.as_ptr(), place, text.len());

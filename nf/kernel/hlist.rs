@@ -13,6 +13,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     types::Opaque, //
 };
@@ -23,7 +24,7 @@ use super::rcu::Rcu;
 
 /// Allocates the heads of `len` empty lists, for [`free`]. May sleep.
 pub(in crate::nf) fn allocate(len: u32) -> Result<NonNull<bindings::hlist_head>> {
-    let bytes = (len as usize)
+    let bytes = u32_as_usize(len)
         .checked_mul(size_of::<bindings::hlist_head>())
         .ok_or(ENOMEM)?;
     // SAFETY: Process context. A zeroed head is that of an empty list.

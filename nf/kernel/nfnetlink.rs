@@ -49,6 +49,10 @@ use kernel::{
         from_result,
         to_result, //
     },
+    num::casts::{
+        u16_as_usize,
+        u32_into_u8, //
+    },
     prelude::*, //
 };
 
@@ -77,20 +81,22 @@ pub(crate) struct Requester {
 pub(crate) struct Congested;
 
 /// The subsystem of connections, `NFNL_SUBSYS_CTNETLINK`.
-pub(crate) const CTNETLINK: u8 = bindings::NFNL_SUBSYS_CTNETLINK as u8;
+pub(crate) const CTNETLINK: u8 = u32_into_u8::<{ bindings::NFNL_SUBSYS_CTNETLINK }>();
 /// The subsystem of expectations, `NFNL_SUBSYS_CTNETLINK_EXP`.
-pub(crate) const CTNETLINK_EXP: u8 = bindings::NFNL_SUBSYS_CTNETLINK_EXP as u8;
+pub(crate) const CTNETLINK_EXP: u8 = u32_into_u8::<{ bindings::NFNL_SUBSYS_CTNETLINK_EXP }>();
 
 /// Flags of a message (`NLM_F_*`).
 pub(crate) mod flag {
+    use kernel::num::casts::u32_into_u16;
+
     use super::bindings as b;
 
     /// The message is one of several.
-    pub(crate) const MULTI: u16 = b::NLM_F_MULTI as u16;
+    pub(crate) const MULTI: u16 = u32_into_u16::<{ b::NLM_F_MULTI }>();
     /// A filter selected the messages of the dump.
-    pub(crate) const FILTERED: u16 = b::NLM_F_DUMP_FILTERED as u16;
+    pub(crate) const FILTERED: u16 = u32_into_u16::<{ b::NLM_F_DUMP_FILTERED }>();
     /// The event is about a new object.
-    pub(crate) const CREATED: u16 = (b::NLM_F_CREATE | b::NLM_F_EXCL) as u16;
+    pub(crate) const CREATED: u16 = u32_into_u16::<{ b::NLM_F_CREATE | b::NLM_F_EXCL }>();
 }
 
 /// The handler of one type of request.
@@ -129,7 +135,7 @@ impl<const N: usize> Handlers<N> {
     pub(crate) const fn with<H: Handler>(mut self, message: u16) -> Self {
         // CAST: fewer than a hundred attributes.
         let last = (H::POLICY.len() as u16).saturating_sub(1);
-        self.0[message as usize] = bindings::nfnl_callback {
+        self.0[u16_as_usize(message)] = bindings::nfnl_callback {
             call: Some(call::<H>),
             policy: if last == 0 {
                 null()

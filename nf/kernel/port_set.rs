@@ -5,14 +5,17 @@
 use core::ptr::null_mut;
 
 use kernel::{
-    num::casts::u16_as_usize,
+    num::casts::{
+        u16_as_usize,
+        u32_into_u16, //
+    },
     prelude::*,
     sync::atomic::{
         Acquire,
         Atomic,
         Full,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::nf::bindings;
@@ -62,7 +65,7 @@ impl PortSet {
     /// Returns whether a port is in the set.
     #[inline]
     pub(crate) fn contains(&self, port: u16, _rcu: Rcu<'_>) -> bool {
-        const BITS: u16 = usize::BITS as u16;
+        const BITS: u16 = u32_into_u16::<{ usize::BITS }>();
         let bits = self.0.load(Acquire);
         if bits.is_null() {
             return false;

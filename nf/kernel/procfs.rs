@@ -108,11 +108,11 @@ impl<F: SeqFile> ProcFile<F> {
             return Err(ENOMEM);
         }
         if let Readers::Root = self.readers {
-            // SAFETY: Just created, and removed by this type alone.
+            // SAFETY: Just created, and removed by `remove` only.
             unsafe {
                 let uid = bindings::rct_net_root_uid(net.raw());
                 let gid = bindings::rct_net_root_gid(net.raw());
-                // The namespace of users may have no user or group 0.
+                // The user namespace may have no user or group 0.
                 if bindings::rct_uid_valid(uid) && bindings::rct_gid_valid(gid) {
                     bindings::proc_set_user(file, uid, gid);
                 }

@@ -26,6 +26,8 @@ use core::{
     ptr::addr_of_mut, //
 };
 
+use kernel::num::casts::u32_as_usize;
+
 use crate::{
     nf::bindings,
     proto::types::timeout::Timeout, //
@@ -121,13 +123,13 @@ macro_rules! fields {
 }
 
 /// The number of TCP timeouts.
-const TCP: usize = bindings::tcp_conntrack_TCP_CONNTRACK_TIMEOUT_MAX as usize;
+const TCP: usize = u32_as_usize(bindings::tcp_conntrack_TCP_CONNTRACK_TIMEOUT_MAX);
 /// The number of UDP timeouts.
-const UDP: usize = bindings::udp_conntrack_UDP_CT_MAX as usize;
+const UDP: usize = u32_as_usize(bindings::udp_conntrack_UDP_CT_MAX);
 /// The number of SCTP timeouts.
-const SCTP: usize = bindings::sctp_conntrack_SCTP_CONNTRACK_MAX as usize;
+const SCTP: usize = u32_as_usize(bindings::sctp_conntrack_SCTP_CONNTRACK_MAX);
 /// The number of GRE timeouts.
-const GRE: usize = bindings::gre_conntrack_GRE_CT_MAX as usize;
+const GRE: usize = u32_as_usize(bindings::gre_conntrack_GRE_CT_MAX);
 
 fields! {
     /// `nf_conntrack_checksum`: checksums of received packets are verified.

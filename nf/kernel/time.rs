@@ -4,10 +4,15 @@
 //!
 //! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
 
+use kernel::num::casts::{
+    u32_as_usize,
+    usize_into_u32, //
+};
+
 use crate::nf::bindings;
 
 /// The number of jiffies in a second.
-pub(crate) const HZ: u32 = bindings::RCT_HZ as u32;
+pub(crate) const HZ: u32 = usize_into_u32::<{ bindings::RCT_HZ }>();
 
 /// Returns the jiffies counter. It wraps around.
 #[inline]
@@ -32,5 +37,5 @@ pub(crate) fn real_ns() -> u64 {
 /// Converts jiffies to nanoseconds.
 pub(crate) fn jiffies_to_ns(jiffies: u32) -> u64 {
     // SAFETY: Pure arithmetic.
-    unsafe { bindings::rct_jiffies_to_nsecs(jiffies as usize) }
+    unsafe { bindings::rct_jiffies_to_nsecs(u32_as_usize(jiffies)) }
 }
