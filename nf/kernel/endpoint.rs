@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where packets come from or go to: an address and a port.
+//! Endpoints: an address and a port.
 
 use crate::nf::bindings;
 
@@ -27,23 +27,23 @@ impl Endpoint {
         unsafe { core::mem::transmute(address) }
     }
 
-    /// The address, as C code takes it of IPv4.
+    /// Returns the IPv4 address as a number in network byte order.
     pub(in crate::nf) fn ipv4(&self) -> u32 {
         let [a, b, c, d, ..] = self.address;
         u32::from_ne_bytes([a, b, c, d])
     }
 
-    /// The address, as C code takes it of IPv6: aligned to four bytes. Valid while this is.
+    /// Returns a pointer to the IPv6 address, aligned to four bytes. It is valid as long as `self`.
     pub(in crate::nf) fn ipv6(&self) -> *const bindings::in6_addr {
         self.address.as_ptr().cast()
     }
 
-    /// The port as a number in network byte order.
+    /// Returns the port as a number in network byte order.
     pub(in crate::nf) fn network_port(&self) -> u16 {
         u16::from_ne_bytes(self.port)
     }
 
-    /// The port as a number in host byte order.
+    /// Returns the port as a number in host byte order.
     pub(in crate::nf) fn host_port(&self) -> u16 {
         u16::from_be_bytes(self.port)
     }
