@@ -3,7 +3,7 @@
 //! The names that nearly every file of `ct` and `nat` imports, as [`kernel::prelude`] has those of
 //! nearly every module.
 //!
-//! `nf` itself does not use it: its wings import each other by name, so that their order shows.
+//! `nf` itself does not use it: its folders import each other by name, which shows their order.
 
 pub(crate) use crate::{
     nf::{

@@ -137,24 +137,6 @@ const fn widening_product(a: u32, b: u32) -> u64 {
     u32_as_u64(a).wrapping_mul(u32_as_u64(b))
 }
 
-/// Returns the hash of a tuple's source, protocol and zone. It hashes three words for IPv4, six for
-/// IPv6.
-#[inline]
-pub fn source_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
-    let [a, b, c, d, source, .., last] = key.halves();
-    let ([_, _, l0, l1], [_, _, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
-    let zone_and_protocol = u32::from(zone_id) | u32::from(protonum).wrapping_shl(16);
-    let initval = seed ^ net_mix;
-    if u16::from_ne_bytes([l0, l1]) == Family::Ipv4.to_u16() {
-        return jhash_3words(a, source, zone_and_protocol, initval);
-    }
-    Lanes::new(6, initval)
-        .absorb(a, b, c)
-        .mix()
-        .absorb(d, source, zone_and_protocol)
-        .finish()
-}
-
 /// Returns the hash of a tuple in a zone of a namespace. It hashes what differs between tuples of
 /// one family: three words for IPv4, nine for IPv6. A tuple and its [mirror image](Key::mirror)
 /// have the same hash, because the smaller of the two ends comes first.

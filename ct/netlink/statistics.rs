@@ -18,7 +18,7 @@ use crate::{
         kernel::{
             attr::Policy,
             net::{
-                possible_cpu,
+                PossibleCpu,
                 Stat, //
             },
             nfnetlink::{
@@ -116,7 +116,7 @@ struct CpuDump {
 
 impl Dump for CpuDump {
     fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        while let Some(cpu) = possible_cpu(self.next) {
+        while let Some(cpu) = PossibleCpu::at_least(self.next) {
             let head = Head {
                 peer: self.peer,
                 subsystem: CTNETLINK,
@@ -124,7 +124,7 @@ impl Dump for CpuDump {
                 flags: Head::multi(self.peer),
                 family: 0,
                 // CAST: The field for the CPU has 16 bits.
-                resource: cpu as u16,
+                resource: cpu.number() as u16,
             };
             let added = messages.add(&head, |message| {
                 self.counters.iter().try_for_each(|(number, stat)| {
@@ -134,7 +134,7 @@ impl Dump for CpuDump {
             if added.is_err() {
                 return Progress::More;
             }
-            self.next = cpu.saturating_add(1);
+            self.next = cpu.number().saturating_add(1);
         }
         Progress::End
     }

@@ -9,7 +9,7 @@ use crate::{
     nf::{
         kernel::{
             net::{
-                possible_cpu,
+                PossibleCpu,
                 Stat, //
             },
             seq_file::{
@@ -55,7 +55,7 @@ pub(super) struct StatisticsFile;
 /// A line of the file.
 pub(super) enum Row {
     Names,
-    Cpu(u32),
+    Cpu(PossibleCpu),
 }
 
 impl SeqFile for StatisticsFile {
@@ -67,8 +67,8 @@ impl SeqFile for StatisticsFile {
         let Some(from) = cursor.checked_sub(1) else {
             return Some(Row::Names);
         };
-        let cpu = possible_cpu(from)?;
-        *cursor = cpu.saturating_add(1);
+        let cpu = PossibleCpu::at_least(from)?;
+        *cursor = cpu.number().saturating_add(1);
         Some(Row::Cpu(cpu))
     }
 

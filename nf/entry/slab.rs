@@ -89,15 +89,15 @@ impl Drop for ConnCache {
         CACHE.store(null_mut(), Relaxed);
         SPARE.store(null_mut(), Relaxed);
         let mut from = 0;
-        while let Some(cpu) = net::possible_cpu(from) {
+        while let Some(cpu) = net::PossibleCpu::at_least(from) {
             // SAFETY: By the type invariants; nothing is allocated or freed any more.
             unsafe {
-                let object = *bindings::rct_percpu_slot_of(spare, cpu);
+                let object = *bindings::rct_percpu_slot_of(spare, cpu.number());
                 if !object.is_null() {
                     bindings::kmem_cache_free(cache, object);
                 }
             }
-            from = cpu.saturating_add(1);
+            from = cpu.number().saturating_add(1);
         }
         // SAFETY: As above.
         unsafe {

@@ -1,7 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netlink attributes: reading those that the kernel's parser has checked and sorted by
-//! number, and writing them into a message.
+//! Netlink attributes: reading those that the kernel's parser has validated and sorted by number,
+//! and writing them into a message.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! /// Indexed by the attribute's number.
+//! static POLICY: [Policy; 3] = [Policy::ANY, Policy::NESTED, Policy::be32_up_to(8)];
+//!
+//! // `ERANGE`, not a panic, if the payload is too short.
+//! if let Some(attribute) = request.get(CTA_MARK) {
+//!     let mark = attribute.be32()?;
+//! }
+//!
+//! message.nest(CTA_PROTOINFO, |message| {
+//!     message.put_u8(CTA_PROTOINFO_TCP_STATE, state)?;
+//!     message.put_be32(CTA_TIMEOUT, seconds)
+//! })?;
+//! ```
 //!
 //! C header: [`include/net/netlink.h`](srctree/include/net/netlink.h)
 
@@ -18,19 +35,19 @@ use kernel::prelude::*;
 
 use crate::nf::bindings;
 
-/// Bytes of an attribute's header.
+/// The size of an attribute's header, in bytes.
 const HEADER_LEN: usize = size_of::<bindings::nlattr>();
 
-/// What an attribute must look like, for the kernel's parser.
+/// The format of an attribute, for the kernel's parser (`struct nla_policy`).
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(crate) struct Policy(bindings::nla_policy);
 
-// SAFETY: Nobody writes to it, and it points to nothing.
+// SAFETY: Not written to, and without pointers.
 unsafe impl Sync for Policy {}
 
 impl Policy {
-    /// Anything.
+    /// Any payload.
     pub(crate) const ANY: Self = Self::of(bindings::NLA_UNSPEC, 0);
     /// At least one byte.
     pub(crate) const U8: Self = Self::of(bindings::NLA_U8, 0);
@@ -39,7 +56,7 @@ impl Policy {
     /// At least four bytes.
     pub(crate) const U32: Self = Self::of(bindings::NLA_U32, 0);
 
-    /// Other attributes.
+    /// Nested attributes.
     pub(crate) const NESTED: Self = Self::of(bindings::NLA_NESTED, 0);
 
     /// At least `len` bytes.
@@ -47,7 +64,7 @@ impl Policy {
         Self::of(bindings::NLA_UNSPEC, len)
     }
 
-    /// Nobody may send it.
+    /// The attribute is rejected.
     pub(crate) const REJECTED: Self = Self::of(bindings::NLA_REJECT, 0);
 
     /// At most `len` bytes.
@@ -55,7 +72,7 @@ impl Policy {
         Self::of(bindings::NLA_BINARY, len)
     }
 
-    /// Text that ends with a zero, of at most `len` bytes without it; 0: of any length.
+    /// Text that ends with a NUL byte, of at most `len` bytes before it; 0: of any length.
     pub(crate) const fn text_up_to(len: u16) -> Self {
         Self::of(bindings::NLA_NUL_STRING, len)
     }
@@ -72,18 +89,18 @@ impl Policy {
         Self::of(bindings::NLA_BE32, 0).up_to(max as i16)
     }
 
-    /// Four bytes in the machine's byte order, without other bits than those of `mask`.
+    /// Four bytes in host byte order, without bits outside of `mask`.
     pub(crate) const fn u32_within(mask: u32) -> Self {
         Self::U32.within(mask)
     }
 
-    /// Four bytes in network byte order, without other bits than those of `mask`.
+    /// Four bytes in network byte order, without bits outside of `mask`.
     pub(crate) const fn be32_within(mask: u32) -> Self {
         Self::of(bindings::NLA_BE32, 0).within(mask)
     }
 
     const fn up_to(mut self, max: i16) -> Self {
-        // CAST: one of a handful of numbers.
+        // CAST: one of a few small constants.
         self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MAX as u8;
         self.0.__bindgen_anon_1.__bindgen_anon_1 =
             bindings::nla_policy__bindgen_ty_1__bindgen_ty_1 { min: 0, max };
@@ -91,7 +108,7 @@ impl Policy {
     }
 
     const fn within(mut self, mask: u32) -> Self {
-        // CAST: one of a handful of numbers.
+        // CAST: one of a few small constants.
         self.0.validation_type = bindings::nla_policy_validation_NLA_VALIDATE_MASK as u8;
         self.0.__bindgen_anon_1.mask = mask;
         self
@@ -99,36 +116,37 @@ impl Policy {
 
     const fn of(kind: u32, len: u16) -> Self {
         Self(bindings::nla_policy {
-            // CAST: one of a handful of numbers.
+            // CAST: one of a few small constants.
             type_: kind as u8,
             validation_type: 0,
             len,
-            // Wider than the union's other members, so that all of it is zero.
+            // The largest member of the union, so that all of its bytes are zero.
             __bindgen_anon_1: bindings::nla_policy__bindgen_ty_1 {
                 nested_policy: core::ptr::null(),
             },
         })
     }
 
-    /// A table of them, as C code takes it.
+    /// A table of policies, for C code.
     pub(in crate::nf) const fn raw(table: &'static [Self]) -> *const bindings::nla_policy {
         // The type is transparent.
         table.as_ptr().cast()
     }
 }
 
-/// Bytes that an attribute with `payload` bytes takes in a message.
+/// Returns the size in a message, in bytes, of an attribute with a payload of `payload` bytes
+/// (`nla_total_size()`).
 pub(crate) const fn size_of_attribute(payload: usize) -> usize {
     const ALIGN: usize = bindings::NLA_ALIGNTO as usize;
     HEADER_LEN.wrapping_add(payload).wrapping_add(ALIGN - 1) & !(ALIGN - 1)
 }
 
-/// Attributes by number.
+/// Parsed attributes, by number.
 ///
 /// # Invariants
 ///
-/// `table` points to `len` pointers; each is null or points to an attribute that lives and
-/// does not change for `'a`.
+/// `table` points to `len` pointers. Each is null or points to an attribute that does not change
+/// during `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct Attributes<'a> {
     table: *const *mut bindings::nlattr,
@@ -141,7 +159,7 @@ impl<'a> Attributes<'a> {
     ///
     /// As the invariants say.
     pub(crate) unsafe fn from_raw(table: *mut *mut bindings::nlattr, len: usize) -> Self {
-        // INVARIANT: the caller's promise.
+        // INVARIANT: By the safety requirements.
         Self {
             table,
             len,
@@ -149,7 +167,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The attribute with this number, if there is one.
+    /// Returns the attribute with this number, if the message has it.
     pub(crate) fn get(&self, number: u16) -> Option<Attribute<'a>> {
         if usize::from(number) >= self.len {
             return None;
@@ -164,7 +182,7 @@ impl<'a> Attributes<'a> {
 ///
 /// # Invariants
 ///
-/// `0` points to an attribute, all of whose `nla_len` bytes are there for `'a`.
+/// `0` points to an attribute; its `nla_len` bytes are readable during `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct Attribute<'a>(NonNull<bindings::nlattr>, PhantomData<&'a bindings::nlattr>);
 
@@ -173,16 +191,16 @@ impl<'a> Attribute<'a> {
     ///
     /// As the invariants say.
     pub(crate) unsafe fn from_raw(attribute: NonNull<bindings::nlattr>) -> Self {
-        // INVARIANT: the caller's promise.
+        // INVARIANT: By the safety requirements.
         Self(attribute, PhantomData)
     }
 
-    /// The attribute as C code takes it.
+    /// The attribute, for C code.
     pub(in crate::nf) fn raw(self) -> *mut bindings::nlattr {
         self.0.as_ptr()
     }
 
-    /// What is behind the header.
+    /// Returns the payload.
     pub(crate) fn payload(self) -> &'a [u8] {
         // SAFETY: By the type invariants.
         let len = usize::from(unsafe { (*self.0.as_ptr()).nla_len }).saturating_sub(HEADER_LEN);
@@ -190,37 +208,38 @@ impl<'a> Attribute<'a> {
         unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(HEADER_LEN), len) }
     }
 
-    /// The first `N` bytes. `ERANGE`: there are fewer.
+    /// Returns the first `N` bytes of the payload. `ERANGE`: it is shorter.
     pub(crate) fn bytes<const N: usize>(self) -> Result<[u8; N]> {
         self.payload().first_chunk().copied().ok_or(ERANGE)
     }
 
-    /// One byte.
+    /// Returns a payload of one byte.
     pub(crate) fn u8(self) -> Result<u8> {
         self.bytes().map(|[byte]| byte)
     }
 
-    /// Two bytes, which came in network byte order.
+    /// Returns a payload of two bytes in network byte order.
     pub(crate) fn be16(self) -> Result<u16> {
         self.bytes().map(u16::from_be_bytes)
     }
 
-    /// Four bytes, which came in network byte order.
+    /// Returns a payload of four bytes in network byte order.
     pub(crate) fn be32(self) -> Result<u32> {
         self.bytes().map(u32::from_be_bytes)
     }
 
-    /// Four bytes, which came in the machine's byte order.
+    /// Returns a payload of four bytes in host byte order.
     pub(crate) fn u32(self) -> Result<u32> {
         self.bytes().map(u32::from_ne_bytes)
     }
 
-    /// Takes the attribute for a nest, and parses what is in it. `policy` has `N` places.
+    /// Parses the attributes nested in this one. `policy` is indexed by their numbers; attributes
+    /// with larger ones are ignored.
     pub(crate) fn nest<const N: usize>(self, policy: &'static [Policy; N]) -> Result<Nest<'a, N>> {
         self.parse(policy, false)
     }
 
-    /// [`Attribute::nest`], but what is in it must be known, and nothing may be left over.
+    /// Like [`Attribute::nest`], but rejects attributes with larger numbers, and trailing bytes.
     pub(crate) fn nest_strictly<const N: usize>(
         self,
         policy: &'static [Policy; N],
@@ -240,7 +259,7 @@ impl<'a> Attribute<'a> {
         let Some(last) = N.checked_sub(1) else {
             return Err(EINVAL);
         };
-        // SAFETY: The attribute is valid by the type invariants; table and policy have a place
+        // SAFETY: The attribute is valid by the type invariants; table and policy have an element
         // for each number up to the last.
         kernel::error::to_result(unsafe {
             let parse = if strictly {
@@ -250,7 +269,7 @@ impl<'a> Attribute<'a> {
             };
             parse(
                 nest.table.as_mut_ptr(),
-                // CAST: a handful.
+                // CAST: a small number.
                 last as core::ffi::c_int,
                 self.0.as_ptr(),
                 Policy::raw(policy),
@@ -260,24 +279,24 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// What was in a nest.
+/// The attributes that were nested in another one.
 ///
 /// # Invariants
 ///
-/// Every pointer is null, or that of an attribute inside of a valid one.
+/// Each pointer is null, or points to an attribute inside of a valid one.
 pub(crate) struct Nest<'a, const N: usize> {
     table: [*mut bindings::nlattr; N],
     attributes: PhantomData<&'a bindings::nlattr>,
 }
 
 impl<'a, const N: usize> Nest<'a, N> {
-    /// The attribute with this number, if there is one.
+    /// Returns the attribute with this number, if the message has it.
     pub(crate) fn get(&self, number: u16) -> Option<Attribute<'a>> {
         let attribute = *self.table.get(usize::from(number))?;
         NonNull::new(attribute).map(|attribute| Attribute(attribute, PhantomData))
     }
 
-    /// The attributes by number.
+    /// The same attributes, as a type without `N`.
     pub(crate) fn attributes(&self) -> Attributes<'_> {
         // INVARIANT: By the type invariants.
         Attributes {
@@ -288,12 +307,12 @@ impl<'a, const N: usize> Nest<'a, N> {
     }
 }
 
-/// A message that is being written. What finds no room is an error; the message is then of no
-/// use.
+/// A netlink message that is being written. An attribute that does not fit is an error
+/// (`EMSGSIZE`), after which the message is incomplete and must not be sent.
 ///
 /// # Invariants
 ///
-/// `0` is a message of our caller, who writes nothing to it for `'a`.
+/// `0` is a message to which only this value writes during `'a`.
 pub(crate) struct Message<'a>(*mut bindings::sk_buff, PhantomData<&'a mut ()>);
 
 impl<'a> Message<'a> {
@@ -301,11 +320,11 @@ impl<'a> Message<'a> {
     ///
     /// As the invariants say.
     pub(crate) unsafe fn from_raw(skb: *mut bindings::sk_buff) -> Self {
-        // INVARIANT: the caller's promise.
+        // INVARIANT: By the safety requirements.
         Self(skb, PhantomData)
     }
 
-    /// The message as C code takes it.
+    /// The message, for C code.
     pub(in crate::nf) fn raw(&mut self) -> *mut bindings::sk_buff {
         self.0
     }
@@ -334,8 +353,8 @@ impl<'a> Message<'a> {
         self.put(number, &value.to_be_bytes())
     }
 
-    /// Adds an attribute of eight bytes, in network byte order; before it, where the machine
-    /// wants that aligned, an empty one with the number `pad`.
+    /// Adds an attribute of eight bytes, in network byte order. On architectures that need it
+    /// aligned, an empty attribute with the number `pad` precedes it.
     pub(crate) fn put_be64(&mut self, number: u16, value: u64, pad: u16) -> Result {
         let bytes = value.to_be_bytes();
         // SAFETY: By the type invariants; reads eight bytes.
@@ -344,7 +363,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// Adds an attribute of text, with a zero behind it.
+    /// Adds an attribute of text, followed by a NUL byte.
     pub(crate) fn put_text(&mut self, number: u16, text: &[u8]) -> Result {
         let len = text.len().checked_add(1).ok_or(EMSGSIZE)?;
         let len = i32::try_from(len).map_err(|_| EMSGSIZE)?;
@@ -360,7 +379,7 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
-    /// Adds a nest, and into it what `fill` adds.
+    /// Adds an attribute in which those are nested that `fill` adds.
     pub(crate) fn nest(&mut self, number: u16, fill: impl FnOnce(&mut Self) -> Result) -> Result {
         // SAFETY: By the type invariants.
         let nest = unsafe { bindings::rct_nla_nest_start(self.0, number.into()) };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Endpoints: an address and a port.
+//! Endpoints of connections, for lookups of sockets.
 
 use crate::nf::bindings;
 
-/// An address and a port, both in network byte order; an IPv4 address ends in zeroes.
+/// An address and a port, both in network byte order. An IPv4 address is followed by zeroes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(4))]
 pub(crate) struct Endpoint {
@@ -27,23 +27,23 @@ impl Endpoint {
         unsafe { core::mem::transmute(address) }
     }
 
-    /// Returns the IPv4 address as a number in network byte order.
+    /// The IPv4 address, for C code.
     pub(in crate::nf) fn ipv4(&self) -> u32 {
         let [a, b, c, d, ..] = self.address;
         u32::from_ne_bytes([a, b, c, d])
     }
 
-    /// Returns a pointer to the IPv6 address, aligned to four bytes. It is valid as long as `self`.
+    /// The IPv6 address, for C code: aligned to four bytes, and valid as long as `self`.
     pub(in crate::nf) fn ipv6(&self) -> *const bindings::in6_addr {
         self.address.as_ptr().cast()
     }
 
-    /// Returns the port as a number in network byte order.
+    /// The port, in network byte order.
     pub(in crate::nf) fn network_port(&self) -> u16 {
         u16::from_ne_bytes(self.port)
     }
 
-    /// Returns the port as a number in host byte order.
+    /// The port, in host byte order.
     pub(in crate::nf) fn host_port(&self) -> u16 {
         u16::from_be_bytes(self.port)
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Chains that C code walks over as well: `hlist`, and the doubly linked `list`.
+//! Lists that C code walks as well: `hlist`, and the doubly linked `list`.
 //!
-//! Who walks needs an RCU read-side section, or the lock under which the chain changes. A
-//! node that is taken off goes on pointing to the one behind it, so a walk may go on from it.
+//! A walk needs an RCU read-side section, or the lock of the list's writers. A removed node keeps
+//! its pointer to the next one, so a walk continues from it.
 //!
 //! C header: [`include/linux/rculist.h`](srctree/include/linux/rculist.h)
 
@@ -21,48 +21,48 @@ use crate::nf::bindings;
 
 use super::rcu::Rcu;
 
-/// Allocates empty chains, to be freed with [`free`]. May sleep.
+/// Allocates the heads of `len` empty lists, for [`free`]. May sleep.
 pub(in crate::nf) fn allocate(len: u32) -> Result<NonNull<bindings::hlist_head>> {
     let bytes = (len as usize)
         .checked_mul(size_of::<bindings::hlist_head>())
         .ok_or(ENOMEM)?;
-    // SAFETY: Process context. A zeroed head is that of an empty chain.
+    // SAFETY: Process context. A zeroed head is that of an empty list.
     let heads = unsafe { bindings::rct_kvzalloc(bytes) };
     NonNull::new(heads.cast()).ok_or(ENOMEM)
 }
 
-/// Frees chains.
+/// Frees the heads of lists.
 ///
 /// # Safety
 ///
-/// They came from [`allocate`], and nobody walks over them any more.
+/// They came from [`allocate`], and no reader walks the lists any more.
 pub(in crate::nf) unsafe fn free(heads: *mut bindings::hlist_head) {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements.
     unsafe { bindings::kvfree(heads.cast()) };
 }
 
-/// A walk over one chain.
+/// A walk over one list.
 ///
 /// # Invariants
 ///
-/// `next` is null, or a node that was on the chain during `'r`.
+/// `next` is null, or a node that was on the list during `'r`.
 pub(in crate::nf) struct Nodes<'r> {
     next: *mut bindings::hlist_node,
     _rcu: Rcu<'r>,
 }
 
 impl<'r> Nodes<'r> {
-    /// Begins at the head of a chain.
+    /// Starts at the head of a list.
     ///
     /// # Safety
     ///
-    /// `head` is valid, and what is on its chain is freed no sooner than a grace period after
-    /// it was taken off.
+    /// `head` is valid, and the nodes of its list are freed no sooner than a grace period after they
+    /// were removed.
     #[inline]
     pub(in crate::nf) unsafe fn of(head: *mut bindings::hlist_head, rcu: Rcu<'r>) -> Self {
-        // INVARIANT: the first node.
+        // INVARIANT: The first node.
         Self {
-            // SAFETY: The caller's promise.
+            // SAFETY: By the safety requirements.
             next: unsafe { bindings::rct_hlist_first_rcu(head) },
             _rcu: rcu,
         }
@@ -75,7 +75,7 @@ impl Iterator for Nodes<'_> {
     #[inline]
     fn next(&mut self) -> Option<NonNull<bindings::hlist_node>> {
         let node = NonNull::new(self.next)?;
-        // SAFETY: By the type invariants, and by the promise of who began the walk.
+        // SAFETY: By the type invariants, and the safety requirements of `of`.
         self.next = unsafe { bindings::rct_hlist_next_rcu(node.as_ptr()) };
         Some(node)
     }
@@ -97,49 +97,50 @@ pub(in crate::nf) unsafe fn nodes(
     })
 }
 
-/// The head of a list that is static, and empty as long as it is zeroed.
+/// The head of a static list. Zeroed, the list is empty.
 pub(in crate::nf) struct ListHead(Opaque<bindings::list_head>);
 
-// SAFETY: Readers are under RCU, writers hold a lock.
+// SAFETY: Readers are in RCU sections, writers hold a lock.
 unsafe impl Sync for ListHead {}
 
 impl ListHead {
-    /// A place for a head; [`ListHead::init`] makes one of it.
+    /// Memory for a head, for [`ListHead::init`].
     pub(in crate::nf) const fn new() -> Self {
         Self(Opaque::zeroed())
     }
 
-    /// Makes the list an empty one.
+    /// Initialises the list, empty.
     ///
     /// # Safety
     ///
-    /// Nobody uses it yet.
+    /// It is not in use yet.
     pub(in crate::nf) unsafe fn init(&self) {
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements.
         unsafe { bindings::rct_list_init(self.0.get()) };
     }
 
-    /// Puts an element first.
+    /// Adds an element at the beginning.
     ///
     /// # Safety
     ///
-    /// Nobody else changes the list meanwhile; `element` is on no list.
+    /// The list is not changed meanwhile; `element` is on no list, and is freed no sooner than a
+    /// grace period after it was removed.
     pub(in crate::nf) unsafe fn push(&self, element: *mut bindings::list_head) {
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements.
         unsafe { bindings::rct_list_add_rcu(element, self.0.get()) };
     }
 
-    /// Takes an element off the list that it is on.
+    /// Removes an element from its list.
     ///
     /// # Safety
     ///
-    /// It is on one that nobody else changes meanwhile.
+    /// It is on a list, which is not changed meanwhile.
     pub(in crate::nf) unsafe fn remove(element: *mut bindings::list_head) {
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements.
         unsafe { bindings::rct_list_del_rcu(element) };
     }
 
-    /// Walks over the list.
+    /// Walks the list.
     pub(in crate::nf) fn walk<'r>(
         &'r self,
         _rcu: Rcu<'r>,
@@ -147,8 +148,8 @@ impl ListHead {
         let head = self.0.get();
         let mut at = head;
         core::iter::from_fn(move || {
-            // SAFETY: The head, or an element that was on the list during `'r`; elements are
-            // freed no sooner than a grace period after they were taken off.
+            // SAFETY: The head, or an element that was on the list during `'r`, and is not freed
+            // before that ends.
             at = unsafe { bindings::rct_list_next_rcu(at) };
             if at == head {
                 return None;

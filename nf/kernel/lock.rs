@@ -105,7 +105,7 @@ unsafe impl Backend for SpinLockBhBackend {
         name: *const c_char,
         key: *mut crate_bindings::lock_class_key,
     ) {
-        // SAFETY: The caller's promise, which is the same.
+        // SAFETY: By the safety requirements, which are the same.
         unsafe { SpinLockBackend::init(ptr, name, key) }
     }
 
@@ -189,7 +189,7 @@ impl<T: ?Sized> LockWith<T> for SpinLockBh<T> {
 /// `lock` points to an initialised lock, for all of `'a`.
 #[inline]
 pub(crate) unsafe fn from_raw<'a>(lock: *mut bindings::spinlock_t) -> &'a SpinLockBh<()> {
-    // SAFETY: The caller's promise; the two types are those of one C type.
+    // SAFETY: By the safety requirements; the two types are those of one C type.
     unsafe { Lock::from_raw(lock.cast()) }
 }
 
@@ -204,7 +204,7 @@ pub(crate) unsafe fn init_raw(
     name: &'static CStr,
     class: Pin<&'static LockClassKey>,
 ) {
-    // SAFETY: The caller's promise; name and class are static.
+    // SAFETY: By the safety requirements; name and class are static.
     unsafe { SpinLockBhBackend::init(lock.cast(), name.as_char_ptr(), class.as_ptr()) };
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What any module needs of the kernel: locks, RCU, namespaces, netlink, `/proc`, sysctls,
-//! sockets, time, work.
+//! The kernel's interfaces that have nothing to do with packets and entries: locks, RCU, reference
+//! counts, namespaces, netlink, `/proc`, sysctls, sockets, time, work.
 
 pub(crate) mod attr;
 pub(crate) mod endpoint;

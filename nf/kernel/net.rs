@@ -1,6 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Network namespaces: what conntrack keeps in them, and their coming and going.
+//! Network namespaces: the state that the module has in them, their beginning and their end.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! #[derive(pin_init::Zeroable)]
+//! struct NetState {
+//!     entries: Counter,
+//! }
+//!
+//! impl Pernet for NetState {
+//!     fn init(net: &NewNet<'_>) -> Result {
+//!         net.set_up()
+//!     }
+//!
+//!     fn exit(nets: &ExitingNets) {
+//!         nets.iter().for_each(|net| net.tear_down());
+//!     }
+//!
+//!     fn ops() -> &'static PernetOps {
+//!         static OPS: PernetOps = PernetOps::new();
+//!         &OPS
+//!     }
+//! }
+//!
+//! let registration = PernetRegistration::new::<NetState>()?;
+//! net.state::<NetState>().entries.fetch_add(1, Relaxed);
+//! ```
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
@@ -40,7 +67,7 @@ use super::{
 #[repr(transparent)]
 pub(crate) struct Net(Opaque<bindings::net>);
 
-// SAFETY: What we touch of it is atomic or per CPU.
+// SAFETY: What this module accesses is atomic, per CPU, or under a lock.
 unsafe impl Sync for Net {}
 
 impl Net {
@@ -49,7 +76,7 @@ impl Net {
     /// `ptr` points to a namespace that lives for `'a`.
     #[inline]
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::net) -> &'a Self {
-        // SAFETY: The caller's promise; the type is transparent.
+        // SAFETY: By the safety requirements; the type is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -58,38 +85,38 @@ impl Net {
         self.0.get()
     }
 
-    /// The machine's first namespace.
+    /// Returns the first namespace, `init_net`.
     pub(crate) fn init_net() -> &'static Self {
         // SAFETY: It is never freed.
         unsafe { Self::from_raw(bindings::rct_init_net()) }
     }
 
-    /// Whether this is the first namespace.
+    /// Whether this is the first namespace, `init_net`.
     #[inline]
     pub(crate) fn is_init(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_net_is_init(self.raw()) }
     }
 
-    /// The namespace's number in `/proc/*/ns/net`.
+    /// Returns the inode number of `/proc/*/ns/net`.
     pub(crate) fn inum(&self) -> u32 {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_net_inum(self.raw()) }
     }
 
-    /// A number that no other namespace has, or will have.
+    /// Returns the cookie: a number that no other namespace has, or will have.
     pub(crate) fn cookie(&self) -> u64 {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_net_cookie(self.raw()) }
     }
 
-    /// Whether anybody uses it; if not, it is being torn down.
+    /// Whether the namespace is in use. Otherwise it is being torn down.
     pub(crate) fn is_alive(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_net_is_alive(self.raw()) }
     }
 
-    /// A number to mix into hashes, different for every namespace.
+    /// Returns a number to mix into hashes, which differs between namespaces.
     #[inline]
     pub(crate) fn hash_mix(&self) -> u32 {
         // SAFETY: By the type invariants.
@@ -102,29 +129,32 @@ impl Net {
         unsafe { bindings::rct_net_ct(self.raw()) }
     }
 
-    /// What `P` keeps for the namespace.
+    /// Returns the state of the namespace.
+    ///
+    /// Before the [`PernetRegistration`] of `P` there is none: nothing that uses it is registered
+    /// earlier.
     #[inline]
     pub(crate) fn state<P: Pernet>(&self) -> &P {
-        // SAFETY: Registered by `PernetRegistration`; `P` is valid when zeroed, and the memory
-        // lives as long as the namespace.
+        // SAFETY: `P` is registered, and valid when zeroed; the memory lives as long as the
+        // namespace.
         unsafe { &*bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
     }
 
-    /// [`Net::state`], for who is in a section of RCU and need not enter another one.
+    /// Like [`Net::state`], without an RCU section of its own.
     #[inline]
     pub(crate) fn state_in<P: Pernet>(&self, _rcu: Rcu<'_>) -> &P {
-        // SAFETY: As above; the kernel's array of pointers to such memory stays for the section.
+        // SAFETY: As above; the kernel's array of pointers to states is kept during the section.
         unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast() }
     }
 
-    /// Whether a rule uses labels.
+    /// Whether a rule uses connection labels.
     #[inline]
     pub(crate) fn labels_used(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_labels_used(self.raw()) }
     }
 
-    /// Counts rules that use labels.
+    /// Changes the number of rules that use connection labels by `more`.
     pub(crate) fn use_labels(&self, more: i32) {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_labels_used_add(self.raw(), more) };
@@ -133,7 +163,8 @@ impl Net {
     /// Adds to a statistic of this CPU.
     #[inline]
     pub(crate) fn count(&self, stat: Stat, n: u32) {
-        // SAFETY: The offset is that of a field; allocated before packets come.
+        // SAFETY: The offset is that of a field; the statistics exist while there are packets and
+        // entries.
         unsafe { bindings::rct_stat_add(self.raw(), stat.offset(), n) };
     }
 
@@ -143,10 +174,10 @@ impl Net {
         self.count(stat, 1);
     }
 
-    /// A statistic of one CPU.
-    pub(crate) fn stat_of(&self, cpu: u32, stat: Stat) -> u32 {
-        // SAFETY: The offset is that of a field; `cpu` is a possible one.
-        unsafe { bindings::rct_stat_read(self.raw(), cpu, stat.offset()) }
+    /// Returns a statistic of one CPU.
+    pub(crate) fn stat_of(&self, cpu: PossibleCpu, stat: Stat) -> u32 {
+        // SAFETY: The offset is that of a field; the CPU is a possible one.
+        unsafe { bindings::rct_stat_read(self.raw(), cpu.0, stat.offset()) }
     }
 
     /// Frees the per-CPU statistics.
@@ -155,7 +186,7 @@ impl Net {
     ///
     /// Nothing counts any more.
     unsafe fn free_stats(&self) {
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements.
         unsafe {
             let stats = addr_of_mut!((*self.ct()).stat).replace(null_mut());
             bindings::rct_free_percpu(stats.cast());
@@ -163,7 +194,7 @@ impl Net {
     }
 }
 
-/// A hold on a namespace: it is not torn down before this is dropped.
+/// A reference to a namespace, which is not torn down before this is dropped.
 ///
 /// # Invariants
 ///
@@ -171,17 +202,17 @@ impl Net {
 pub(crate) struct NetRef(NonNull<bindings::net>);
 
 impl NetRef {
-    /// [`None`]: it is being torn down.
+    /// Takes a reference. [`None`]: the namespace is being torn down.
     ///
     /// # Safety
     ///
     /// `net` points to a namespace that is not freed.
     pub(in crate::nf) unsafe fn new(net: *mut bindings::net) -> Option<Self> {
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements.
         if !unsafe { bindings::rct_net_get(net) } {
             return None;
         }
-        // INVARIANT: the reference was just taken.
+        // INVARIANT: The reference was just taken.
         NonNull::new(net).map(Self)
     }
 }
@@ -197,42 +228,42 @@ impl core::ops::Deref for NetRef {
 
 impl Drop for NetRef {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. The namespace's end is left to a work queue.
+        // SAFETY: By the type invariants. A work queue tears the namespace down.
         unsafe { bindings::rct_net_put(self.0.as_ptr()) };
     }
 }
 
-/// Calls `look` for each namespace, under the lock of their list. May sleep.
-fn look_at_all(mut look: impl FnMut(*mut bindings::net)) {
+/// Calls `visit` for each namespace, under the lock of their list. May sleep.
+fn for_each_net(mut visit: impl FnMut(*mut bindings::net)) {
     // SAFETY: Process context.
     unsafe { bindings::rct_nets_lock() };
     // SAFETY: The list does not change while it is locked.
     for node in unsafe { hlist::nodes(bindings::rct_net_list()) } {
         // SAFETY: The node is that of a namespace.
-        look(unsafe { bindings::rct_net_of_list(node.as_ptr()) });
+        visit(unsafe { bindings::rct_net_of_list(node.as_ptr()) });
     }
     // SAFETY: Locked above.
     unsafe { bindings::rct_nets_unlock() };
 }
 
-/// Holds on all namespaces for which `wanted` says so. May sleep.
+/// Returns references to the namespaces for which `wanted` is true. May sleep.
 pub(in crate::nf) fn hold_all(
     wanted: impl Fn(*mut bindings::net) -> bool,
 ) -> Result<Option<KVVec<NetRef>>> {
     loop {
         let mut count = 0_usize;
-        look_at_all(|net| count = count.wrapping_add(wanted(net).into()));
+        for_each_net(|net| count = count.wrapping_add(wanted(net).into()));
         if count == 0 {
             return Ok(None);
         }
         let mut held = KVVec::with_capacity(count, GFP_KERNEL)?;
         let mut fits = true;
-        look_at_all(|net| {
+        for_each_net(|net| {
             if wanted(net) {
                 // SAFETY: It is on the list, so it is not freed.
-                if let Some(hold) = unsafe { NetRef::new(net) } {
-                    // One may have come meanwhile.
-                    fits &= held.push_within_capacity(hold).is_ok();
+                if let Some(net) = unsafe { NetRef::new(net) } {
+                    // The number may have grown since it was counted.
+                    fits &= held.push_within_capacity(net).is_ok();
                 }
             }
         });
@@ -242,41 +273,57 @@ pub(in crate::nf) fn hold_all(
     }
 }
 
-/// The first possible CPU that is not below `from`.
-pub(crate) fn possible_cpu(from: u32) -> Option<u32> {
-    // SAFETY: Reads the mask.
-    let cpu = unsafe { bindings::rct_next_possible_cpu(from) };
-    (cpu < nr_cpu_ids()).then_some(cpu)
+/// A CPU for which there are per-CPU statistics.
+///
+/// # Invariants
+///
+/// `0` is the number of a possible CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct PossibleCpu(u32);
+
+impl PossibleCpu {
+    /// Returns the possible CPU with the lowest number that is not less than `from`.
+    pub(crate) fn at_least(from: u32) -> Option<Self> {
+        // SAFETY: Reads the mask of possible CPUs.
+        let cpu = unsafe { bindings::rct_next_possible_cpu(from) };
+        // INVARIANT: A number out of bounds says that there is none.
+        (cpu < nr_cpu_ids()).then_some(Self(cpu))
+    }
+
+    /// Returns the CPU's number.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// The statistics of a namespace, `struct ip_conntrack_stat`.
 #[derive(Clone, Copy)]
 pub(crate) enum Stat {
-    /// Tuples that NAT found in use.
+    /// Tuples that NAT found to be in use.
     Found,
-    /// Packets that belong to no connection and cannot begin one.
+    /// Packets that belong to no connection, and cannot start one.
     Invalid,
-    /// Entries that user space put in.
+    /// Entries that user space created.
     Insert,
-    /// Entries that could not be put in.
+    /// Entries that could not be inserted.
     InsertFailed,
-    /// Clashes that were resolved without losing the packet.
+    /// Clashes that were resolved without dropping the packet.
     ClashResolve,
-    /// Packets dropped.
+    /// Packets that were dropped.
     Drop,
-    /// Entries that made room for others.
+    /// Entries that early drop deleted.
     EarlyDrop,
-    /// Errors in ICMP messages.
+    /// Invalid ICMP errors.
     Error,
     /// Connections that were expected.
     ExpectNew,
-    /// Expectations made.
+    /// Expectations created.
     ExpectCreate,
     /// Expectations deleted.
     ExpectDelete,
-    /// Lookups that had to begin again.
+    /// Lookups that were restarted.
     SearchRestart,
-    /// Entries refused because their chain was too long.
+    /// Entries that were refused because a chain was too long.
     ChainTooLong,
 }
 
@@ -303,7 +350,7 @@ impl Stat {
     }
 }
 
-/// An atomic number in a [`Pernet`], which begins at zero.
+/// An atomic number in a [`Pernet`] state, which starts at zero.
 #[repr(transparent)]
 pub(crate) struct Counter(Atomic<u32>);
 
@@ -429,11 +476,11 @@ pub(crate) struct PernetRegistration(*mut bindings::pernet_operations);
 
 // SAFETY: Registering and unregistering may be done by any thread.
 unsafe impl Send for PernetRegistration {}
-// SAFETY: There is nothing to share.
+// SAFETY: A reference gives no access.
 unsafe impl Sync for PernetRegistration {}
 
 impl PernetRegistration {
-    /// Calls `P::init` for every namespace there is, and for those to come. May sleep.
+    /// Calls `P::init` for every namespace that exists, and for each new one. May sleep.
     ///
     /// `EBUSY`: it was registered before.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {
@@ -451,7 +498,7 @@ impl PernetRegistration {
         }
         // SAFETY: Complete, and in static memory.
         kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })?;
-        // INVARIANT: just registered.
+        // INVARIANT: Just registered.
         Ok(Self(ops))
     }
 }
@@ -463,18 +510,18 @@ impl Drop for PernetRegistration {
     }
 }
 
-/// A namespace begins, as the core says it.
+/// [`Pernet::init`], as `pernet_operations.init`.
 ///
 /// # Safety
 ///
 /// For the core alone, with a namespace that is being set up.
 unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_int {
-    // SAFETY: The core hands over a namespace; what `init` starts, `exit` ends.
+    // SAFETY: By the safety requirements.
     let net = NewNet(unsafe { Net::from_raw(net) });
     from_result(|| P::init(&net).map(|()| 0))
 }
 
-/// Namespaces end, as the core says it.
+/// [`Pernet::exit`], as `pernet_operations.exit_batch`.
 ///
 /// # Safety
 ///

@@ -1,10 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! nfnetlink: what user space asks, and what it is told.
+//! nfnetlink: requests of user space, answers to them, and events.
 //!
-//! A subsystem has a table of [`Handler`]s, one for each kind of message. nfnetlink has checked
-//! that the sender may administer the namespace, and sorted the attributes by number, before it
-//! calls one. Many answers make a [`Dump`], which goes on as fast as its reader reads.
+//! A subsystem has a table of [`Handler`]s, one for each type of message. Before nfnetlink calls a
+//! handler, it has checked that the sender may administer the namespace (`CAP_NET_ADMIN`), and has
+//! sorted the attributes by number. An answer of many messages is a [`Dump`], which continues as
+//! its reader reads.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! struct GetStats;
+//!
+//! impl Handler for GetStats {
+//!     const POLICY: &'static [Policy] = &[];
+//!
+//!     fn handle(request: &Request<'_>) -> Result {
+//!         if request.is_dump() {
+//!             return request.dump(PerCpu { cpu: 0 });
+//!         }
+//!         let head = Head { peer: request.peer(), .. };
+//!         request.answer(|messages| messages.add(&head, |message| message.put_be32(..)))
+//!     }
+//! }
+//!
+//! static HANDLERS: Handlers<{ IPCTNL_MSG_MAX }> =
+//!     Handlers::new().with::<GetStats>(IPCTNL_MSG_CT_GET_STATS);
+//! ```
 //!
 //! C header: [`include/linux/netfilter/nfnetlink.h`](srctree/include/linux/netfilter/nfnetlink.h)
 
@@ -42,53 +64,53 @@ use super::{
     net::Net, //
 };
 
-/// Who asked for what an event tells: 0 if not user space.
+/// The request that caused an event; the default, if user space did not cause it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Requester {
-    /// The netlink port.
+    /// The netlink port of the sender; 0 without one.
     pub(crate) portid: u32,
-    /// Whether the requester wants to hear of it as well.
+    /// Whether the event is also sent to the sender (`NLM_F_ECHO`).
     pub(crate) report: bool,
 }
 
-/// The listener could not take an event: its buffer is full.
+/// An event was lost because the receive buffer of a listener is full (`ENOBUFS`).
 pub(crate) struct Congested;
 
-/// The subsystem of connections.
+/// The subsystem of connections, `NFNL_SUBSYS_CTNETLINK`.
 pub(crate) const CTNETLINK: u8 = bindings::NFNL_SUBSYS_CTNETLINK as u8;
-/// The subsystem of expectations.
+/// The subsystem of expectations, `NFNL_SUBSYS_CTNETLINK_EXP`.
 pub(crate) const CTNETLINK_EXP: u8 = bindings::NFNL_SUBSYS_CTNETLINK_EXP as u8;
 
 /// Flags of a message (`NLM_F_*`).
 pub(crate) mod flag {
     use super::bindings as b;
 
-    /// One of several.
+    /// The message is one of several.
     pub(crate) const MULTI: u16 = b::NLM_F_MULTI as u16;
-    /// Not all that there is: what a filter let pass.
+    /// A filter selected the messages of the dump.
     pub(crate) const FILTERED: u16 = b::NLM_F_DUMP_FILTERED as u16;
-    /// Of an event: something new.
+    /// The event is about a new object.
     pub(crate) const CREATED: u16 = (b::NLM_F_CREATE | b::NLM_F_EXCL) as u16;
 }
 
-/// Answers a kind of request.
+/// The handler of one type of request.
 pub(crate) trait Handler: 'static {
-    /// What its attributes must look like; empty: it has none.
+    /// The formats of its attributes, indexed by their numbers; empty: it has none.
     const POLICY: &'static [Policy];
 
-    /// Does what is asked. May sleep. The error goes to who asked.
+    /// Carries the request out. May sleep. An error is sent to the requester.
     fn handle(request: &Request<'_>) -> Result;
 }
 
-/// The handlers of a subsystem, by the number of their message.
+/// The handlers of a subsystem, indexed by the type of message.
 #[repr(transparent)]
 pub(crate) struct Handlers<const N: usize>([bindings::nfnl_callback; N]);
 
-// SAFETY: Nobody writes to it; what it points to is static.
+// SAFETY: Not written to; the pointers are to statics.
 unsafe impl<const N: usize> Sync for Handlers<N> {}
 
 impl<const N: usize> Handlers<N> {
-    /// None: every request is refused.
+    /// An empty table: every request is rejected.
     pub(crate) const fn new() -> Self {
         Self(
             [const {
@@ -102,9 +124,10 @@ impl<const N: usize> Handlers<N> {
         )
     }
 
-    /// One more, for the message with this number.
+    /// Adds the handler of a type of message. For constants: a type that is too large does not
+    /// compile.
     pub(crate) const fn with<H: Handler>(mut self, message: u16) -> Self {
-        // CAST: a handful.
+        // CAST: fewer than a hundred attributes.
         let last = (H::POLICY.len() as u16).saturating_sub(1);
         self.0[message as usize] = bindings::nfnl_callback {
             call: Some(call::<H>),
@@ -120,14 +143,14 @@ impl<const N: usize> Handlers<N> {
     }
 }
 
-/// A subsystem.
+/// A subsystem, `struct nfnetlink_subsystem`.
 pub(crate) struct Subsystem(bindings::nfnetlink_subsystem);
 
-// SAFETY: Nobody writes to it; what it points to is static.
+// SAFETY: Not written to; the pointers are to statics.
 unsafe impl Sync for Subsystem {}
 
 impl Subsystem {
-    /// The subsystem with this number.
+    /// Describes a subsystem with this number.
     pub(crate) const fn new<const N: usize>(
         name: &'static CStr,
         number: u8,
@@ -136,7 +159,7 @@ impl Subsystem {
         Self(bindings::nfnetlink_subsystem {
             name: name.to_bytes_with_nul().as_ptr().cast(),
             subsys_id: number,
-            // CAST: a handful.
+            // CAST: fewer than ten types.
             cb_count: N as u8,
             cb: handlers.0.as_ptr(),
             owner: null_mut(),
@@ -147,8 +170,8 @@ impl Subsystem {
     }
 }
 
-/// Keeps a subsystem registered. Dropped, waits until nobody is in its handlers. (A dump that
-/// is not read to its end keeps the module.)
+/// Keeps a subsystem registered. Dropping it waits until no handler runs. (A dump that is not read
+/// to its end keeps the module loaded.)
 ///
 /// # Invariants
 ///
@@ -156,11 +179,11 @@ impl Subsystem {
 pub(crate) struct SubsystemRegistration(&'static Subsystem);
 
 impl SubsystemRegistration {
-    /// Has requests answered from now on. `EBUSY`: somebody else answers them.
+    /// Registers a subsystem. `EBUSY`: another module has registered its number.
     pub(crate) fn new(subsystem: &'static Subsystem) -> Result<Self> {
         // SAFETY: Static.
         to_result(unsafe { bindings::nfnetlink_subsys_register(&subsystem.0) })?;
-        // INVARIANT: just registered.
+        // INVARIANT: Just registered.
         Ok(Self(subsystem))
     }
 }
@@ -182,7 +205,7 @@ unsafe extern "C" fn call<H: Handler>(
     info: *const bindings::nfnl_info,
     attributes: *const *const bindings::nlattr,
 ) -> c_int {
-    // SAFETY: nfnetlink hands over a request that stays until we return.
+    // SAFETY: nfnetlink passes a request that is valid until the return.
     let request = unsafe {
         Request {
             skb,
@@ -193,7 +216,7 @@ unsafe extern "C" fn call<H: Handler>(
     from_result(|| H::handle(&request).map(|()| 0))
 }
 
-/// What user space asks.
+/// A request of user space.
 ///
 /// # Invariants
 ///
@@ -205,13 +228,13 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The namespace.
+    /// The namespace of the sender's socket.
     pub(crate) fn net(&self) -> &'a Net {
-        // SAFETY: By the type invariants; the sender's socket keeps it.
+        // SAFETY: By the type invariants; the socket holds the namespace.
         unsafe { Net::from_raw(self.info.net) }
     }
 
-    /// The attribute with this number, if there is one.
+    /// Returns the attribute with this number, if the request has it.
     pub(crate) fn get(&self, number: u16) -> Option<Attribute<'a>> {
         self.attributes.get(number)
     }
@@ -221,13 +244,13 @@ impl<'a> Request<'a> {
         self.attributes
     }
 
-    /// The address family that it is about; 0: any.
+    /// The address family of the request; 0: any.
     pub(crate) fn family(&self) -> u8 {
         // SAFETY: By the type invariants.
         unsafe { (*self.info.nfmsg).nfgen_family }
     }
 
-    /// The version of the format.
+    /// The version of the message format (`NFNETLINK_V0`).
     pub(crate) fn version(&self) -> u8 {
         // SAFETY: By the type invariants.
         unsafe { (*self.info.nfmsg).version }
@@ -238,23 +261,23 @@ impl<'a> Request<'a> {
         u32::from(unsafe { (*self.info.nlh).nlmsg_flags }) & flags == flags
     }
 
-    /// Whether all there are are asked for. (Either of the two bits that make up the flag will
-    /// do, as it always has.)
+    /// Whether a dump is requested. (Either of the two bits of `NLM_F_DUMP` suffices, as in the C
+    /// tracker.)
     pub(crate) fn is_dump(&self) -> bool {
         self.has(bindings::NLM_F_ROOT) || self.has(bindings::NLM_F_MATCH)
     }
 
-    /// Whether what is not there is to be made.
+    /// Whether a missing object is to be created (`NLM_F_CREATE`).
     pub(crate) fn creates(&self) -> bool {
         self.has(bindings::NLM_F_CREATE)
     }
 
-    /// Whether what is there is to be left alone.
+    /// Whether an existing object is an error (`NLM_F_EXCL`).
     pub(crate) fn is_exclusive(&self) -> bool {
         self.has(bindings::NLM_F_EXCL)
     }
 
-    /// Who asked.
+    /// The requester, for the events that the request causes.
     pub(crate) fn requester(&self) -> Requester {
         Requester {
             portid: self.peer().portid,
@@ -262,7 +285,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whom to answer.
+    /// The receiver of the answers.
     pub(crate) fn peer(&self) -> Peer {
         // SAFETY: By the type invariants.
         unsafe {
@@ -273,26 +296,26 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Answers with what `fill` adds, or with its error. `ENOMEM`: there is no memory, or it is
-    /// too much.
+    /// Sends the messages that `fill` adds, or returns its error. `ENOMEM`: there is no memory, or
+    /// the messages do not fit into `NLMSG_DEFAULT_SIZE` bytes.
     pub(crate) fn answer(&self, fill: impl FnOnce(&mut Messages<'_>) -> Result) -> Result {
         let mut buffer = Buffer::new(bindings::RCT_NLMSG_DEFAULT_SIZE, bindings::RCT_GFP_KERNEL)?;
         fill(&mut buffer.messages()).map_err(|error| match error {
             EMSGSIZE => ENOMEM,
             other => other,
         })?;
-        // SAFETY: By the type invariants; the buffer is given away.
+        // SAFETY: By the type invariants; the buffer is passed on.
         to_result(unsafe {
             bindings::nfnetlink_unicast(buffer.into_raw(), self.info.net, self.peer().portid)
         })
     }
 
-    /// Answers with a dump, which may go on long after the request.
+    /// Answers with a dump, which may continue long after the request.
     pub(crate) fn dump<D: Dump>(&self, dump: D) -> Result {
         let mut dump = Some(dump);
         let mut control = bindings::netlink_dump_control {
             start: Some(start::<D>),
-            dump: Some(go_on::<D>),
+            dump: Some(fill::<D>),
             done: Some(done::<D>),
             extack: null_mut(),
             data: core::ptr::addr_of_mut!(dump).cast(),
@@ -300,62 +323,62 @@ impl<'a> Request<'a> {
             min_dump_alloc: 0,
             flags: 0,
         };
-        // SAFETY: By the type invariants. `start` takes the dump out of its place, or else it
-        // is dropped here.
+        // SAFETY: By the type invariants. `start` takes the dump out of the `Option`; if it is not
+        // called, the dump is dropped here.
         to_result(unsafe {
             bindings::rct_netlink_dump_start(self.info.sk, self.skb, self.info.nlh, &mut control)
         })
     }
 }
 
-/// Whom an answer is for.
+/// The receiver of an answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     /// The netlink port.
     pub(crate) portid: u32,
-    /// The number of the request.
+    /// The sequence number of the request.
     pub(crate) sequence: u32,
 }
 
-/// How far a [`Dump`] is.
+/// The progress of a [`Dump`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// There was no room for the next message.
+    /// The next message did not fit.
     More,
-    /// That was all.
+    /// The dump is complete.
     End,
 }
 
-/// An answer of many messages.
+/// An answer of many messages, which is continued each time that its reader has read some.
 pub(crate) trait Dump: Sized + 'static {
-    /// Adds messages until there are no more, or no more room. May sleep.
+    /// Adds messages until the dump is complete, or the next one does not fit. May sleep.
     fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress;
 
-    /// Whether it is not about all there are.
+    /// Whether a filter selects the messages (`NLM_F_DUMP_FILTERED`).
     fn is_filtered(&self) -> bool {
         false
     }
 }
 
-/// The dump of a callback.
+/// Returns the dump of a callback.
 ///
 /// # Safety
 ///
 /// `callback` is one for which [`start`] of the same type was called, and [`done`] was not.
 unsafe fn dump_of<'a, D: Dump>(callback: *mut bindings::netlink_callback) -> &'a mut D {
-    // SAFETY: `start` left a box there; netlink runs one function of a callback at a time.
+    // SAFETY: `start` has stored a box there; netlink serialises the functions of a callback.
     unsafe { &mut *(*callback).data.cast::<D>() }
 }
 
-/// A dump begins.
+/// Begins a dump: `netlink_dump_control.start`.
 ///
 /// # Safety
 ///
 /// For netlink alone, with what [`Request::dump`] made.
 unsafe extern "C" fn start<D: Dump>(callback: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: `Request::dump` waits for us, with the dump in a place of its own.
-    let place = unsafe { &mut *(*callback).data.cast::<Option<D>>() };
-    let Some(dump) = place.take() else {
+    // SAFETY: `Request::dump` has stored a pointer to a local variable, and waits.
+    let dump = unsafe { &mut *(*callback).data.cast::<Option<D>>() };
+    let Some(dump) = dump.take() else {
         return EINVAL.to_errno();
     };
     let answer_flags = if dump.is_filtered() {
@@ -366,7 +389,7 @@ unsafe extern "C" fn start<D: Dump>(callback: *mut bindings::netlink_callback) -
     let Ok(dump) = KBox::new(dump, GFP_KERNEL) else {
         return ENOMEM.to_errno();
     };
-    // SAFETY: The callback is ours to fill in; `done` takes the box back.
+    // SAFETY: The callback is filled in by this function; `done` takes the box back.
     unsafe {
         (*callback).answer_flags = answer_flags;
         (*callback).data = KBox::into_raw(dump).cast::<c_void>();
@@ -374,16 +397,16 @@ unsafe extern "C" fn start<D: Dump>(callback: *mut bindings::netlink_callback) -
     0
 }
 
-/// [`Dump::fill`].
+/// Continues a dump: [`Dump::fill`], `netlink_dump_control.dump`.
 ///
 /// # Safety
 ///
-/// For netlink alone, with an empty message for the reader and what [`start`] left.
-unsafe extern "C" fn go_on<D: Dump>(
+/// For netlink alone, with an empty buffer for the reader, and a callback of [`start`].
+unsafe extern "C" fn fill<D: Dump>(
     skb: *mut bindings::sk_buff,
     callback: *mut bindings::netlink_callback,
 ) -> c_int {
-    // SAFETY: netlink's promise.
+    // SAFETY: By the safety requirements.
     let (dump, net) = unsafe {
         (
             dump_of::<D>(callback),
@@ -393,43 +416,43 @@ unsafe extern "C" fn go_on<D: Dump>(
     let progress = dump.fill(net, &mut Messages(skb, PhantomData));
     // SAFETY: Valid.
     match (unsafe { bindings::rct_skb_len(skb) }, progress) {
-        // Not even one message fits.
+        // Not one message fits into an empty buffer.
         (0, Progress::More) => EMSGSIZE.to_errno(),
-        // CAST: far below the sign bit. 0: that was all, and has been sent.
+        // CAST: far below the sign bit. 0: the dump is complete, and has been sent.
         (len, _) => len as c_int,
     }
 }
 
-/// A dump ends, or its reader went away.
+/// Ends a dump that is complete, or whose reader is gone: `netlink_dump_control.done`.
 ///
 /// # Safety
 ///
-/// For netlink alone, with what [`start`] left.
+/// For netlink alone, with a callback of [`start`].
 unsafe extern "C" fn done<D: Dump>(callback: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: `start` left a box there, and netlink calls this once.
+    // SAFETY: `start` has stored a box there, and netlink calls this once.
     drop(unsafe { KBox::from_raw((*callback).data.cast::<D>()) });
     0
 }
 
-/// What stands at the beginning of a message.
+/// The headers of a message: `struct nlmsghdr` and `struct nfgenmsg`.
 #[derive(Clone, Copy)]
 pub(crate) struct Head {
-    /// Whom it is for.
+    /// The receiver.
     pub(crate) peer: Peer,
     /// The subsystem.
     pub(crate) subsystem: u8,
-    /// The message's number there.
+    /// The type of message in the subsystem.
     pub(crate) message: u16,
-    /// See [`flag`].
+    /// The flags, see [`flag`].
     pub(crate) flags: u16,
-    /// The address family that it is about.
+    /// The address family.
     pub(crate) family: u16,
-    /// A number beside that.
+    /// `nfgenmsg.res_id`, in host byte order.
     pub(crate) resource: u16,
 }
 
 impl Head {
-    /// The flags of an answer: those that ask for one know it as one of several.
+    /// The flags of an answer: [`flag::MULTI`], unless the message is an event.
     pub(crate) fn multi(peer: Peer) -> u16 {
         if peer.portid == 0 {
             0
@@ -439,15 +462,15 @@ impl Head {
     }
 }
 
-/// Messages, one behind the other.
+/// A buffer to which messages are added, one after the other.
 ///
 /// # Invariants
 ///
-/// `0` is a packet buffer of our own for `'a`.
+/// `0` is a packet buffer that only this value uses during `'a`.
 pub(crate) struct Messages<'a>(*mut bindings::sk_buff, PhantomData<&'a mut ()>);
 
 impl Messages<'_> {
-    /// Adds a message, or nothing if it finds no room.
+    /// Adds a message, or nothing if it does not fit (`EMSGSIZE`).
     pub(crate) fn add(
         &mut self,
         head: &Head,
@@ -463,7 +486,7 @@ impl Messages<'_> {
                 head.peer.sequence,
                 u16::from(head.subsystem) << 8 | head.message,
                 head.flags,
-                // CAST: families are a byte.
+                // CAST: address families are less than 256.
                 head.family as u8,
                 head.resource,
             )
@@ -471,9 +494,9 @@ impl Messages<'_> {
         if raw.is_null() {
             return Err(EMSGSIZE);
         }
-        // SAFETY: By the type invariants, and nobody else writes to it meanwhile.
+        // SAFETY: By the type invariants; `self` does not write to it meanwhile.
         let result = fill(&mut unsafe { Message::from_raw(self.0) });
-        // SAFETY: The message was begun above.
+        // SAFETY: The message was started above.
         unsafe {
             match result {
                 Ok(()) => bindings::rct_nlmsg_end(self.0, raw),
@@ -484,18 +507,18 @@ impl Messages<'_> {
     }
 }
 
-/// A packet buffer for messages.
+/// An owned packet buffer for messages.
 ///
 /// # Invariants
 ///
-/// The buffer is ours.
+/// The buffer belongs to this value.
 pub(crate) struct Buffer(NonNull<bindings::sk_buff>);
 
 impl Buffer {
     fn new(size: usize, gfp: usize) -> Result<Self> {
         // SAFETY: Allocates. CAST: allocation flags are 32 bits.
         let skb = unsafe { bindings::rct_nlmsg_new(size, gfp as bindings::gfp_t) };
-        // INVARIANT: just allocated.
+        // INVARIANT: Just allocated.
         NonNull::new(skb).map(Self).ok_or(ENOMEM)
     }
 
@@ -518,36 +541,36 @@ impl Drop for Buffer {
     }
 }
 
-/// Who wants to be told of a kind of events.
+/// A multicast group of events (`enum nfnetlink_groups`).
 #[derive(Clone, Copy)]
 pub(crate) struct Group(u32);
 
 impl Group {
-    /// Of new connections.
+    /// New connections.
     pub(crate) const CONNTRACK_NEW: Self = Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_NEW);
-    /// Of changes to them.
+    /// Changes of connections.
     pub(crate) const CONNTRACK_UPDATE: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_UPDATE);
-    /// Of their ends.
+    /// Ends of connections.
     pub(crate) const CONNTRACK_DESTROY: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_DESTROY);
-    /// Of new expectations.
+    /// New expectations.
     pub(crate) const CONNTRACK_EXP_NEW: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_EXP_NEW);
-    /// Of their ends.
+    /// Ends of expectations.
     pub(crate) const CONNTRACK_EXP_DESTROY: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_EXP_DESTROY);
 
-    /// Whether anybody has joined it.
+    /// Whether the group has listeners in a namespace.
     pub(crate) fn has_listeners(self, net: &Net) -> bool {
-        // SAFETY: A namespace that is not freed; nfnetlink leaves it after us.
+        // SAFETY: A namespace that is not freed; nfnetlink's own teardown of it comes later.
         unsafe { bindings::nfnetlink_has_listeners(net.raw(), self.0) != 0 }
     }
 
-    /// Tells all who joined it, and who asked for it, with a message of at most `size` bytes
-    /// behind its head. Atomic context.
+    /// Sends a message to the listeners of the group, and to the requester if that wants it. `size`
+    /// is an upper bound of the bytes after the headers. Atomic context.
     ///
-    /// Fails if somebody's buffer is full who must not miss anything.
+    /// [`Congested`]: the buffer of a listener is full that has set `NETLINK_BROADCAST_ERROR`.
     pub(crate) fn send(
         self,
         net: &Net,
@@ -556,7 +579,7 @@ impl Group {
         head: &Head,
         fill: impl FnOnce(&mut Message<'_>) -> Result,
     ) -> Result<(), Congested> {
-        // What stands behind the head of netlink.
+        // The header that follows netlink's own.
         const HEAD: usize = core::mem::size_of::<bindings::nfgenmsg>();
         let buffer = Buffer::new(size.wrapping_add(HEAD), bindings::RCT_GFP_ATOMIC).and_then(
             |mut buffer| {
@@ -565,13 +588,13 @@ impl Group {
             },
         );
         let Ok(buffer) = buffer else {
-            // The listeners learn that they have missed something.
+            // The next read of each listener returns `ENOBUFS`.
             // SAFETY: As above.
-            let deaf =
+            let failed =
                 unsafe { bindings::nfnetlink_set_err(net.raw(), 0, self.0, ENOBUFS.to_errno()) };
-            return if deaf > 0 { Err(Congested) } else { Ok(()) };
+            return if failed > 0 { Err(Congested) } else { Ok(()) };
         };
-        // SAFETY: As above; the buffer is given away.
+        // SAFETY: As above; the buffer is passed on.
         let result = to_result(unsafe {
             bindings::nfnetlink_send(
                 buffer.into_raw(),
@@ -585,7 +608,7 @@ impl Group {
         });
         match result {
             Err(error) if error == ENOBUFS || error == EAGAIN => Err(Congested),
-            // That nobody listens is nobody's loss.
+            // `ESRCH`: there is no listener.
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files in `/proc/net`, one for every namespace.
+//! Files in `/proc/net`, which every namespace has.
 //!
 //! C header: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h)
 
@@ -21,7 +21,7 @@ use super::{
     }, //
 };
 
-/// Where a file is.
+/// The folder of a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Folder {
     /// `/proc/net`.
@@ -42,12 +42,12 @@ impl Folder {
     }
 }
 
-/// Who may read a file.
+/// The permissions of a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Readers {
-    /// Root of the namespace, and its group.
+    /// Root of the namespace, and the group of root, may read it.
     Root,
-    /// Everybody.
+    /// All processes may read it.
     All,
 }
 
@@ -62,7 +62,17 @@ impl Readers {
 
 /// A file that every namespace has, with the contents of an `F`.
 ///
-/// Who creates it removes it: before the namespace ends, and before the module does.
+/// [`ProcFile::remove`] undoes [`ProcFile::create`], before the namespace ends or the module is
+/// unloaded.
+///
+/// # Examples
+///
+/// ```ignore
+/// const ENTRIES: ProcFile<EntriesFile> =
+///     ProcFile::new(c"nf_conntrack", Folder::Net, Readers::Root);
+///
+/// ENTRIES.create(net)?;
+/// ```
 pub(crate) struct ProcFile<F> {
     name: &'static CStr,
     folder: Folder,
@@ -83,8 +93,8 @@ impl<F: SeqFile> ProcFile<F> {
 
     /// Creates the file in a namespace. May sleep.
     pub(crate) fn create(&self, net: &Net) -> Result {
-        // SAFETY: The folder is there, the name is text, the operations are static, and the
-        // state is as large as they expect.
+        // SAFETY: The folder exists, the name is text, the operations are static, and the state has
+        // the size that they need.
         let file = unsafe {
             bindings::rct_proc_create_net(
                 self.name.as_char_ptr(),
@@ -111,10 +121,10 @@ impl<F: SeqFile> ProcFile<F> {
         Ok(())
     }
 
-    /// Removes the file from a namespace, and waits for those who read it now. Who has it
-    /// open gets errors from then on. May sleep.
+    /// Removes the file from a namespace, and waits until no process reads it. Processes that have
+    /// it open get errors from then on. May sleep.
     pub(crate) fn remove(&self, net: &Net) {
-        // SAFETY: The folder is there, the name is text.
+        // SAFETY: The folder exists, the name is text.
         unsafe { bindings::remove_proc_entry(self.name.as_char_ptr(), self.folder.of(net)) };
     }
 }

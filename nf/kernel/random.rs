@@ -6,7 +6,7 @@
 
 use crate::nf::bindings;
 
-/// A number below `end`.
+/// Returns a uniformly distributed number less than `end`.
 #[inline]
 pub(crate) fn below(end: u32) -> u32 {
     // SAFETY: May be called in any context.

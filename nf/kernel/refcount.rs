@@ -59,7 +59,7 @@ pub(crate) unsafe trait RcuCounted: AlwaysRefCounted {
 /// `count` points to an initialised count, for all of `'a`.
 #[inline]
 pub(crate) unsafe fn from_raw<'a>(count: *mut bindings::refcount_t) -> &'a Refcount {
-    // SAFETY: The caller's promise; the type is transparent around the same C type.
+    // SAFETY: By the safety requirements; the type is transparent around the same C type.
     unsafe { &*count.cast() }
 }
 
@@ -108,7 +108,7 @@ impl<T: RcuCounted> CountedPointer<T> {
     /// As the invariants say, for all of `'a`; other code accesses `pointer` atomically only.
     #[inline]
     pub(crate) unsafe fn from_raw<'a>(pointer: *mut *mut T) -> &'a Self {
-        // SAFETY: The caller's promise; an `Atomic` has the layout of what is in it.
+        // SAFETY: By the safety requirements; an `Atomic` has the layout of what is in it.
         unsafe { &*pointer.cast() }
     }
 
@@ -150,7 +150,7 @@ macro_rules! always_ref_counted {
 
             #[inline]
             unsafe fn dec_ref(object: core::ptr::NonNull<Self>) {
-                // SAFETY: The caller's promise.
+                // SAFETY: By the safety requirements.
                 unsafe { $crate::nf::kernel::refcount::dec_ref(object) };
             }
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A sequence counter: odd while its one writer is at work, even otherwise.
+//! Sequence counters: odd while a writer changes what they protect, even otherwise.
 //!
 //! C header: [`include/linux/seqlock.h`](srctree/include/linux/seqlock.h)
 
@@ -16,15 +16,25 @@ use crate::nf::bindings;
 
 use super::lock::BhDisabled;
 
-/// What a reader saw of a [`SeqCount`]. Wraps around.
+/// A value of a [`SeqCount`]. Wraps around.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sequence(pub(crate) u32);
 
 /// A sequence counter without a lock of its own: its owner serialises the writers.
+///
+/// # Examples
+///
+/// ```ignore
+/// let before = count.begin();
+/// let found = look();
+/// if found.is_none() && count.end() != before {
+///     // A writer was active: the miss proves nothing.
+/// }
+/// ```
 #[repr(transparent)]
 pub(crate) struct SeqCount(Opaque<bindings::seqcount_t>);
 
-// SAFETY: Readers on any CPU and one writer are what it is for.
+// SAFETY: Made for readers on all CPUs and one writer.
 unsafe impl Sync for SeqCount {}
 // SAFETY: Not tied to a thread.
 unsafe impl Send for SeqCount {}
@@ -33,19 +43,20 @@ impl SeqCount {
     /// A counter at zero.
     pub(crate) fn new() -> Self {
         let count = Self(Opaque::uninit());
-        // SAFETY: Memory for a counter, which may be moved until it is used.
+        // SAFETY: Memory for a counter. It may move afterwards: only the address of its lockdep
+        // class, which is static, is stored in it.
         unsafe { bindings::rct_seqcount_init(count.0.get()) };
         count
     }
 
-    /// Reads the counter before what it protects is read.
+    /// Reads the counter, before the protected data.
     #[inline]
     pub(crate) fn begin(&self) -> Sequence {
-        // SAFETY: Initialised by its owner.
+        // SAFETY: Initialised by `new`.
         Sequence(unsafe { bindings::rct_seqcount_read(self.0.get()) })
     }
 
-    /// Reads the counter after what it protects was read.
+    /// Reads the counter, after the protected data.
     #[inline]
     pub(crate) fn end(&self) -> Sequence {
         smp_mb(Read);
@@ -54,10 +65,11 @@ impl SeqCount {
 
     /// Runs `change` with the counter odd.
     ///
-    /// The caller is the only writer: it holds the lock that serialises them.
+    /// The caller holds the lock that serialises the writers. With two of them, readers would take
+    /// an unfinished change for a complete one.
     #[inline]
     pub(crate) fn write<R>(&self, _bh: &BhDisabled, change: impl FnOnce() -> R) -> R {
-        // SAFETY: Initialised by its owner; preemption is off; one writer at a time.
+        // SAFETY: Initialised by `new`; preemption is off, as bottom halves are.
         unsafe { bindings::rct_seqcount_write_begin(self.0.get()) };
         let result = change();
         // SAFETY: Pairs with the call above.

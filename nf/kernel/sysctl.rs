@@ -2,8 +2,22 @@
 
 //! Sysctls: settings as files in `/proc/sys/net`.
 //!
-//! The kernel's own handlers turn text into numbers and store them where the setting
-//! lives. What is described here is which handler, which place and which range.
+//! The kernel's own handlers convert between text and numbers, and access the setting where it is.
+//! A [`Setting`] describes which handler, which memory and which range.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! const SETTINGS: &[Setting] = &[
+//!     Setting::switch(c"nf_conntrack_tcp_loose", settings::TCP_LOOSE),
+//!     Setting::seconds(c"nf_conntrack_icmp_timeout", settings::ICMP_TIMEOUT),
+//!     Setting::count(c"nf_conntrack_count", |net| &net.state::<NetState>().entries),
+//! ];
+//!
+//! // In `Pernet::init`, and the opposite in `Pernet::exit`:
+//! net.state::<NetState>().sysctls.register(net, c"net/netfilter", SETTINGS)?;
+//! net.state::<NetState>().sysctls.clear();
+//! ```
 //!
 //! C header: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h)
 
@@ -48,18 +62,18 @@ use super::{
     settings::Field, //
 };
 
-/// A setting that is no number in memory.
+/// A setting that is computed when it is read.
 pub(crate) trait Computed: 'static {
-    /// The number to show.
+    /// Returns the number to show.
     fn read() -> u32;
 
-    /// A number was written: any `int`. An error is the writer's. May sleep.
+    /// Handles a write of any `int`. An error is returned to the writer. May sleep.
     fn write(value: i32) -> Result;
 }
 
-/// Somebody who wants to know when a setting is written.
+/// A listener for writes of a setting.
 pub(crate) trait Watcher: 'static {
-    /// `value` was written, and is in force. May sleep.
+    /// Called after `value` was written, and took effect. May sleep.
     fn written(value: u8);
 }
 
@@ -71,50 +85,51 @@ type Handler = unsafe extern "C" fn(
     *mut bindings::loff_t,
 ) -> c_int;
 
-/// Who may write a setting. Everybody may read it.
+/// The permissions of a setting. All processes may read it.
 #[derive(Clone, Copy)]
 enum Writers {
-    Nobody,
-    /// Root of the first namespace, there: it counts for all namespaces.
+    /// It is read-only.
+    None,
+    /// Root of the first namespace may write it there: it applies to all namespaces.
     FirstRoot,
-    /// Root of the namespace.
+    /// Root of the namespace may write it.
     Root,
 }
 
 impl Writers {
     fn mode(self, net: &Net) -> bindings::umode_t {
         match self {
-            Self::Nobody => 0o444,
+            Self::None => 0o444,
             Self::FirstRoot if !net.is_init() => 0o444,
             Self::FirstRoot | Self::Root => 0o644,
         }
     }
 }
 
-/// Where the number is.
+/// The memory of a setting.
 #[derive(Clone, Copy)]
-enum Place {
+enum Memory {
     /// At an offset in the namespace's `struct netns_ct`.
     Field(usize),
-    /// In what else belongs to the namespace.
+    /// A number elsewhere in the state of the namespace.
     OfNet(fn(&Net) -> &Atomic<u32>),
-    /// The same, a set of ports.
+    /// A set of ports in the state of the namespace.
     Ports(fn(&Net) -> &PortSet),
-    /// In the module.
+    /// A number of the module.
     Global(fn() -> &'static Atomic<u32>),
-    /// Its handler knows.
+    /// None that the kernel accesses: the handler computes the number.
     Hidden,
 }
 
-/// Describes a sysctl.
+/// The description of a sysctl.
 ///
 /// # Invariants
 ///
-/// `handler` accesses at most `size` bytes at `place`, and two `int` at `range`.
+/// `handler` accesses at most `size` bytes at `memory`, and two `int` at `range`.
 pub(crate) struct Setting {
     name: &'static CStr,
     writers: Writers,
-    place: Place,
+    memory: Memory,
     size: usize,
     handler: Handler,
     /// Smallest and largest.
@@ -124,7 +139,7 @@ pub(crate) struct Setting {
 impl Setting {
     /// A byte that root of the namespace may set: 0 or 1.
     pub(crate) const fn switch(name: &'static CStr, byte: Field<u8>) -> Self {
-        // INVARIANT: two `int` for a range.
+        // INVARIANT: Two `int` for a range.
         Self {
             range: Some([&0, &1]),
             ..Self::byte(name, byte)
@@ -133,7 +148,7 @@ impl Setting {
 
     /// A byte that root of the namespace may set: 0, 1 or 2.
     pub(crate) const fn three(name: &'static CStr, byte: Field<u8>) -> Self {
-        // INVARIANT: two `int` for a range.
+        // INVARIANT: Two `int` for a range.
         Self {
             range: Some([&0, &2]),
             ..Self::byte(name, byte)
@@ -142,20 +157,20 @@ impl Setting {
 
     /// A byte that root of the namespace may set.
     pub(crate) const fn byte(name: &'static CStr, byte: Field<u8>) -> Self {
-        // INVARIANT: a byte for a byte.
+        // INVARIANT: A byte for a byte.
         Self {
             name,
             writers: Writers::Root,
-            place: Place::Field(byte.offset()),
+            memory: Memory::Field(byte.offset()),
             size: size_of::<u8>(),
             handler: bindings::proc_dou8vec_minmax,
             range: None,
         }
     }
 
-    /// A byte that root of the namespace may set, and somebody who is told of it.
+    /// A byte that root of the namespace may set, with a listener for writes.
     pub(crate) const fn watched<W: Watcher>(name: &'static CStr, byte: Field<u8>) -> Self {
-        // INVARIANT: the handler accesses what that of a byte does.
+        // INVARIANT: The handler accesses what that of a byte does.
         Self {
             handler: watched::<W>,
             ..Self::byte(name, byte)
@@ -164,24 +179,24 @@ impl Setting {
 
     /// A time, shown in seconds, that root of the namespace may set.
     pub(crate) const fn seconds(name: &'static CStr, timeout: Field<Timeout>) -> Self {
-        // INVARIANT: an `int` for an `unsigned int`.
+        // INVARIANT: An `int` for an `unsigned int`.
         Self {
             name,
             writers: Writers::Root,
-            place: Place::Field(timeout.offset()),
+            memory: Memory::Field(timeout.offset()),
             size: size_of::<c_int>(),
             handler: bindings::proc_dointvec_jiffies,
             range: None,
         }
     }
 
-    /// A number of the namespace that can only be read.
+    /// A read-only number of the namespace.
     pub(crate) const fn count(name: &'static CStr, counter: fn(&Net) -> &Atomic<u32>) -> Self {
-        // INVARIANT: an `int` for a `u32`.
+        // INVARIANT: An `int` for a `u32`.
         Self {
             name,
-            writers: Writers::Nobody,
-            place: Place::OfNet(counter),
+            writers: Writers::None,
+            memory: Memory::OfNet(counter),
             size: size_of::<c_int>(),
             handler: bindings::proc_dointvec,
             range: None,
@@ -190,73 +205,74 @@ impl Setting {
 
     /// A switch that root of the namespace may set: 0 or 1.
     pub(crate) const fn option(name: &'static CStr, option: fn(&Net) -> &Atomic<u32>) -> Self {
-        // INVARIANT: an `int` for a `u32`; two `int` for a range.
+        // INVARIANT: An `int` for a `u32`; two `int` for a range.
         Self {
             name,
             writers: Writers::Root,
-            place: Place::OfNet(option),
+            memory: Memory::OfNet(option),
             size: size_of::<c_int>(),
             handler: bindings::proc_dointvec_minmax,
             range: Some([&0, &1]),
         }
     }
 
-    /// Ports that root of the namespace may set, as numbers and ranges with commas in between.
+    /// A set of ports that root of the namespace may set, as a list of numbers and ranges with
+    /// commas between them.
     pub(crate) const fn ports(name: &'static CStr, ports: fn(&Net) -> &PortSet) -> Self {
-        // INVARIANT: the handler takes a pointer to a pointer to as many bits as `size` says,
-        // and does nothing if that is null.
+        // INVARIANT: The handler takes a pointer to a pointer to `size` bits, and does nothing if
+        // the latter is null.
         Self {
             name,
             writers: Writers::Root,
-            place: Place::Ports(ports),
+            memory: Memory::Ports(ports),
             size: PORTS,
             handler: bindings::proc_do_large_bitmap,
             range: None,
         }
     }
 
-    /// A number above 0 that counts for all namespaces.
+    /// A positive number that applies to all namespaces.
     pub(crate) const fn limit(name: &'static CStr, limit: fn() -> &'static Atomic<u32>) -> Self {
-        // INVARIANT: an `int` for a `u32`.
+        // INVARIANT: An `int` for a `u32`.
         Self {
             name,
             writers: Writers::FirstRoot,
-            place: Place::Global(limit),
+            memory: Memory::Global(limit),
             size: size_of::<c_int>(),
             handler: bindings::proc_dointvec_minmax,
             range: Some([&1, &c_int::MAX]),
         }
     }
 
-    /// A number that is no number in memory, and counts for all namespaces.
+    /// A computed number that applies to all namespaces.
     pub(crate) const fn computed<C: Computed>(name: &'static CStr) -> Self {
-        // INVARIANT: the handler does not use the place.
+        // INVARIANT: The handler does not use the memory.
         Self {
             name,
             writers: Writers::FirstRoot,
-            place: Place::Hidden,
+            memory: Memory::Hidden,
             size: size_of::<c_int>(),
             handler: computed::<C>,
             range: None,
         }
     }
 
-    /// The description that C code takes.
+    /// Returns the description for C code.
     fn entry(&self, net: &Net) -> bindings::ctl_table {
-        let data: *mut c_void = match self.place {
-            // In bounds: the offset of a field.
-            Place::Field(offset) => net.ct().cast::<u8>().wrapping_add(offset).cast(),
-            Place::OfNet(counter) => counter(net).as_ptr().cast(),
-            Place::Ports(ports) => ports(net).place().cast(),
-            Place::Global(number) => number().as_ptr().cast(),
-            Place::Hidden => null_mut(),
+        let data: *mut c_void = match self.memory {
+            // In bounds by the invariants of `settings::Field`.
+            Memory::Field(offset) => net.ct().cast::<u8>().wrapping_add(offset).cast(),
+            Memory::OfNet(counter) => counter(net).as_ptr().cast(),
+            Memory::Ports(ports) => ports(net).place().cast(),
+            Memory::Global(number) => number().as_ptr().cast(),
+            Memory::Hidden => null_mut(),
         };
         let bound = |bound: &'static c_int| core::ptr::from_ref(bound).cast_mut().cast();
         let [extra1, extra2] = self.range.map_or([null_mut(); 2], |range| range.map(bound));
         bindings::ctl_table {
             procname: self.name.as_char_ptr(),
             data,
-            // CAST: bytes of a number, or bits of a set.
+            // CAST: at most 65536: the bytes of a number, or the bits of a set.
             maxlen: self.size as c_int,
             mode: self.writers.mode(net),
             proc_handler: Some(self.handler),
@@ -271,7 +287,7 @@ impl Setting {
 ///
 /// # Safety
 ///
-/// As for a `proc_handler`: `table` is one of ours, `buffer` is kernel memory.
+/// As for a `proc_handler`: `table` is one of [`Setting::entry`], `buffer` is kernel memory.
 unsafe extern "C" fn watched<W: Watcher>(
     table: *const bindings::ctl_table,
     write: c_int,
@@ -279,10 +295,10 @@ unsafe extern "C" fn watched<W: Watcher>(
     length: *mut usize,
     position: *mut bindings::loff_t,
 ) -> c_int {
-    // SAFETY: What the caller promises us we promise on.
+    // SAFETY: By the safety requirements, which are the same.
     let result = unsafe { bindings::proc_dou8vec_minmax(table, write, buffer, length, position) };
     if result >= 0 && write != 0 {
-        // SAFETY: By the invariants of `Setting` the place is a byte.
+        // SAFETY: By the invariants of `Setting` the memory is a byte.
         W::written(unsafe { bindings::rct_read_once_u8((*table).data.cast()) });
     }
     result
@@ -292,7 +308,7 @@ unsafe extern "C" fn watched<W: Watcher>(
 ///
 /// # Safety
 ///
-/// As for a `proc_handler`: `table` is one of ours, `buffer` is kernel memory.
+/// As for a `proc_handler`: `table` is one of [`Setting::entry`], `buffer` is kernel memory.
 unsafe extern "C" fn computed<C: Computed>(
     table: *const bindings::ctl_table,
     write: c_int,
@@ -300,12 +316,12 @@ unsafe extern "C" fn computed<C: Computed>(
     length: *mut usize,
     position: *mut bindings::loff_t,
 ) -> c_int {
-    // CAST: as the C tracker shows numbers that are larger than any that make sense.
+    // CAST: the C tracker also shows numbers above `INT_MAX` as negative ones.
     let mut value = C::read() as c_int;
-    // SAFETY: The kernel hands over a valid entry.
+    // SAFETY: By the safety requirements.
     let mut table = unsafe { *table };
     table.data = addr_of_mut!(value).cast();
-    // SAFETY: What the caller promises us we promise on; the place is an `int`.
+    // SAFETY: By the safety requirements; the memory is an `int`.
     let result = unsafe { bindings::proc_dointvec(&table, write, buffer, length, position) };
     if result < 0 || write == 0 {
         return result;
@@ -326,7 +342,7 @@ pub(crate) struct Registration {
 
 // SAFETY: Any thread may end the registration.
 unsafe impl Send for Registration {}
-// SAFETY: There is nothing to do with a reference.
+// SAFETY: A reference gives no access.
 unsafe impl Sync for Registration {}
 
 impl Registration {
@@ -335,14 +351,14 @@ impl Registration {
         Self::for_net(Net::init_net(), folder, settings)
     }
 
-    /// To be dropped before the namespace ends.
+    /// Registers sysctls of a namespace. The registration is dropped before the namespace ends.
     fn for_net(net: &Net, folder: &'static CStr, settings: &[Setting]) -> Result<Self> {
         let mut table = KVec::with_capacity(settings.len(), GFP_KERNEL)?;
         for setting in settings {
             table.push_within_capacity(setting.entry(net))?;
         }
-        // SAFETY: The table stays where it is until the registration ends, what it points to
-        // until the namespace does; by the invariants of `Setting` the handlers access that.
+        // SAFETY: The table does not move until the registration ends, and what it points to lives
+        // as long as the namespace; by the invariants of `Setting` the handlers access that.
         let header = unsafe {
             bindings::register_net_sysctl_sz(
                 net.raw(),
@@ -351,7 +367,7 @@ impl Registration {
                 table.len(),
             )
         };
-        // INVARIANT: just registered.
+        // INVARIANT: Just registered.
         Ok(Self {
             header: NonNull::new(header).ok_or(ENOMEM)?,
             _table: table,
@@ -360,27 +376,28 @@ impl Registration {
 }
 
 impl Drop for Registration {
-    /// Waits for those who read or write one of them now. May sleep.
+    /// Waits until no process reads or writes one of them. May sleep.
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { bindings::unregister_net_sysctl_table(self.header.as_ptr()) };
     }
 }
 
-/// A namespace's place for its registration; zeroed: there is none.
+/// The registration of a namespace, in its [`Pernet`](super::net::Pernet) state. Zeroed: there is
+/// none.
 ///
 /// # Invariants
 ///
-/// Null, or a `KBox` that belongs to the slot.
+/// Null, or the pointer of a `KBox` that belongs to the slot.
 pub(crate) struct Slot(Atomic<*mut Registration>);
 
-// SAFETY: The number of null is zero.
+// SAFETY: The bytes of a null pointer are zero.
 unsafe impl pin_init::Zeroable for Slot {}
 
 impl Slot {
-    /// Registers sysctls for a namespace, in place of those that are. May sleep.
+    /// Registers the sysctls of a namespace, to whose state the slot belongs. May sleep.
     ///
-    /// The slot is part of what the namespace keeps: [`Slot::clear`] it before that ends.
+    /// [`Slot::clear`] is called before the namespace ends.
     pub(crate) fn register(
         &self,
         net: &NewNet<'_>,
@@ -392,7 +409,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Takes them back. May sleep.
+    /// Unregisters the sysctls, and waits until no process reads or writes one. May sleep.
     pub(crate) fn clear(&self) {
         self.swap(None);
     }
@@ -400,7 +417,7 @@ impl Slot {
     fn swap(&self, new: Option<KBox<Registration>>) {
         let old = self.0.xchg(new.map_or(null_mut(), KBox::into_raw), Full);
         if !old.is_null() {
-            // SAFETY: By the type invariants the box was the slot's, and now is ours.
+            // SAFETY: By the type invariants the box belonged to the slot, which no longer has it.
             drop(unsafe { KBox::from_raw(old) });
         }
     }

@@ -6,30 +6,30 @@
 
 use crate::nf::bindings;
 
-/// Jiffies in a second.
+/// The number of jiffies in a second.
 pub(crate) const HZ: u32 = bindings::RCT_HZ as u32;
 
-/// The jiffies counter. Wraps around.
+/// Returns the jiffies counter. It wraps around.
 #[inline]
 pub(crate) fn jiffies() -> usize {
     // SAFETY: Reads a counter.
     unsafe { bindings::rct_jiffies() }
 }
 
-/// The low 32 bits of [`jiffies`], the unit in which entries expire.
+/// Returns the low 32 bits of [`jiffies`]: the clock of timeouts.
 #[inline]
 pub(crate) fn jiffies32() -> u32 {
-    // CAST: the low bits are what is wanted.
+    // CAST: the low 32 bits.
     jiffies() as u32
 }
 
-/// Wall-clock time in nanoseconds since the epoch.
+/// Returns the wall-clock time, in nanoseconds since the epoch.
 pub(crate) fn real_ns() -> u64 {
     // SAFETY: Reads a clock.
     unsafe { bindings::rct_ktime_real_ns() }
 }
 
-/// How many nanoseconds `jiffies` last.
+/// Converts jiffies to nanoseconds.
 pub(crate) fn jiffies_to_ns(jiffies: u32) -> u64 {
     // SAFETY: Pure arithmetic.
     unsafe { bindings::rct_jiffies_to_nsecs(jiffies as usize) }
