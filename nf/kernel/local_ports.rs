@@ -51,6 +51,7 @@ pub(crate) struct Bound {
 }
 
 /// The state of a full socket that is neither connected nor listening.
+// CAST: The number of a state.
 const CLOSE: u8 = bindings::RCT_TCP_CLOSE as u8;
 
 /// The interface index of a lookup for packets of any device outside of a VRF.

@@ -47,11 +47,13 @@ pub(crate) use bindings::{
     rct_tcp_timewait as TcpTimewait, //
 };
 
+// CAST: The numbers of families, states, flags and protocols are small; so are the others below.
 /// The number of `AF_INET6` in [`Identity::family`].
 const AF_INET6: u16 = bindings::RCT_AF_INET6 as u16;
 const TIME_WAIT: u8 = bindings::RCT_TCP_TIME_WAIT as u8;
 const REQUEST: u8 = bindings::RCT_TCP_NEW_SYN_RECV as u8;
 const ESTABLISHED: u8 = bindings::RCT_TCP_ESTABLISHED as u8;
+const TCP: u8 = bindings::IPPROTO_TCP as u8;
 const CONNECT_BIND: u32 = bindings::RCT_SOCK_CONNECT_BIND as u32;
 const BINDPORT_LOCK: u32 = bindings::RCT_SOCK_BINDPORT_LOCK as u32;
 
@@ -273,8 +275,6 @@ impl Drop for Socket {
     }
 }
 
-const TCP: u8 = bindings::IPPROTO_TCP as u8;
-
 /// Returns a value that `fill` has written to.
 fn filled<T: Default>(fill: impl FnOnce(&mut T)) -> T {
     let mut value = T::default();
@@ -283,6 +283,7 @@ fn filled<T: Default>(fill: impl FnOnce(&mut T)) -> T {
 }
 
 /// The time that a socket stays in TIME_WAIT, in jiffies.
+// CAST: A minute.
 pub(crate) const TIMEWAIT_LEN: u32 = bindings::RCT_TCP_TIMEWAIT_LEN as u32;
 
 /// Returns the range from which a namespace chooses local ports: the first and the last one.

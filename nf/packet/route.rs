@@ -35,15 +35,12 @@ pub(crate) fn reroute(skb: &mut Skb, state: HookState<'_>, family: Family) -> Re
         return Err(EHOSTUNREACH);
     }
     let raw = state.raw();
+    // CAST: The number of a type of routes, zero.
+    const ANY_TYPE: u32 = bindings::RCT_RTN_UNSPEC as u32;
     // SAFETY: By the invariants of both types; the packet has a route.
     to_result(unsafe {
         match family {
-            Family::Ipv4 => bindings::ip_route_me_harder(
-                raw.net,
-                raw.sk,
-                skb.raw(),
-                bindings::RCT_RTN_UNSPEC as u32,
-            ),
+            Family::Ipv4 => bindings::ip_route_me_harder(raw.net, raw.sk, skb.raw(), ANY_TYPE),
             Family::Ipv6 => bindings::rct_reroute_ipv6(raw, skb.raw()),
         }
     })
