@@ -39,15 +39,13 @@ const CTA_NAT_PROTO: u16 = bindings::ctattr_nat_CTA_NAT_PROTO as u16;
 const CTA_PROTONAT_PORT_MIN: u16 = bindings::ctattr_protonat_CTA_PROTONAT_PORT_MIN as u16;
 const CTA_PROTONAT_PORT_MAX: u16 = bindings::ctattr_protonat_CTA_PROTONAT_PORT_MAX as u16;
 
-static NAT_POLICY: [Policy; 6] = {
-    let mut policy = [Policy::ANY; 6];
-    policy[CTA_NAT_V4_MINIP as usize] = Policy::U32;
-    policy[CTA_NAT_V4_MAXIP as usize] = Policy::U32;
-    policy[CTA_NAT_V6_MINIP as usize] = Policy::bytes(16);
-    policy[CTA_NAT_V6_MAXIP as usize] = Policy::bytes(16);
-    policy[CTA_NAT_PROTO as usize] = Policy::NESTED;
-    policy
-};
+static NAT_POLICY: [Policy; 6] = Policy::table([
+    (CTA_NAT_V4_MINIP, Policy::U32),
+    (CTA_NAT_V4_MAXIP, Policy::U32),
+    (CTA_NAT_V6_MINIP, Policy::bytes(16)),
+    (CTA_NAT_V6_MAXIP, Policy::bytes(16)),
+    (CTA_NAT_PROTO, Policy::NESTED),
+]);
 
 static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
 

@@ -55,15 +55,15 @@ use super::{
 };
 
 static HELP_POLICY: [Policy; CTA_HELP_MAX + 1] =
-    policy::table([(CTA_HELP_NAME, policy::HELPER_NAME)]);
+    Policy::table([(CTA_HELP_NAME, policy::HELPER_NAME)]);
 
-static SEQADJ_POLICY: [Policy; CTA_SEQADJ_MAX + 1] = policy::table([
+static SEQADJ_POLICY: [Policy; CTA_SEQADJ_MAX + 1] = Policy::table([
     (CTA_SEQADJ_CORRECTION_POS, Policy::U32),
     (CTA_SEQADJ_OFFSET_BEFORE, Policy::U32),
     (CTA_SEQADJ_OFFSET_AFTER, Policy::U32),
 ]);
 
-static SYNPROXY_POLICY: [Policy; CTA_SYNPROXY_MAX + 1] = policy::table([
+static SYNPROXY_POLICY: [Policy; CTA_SYNPROXY_MAX + 1] = Policy::table([
     (CTA_SYNPROXY_ISN, Policy::U32),
     (CTA_SYNPROXY_ITS, Policy::U32),
     (CTA_SYNPROXY_TSOFF, Policy::U32),

@@ -79,7 +79,7 @@ use super::{
 };
 
 /// The policies of messages about expectations (`ctattr_expect`).
-static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
+static POLICY: [Policy; CTA_EXPECT_MAX + 1] = Policy::table([
     (CTA_EXPECT_MASTER, Policy::NESTED),
     (CTA_EXPECT_TUPLE, Policy::NESTED),
     (CTA_EXPECT_MASK, Policy::NESTED),
@@ -93,7 +93,7 @@ static POLICY: [Policy; CTA_EXPECT_MAX + 1] = policy::table([
     (CTA_EXPECT_FN, Policy::text_up_to(0)),
 ]);
 
-static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = policy::table([
+static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = Policy::table([
     (CTA_EXPECT_NAT_DIR, Policy::be32_up_to(1)),
     (CTA_EXPECT_NAT_TUPLE, Policy::NESTED),
 ]);

@@ -22,11 +22,10 @@ use crate::{
 
 use super::{
     cta::*,
-    policy,
     tuple, //
 };
 
-static POLICY: [Policy; CTA_FILTER_MAX + 1] = policy::table([
+static POLICY: [Policy; CTA_FILTER_MAX + 1] = Policy::table([
     (CTA_FILTER_ORIG_FLAGS, Policy::u32_within(Parts::ALL.0)),
     (CTA_FILTER_REPLY_FLAGS, Policy::u32_within(Parts::ALL.0)),
 ]);

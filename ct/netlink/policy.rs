@@ -2,10 +2,7 @@
 
 //! Policies of attributes: what the kernel's parser checks before a message is read.
 
-use kernel::num::casts::{
-    u16_as_usize,
-    usize_into_u16, //
-};
+use kernel::num::casts::usize_into_u16;
 
 use crate::nf::{
     entry::ext::Labels,
@@ -15,27 +12,6 @@ use crate::nf::{
 
 use super::cta::*;
 
-/// Makes a table of `N` policies, indexed by attribute number, from rules for single attributes.
-/// An attribute without a rule may hold anything.
-///
-/// # Examples
-///
-/// ```ignore
-/// static HELP: [Policy; CTA_HELP_MAX + 1] = policy::table([(CTA_HELP_INFO, Policy::NESTED)]);
-/// let name = attribute.nest(&HELP)?.get(CTA_HELP_NAME).ok_or(EINVAL)?;
-/// ```
-pub(super) const fn table<const N: usize, const R: usize>(
-    rules: [(u16, Policy); R],
-) -> [Policy; N] {
-    let mut table = [Policy::ANY; N];
-    let mut rest = rules.as_slice();
-    while let [(number, policy), tail @ ..] = rest {
-        table[u16_as_usize(*number)] = *policy;
-        rest = tail;
-    }
-    table
-}
-
 /// The policy of the name of a helper.
 pub(super) const HELPER_NAME: Policy =
     Policy::text_up_to(usize_into_u16::<{ HELPER_NAME_LEN - 1 }>());
@@ -43,7 +19,7 @@ pub(super) const HELPER_NAME: Policy =
 /// The policies of messages about entries (`ctattr_type`).
 pub(super) static ENTRY: [Policy; CTA_MAX + 1] = {
     const LABELS: Policy = Policy::bytes_up_to(usize_into_u16::<{ Labels::WORDS * 4 }>());
-    table([
+    Policy::table([
         (CTA_TUPLE_ORIG, Policy::NESTED),
         (CTA_TUPLE_REPLY, Policy::NESTED),
         (CTA_STATUS, Policy::U32),

@@ -40,12 +40,9 @@ use crate::{
     },
 };
 
-use super::{
-    cta::*,
-    policy, //
-};
+use super::cta::*;
 
-static POLICY: [Policy; PROTOCOL_PLACES] = policy::table([
+static POLICY: [Policy; PROTOCOL_PLACES] = Policy::table([
     // CAST: The numbers of the attributes.
     (ProtocolAttribute::Tcp as u16, Policy::NESTED),
     (ProtocolAttribute::Sctp as u16, Policy::NESTED),

@@ -33,6 +33,7 @@ use core::{
 
 use kernel::{
     num::casts::{
+        u16_as_usize,
         u32_as_usize,
         u32_into_u8, //
     },
@@ -137,6 +138,27 @@ impl Policy {
     pub(in crate::nf) const fn raw(table: &'static [Self]) -> *const bindings::nla_policy {
         // The type is transparent.
         table.as_ptr().cast()
+    }
+
+    /// Makes a table of `N` policies, indexed by attribute number, from rules for single attributes.
+    /// An attribute without a rule may hold anything.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// static HELP: [Policy; CTA_HELP_MAX + 1] = Policy::table([(CTA_HELP_INFO, Policy::NESTED)]);
+    /// let name = attribute.nest(&HELP)?.get(CTA_HELP_NAME).ok_or(EINVAL)?;
+    /// ```
+    pub(crate) const fn table<const N: usize, const R: usize>(
+        rules: [(u16, Self); R],
+    ) -> [Self; N] {
+        let mut table = [Self::ANY; N];
+        let mut rest = rules.as_slice();
+        while let [(number, policy), tail @ ..] = rest {
+            table[u16_as_usize(*number)] = *policy;
+            rest = tail;
+        }
+        table
     }
 }
 
