@@ -17,29 +17,31 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::types::tuple::L4Key, //
+    proto::types::tuple::{
+        widen,
+        L4Key, //
+    },
 };
 
 use super::{
     cta::*,
-    policy,
     protocol, //
 };
 
-static POLICY: [Policy; CTA_TUPLE_MAX + 1] = policy::table([
+static POLICY: [Policy; CTA_TUPLE_MAX + 1] = Policy::table([
     (CTA_TUPLE_IP, Policy::NESTED),
     (CTA_TUPLE_PROTO, Policy::NESTED),
     (CTA_TUPLE_ZONE, Policy::U16),
 ]);
 
-static ADDRESS_POLICY: [Policy; CTA_IP_MAX + 1] = policy::table([
+static ADDRESS_POLICY: [Policy; CTA_IP_MAX + 1] = Policy::table([
     (CTA_IP_V4_SRC, Policy::U32),
     (CTA_IP_V4_DST, Policy::U32),
     (CTA_IP_V6_SRC, Policy::bytes(16)),
     (CTA_IP_V6_DST, Policy::bytes(16)),
 ]);
 
-static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = policy::table([(CTA_PROTO_NUM, Policy::U8)]);
+static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = Policy::table([(CTA_PROTO_NUM, Policy::U8)]);
 
 /// The reason why a tuple could not be read.
 pub(super) enum TupleError {
@@ -115,8 +117,7 @@ fn address(
     if family == Some(Family::Ipv6) {
         return Ok(attribute.bytes()?);
     }
-    let [a, b, c, d] = attribute.bytes()?;
-    Ok([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    Ok(widen(attribute.bytes()?))
 }
 
 fn get_addresses(

@@ -12,10 +12,11 @@ use kernel::types::Opaque;
 use crate::nf::{
     bindings,
     kernel::{
+        endpoint::Endpoint,
         hlist,
         net::Net,
         rcu::Rcu, //
-    }, //
+    },
 };
 
 use super::{
@@ -63,11 +64,6 @@ impl Ipv6AddrType {
 
 fn to_c(address: &[u8; 16]) -> bindings::in6_addr {
     // SAFETY: The type is 16 bytes, and any value is valid.
-    unsafe { core::mem::transmute_copy(address) }
-}
-
-fn from_c(address: &bindings::in6_addr) -> [u8; 16] {
-    // SAFETY: As above.
     unsafe { core::mem::transmute_copy(address) }
 }
 
@@ -138,7 +134,7 @@ impl Device {
                 let (address, flags) = unsafe {
                     let ifa = bindings::rct_ipv6_address_of(node.as_ptr());
                     (
-                        from_c(&*bindings::rct_ipv6_address(ifa)),
+                        Endpoint::address_of_ipv6(*bindings::rct_ipv6_address(ifa)),
                         bindings::rct_ipv6_address_flags(ifa),
                     )
                 };
@@ -177,7 +173,7 @@ impl Device {
         let error = unsafe {
             bindings::ipv6_dev_get_saddr(net.raw(), self.raw(), &to_c(destination), 0, &mut source)
         };
-        (error >= 0).then(|| from_c(&source))
+        (error >= 0).then(|| Endpoint::address_of_ipv6(source))
     }
 }
 
