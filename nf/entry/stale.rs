@@ -61,7 +61,7 @@ pub(crate) struct Stale<'r> {
 
 /// The result of [`Stale::get_if`].
 pub(crate) enum Get {
-    /// A reference to the entry, which is what it has to be.
+    /// A reference to the entry that was looked for.
     Hit(ARef<Conn>),
     /// The memory became another entry meanwhile; the reference to that was given up.
     Recycled,

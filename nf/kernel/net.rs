@@ -428,7 +428,7 @@ impl NewNet<'_> {
 
     /// Undoes [`NewNet::set_up`], for an `init` that fails before there are packets.
     pub(crate) fn tear_down(&self) {
-        // SAFETY: What counts are packets and entries, of which there are none yet.
+        // SAFETY: Packets and entries do the counting, and there are none yet.
         unsafe { self.free_stats() };
     }
 }
@@ -447,7 +447,7 @@ impl core::ops::Deref for ExitingNet<'_> {
 impl ExitingNet<'_> {
     /// Undoes [`NewNet::set_up`], once the namespace has no hooks and no entries any more.
     pub(crate) fn tear_down(&self) {
-        // SAFETY: What counts are packets and entries, of which none are left.
+        // SAFETY: Packets and entries do the counting, and none are left.
         unsafe { self.free_stats() };
     }
 }

@@ -75,7 +75,7 @@ impl<F: SeqFile> Reader<F> {
     /// # Safety
     ///
     /// `seq` is a file with the operations and the state of `F`, and the caller is one of the
-    /// operations, of which the kernel runs one at a time for a file.
+    /// operations: the kernel runs one at a time for a file.
     unsafe fn of<'a>(seq: *mut bindings::seq_file) -> &'a mut Self {
         // SAFETY: The kernel allocated `state_size` zeroed bytes, which are a valid `Self`: the
         // cursor may be zero, and there is no record. No other operation runs.
