@@ -14,6 +14,7 @@
 //! The registry is read under RCU, and changed under the mutex of helpers.
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
@@ -55,12 +56,9 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::{
-        hash::{
-            jhash2_array,
-            reciprocal_scale, //
-        },
-        types::num::u32_as_usize, //
+    proto::hash::{
+        jhash2_array,
+        reciprocal_scale, //
     },
 };
 

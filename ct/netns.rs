@@ -7,25 +7,25 @@
 //! is in [`crate::ct::namespace`]. All counters are atomic; those of hooks are changed under the
 //! mutex of hooks.
 
-use kernel::sync::atomic::{
-    Full,
-    Relaxed, //
+use kernel::{
+    num::casts::u32_as_usize,
+    sync::atomic::{
+        Full,
+        Relaxed, //
+    },
 };
 
-use crate::{
-    nf::{
-        entry::index_keys::ZONE_CLASSES,
-        kernel::{
-            net::Counter,
-            sysctl::Slot, //
-        },
-        packet::{
-            bridge::BridgeUsers,
-            hook::HookSlot, //
-        },
-        prelude::*, //
+use crate::nf::{
+    entry::index_keys::ZONE_CLASSES,
+    kernel::{
+        net::Counter,
+        sysctl::Slot, //
     },
-    proto::types::num::u32_as_usize, //
+    packet::{
+        bridge::BridgeUsers,
+        hook::HookSlot, //
+    },
+    prelude::*, //
 };
 
 /// The number of words of a bitmap of classes.

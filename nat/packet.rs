@@ -2,6 +2,8 @@
 
 //! The translation of packets, as decided for their connections.
 
+use kernel::num::casts::u32_as_usize;
+
 use crate::{
     nf::{
         entry::conn::Status,
@@ -21,10 +23,7 @@ use crate::{
             },
             Manip, //
         },
-        types::{
-            num::u32_as_usize,
-            tuple::L4Key, //
-        },
+        types::tuple::L4Key,
         wire::{
             ipv4,
             ipv6, //

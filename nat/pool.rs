@@ -22,6 +22,7 @@
 use core::sync::atomic::AtomicU64;
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         atomic::{
@@ -50,10 +51,7 @@ use crate::{
                 WORDS, //
             },
         },
-        types::{
-            num::u32_as_usize,
-            tuple::Key, //
-        },
+        types::tuple::Key, //
     },
 };
 

@@ -7,7 +7,7 @@
 //! [`crate::nf::entry::l4proto`]. Everything here is constant.
 
 use core::{
-    array::from_ref, //
+    array::from_ref,
     mem::{
         offset_of,
         size_of, //
@@ -15,6 +15,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::Relaxed, //
 };
@@ -57,10 +58,7 @@ use crate::{
         gre,
         sctp,
         tcp,
-        types::{
-            num::u32_as_usize,
-            timeout::Timeout, //
-        },
+        types::timeout::Timeout,
         udp,
         wire, //
     },

@@ -4,6 +4,7 @@
 //! namespace.
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::Relaxed, //
 };
@@ -42,12 +43,9 @@ use crate::{
         packet::log,
         prelude::*, //
     },
-    proto::{
-        expect::{
-            Announcement,
-            Pattern, //
-        },
-        types::num::u32_as_usize, //
+    proto::expect::{
+        Announcement,
+        Pattern, //
     },
 };
 

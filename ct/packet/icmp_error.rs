@@ -3,6 +3,8 @@
 //! ICMP and ICMPv6 messages before tracking: errors are attached to the connection of the packet
 //! that they quote, as RELATED, and never begin a connection; queries go on to the tracker.
 
+use kernel::num::casts::u32_as_usize;
+
 use crate::{
     ct::life::lookup::LookupKey,
     nf::{
@@ -15,7 +17,6 @@ use crate::{
     },
     proto::{
         step::Reason,
-        types::num::u32_as_usize,
         wire::{
             self,
             icmp,

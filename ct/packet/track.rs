@@ -12,7 +12,10 @@
 
 use core::mem::offset_of;
 
-use kernel::sync::atomic::Relaxed;
+use kernel::{
+    num::casts::u32_as_usize,
+    sync::atomic::Relaxed, //
+};
 
 use crate::{
     ct::{
@@ -57,7 +60,6 @@ use crate::{
         },
         tcp,
         time::Jiffies32,
-        types::num::u32_as_usize,
         udp,
         wire, //
     },

@@ -37,7 +37,10 @@
 //! }
 //! ```
 
-use kernel::sync::aref::ARef;
+use kernel::{
+    num::casts::u32_as_u64,
+    sync::aref::ARef, //
+};
 
 use crate::{
     ct::{
@@ -55,7 +58,6 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::types::num::u32_as_u64, //
 };
 
 use super::{

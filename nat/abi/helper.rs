@@ -9,6 +9,7 @@ use core::{
 
 use kernel::{
     ffi::c_char,
+    num::casts::u32_as_usize,
     prelude::*,
     types::Opaque, //
 };
@@ -31,7 +32,6 @@ use crate::{
         packet::nat::Unconfirmed,
         prelude::*, //
     },
-    proto::types::num::u32_as_usize, //
 };
 
 /// # Safety

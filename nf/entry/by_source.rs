@@ -13,6 +13,7 @@ use core::ptr::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     static_lock_class,
     sync::atomic::{
@@ -30,10 +31,7 @@ use crate::{
             rcu::Rcu, //
         },
     },
-    proto::types::{
-        direction::Direction,
-        num::u32_as_usize, //
-    },
+    proto::types::direction::Direction, //
 };
 
 use super::{

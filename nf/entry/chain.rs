@@ -42,6 +42,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     static_lock_class,
     str::CStr,
@@ -68,10 +69,7 @@ use crate::{
             rcu::Rcu, //
         },
     },
-    proto::types::{
-        direction::Direction,
-        num::u32_as_usize, //
-    },
+    proto::types::direction::Direction, //
 };
 
 use super::{

@@ -36,6 +36,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     sync::atomic::Atomic,
     types::Opaque, //
 };
@@ -45,10 +46,7 @@ use crate::{
         bindings,
         kernel::layout::SameLayout, //
     },
-    proto::types::{
-        direction::Direction,
-        num::u32_as_usize, //
-    },
+    proto::types::direction::Direction, //
 };
 
 use super::conn::Entry;

@@ -41,6 +41,7 @@ use core::ptr::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     static_lock_class,
     sync::{
@@ -54,21 +55,18 @@ use kernel::{
     },
 };
 
-use crate::{
-    nf::{
-        bindings,
-        kernel::{
-            lock::{
-                BhDisabled,
-                CacheLine,
-                LockArray,
-                LockWith, //
-            },
-            net::Net,
-            params, //
+use crate::nf::{
+    bindings,
+    kernel::{
+        lock::{
+            BhDisabled,
+            CacheLine,
+            LockArray,
+            LockWith, //
         },
+        net::Net,
+        params, //
     },
-    proto::types::num::u32_as_usize, //
 };
 
 use super::{

@@ -44,6 +44,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
@@ -88,10 +89,7 @@ use crate::{
             },
         },
     },
-    proto::types::{
-        direction::Direction,
-        num::u32_as_usize, //
-    },
+    proto::types::direction::Direction, //
 };
 
 use super::{

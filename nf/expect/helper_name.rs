@@ -2,14 +2,14 @@
 
 //! [`HelperName`]: the name of a helper, of a class of its expectations, or of a NAT module.
 
-use kernel::prelude::*;
+use kernel::{
+    num::casts::u32_as_usize,
+    prelude::*, //
+};
 
-use crate::{
-    nf::{
-        bindings,
-        kernel::attr::Attribute, //
-    },
-    proto::types::num::u32_as_usize, //
+use crate::nf::{
+    bindings,
+    kernel::attr::Attribute, //
 };
 
 /// Bytes of a name, with the zero behind it.

@@ -37,6 +37,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
@@ -49,21 +50,18 @@ use kernel::{
     },
 };
 
-use crate::{
-    nf::{
-        bindings,
-        entry::help::Helper,
-        kernel::{
-            hlist::{
-                self,
-                ListHead,
-                Nodes, //
-            },
-            rcu::Rcu,
-            static_lock::StaticMutex, //
+use crate::nf::{
+    bindings,
+    entry::help::Helper,
+    kernel::{
+        hlist::{
+            self,
+            ListHead,
+            Nodes, //
         },
+        rcu::Rcu,
+        static_lock::StaticMutex, //
     },
-    proto::types::num::u32_as_usize, //
 };
 
 use super::{

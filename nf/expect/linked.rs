@@ -11,7 +11,10 @@ use core::{
     },
 };
 
-use kernel::sync::aref::ARef;
+use kernel::{
+    num::casts::u32_as_usize,
+    sync::aref::ARef, //
+};
 
 use crate::{
     nf::{
@@ -34,10 +37,7 @@ use crate::{
             },
         },
     },
-    proto::types::{
-        direction::Direction,
-        num::u32_as_usize, //
-    },
+    proto::types::direction::Direction, //
 };
 
 use super::{

@@ -14,6 +14,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::{
         Acquire,
@@ -23,15 +24,12 @@ use kernel::{
     },
 };
 
-use crate::{
-    nf::{
-        bindings,
-        kernel::{
-            hlist,
-            rcu::Rcu, //
-        },
+use crate::nf::{
+    bindings,
+    kernel::{
+        hlist,
+        rcu::Rcu, //
     },
-    proto::types::num::u32_as_usize, //
 };
 
 use super::{

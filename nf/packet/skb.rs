@@ -16,6 +16,7 @@ use core::{
 };
 
 use kernel::{
+    num::casts::u32_as_usize,
     sync::aref::ARef,
     types::Opaque, //
 };
@@ -29,10 +30,7 @@ use crate::{
         },
         kernel::net::Net, //
     },
-    proto::types::{
-        direction::Direction,
-        num::u32_as_usize, //
-    },
+    proto::types::direction::Direction, //
 };
 
 /// The relation of a packet to its connection (`enum ip_conntrack_info`), as rules see it.

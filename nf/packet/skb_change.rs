@@ -9,13 +9,11 @@ use core::{
 
 use kernel::{
     error::to_result,
+    num::casts::u32_as_usize,
     prelude::*, //
 };
 
-use crate::{
-    nf::bindings,
-    proto::types::num::u32_as_usize, //
-};
+use crate::nf::bindings;
 
 use super::skb::Skb;
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Lossless conversions of integers for `const` functions, where `From` is not available.
+//!
+//! For `proto`, which also compiles without the kernel. The rest of the module has those of the
+//! `kernel` crate (`kernel::num::casts`).
 
 /// Converts without loss.
 #[inline(always)]
