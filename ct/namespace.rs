@@ -143,6 +143,10 @@ impl Pernet for NetState {
         }
     }
 
+    fn work(net: &Net) -> Option<u32> {
+        events::redeliver(net)
+    }
+
     fn ops() -> &'static PernetOps {
         static OPS: PernetOps = PernetOps::new();
         &OPS
@@ -156,8 +160,8 @@ fn remove_entries(net: &Net) {
         index::for_each(net, Scope::Namespace, |conn| {
             delete::delete(conn, DestroyReason::NamespaceGone);
         });
-        // Dying entries are released, without an event: the listener is gone with the namespace.
-        events::retry_deferred();
+        // Without an event: the listener is gone with the namespace.
+        events::forget_ends(net);
         work::schedule();
     }
 }

@@ -94,6 +94,10 @@ SHIM(u64, rct_jiffies_to_nsecs, (unsigned long j), jiffies_to_nsecs(j))
 SHIM(u64, rct_ktime_real_ns, (void), ktime_get_real_ns())
 SHIM_VOID(rct_delayed_work_init, (struct delayed_work *work, work_func_t run),
 	INIT_DELAYED_WORK(work, run))
+/* The same with a lockdep class of its own. */
+SHIM_VOID(rct_net_work_init, (struct delayed_work *work, work_func_t run),
+	INIT_DELAYED_WORK(work, run))
+SHIM(struct delayed_work *, rct_delayed_work_of, (struct work_struct *work), to_delayed_work(work))
 SHIM_VOID(rct_delayed_work_queue, (struct delayed_work *work, unsigned long delay),
 	queue_delayed_work(system_power_efficient_wq, work, delay))
 SHIM_VOID(rct_delayed_work_hasten, (struct delayed_work *work),
