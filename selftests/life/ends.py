@@ -52,10 +52,13 @@ class Namespace:
         self.name = name
         with Inside(name):
             self.client = Client()
+        # What is left from before has no listener.
+        self.client.flush()
+        assert until(lambda: self.count() == 0), self.count()
+        with Inside(name):
             self.listener = Socket(3, room=4096)
         self.listener.socket.setsockopt(SOL_NETLINK, BROADCAST_ERROR, 1)
         self.listener.socket.setsockopt(SOL_NETLINK, NO_ENOBUFS, 1)
-        self.client.flush()
 
     def close(self):
         self.client.netlink.socket.close()
