@@ -16,6 +16,8 @@
 //! 3. An expired entry that was found on a chain has been freed and reused: [`reap`] checks again
 //!    with a reference held.
 
+use kernel::sync::aref::ARef;
+
 use crate::{
     ct::{
         entry::{
@@ -177,15 +179,33 @@ pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     }
 }
 
-/// Frees an entry after its last reference was dropped, with all that it holds.
+/// Frees an entry after its last reference was dropped, with all that it holds. That may be the last
+/// reference to its master, which is freed then, and so on.
 #[inline]
-pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
+pub(in crate::ct) fn destroy(dead: Dead, rcu: Rcu<'_>) {
+    if let Some(master) = destroy_one(dead, rcu) {
+        drop_masters(master, rcu);
+    }
+}
+
+/// Drops the reference to a master. A loop: a chain of masters must not become a chain of calls.
+#[inline(never)]
+fn drop_masters(master: ARef<Conn>, rcu: Rcu<'_>) {
+    let mut next = Some(master);
+    while let Some(dead) = next.take().and_then(Dead::from_last) {
+        next = destroy_one(dead, rcu);
+    }
+}
+
+/// Frees an entry, with all that it holds but for the reference to its master.
+#[inline(always)]
+fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let conn = dead.conn();
     let status = dead.status();
     if status.has(StatusBit::Template) {
         // A template is not counted, and is no connection.
         drop(dead);
-        return;
+        return None;
     }
     if !status.has(StatusBit::Confirmed) && conn.reservation_hash().is_some() {
         // The reply tuple that NAT has chosen for it is free again.
@@ -200,6 +220,5 @@ pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
         }
     }
     dead.free(|net| net.state_in::<NetState>(rcu).release_entry());
-    // Last, because this may free the master, and so on up a chain of expectations.
-    drop(master);
+    master
 }

@@ -447,6 +447,8 @@ SHIM_VOID(rct_ct_set_net, (struct nf_conn *ct, struct net *net), write_pnet(&ct-
 SHIM_VOID(rct_ct_get, (struct nf_conn *ct), refcount_inc(&ct->ct_general.use))
 SHIM(bool, rct_ct_get_not_zero, (struct nf_conn *ct), refcount_inc_not_zero(&ct->ct_general.use))
 SHIM_VOID(rct_ct_put, (struct nf_conn *ct), nf_ct_put(ct))
+/* Without nf_ct_destroy(), which is the caller's then. */
+SHIM(bool, rct_ct_put_test, (struct nf_conn *ct), refcount_dec_and_test(&ct->ct_general.use))
 SHIM(unsigned int, rct_ct_use, (const struct nf_conn *ct), refcount_read(&ct->ct_general.use))
 SHIM_VOID(rct_ct_set_use, (struct nf_conn *ct, unsigned int n),
 	refcount_set(&ct->ct_general.use, n))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Ends of connections that a congested listener could not be told: what a listener that does not
-read does to its own namespace, and what not to others.
+"""Entries that live on after they left the table: their ends could not be told to a listener that
+does not read, or they are the masters of others.
 
   order NS           the order in which the listener is told, once it reads
   neighbours A B     ends of two namespaces: A's listener never reads, B's reads late
@@ -10,6 +10,9 @@ read does to its own namespace, and what not to others.
   limit NS NUMBER LIMIT
                      so many datagrams within the machine, when the table takes LIMIT entries
   room NS            a listener that reads again: the first connection after that finds room
+  deaf NS            listens, does not read, and says so; until it is killed
+  chain NS NUMBER LIMIT
+                     so many entries, each the master of the next one. (The C tracker panics.)
 
 Namespaces are those of "ip netns". Prints "ok" or "not ok" and a description.
 """
@@ -22,8 +25,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
-from ctnetlink import (BROADCAST_ERROR, CT, DELETE, DUMP, DYING, NO_ENOBUFS, ORIG,  # noqa: E402
-                       SOL_NETLINK, UDP, Client, Socket, attributes, check, entry, run, tuple_)
+from ctnetlink import (BROADCAST_ERROR, CT, DELETE, DUMP, DYING, MASTER, NO_ENOBUFS,  # noqa: E402
+                       ORIG, SOL_NETLINK, UDP, Client, Socket, attributes, check, entry, name_of,
+                       run, tuple_)
 from traffic import Inside  # noqa: E402
 
 RUST_CT = os.path.exists("/proc/net/rust_conntrack")
@@ -48,13 +52,14 @@ def source_port(message):
 class Namespace:
     """A namespace with a listener that must be told of each end."""
 
-    def __init__(self, name):
+    def __init__(self, name, flush=True):
         self.name = name
         with Inside(name):
             self.client = Client()
-        # What is left from before has no listener.
-        self.client.flush()
-        assert until(lambda: self.count() == 0), self.count()
+        if flush:
+            # What is left from before has no listener.
+            self.client.flush()
+            assert until(lambda: self.count() == 0), self.count()
         with Inside(name):
             self.listener = Socket(3, room=4096)
         self.listener.socket.setsockopt(SOL_NETLINK, BROADCAST_ERROR, 1)
@@ -231,6 +236,49 @@ def room(name):
     one.close()
 
 
+def deaf(name):
+    _listening = Namespace(name, flush=False)
+    print("listening", flush=True)
+    time.sleep(1000)
+
+
+def chain(name, number, most):
+    """An entry keeps the memory of its master, which keeps that of its own one."""
+    with Inside(name):
+        client = Client()
+
+    def count():
+        with Inside(name), open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
+            return int(file.read())
+
+    def named(port):
+        return tuple_("10.7.0.1", "10.7.0.2", UDP, port, 2000)
+
+    client.flush()
+    lengths, length, highest, refused = set(), 0, 0, set()
+    first, end = 2000, 2000 + int(number)
+    for port in range(first, end):
+        master = [(MASTER, named(port - 1))] if length else []
+        error = client.new(entry(sport=port, more=master))
+        if error:
+            refused.add(name_of(error))
+            lengths.add(length)
+            # Another chain, if the table is not full.
+            length = 0
+            error = client.new(entry(sport=port))
+        length += not error
+        highest = max(highest, count())
+    if int(most) > int(number):
+        check("a chain of masters has a greatest length", lengths == {9} and refused == {"ELOOP"},
+              f"{sorted(lengths)} entries, {sorted(refused)}")
+    else:
+        check("a chain of masters is no way round the limit", highest <= int(most),
+              f"{highest}, limit {most}")
+    for port in range(first, end):
+        client.ask(CT, DELETE, 0, [(ORIG, named(port))])
+    check("deleted oldest first, all of them are freed", until(lambda: count() == 0), str(count()))
+
+
 if __name__ == "__main__":
     run(__doc__, order=order, neighbours=neighbours, host=host, teardown=teardown, limit=limit,
-        room=room)
+        room=room, deaf=deaf, chain=chain)
