@@ -147,21 +147,26 @@ impl Net {
     /// Makes the work of `P` due in `delay` jiffies, if it is not due anyway. May be called from
     /// softirq. Has no effect once the namespace is torn down.
     pub(crate) fn queue_work<P: Pernet>(&self, delay: u32) {
-        let work = self.area::<P>().work.get();
         // SAFETY: Initialised, as the state is.
-        unsafe { bindings::rct_delayed_work_queue(work, u32_as_usize(delay)) };
+        unsafe { bindings::rct_delayed_work_queue(self.work::<P>(), u32_as_usize(delay)) };
     }
 
     /// Makes the work of `P` due now. Otherwise as [`Net::queue_work`].
     pub(crate) fn hasten_work<P: Pernet>(&self) {
         // SAFETY: As above.
-        unsafe { bindings::rct_delayed_work_hasten(self.area::<P>().work.get()) };
+        unsafe { bindings::rct_delayed_work_hasten(self.work::<P>()) };
     }
 
-    /// Returns the memory with the state, as [`Net::state`].
-    fn area<P: Pernet>(&self) -> &Area<P> {
+    /// Returns the memory with the state.
+    fn area<P: Pernet>(&self) -> *mut Area<P> {
         // SAFETY: As for `state`.
-        unsafe { &*bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
+        unsafe { bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
+    }
+
+    /// Returns the work of `P`.
+    fn work<P: Pernet>(&self) -> *mut bindings::delayed_work {
+        // SAFETY: The memory lives as long as the namespace.
+        unsafe { addr_of_mut!((*self.area::<P>()).work) }
     }
 
     /// Like [`Net::state`], without an RCU section of its own.
@@ -422,26 +427,25 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
 #[repr(C)]
 struct Area<P> {
     state: P,
-    work: Opaque<bindings::delayed_work>,
+    work: bindings::delayed_work,
     net: *mut bindings::net,
 }
 
 impl<P: Pernet> Area<P> {
     /// Initialises the work of a namespace.
     fn set_up(net: &NewNet<'_>) {
-        let area = core::ptr::from_ref(net.area::<P>()).cast_mut();
         // INVARIANT: As just initialised.
         // SAFETY: The namespace is being set up: no other CPU accesses the area.
         unsafe {
-            (*area).net = net.raw();
-            bindings::rct_net_work_init((*area).work.get(), Some(Self::run));
+            (*net.area::<P>()).net = net.raw();
+            bindings::rct_net_work_init(net.work::<P>(), Some(Self::run));
         }
     }
 
     /// Ends the work of a namespace, which may not be queued any more; waits for a run under way.
     fn tear_down(net: &Net) {
         // SAFETY: By the type invariants. May sleep, as its callers may.
-        unsafe { bindings::disable_delayed_work_sync(net.area::<P>().work.get()) };
+        unsafe { bindings::disable_delayed_work_sync(net.work::<P>()) };
     }
 
     /// A run of the work.
