@@ -71,6 +71,7 @@ pub(crate) mod entry;
 pub(crate) mod expect;
 mod helper;
 pub(crate) mod life;
+mod names;
 mod namespace;
 mod netlink;
 mod netns;
@@ -80,6 +81,8 @@ mod sysctl;
 pub(crate) mod table;
 
 use kernel::prelude::*;
+
+pub(crate) use self::names::ModuleNames;
 
 use crate::nf::{
     entry::slab::ConnCache,

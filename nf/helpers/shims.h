@@ -45,6 +45,9 @@ SHIM(unsigned int, rct_seqcount_read, (const seqcount_t *count), smp_load_acquir
 SHIM_VOID(rct_seqcount_write_begin, (seqcount_t *count), write_seqcount_begin(count))
 SHIM_VOID(rct_seqcount_write_end, (seqcount_t *count), write_seqcount_end(count))
 
+SHIM_VOID(rct_init_completion, (struct completion *done), init_completion(done))
+SHIM_VOID(rct_wait_for_completion, (struct completion *done), wait_for_completion(done))
+
 /* Memory */
 
 SHIM(void *, rct_kzalloc, (size_t size, gfp_t flags), kzalloc(size, flags))

@@ -53,6 +53,8 @@ flags! {
     index_addresses = rct_param_index_addresses;
     /// `auto_resize`: the table's size follows the number of entries.
     auto_resize = rct_param_auto_resize;
+    /// `module_names`: the module is in `/sys/module` under the C modules' names, too.
+    module_names = rct_param_module_names;
     /// `event_reasons`: netlink events have the reason for the end of an entry.
     event_reasons = rct_param_event_reasons;
 }

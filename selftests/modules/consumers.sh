@@ -218,7 +218,7 @@ switches_and_tracks() {
 
 # --- all of them ------------------------------------------------------------
 
-[[ ! -d /sys/module/nf_conntrack_netlink ]] || rmmod nf_conntrack_netlink
+! grep -q "^nf_conntrack_netlink " /proc/modules || rmmod nf_conntrack_netlink
 check "nobody holds the tracker yet" is_free
 
 consumer nft_ct sees_the_state
