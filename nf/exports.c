@@ -97,6 +97,20 @@ module_param_named(index_addresses, rct_param_index_addresses, bool, 0444);
 MODULE_PARM_DESC(index_addresses,
 		 "Find connections by address without going through all of a namespace (default: on)");
 
+static int inherit_set(const char *value, const struct kernel_param *param)
+{
+	return param_set_uint_minmax(value, param, 0, 3);
+}
+
+static const struct kernel_param_ops inherit_ops = {
+	.set = inherit_set,
+	.get = param_get_uint,
+};
+unsigned int rct_param_inherit;
+module_param_cb(inherit, &inherit_ops, &rct_param_inherit, 0644);
+MODULE_PARM_DESC(inherit,
+		 "Settings of new namespaces: 1 those of the first one, 3 those of the creator's, 0 and 2 the defaults (default: 0)");
+
 bool rct_param_module_names = true;
 module_param_named(module_names, rct_param_module_names, bool, 0444);
 MODULE_PARM_DESC(module_names,

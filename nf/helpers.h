@@ -113,6 +113,7 @@ extern bool rct_param_adopt_sockets;
 extern bool rct_param_auto_resize;
 extern bool rct_param_event_reasons;
 extern bool rct_param_module_names;
+extern unsigned int rct_param_inherit;
 extern bool rct_param_index_addresses;
 extern spinlock_t rct_static_lock;
 

@@ -5,7 +5,10 @@
 
 use core::ptr::addr_of_mut;
 
-use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 
 use crate::nf::bindings;
 
@@ -26,6 +29,29 @@ pub(crate) fn max_expectations() -> &'static Atomic<u32> {
 pub(crate) fn buckets() -> &'static Atomic<u32> {
     // SAFETY: A valid, aligned word, only accessed atomically.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_conntrack_htable_size)) }
+}
+
+/// Whose settings a new namespace has.
+#[derive(Clone, Copy)]
+pub(crate) enum Inherit {
+    /// The defaults.
+    Defaults,
+    /// Those of the first namespace, `init_net`.
+    First,
+    /// Those of the namespace of the process that makes it.
+    Creator,
+}
+
+/// `inherit`: whose settings a new namespace has. The numbers are those of
+/// `net.core.devconf_inherit_init_net`.
+pub(crate) fn inherit() -> Inherit {
+    // SAFETY: A valid, aligned word, only accessed atomically.
+    let inherit = unsafe { Atomic::from_ptr(addr_of_mut!(bindings::rct_param_inherit)) };
+    match inherit.load(Relaxed) {
+        1 => Inherit::First,
+        3 => Inherit::Creator,
+        _ => Inherit::Defaults,
+    }
 }
 
 macro_rules! flags {

@@ -184,6 +184,54 @@ setting() {
 	esac
 }
 
+# --- settings of new namespaces -----------------------------------------------
+
+# Settings and values that are none of the defaults.
+others() {
+	local name default kind
+	while read -r name default kind; do
+		case $kind in
+		switch) echo "$name $((1 - default))" ;;
+		three) echo "$name 1" ;;
+		byte) echo "$name $((default + 4))" ;;
+		seconds) echo "$name $((default + 7))" ;;
+		esac
+	done <<<"$settings"
+	printf '%s 0\n' nf_nat_{thorough_search,reserve,avoid_local_ports,oldest_first}
+}
+# Runs "NAME VALUE" lines through the namespace of the caller.
+readonly SET='while read -r name value; do echo $value >/proc/sys/net/netfilter/$name; done'
+readonly DIFFER='while read -r name value; do
+	[[ $(</proc/sys/net/netfilter/$name) == "$value" ]] || echo "$name"; done'
+if [[ $TRACKER == rust_ct ]]; then
+	inherit=/sys/module/rust_ct/parameters/inherit
+	number=$(others | wc -l)
+	before=$(others | while read -r name _; do echo "$name $(<$SYSCTL/$name)"; done)
+	all() { same "$(others | unshare -n bash -c "$DIFFER" | wc -l)" "$1"; }
+	all_below() { same "$(others | in_ns "$1" unshare -n bash -c "$DIFFER" | wc -l)" "$2"; }
+	check "inherit: 0 at first" same "$(<$inherit)" 0
+	others | bash -c "$SET"
+	check "... the first namespace has other settings than the defaults" same "$(others | bash -c "$DIFFER")" ""
+	check "... a new one has the defaults" all "$number"
+	echo 1 >$inherit
+	check "inherit=1: a new one has those of the first" all 0
+	check "... also one that is made within another" all_below "$R" 0
+	check "... those that exist keep theirs" same "$(others | in_ns "$R" bash -c "$DIFFER" | wc -l)" "$number"
+	echo 3 >$inherit
+	check "inherit=3: one that is made within another has that one's" all_below "$R" "$number"
+	others | in_ns "$R" bash -c "$SET"
+	bash -c "$SET" <<<"$before"
+	check "... also what was set there" all_below "$R" 0
+	check "... and in the first one has the first one's" all "$number"
+	sed 's/$/ /' <<<"$before" | in_ns "$R" bash -c "$SET"
+	echo 2 >$inherit
+	check "inherit=2: the defaults" all "$number"
+	check "... there is no inherit=4" refused bash -c "echo 4 >$inherit" 2>/dev/null
+	echo 0 >$inherit
+else
+	skip "inherit" "not the C tracker's"
+fi
+
 # Those of nf_defrag_ipv6 stand beside them.
 known=' nf_conntrack_frag6_timeout nf_conntrack_frag6_low_thresh nf_conntrack_frag6_high_thresh '
 while read -r name default kind; do
