@@ -72,6 +72,7 @@ pub(crate) mod entry;
 pub(crate) mod expect;
 mod helper;
 pub(crate) mod life;
+mod names;
 mod namespace;
 mod netlink;
 mod netns;
@@ -81,6 +82,8 @@ mod sysctl;
 pub(crate) mod table;
 
 use kernel::prelude::*;
+
+pub(crate) use self::names::ModuleNames;
 
 use crate::nf::{
     entry::slab::ConnCache,

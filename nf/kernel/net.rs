@@ -95,6 +95,14 @@ impl Net {
         unsafe { Self::from_raw(bindings::rct_init_net()) }
     }
 
+    /// Passes the namespace of the current process, if it has one.
+    pub(crate) fn with_current<R>(f: impl FnOnce(&Self) -> R) -> Option<R> {
+        // SAFETY: A process may look at its own namespaces.
+        let net = unsafe { bindings::rct_current_net() };
+        // SAFETY: The process holds the namespace, and does not leave it before `f` returns.
+        (!net.is_null()).then(|| f(unsafe { Self::from_raw(net) }))
+    }
+
     /// Whether this is the first namespace, `init_net`.
     #[inline]
     pub(crate) fn is_init(&self) -> bool {
