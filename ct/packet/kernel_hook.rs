@@ -15,7 +15,10 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry,
+        entry::{
+            self,
+            timeout, //
+        },
         life::{
             confirm,
             delete,
@@ -30,10 +33,7 @@ use crate::{
             },
             end::Dead, //
         },
-        kernel::{
-            random,
-            settings, //
-        },
+        kernel::random,
         packet::{
             skb::Tracked,
             tracker::Tracker, //
@@ -91,14 +91,15 @@ impl Tracker for ConntrackHook {
         }
     }
 
-    fn set_closing(conn: &Conn) {
+    fn set_closing(conn: &Conn, rcu: Rcu<'_>) {
         if conn.protocol() != protocol::TCP || !conn.is_confirmed() {
             return;
         }
-        if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
+        let is_changed = conn.with_proto(|track: &mut tcp::Track| track.set_closing());
+        if is_changed && !conn.has(StatusBit::FixedTimeout) {
             const CLOSE: usize = u8_as_usize(tcp::State::Close.to_u8());
-            let timeout = settings::TCP_TIMEOUTS.at(CLOSE).of(conn.net());
-            entry::refresh(conn, timeout.get());
+            let timeouts = timeout::tcp(conn, conn.net(), rcu);
+            entry::refresh(conn, timeouts[CLOSE].get());
             ecache::keep(conn, Event::ProtoInfo);
         }
     }
