@@ -140,6 +140,7 @@ impl Conntrack {
     ///
     /// `ENOMEM`: no memory. `EBUSY` and other errors are those of the registrations.
     pub(crate) fn new() -> Result<Self> {
+        entry::id::draw_key();
         let cache = ConnCache::create()?;
         let reservations = table::reservation::ReservationTable::new()?;
         let table = table::resize::ConnTable::new()?;

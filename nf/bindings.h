@@ -17,6 +17,7 @@
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/seq_file_net.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/sysctl.h>
 #include <linux/kmod.h>

@@ -11,6 +11,7 @@
 #include <linux/list_nulls.h>
 #include <linux/refcount.h>
 #include <linux/seqlock.h>
+#include <linux/siphash.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 

@@ -72,6 +72,11 @@ SHIM(void *, rct_percpu_xchg, (void *slot, void *value),
 SHIM(void *, rct_percpu_cmpxchg, (void *slot, void *expected, void *value),
 	this_cpu_cmpxchg(*(void * __percpu *)slot, expected, value))
 
+/* Hashes */
+
+SHIM(u64, rct_siphash, (const void *data, size_t size, const siphash_key_t *key),
+	siphash(data, size, key))
+
 /* Lists */
 
 SHIM_VOID(rct_list_init, (struct list_head *list), INIT_LIST_HEAD(list))

@@ -21,6 +21,7 @@ pub(crate) mod refcount;
 pub(crate) mod seq_file;
 pub(crate) mod seqcount;
 pub(crate) mod settings;
+pub(crate) mod siphash;
 pub(crate) mod sockets;
 pub(crate) mod static_lock;
 pub(crate) mod sysctl;

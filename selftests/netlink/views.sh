@@ -353,6 +353,17 @@ possible=$(</sys/devices/system/cpu/possible)
 check "... a line for each processor" same $((${#LINES[@]} - 1)) $((${possible#*-} + 1))
 check "... for everybody" must 444 -- mode "$R" /proc/net/stat/nf_conntrack
 
+# --- ids --------------------------------------------------------------------
+
+# Entries lie at multiples of this in memory.
+size=$(awk '$1 == "nf_conntrack" { print $4 }' /proc/slabinfo)
+ns_add ids
+most=$(<$MAX)
+echo 65536 >$MAX
+relay ids "" in_ns "$ids" python3 "$SELFTESTS/lib/secrets.py" ids $((size & -size))
+echo "$most" >$MAX
+ns_del "$ids"
+
 # --- readers that take their time -------------------------------------------
 
 many=$(scaled 300 60)
