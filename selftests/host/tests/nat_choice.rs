@@ -233,7 +233,12 @@ fn bytes_behind_an_ipv4_address_of_a_range_are_not_taken_over() {
         }
     }
     // The address that a packet has already is one of them.
-    let inside = Tuple::ipv4([192, 0, 2, 1], SERVER, L4Key::ports(5000, 80), protocol::TCP);
+    let inside = Tuple::ipv4(
+        [192, 0, 2, 1],
+        SERVER,
+        L4Key::ports(5000, 80),
+        protocol::TCP,
+    );
     let found = source(inside, &Range::address(dirty(1)), &mut Model::new([]));
     assert_eq!(found, Choice::Found(inside));
     // An IPv6 address has no such bytes.
