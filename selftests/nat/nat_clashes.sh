@@ -26,7 +26,7 @@ nat_counts() {
 
 # The rules of a hook of NAT. (HOOK STATEMENT...)
 nat_rules() {
-	local hook=$1 rule
+	local hook=$1
 	shift
 	{
 		printf 'table %s nat\ndelete table %s nat\ntable %s nat {\n' $NFT $NFT $NFT
