@@ -72,6 +72,7 @@ pub(crate) mod entry;
 pub(crate) mod expect;
 mod helper;
 pub(crate) mod life;
+mod names;
 mod namespace;
 mod netlink;
 mod netns;
@@ -81,6 +82,8 @@ mod sysctl;
 pub(crate) mod table;
 
 use kernel::prelude::*;
+
+pub(crate) use self::names::ModuleNames;
 
 use crate::nf::{
     entry::slab::ConnCache,
@@ -137,6 +140,7 @@ impl Conntrack {
     ///
     /// `ENOMEM`: no memory. `EBUSY` and other errors are those of the registrations.
     pub(crate) fn new() -> Result<Self> {
+        entry::id::draw_key();
         let cache = ConnCache::create()?;
         let reservations = table::reservation::ReservationTable::new()?;
         let table = table::resize::ConnTable::new()?;

@@ -11,9 +11,11 @@
 #include <linux/list_nulls.h>
 #include <linux/refcount.h>
 #include <linux/seqlock.h>
+#include <linux/siphash.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+struct completion;
 struct dst_entry;
 struct flowi;
 struct in6_addr;
@@ -111,6 +113,8 @@ extern bool rct_param_tstamp;
 extern bool rct_param_adopt_sockets;
 extern bool rct_param_auto_resize;
 extern bool rct_param_event_reasons;
+extern bool rct_param_module_names;
+extern unsigned int rct_param_inherit;
 extern bool rct_param_index_addresses;
 extern spinlock_t rct_static_lock;
 

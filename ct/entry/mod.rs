@@ -3,7 +3,7 @@
 //! An entry's state as the tracker sees it: status, timeout, counters and timestamps; and its
 //! extensions, one file each: events ([`events`]), labels ([`labels`]), sequence adjustment
 //! ([`seqadj`]), timeout policies ([`timeout`]). [`l4proto`] describes the protocols to C code and
-//! to netlink; [`gre_keymap`] has the GRE keys of PPTP.
+//! to netlink; [`gre_keymap`] has the GRE keys of PPTP, [`id`] the ids for user space.
 //!
 //! This is the ground floor of the tracker, besides [`crate::ct::netns`]: it knows no table. The
 //! memory layout of entries and extensions is in [`crate::nf::entry`].
@@ -14,6 +14,7 @@
 
 pub(crate) mod events;
 pub(crate) mod gre_keymap;
+pub(super) mod id;
 pub(crate) mod l4proto;
 pub(super) mod labels;
 pub(crate) mod seqadj;

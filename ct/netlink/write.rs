@@ -114,8 +114,11 @@ impl<'c, 'm> Writer<'c, 'm> {
         let users = self.conn.use_count().saturating_sub(own_references);
         self.message.put_be32(CTA_USE, users)?;
         self.master()?;
+        // The C tracker leaves it out for an offloaded entry, though its events have it. Clients
+        // that read listings expect it of each entry.
+        self.timeout()?;
+        // What the tracker knew when the entry was offloaded says nothing about the connection.
         if !self.conn.has(StatusBit::Offload) {
-            self.timeout()?;
             self.proto_info(false)?;
         }
         let reported = self.counters()?;

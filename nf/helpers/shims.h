@@ -45,6 +45,9 @@ SHIM(unsigned int, rct_seqcount_read, (const seqcount_t *count), smp_load_acquir
 SHIM_VOID(rct_seqcount_write_begin, (seqcount_t *count), write_seqcount_begin(count))
 SHIM_VOID(rct_seqcount_write_end, (seqcount_t *count), write_seqcount_end(count))
 
+SHIM_VOID(rct_init_completion, (struct completion *done), init_completion(done))
+SHIM_VOID(rct_wait_for_completion, (struct completion *done), wait_for_completion(done))
+
 /* Memory */
 
 SHIM(void *, rct_kzalloc, (size_t size, gfp_t flags), kzalloc(size, flags))
@@ -68,6 +71,11 @@ SHIM(void *, rct_percpu_xchg, (void *slot, void *value),
 	this_cpu_xchg(*(void * __percpu *)slot, value))
 SHIM(void *, rct_percpu_cmpxchg, (void *slot, void *expected, void *value),
 	this_cpu_cmpxchg(*(void * __percpu *)slot, expected, value))
+
+/* Hashes */
+
+SHIM(u64, rct_siphash, (const void *data, size_t size, const siphash_key_t *key),
+	siphash(data, size, key))
 
 /* Lists */
 
@@ -116,6 +124,8 @@ SHIM(void *, rct_net_generic_rcu, (const struct net *net, unsigned int id),
 SHIM(u32, rct_net_hash_mix, (const struct net *net), net_hash_mix(net))
 SHIM(unsigned int, rct_net_inum, (const struct net *net), net->ns.inum)
 SHIM(u64, rct_net_cookie, (const struct net *net), net->net_cookie)
+/* Null for a process that is ending. */
+SHIM(struct net *, rct_current_net, (void), current->nsproxy ? current->nsproxy->net_ns : NULL)
 SHIM(struct net *, rct_init_net, (void), &init_net)
 SHIM(bool, rct_net_is_init, (const struct net *net), net_eq(net, &init_net))
 SHIM(bool, rct_net_is_alive, (const struct net *net), check_net(net))

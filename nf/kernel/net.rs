@@ -95,6 +95,14 @@ impl Net {
         unsafe { Self::from_raw(bindings::rct_init_net()) }
     }
 
+    /// Passes the namespace of the current process, if it has one.
+    pub(crate) fn with_current<R>(f: impl FnOnce(&Self) -> R) -> Option<R> {
+        // SAFETY: A process may look at its own namespaces.
+        let net = unsafe { bindings::rct_current_net() };
+        // SAFETY: The process holds the namespace, and does not leave it before `f` returns.
+        (!net.is_null()).then(|| f(unsafe { Self::from_raw(net) }))
+    }
+
     /// Whether this is the first namespace, `init_net`.
     #[inline]
     pub(crate) fn is_init(&self) -> bool {
@@ -512,9 +520,10 @@ impl NewNet<'_> {
         Ok(())
     }
 
-    /// Undoes [`NewNet::set_up`], for an `init` that fails before there are packets.
+    /// Undoes [`NewNet::set_up`], for an `init` that fails, once the namespace has no hooks and no
+    /// entries any more.
     pub(crate) fn tear_down(&self) {
-        // SAFETY: Packets and entries do the counting, and there are none yet.
+        // SAFETY: Packets and entries do the counting, and none are left.
         unsafe { self.free_stats() };
     }
 }
