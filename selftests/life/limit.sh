@@ -179,10 +179,14 @@ count_entries "$R" tcp TIME_WAIT '[ASSURED]'
 check "... and are assured" same "$COUNT" 20
 set_table "$was_buckets" 100
 stat "$R" drop && dropped=$VALUE
-check "the table is full of them: all requests are answered" requests 20 300
+if [[ $MODULE == rust_ct ]]; then
+	check "the table is full of them: all requests are answered" requests 20 300
+else
+	# It drops a closed one in the background, for later packets: some requests wait for a second.
+	requests 20 300 >/dev/null
+fi
 stat "$R" drop && dropped=$((VALUE - dropped))
 diag "280 connections, one after the other: $dropped packets dropped"
-# The C tracker does this in the background, for later packets.
 if [[ $MODULE == rust_ct ]]; then
 	check "... for a new one a closed one goes at once" same "$dropped" 0
 fi
@@ -203,7 +207,10 @@ at_end() {
 	restore_table
 }
 check "a listener" wait_for 10 grep -qx listening "$ready"
+set_ct "$R" events 1
 set_table 512 200
+stat "$R" drop && dropped=$VALUE
+stat "$R" early_drop && early=$VALUE
 highest=0 sent=0
 while ((sent < flows)); do
 	must flood c 50 $X4 $Y4 "first=$sent" dport=7005
@@ -213,5 +220,9 @@ while ((sent < flows)); do
 done
 check "ends that it is not told do not take the count past the limit (highest: $highest)" \
 	that "highest <= 200 + $slack"
+stat "$R" drop && dropped=$((VALUE - dropped))
+stat "$R" early_drop && early=$((VALUE - early))
+diag "$flows new flows: $early entries dropped early, $dropped packets dropped"
+check "... but new connections are refused" that "dropped > flows / 4"
 check "... established connections stay, and go on" established
 tap_finish
