@@ -26,6 +26,7 @@ use crate::{
             time::HZ,
             work, //
         },
+        packet::log,
         prelude::*, //
     },
     proto::{
@@ -105,11 +106,30 @@ fn set_defaults(net: &NewNet<'_>) {
     }
 }
 
+/// Logs that a namespace is not tracked until a rule asks for it. What its owner has registered
+/// there (1024 chains at one hook, for example) does not keep the module from being loaded.
+#[cold]
+fn warn_untracked(net: &Net, error: Error) {
+    if log::ratelimit() {
+        pr_warn!(
+            "netns {} is not tracked: no room for hooks, errno {}\n",
+            net.inum(),
+            error.to_errno().wrapping_neg()
+        );
+    }
+}
+
 impl Pernet for NetState {
     fn init(net: &NewNet<'_>) -> Result {
         set_defaults(net);
         net.set_up()?;
-        let stats = ScopeGuard::new(|| net.tear_down());
+        let stats = ScopeGuard::new(|| {
+            // Hooks that were registered before others could not be have seen packets, and those
+            // may be in the hooks still.
+            rcu::synchronize_expedited();
+            remove_entries(net);
+            net.tear_down();
+        });
         sysctl::register(net)?;
         let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
         procfs::register(net)?;
@@ -117,7 +137,12 @@ impl Pernet for NetState {
         listener::register::<netlink::events::Multicast>(net);
         let listener = ScopeGuard::new(|| listener::unregister(net));
         if params::enable_hooks() {
-            hooks::get_without_adoption(net)?;
+            let result = hooks::get_without_adoption(net);
+            if net.is_init() {
+                result?;
+            } else if let Err(error) = result {
+                warn_untracked(net, error);
+            }
         }
         listener.dismiss();
         files.dismiss();

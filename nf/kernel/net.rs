@@ -426,9 +426,10 @@ impl NewNet<'_> {
         Ok(())
     }
 
-    /// Undoes [`NewNet::set_up`], for an `init` that fails before there are packets.
+    /// Undoes [`NewNet::set_up`], for an `init` that fails, once the namespace has no hooks and no
+    /// entries any more.
     pub(crate) fn tear_down(&self) {
-        // SAFETY: Packets and entries do the counting, and there are none yet.
+        // SAFETY: Packets and entries do the counting, and none are left.
         unsafe { self.free_stats() };
     }
 }

@@ -93,6 +93,45 @@ check "unloaded again" rmmod rust_ct
 check "... nothing of it is left" is_gone
 check "... no slab" same "$(slab)" ""
 
+# --- hooks that cannot be registered ----------------------------------------
+
+# Netfilter allows 1024 hooks at one point. The last of the tracker's finds no room there, while
+# packets pass those that were registered before it, and make entries.
+full_hook() {
+	local i
+	echo "table ip6 full {"
+	for ((i = 0; i < 1024; i++)); do
+		echo "chain i$i { type filter hook input priority $i; }"
+		((i >= 900)) || echo "chain p$i { type filter hook prerouting priority $i; }"
+	done
+	echo "}"
+}
+if command -v nft >/dev/null && modprobe nf_tables; then
+	ip link set lo up
+	python3 "$SELFTESTS/lib/stress.py" datagrams 127.0.0.1 &
+	helpers+=($!)
+	nft -f - < <(full_hook) || fail "1024 chains at one hook"
+	check "no room for the last hook: it is not loaded" refused insmod "$module"
+	check "... nothing of it is left" is_gone
+	check "... no slab" same "$(slab)" ""
+	nft delete table ip6 full
+	in_ns "$R" nft -f - < <(full_hook) || fail "1024 chains at one hook"
+	check "no room in another namespace: it is loaded" insmod "$module"
+	check "... the log says so" \
+		quiet eval 'kernel_log | grep "rust_ct: netns [0-9]* is not tracked: no room for hooks, errno 7$"'
+	must send a 100
+	must recv b 100
+	check "... the others are tracked" entry "$C" tcp dport=80 ESTABLISHED
+	check "... that one is not" count_is "$R" 0
+	in_ns "$R" nft delete table ip6 full
+	kill "${helpers[@]}"
+	wait "${helpers[@]}"
+	helpers=()
+	check "... and it goes" rmmod rust_ct
+else
+	skip "hooks that cannot be registered" "no nft"
+fi
+
 # --- parameters -------------------------------------------------------------
 
 # How many lines of the log are new, and like a regular expression.
