@@ -26,16 +26,10 @@ use crate::{
             lookup::LookupKey, //
         },
         netns::NetState,
-        table::index::{
-            self,
-            ScopeWalk, //
-        },
+        table::index::ScopeWalk,
     },
     nf::{
-        entry::{
-            index_lists::ListCursor,
-            l4proto::Parts, //
-        },
+        entry::l4proto::Parts,
         kernel::{
             attr::Policy,
             nfnetlink::{
@@ -141,8 +135,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 peer: request.peer(),
                 filter,
                 zero: ZERO,
-                walk: ScopeWalk::new(scope),
-                cursor: index::cursor()?,
+                walk: ScopeWalk::new(scope)?,
             });
         }
         let conn = find_named(request)?;
@@ -156,7 +149,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
 /// found no room:
 ///
 /// ```ignore
-/// while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
+/// while let Some(conn) = self.walk.next(net, previous.as_deref()) {
 ///     if add_entry(&conn, …, messages).is_err() {
 ///         return Progress::More; // `next` returns the same entry again.
 ///     }
@@ -169,7 +162,6 @@ struct EntryDump {
     filter: Option<Filter>,
     zero: bool,
     walk: ScopeWalk,
-    cursor: ListCursor,
 }
 
 impl Dump for EntryDump {
@@ -184,7 +176,7 @@ impl Dump for EntryDump {
             0
         };
         let mut previous: Option<ARef<Conn>> = None;
-        while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
+        while let Some(conn) = self.walk.next(net, previous.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, DestroyReason::TimedOut);
             } else if entry::is_shown(&conn)
