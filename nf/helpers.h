@@ -15,6 +15,7 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+struct completion;
 struct dst_entry;
 struct file;
 struct flowi;
@@ -113,6 +114,8 @@ extern bool rct_param_tstamp;
 extern bool rct_param_adopt_sockets;
 extern bool rct_param_auto_resize;
 extern bool rct_param_event_reasons;
+extern bool rct_param_module_names;
+extern unsigned int rct_param_inherit;
 extern bool rct_param_index_addresses;
 extern spinlock_t rct_static_lock;
 

@@ -53,6 +53,25 @@ pub(super) fn status(conn: &Conn) -> Status {
     }
 }
 
+/// The greatest number of masters above an entry: its own, the master of that one, and so on. The
+/// longest chain that a helper of the kernel makes has three (H.323).
+///
+/// Each entry keeps its master's memory, so a chain is freed all at once.
+const MAX_MASTERS: u32 = 8;
+
+/// Returns whether an entry may become the master of another one: whether the chain of its own masters
+/// is shorter than [`MAX_MASTERS`].
+pub(super) fn may_be_master(conn: &Conn) -> bool {
+    let mut conn = conn;
+    for _ in 0..MAX_MASTERS {
+        match conn.master() {
+            None => return true,
+            Some(master) => conn = master,
+        }
+    }
+    false
+}
+
 /// Returns whether a connection is in the table and has been replied to, and its sequence numbers
 /// are not adjusted.
 #[inline]

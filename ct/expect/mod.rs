@@ -44,6 +44,7 @@ use kernel::{
 
 use crate::{
     ct::{
+        entry,
         netns::NetState,
         table::resize, //
     },
@@ -215,6 +216,8 @@ fn match_new_locked<'r>(
     keep: bool,
     rcu: Rcu<'r>,
 ) -> Option<Matched<'r>> {
+    // Dropped last, without the lock: it may be the last reference, and freeing takes the lock.
+    let _refused;
     let guard = ExpectGuard::new();
     let locked = guard.locked();
     let linked = table::walk_locked(bucket(net, tuple), locked).find(|linked| {
@@ -239,6 +242,11 @@ fn match_new_locked<'r>(
     let Get::Hit(master) = master.get_if(|_| true) else {
         return None;
     };
+    // The chain of masters has its full length: the connection is an ordinary one.
+    if !entry::may_be_master(&master) {
+        _refused = master;
+        return None;
+    }
     if !keep && !linked.flags().has(ExpectFlag::Permanent) {
         remove(&linked, Requester::default(), locked);
     }

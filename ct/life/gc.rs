@@ -20,7 +20,10 @@ use kernel::sync::{
 
 use crate::{
     ct::{
-        entry::l4proto,
+        entry::{
+            events,
+            l4proto, //
+        },
         expect,
         netns::NetState,
         table::{
@@ -237,9 +240,15 @@ fn make_room(stale: Stale<'_>, watermark: u32) {
     let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {
         return;
     };
-    if conn.net().state::<NetState>().entries() >= watermark && can_be_spared(&conn) {
-        delete::delete(&conn, DestroyReason::EarlyDrop);
+    let state = conn.net().state::<NetState>();
+    if state.entries() < watermark || !can_be_spared(&conn) {
+        return;
     }
+    // The listener is congested: the entry would only go to the dying list, and make no room.
+    if !state.dying.is_empty() && events::is_end_wanted(&conn) {
+        return;
+    }
+    delete::delete(&conn, DestroyReason::EarlyDrop);
 }
 
 /// Returns whether an entry may be dropped early: it is not assured, or its protocol state says

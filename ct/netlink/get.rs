@@ -14,10 +14,7 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            events::DYING, //
-        },
+        entry,
         life::{
             delete::{
                 self,
@@ -29,7 +26,13 @@ use crate::{
         table::index::ScopeWalk,
     },
     nf::{
-        entry::l4proto::Parts,
+        entry::{
+            dying::{
+                Position,
+                Step, //
+            },
+            l4proto::Parts, //
+        },
         kernel::{
             attr::Policy,
             nfnetlink::{
@@ -210,53 +213,40 @@ impl Handler for GetDying {
         request.dump(DyingDump {
             peer: request.peer(),
             family: request.family().into(),
-            from: 0,
+            position: None,
         })
     }
 }
 
-/// A dump of dying entries, in the order of their addresses in memory.
+/// A dump of dying entries, from the newest to the oldest.
 struct DyingDump {
     peer: Peer,
     /// 0: any.
     family: u16,
-    /// The lowest address that the next entry may have.
-    from: usize,
+    /// The entry after which the dump goes on.
+    position: Option<Position>,
 }
 
 impl Dump for DyingDump {
     fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        let wanted = |conn: &Conn| {
-            let family = conn.tuple(Direction::Original).l3num;
-            core::ptr::eq(conn.net(), net) && (self.family == 0 || self.family == family)
-        };
-        let mut from = self.from;
+        let dying = &net.state::<NetState>().dying;
+        let wanted =
+            |conn: &Conn| self.family == 0 || self.family == conn.tuple(Direction::Original).l3num;
         loop {
-            let mut batch = DYING
-                .lowest_from::<BATCH>(from, wanted)
-                .into_iter()
-                .flatten();
-            let Some(first) = batch.next() else {
-                break;
-            };
-            for conn in Iterator::chain(core::iter::once(first), batch) {
-                from = conn.address();
-                if add_entry(&conn, self.peer, 0, false, 1, messages).is_err() {
-                    self.from = from;
-                    return Progress::More;
+            self.position = match dying.next(self.position.as_ref(), wanted) {
+                Step::End => return Progress::End,
+                Step::Passed(position) => Some(position),
+                Step::Found(position) => {
+                    if add_entry(&position, self.peer, 0, false, 1, messages).is_err() {
+                        return Progress::More;
+                    }
+                    Some(position)
                 }
-                from = from.saturating_add(1);
-            }
+            };
             work::cond_resched();
         }
-        self.from = usize::MAX;
-        Progress::End
     }
 }
-
-/// Number of entries that one pass over the list of dying entries collects. The list is not in the
-/// order of addresses, so each batch takes a pass.
-const BATCH: usize = 32;
 
 /// Reads the unconfirmed entries: no list of them exists, so the answer is empty, as in C.
 ///

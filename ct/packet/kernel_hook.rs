@@ -11,7 +11,8 @@ use crate::{
     ct::{
         entry::{
             self,
-            id, //
+            id,
+            timeout, //
         },
         life::{
             confirm,
@@ -27,7 +28,6 @@ use crate::{
             },
             end::Dead, //
         },
-        kernel::settings,
         packet::{
             skb::Tracked,
             tracker::Tracker, //
@@ -78,14 +78,15 @@ impl Tracker for ConntrackHook {
         }
     }
 
-    fn set_closing(conn: &Conn) {
+    fn set_closing(conn: &Conn, rcu: Rcu<'_>) {
         if conn.protocol() != protocol::TCP || !conn.is_confirmed() {
             return;
         }
-        if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
+        let is_changed = conn.with_proto(|track: &mut tcp::Track| track.set_closing());
+        if is_changed && !conn.has(StatusBit::FixedTimeout) {
             const CLOSE: usize = u8_as_usize(tcp::State::Close.to_u8());
-            let timeout = settings::TCP_TIMEOUTS.at(CLOSE).of(conn.net());
-            entry::refresh(conn, timeout.get());
+            let timeouts = timeout::tcp(conn, conn.net(), rcu);
+            entry::refresh(conn, timeouts[CLOSE].get());
             ecache::keep(conn, Event::ProtoInfo);
         }
     }

@@ -57,7 +57,8 @@ use crate::{
             index_keys::{
                 address_words,
                 zone_class,
-                IndexKey, //
+                IndexKey,
+                ZONE_CLASSES, //
             },
             index_lists::{
                 Found,
@@ -71,6 +72,7 @@ use crate::{
         },
         kernel::{
             params,
+            random,
             rcu::RcuArc,
             work, //
         },
@@ -308,6 +310,48 @@ impl ScopeWalk {
             work::cond_resched();
         }
     }
+}
+
+/// The greatest number of lists, and of objects on them, that [`look_at_some`] visits.
+const MAX_LOOKS: u32 = 64;
+
+/// Returns the entry of the lowest rank among some entries of a namespace, and perhaps of others: the
+/// newest ones on the lists of some zones and shards, chosen at random. `rank` takes no lock; [`None`]:
+/// not this entry.
+pub(in crate::ct) fn lowest_of_some<R: Ord>(
+    net: &Net,
+    rcu: Rcu<'_>,
+    rank: impl Fn(&Conn) -> Option<R>,
+) -> Option<(R, ARef<Conn>)> {
+    let lists = LISTS.load(rcu)?;
+    let state = net.state_in::<NetState>(rcu);
+    let mut shard = random::below(lists.shards());
+    let mut from = random::below(ZONE_CLASSES);
+    let mut left = MAX_LOOKS;
+    let mut lowest: Option<(R, ARef<Conn>)> = None;
+    for _ in 0..MAX_LOOKS {
+        let class = match state.next_class(from) {
+            Some(class) => class,
+            // All later zones are done in this shard.
+            None => {
+                shard = shard.wrapping_add(1) & lists.shards().wrapping_sub(1);
+                0
+            }
+        };
+        from = class.wrapping_add(1);
+        let key = IndexKey::ZoneClass(class);
+        let (found, passed) = lists.lowest_of_newest(net, &key, shard, left, &rank);
+        if let Some(found) = found {
+            if lowest.as_ref().is_none_or(|lowest| found.0 < lowest.0) {
+                lowest = Some(found);
+            }
+        }
+        left = left.saturating_sub(passed);
+        if left == 0 {
+            break;
+        }
+    }
+    lowest
 }
 
 /// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`]. Without memory for

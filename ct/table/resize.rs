@@ -25,6 +25,10 @@ use crate::{
     nf::{
         entry::slab,
         kernel::{
+            log::{
+                pr_notice,
+                pr_warn, //
+            },
             params,
             rcu::RcuArc,
             time,
