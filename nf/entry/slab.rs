@@ -12,7 +12,7 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -21,12 +21,15 @@ use kernel::{
         Atomic,
         Full,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::nf::{
     bindings,
-    kernel::net, //
+    kernel::{
+        log::pr_warn,
+        net, //
+    },
 };
 
 use super::object;
@@ -200,11 +203,24 @@ pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
 
 #[inline(never)]
 fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
+    allocate_with(bindings::RCT_GFP_ATOMIC)
+}
+
+/// As [`allocate`], for an object that does not become an entry and that [`free`] frees: accounted to
+/// the process. May sleep.
+pub(super) fn allocate_for_process() -> Option<NonNull<bindings::nf_conn>> {
+    if CACHE.load(Relaxed).is_null() {
+        return None;
+    }
+    allocate_with(bindings::RCT_GFP_KERNEL_ACCOUNT)
+}
+
+#[inline(always)]
+fn allocate_with(flags: usize) -> Option<NonNull<bindings::nf_conn>> {
     let cache = CACHE.load(Relaxed);
     for _ in 0..MOST_TRIES {
-        // SAFETY: As above, for the cache.
-        let memory =
-            unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
+        // SAFETY: As above, for the cache. CAST: flags have 32 bits.
+        let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, flags as u32) };
         let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
         if object::is_in_reach(conn.as_ptr().expose_provenance()) {
             return Some(conn);
@@ -259,7 +275,17 @@ pub(in crate::nf) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
     if unsafe { put_spare(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
         return;
     }
-    // SAFETY: The caller's promise; as above.
+    // SAFETY: The caller's promise.
+    unsafe { free(conn) };
+}
+
+/// Frees an object to the cache.
+///
+/// # Safety
+///
+/// As for [`release`].
+pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>) {
+    // SAFETY: An object is in use, so the cache is valid. The rest is the caller's promise.
     unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), conn.as_ptr().cast()) };
 }
 

@@ -164,11 +164,8 @@ SHIM(unsigned int, rct_next_possible_cpu, (unsigned int from),
 
 SHIM(struct proc_dir_entry *, rct_proc_net, (struct net *net), net->proc_net)
 SHIM(struct proc_dir_entry *, rct_proc_net_stat, (struct net *net), net->proc_net_stat)
-SHIM(struct proc_dir_entry *, rct_proc_create_net,
-	(const char *name, umode_t mode, struct proc_dir_entry *parent,
-	 const struct seq_operations *ops, unsigned int state_size),
-	proc_create_net(name, mode, parent, ops, state_size))
-SHIM(struct net *, rct_seq_file_net, (struct seq_file *seq), seq_file_net(seq))
+SHIM(bool, rct_file_is_writable, (const struct file *file), file->f_mode & FMODE_WRITE)
+SHIM(struct seq_file *, rct_file_seq, (const struct file *file), file->private_data)
 SHIM(void *, rct_seq_private, (struct seq_file *seq), seq->private)
 SHIM(kuid_t, rct_net_root_uid, (const struct net *net), make_kuid(net->user_ns, 0))
 SHIM(kgid_t, rct_net_root_gid, (const struct net *net), make_kgid(net->user_ns, 0))
