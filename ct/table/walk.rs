@@ -187,34 +187,6 @@ pub(in crate::ct) fn walk_batch<'r>(
     (end < Cursor::END).then_some(Cursor(end))
 }
 
-/// Calls `act` for every entry of all namespaces: at least once for each that is in the table the
-/// whole time. [`super::index::for_each`] visits the entries of one namespace.
-///
-/// May sleep between entries, but not in `act`, which may take the entry out of the table.
-pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
-    let mut cursor = Cursor::START;
-    loop {
-        let next = {
-            let rcu = RcuGuard::new();
-            walk_bucket(cursor, rcu.token(), |stale| {
-                // Every entry is linked by its reply tuple, see [`crate::ct::life::confirm`].
-                if stale.dir() != Direction::Reply {
-                    return;
-                }
-                let same = |stale: &Stale<'_>| stale.status().has(StatusBit::Confirmed);
-                if let Get::Hit(conn) = stale.get_if(same) {
-                    act(&conn);
-                }
-            })
-        };
-        work::cond_resched();
-        match next {
-            Some(next) => cursor = next,
-            None => return,
-        }
-    }
-}
-
 /// A walk over a namespace's entries that may be interrupted and resumed: for a listing in `/proc`,
 /// which is read in pieces.
 ///

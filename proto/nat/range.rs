@@ -199,8 +199,8 @@ impl Range {
     /// Returns whether the rule allows the source of `tuple` as the translated source.
     #[inline]
     pub fn suits_source(&self, tuple: &Tuple) -> bool {
-        let address_fits = !self.has(flag::MAP_IPS)
-            || self.min_addr <= tuple.src && tuple.src <= self.max_addr;
+        let address_fits =
+            !self.has(flag::MAP_IPS) || self.min_addr <= tuple.src && tuple.src <= self.max_addr;
         address_fits
             && (!self.has(flag::PROTO_SPECIFIED) || self.contains_key(tuple, Manip::Source))
     }
