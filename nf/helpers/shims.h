@@ -228,9 +228,9 @@ SHIM(__be32, rct_sock_flow_label, (const struct sock *sk),
 SHIM(u32, rct_sock_scope, (const struct sock *sk, const struct in6_addr *address),
 	ipv6_iface_scope_id(address, sk->sk_bound_dev_if))
 SHIM(bool, rct_tw_chose_port, (const struct sock *sk), inet_twsk(sk)->tw_connect_bind)
-/* The second one needs the socket's lock, no owner, and that the first one is true. */
+/* They need the socket's lock, and the second one no owner, and that the first one is true. */
 SHIM(bool, rct_tcp_is_out_of_order, (const struct sock *sk),
-	!RB_EMPTY_ROOT(&tcp_sk(sk)->out_of_order_queue))
+	(sock_owned_by_me(sk), !RB_EMPTY_ROOT(&tcp_sk(sk)->out_of_order_queue)))
 SHIM(u32, rct_tcp_out_of_order_end, (const struct sock *sk),
 	TCP_SKB_CB(tcp_sk(sk)->ooo_last_skb)->end_seq)
 
