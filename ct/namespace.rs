@@ -168,8 +168,8 @@ impl Pernet for NetState {
         }
     }
 
-    fn ops() -> &'static PernetOps {
-        static OPS: PernetOps = PernetOps::new();
+    fn ops() -> &'static PernetOps<Self> {
+        static OPS: PernetOps<NetState> = PernetOps::new();
         &OPS
     }
 }

@@ -105,10 +105,12 @@ SHIM_VOID(rct_module_put, (struct module *module), module_put(module))
 /* Namespaces */
 
 SHIM(struct netns_ct *, rct_net_ct, (struct net *net), &net->ct)
-SHIM(void *, rct_net_generic, (const struct net *net, unsigned int id), net_generic(net, id))
-/* Without the RCU read-side section that net_generic() opens, for callers that are in one. */
+/*
+ * net_generic() in a read-side section of the caller's. Null also for an id that the namespace's
+ * array has no room for; arrays only grow.
+ */
 SHIM(void *, rct_net_generic_rcu, (const struct net *net, unsigned int id),
-	rcu_dereference_raw(net->gen)->ptr[id])
+	id < rcu_dereference_raw(net->gen)->s.len ? rcu_dereference_raw(net->gen)->ptr[id] : NULL)
 SHIM(u32, rct_net_hash_mix, (const struct net *net), net_hash_mix(net))
 SHIM(unsigned int, rct_net_inum, (const struct net *net), net->ns.inum)
 SHIM(u64, rct_net_cookie, (const struct net *net), net->net_cookie)

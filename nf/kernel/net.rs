@@ -19,8 +19,8 @@
 //!         nets.iter().for_each(|net| net.tear_down());
 //!     }
 //!
-//!     fn ops() -> &'static PernetOps {
-//!         static OPS: PernetOps = PernetOps::new();
+//!     fn ops() -> &'static PernetOps<Self> {
+//!         static OPS: PernetOps<NetState> = PernetOps::new();
 //!         &OPS
 //!     }
 //! }
@@ -56,7 +56,10 @@ use crate::nf::bindings;
 
 use super::{
     hlist,
-    rcu::Rcu, //
+    rcu::{
+        Rcu,
+        RcuGuard, //
+    },
 };
 
 /// A network namespace.
@@ -129,22 +132,23 @@ impl Net {
         unsafe { bindings::rct_net_ct(self.raw()) }
     }
 
-    /// Returns the state of the namespace.
-    ///
-    /// Before the [`PernetRegistration`] of `P` there is none: nothing that uses it is registered
-    /// earlier.
+    /// Returns the state of the namespace. Before the [`PernetRegistration`] of `P` has reached it,
+    /// that is a state which all namespaces share, and which is never set up.
     #[inline]
     pub(crate) fn state<P: Pernet>(&self) -> &P {
-        // SAFETY: `P` is registered, and valid when zeroed; the memory lives as long as the
-        // namespace.
-        unsafe { &*bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
+        self.state_in(RcuGuard::new().token())
     }
 
     /// Like [`Net::state`], without an RCU section of its own.
     #[inline]
     pub(crate) fn state_in<P: Pernet>(&self, _rcu: Rcu<'_>) -> &P {
-        // SAFETY: As above; the kernel's array of pointers to states is kept during the section.
-        unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast() }
+        let ops = P::ops();
+        // SAFETY: By the type invariants; the kernel's array of pointers to states is kept during
+        // the section.
+        let state = unsafe { bindings::rct_net_generic_rcu(self.raw(), ops.id.load(Relaxed)) };
+        // SAFETY: Null, or what the kernel allocated for the id of `P`, which is valid when zeroed.
+        // The memory lives as long as the namespace.
+        unsafe { state.cast::<P>().as_ref() }.unwrap_or(&ops.none)
     }
 
     /// Whether a rule uses connection labels.
@@ -370,7 +374,7 @@ impl core::ops::Deref for Counter {
 ///
 /// The memory lives as long as the namespace: a consumer that was loaded before this module may
 /// give back what it took after [`Pernet::exit`].
-pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
+pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
     /// Sets up a namespace, whose state is zeroed. May sleep.
     fn init(net: &NewNet<'_>) -> Result;
 
@@ -378,26 +382,37 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
     fn exit(nets: &ExitingNets);
 
     /// The kernel's objects for it: one static for each type.
-    fn ops() -> &'static PernetOps;
+    fn ops() -> &'static PernetOps<Self>;
 }
 
 /// The kernel's objects for a [`Pernet`].
-pub(crate) struct PernetOps {
+///
+/// # Invariants
+///
+/// `id` is [`NO_ID`], or what the kernel gave to the states of `P`.
+pub(crate) struct PernetOps<P> {
     id: Atomic<u32>,
     is_taken: Atomic<bool>,
     operations: Opaque<bindings::pernet_operations>,
+    /// The state of a namespace that has none.
+    none: P,
 }
 
-// SAFETY: The operations are written once, by the one that took the place.
-unsafe impl Sync for PernetOps {}
+/// No id: larger than all.
+const NO_ID: u32 = u32::MAX;
 
-impl PernetOps {
+// SAFETY: The operations are written once, by the one that took the place.
+unsafe impl<P: Sync> Sync for PernetOps<P> {}
+
+impl<P: pin_init::Zeroable> PernetOps<P> {
     /// The objects for one kind of state.
     pub(crate) const fn new() -> Self {
+        // INVARIANT: No id.
         Self {
-            id: Atomic::new(0),
+            id: Atomic::new(NO_ID),
             is_taken: Atomic::new(false),
             operations: Opaque::zeroed(),
+            none: pin_init::zeroed(),
         }
     }
 }
@@ -498,7 +513,9 @@ impl PernetRegistration {
             (*ops).size = size_of::<P>();
         }
         // SAFETY: Complete, and in static memory.
-        kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })?;
+        kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })
+            // INVARIANT: No id; the kernel has taken back the one that it gave.
+            .inspect_err(|_| P::ops().id.store(NO_ID, Relaxed))?;
         // INVARIANT: Just registered.
         Ok(Self(ops))
     }
@@ -506,8 +523,13 @@ impl PernetRegistration {
 
 impl Drop for PernetRegistration {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::unregister_pernet_subsys(self.0) };
+        // SAFETY: By the type invariants; the id is that of a static `PernetOps`.
+        unsafe {
+            let id = Atomic::from_ptr((*self.0).id);
+            bindings::unregister_pernet_subsys(self.0);
+            // INVARIANT: No id; the kernel has taken back the one that it gave.
+            id.store(NO_ID, Relaxed);
+        }
     }
 }
 
