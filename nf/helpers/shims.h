@@ -247,12 +247,13 @@ SHIM(bool, rct_port_is_reserved, (const struct net *net, u16 port),
 SHIM_VOID(rct_local_port_range, (const struct net *net, int *low, int *high),
 	inet_get_local_port_range(net, low, high))
 SHIM(struct sock *, rct_tcp4_connected,
-	(const struct net *net, __be32 remote, __be16 remote_port, __be32 local, u16 local_port),
-	__inet_lookup_established(net, remote, remote_port, local, local_port, 0, 0))
+	(const struct net *net, __be32 remote, __be16 remote_port, __be32 local, u16 local_port,
+	 int device),
+	__inet_lookup_established(net, remote, remote_port, local, local_port, device, 0))
 SHIM(struct sock *, rct_tcp6_connected,
 	(const struct net *net, const struct in6_addr *remote, __be16 remote_port,
-	 const struct in6_addr *local, u16 local_port),
-	__inet6_lookup_established(net, remote, remote_port, local, local_port, 0, 0))
+	 const struct in6_addr *local, u16 local_port, int device),
+	__inet6_lookup_established(net, remote, remote_port, local, local_port, device, 0))
 SHIM(struct sock *, rct_tcp4_listener,
 	(const struct net *net, __be32 remote, __be16 remote_port, __be32 local, u16 local_port,
 	 int device),

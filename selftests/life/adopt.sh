@@ -251,6 +251,24 @@ check "... and knows what was there" from_to "$C" - $C4 "${port[dual]}" $S4 81 t
 check "... of its family" no_entry "$C" ipv6
 check "... and its namespace" count_is "$S" 0
 check "... the rule goes" in_ns "$C" nft delete table ip t
+# Rules that come and go: the tables of sockets are walked eight times a minute, and no more. That may
+# be at the end of one minute and the beginning of another.
+for ((i = 1; i < 20; i++)); do
+	# A rule goes in the background.
+	sleep "$(scaled 0.2 1)"
+	pair "later$i" $S4 81 && port_of "clater$i"
+	in_ns "$C" nft 'table ip t { chain c { type filter hook input priority 0; ct state new accept; }; }'
+	no_entry "$C" "sport=$PORT" >/dev/null && break
+	in_ns "$C" nft delete table ip t
+done
+check "... what was opened between rules is known at once, up to $((i - 1)) times" that "i >= 2 && i < 20"
+check "... then with its next packet" both_ways "later$i"
+check "... of its socket" adopted "$C" 1 "sport=$PORT" ESTABLISHED
+while ((i > 0)); do
+	must abort "clater$i" && must close "slater$i"
+	i=$((i - 1))
+done
+check "... the rule goes again" in_ns "$C" nft delete table ip t
 # What listeners are told when an entry of a packet gives way to one of a socket.
 ns_add N
 relay replaced "" in_ns "$N" python3 "$SELFTESTS/netlink/netlink_own.py" replaced
