@@ -7,6 +7,10 @@
 
 use kernel::{
     prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::ScopeGuard, //
 };
 
@@ -14,6 +18,7 @@ use crate::{
     nf::{
         expect::listener,
         kernel::{
+            log::pr_warn,
             net::{
                 ExitingNets,
                 NewNet,
@@ -23,7 +28,10 @@ use crate::{
             params,
             rcu,
             settings,
-            time::HZ,
+            time::{
+                jiffies32,
+                HZ, //
+            },
             work, //
         },
         packet::log,
@@ -168,21 +176,55 @@ impl Pernet for NetState {
         }
     }
 
+    fn work(net: &Net) -> Option<u32> {
+        events::redeliver(net)
+    }
+
     fn ops() -> &'static PernetOps<Self> {
         static OPS: PernetOps<NetState> = PernetOps::new();
         &OPS
     }
 }
 
+/// The rounds of [`remove_entries`] that only let other tasks run: nearly always enough.
+const SHORT_ROUNDS: u32 = 16;
+/// The pause between two later rounds, in milliseconds.
+const PAUSE: i64 = 10;
+/// The time after which there is a warning, in jiffies.
+const LONG: u32 = 60 * HZ;
+
 /// Deletes a namespace's entries, and waits until all of them are freed: packets in queues hold
-/// some, and are delivered or dropped in their own time.
+/// some, and are delivered or dropped in their own time. The entries on the dying list are dropped
+/// without an event: the listener is gone with the namespace.
 fn remove_entries(net: &Net) {
+    let begin = jiffies32();
+    let mut round = 0_u32;
+    let mut has_warned = false;
     while net.state::<NetState>().entries() != 0 {
         index::for_each(net, Scope::Namespace, |conn| {
             delete::delete(conn, DestroyReason::NamespaceGone);
         });
-        // Dying entries are released, without an event: the listener is gone with the namespace.
-        events::retry_deferred();
-        work::schedule();
+        events::forget_ends(net);
+        // The kernel has one thread that ends namespaces: while this waits, no other one ends.
+        if round < SHORT_ROUNDS {
+            round = round.wrapping_add(1);
+            work::schedule();
+        } else {
+            fsleep(Delta::from_millis(PAUSE));
+        }
+        if !has_warned && jiffies32().wrapping_sub(begin) > LONG {
+            has_warned = true;
+            warn_held(net);
+        }
     }
+}
+
+/// Logs that something holds entries of a namespace that is ending.
+#[cold]
+fn warn_held(net: &Net) {
+    pr_warn!(
+        "netns {} cannot end: something holds {} entries of it\n",
+        net.inum(),
+        net.state::<NetState>().entries()
+    );
 }

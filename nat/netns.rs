@@ -87,6 +87,10 @@ fn state(net: &Net) -> &NatState {
     net.state()
 }
 
+fn sysctls(net: &Net) -> &sysctl::Slot {
+    &state(net).sysctls
+}
+
 /// The sysctls `net.netfilter.nf_nat_*` of a namespace. With all switches at 0, ports are chosen as
 /// the C module chooses them.
 const SETTINGS: &[Setting] = &[
@@ -111,6 +115,7 @@ impl Pernet for NatState {
         ] {
             switch.store(1, Relaxed);
         }
+        sysctl::inherit(net, SETTINGS, sysctls);
         state.excluded.allocate()?;
         state
             .sysctls

@@ -32,7 +32,10 @@
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
 use core::{
-    mem::size_of,
+    mem::{
+        offset_of,
+        size_of, //
+    },
     ptr::{
         addr_of_mut,
         null_mut,
@@ -43,6 +46,7 @@ use core::{
 use kernel::{
     cpu::nr_cpu_ids,
     error::from_result,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::{
         Atomic,
@@ -94,6 +98,14 @@ impl Net {
         unsafe { Self::from_raw(bindings::rct_init_net()) }
     }
 
+    /// Passes the namespace of the current process, if it has one.
+    pub(crate) fn with_current<R>(f: impl FnOnce(&Self) -> R) -> Option<R> {
+        // SAFETY: A process may look at its own namespaces.
+        let net = unsafe { bindings::rct_current_net() };
+        // SAFETY: The process holds the namespace, and does not leave it before `f` returns.
+        (!net.is_null()).then(|| f(unsafe { Self::from_raw(net) }))
+    }
+
     /// Whether this is the first namespace, `init_net`.
     #[inline]
     pub(crate) fn is_init(&self) -> bool {
@@ -139,16 +151,50 @@ impl Net {
         self.state_in(RcuGuard::new().token())
     }
 
+    /// Makes the work of `P` due in `delay` jiffies, if it is not due anyway. May be called from
+    /// softirq. Has no effect once the namespace is torn down.
+    pub(crate) fn queue_work<P: Pernet>(&self, delay: u32) {
+        if let Some(work) = self.work::<P>() {
+            // SAFETY: Initialised, as the state is.
+            unsafe { bindings::rct_delayed_work_queue(work, u32_as_usize(delay)) };
+        }
+    }
+
+    /// Makes the work of `P` due now. Otherwise as [`Net::queue_work`].
+    pub(crate) fn hasten_work<P: Pernet>(&self) {
+        if let Some(work) = self.work::<P>() {
+            // SAFETY: As above.
+            unsafe { bindings::rct_delayed_work_hasten(work) };
+        }
+    }
+
+    /// Returns the memory with the state, which lives as long as the namespace. [`None`]: the
+    /// registration of `P` has not reached the namespace.
+    #[inline]
+    fn area<P: Pernet>(&self, _rcu: Rcu<'_>) -> Option<NonNull<Area<P>>> {
+        // SAFETY: By the type invariants; the kernel's array of pointers to areas is kept during the
+        // section. What is there for the id of `P` is an area.
+        NonNull::new(unsafe {
+            bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast()
+        })
+    }
+
+    /// Returns the work of `P`.
+    fn work<P: Pernet>(&self) -> Option<*mut bindings::delayed_work> {
+        let area = self.area::<P>(RcuGuard::new().token())?;
+        // SAFETY: The memory lives as long as the namespace.
+        Some(unsafe { addr_of_mut!((*area.as_ptr()).work) })
+    }
+
     /// Like [`Net::state`], without an RCU section of its own.
     #[inline]
-    pub(crate) fn state_in<P: Pernet>(&self, _rcu: Rcu<'_>) -> &P {
-        let ops = P::ops();
-        // SAFETY: By the type invariants; the kernel's array of pointers to states is kept during
-        // the section.
-        let state = unsafe { bindings::rct_net_generic_rcu(self.raw(), ops.id.load(Relaxed)) };
-        // SAFETY: Null, or what the kernel allocated for the id of `P`, which is valid when zeroed.
-        // The memory lives as long as the namespace.
-        unsafe { state.cast::<P>().as_ref() }.unwrap_or(&ops.none)
+    pub(crate) fn state_in<P: Pernet>(&self, rcu: Rcu<'_>) -> &P {
+        match self.area::<P>(rcu) {
+            // SAFETY: The state is valid when zeroed; the memory begins with it, and lives as long
+            // as the namespace.
+            Some(area) => unsafe { area.cast::<P>().as_ref() },
+            None => &P::ops().none,
+        }
     }
 
     /// Whether a rule uses connection labels.
@@ -381,8 +427,70 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
     /// Tears namespaces down. May sleep, and returns when they have no packets and entries left.
     fn exit(nets: &ExitingNets);
 
+    /// Does a part of the namespace's work, in process context; may sleep. Returns the jiffies until
+    /// the next run; [`None`]: when [`Net::queue_work`] or [`Net::hasten_work`] asks for it.
+    ///
+    /// Each namespace has its turn in the kernel's work queue. The work has ended when the namespace
+    /// is freed.
+    fn work(_net: &Net) -> Option<u32> {
+        None
+    }
+
     /// The kernel's objects for it: one static for each type.
     fn ops() -> &'static PernetOps<Self>;
+}
+
+/// The memory that a namespace has for a [`Pernet`]. The core zeroes it.
+///
+/// # Invariants
+///
+/// `work` is initialised from [`init`] on, and `net` is the namespace.
+#[repr(C)]
+struct Area<P> {
+    state: P,
+    work: bindings::delayed_work,
+    net: *mut bindings::net,
+}
+
+impl<P: Pernet> Area<P> {
+    /// Initialises the work of a namespace.
+    fn set_up(net: &NewNet<'_>) {
+        let Some(area) = net.area::<P>(RcuGuard::new().token()) else {
+            return;
+        };
+        // INVARIANT: As just initialised.
+        // SAFETY: The namespace is being set up: no other CPU accesses the area.
+        unsafe {
+            (*area.as_ptr()).net = net.raw();
+            bindings::rct_net_work_init(addr_of_mut!((*area.as_ptr()).work), Some(Self::run));
+        }
+    }
+
+    /// Ends the work of a namespace, which may not be queued any more; waits for a run under way.
+    fn tear_down(net: &Net) {
+        if let Some(work) = net.work::<P>() {
+            // SAFETY: By the type invariants. May sleep, as its callers may.
+            unsafe { bindings::disable_delayed_work_sync(work) };
+        }
+    }
+
+    /// A run of the work.
+    ///
+    /// # Safety
+    ///
+    /// For the work queue alone, with the work of an area.
+    unsafe extern "C" fn run(work: *mut bindings::work_struct) {
+        // SAFETY: The work is in an area. The namespace is not freed before `tear_down` has waited for
+        // this run.
+        let net = unsafe {
+            let work = bindings::rct_delayed_work_of(work);
+            let area = work.byte_sub(offset_of!(Self, work)).cast::<Self>();
+            Net::from_raw((*area).net)
+        };
+        if let Some(delay) = P::work(net) {
+            net.queue_work::<P>(delay);
+        }
+    }
 }
 
 /// The kernel's objects for a [`Pernet`].
@@ -510,7 +618,7 @@ impl PernetRegistration {
             (*ops).init = Some(init::<P>);
             (*ops).exit_batch = Some(exit::<P>);
             (*ops).id = P::ops().id.as_ptr();
-            (*ops).size = size_of::<P>();
+            (*ops).size = size_of::<Area<P>>();
         }
         // SAFETY: Complete, and in static memory.
         kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })
@@ -541,7 +649,12 @@ impl Drop for PernetRegistration {
 unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_int {
     // SAFETY: By the safety requirements.
     let net = NewNet(unsafe { Net::from_raw(net) });
-    from_result(|| P::init(&net).map(|()| 0))
+    Area::<P>::set_up(&net);
+    let result = P::init(&net);
+    if result.is_err() {
+        Area::<P>::tear_down(&net);
+    }
+    from_result(|| result.map(|()| 0))
 }
 
 /// [`Pernet::exit`], as `pernet_operations.exit_batch`.
@@ -550,5 +663,7 @@ unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_in
 ///
 /// For the core alone, with the list of namespaces that are being torn down.
 unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
-    P::exit(&ExitingNets(list));
+    let nets = ExitingNets(list);
+    P::exit(&nets);
+    nets.iter().for_each(|net| Area::<P>::tear_down(&net));
 }

@@ -283,7 +283,7 @@ if modprobe sch_netem 2>/dev/null && command -v tc >/dev/null; then
 		tc -n "$R" qdisc add dev $device root netem delay 1ms reorder 50% 50% limit 20000
 	done
 	for name in 1 2 3; do
-		pair "mixed$name" $S4 80 && must bulk "mixed$name" "smixed$name" "cmixed$name" "$BULK"
+		pair "mixed$name" $S4 80 && must bulk "mixed$name" "smixed$name" "cmixed$name" $((BULK / 65536 * 4096))
 	done
 	loads=$(scaled 6 3) failed=''
 	for ((i = 1; i <= loads; i++)); do

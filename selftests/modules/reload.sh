@@ -13,7 +13,8 @@ tap_begin tc insmod rmmod modinfo
 module=$(rust_ct_module) || skip_all "no rust_ct.ko (RUST_CT_KO says where)"
 stock=$(modinfo -n nf_conntrack 2>/dev/null) || stock=
 was=$(tracker_loaded)
-is_loaded() { [[ -d /sys/module/$1 ]]; }
+# Not by /sys/module: rust_ct is there under the C modules' names, too.
+is_loaded() { grep -q "^$1 " /proc/modules; }
 [[ $was != stock ]] || skip_all "the C tracker is loaded: unload it first"
 modprobe -a nf_defrag_ipv4 nf_defrag_ipv6 sch_netem || skip_all "no nf_defrag or sch_netem module"
 dir=$(mktemp -d)
@@ -30,7 +31,8 @@ at_end() {
 }
 
 is_gone() {
-	! is_loaded rust_ct && [[ ! -e /proc/net/nf_conntrack && ! -e /proc/sys/net/netfilter/nf_conntrack_max ]]
+	! is_loaded rust_ct && [[ ! -e /sys/module/nf_conntrack && ! -e /sys/module/nf_conntrack_netlink &&
+		! -e /proc/net/nf_conntrack && ! -e /proc/sys/net/netfilter/nf_conntrack_max ]]
 }
 slab() { awk '$1 == "nf_conntrack" { print $2 }' /proc/slabinfo; }
 
@@ -55,6 +57,13 @@ helpers+=($!)
 waiting() { tc -n "$R" -s qdisc show dev tos | sed -n 's/.* backlog [0-9A-Za-z]*b \([0-9]*\)p.*/\1/p' | head -n 1; }
 packets_wait() { (($(waiting) > 0)) && [[ $(wc -l <"/proc/net/nf_conntrack") ]] && count_some; }
 count_some() { get_ct "$R" count && ((VALUE > 0)); }
+
+# What reads and writes the parameters meanwhile, by the C module's name.
+while :; do
+	cat /sys/module/nf_*/{initstate,parameters/*}
+	echo 1024 >/sys/module/nf_conntrack/parameters/hashsize
+done >/dev/null 2>&1 &
+helpers+=($!)
 
 rounds=$(scaled 20 4)
 longest=0 failed='' held=0
