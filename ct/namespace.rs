@@ -180,8 +180,8 @@ impl Pernet for NetState {
         events::redeliver(net)
     }
 
-    fn ops() -> &'static PernetOps {
-        static OPS: PernetOps = PernetOps::new();
+    fn ops() -> &'static PernetOps<Self> {
+        static OPS: PernetOps<NetState> = PernetOps::new();
         &OPS
     }
 }

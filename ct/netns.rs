@@ -34,6 +34,9 @@ use crate::nf::{
 /// The number of words of a bitmap of classes.
 const CLASS_WORDS: usize = u32_as_usize(ZONE_CLASSES) / 32;
 
+/// The number of classes of tuples that have a budget of lookups of sockets each.
+const MISS_CLASSES: usize = 16;
+
 /// The tracker's state of a namespace. Zeroed when the namespace is created.
 #[derive(pin_init::Zeroable)]
 pub(super) struct NetState {
@@ -60,6 +63,14 @@ pub(super) struct NetState {
     clashes_ipv4: Counter,
     /// Whether a clash of IPv6 reply tuples is noted: 0 or 1.
     clashes_ipv6: Counter,
+    /// The budget of walks of the tables of sockets for this namespace alone:
+    /// [`adopt::Walks`](crate::proto::adopt::Walks).
+    pub(super) socket_walks: Counter,
+    /// The number of NAT chains: with none, no connection is translated.
+    pub(super) nat_chains: Counter,
+    /// The budget of lookups of sockets: [`adopt::Misses`](crate::proto::adopt::Misses), by the
+    /// hash of a tuple.
+    socket_misses: [Counter; MISS_CLASSES],
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
     /// The sysctls, while they are registered.
@@ -117,6 +128,13 @@ impl NetState {
             index = index.wrapping_add(1);
             mask = u32::MAX;
         }
+    }
+
+    /// Returns the budget of lookups of sockets for a tuple with this hash.
+    pub(super) fn socket_misses(&self, hash: u32) -> &Counter {
+        let [first, ..] = &self.socket_misses;
+        let class = u32_as_usize(hash) % MISS_CLASSES;
+        self.socket_misses.get(class).unwrap_or(first)
     }
 
     /// Returns the number of users of a family's hooks.

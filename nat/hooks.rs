@@ -17,6 +17,7 @@ use crate::{
                 DestroyReason, //
             },
         },
+        packet::hooks, //
     },
     nf::{
         bindings,
@@ -374,9 +375,11 @@ static IPV6_HOOKS: [HookTemplate; HOOKS] = templates(Family::Ipv6);
 pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
     let state = net.state::<NatState>();
     match family {
-        Family::Ipv4 => state.ipv4.add(net, chain, &IPV4_HOOKS),
-        Family::Ipv6 => state.ipv6.add(net, chain, &IPV6_HOOKS),
+        Family::Ipv4 => state.ipv4.add(net, chain, &IPV4_HOOKS)?,
+        Family::Ipv6 => state.ipv6.add(net, chain, &IPV6_HOOKS)?,
     }
+    hooks::add_nat_chain(net);
+    Ok(())
 }
 
 /// Removes a chain. May sleep.
@@ -386,6 +389,7 @@ pub(super) fn unregister(net: &Net, family: Family, chain: Chain<'_>) {
         Family::Ipv4 => state.ipv4.remove(net, chain, &IPV4_HOOKS),
         Family::Ipv6 => state.ipv6.remove(net, chain, &IPV6_HOOKS),
     }
+    hooks::remove_nat_chain(net);
 }
 
 /// Gives namespaces hooks without chains after a clash that a null binding would have avoided

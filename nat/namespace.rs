@@ -89,8 +89,8 @@ impl Pernet for NatState {
         }
     }
 
-    fn ops() -> &'static PernetOps {
-        static OPS: PernetOps = PernetOps::new();
+    fn ops() -> &'static PernetOps<Self> {
+        static OPS: PernetOps<NatState> = PernetOps::new();
         &OPS
     }
 }

@@ -78,9 +78,9 @@ module_param_named(tstamp, rct_param_tstamp, bool, 0644);
 MODULE_PARM_DESC(tstamp, "Keep start and stop times of connections in namespaces made from now on (default: off)");
 
 bool rct_param_adopt_sockets = true;
-module_param_named(adopt_sockets, rct_param_adopt_sockets, bool, 0444);
+module_param_named(adopt_sockets, rct_param_adopt_sockets, bool, 0644);
 MODULE_PARM_DESC(adopt_sockets,
-		 "Track from the first moment what sockets were connected before; off: with its next packet (default: on)");
+		 "Track from the first moment what sockets were connected before, or have lost their entries; off: with its next packet (default: on)");
 
 bool rct_param_auto_resize = true;
 module_param_named(auto_resize, rct_param_auto_resize, bool, 0644);

@@ -243,6 +243,55 @@ pub const fn udp_opener(hints: &Hints, endpoints: &Endpoints) -> Opener {
     }
 }
 
+/// How often something was done in the current period of time, in one word: the number of the
+/// period in the upper half, how often in the lower half. `MOST` times are allowed.
+///
+/// # Examples
+///
+/// ```
+/// # use rust_ct_host::proto;
+/// use proto::adopt::Budget;
+///
+/// let mut budget = Budget::<3>::default();
+/// let mut count = 0;
+/// while budget.allows(7) {
+///     budget = budget.count(7);
+///     count += 1;
+/// }
+/// assert_eq!(count, 3);
+/// assert!(budget.allows(8));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Budget<const MOST: u32>(pub u32);
+
+/// The budget of lookups that find no socket, for each second: a flood of segments that belong to
+/// no socket costs no more. A lookup that finds one is not counted.
+pub type Misses = Budget<256>;
+
+/// The budget of walks of the tables of sockets for one namespace, for each minute.
+pub type Walks = Budget<8>;
+
+impl<const MOST: u32> Budget<MOST> {
+    const fn count_in(self, period: u32) -> u32 {
+        if self.0 >> 16 == period & 0xffff {
+            self.0 & 0xffff
+        } else {
+            0
+        }
+    }
+
+    /// Returns whether it may be done once more in this period.
+    pub const fn allows(self, period: u32) -> bool {
+        self.count_in(period) < MOST
+    }
+
+    /// Counts one time.
+    #[must_use = "the word is not changed in place"]
+    pub const fn count(self, period: u32) -> Self {
+        Self((period & 0xffff) << 16 | self.count_in(period).saturating_add(1))
+    }
+}
+
 /// Returns whether sockets of this protocol can be adopted.
 pub const fn is_known(protonum: u8) -> bool {
     matches!(protonum, protocol::TCP | protocol::UDP)

@@ -56,10 +56,12 @@ use crate::{
     proto::{
         adopt::{
             self,
+            Budget,
             Endpoints,
             Hints,
             Opener,
-            Side, //
+            Side,
+            Walks, //
         },
         tcp,
         udp, //
@@ -79,9 +81,12 @@ use super::{
     },
 };
 
+/// The time in which a namespace gets so many [`Walks`], in jiffies.
+const PERIOD: u32 = 60 * time::HZ;
+
 /// The result for one socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Adoption {
+pub(super) enum Adoption {
     /// Its connection has an entry now.
     Adopted,
     /// It has no connection, or one that has an entry already.
@@ -100,8 +105,19 @@ pub(in crate::ct) fn adopt_all() {
 }
 
 /// Adopts the connections of a namespace, when its hooks have been registered. May sleep.
+///
+/// Most namespaces share their tables with others, and a walk visits all buckets. So a namespace in
+/// which rules come and go all the time gets a limited number of [`Walks`]. What is left out is
+/// adopted by its next segment ([`super::forgotten`]).
 pub(in crate::ct) fn adopt_namespace(net: &Net) {
-    adopt(Some(net));
+    let walks = &net.state::<NetState>().socket_walks;
+    let so_far: Walks = Budget(walks.load(Relaxed));
+    let period = time::jiffies32() / PERIOD;
+    // Two tasks may count one walk instead of two.
+    if so_far.allows(period) {
+        walks.store(so_far.count(period).0, Relaxed);
+        adopt(Some(net));
+    }
 }
 
 /// Adopts the connections of one namespace, or of all, and logs how many. May sleep.
@@ -135,7 +151,7 @@ fn adopt(net: Option<&Net>) {
 }
 
 /// Returns which end opened the connection of a socket. [`None`]: its protocol is not adopted.
-fn opener(
+pub(super) fn opener(
     socket: &Socket,
     state: &adopt::Socket,
     ends: &Endpoints,
@@ -216,7 +232,7 @@ fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
 }
 
 /// Creates, corrects or replaces the entry of a connection. The socket is locked.
-fn adopt_connection(
+pub(super) fn adopt_connection(
     net: &Net,
     state: &adopt::Socket,
     ends: &Endpoints,

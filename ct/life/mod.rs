@@ -11,7 +11,7 @@
 //!    reference.
 //!
 //! [`adopt`] creates entries of connections that are older than the tracker, from what it finds by
-//! [`sockets`]; [`pptp`] ends the calls of a PPTP connection.
+//! [`sockets`], and [`forgotten`] those of connections that go on without their entries; [`pptp`] ends the calls of a PPTP connection.
 //!
 //! This floor is above the table, expectations and helpers, and below the packet path and the
 //! views.
@@ -22,6 +22,7 @@ pub(crate) mod confirm;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod early_drop;
+pub(super) mod forgotten;
 pub(super) mod gc;
 pub(crate) mod lookup;
 pub(super) mod pptp;

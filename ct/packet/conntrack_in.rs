@@ -15,6 +15,10 @@ use crate::{
     ct::{
         life::{
             create,
+            forgotten::{
+                self,
+                Way, //
+            },
             lookup::{
                 self,
                 FastLookup,
@@ -30,7 +34,10 @@ use crate::{
         },
         kernel::net::Stat,
         packet::{
-            hook::HookState,
+            hook::{
+                HookState,
+                InetHook, //
+            },
             skb::Tracked, //
         },
         prelude::*, //
@@ -280,6 +287,11 @@ fn track_new(
         info: CtInfo::New,
         rcu,
     };
+    if context.is_later_segment(skb) && template.is_none() {
+        if let Some(verdict) = with_socket(skb, packet, wanted, hash, state, rcu) {
+            return verdict;
+        }
+    }
     if !context.may_open(skb) {
         return no_connection(net);
     }
@@ -295,6 +307,48 @@ fn track_new(
         }
         // There is no former connection that could be replaced.
         TrackOutcome::Invalid | TrackOutcome::Repeat | TrackOutcome::Drop => no_connection(net),
+    }
+}
+
+/// Handles a segment of a connection whose entry is gone, if a socket of this machine still has the
+/// connection: the socket tells its state.
+#[cold]
+#[inline(never)]
+fn with_socket(
+    skb: &mut Skb,
+    packet: Packet,
+    wanted: LookupKey<'_>,
+    hash: TupleHash,
+    state: HookState<'_>,
+    rcu: Rcu<'_>,
+) -> Option<Verdict> {
+    let (way, device) = if state.is_at(InetHook::PreRouting) {
+        (Way::In, state.input())
+    } else if state.is_at(InetHook::LocalOut) {
+        (Way::Out, state.out())
+    } else {
+        return None;
+    };
+    let (device, tuple) = (device?.index(), wanted.key.tuple());
+    if !forgotten::adopt_by_segment(wanted.net, &tuple, way, device, hash, rcu) {
+        return None;
+    }
+    let (conn, dir) = wanted.find(rcu).0?;
+    let info = relation(&conn, dir);
+    let context = PacketContext {
+        packet,
+        state,
+        info,
+        rcu,
+    };
+    match context.track(&conn, skb) {
+        TrackOutcome::Accept => {
+            attach(skb, conn, info);
+            Some(Verdict::Accept)
+        }
+        TrackOutcome::Invalid => Some(no_connection(wanted.net)),
+        // For a SYN alone.
+        TrackOutcome::Repeat | TrackOutcome::Drop => None,
     }
 }
 

@@ -187,6 +187,17 @@ pub(in crate::ct) fn get_without_adoption(net: &Net) -> Result {
     add(net, HookFamilies::Inet).map(|_| ())
 }
 
+/// Notes that a namespace has got its first NAT chain, or another one. To be undone by
+/// [`remove_nat_chain`].
+pub(crate) fn add_nat_chain(net: &Net) {
+    net.state::<NetState>().nat_chains.fetch_add(1, Relaxed);
+}
+
+/// Undoes [`add_nat_chain`].
+pub(crate) fn remove_nat_chain(net: &Net) {
+    net.state::<NetState>().nat_chains.fetch_sub(1, Relaxed);
+}
+
 /// Adds a user. Returns whether hooks were registered.
 fn add(net: &Net, families: HookFamilies) -> Result<bool> {
     match families {

@@ -114,6 +114,16 @@ impl PacketContext<'_> {
         }
     }
 
+    /// Returns whether the packet is a TCP segment that can only be a later one of a connection.
+    #[inline(always)]
+    pub(super) fn is_later_segment(self, skb: &Skb) -> bool {
+        self.packet.protocol == protocol::TCP
+            && skb.read(self.packet.transport).is_some_and(|bytes| {
+                let flags = wire::tcp::Header::parse(&bytes).flags();
+                !flags.syn() || flags.ack()
+            })
+    }
+
     /// Returns whether the packet may be the first one of a connection. Otherwise it is INVALID,
     /// and no entry is created for it.
     #[inline(always)]

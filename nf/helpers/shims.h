@@ -125,10 +125,12 @@ SHIM_VOID(rct_module_put, (struct module *module), module_put(module))
 /* Namespaces */
 
 SHIM(struct netns_ct *, rct_net_ct, (struct net *net), &net->ct)
-SHIM(void *, rct_net_generic, (const struct net *net, unsigned int id), net_generic(net, id))
-/* Without the RCU read-side section that net_generic() opens, for callers that are in one. */
+/*
+ * net_generic() in a read-side section of the caller's. Null also for an id that the namespace's
+ * array has no room for; arrays only grow.
+ */
 SHIM(void *, rct_net_generic_rcu, (const struct net *net, unsigned int id),
-	rcu_dereference_raw(net->gen)->ptr[id])
+	id < rcu_dereference_raw(net->gen)->s.len ? rcu_dereference_raw(net->gen)->ptr[id] : NULL)
 SHIM(u32, rct_net_hash_mix, (const struct net *net), net_hash_mix(net))
 SHIM(unsigned int, rct_net_inum, (const struct net *net), net->ns.inum)
 SHIM(u64, rct_net_cookie, (const struct net *net), net->net_cookie)
@@ -247,9 +249,9 @@ SHIM(__be32, rct_sock_flow_label, (const struct sock *sk),
 SHIM(u32, rct_sock_scope, (const struct sock *sk, const struct in6_addr *address),
 	ipv6_iface_scope_id(address, sk->sk_bound_dev_if))
 SHIM(bool, rct_tw_chose_port, (const struct sock *sk), inet_twsk(sk)->tw_connect_bind)
-/* The second one needs the socket's lock, no owner, and that the first one is true. */
+/* They need the socket's lock, and the second one no owner, and that the first one is true. */
 SHIM(bool, rct_tcp_is_out_of_order, (const struct sock *sk),
-	!RB_EMPTY_ROOT(&tcp_sk(sk)->out_of_order_queue))
+	(sock_owned_by_me(sk), !RB_EMPTY_ROOT(&tcp_sk(sk)->out_of_order_queue)))
 SHIM(u32, rct_tcp_out_of_order_end, (const struct sock *sk),
 	TCP_SKB_CB(tcp_sk(sk)->ooo_last_skb)->end_seq)
 
@@ -268,12 +270,13 @@ SHIM(u64, rct_reserved_ports, (const struct net *net, u16 number),
 SHIM_VOID(rct_local_port_range, (const struct net *net, int *low, int *high),
 	inet_get_local_port_range(net, low, high))
 SHIM(struct sock *, rct_tcp4_connected,
-	(const struct net *net, __be32 remote, __be16 remote_port, __be32 local, u16 local_port),
-	__inet_lookup_established(net, remote, remote_port, local, local_port, 0, 0))
+	(const struct net *net, __be32 remote, __be16 remote_port, __be32 local, u16 local_port,
+	 int device),
+	__inet_lookup_established(net, remote, remote_port, local, local_port, device, 0))
 SHIM(struct sock *, rct_tcp6_connected,
 	(const struct net *net, const struct in6_addr *remote, __be16 remote_port,
-	 const struct in6_addr *local, u16 local_port),
-	__inet6_lookup_established(net, remote, remote_port, local, local_port, 0, 0))
+	 const struct in6_addr *local, u16 local_port, int device),
+	__inet6_lookup_established(net, remote, remote_port, local, local_port, device, 0))
 SHIM(struct sock *, rct_tcp4_listener,
 	(const struct net *net, __be32 remote, __be16 remote_port, __be32 local, u16 local_port,
 	 int device),

@@ -139,11 +139,30 @@ impl Net {
         family: Family,
         local: &Endpoint,
         remote: &Endpoint,
-        _rcu: Rcu<'_>,
+        rcu: Rcu<'_>,
     ) -> bool {
+        let found = self.find_connected(family, local, remote, ANY_DEVICE, rcu);
+        if let Some(found) = found {
+            // SAFETY: The lookup of a connected socket took a reference.
+            unsafe { bindings::sock_gen_put(found.as_ptr()) };
+        }
+        found.is_some()
+    }
+
+    /// Looks up the TCP socket with the four-tuple of `local` and `remote` that receives packets of
+    /// a device, given by its interface index. The caller owns a reference to the socket, which may
+    /// be a request, or the rest of one in TIME_WAIT.
+    pub(super) fn find_connected(
+        &self,
+        family: Family,
+        local: &Endpoint,
+        remote: &Endpoint,
+        device: i32,
+        _rcu: Rcu<'_>,
+    ) -> Option<NonNull<bindings::sock>> {
         let (net, remote_port, local_port) = (self.raw(), remote.network_port(), local.host_port());
         // SAFETY: By the type invariants, under RCU; the addresses are valid for the calls.
-        let found = unsafe {
+        NonNull::new(unsafe {
             match family {
                 Family::Ipv4 => bindings::rct_tcp4_connected(
                     net,
@@ -151,6 +170,7 @@ impl Net {
                     remote_port,
                     local.ipv4(),
                     local_port,
+                    device,
                 ),
                 Family::Ipv6 => bindings::rct_tcp6_connected(
                     net,
@@ -158,14 +178,10 @@ impl Net {
                     remote_port,
                     local.ipv6(),
                     local_port,
+                    device,
                 ),
             }
-        };
-        if !found.is_null() {
-            // SAFETY: The lookup of a connected socket took a reference.
-            unsafe { bindings::sock_gen_put(found) };
-        }
-        !found.is_null()
+        })
     }
 
     /// Looks up the socket that receives packets from `remote` to `local`: a TCP socket that

@@ -19,8 +19,8 @@
 //!         nets.iter().for_each(|net| net.tear_down());
 //!     }
 //!
-//!     fn ops() -> &'static PernetOps {
-//!         static OPS: PernetOps = PernetOps::new();
+//!     fn ops() -> &'static PernetOps<Self> {
+//!         static OPS: PernetOps<NetState> = PernetOps::new();
 //!         &OPS
 //!     }
 //! }
@@ -60,7 +60,10 @@ use crate::nf::bindings;
 
 use super::{
     hlist,
-    rcu::Rcu, //
+    rcu::{
+        Rcu,
+        RcuGuard, //
+    },
 };
 
 /// A network namespace.
@@ -141,47 +144,57 @@ impl Net {
         unsafe { bindings::rct_net_ct(self.raw()) }
     }
 
-    /// Returns the state of the namespace.
-    ///
-    /// Before the [`PernetRegistration`] of `P` there is none: nothing that uses it is registered
-    /// earlier.
+    /// Returns the state of the namespace. Before the [`PernetRegistration`] of `P` has reached it,
+    /// that is a state which all namespaces share, and which is never set up.
     #[inline]
     pub(crate) fn state<P: Pernet>(&self) -> &P {
-        // SAFETY: `P` is registered, and valid when zeroed; the memory lives as long as the
-        // namespace, and begins with the state.
-        unsafe { &*bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
+        self.state_in(RcuGuard::new().token())
     }
 
     /// Makes the work of `P` due in `delay` jiffies, if it is not due anyway. May be called from
     /// softirq. Has no effect once the namespace is torn down.
     pub(crate) fn queue_work<P: Pernet>(&self, delay: u32) {
-        // SAFETY: Initialised, as the state is.
-        unsafe { bindings::rct_delayed_work_queue(self.work::<P>(), u32_as_usize(delay)) };
+        if let Some(work) = self.work::<P>() {
+            // SAFETY: Initialised, as the state is.
+            unsafe { bindings::rct_delayed_work_queue(work, u32_as_usize(delay)) };
+        }
     }
 
     /// Makes the work of `P` due now. Otherwise as [`Net::queue_work`].
     pub(crate) fn hasten_work<P: Pernet>(&self) {
-        // SAFETY: As above.
-        unsafe { bindings::rct_delayed_work_hasten(self.work::<P>()) };
+        if let Some(work) = self.work::<P>() {
+            // SAFETY: As above.
+            unsafe { bindings::rct_delayed_work_hasten(work) };
+        }
     }
 
-    /// Returns the memory with the state.
-    fn area<P: Pernet>(&self) -> *mut Area<P> {
-        // SAFETY: As for `state`.
-        unsafe { bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
+    /// Returns the memory with the state, which lives as long as the namespace. [`None`]: the
+    /// registration of `P` has not reached the namespace.
+    #[inline]
+    fn area<P: Pernet>(&self, _rcu: Rcu<'_>) -> Option<NonNull<Area<P>>> {
+        // SAFETY: By the type invariants; the kernel's array of pointers to areas is kept during the
+        // section. What is there for the id of `P` is an area.
+        NonNull::new(unsafe {
+            bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast()
+        })
     }
 
     /// Returns the work of `P`.
-    fn work<P: Pernet>(&self) -> *mut bindings::delayed_work {
+    fn work<P: Pernet>(&self) -> Option<*mut bindings::delayed_work> {
+        let area = self.area::<P>(RcuGuard::new().token())?;
         // SAFETY: The memory lives as long as the namespace.
-        unsafe { addr_of_mut!((*self.area::<P>()).work) }
+        Some(unsafe { addr_of_mut!((*area.as_ptr()).work) })
     }
 
     /// Like [`Net::state`], without an RCU section of its own.
     #[inline]
-    pub(crate) fn state_in<P: Pernet>(&self, _rcu: Rcu<'_>) -> &P {
-        // SAFETY: As above; the kernel's array of pointers to states is kept during the section.
-        unsafe { &*bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast() }
+    pub(crate) fn state_in<P: Pernet>(&self, rcu: Rcu<'_>) -> &P {
+        match self.area::<P>(rcu) {
+            // SAFETY: The state is valid when zeroed; the memory begins with it, and lives as long
+            // as the namespace.
+            Some(area) => unsafe { area.cast::<P>().as_ref() },
+            None => &P::ops().none,
+        }
     }
 
     /// Whether a rule uses connection labels.
@@ -413,7 +426,7 @@ impl core::ops::Deref for Counter {
 ///
 /// The memory lives as long as the namespace: a consumer that was loaded before this module may
 /// give back what it took after [`Pernet::exit`].
-pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
+pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
     /// Sets up a namespace, whose state is zeroed. May sleep.
     fn init(net: &NewNet<'_>) -> Result;
 
@@ -430,7 +443,7 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
     }
 
     /// The kernel's objects for it: one static for each type.
-    fn ops() -> &'static PernetOps;
+    fn ops() -> &'static PernetOps<Self>;
 }
 
 /// The memory that a namespace has for a [`Pernet`]. The core zeroes it.
@@ -448,18 +461,23 @@ struct Area<P> {
 impl<P: Pernet> Area<P> {
     /// Initialises the work of a namespace.
     fn set_up(net: &NewNet<'_>) {
+        let Some(area) = net.area::<P>(RcuGuard::new().token()) else {
+            return;
+        };
         // INVARIANT: As just initialised.
         // SAFETY: The namespace is being set up: no other CPU accesses the area.
         unsafe {
-            (*net.area::<P>()).net = net.raw();
-            bindings::rct_net_work_init(net.work::<P>(), Some(Self::run));
+            (*area.as_ptr()).net = net.raw();
+            bindings::rct_net_work_init(addr_of_mut!((*area.as_ptr()).work), Some(Self::run));
         }
     }
 
     /// Ends the work of a namespace, which may not be queued any more; waits for a run under way.
     fn tear_down(net: &Net) {
-        // SAFETY: By the type invariants. May sleep, as its callers may.
-        unsafe { bindings::disable_delayed_work_sync(net.work::<P>()) };
+        if let Some(work) = net.work::<P>() {
+            // SAFETY: By the type invariants. May sleep, as its callers may.
+            unsafe { bindings::disable_delayed_work_sync(work) };
+        }
     }
 
     /// A run of the work.
@@ -482,22 +500,33 @@ impl<P: Pernet> Area<P> {
 }
 
 /// The kernel's objects for a [`Pernet`].
-pub(crate) struct PernetOps {
+///
+/// # Invariants
+///
+/// `id` is [`NO_ID`], or what the kernel gave to the states of `P`.
+pub(crate) struct PernetOps<P> {
     id: Atomic<u32>,
     is_taken: Atomic<bool>,
     operations: Opaque<bindings::pernet_operations>,
+    /// The state of a namespace that has none.
+    none: P,
 }
 
-// SAFETY: The operations are written once, by the one that took the place.
-unsafe impl Sync for PernetOps {}
+/// No id: larger than all.
+const NO_ID: u32 = u32::MAX;
 
-impl PernetOps {
+// SAFETY: The operations are written once, by the one that took the place.
+unsafe impl<P: Sync> Sync for PernetOps<P> {}
+
+impl<P: pin_init::Zeroable> PernetOps<P> {
     /// The objects for one kind of state.
     pub(crate) const fn new() -> Self {
+        // INVARIANT: No id.
         Self {
-            id: Atomic::new(0),
+            id: Atomic::new(NO_ID),
             is_taken: Atomic::new(false),
             operations: Opaque::zeroed(),
+            none: pin_init::zeroed(),
         }
     }
 }
@@ -598,7 +627,9 @@ impl PernetRegistration {
             (*ops).size = size_of::<Area<P>>();
         }
         // SAFETY: Complete, and in static memory.
-        kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })?;
+        kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })
+            // INVARIANT: No id; the kernel has taken back the one that it gave.
+            .inspect_err(|_| P::ops().id.store(NO_ID, Relaxed))?;
         // INVARIANT: Just registered.
         Ok(Self(ops))
     }
@@ -606,8 +637,13 @@ impl PernetRegistration {
 
 impl Drop for PernetRegistration {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::unregister_pernet_subsys(self.0) };
+        // SAFETY: By the type invariants; the id is that of a static `PernetOps`.
+        unsafe {
+            let id = Atomic::from_ptr((*self.0).id);
+            bindings::unregister_pernet_subsys(self.0);
+            // INVARIANT: No id; the kernel has taken back the one that it gave.
+            id.store(NO_ID, Relaxed);
+        }
     }
 }
 

@@ -73,7 +73,7 @@ flags! {
     acct = rct_param_acct;
     /// `tstamp`: new namespaces store the begin and end of connections.
     tstamp = rct_param_tstamp;
-    /// `adopt_sockets`: existing connections of sockets get entries at once.
+    /// `adopt_sockets`: connections of sockets get entries from the state of the socket.
     adopt_sockets = rct_param_adopt_sockets;
     /// `index_addresses`: entries are found by their addresses.
     index_addresses = rct_param_index_addresses;

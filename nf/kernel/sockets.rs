@@ -126,6 +126,28 @@ impl Socket {
         Some(Self { sk, net })
     }
 
+    /// Looks up the TCP socket of `net` that is connected from `local` to `remote` and receives
+    /// packets of a device, given by its interface index.
+    pub(crate) fn connected(
+        net: &Net,
+        family: Family,
+        local: &Endpoint,
+        remote: &Endpoint,
+        device: i32,
+        rcu: Rcu<'_>,
+    ) -> Option<Self> {
+        let sk = net.find_connected(family, local, remote, device, rcu)?;
+        // SAFETY: The namespace is not freed while it is borrowed.
+        let Some(net) = (unsafe { NetRef::new(net.raw()) }) else {
+            // SAFETY: The lookup took a reference.
+            unsafe { bindings::sock_gen_put(sk.as_ptr()) };
+            return None;
+        };
+        // INVARIANT: The table of connected TCP sockets has these kinds; the lookup took the
+        // reference to the socket, and the one to the namespace was just taken.
+        Some(Self { sk, net })
+    }
+
     /// Returns the socket's namespace.
     pub(crate) fn net(&self) -> &Net {
         &self.net
@@ -179,12 +201,13 @@ impl Socket {
         }
     }
 
-    /// Reads what the socket's kind has.
+    /// Reads what the socket's kind has. Unless `is_still`, the fields of a full socket may be of
+    /// different moments, and its state says that a process owns it.
     ///
     /// # Safety
     ///
-    /// The caller holds the lock of a full socket.
-    unsafe fn progress(&self, identity: &Identity) -> Progress {
+    /// If `is_still`: the caller holds the lock of a full socket.
+    unsafe fn progress(&self, identity: &Identity, is_still: bool) -> Progress {
         let sk = self.sk.as_ptr();
         // SAFETY: By the type invariants; each kind is asked for the fields that it has. Fields
         // that the lock does not protect are read word by word.
@@ -193,7 +216,7 @@ impl Socket {
                 TIME_WAIT => Progress::Timewait(filled(|to| bindings::rct_tcp_tw_read(sk, to))),
                 REQUEST => Progress::Request(filled(|to| bindings::rct_tcp_request_read(sk, to))),
                 _ => {
-                    let is_owned = bindings::rct_sock_is_owned(sk);
+                    let is_owned = !is_still || bindings::rct_sock_is_owned(sk);
                     if identity.protocol != TCP {
                         return Progress::Other {
                             has_received: bindings::rct_sock_has_received(sk),
@@ -225,8 +248,17 @@ impl Socket {
         });
         let identity = self.identity();
         // SAFETY: A full socket's lock was just taken.
-        let progress = unsafe { self.progress(&identity) };
+        let progress = unsafe { self.progress(&identity, true) };
         f(identity, progress)
+    }
+
+    /// Returns the socket's state without taking its lock, which the caller may hold as the sender
+    /// of a packet. What is read are single words, as if a process owned the socket.
+    pub(crate) fn snapshot(&self) -> (Identity, Progress) {
+        let identity = self.identity();
+        // SAFETY: Not still.
+        let progress = unsafe { self.progress(&identity, false) };
+        (identity, progress)
     }
 
     /// Returns whether the kernel chose the socket's port in `connect()`, and whether the process

@@ -186,6 +186,12 @@ impl Skb {
 }
 
 impl<'a> HookState<'a> {
+    /// Returns the device that the packet came in by.
+    pub(crate) fn input(&self) -> Option<&'a Device> {
+        // SAFETY: By the type invariants.
+        unsafe { Device::from_raw(self.raw().in_) }
+    }
+
     /// Returns the device that the packet leaves by.
     #[inline]
     pub(crate) fn out(&self) -> Option<&'a Device> {

@@ -10,6 +10,7 @@
                                     an established TCP connection over IPv4, for 600
                                     seconds: its timeout is fixed, to VALUE seconds, or
                                     the numbers of its client are shifted by VALUE
+  flush                             all entries are deleted
   ovs add|del NAME FROM TO ZONE MARK
                                     an Open vSwitch datapath with two ports: IPv4
                                     from the first to the second is committed to a
@@ -129,6 +130,10 @@ def entry(source, sport, target, dport, what, value):
     ] + [attribute(15, shift)] * (what == "shift"))
 
 
+def flush():
+    netfilter(1, 2, 0, [])
+
+
 class Queue:
     """Packets that wait for our verdict (nfnetlink_queue), in the order of their coming."""
 
@@ -222,7 +227,7 @@ def ovs(verb, name, source, target, zone, mark):
 
 def main():
     what, *arguments = sys.argv[1:] or ["--help"]
-    commands = {"timeout": timeout, "helper": helper, "entry": entry, "ovs": ovs}
+    commands = {"timeout": timeout, "helper": helper, "entry": entry, "flush": flush, "ovs": ovs}
     if what not in commands:
         print(__doc__)
         return 0

@@ -28,6 +28,7 @@ at_end() {
 }
 
 mark_number=0
+# shellcheck disable=SC2119,SC2120 # "check" passes them on
 load() { # [PARAMETER]...
 	mark_number=$((mark_number + 1))
 	mark="$log_mark load $mark_number."
@@ -250,10 +251,58 @@ check "... and knows what was there" from_to "$C" - $C4 "${port[dual]}" $S4 81 t
 check "... of its family" no_entry "$C" ipv6
 check "... and its namespace" count_is "$S" 0
 check "... the rule goes" in_ns "$C" nft delete table ip t
+# Rules that come and go: the tables of sockets are walked eight times a minute, and no more. That may
+# be at the end of one minute and the beginning of another.
+for ((i = 1; i < 20; i++)); do
+	# A rule goes in the background.
+	sleep "$(scaled 0.2 1)"
+	pair "later$i" $S4 81 && port_of "clater$i"
+	in_ns "$C" nft 'table ip t { chain c { type filter hook input priority 0; ct state new accept; }; }'
+	no_entry "$C" "sport=$PORT" >/dev/null && break
+	in_ns "$C" nft delete table ip t
+done
+check "... what was opened between rules is known at once, up to $((i - 1)) times" that "i >= 2 && i < 20"
+check "... then with its next packet" both_ways "later$i"
+check "... of its socket" adopted "$C" 1 "sport=$PORT" ESTABLISHED
+while ((i > 0)); do
+	must abort "clater$i" && must close "slater$i"
+	i=$((i - 1))
+done
+check "... the rule goes again" in_ns "$C" nft delete table ip t
 # What listeners are told when an entry of a packet gives way to one of a socket.
 ns_add N
 relay replaced "" in_ns "$N" python3 "$SELFTESTS/netlink/netlink_own.py" replaced
 check "unloaded" unload
+
+# --- out of order -----------------------------------------------------------
+
+# Sockets with segments that arrived before others. While softirqs put these in order, they are read
+# under their locks: the kernels with checkers report if not.
+if modprobe sch_netem 2>/dev/null && command -v tc >/dev/null; then
+	for device in toc tos; do
+		tc -n "$R" qdisc add dev $device root netem delay 1ms reorder 50% 50% limit 20000
+	done
+	for name in 1 2 3; do
+		pair "mixed$name" $S4 80 && must bulk "mixed$name" "smixed$name" "cmixed$name" $((BULK / 65536 * 4096))
+	done
+	loads=$(scaled 6 3) failed=''
+	for ((i = 1; i <= loads; i++)); do
+		load || failed+=" $i:load"
+		unload || failed+=" $i:unload"
+	done
+	check "$loads times loaded while segments arrive out of order" same "$failed" ""
+	check "... and once more" load
+	for device in toc tos; do
+		tc -n "$R" qdisc del dev $device root
+	done
+	for name in 1 2 3; do
+		check "... transfer $name goes on" must await "mixed$name"
+		must close "cmixed$name" && must close "smixed$name"
+	done
+	check "unloaded" unload
+else
+	skip "out of order" "no tc or sch_netem"
+fi
 
 # --- many -------------------------------------------------------------------
 
