@@ -127,10 +127,10 @@ pub(crate) struct Conntrack {
     _helpers: HelperTable,
     /// The index is freed. It is empty.
     _lists: table::index::IndexLists,
-    /// The connection table is freed. It is empty.
-    _table: table::resize::ConnTable,
     /// The table of reservations is freed. It is empty: reservations end with their entries.
     _reservations: table::reservation::ReservationTable,
+    /// The connection table is freed. It is empty.
+    _table: table::resize::ConnTable,
     /// The slab of entries is destroyed. It complains about an entry that is left.
     _cache: ConnCache,
 }
@@ -142,8 +142,8 @@ impl Conntrack {
     pub(crate) fn new() -> Result<Self> {
         entry::id::draw_key();
         let cache = ConnCache::create()?;
-        let reservations = table::reservation::ReservationTable::new()?;
         let table = table::resize::ConnTable::new()?;
+        let reservations = table::reservation::ReservationTable::new()?;
         let lists = table::index::IndexLists::new()?;
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
@@ -164,8 +164,8 @@ impl Conntrack {
             _expectations: expectations,
             _helpers: helpers,
             _lists: lists,
-            _table: table,
             _reservations: reservations,
+            _table: table,
             _cache: cache,
         })
     }

@@ -67,6 +67,10 @@ pub(super) struct NetState {
     /// The budget of lookups of sockets: [`adopt::Misses`](crate::proto::adopt::Misses), by the
     /// hash of a tuple.
     socket_misses: [Counter; MISS_CLASSES],
+    /// Whether a clash of IPv4 reply tuples is noted: 0 or 1.
+    clashes_ipv4: Counter,
+    /// Whether a clash of IPv6 reply tuples is noted: 0 or 1.
+    clashes_ipv6: Counter,
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
     /// The sysctls, while they are registered.
@@ -146,6 +150,14 @@ impl NetState {
         match family {
             Family::Ipv4 => &self.hooks_ipv4,
             Family::Ipv6 => &self.hooks_ipv6,
+        }
+    }
+
+    /// Returns whether a clash of a family's reply tuples is noted, see [`super::life::clash`].
+    pub(super) fn clashes(&self, family: Family) -> &Counter {
+        match family {
+            Family::Ipv4 => &self.clashes_ipv4,
+            Family::Ipv6 => &self.clashes_ipv6,
         }
     }
 

@@ -64,9 +64,8 @@ pub(super) fn insert(conn: &Entry, rcu: Rcu<'_>) {
 }
 
 /// Removes an entry.
-pub(super) fn remove(conn: &Entry) {
-    let rcu = RcuGuard::new();
-    if let Some(table) = TABLE.load(rcu.token()) {
+pub(super) fn remove(conn: &Entry, rcu: Rcu<'_>) {
+    if let Some(table) = TABLE.load(rcu) {
         table.remove(conn);
     }
 }

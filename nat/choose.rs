@@ -101,21 +101,39 @@ pub(super) fn choose(
 /// Releases the reservation and the pool's mark of a choice, for an entry that could not be set up.
 pub(super) fn release(conn: &Entry, rcu: Rcu<'_>) {
     reservation::release(conn, rcu);
-    clear_mark(conn);
+    clear_mark(conn, rcu);
 }
 
 /// Clears the mark that the entry's mapping has in a crowded pool.
-pub(super) fn clear_mark(conn: &Entry) {
+#[inline]
+pub(super) fn clear_mark(conn: &Entry, rcu: Rcu<'_>) {
     if pool::has_pools() {
-        if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
-            pool::clear_mark(&pool_of(conn, &tuple), &tuple);
-        }
+        clear_mark_in_pool(conn, rcu);
+    }
+}
+
+#[inline(never)]
+fn clear_mark_in_pool(conn: &Entry, rcu: Rcu<'_>) {
+    let count = &conn.net().state_in::<NatState>(rcu).pools;
+    if count.load(Relaxed) == 0 {
+        return;
+    }
+    if let Some(tuple) = conn.tuple(Direction::Reply).invert() {
+        pool::clear_mark(&pool_of(conn, &tuple), &tuple, count);
     }
 }
 
 fn pool_of(conn: &Entry, tuple: &Tuple) -> PoolKey {
     let zone_id = conn.zone().id_for(Direction::Reply);
     PoolKey::of(conn.net(), zone_id, tuple)
+}
+
+/// Whether the protocol's keys are ports.
+fn has_ports(tuple: &Tuple) -> bool {
+    matches!(
+        tuple.protonum,
+        protocol::TCP | protocol::UDP | protocol::SCTP
+    )
 }
 
 /// The tuples in use, as the choice for one connection sees them.
@@ -207,6 +225,41 @@ impl TableView<'_, '_> {
         may_be_evicted.then_some(old)
     }
 
+    /// Deletes an entry that has `tuple` only because its other end sent a packet there too early:
+    /// before this connection, whose replies it takes for its own. Returns whether `owner` was one.
+    ///
+    /// Two ends that want to meet through their NATs (RFC 5128, section 3.3) send to each other at
+    /// the same time. The packet that arrives first at the other end's NAT finds no connection, and
+    /// is delivered to the router, where no socket wants it; the entry that it leaves behind was
+    /// never replied to.
+    fn drop_early(&self, owner: &Conn, tuple: &Tuple) -> bool {
+        let status = owner.status();
+        let is_early = self.state.drops_early()
+            && !status.has(StatusBit::SeenReply)
+            && !status.has(StatusBit::FixedTimeout)
+            && !is_changed(status)
+            && !status.has(StatusBit::Expected)
+            && tuple.invert() == Some(owner.tuple(Direction::Original))
+            && self.is_orphan(tuple);
+        if !is_early || !delete::delete(owner, DestroyReason::GaveWay) {
+            return false;
+        }
+        self.state.gave_way.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Whether the source of `tuple` is one of this machine, and no socket has it.
+    fn is_orphan(&self, tuple: &Tuple) -> bool {
+        let net = self.conn.net();
+        let (Some(family), Some(transport)) = (tuple.family(), Transport::of(tuple.protonum))
+        else {
+            return false;
+        };
+        let (local, remote) = ends_of(tuple);
+        net.is_local(family, &tuple.src, self.rcu)
+            && !local_ports::is_used(net, family, transport, &local, &remote, |_| false, self.rcu)
+    }
+
     /// Whether `tuple` has another source address or port than the packets have now.
     fn is_new_source(&self, tuple: &Tuple) -> bool {
         (tuple.src, tuple.src_key) != (self.current.src, self.current.src_key)
@@ -217,12 +270,8 @@ impl TableView<'_, '_> {
         if self.is_named {
             return false;
         }
-        let has_ports = matches!(
-            tuple.protonum,
-            protocol::TCP | protocol::UDP | protocol::SCTP
-        );
         let port = tuple.src_port();
-        has_ports
+        has_ports(tuple)
             && (self.state.excluded.contains(port, self.rcu)
                 || self.state.avoids_local() && self.conn.net().is_reserved(port))
     }
@@ -231,23 +280,14 @@ impl TableView<'_, '_> {
     /// that the rule names: whether a TCP socket has the connection itself.
     fn is_used_locally(&self, tuple: &Tuple) -> bool {
         let net = self.conn.net();
-        let (Some(family), Some(transport)) = (
-            Family::from_number(tuple.l3num),
-            Transport::of(tuple.protonum),
-        ) else {
+        let (Some(family), Some(transport)) = (tuple.family(), Transport::of(tuple.protonum))
+        else {
             return false;
         };
         if !self.state.avoids_local() || !net.is_local(family, &tuple.src, self.rcu) {
             return false;
         }
-        let local = Endpoint {
-            address: tuple.src,
-            port: tuple.src_key,
-        };
-        let remote = Endpoint {
-            address: tuple.dst,
-            port: tuple.dst_key,
-        };
+        let (local, remote) = ends_of(tuple);
         if self.is_named {
             return transport == Transport::Tcp
                 && net.is_connected(family, &local, &remote, self.rcu);
@@ -278,8 +318,8 @@ impl TableView<'_, '_> {
     }
 }
 
-impl Occupancy for TableView<'_, '_> {
-    type Pool = PoolRef;
+impl<'a> Occupancy for TableView<'a, '_> {
+    type Pool = PoolRef<'a>;
 
     fn claim(&mut self, tuple: &Tuple, terms: Terms) -> Claim {
         let is_source = self.manip == Manip::Source;
@@ -298,6 +338,7 @@ impl Occupancy for TableView<'_, '_> {
             Terms::Untranslated => self.conflicting_owner(tuple),
             Terms::TakeOver => self.evict(tuple),
         };
+        let owner = owner.filter(|owner| !self.drop_early(owner, tuple));
         let claim = match &owner {
             Some(owner) if owner.has(StatusBit::SrcNatDone) => Claim::Taken,
             // The connection is older than NAT, so that no mark is cleared when it ends.
@@ -339,15 +380,26 @@ impl Occupancy for TableView<'_, '_> {
         random::below(u32::MAX)
     }
 
-    fn pool(&mut self, tuple: &Tuple) -> Option<PoolRef> {
+    fn barred(&self, tuple: &Tuple, number: u16) -> u64 {
+        if self.is_named || !has_ports(tuple) {
+            return 0;
+        }
+        let mut barred = self.state.excluded.word(number, self.rcu);
+        if self.state.avoids_local() {
+            barred |= self.conn.net().reserved_ports(number);
+        }
+        barred
+    }
+
+    fn pool(&mut self, tuple: &Tuple) -> Option<PoolRef<'a>> {
         if !pool::has_pools() {
             return None;
         }
-        pool::lookup(&pool_of(self.conn, tuple))
+        pool::lookup(&pool_of(self.conn, tuple), &self.state.pools)
     }
 
-    fn crowded_pool(&mut self, tuple: &Tuple) -> Option<PoolRef> {
-        pool::get_or_insert(pool_of(self.conn, tuple))
+    fn crowded_pool(&mut self, tuple: &Tuple) -> Option<PoolRef<'a>> {
+        pool::get_or_insert(pool_of(self.conn, tuple), &self.state.pools)
     }
 
     fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32> {
@@ -357,6 +409,19 @@ impl Occupancy for TableView<'_, '_> {
     fn oldest_first(&self) -> bool {
         self.state.is_oldest_first()
     }
+}
+
+/// Returns the source and the destination of a tuple with ports.
+fn ends_of(tuple: &Tuple) -> (Endpoint, Endpoint) {
+    let source = Endpoint {
+        address: tuple.src,
+        port: tuple.src_key,
+    };
+    let destination = Endpoint {
+        address: tuple.dst,
+        port: tuple.dst_key,
+    };
+    (source, destination)
 }
 
 /// Whether packets of a connection with this status are changed in any way.

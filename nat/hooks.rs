@@ -10,14 +10,25 @@ use kernel::{
 use crate::{
     ct::{
         entry,
-        life::delete::{
-            self,
-            DestroyReason, //
+        life::{
+            clash,
+            delete::{
+                self,
+                DestroyReason, //
+            },
         },
         packet::hooks, //
     },
     nf::{
         bindings,
+        kernel::{
+            net::Counter,
+            time::HZ,
+            work::{
+                Repeating,
+                WorkSlot, //
+            },
+        },
         packet::{
             hook::{
                 HookState,
@@ -29,6 +40,7 @@ use crate::{
                 Chains,
                 HookTemplate,
                 NatHook,
+                Slot,
                 HOOKS, //
             },
             route,
@@ -378,4 +390,62 @@ pub(super) fn unregister(net: &Net, family: Family, chain: Chain<'_>) {
         Family::Ipv6 => state.ipv6.remove(net, chain, &IPV6_HOOKS),
     }
     hooks::remove_nat_chain(net);
+}
+
+/// Gives namespaces hooks without chains after a clash that a null binding would have avoided
+/// ([`clash`]). They keep them to their end.
+pub(super) struct NullHooks;
+
+impl Repeating for NullHooks {
+    fn run() -> Option<u32> {
+        let nets = match clash::namespaces() {
+            Ok(nets) => nets?,
+            Err(_) => return Some(HZ),
+        };
+        for net in nets {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                if clash::take(&net, family) {
+                    // Without memory the next clash asks again.
+                    let _ = add_null_hooks(&net, family);
+                }
+            }
+        }
+        None
+    }
+
+    fn slot() -> &'static WorkSlot {
+        clash::slot()
+    }
+}
+
+fn add_null_hooks(net: &Net, family: Family) -> Result {
+    let state = net.state::<NatState>();
+    let (slot, templates, has_hooks) = null_hooks_of(state, family);
+    // Set by this worker alone.
+    if state.resolves_clashes() && has_hooks.load(Relaxed) == 0 {
+        slot.add_user(net, templates)?;
+        has_hooks.store(1, Relaxed);
+    }
+    Ok(())
+}
+
+/// Takes the hooks of [`NullHooks`] from a namespace that ends.
+pub(super) fn remove_null_hooks(net: &Net) {
+    let state = net.state::<NatState>();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let (slot, _, has_hooks) = null_hooks_of(state, family);
+        if has_hooks.xchg(0, Relaxed) != 0 {
+            slot.remove_user(net);
+        }
+    }
+}
+
+fn null_hooks_of(
+    state: &NatState,
+    family: Family,
+) -> (&Slot, &'static [HookTemplate; HOOKS], &Counter) {
+    match family {
+        Family::Ipv4 => (&state.ipv4, &IPV4_HOOKS, &state.null_ipv4),
+        Family::Ipv6 => (&state.ipv6, &IPV6_HOOKS, &state.null_ipv6),
+    }
 }

@@ -67,7 +67,8 @@ impl Translator for RustNat {
     }
 
     fn remove_nat_bysrc(conn: &Entry) {
-        bysource::remove(conn);
-        choose::clear_mark(conn);
+        let rcu = RcuGuard::new();
+        bysource::remove(conn, rcu.token());
+        choose::clear_mark(conn, rcu.token());
     }
 }

@@ -20,10 +20,9 @@
 //!
 //! # Locks
 //!
-//! [`bysource`] and [`pool`] have spinlocks, under which no other lock is taken; all other locks
-//! are those of `ct`. There are two mutexes. That of the chains is taken under nf_tables's mutex;
-//! that of the masquerading modules is taken before the lock of all devices. No mutex of `ct` is
-//! held with either.
+//! [`bysource`], [`pool`] and [`lost`] have spinlocks, under which no other lock is taken; all other
+//! locks are those of `ct`. There is one mutex, that of the chains, which is taken under
+//! nf_tables's mutex. No mutex of `ct` is held with it.
 //!
 //! # Unloading
 //!
@@ -41,7 +40,9 @@ mod hooks;
 mod icmp;
 mod kernel_hook;
 mod local_ports;
+mod lost;
 mod masquerade;
+mod namespace;
 mod netlink;
 mod netns;
 mod ovs;
@@ -59,7 +60,8 @@ use crate::nf::{
     },
     packet::{
         nat::TranslatorRegistration,
-        nat_hook, //
+        nat_hook,
+        notify::WatcherRegistration, //
     }, //
 };
 
@@ -67,8 +69,11 @@ use crate::nf::{
 pub(crate) struct Nat {
     /// No entry is left that would have to be removed from the table by source.
     _hook: TranslatorRegistration,
-    /// No module masquerades any more.
-    _masquerade: WorkRegistration,
+    /// No address is lost any more.
+    _watcher: WatcherRegistration,
+    _cleaner: WorkRegistration,
+    /// No namespace gets hooks for null bindings any more.
+    _null_hooks: WorkRegistration,
     _namespaces: PernetRegistration,
     /// Waits for the hooks that are still to be freed.
     _hooks: HooksBarrier,
@@ -93,11 +98,15 @@ impl Nat {
         let sources = bysource::BySourceTable::new()?;
         let hooks = HooksBarrier;
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
-        let masquerade = WorkRegistration::start::<masquerade::Cleaner>(None)?;
+        let cleaner = WorkRegistration::start::<lost::Cleaner>(None)?;
+        let null_hooks = WorkRegistration::start::<hooks::NullHooks>(None)?;
+        let watcher = WatcherRegistration::new::<lost::Losses>()?;
         abi::register_follow_master();
         Ok(Self {
             _hook: TranslatorRegistration::new::<kernel_hook::RustNat>(),
-            _masquerade: masquerade,
+            _watcher: watcher,
+            _cleaner: cleaner,
+            _null_hooks: null_hooks,
             _namespaces: namespaces,
             _hooks: hooks,
             _sources: sources,

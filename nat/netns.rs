@@ -1,45 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state of NAT in a namespace: the hooks of its families, its sysctls and counters.
+//! The state of NAT in a namespace: the hooks of its families, its sysctls and counters. Its
+//! beginning and its end are in [`super::namespace`].
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 use crate::nf::{
     kernel::{
-        net::{
-            Counter,
-            ExitingNets,
-            NewNet,
-            Pernet,
-            PernetOps, //
-        },
+        net::Counter,
         port_set::PortSet,
-        sysctl::{
-            self,
-            Setting, //
-        },
+        sysctl, //
     },
-    packet::nat_hook::Slot,
-    prelude::*, //
+    packet::nat_hook::Slot, //
 };
 
 /// The state of NAT in a namespace. Zeroed at first.
 ///
 /// It lives as long as the namespace: nf_tables, which may have been loaded before this module,
-/// unregisters its chains after [`Pernet::exit`].
+/// unregisters its chains after [`Pernet::exit`](crate::nf::kernel::net::Pernet::exit).
 #[derive(pin_init::Zeroable)]
 pub(super) struct NatState {
     /// The IPv4 hooks.
     pub(super) ipv4: Slot,
     /// The IPv6 hooks.
     pub(super) ipv6: Slot,
-    thorough: Switch,
-    reserve: Switch,
-    avoid_local: Switch,
-    oldest_first: Switch,
+    /// Whether the IPv4 hooks have a user for null bindings.
+    pub(super) null_ipv4: Counter,
+    /// Whether the IPv6 hooks have a user for null bindings.
+    pub(super) null_ipv6: Counter,
+    pub(super) thorough: Switch,
+    pub(super) reserve: Switch,
+    pub(super) avoid_local: Switch,
+    pub(super) oldest_first: Switch,
     /// `nf_nat_excluded_ports`: ports that are never chosen.
     pub(super) excluded: PortSet,
     /// `nf_nat_exhausted`: new connections that were dropped because every allowed mapping was
@@ -47,9 +39,22 @@ pub(super) struct NatState {
     pub(super) exhausted: Counter,
     /// `nf_nat_used_locally`: free ports that were not chosen because a local socket uses them.
     pub(super) used_locally: Counter,
-    /// `nf_nat_gave_way`: closed connections that were deleted in favour of a new one.
+    /// `nf_nat_gave_way`: closed connections and early packets' entries that were deleted in favour
+    /// of a new connection.
     pub(super) gave_way: Counter,
-    sysctls: sysctl::Slot,
+    pub(super) drop_early: Switch,
+    pub(super) resolve_clashes: Switch,
+    pub(super) forget_lost: Switch,
+    /// The number of crowded pools.
+    pub(super) pools: Counter,
+    /// The number of losses of addresses that are kept for the worker.
+    pub(super) losses: Counter,
+    /// Whether there were losses that are not kept: 0 or 1.
+    pub(super) more_losses: Counter,
+    /// `nf_nat_clashes`: connections that no rule translates, and that got another source, as their
+    /// reply tuple was in use.
+    pub(super) clashes: Counter,
+    pub(super) sysctls: sysctl::Slot,
 }
 
 /// A sysctl that is 0 or 1.
@@ -76,63 +81,30 @@ impl NatState {
         self.avoid_local.load(Relaxed) != 0
     }
 
+    /// `nf_nat_drop_early`: an unreplied entry for a packet to this machine that no socket wants
+    /// gives way to a connection that needs its tuple.
+    #[inline]
+    pub(super) fn drops_early(&self) -> bool {
+        self.drop_early.load(Relaxed) != 0
+    }
+
+    /// `nf_nat_resolve_clashes`: after a clash that a null binding would have avoided, connections
+    /// get null bindings where there are no NAT chains.
+    #[inline]
+    pub(super) fn resolves_clashes(&self) -> bool {
+        self.resolve_clashes.load(Relaxed) != 0
+    }
+
+    /// `nf_nat_forget_lost_addresses`: connections end when the machine loses the address to which
+    /// a rule translated their source.
+    #[inline]
+    pub(super) fn forgets_lost_addresses(&self) -> bool {
+        self.forget_lost.load(Relaxed) != 0
+    }
+
     /// `nf_nat_oldest_first`: of the closed connections that may be deleted, the oldest one is.
     #[inline]
     pub(super) fn is_oldest_first(&self) -> bool {
         self.oldest_first.load(Relaxed) != 0
-    }
-}
-
-fn state(net: &Net) -> &NatState {
-    net.state()
-}
-
-fn sysctls(net: &Net) -> &sysctl::Slot {
-    &state(net).sysctls
-}
-
-/// The sysctls `net.netfilter.nf_nat_*` of a namespace. With all switches at 0, ports are chosen as
-/// the C module chooses them.
-const SETTINGS: &[Setting] = &[
-    Setting::option(c"nf_nat_thorough_search", |net| &state(net).thorough),
-    Setting::option(c"nf_nat_reserve", |net| &state(net).reserve),
-    Setting::option(c"nf_nat_avoid_local_ports", |net| &state(net).avoid_local),
-    Setting::option(c"nf_nat_oldest_first", |net| &state(net).oldest_first),
-    Setting::ports(c"nf_nat_excluded_ports", |net| &state(net).excluded),
-    Setting::count(c"nf_nat_exhausted", |net| &state(net).exhausted),
-    Setting::count(c"nf_nat_used_locally", |net| &state(net).used_locally),
-    Setting::count(c"nf_nat_gave_way", |net| &state(net).gave_way),
-];
-
-impl Pernet for NatState {
-    fn init(net: &NewNet<'_>) -> Result {
-        let state = state(net);
-        for switch in [
-            &state.thorough,
-            &state.reserve,
-            &state.avoid_local,
-            &state.oldest_first,
-        ] {
-            switch.store(1, Relaxed);
-        }
-        sysctl::inherit(net, SETTINGS, sysctls);
-        state.excluded.allocate()?;
-        state
-            .sysctls
-            .register(net, c"net/netfilter", SETTINGS)
-            .inspect_err(|_| state.excluded.free())
-    }
-
-    fn exit(nets: &ExitingNets) {
-        for net in nets.iter() {
-            let state = state(&net);
-            state.sysctls.clear();
-            state.excluded.free();
-        }
-    }
-
-    fn ops() -> &'static PernetOps<Self> {
-        static OPS: PernetOps<NatState> = PernetOps::new();
-        &OPS
     }
 }

@@ -7,16 +7,23 @@
 //! is marked as taken. [`crate::proto::nat::pool`] defines the marks, and shows that none of them
 //! stays for ever.
 //!
+//! # One namespace and the others
+//!
+//! Each namespace has its own limit of pools. The pools of all are in search trees, not in hash
+//! chains: peers choose the keys of pools, and neither a choice of keys nor the number of another
+//! namespace's pools makes a lookup longer than the logarithm of their number. There are several
+//! trees in order to have several locks.
+//!
 //! # Examples
 //!
 //! ```ignore
 //! // A search met taken keys only: from now on it asks the pool.
-//! let pool = pool::get_or_insert(PoolKey::of(net, zone_id, &tuple))?;
+//! let pool = pool::get_or_insert(PoolKey::of(net, zone_id, &tuple), &state.pools)?;
 //! // Marks a key, and returns it. The mark stays if the key turns out to be taken.
-//! let key = pool.next(1024, 65535)?;
+//! let key = pool.next(1024, 65535, |_| 0)?;
 //!
 //! // The entry that has the key is freed: `tuple` is its translated tuple.
-//! pool::clear_mark(&PoolKey::of(net, zone_id, &tuple), &tuple);
+//! pool::clear_mark(&PoolKey::of(net, zone_id, &tuple), &tuple, &state.pools);
 //! ```
 
 use core::sync::atomic::AtomicU64;
@@ -24,6 +31,10 @@ use core::sync::atomic::AtomicU64;
 use kernel::{
     num::casts::u32_as_usize,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
     sync::{
         atomic::{
             Atomic,
@@ -36,71 +47,83 @@ use kernel::{
 
 use crate::{
     nf::{
-        kernel::static_lock::StaticSpinLock,
+        kernel::{
+            net::Counter,
+            static_lock::StaticSpinLock, //
+        },
         prelude::*, //
     },
-    proto::{
-        hash::{
-            jhash2_array,
-            reciprocal_scale, //
+    proto::nat::{
+        occupancy,
+        pool::{
+            Keys,
+            WORDS, //
         },
-        nat::{
-            occupancy,
-            pool::{
-                Keys,
-                WORDS, //
-            },
-        },
-        types::tuple::Key, //
     },
 };
 
-/// Number of hash buckets of pools.
-const BUCKETS: u32 = 64;
+/// Number of trees, a power of two.
+const TREES: u32 = 64;
 
-/// Maximum number of pools. Each takes 8 KiB.
+/// Maximum number of pools of a namespace. Each takes 8 KiB, and comes into being when some of its
+/// keys, 13 as a rule, are taken: with all of these pools a namespace has about as much memory in
+/// them as in the entries that this takes.
 const MAX_POOLS: u32 = 4096;
 
-static POOLS: [StaticSpinLock<List>; u32_as_usize(BUCKETS)] =
-    [const { StaticSpinLock::new(c"POOLS", || List(None)) }; u32_as_usize(BUCKETS)];
+static POOLS: [StaticSpinLock<Tree>; u32_as_usize(TREES)] =
+    [const { StaticSpinLock::new(c"POOLS", RBTree::new) }; u32_as_usize(TREES)];
 
-/// Number of pools.
+/// Number of pools of all namespaces.
 static COUNT: Atomic<u32> = Atomic::new(0);
 
-/// The key of a pool.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A part of the pools, under one lock.
+type Tree = RBTree<PoolKey, Arc<Pool>>;
+
+/// The key of a pool: the namespace's cookie, the zone of the reply direction, and the tuple after
+/// translation, with source key 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PoolKey {
     net: u64,
-    zone_id: u16,
-    /// The tuple after translation, with source key 0.
-    tuple: Key,
+    words: [u32; 11],
 }
 
 impl PoolKey {
-    /// Returns the key of the pool of `tuple`, a tuple after translation; `zone_id` is the zone of
-    /// the reply direction.
-    pub(super) fn of(net: &Net, zone_id: u16, tuple: &Tuple) -> Self {
+    /// The lowest key of a namespace.
+    const fn lowest(net: u64) -> Self {
         Self {
-            net: net.cookie(),
-            zone_id,
-            tuple: Tuple {
-                src_key: [0; 2],
-                ..*tuple
-            }
-            .key(),
+            net,
+            words: [0; 11],
         }
     }
 
-    fn list(&self) -> Option<&'static StaticSpinLock<List>> {
+    /// Returns the key of the pool of `tuple`, a tuple after translation; `zone_id` is the zone of
+    /// the reply direction.
+    pub(super) fn of(net: &Net, zone_id: u16, tuple: &Tuple) -> Self {
+        let tuple = Tuple {
+            src_key: [0; 2],
+            ..*tuple
+        };
+        let [a, b, c, d, e, f, g, h, i, j] = tuple.key().halves();
+        Self {
+            net: net.cookie(),
+            words: [a, b, c, d, e, f, g, h, i, j, zone_id.into()],
+        }
+    }
+
+    /// Returns the tree of the key. That may be guessed: it selects no more than a lock.
+    fn tree(&self) -> Option<&'static StaticSpinLock<Tree>> {
         // CAST: The lower half, as cookies are small numbers.
-        let seed = self.net as u32 ^ u32::from(self.zone_id);
-        let hash = jhash2_array(&self.tuple.halves(), seed);
-        POOLS.get(u32_as_usize(reciprocal_scale(hash, BUCKETS)))
+        let sum = self
+            .words
+            .into_iter()
+            .fold(self.net as u32, |sum, word| sum.rotate_left(5) ^ word);
+        let index = sum.wrapping_mul(0x9e37_79b1) >> (u32::BITS - TREES.ilog2());
+        POOLS.get(u32_as_usize(index))
     }
 }
 
 /// A crowded pool.
-pub(super) struct Pool {
+struct Pool {
     key: PoolKey,
     words: KVec<AtomicU64>,
     marks: Atomic<u32>,
@@ -123,68 +146,133 @@ impl Pool {
     }
 }
 
-/// The pools in a bucket, a singly linked list.
-struct List(Option<KBox<Node>>);
-
-struct Node {
-    pool: Arc<Pool>,
-    next: List,
-}
-
-impl List {
-    fn find(&self, key: &PoolKey) -> Option<&Arc<Pool>> {
-        let mut list = self;
-        while let Some(node) = &list.0 {
-            if node.pool.key == *key {
-                return Some(&node.pool);
-            }
-            list = &node.next;
-        }
-        None
-    }
-
-    fn push(&mut self, mut node: KBox<Node>) {
-        node.next = List(self.0.take());
-        self.0 = Some(node);
-    }
-
-    fn pop(&mut self) -> Option<KBox<Node>> {
-        let mut node = self.0.take()?;
-        self.0 = node.next.0.take();
-        Some(node)
-    }
-
-    /// Removes a pool, if it has no marks.
-    fn remove_unmarked(&mut self, pool: &Arc<Pool>) -> Option<KBox<Node>> {
-        let mut list = self;
-        while list
-            .0
-            .as_ref()
-            .is_some_and(|node| !Arc::ptr_eq(&node.pool, pool))
-        {
-            list = match &mut list.0 {
-                Some(node) => &mut node.next,
-                None => return None,
-            };
-        }
-        if pool.marks.load(Relaxed) == 0 {
-            list.pop()
-        } else {
-            None
-        }
-    }
-}
-
 /// A reference to a pool, for a search.
-pub(super) struct PoolRef(Arc<Pool>);
+pub(super) struct PoolRef<'a> {
+    pool: Arc<Pool>,
+    /// The number of pools of the namespace.
+    count: &'a Counter,
+}
 
-impl occupancy::Pool for PoolRef {
-    fn next(&self, mut first: u16, last: u16) -> Option<u16> {
-        let keys = self.0.keys();
+impl PoolRef<'_> {
+    fn clear(&self, key: u16) {
+        if self.pool.keys().clear(key) {
+            self.pool.marks.fetch_sub(1, Full);
+        }
+    }
+}
+
+impl Drop for PoolRef<'_> {
+    /// A pool without marks is not kept: neither one that lost the last, nor one in which a search
+    /// has left none.
+    fn drop(&mut self) {
+        if self.pool.marks.load(Relaxed) == 0 {
+            remove_unmarked(&self.pool, self.count);
+        }
+    }
+}
+
+/// Removes a pool, if it is kept and has no marks.
+///
+/// A mark that another CPU sets meanwhile is lost with the pool, at the cost of one more lookup in a
+/// later search.
+fn remove_unmarked(pool: &Arc<Pool>, count: &Counter) {
+    let Some(tree) = pool.key.tree() else {
+        return;
+    };
+    let mut tree = tree.lock();
+    let known = tree.get(&pool.key);
+    let is_kept = known.is_some_and(|known| Arc::ptr_eq(known, pool));
+    if !is_kept || pool.marks.load(Relaxed) != 0 {
+        return;
+    }
+    let removed = tree.remove_node(&pool.key);
+    // Memory is freed without the lock.
+    drop(tree);
+    drop(removed);
+    uncount(count);
+}
+
+fn uncount(count: &Counter) {
+    count.fetch_sub(1, Relaxed);
+    COUNT.fetch_sub(1, Relaxed);
+}
+
+/// Returns the pool, if it is kept. `count` is the number of pools of the namespace.
+pub(super) fn lookup<'a>(key: &PoolKey, count: &'a Counter) -> Option<PoolRef<'a>> {
+    if count.load(Relaxed) == 0 {
+        return None;
+    }
+    let pool = key.tree()?.lock().get(key).cloned()?;
+    Some(PoolRef { pool, count })
+}
+
+/// Returns the pool, which is added if it is not kept yet. [`None`]: no memory, or the namespace
+/// has [`MAX_POOLS`].
+#[cold]
+pub(super) fn get_or_insert(key: PoolKey, count: &Counter) -> Option<PoolRef<'_>> {
+    let is_full = count.fetch_add(1, Relaxed) >= MAX_POOLS;
+    COUNT.fetch_add(1, Relaxed);
+    let added = if is_full { None } else { add(key) };
+    if !matches!(added, Some((_, true))) {
+        uncount(count);
+    }
+    added.map(|(pool, _)| PoolRef { pool, count })
+}
+
+/// Returns the pool, and whether it was added.
+fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
+    let pool = Pool::new(key).ok()?;
+    let node = RBTreeNode::new(key, pool.clone(), GFP_ATOMIC | __GFP_NOWARN).ok()?;
+    let mut tree = key.tree()?.lock();
+    // Another CPU may have added it first.
+    if let Some(known) = tree.get(&key) {
+        return Some((known.clone(), false));
+    }
+    tree.insert(node);
+    Some((pool, true))
+}
+
+/// Clears the mark of the source key of `tuple`, which is free again.
+pub(super) fn clear_mark(key: &PoolKey, tuple: &Tuple, count: &Counter) {
+    if let Some(pool) = lookup(key, count) {
+        pool.clear(u16::from_be_bytes(tuple.src_key));
+    }
+}
+
+/// Removes the pools of a namespace that ends. Its last entries find none when they are freed.
+pub(super) fn remove_all(net: &Net, count: &Counter) {
+    if count.load(Relaxed) == 0 {
+        return;
+    }
+    let lowest = PoolKey::lowest(net.cookie());
+    for tree in &POOLS {
         loop {
-            let key = keys.unmarked(first, last)?;
+            let mut tree = tree.lock();
+            let Some(key) = first_of(&tree, &lowest) else {
+                break;
+            };
+            let removed = tree.remove_node(&key);
+            drop(tree);
+            drop(removed);
+            uncount(count);
+        }
+    }
+}
+
+/// Returns the first key in a tree that is not below `lowest`, if it is of the same namespace.
+fn first_of(tree: &Tree, lowest: &PoolKey) -> Option<PoolKey> {
+    let cursor = tree.cursor_lower_bound(lowest)?;
+    let (key, _) = cursor.current();
+    (key.net == lowest.net).then_some(*key)
+}
+
+impl occupancy::Pool for PoolRef<'_> {
+    fn next(&self, mut first: u16, last: u16, barred: impl Fn(u16) -> u64) -> Option<u16> {
+        let keys = self.pool.keys();
+        loop {
+            let key = keys.unmarked(first, last, &barred)?;
             if keys.mark(key) {
-                self.0.marks.fetch_add(1, Relaxed);
+                self.pool.marks.fetch_add(1, Relaxed);
                 return Some(key);
             }
             // Another CPU marked the key first.
@@ -193,77 +281,11 @@ impl occupancy::Pool for PoolRef {
     }
 
     fn forget(&self, key: u16) {
-        clear(&self.0, key);
+        self.clear(key);
     }
 }
 
-fn clear(pool: &Arc<Pool>, key: u16) {
-    if !pool.keys().clear(key) || pool.marks.fetch_sub(1, Full) != 1 {
-        return;
-    }
-    // A mark that another CPU sets meanwhile is lost with the pool, at the cost of one more lookup
-    // in a later search.
-    let Some(list) = pool.key.list() else {
-        return;
-    };
-    let removed = list.lock().remove_unmarked(pool);
-    if removed.is_some() {
-        COUNT.fetch_sub(1, Relaxed);
-    }
-}
-
-fn find(key: &PoolKey) -> Option<Arc<Pool>> {
-    if COUNT.load(Relaxed) == 0 {
-        return None;
-    }
-    key.list()?.lock().find(key).cloned()
-}
-
-/// Returns the pool, if it is kept.
-pub(super) fn lookup(key: &PoolKey) -> Option<PoolRef> {
-    find(key).map(PoolRef)
-}
-
-/// Returns the pool, which is added if it is not kept yet. [`None`]: no memory, or [`MAX_POOLS`]
-/// are kept.
-#[cold]
-pub(super) fn get_or_insert(key: PoolKey) -> Option<PoolRef> {
-    if COUNT.fetch_add(1, Relaxed) >= MAX_POOLS {
-        COUNT.fetch_sub(1, Relaxed);
-        return None;
-    }
-    let pool = add(key);
-    if !matches!(pool, Some((_, true))) {
-        COUNT.fetch_sub(1, Relaxed);
-    }
-    pool.map(|(pool, _)| PoolRef(pool))
-}
-
-/// Returns the pool, and whether it was added.
-fn add(key: PoolKey) -> Option<(Arc<Pool>, bool)> {
-    let pool = Pool::new(key).ok()?;
-    let node = Node {
-        pool: pool.clone(),
-        next: List(None),
-    };
-    let node = KBox::new(node, GFP_ATOMIC).ok()?;
-    let mut pools = key.list()?.lock();
-    // Another CPU may have added it first.
-    if let Some(known) = pools.find(&key) {
-        return Some((known.clone(), false));
-    }
-    pools.push(node);
-    Some((pool, true))
-}
-
-/// Clears the mark of the source key of `tuple`, which is free again.
-pub(super) fn clear_mark(key: &PoolKey, tuple: &Tuple) {
-    if let Some(pool) = find(key) {
-        clear(&pool, u16::from_be_bytes(tuple.src_key));
-    }
-}
-
-/// Whether there are any pools.
+/// Whether any namespace has pools.
 #[inline]
 pub(super) fn has_pools() -> bool {
     COUNT.load(Relaxed) != 0
@@ -280,11 +302,10 @@ impl Pools {
 }
 
 impl Drop for Pools {
-    /// Removes all pools. No entry is translated any more; the end of a namespace leaves pools
-    /// behind.
+    /// Removes what is left: no namespace has pools any more.
     fn drop(&mut self) {
-        for list in &POOLS {
-            while list.lock().pop().is_some() {}
+        for tree in &POOLS {
+            drop(core::mem::take(&mut *tree.lock()));
         }
     }
 }

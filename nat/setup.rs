@@ -206,11 +206,16 @@ impl fmt::Display for Ports<'_> {
 /// Decides that an end keeps its address and key, unless another connection has the same reply
 /// tuple (`nf_nat_alloc_null_binding`).
 pub(super) fn null_binding(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
+    let conn = entry.conn();
     // The reply tuple holds the decision about the other end.
-    let reply = entry.conn().tuple(Direction::Reply);
+    let reply = conn.tuple(Direction::Reply);
     let address = match manip {
         Manip::Source => reply.dst,
         Manip::Destination => reply.src,
     };
-    setup_info(entry, &Range::address(address), manip)
+    let verdict = setup_info(entry, &Range::address(address), manip);
+    if manip == Manip::Source && conn.has(StatusBit::SrcNat) {
+        conn.net().state::<NatState>().clashes.fetch_add(1, Relaxed);
+    }
+    verdict
 }

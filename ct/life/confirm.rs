@@ -63,7 +63,10 @@ use crate::{
     proto::tcp, //
 };
 
-use super::gc;
+use super::{
+    clash,
+    gc, //
+};
 
 /// A chain with more entries than this and a random number below [`CHAIN_SPREAD`] is full. Chance
 /// alone does not make chains that long.
@@ -308,7 +311,8 @@ fn allows_clash(protocol: u8) -> bool {
 /// 2. The reply tuple is free, because NAT has translated the two differently: `conn` is inserted
 ///    by that tuple alone, for one second. Packets in the original direction go on finding the
 ///    existing entry, and the reply to this packet finds its destination.
-/// 3. In all other cases the packet is dropped.
+/// 3. In all other cases the packet is dropped. If NAT could have avoided the clash but has no
+///    hooks in the namespace, it gets some ([`clash`]).
 #[cold]
 fn resolve_clash(
     pair: &mut LockedPair<'_>,
@@ -344,9 +348,26 @@ fn resolve_clash(
             }
         }
     }
+    if let Some(family) = unresolved_by_nat(pair, &conn) {
+        clash::note(net, family);
+    }
     net.count_one(Stat::Drop);
     net.count_one(Stat::InsertFailed);
     InsertOutcome::Refused
+}
+
+/// Returns the family of an entry's tuples if another connection has its reply tuple, and NAT,
+/// which would have chosen another one, was not asked.
+fn unresolved_by_nat(pair: &LockedPair<'_>, conn: &Conn) -> Option<Family> {
+    if conn.has(StatusBit::SrcNatDone) {
+        return None;
+    }
+    let dir = Direction::Original;
+    let other = table::find_conflict(pair, conn, Some(Direction::Reply)).0?;
+    let is_another =
+        other.tuple(dir) != conn.tuple(dir) || other.zone().id_for(dir) != conn.zone().id_for(dir);
+    let family = conn.tuple(dir).family()?;
+    is_another.then_some(family)
 }
 
 /// Returns whether two entries are of one connection, in the same direction or in opposite ones.

@@ -17,6 +17,7 @@
 //! views.
 
 pub(super) mod adopt;
+pub(crate) mod clash;
 pub(crate) mod confirm;
 pub(crate) mod create;
 pub(crate) mod delete;

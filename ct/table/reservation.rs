@@ -50,6 +50,7 @@ use kernel::{
 };
 
 use crate::{
+    ct::table,
     nf::{
         entry::{
             conn::Entry,
@@ -69,9 +70,21 @@ use super::hash::{
     TableHash, //
 };
 
-/// The number of buckets. There are few reservations: those of first packets in the hooks or in a
-/// queue.
-const BUCKETS: u32 = 1024;
+/// The least number of buckets. There are few reservations as a rule: those of first packets in the
+/// hooks.
+const MIN_BUCKETS: u32 = 1024;
+
+/// Number of buckets of the connection table for each bucket here. Rules may put first packets into
+/// queues, where a namespace can have as many as it may have entries.
+const TABLE_BUCKETS: u32 = 8;
+
+/// Length from which on a chain is long.
+const LONG_CHAIN: u32 = 16;
+
+/// Number of reservations that a namespace may have in a long chain. So a namespace alone makes no
+/// chain longer than [`LONG_CHAIN`], however many of its packets wait in queues, and others wait for
+/// no more than that.
+const SHARE: u32 = 2;
 
 /// The table of reservations. Owned by [`ReservationTable`].
 static TABLE: RcuArc<Reservations> = RcuArc::empty();
@@ -86,12 +99,13 @@ pub(in crate::ct) struct ReservationTable {
 }
 
 impl ReservationTable {
-    /// Creates the table. May sleep.
+    /// Creates the table, by the size of the connection table, which exists. May sleep.
     ///
     /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
         HASH.populate(TableHash::random(HashKind::Jhash));
-        let chains = Reservations::new(BUCKETS)?;
+        let table = table::buckets(RcuGuard::new().token());
+        let chains = Reservations::new((table / TABLE_BUCKETS).max(MIN_BUCKETS))?;
         drop(TABLE.replace(Some(Arc::new(chains, GFP_KERNEL)?)));
         Ok(Self { table: &TABLE })
     }
@@ -117,19 +131,24 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedReserva
     Some(chains.lock(reciprocal_scale(hash, chains.len()), bh))
 }
 
-/// Reserves the reply tuple of an unconfirmed entry. Returns whether it is reserved for this entry:
-/// `false` if another entry has reserved the same tuple.
+/// Reserves the reply tuple of an unconfirmed entry. Returns whether the entry may have it: `false`
+/// if another entry has reserved the same tuple.
+///
+/// Where a chain is long, and the namespace has its [`SHARE`] of it, the tuple is not reserved. Then
+/// another entry of the namespace may choose it at the same time, and the packet of one of them is
+/// dropped when it is confirmed.
 ///
 /// An entry with the same original tuple does not count: the two are one connection, and two of its
 /// packets were in the hooks at the same time. Confirmation resolves their clash.
 pub(crate) fn reserve(conn: &Entry, rcu: Rcu<'_>) -> bool {
     let (reply, zone) = (conn.tuple(Direction::Reply), conn.zone());
+    let is_neighbour = |other: &Entry| core::ptr::eq(other.net(), conn.net());
     let conflicts = |other: &Entry| {
         let (other_reply, other_zone) = (other.tuple(Direction::Reply), other.zone());
         let is_in_zone = |dir| other_zone.id_for(dir) == zone.id_for(dir);
         other_reply.key() == reply.key()
             && is_in_zone(Direction::Reply)
-            && core::ptr::eq(other.net(), conn.net())
+            && is_neighbour(other)
             && (other.tuple(Direction::Original) != conn.tuple(Direction::Original)
                 || !is_in_zone(Direction::Original))
     };
@@ -137,8 +156,16 @@ pub(crate) fn reserve(conn: &Entry, rcu: Rcu<'_>) -> bool {
     let Some(mut chain) = lock(hash, &bh, rcu) else {
         return true;
     };
-    if chain.entries().any(conflicts) {
-        return false;
+    let (mut length, mut own) = (0_u32, 0_u32);
+    for other in chain.entries() {
+        if conflicts(other) {
+            return false;
+        }
+        length = length.wrapping_add(1);
+        own = own.wrapping_add(is_neighbour(other).into());
+    }
+    if length >= LONG_CHAIN && own >= SHARE {
+        return true;
     }
     chain.reserve(conn, hash)
 }

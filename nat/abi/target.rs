@@ -7,8 +7,6 @@ use core::ffi::{
     c_uint, //
 };
 
-use kernel::error::from_result;
-
 use crate::{
     nat::{
         masquerade,
@@ -77,7 +75,8 @@ c_export! {
 c_export! {
     /// Adds a module with masquerading rules.
     fn nf_nat_masquerade_inet_register_notifiers() -> c_int {
-        from_result(|| masquerade::register().map(|()| 0))
+        masquerade::register();
+        0
     }
 }
 

@@ -263,6 +263,10 @@ SHIM(bool, rct_ipv6_is_local, (struct net *net, const struct in6_addr *address),
 	ipv6_chk_addr(net, address, NULL, 0))
 SHIM(bool, rct_port_is_reserved, (const struct net *net, u16 port),
 	inet_is_local_reserved_port(net, port))
+/* The bits of 64 ports: the bitmap has 1024 longs. */
+SHIM(u64, rct_reserved_ports, (const struct net *net, u16 number),
+	number < 1024 && net->ipv4.sysctl_local_reserved_ports ?
+		READ_ONCE(net->ipv4.sysctl_local_reserved_ports[number]) : 0)
 SHIM_VOID(rct_local_port_range, (const struct net *net, int *low, int *high),
 	inet_get_local_port_range(net, low, high))
 SHIM(struct sock *, rct_tcp4_connected,

@@ -110,6 +110,14 @@ impl Net {
         unsafe { bindings::rct_port_is_reserved(self.raw(), port) }
     }
 
+    /// Returns which of the 64 ports from `64 * number` on are in
+    /// `net.ipv4.ip_local_reserved_ports`: a bit for each, the first one lowest.
+    #[inline]
+    pub(crate) fn reserved_ports(&self, number: u16) -> u64 {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::rct_reserved_ports(self.raw(), number) }
+    }
+
     /// Returns whether an address is a local one of this namespace.
     pub(crate) fn is_local(&self, family: Family, address: &[u8; 16], _rcu: Rcu<'_>) -> bool {
         let end = Endpoint {

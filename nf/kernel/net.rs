@@ -296,7 +296,13 @@ fn for_each_net(mut visit: impl FnMut(*mut bindings::net)) {
     unsafe { bindings::rct_nets_unlock() };
 }
 
-/// Returns references to the namespaces for which `wanted` is true. May sleep.
+/// As [`hold_all`], for a condition on the namespace itself.
+pub(crate) fn hold_where(wanted: impl Fn(&Net) -> bool) -> Result<Option<KVVec<NetRef>>> {
+    // SAFETY: It is on the list, so it is initialised and not freed.
+    hold_all(|net| wanted(unsafe { Net::from_raw(net) }))
+}
+
+/// Returns references to the namespaces for which `wanted` is true; [`None`]: to none. May sleep.
 pub(in crate::nf) fn hold_all(
     wanted: impl Fn(*mut bindings::net) -> bool,
 ) -> Result<Option<KVVec<NetRef>>> {

@@ -7,7 +7,8 @@ use core::ptr::null_mut;
 use kernel::{
     num::casts::{
         u16_as_usize,
-        u32_into_u16, //
+        u32_into_u16,
+        usize_as_u64, //
     },
     prelude::*,
     sync::atomic::{
@@ -74,6 +75,19 @@ impl PortSet {
         // sysctl may be writing the word.
         let word = unsafe { Atomic::from_ptr(bits.add(u16_as_usize(port / BITS))) };
         word.load(Relaxed) & 1 << (port % BITS) != 0
+    }
+
+    /// Returns the set's bits of the 64 ports from `64 * number` on, the first one lowest.
+    #[inline]
+    pub(crate) fn word(&self, number: u16, _rcu: Rcu<'_>) -> u64 {
+        const _: () = assert!(usize::BITS == u64::BITS);
+        let (bits, index) = (self.0.load(Acquire), u16_as_usize(number));
+        if bits.is_null() || index >= PORTS / 64 {
+            return 0;
+        }
+        // SAFETY: In bounds, as just checked; see `contains`.
+        let word = unsafe { Atomic::from_ptr(bits.add(index)) };
+        usize_as_u64(word.load(Relaxed))
     }
 
     /// The pointer's address, for the kernel's handler of such sets.

@@ -234,23 +234,12 @@ impl Slot {
         let present = NonNull::new(self.0.load(Relaxed));
         let hooks = match present {
             Some(hooks) => hooks,
-            None => allocate(net, templates)?,
+            None => register(net, templates)?,
         };
         let raw = hooks.as_ptr();
         // SAFETY: By the type invariants, or just allocated; under `CHAINS`.
         if unsafe { (*raw).net } != net.raw() {
             return Err(EBUSY);
-        }
-        // SAFETY: By the type invariants, or just allocated.
-        let ops = unsafe { addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>() };
-        if present.is_none() {
-            // SAFETY: The hooks are complete, and are freed after they are unregistered.
-            let registered = unsafe { bindings::nf_register_net_hooks(net.raw(), ops, COUNT) };
-            if let Err(error) = to_result(registered) {
-                // SAFETY: Some hooks may have been registered for a while.
-                unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
-                return Err(error);
-            }
         }
         // SAFETY: In bounds; by the invariants of `Chain`.
         let added = to_result(unsafe {
@@ -271,6 +260,50 @@ impl Slot {
             (Err(_), Some(_)) => {}
         }
         added
+    }
+
+    /// Adds a user without a chain: the hooks are registered until it is removed. May sleep.
+    ///
+    /// `EBUSY`: the hooks are those of another namespace.
+    pub(crate) fn add_user(&self, net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result {
+        let _guard = CHAINS.lock();
+        let hooks = match NonNull::new(self.0.load(Relaxed)) {
+            Some(hooks) => hooks,
+            None => register(net, templates)?,
+        };
+        let raw = hooks.as_ptr();
+        // SAFETY: By the type invariants, or just allocated; under `CHAINS`.
+        if unsafe { (*raw).net } != net.raw() {
+            return Err(EBUSY);
+        }
+        // SAFETY: Under `CHAINS`.
+        unsafe { (*raw).users = (*raw).users.saturating_add(1) };
+        // INVARIANT: They are registered.
+        self.0.store(raw, Relaxed);
+        Ok(())
+    }
+
+    /// Removes a user without a chain. The last one unregisters the hooks. May sleep.
+    pub(crate) fn remove_user(&self, net: &Net) {
+        let _guard = CHAINS.lock();
+        let Some(hooks) = NonNull::new(self.0.load(Relaxed)) else {
+            return;
+        };
+        let raw = hooks.as_ptr();
+        // SAFETY: By the type invariants; under `CHAINS`.
+        if unsafe { (*raw).net } != net.raw() {
+            return;
+        }
+        // SAFETY: As above.
+        let users = unsafe {
+            (*raw).users = (*raw).users.saturating_sub(1);
+            (*raw).users
+        };
+        if users == 0 {
+            self.0.store(null_mut(), Relaxed);
+            // SAFETY: By the type invariants.
+            unsafe { retire(net, hooks) };
+        }
     }
 
     /// Removes a chain. The last one unregisters the hooks. May sleep.
@@ -307,6 +340,23 @@ impl Slot {
             unsafe { retire(net, hooks) };
         }
     }
+}
+
+/// Allocates hooks without chains, and registers them. May sleep.
+fn register(net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
+    let hooks = allocate(net, templates)?;
+    let raw = hooks.as_ptr();
+    // SAFETY: Just allocated. The hooks are complete, and are freed after they are unregistered.
+    let registered = unsafe {
+        let ops = addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>();
+        bindings::nf_register_net_hooks(net.raw(), ops, COUNT)
+    };
+    if let Err(error) = to_result(registered) {
+        // SAFETY: Some hooks may have been registered for a while.
+        unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
+        return Err(error);
+    }
+    Ok(hooks)
 }
 
 /// Unregisters hooks, and frees them after a grace period.

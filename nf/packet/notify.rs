@@ -32,9 +32,9 @@ pub(crate) trait Watcher: 'static {
     /// Handles a device that went down. Process context.
     fn device_down(device: &Device);
 
-    /// Handles an address that was removed from a device. An IPv4 address is padded with zeroes.
-    /// Atomic context.
-    fn address_gone(device: &Device, address: [u8; 16]);
+    /// Handles an address that was removed from a device, perhaps because the device goes. An IPv4
+    /// address is padded with zeroes. Atomic context.
+    fn address_gone(device: &Device, address: [u8; 16], goes_with_device: bool);
 }
 
 /// A notifier block, which the kernel links into its list.
@@ -155,15 +155,12 @@ unsafe extern "C" fn ipv4<W: Watcher>(
     if is_down(event) {
         let ifa = ifa.cast::<bindings::in_ifaddr>();
         // SAFETY: By the safety requirements.
-        if unsafe { bindings::rct_ipv4_device_is_dead(ifa) } {
-            // The device goes with the address, which `device` reports.
-            return DONE;
-        }
+        let is_dead = unsafe { bindings::rct_ipv4_device_is_dead(ifa) };
         // SAFETY: By the safety requirements.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_ipv4_address_dev(ifa)) } {
             // SAFETY: By the safety requirements.
             let address = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();
-            W::address_gone(device, widen(address));
+            W::address_gone(device, widen(address), is_dead);
         }
     }
     DONE
@@ -183,7 +180,7 @@ unsafe extern "C" fn ipv6<W: Watcher>(
         unsafe {
             if let Some(device) = Device::from_raw(bindings::rct_ipv6_address_dev(ifa)) {
                 let address = core::mem::transmute_copy(&*bindings::rct_ipv6_address(ifa));
-                W::address_gone(device, address);
+                W::address_gone(device, address, false);
             }
         }
     }

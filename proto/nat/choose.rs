@@ -64,13 +64,19 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
     }
 
     let first = range.spread(tuple, manip, zone_id);
+    let mut budget = search::Budget::new();
     if !thorough || manip != Manip::Source {
-        return at_address(request, first, view);
+        return at_address(request, first, &mut budget, view);
     }
+    let window = Window::of(&first, range, manip, expected);
     let mut next = first;
-    for _ in 0..ADDRESSES {
-        let choice = at_address(request, next, view);
-        if matches!(choice, Choice::Found(_)) {
+    for number in 0..ADDRESSES {
+        let choice = at_address(request, next, &mut budget, view);
+        if matches!(choice, Choice::Found(_)) || budget.is_spent() {
+            return choice;
+        }
+        let is_hopeless = |window| search::is_all_barred(&first, window, view);
+        if number == 0 && window.as_ref().is_some_and(is_hopeless) {
             return choice;
         }
         if range.has(flag::PERSISTENT) {
@@ -81,13 +87,18 @@ pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
             break;
         }
     }
-    Window::of(&first, range, manip, expected)
+    window
         .and_then(|window| search::take_over(first, &window, view))
         .map_or(Choice::Exhausted(first), Choice::Found)
 }
 
 /// Chooses a key for `spread`; its address is final.
-fn at_address(request: &Request<'_>, spread: Tuple, view: &mut impl Occupancy) -> Choice {
+fn at_address(
+    request: &Request<'_>,
+    spread: Tuple,
+    budget: &mut search::Budget,
+    view: &mut impl Occupancy,
+) -> Choice {
     let &Request {
         range,
         manip,
@@ -119,7 +130,7 @@ fn at_address(request: &Request<'_>, spread: Tuple, view: &mut impl Occupancy) -
 
     match Window::of(&spread, range, manip, expected) {
         Some(window) if thorough && manip == Manip::Source => {
-            search::thorough(spread, &window, range, view)
+            search::thorough(spread, &window, range, budget, view)
         }
         Some(window) => search::sample(spread, &window, range, manip, view),
         // There is no key to vary. A clash is detected when the connection is confirmed.

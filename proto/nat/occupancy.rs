@@ -52,7 +52,7 @@ pub enum Terms {
 /// enum NoPool {}
 ///
 /// impl Pool for NoPool {
-///     fn next(&self, _first: u16, _last: u16) -> Option<u16> {
+///     fn next(&self, _: u16, _: u16, _: impl Fn(u16) -> u64) -> Option<u16> {
 ///         None
 ///     }
 ///     fn forget(&self, _key: u16) {}
@@ -80,6 +80,9 @@ pub enum Terms {
 ///     }
 ///     fn same_flow_mapping(&mut self, _tuple: &Tuple) -> Option<Tuple> {
 ///         None
+///     }
+///     fn barred(&self, _tuple: &Tuple, _number: u16) -> u64 {
+///         0
 ///     }
 ///     fn pool(&mut self, _tuple: &Tuple) -> Option<NoPool> {
 ///         None
@@ -145,6 +148,11 @@ pub trait Occupancy {
     /// Returns a random number.
     fn random(&mut self) -> u32;
 
+    /// Returns which of the 64 source keys from `64 * number` on no claim with the protocol of
+    /// `tuple` gets, whatever connections there are: a bit for each, the first one lowest. A claim
+    /// may find others unavailable as well.
+    fn barred(&self, tuple: &Tuple, number: u16) -> u64;
+
     /// Returns the pool of `tuple` (its key is not looked at), if the pool is known to be crowded.
     fn pool(&mut self, tuple: &Tuple) -> Option<Self::Pool>;
 
@@ -163,8 +171,9 @@ pub trait Occupancy {
 
 /// The marks of a crowded pool: which keys are known to be taken.
 pub trait Pool {
-    /// Marks and returns the first unmarked key from `first` to `last`.
-    fn next(&self, first: u16, last: u16) -> Option<u16>;
+    /// Marks and returns the first key from `first` to `last` that is not marked, and whose bit is
+    /// not set in what `barred` returns ([`Occupancy::barred`]).
+    fn next(&self, first: u16, last: u16, barred: impl Fn(u16) -> u64) -> Option<u16>;
 
     /// Clears the mark of `key`.
     fn forget(&self, key: u16);

@@ -45,21 +45,34 @@ impl<'a> Keys<'a> {
             .is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::SeqCst) & bit != 0)
     }
 
-    /// Returns the first key from `first` to `last` that is not marked.
-    pub fn unmarked(self, first: u16, last: u16) -> Option<u16> {
-        let (from, to) = (usize::from(first >> 6), usize::from(last >> 6));
-        let mut base = u32::from(first) & !63;
-        // Keys before `first` count as marked.
-        let mut before = (1_u64 << (first & 63)).wrapping_sub(1);
-        for word in self.0.get(from..=to)? {
-            let free = !(word.load(Ordering::Relaxed) | before);
-            if free != 0 {
-                let key = base.wrapping_add(free.trailing_zeros());
-                return u16::try_from(key).ok().filter(|&key| key <= last);
-            }
-            before = 0;
-            base = base.wrapping_add(64);
-        }
-        None
+    /// Returns the first key from `first` to `last` that is neither marked nor barred; see
+    /// [`first_open`].
+    pub fn unmarked(self, first: u16, last: u16, barred: impl Fn(u16) -> u64) -> Option<u16> {
+        first_open(first, last, |number| {
+            let marks = self.0.get(usize::from(number))?.load(Ordering::Relaxed);
+            // Bars are asked for where a mark would not do.
+            Some(if marks == u64::MAX {
+                marks
+            } else {
+                marks | barred(number)
+            })
+        })
     }
+}
+
+/// Returns the first key from `first` to `last` whose bit is clear. `closed` returns the bits of
+/// the 64 keys from 64 times its argument on; [`None`]: none of these and of the following keys is
+/// open.
+pub fn first_open(first: u16, last: u16, closed: impl Fn(u16) -> Option<u64>) -> Option<u16> {
+    // Keys before `first` count as closed.
+    let mut before = (1_u64 << (first & 63)).wrapping_sub(1);
+    for number in first >> 6..=last >> 6 {
+        let open = !(closed(number)? | before);
+        if open != 0 {
+            let key = (u32::from(number) << 6).wrapping_add(open.trailing_zeros());
+            return u16::try_from(key).ok().filter(|&key| key <= last);
+        }
+        before = 0;
+    }
+    None
 }

@@ -49,9 +49,10 @@ pub struct Others(
 pub struct Marks(&'static [AtomicU64]);
 
 impl Pool for Marks {
-    fn next(&self, first: u16, last: u16) -> Option<u16> {
+    fn next(&self, first: u16, last: u16, barred: impl Fn(u16) -> u64) -> Option<u16> {
         let keys = Keys::new(self.0);
-        keys.unmarked(first, last).filter(|&key| keys.mark(key))
+        keys.unmarked(first, last, barred)
+            .filter(|&key| keys.mark(key))
     }
 
     fn forget(&self, key: u16) {
@@ -80,6 +81,10 @@ impl Occupancy for Others {
 
     fn random(&mut self) -> u32 {
         self.2()
+    }
+
+    fn barred(&self, _tuple: &Tuple, number: u16) -> u64 {
+        u64::from(self.2()) << (number & 31)
     }
 
     fn pool(&mut self, _tuple: &Tuple) -> Option<Marks> {

@@ -33,6 +33,8 @@ struct Model {
     over: HashMap<[u8; 2], u32>,
     /// Ports that no connection gets.
     barred: HashSet<[u8; 2]>,
+    /// Ports that a setting bars: a bit for each.
+    excluded: Vec<u64>,
     /// Addresses without a free port.
     full: HashSet<[u8; 16]>,
     in_source: bool,
@@ -55,8 +57,8 @@ impl Marks {
 }
 
 impl Pool for Marks {
-    fn next(&self, first: u16, last: u16) -> Option<u16> {
-        let key = Keys::new(&self.0).unmarked(first, last)?;
+    fn next(&self, first: u16, last: u16, barred: impl Fn(u16) -> u64) -> Option<u16> {
+        let key = Keys::new(&self.0).unmarked(first, last, barred)?;
         assert!(Keys::new(&self.0).mark(key));
         Some(key)
     }
@@ -72,6 +74,7 @@ impl Model {
             taken: taken.into_iter().map(u16::to_be_bytes).collect(),
             over: HashMap::new(),
             barred: HashSet::new(),
+            excluded: vec![0; WORDS],
             full: HashSet::new(),
             in_source: true,
             known: None,
@@ -107,7 +110,9 @@ impl Occupancy for Model {
     fn claim(&mut self, tuple: &Tuple, terms: Terms) -> Claim {
         self.asked += 1;
         let key = self.key(tuple);
-        if self.barred.contains(&key) {
+        let port = u16::from_be_bytes(key);
+        let is_excluded = self.excluded[usize::from(port >> 6)] & 1 << (port & 63) != 0;
+        if is_excluded || self.barred.contains(&key) {
             return Claim::Unavailable;
         }
         if terms == Terms::TakeOver && self.over.remove(&key).is_some() {
@@ -134,6 +139,10 @@ impl Occupancy for Model {
             .wrapping_mul(1_664_525)
             .wrapping_add(1_013_904_223);
         self.seed
+    }
+
+    fn barred(&self, _: &Tuple, number: u16) -> u64 {
+        self.excluded[usize::from(number)]
     }
 
     fn pool(&mut self, _: &Tuple) -> Option<Marks> {
@@ -387,6 +396,75 @@ fn barred_ports_are_never_given_and_never_forgotten() {
     assert_eq!(chosen(found).src_port(), 7150);
 }
 
+/// Thirty-two addresses: the most that a choice tries.
+fn many_addresses() -> Range {
+    let mut last = OUTSIDE;
+    last[3] = 32;
+    Range {
+        max_addr: last,
+        ..Range::address(OUTSIDE)
+    }
+}
+
+#[test]
+fn excluded_ports_cost_next_to_nothing() {
+    let mut model = Model::new([]);
+    model.excluded.fill(u64::MAX);
+    let none = source(tcp(5000), &many_addresses(), &mut model);
+    assert!(matches!(none, Choice::Exhausted(_)));
+    assert!(model.asked <= 2, "{} questions", model.asked);
+    assert!(model.marks.is_none(), "a pool for nothing");
+    // The only port that is not excluded is found, also in a crowded pool.
+    model.excluded[500] = !(1 << 7);
+    for is_crowded in [false, true] {
+        model.marks = is_crowded.then(Marks::new);
+        model.asked = 0;
+        let found = source(tcp(5000), &many_addresses(), &mut model);
+        assert_eq!(chosen(found).src_port(), 500 * 64 + 7);
+        assert!(matches!(found, Choice::Found(_)));
+        assert!(model.asked <= 4, "{} questions", model.asked);
+    }
+}
+
+#[test]
+fn ports_of_sockets_end_the_search_after_a_while() {
+    for taken in [0..0, 1024..40_000] {
+        let mut model = Model::new(taken.clone());
+        model.barred = (taken.end.max(1)..=u16::MAX)
+            .map(u16::to_be_bytes)
+            .collect();
+        for _ in 0..200 {
+            assert!(matches!(
+                source(tcp(50_000), &many_addresses(), &mut model),
+                Choice::Exhausted(_)
+            ));
+        }
+        // The taken ones are marked once; after that a packet meets no more than the limit.
+        model.asked = 0;
+        source(tcp(50_000), &many_addresses(), &mut model);
+        assert!(model.asked <= 700, "{} questions", model.asked);
+    }
+}
+
+#[test]
+fn an_offset_needs_a_pool_only_when_it_is_crowded() {
+    let range = Range {
+        flags: flag::MAP_IPS | flag::PROTO_SPECIFIED | flag::PROTO_OFFSET,
+        base_key: 5000_u16.to_be_bytes(),
+        ..ports(8000, 8999)
+    };
+    let mut model = Model::new(8000..8005);
+    let found = source(tcp(5000), &range, &mut model);
+    assert_eq!(chosen(found).src_port(), 8005);
+    assert!(model.marks.is_none());
+    let mut model = Model::new(8000..8990);
+    assert_eq!(
+        chosen(source(tcp(5000), &range, &mut model)).src_port(),
+        8990
+    );
+    assert!(model.marks.is_some());
+}
+
 #[test]
 fn the_next_address_of_a_range_is_tried() {
     let mut last = OUTSIDE;
@@ -495,7 +573,7 @@ proptest! {
             }
         }
         let expected = (first..=last).find(|key| !model.contains(key));
-        prop_assert_eq!(keys.unmarked(first, last), expected);
+        prop_assert_eq!(keys.unmarked(first, last, |_| 0), expected);
     }
 }
 

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The life of a namespace, as NAT sees it: its sysctls, and what is taken from it at its end.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use crate::nf::{
+    kernel::{
+        net::{
+            ExitingNets,
+            NewNet,
+            Pernet,
+            PernetOps, //
+        },
+        sysctl::{
+            self,
+            Setting, //
+        },
+    },
+    prelude::*, //
+};
+
+use super::{
+    hooks,
+    lost,
+    netns::NatState,
+    pool, //
+};
+
+fn state(net: &Net) -> &NatState {
+    net.state()
+}
+
+fn sysctls(net: &Net) -> &sysctl::Slot {
+    &state(net).sysctls
+}
+
+/// The sysctls `net.netfilter.nf_nat_*` of a namespace. With all switches at 0, ports are chosen as
+/// the C module chooses them.
+const SETTINGS: &[Setting] = &[
+    Setting::option(c"nf_nat_thorough_search", |net| &state(net).thorough),
+    Setting::option(c"nf_nat_reserve", |net| &state(net).reserve),
+    Setting::option(c"nf_nat_avoid_local_ports", |net| &state(net).avoid_local),
+    Setting::option(c"nf_nat_oldest_first", |net| &state(net).oldest_first),
+    Setting::option(c"nf_nat_drop_early", |net| &state(net).drop_early),
+    Setting::option(c"nf_nat_resolve_clashes", |net| &state(net).resolve_clashes),
+    Setting::option(c"nf_nat_forget_lost_addresses", |net| {
+        &state(net).forget_lost
+    }),
+    Setting::ports(c"nf_nat_excluded_ports", |net| &state(net).excluded),
+    Setting::count(c"nf_nat_exhausted", |net| &state(net).exhausted),
+    Setting::count(c"nf_nat_used_locally", |net| &state(net).used_locally),
+    Setting::count(c"nf_nat_gave_way", |net| &state(net).gave_way),
+    Setting::count(c"nf_nat_clashes", |net| &state(net).clashes),
+];
+
+impl Pernet for NatState {
+    fn init(net: &NewNet<'_>) -> Result {
+        let state = state(net);
+        for switch in [
+            &state.thorough,
+            &state.reserve,
+            &state.avoid_local,
+            &state.oldest_first,
+            &state.drop_early,
+            &state.resolve_clashes,
+        ] {
+            switch.store(1, Relaxed);
+        }
+        sysctl::inherit(net, SETTINGS, sysctls);
+        state.excluded.allocate()?;
+        state
+            .sysctls
+            .register(net, c"net/netfilter", SETTINGS)
+            .inspect_err(|_| state.excluded.free())
+    }
+
+    fn exit(nets: &ExitingNets) {
+        for net in nets.iter() {
+            let state = state(&net);
+            hooks::remove_null_hooks(&net);
+            state.sysctls.clear();
+            state.excluded.free();
+            pool::remove_all(&net, &state.pools);
+            lost::remove_all(&net);
+        }
+    }
+
+    fn ops() -> &'static PernetOps<Self> {
+        static OPS: PernetOps<NatState> = PernetOps::new();
+        &OPS
+    }
+}
