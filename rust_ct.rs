@@ -13,6 +13,11 @@ pub mod proto;
 
 use kernel::prelude::*;
 
+use crate::nf::kernel::log::{
+    pr_err,
+    pr_info, //
+};
+
 module! {
     type: RustCt,
     name: "rust_ct",
@@ -34,9 +39,11 @@ module! {
 
 /// The loaded module.
 ///
-/// Fields are dropped in declaration order. The tracker is dropped first: it waits until the last
-/// entry is freed, and freeing an entry calls into NAT.
+/// Fields are dropped in declaration order. The files below the C modules' names are removed first,
+/// since they lead to the table. Then the tracker is dropped: it waits until the last entry is
+/// freed, and freeing an entry calls into NAT.
 struct RustCt {
+    _names: ct::ModuleNames,
     _conntrack: ct::Conntrack,
     _nat: nat::Nat,
 }
@@ -50,6 +57,7 @@ impl kernel::Module for RustCt {
         let nat = nat::Nat::new().inspect_err(complain)?;
         pr_info!("tracking connections\n");
         Ok(Self {
+            _names: ct::ModuleNames::new(),
             _conntrack: conntrack,
             _nat: nat,
         })

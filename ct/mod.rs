@@ -38,7 +38,7 @@
 //!
 //! Locks are taken in this order, never in the opposite one:
 //!
-//! 1. the mutex of resizing, that of hooks, that of helpers (process context; one at a time);
+//! 1. the mutex of hooks or that of helpers, then that of resizing (process context);
 //! 2. an RCU read-side section, bottom halves off;
 //! 3. the lock of a socket: packets are sent under it, and sockets are read under it
 //!    ([`life::adopt`]);
@@ -59,7 +59,8 @@
 //!
 //! 1. Netlink requests are no longer accepted ([`netlink`]).
 //! 2. In each namespace hooks and files are unregistered, a grace period passes, and entries are
-//!    deleted until none is left, which includes those that packets in queues hold ([`namespace`]).
+//!    deleted until none is left, which includes those that packets in queues hold; those on the
+//!    dying list are dropped ([`namespace`]).
 //! 3. The kernel's hook pointer is cleared, the collector is stopped, the table is freed, and,
 //!    last, the slab.
 
@@ -71,6 +72,7 @@ pub(crate) mod entry;
 pub(crate) mod expect;
 mod helper;
 pub(crate) mod life;
+mod names;
 mod namespace;
 mod netlink;
 mod netns;
@@ -80,6 +82,8 @@ mod sysctl;
 pub(crate) mod table;
 
 use kernel::prelude::*;
+
+pub(crate) use self::names::ModuleNames;
 
 use crate::nf::{
     entry::slab::ConnCache,
@@ -115,8 +119,6 @@ pub(crate) struct Conntrack {
     /// The kernel's hook pointer is cleared. Kept until here because the entries of queued packets
     /// are freed through it.
     _tracker: TrackerRegistration,
-    /// All pending destroy events are sent or dropped; a pending one would pin its entry.
-    _redelivery: WorkRegistration,
     /// The collector is stopped. Its rounds find an empty table by now.
     _collector: WorkRegistration,
     /// The table of expectations is freed. It is empty: expectations end with their masters.
@@ -138,6 +140,7 @@ impl Conntrack {
     ///
     /// `ENOMEM`: no memory. `EBUSY` and other errors are those of the registrations.
     pub(crate) fn new() -> Result<Self> {
+        entry::id::draw_key();
         let cache = ConnCache::create()?;
         let table = table::resize::ConnTable::new()?;
         let reservations = table::reservation::ReservationTable::new()?;
@@ -145,7 +148,6 @@ impl Conntrack {
         let helpers = helper::create_table()?;
         let expectations = expect::create_table()?;
         let collector = WorkRegistration::start::<life::gc::Collector>(Some(HZ))?;
-        let redelivery = WorkRegistration::start::<entry::events::Redelivery>(None)?;
         let tracker = TrackerRegistration::new::<packet::kernel_hook::ConntrackHook>()?;
         let sysctl = sysctl::Global::new()?;
         let origin = OriginRegistration::new::<packet::original_dst::OriginalDst>()?;
@@ -158,7 +160,6 @@ impl Conntrack {
             _origin: origin,
             _sysctl: sysctl,
             _tracker: tracker,
-            _redelivery: redelivery,
             _collector: collector,
             _expectations: expectations,
             _helpers: helpers,

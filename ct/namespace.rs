@@ -7,6 +7,10 @@
 
 use kernel::{
     prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::ScopeGuard, //
 };
 
@@ -14,6 +18,7 @@ use crate::{
     nf::{
         expect::listener,
         kernel::{
+            log::pr_warn,
             net::{
                 ExitingNets,
                 NewNet,
@@ -23,9 +28,13 @@ use crate::{
             params,
             rcu,
             settings,
-            time::HZ,
+            time::{
+                jiffies32,
+                HZ, //
+            },
             work, //
         },
+        packet::log,
         prelude::*, //
     },
     proto::{
@@ -105,11 +114,30 @@ fn set_defaults(net: &NewNet<'_>) {
     }
 }
 
+/// Logs that a namespace is not tracked until a rule asks for it. What its owner has registered
+/// there (1024 chains at one hook, for example) does not keep the module from being loaded.
+#[cold]
+fn warn_untracked(net: &Net, error: Error) {
+    if log::ratelimit() {
+        pr_warn!(
+            "netns {} is not tracked: no room for hooks, errno {}\n",
+            net.inum(),
+            error.to_errno().wrapping_neg()
+        );
+    }
+}
+
 impl Pernet for NetState {
     fn init(net: &NewNet<'_>) -> Result {
         set_defaults(net);
         net.set_up()?;
-        let stats = ScopeGuard::new(|| net.tear_down());
+        let stats = ScopeGuard::new(|| {
+            // Hooks that were registered before others could not be have seen packets, and those
+            // may be in the hooks still.
+            rcu::synchronize_expedited();
+            remove_entries(net);
+            net.tear_down();
+        });
         sysctl::register(net)?;
         let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
         procfs::register(net)?;
@@ -117,7 +145,12 @@ impl Pernet for NetState {
         listener::register::<netlink::events::Multicast>(net);
         let listener = ScopeGuard::new(|| listener::unregister(net));
         if params::enable_hooks() {
-            hooks::get_without_adoption(net)?;
+            let result = hooks::get_without_adoption(net);
+            if net.is_init() {
+                result?;
+            } else if let Err(error) = result {
+                warn_untracked(net, error);
+            }
         }
         listener.dismiss();
         files.dismiss();
@@ -143,21 +176,55 @@ impl Pernet for NetState {
         }
     }
 
+    fn work(net: &Net) -> Option<u32> {
+        events::redeliver(net)
+    }
+
     fn ops() -> &'static PernetOps {
         static OPS: PernetOps = PernetOps::new();
         &OPS
     }
 }
 
+/// The rounds of [`remove_entries`] that only let other tasks run: nearly always enough.
+const SHORT_ROUNDS: u32 = 16;
+/// The pause between two later rounds, in milliseconds.
+const PAUSE: i64 = 10;
+/// The time after which there is a warning, in jiffies.
+const LONG: u32 = 60 * HZ;
+
 /// Deletes a namespace's entries, and waits until all of them are freed: packets in queues hold
-/// some, and are delivered or dropped in their own time.
+/// some, and are delivered or dropped in their own time. The entries on the dying list are dropped
+/// without an event: the listener is gone with the namespace.
 fn remove_entries(net: &Net) {
+    let begin = jiffies32();
+    let mut round = 0_u32;
+    let mut has_warned = false;
     while net.state::<NetState>().entries() != 0 {
         index::for_each(net, Scope::Namespace, |conn| {
             delete::delete(conn, DestroyReason::NamespaceGone);
         });
-        // Dying entries are released, without an event: the listener is gone with the namespace.
-        events::retry_deferred();
-        work::schedule();
+        events::forget_ends(net);
+        // The kernel has one thread that ends namespaces: while this waits, no other one ends.
+        if round < SHORT_ROUNDS {
+            round = round.wrapping_add(1);
+            work::schedule();
+        } else {
+            fsleep(Delta::from_millis(PAUSE));
+        }
+        if !has_warned && jiffies32().wrapping_sub(begin) > LONG {
+            has_warned = true;
+            warn_held(net);
+        }
     }
+}
+
+/// Logs that something holds entries of a namespace that is ending.
+#[cold]
+fn warn_held(net: &Net) {
+    pr_warn!(
+        "netns {} cannot end: something holds {} entries of it\n",
+        net.inum(),
+        net.state::<NetState>().entries()
+    );
 }

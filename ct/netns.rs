@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The data of a namespace: the number of entries and of expectations, the classes of zones that
-//! are in use, the users of the hooks, the sysctls.
+//! are in use, the dying list, the users of the hooks, the sysctls.
 //!
 //! This is the ground floor of the tracker: it knows no table and no entry. The life of a namespace
 //! is in [`crate::ct::namespace`]. All counters are atomic; those of hooks are changed under the
@@ -16,7 +16,10 @@ use kernel::{
 };
 
 use crate::nf::{
-    entry::index_keys::ZONE_CLASSES,
+    entry::{
+        dying::DyingList,
+        index_keys::ZONE_CLASSES, //
+    },
     kernel::{
         net::Counter,
         sysctl::Slot, //
@@ -36,6 +39,11 @@ const CLASS_WORDS: usize = u32_as_usize(ZONE_CLASSES) / 32;
 pub(super) struct NetState {
     /// The number of entries, including those that are not in the table yet, or no longer.
     entries: Counter,
+    /// The entries that left the table, and whose destroy event could not be sent yet.
+    pub(super) dying: DyingList,
+    /// The pause before the next attempt to send one of these events, in jiffies; 0: the first one
+    /// of them.
+    pub(super) retry_pause: Counter,
     /// The number of expectations in the table; changed under their lock.
     pub(super) expectations: Counter,
     /// A bitmap of the classes of zones that entries have had. Bits are never cleared.

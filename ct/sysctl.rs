@@ -22,9 +22,11 @@ use crate::{
             },
             params, settings,
             sysctl::{
+                self,
                 Computed,
                 Registration,
                 Setting,
+                Slot,
                 Watcher, //
             },
         },
@@ -194,13 +196,17 @@ impl Global {
     }
 }
 
-/// Registers a namespace's sysctls. May sleep.
+fn slot(net: &Net) -> &Slot {
+    &net.state::<NetState>().sysctls
+}
+
+/// Registers a namespace's sysctls, which have their defaults by now. May sleep.
 pub(super) fn register(net: &NewNet<'_>) -> Result {
-    let slot = &net.state::<NetState>().sysctls;
-    slot.register(net, c"net/netfilter", SETTINGS)
+    sysctl::inherit(net, SETTINGS, slot);
+    slot(net).register(net, c"net/netfilter", SETTINGS)
 }
 
 /// Unregisters a namespace's sysctls, and waits until no reader or writer is in them. May sleep.
 pub(super) fn unregister(net: &Net) {
-    net.state::<NetState>().sysctls.clear();
+    slot(net).clear();
 }

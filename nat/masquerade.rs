@@ -5,16 +5,14 @@
 //! When the address or the device goes, the connections with that address are deleted, as replies
 //! to them can no longer arrive: see [`super::lost`].
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
 };
 
 use crate::{
     nf::{
+        kernel::log::pr_info,
         packet::{
             device::Device,
             log,

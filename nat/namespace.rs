@@ -15,7 +15,10 @@ use crate::nf::{
             Pernet,
             PernetOps, //
         },
-        sysctl::Setting, //
+        sysctl::{
+            self,
+            Setting, //
+        },
     },
     prelude::*, //
 };
@@ -29,6 +32,10 @@ use super::{
 
 fn state(net: &Net) -> &NatState {
     net.state()
+}
+
+fn sysctls(net: &Net) -> &sysctl::Slot {
+    &state(net).sysctls
 }
 
 /// The sysctls `net.netfilter.nf_nat_*` of a namespace. With all switches at 0, ports are chosen as
@@ -63,6 +70,7 @@ impl Pernet for NatState {
         ] {
             switch.store(1, Relaxed);
         }
+        sysctl::inherit(net, SETTINGS, sysctls);
         state.excluded.allocate()?;
         state
             .sysctls

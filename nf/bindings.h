@@ -17,6 +17,7 @@
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/seq_file_net.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/sysctl.h>
 #include <linux/kmod.h>
@@ -60,8 +61,6 @@
 #include <net/netfilter/ipv4/nf_defrag_ipv4.h>
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 
-#include "helpers.h"
-
 #if !IS_ENABLED(CONFIG_NF_CT_PROTO_SCTP) || !IS_ENABLED(CONFIG_NF_CT_PROTO_GRE) || \
 	!IS_ENABLED(CONFIG_NF_CONNTRACK_TIMEOUT)
 #error "the kernel has no room for SCTP, GRE or timeout policies (NF_CT_PROTO_SCTP, NF_CT_PROTO_GRE, NF_CONNTRACK_TIMEOUT)"
@@ -76,6 +75,35 @@
 #error "the kernel has no netlink for netfilter (NETFILTER_NETLINK)"
 #endif
 
+#if !IS_ENABLED(CONFIG_NF_CONNTRACK_ZONES) || !IS_ENABLED(CONFIG_NF_CONNTRACK_MARK) || \
+	!IS_ENABLED(CONFIG_NF_CONNTRACK_LABELS)
+#error "the kernel has no room for zones, marks or labels of connections (NF_CONNTRACK_ZONES, NF_CONNTRACK_MARK, NF_CONNTRACK_LABELS)"
+#endif
+
+#if !IS_ENABLED(CONFIG_NF_CONNTRACK_EVENTS) || !IS_ENABLED(CONFIG_NF_CONNTRACK_TIMESTAMP)
+#error "the kernel has no room for events or timestamps of connections (NF_CONNTRACK_EVENTS, NF_CONNTRACK_TIMESTAMP)"
+#endif
+
+#if !IS_ENABLED(CONFIG_SYSCTL)
+#error "the kernel has no sysctls (SYSCTL)"
+#endif
+
+#if !IS_ENABLED(CONFIG_64BIT)
+#error "the status of a connection has no room for what rust_ct keeps in it (64BIT)"
+#endif
+
+/* Readers of the table spin while its writer, who could be preempted, works. */
+#if IS_ENABLED(CONFIG_PREEMPT_RT)
+#error "rust_ct does not support real-time kernels (PREEMPT_RT)"
+#endif
+
+/* An entry is known by its distance from the start of memory, which has no room for a tag. */
+#if IS_ENABLED(CONFIG_KASAN_SW_TAGS) || IS_ENABLED(CONFIG_KASAN_HW_TAGS)
+#error "rust_ct does not support tagged pointers (KASAN_SW_TAGS, KASAN_HW_TAGS)"
+#endif
+
+#include "helpers.h"
+
 /* Constants from macros and types that bindgen cannot evaluate. */
 #define RCT_CONST(name, value) static const unsigned long RCT_##name = (value)
 
@@ -83,7 +111,6 @@ RCT_CONST(HZ, HZ);
 RCT_CONST(GFP_ATOMIC, (__force unsigned long)GFP_ATOMIC);
 RCT_CONST(GFP_KERNEL, (__force unsigned long)GFP_KERNEL);
 RCT_CONST(NFCT_INFOMASK, NFCT_INFOMASK);
-RCT_CONST(NFCT_PTRMASK, NFCT_PTRMASK);
 RCT_CONST(CONN_INIT_OFFSET, offsetof(struct nf_conn, __nfct_init_offset));
 RCT_CONST(KMALLOC_MINALIGN, ARCH_KMALLOC_MINALIGN);
 RCT_CONST(EXT_SIZE_HELPER, sizeof(struct nf_conn_help));

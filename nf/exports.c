@@ -64,11 +64,16 @@ module_param_named(enable_hooks, rct_param_enable_hooks, bool, 0444);
 MODULE_PARM_DESC(enable_hooks,
 		 "Track in every network namespace from the start; off: where a rule asks for it (default: on)");
 
+/* For the modules of stub/, and no others. */
+#define EXPORT_TO_STUBS(name) EXPORT_SYMBOL_NS_GPL(name, "RUST_CT")
+
 bool rct_param_acct;
+EXPORT_TO_STUBS(rct_param_acct);
 module_param_named(acct, rct_param_acct, bool, 0644);
 MODULE_PARM_DESC(acct, "Count packets and bytes of connections in namespaces made from now on (default: off)");
 
 bool rct_param_tstamp;
+EXPORT_TO_STUBS(rct_param_tstamp);
 module_param_named(tstamp, rct_param_tstamp, bool, 0644);
 MODULE_PARM_DESC(tstamp, "Keep start and stop times of connections in namespaces made from now on (default: off)");
 
@@ -92,6 +97,25 @@ module_param_named(index_addresses, rct_param_index_addresses, bool, 0444);
 MODULE_PARM_DESC(index_addresses,
 		 "Find connections by address without going through all of a namespace (default: on)");
 
+static int inherit_set(const char *value, const struct kernel_param *param)
+{
+	return param_set_uint_minmax(value, param, 0, 3);
+}
+
+static const struct kernel_param_ops inherit_ops = {
+	.set = inherit_set,
+	.get = param_get_uint,
+};
+unsigned int rct_param_inherit;
+module_param_cb(inherit, &inherit_ops, &rct_param_inherit, 0644);
+MODULE_PARM_DESC(inherit,
+		 "Settings of new namespaces: 1 those of the first one, 3 those of the creator's, 0 and 2 the defaults (default: 0)");
+
+bool rct_param_module_names = true;
+module_param_named(module_names, rct_param_module_names, bool, 0444);
+MODULE_PARM_DESC(module_names,
+		 "Be in /sys/module as nf_conntrack, nf_nat and nf_conntrack_netlink, too; off: stub modules are (default: on)");
+
 static int hashsize_set(const char *value, const struct kernel_param *param)
 {
 	unsigned int buckets;
@@ -108,12 +132,36 @@ static int hashsize_get(char *buffer, const struct kernel_param *param)
 	return sysfs_emit(buffer, "%u\n", rct_table_buckets());
 }
 
-static const struct kernel_param_ops hashsize_ops = {
+extern const struct kernel_param_ops rct_hashsize_ops;
+const struct kernel_param_ops rct_hashsize_ops = {
 	.set = hashsize_set,
 	.get = hashsize_get,
 };
-module_param_cb(hashsize, &hashsize_ops, NULL, 0600);
+EXPORT_TO_STUBS(rct_hashsize_ops);
+module_param_cb(hashsize, &rct_hashsize_ops, NULL, 0600);
 MODULE_PARM_DESC(hashsize, "Buckets of the table, rounded up; written at run time: resizes (default: by memory)");
+
+/* In the order of `HashKind`. */
+static const char *const hash_names[] = { "jhash", "siphash" };
+
+static int hash_set(const char *value, const struct kernel_param *param)
+{
+	int kind = sysfs_match_string(hash_names, value);
+
+	return kind < 0 ? kind : rct_table_set_hash(kind);
+}
+
+static int hash_get(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%s\n", hash_names[rct_table_hash()]);
+}
+
+static const struct kernel_param_ops hash_ops = {
+	.set = hash_set,
+	.get = hash_get,
+};
+module_param_cb(hash, &hash_ops, NULL, 0644);
+MODULE_PARM_DESC(hash, "Hash of the table: jhash until a chain is too long, or siphash always (default: jhash)");
 
 /* expectations and helpers */
 
@@ -122,10 +170,11 @@ EXPORT_SYMBOL_GPL(nf_conntrack_expect_lock);
 
 /*
  * The two tables have the C tracker's layout. That of expectations is not exported:
- * of the kernel's modules only nf_conntrack_netlink walks it.
+ * of the kernel's modules only nf_conntrack_netlink walks it. Its size is for stub/ alone.
  */
 struct hlist_head *nf_ct_expect_hash __read_mostly;
 unsigned int nf_ct_expect_hsize __read_mostly;
+EXPORT_TO_STUBS(nf_ct_expect_hsize);
 unsigned int nf_ct_expect_max __read_mostly;
 module_param_named(expect_hashsize, nf_ct_expect_hsize, uint, 0400);
 MODULE_PARM_DESC(expect_hashsize, "Buckets of the table of expectations, rounded up (default: those of connections / 256)");

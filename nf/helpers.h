@@ -11,10 +11,13 @@
 #include <linux/list_nulls.h>
 #include <linux/refcount.h>
 #include <linux/seqlock.h>
+#include <linux/siphash.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
+struct completion;
 struct dst_entry;
+struct file;
 struct flowi;
 struct in6_addr;
 struct in_ifaddr;
@@ -111,12 +114,16 @@ extern bool rct_param_tstamp;
 extern bool rct_param_adopt_sockets;
 extern bool rct_param_auto_resize;
 extern bool rct_param_event_reasons;
+extern bool rct_param_module_names;
+extern unsigned int rct_param_inherit;
 extern bool rct_param_index_addresses;
 extern spinlock_t rct_static_lock;
 
 /* Rust functions that exports.c calls. Their messages are of type `struct va_format`. */
 int rct_table_resize(unsigned int buckets);
 unsigned int rct_table_buckets(void);
+int rct_table_set_hash(unsigned int number);
+unsigned int rct_table_hash(void);
 void rct_log_invalid(const struct sk_buff *skb, const struct nf_hook_state *state, u8 protonum,
 		     const void *message);
 void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);

@@ -19,6 +19,7 @@ use crate::{
         entry,
         life::delete::{
             self,
+            Deletion,
             DestroyReason, //
         },
         netns::NetState,
@@ -67,7 +68,8 @@ c_export! {
 }
 
 c_export! {
-    /// Removes an entry from the table. Returns whether this call did it.
+    /// Removes an entry from the table. Returns whether this call did it, and no event is left to be
+    /// sent.
     fn nf_ct_delete(ct: *mut bindings::nf_conn, pid: u32, report: c_int) -> bool {
         let by = Requester { portid: pid, report: report != 0 };
         // SAFETY: The caller holds a reference.
@@ -77,7 +79,7 @@ c_export! {
         } else {
             DestroyReason::ByModule
         };
-        delete::delete_for(conn, reason, by)
+        delete::delete_for(conn, reason, by) == Deletion::Done
     }
 }
 

@@ -4,46 +4,49 @@
 //!
 //! Events are collected in the entry's event cache while a packet is in the hooks, and are sent in
 //! one message when the packet has passed ([`deliver`]). The end of a connection is sent when it
-//! leaves the table ([`notify_now`]). If the listener's buffer is full then, the entry is put on a
-//! list of dying entries, and [`Redelivery`] tries again until the message is sent.
+//! leaves the table ([`notify_end`]). If the listener's buffer is full then, the entry is put on the
+//! dying list of its namespace, whose work ([`redeliver`]) tries again until the message is sent. Ends
+//! of a namespace are sent in their order, and wait for its listeners alone.
 //!
 //! No lock of the tracker is held while a message is sent.
 
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::{
+        aref::ARef,
+        atomic::Relaxed, //
+    },
 };
 
-use crate::nf::{
-    entry::{
-        conn::Entry,
-        detached::DetachedList,
-        ecache::{
-            self,
-            Event,
-            EventCache, //
+use crate::{
+    ct::netns::NetState,
+    nf::{
+        entry::{
+            conn::Entry,
+            dying::Oldest,
+            ecache::{
+                self,
+                Event,
+                EventCache, //
+            },
+            ext::Timestamps,
+            fresh::Fresh,
+            pair::Removed, //
         },
-        ext::Timestamps,
-        fresh::Fresh,
-        pair::Removed, //
+        kernel::{
+            nfnetlink::{
+                Congested,
+                Requester, //
+            },
+            settings,
+            time::{
+                jiffies32,
+                HZ, //
+            },
+            work, //
+        },
+        prelude::*, //
     },
-    kernel::{
-        nfnetlink::{
-            Congested,
-            Requester, //
-        },
-        settings,
-        time::{
-            jiffies32,
-            HZ, //
-        },
-        work::{
-            self,
-            Repeating,
-            WorkSlot, //
-        },
-    },
-    prelude::*, //
 };
 
 /// Values of the sysctl `nf_conntrack_events`. Every other value: while there is a listener.
@@ -185,56 +188,150 @@ pub(in crate::ct) fn notify_now(conn: &Conn, events: u32, by: Requester) -> Resu
             report: by.report,
         },
     );
-    if result.is_err() && events & Event::Destroy.mask() != 0 && earlier == 0 && by.portid != 0 {
-        cache.portid().store(by.portid, Relaxed);
+    if result.is_err() && events & Event::Destroy.mask() != 0 {
+        keep_requester(cache, by);
     }
     result
 }
 
-/// The dying entries: they left the table, with a destroy event that could not be sent yet.
-pub(in crate::ct) static DYING: DetachedList = DetachedList::new();
-
-/// Puts an entry that has left the table on the list of dying entries: its end could not be sent.
-pub(in crate::ct) fn defer_destroy(removed: Removed) {
-    DYING.push(removed);
-    work::queue(&SLOT, HZ);
-}
-
-/// Sends the ends of dying entries soon, if there are any. For callers that have just sent a
-/// message: the listener has room.
-#[inline]
-pub(in crate::ct) fn retry_deferred() {
-    if !DYING.is_empty() {
-        work::queue_now(&SLOT);
+/// Notes which program asked for a deletion whose event could not be sent, unless one did before.
+fn keep_requester(cache: &EventCache, by: Requester) {
+    if by.portid != 0 && cache.portid().load(Relaxed) == 0 {
+        cache.portid().store(by.portid, Relaxed);
     }
 }
 
-/// The delayed work of [`Redelivery`].
-static SLOT: WorkSlot = WorkSlot::new();
+/// Returns whether the destroy event of an entry must be sent: whether its cache wants it.
+pub(in crate::ct) fn is_end_wanted(conn: &Conn) -> bool {
+    let cache = conn.extensions().find::<EventCache>();
+    cache.is_some_and(|cache| {
+        (Event::Destroy.mask() | cache.missed().load(Relaxed)) & cache.wanted() != 0
+    })
+}
 
-/// The maximum length of a slice of the work, and the pause for a congested listener, in jiffies.
+/// Sends the destroy event of an entry that is leaving the table.
+///
+/// Events of entries that ended earlier are sent first: while there are some on the dying list, an
+/// attempt is for the oldest of them. (But a report to the program that asked for the deletion does
+/// not wait.) So a congested listener costs one attempt for each end.
+///
+/// `Congested`: the listener's buffer is full, or there are earlier ends; [`defer_end`] is next.
+pub(in crate::ct) fn notify_end(conn: &Conn, by: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
+    if !is_end_wanted(conn) {
+        return Ok(());
+    }
+    let net = conn.net();
+    if !by.report && !is_next(net, rcu) {
+        if let Some(cache) = conn.extensions().find::<EventCache>() {
+            keep_requester(cache, by);
+        }
+        return Err(Congested);
+    }
+    notify_now(conn, Event::Destroy.mask(), by)
+}
+
+/// Returns whether no end of a namespace is still to be sent, after an attempt to send the oldest.
+fn is_next(net: &Net, rcu: Rcu<'_>) -> bool {
+    match retry_oldest(net, rcu) {
+        Retry::Empty => true,
+        Retry::Congested => false,
+        Retry::Sent(_) => {
+            let is_next = net.state_in::<NetState>(rcu).dying.is_empty();
+            if !is_next {
+                net.hasten_work::<NetState>();
+            }
+            is_next
+        }
+    }
+}
+
+/// Puts an entry that has left the table on the dying list: its end could not be sent.
+pub(in crate::ct) fn defer_end(removed: Removed, rcu: Rcu<'_>) {
+    // The list may be drained, and the entry freed, before the work is queued; the namespace stays:
+    // the caller has a reference to the entry.
+    let conn = ARef::from(&*removed);
+    conn.net().state_in::<NetState>(rcu).dying.push(removed);
+    conn.net().queue_work::<NetState>(HZ);
+}
+
+/// The result of [`retry_oldest`].
+pub(in crate::ct) enum Retry {
+    /// No entry is dying.
+    Empty,
+    /// The event of this one was sent.
+    Sent(Removed),
+    /// The listener's buffer is full, or another CPU is sending the event.
+    Congested,
+}
+
+/// Tries to send the event of the namespace's oldest dying entry.
+pub(in crate::ct) fn retry_oldest(net: &Net, rcu: Rcu<'_>) -> Retry {
+    let dying = &net.state_in::<NetState>(rcu).dying;
+    if dying.is_empty() {
+        return Retry::Empty;
+    }
+    let bh = BhDisabled::new();
+    let Some(oldest) = dying.oldest(&bh) else {
+        return Retry::Congested;
+    };
+    if notify_now(&oldest, Event::Destroy.mask(), Requester::default()).is_err() {
+        return Retry::Congested;
+    }
+    Retry::Sent(oldest.remove())
+}
+
+/// The maximum length of a slice of [`redeliver`], and the first pause for a congested listener, in
+/// jiffies.
 const TEN_MS: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 
-/// The work that sends the ends of dying entries.
-pub(in crate::ct) struct Redelivery;
+/// The longest pause for a congested listener, in jiffies.
+const MAX_PAUSE: u32 = HZ;
 
-impl Repeating for Redelivery {
-    fn run() -> Option<u32> {
-        let begin = jiffies32();
-        while let Some(conn) = DYING.pop() {
-            if notify_now(&conn, Event::Destroy.mask(), Requester::default()).is_err() {
-                DYING.push(conn);
-                return Some(TEN_MS);
+/// The work of a namespace: sends the ends of dying entries. Returns the jiffies until the next run.
+///
+/// While the listener stays congested the pauses get longer: one that never reads costs an attempt a
+/// second.
+pub(in crate::ct) fn redeliver(net: &Net) -> Option<u32> {
+    let begin = jiffies32();
+    let pause = &net.state::<NetState>().retry_pause;
+    loop {
+        let retry = {
+            let rcu = RcuGuard::new();
+            retry_oldest(net, rcu.token())
+        };
+        match retry {
+            Retry::Empty => return None,
+            Retry::Sent(removed) => {
+                pause.store(0, Relaxed);
+                drop(removed);
             }
-            if jiffies32().wrapping_sub(begin) > TEN_MS {
-                return Some(0);
+            Retry::Congested => {
+                let next = pause.load(Relaxed).saturating_mul(2);
+                let next = next.clamp(TEN_MS, MAX_PAUSE);
+                pause.store(next, Relaxed);
+                return Some(next);
             }
-            work::cond_resched();
         }
-        None
+        if jiffies32().wrapping_sub(begin) > TEN_MS {
+            return Some(0);
+        }
+        work::cond_resched();
     }
+}
 
-    fn slot() -> &'static WorkSlot {
-        &SLOT
+/// Drops all dying entries of a namespace, without an event.
+pub(in crate::ct) fn forget_ends(net: &Net) {
+    let dying = &net.state::<NetState>().dying;
+    loop {
+        let oldest = {
+            let bh = BhDisabled::new();
+            dying.oldest(&bh).map(Oldest::remove)
+        };
+        // The work may be sending the oldest one: the caller comes again.
+        if oldest.is_none() {
+            return;
+        }
+        drop(oldest);
+        work::cond_resched();
     }
 }

@@ -3,7 +3,7 @@
 //! An entry's state as the tracker sees it: status, timeout, counters and timestamps; and its
 //! extensions, one file each: events ([`events`]), labels ([`labels`]), sequence adjustment
 //! ([`seqadj`]), timeout policies ([`timeout`]). [`l4proto`] describes the protocols to C code and
-//! to netlink; [`gre_keymap`] has the GRE keys of PPTP.
+//! to netlink; [`gre_keymap`] has the GRE keys of PPTP, [`id`] the ids for user space.
 //!
 //! This is the ground floor of the tracker, besides [`crate::ct::netns`]: it knows no table. The
 //! memory layout of entries and extensions is in [`crate::nf::entry`].
@@ -14,6 +14,7 @@
 
 pub(crate) mod events;
 pub(crate) mod gre_keymap;
+pub(super) mod id;
 pub(crate) mod l4proto;
 pub(super) mod labels;
 pub(crate) mod seqadj;
@@ -50,6 +51,25 @@ pub(super) fn status(conn: &Conn) -> Status {
         expires: Jiffies32(conn.timeout()),
         synproxy: conn.extensions().find::<SynProxy>().is_some(),
     }
+}
+
+/// The greatest number of masters above an entry: its own, the master of that one, and so on. The
+/// longest chain that a helper of the kernel makes has three (H.323).
+///
+/// Each entry keeps its master's memory, so a chain is freed all at once.
+const MAX_MASTERS: u32 = 8;
+
+/// Returns whether an entry may become the master of another one: whether the chain of its own masters
+/// is shorter than [`MAX_MASTERS`].
+pub(super) fn may_be_master(conn: &Conn) -> bool {
+    let mut conn = conn;
+    for _ in 0..MAX_MASTERS {
+        match conn.master() {
+            None => return true,
+            Some(master) => conn = master,
+        }
+    }
+    false
 }
 
 /// Returns whether a connection is in the table and has been replied to, and its sequence numbers

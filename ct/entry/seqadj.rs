@@ -32,11 +32,20 @@ mod option {
 }
 
 /// Returns the shift of the byte that its sender, in direction `dir`, numbers `seq`.
+///
+/// Takes the entry's lock only if a helper has shifted the connection's numbers.
 #[inline]
 pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
-    match conn.extensions().find::<SeqAdjust>() {
-        Some(adjust) => adjust.read::<Shift>(dir).at(seq),
-        None => 0,
+    if !conn.has(StatusBit::SeqAdjust) {
+        return 0;
+    }
+    let Some(adjust) = conn.extensions().find::<SeqAdjust>() else {
+        return 0;
+    };
+    let [original, reply]: [Shift; 2] = adjust.read(conn);
+    match dir {
+        Direction::Original => original.at(seq),
+        Direction::Reply => reply.at(seq),
     }
 }
 
@@ -74,7 +83,11 @@ pub(in crate::ct) fn adjust(
     transport: u32,
 ) -> Option<()> {
     let adjust = conn.extensions().find::<SeqAdjust>()?;
-    let (own, peer): (Shift, Shift) = (adjust.read(dir), adjust.read(dir.opposite()));
+    let [original, reply]: [Shift; 2] = adjust.read(conn);
+    let (own, peer) = match dir {
+        Direction::Original => (original, reply),
+        Direction::Reply => (reply, original),
+    };
 
     let mut segment = skb
         .ensure_writable(transport.checked_add(field::OPTIONS)?)

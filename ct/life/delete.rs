@@ -16,6 +16,8 @@
 //! 3. An expired entry that was found on a chain has been freed and reused: [`reap`] checks again
 //!    with a reference held.
 
+use kernel::sync::aref::ARef;
+
 use crate::{
     ct::{
         entry::{
@@ -33,7 +35,6 @@ use crate::{
     },
     nf::{
         entry::{
-            ecache::Event,
             end::Dead,
             stale::{
                 Get,
@@ -78,24 +79,45 @@ pub(crate) enum DestroyReason {
     NamespaceGone = 12,
 }
 
+/// The result of a deletion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// Another call deletes, or has deleted, the entry.
+    ByAnother,
+    /// The entry has left the table, but it is on the dying list: its destroy event could not be sent
+    /// yet. It counts until then.
+    Deferred,
+    /// The entry has left the table. It is freed with its last reference.
+    Done,
+}
+
 /// Removes an entry from the table. Returns whether this call did so: of several concurrent calls,
 /// one does.
 ///
 /// Packets that hold a reference go on using the entry; no lookup finds it.
 pub(crate) fn delete(conn: &Conn, reason: DestroyReason) -> bool {
-    delete_for(conn, reason, Requester::default())
+    delete_for(conn, reason, Requester::default()) != Deletion::ByAnother
 }
 
 /// [`delete`] for a netlink request; the event names its sender.
-pub(in crate::ct) fn delete_for(conn: &Conn, reason: DestroyReason, requester: Requester) -> bool {
+pub(in crate::ct) fn delete_for(
+    conn: &Conn,
+    reason: DestroyReason,
+    requester: Requester,
+) -> Deletion {
     delete_inner(conn, reason, requester, RcuGuard::new().token())
 }
 
 /// [`delete_for`] in an RCU section of the caller.
-fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: Rcu<'_>) -> bool {
+pub(super) fn delete_inner(
+    conn: &Conn,
+    reason: DestroyReason,
+    requester: Requester,
+    rcu: Rcu<'_>,
+) -> Deletion {
     // CAST: The discriminant is a `u8`.
     if !conn.set_dying(reason as u8) {
-        return false;
+        return Deletion::ByAnother;
     }
     let has_extensions = !conn.extensions().is_empty();
     let notified = if has_extensions {
@@ -114,20 +136,22 @@ fn delete_inner(conn: &Conn, reason: DestroyReason, requester: Requester, rcu: R
     }
     // Without locks: this may be the last reference, and freeing runs other code.
     match (notified, table_reference) {
-        (Err(_), Some(reference)) => events::defer_destroy(reference),
+        (Err(_), Some(reference)) => {
+            events::defer_end(reference, rcu);
+            Deletion::Deferred
+        }
         (_, reference) => {
             drop(reference);
-            events::retry_deferred();
+            Deletion::Done
         }
     }
-    true
 }
 
 /// Sets the stop time of an entry, and notifies listeners and its helper of its end.
 #[inline(never)]
 fn notify_extensions(conn: &Conn, requester: Requester, rcu: Rcu<'_>) -> Result<(), Congested> {
     entry::note_stop(conn);
-    let notified = events::notify_now(conn, Event::Destroy.mask(), requester);
+    let notified = events::notify_end(conn, requester, rcu);
     helper::destroy(conn, rcu);
     notified
 }
@@ -138,29 +162,50 @@ pub(in crate::ct) fn is_due(conn: &Conn) -> bool {
     status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying) && conn.is_expired()
 }
 
-/// Removes an expired entry that was found on a chain. Returns whether it did: the memory may have
-/// another entry by now.
+/// Removes an expired entry that was found on a chain. Returns whether it is freed with that: not if
+/// the memory has another entry by now, if the entry is on the dying list, or if there are other
+/// references.
 #[cold]
 pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     let rcu = stale.rcu();
     match stale.get_if(|_| true) {
         // Race 3.
-        Get::Hit(conn) => {
-            is_due(&conn) && delete_inner(&conn, DestroyReason::TimedOut, Requester::default(), rcu)
+        Get::Hit(conn) if is_due(&conn) => {
+            let timed_out = DestroyReason::TimedOut;
+            delete_inner(&conn, timed_out, Requester::default(), rcu) == Deletion::Done
+                && conn.use_count() == 1
         }
-        Get::Recycled | Get::Dead => false,
+        _ => false,
     }
 }
 
-/// Frees an entry after its last reference was dropped, with all that it holds.
+/// Frees an entry after its last reference was dropped, with all that it holds. That may be the last
+/// reference to its master, which is freed then, and so on.
 #[inline]
-pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
+pub(in crate::ct) fn destroy(dead: Dead, rcu: Rcu<'_>) {
+    if let Some(master) = destroy_one(dead, rcu) {
+        drop_masters(master, rcu);
+    }
+}
+
+/// Drops the reference to a master. A loop: a chain of masters must not become a chain of calls.
+#[inline(never)]
+fn drop_masters(master: ARef<Conn>, rcu: Rcu<'_>) {
+    let mut next = Some(master);
+    while let Some(dead) = next.take().and_then(Dead::from_last) {
+        next = destroy_one(dead, rcu);
+    }
+}
+
+/// Frees an entry, with all that it holds but for the reference to its master.
+#[inline(always)]
+fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
     let conn = dead.conn();
     let status = dead.status();
     if status.has(StatusBit::Template) {
         // A template is not counted, and is no connection.
         drop(dead);
-        return;
+        return None;
     }
     if !status.has(StatusBit::Confirmed) && conn.reservation_hash().is_some() {
         // The reply tuple that NAT has chosen for it is free again.
@@ -175,6 +220,5 @@ pub(in crate::ct) fn destroy(mut dead: Dead, rcu: Rcu<'_>) {
         }
     }
     dead.free(|net| net.state_in::<NetState>(rcu).release_entry());
-    // Last, because this may free the master, and so on up a chain of expectations.
-    drop(master);
+    master
 }

@@ -7,7 +7,7 @@
 //! to live on average. It is one delayed work item, so there is one instance, in process context.
 //!
 //! It does what else needs a walk or process context: removes expired expectations, grows and
-//! shrinks the table ([`autosize`]), changes the hash seed ([`resize`]), and, after packets have
+//! shrinks the table ([`autosize`]), changes its hash ([`resize`]), and, after packets have
 //! found the table full, drops entries that are not assured from namespaces near their limit.
 
 use kernel::sync::{
@@ -20,7 +20,10 @@ use kernel::sync::{
 
 use crate::{
     ct::{
-        entry::l4proto,
+        entry::{
+            events,
+            l4proto, //
+        },
         expect,
         netns::NetState,
         table::{
@@ -119,7 +122,7 @@ pub(super) fn wake() {
 impl Repeating for Collector {
     fn run() -> Option<u32> {
         autosize::grow_if_requested();
-        resize::reseed_if_requested();
+        resize::rehash_if_needed();
         let rest = run_slice();
         Some(if autosize::is_growth_requested() {
             rest.min(HZ)
@@ -237,9 +240,15 @@ fn make_room(stale: Stale<'_>, watermark: u32) {
     let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {
         return;
     };
-    if conn.net().state::<NetState>().entries() >= watermark && can_be_spared(&conn) {
-        delete::delete(&conn, DestroyReason::EarlyDrop);
+    let state = conn.net().state::<NetState>();
+    if state.entries() < watermark || !can_be_spared(&conn) {
+        return;
     }
+    // The listener is congested: the entry would only go to the dying list, and make no room.
+    if !state.dying.is_empty() && events::is_end_wanted(&conn) {
+        return;
+    }
+    delete::delete(&conn, DestroyReason::EarlyDrop);
 }
 
 /// Returns whether an entry may be dropped early: it is not assured, or its protocol state says

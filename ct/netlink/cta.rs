@@ -216,11 +216,58 @@ pub(super) const NF_CT_EXPECT_MASK: u32 = bindings::NF_CT_EXPECT_PERMANENT
 
 /// Attribute of an entry that the C tracker does not have: the
 /// [`DestroyReason`](crate::ct::life::delete::DestroyReason) of an entry that ended, one byte.
-///
-/// The number of this attribute and of the next one is far above C's, which grow by one at a time,
-/// and has none of the flag bits of an attribute's type.
-pub(super) const CTA_RCT_DESTROY_REASON: u16 = 0x3001;
+pub(super) const CTA_RCT_DESTROY_REASON: u16 = 0x30e1;
 
 /// Attribute of [`IPCTNL_MSG_CT_GET_STATS`] that the C tracker does not have: the number of
 /// entries that pass the filter of the request, four bytes in network byte order.
-pub(super) const CTA_RCT_MATCHING: u16 = 0x3002;
+pub(super) const CTA_RCT_MATCHING: u16 = 0x30e2;
+
+// Reserved:
+// 0x30e3  flag of a dump request: also the attributes that only a restore needs
+// 0x30e4  those attributes of an entry
+// 0x30e5  a block of ports that NAT gave to a source
+// 0x30e6  the sequence number of an event
+// 0x30e7  a dump request for what changed since that sequence number
+
+/// The highest number that is reserved for attributes that the C tracker does not have.
+const CTA_RCT_MAX: u16 = 0x30e7;
+
+// Some readers keep eight bits of an attribute's type (Go's ti-mo/conntrack, older versions of
+// florianl/go-conntrack), so the low byte of a private number must be a number that C does not
+// use, at any level of nesting. 0x80 leaves room: C's numbers grow by one at a time. The two high
+// bits of a type are flags (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`), and a reader may take the type
+// for a signed number.
+const _: () = {
+    const FREE_LOW_BYTE: usize = 0x80;
+    assert!(CTA_RCT_DESTROY_REASON & 0xff >= 0x80 && CTA_RCT_DESTROY_REASON < CTA_RCT_MATCHING);
+    assert!(CTA_RCT_MATCHING < CTA_RCT_MAX);
+    assert!(CTA_RCT_DESTROY_REASON >> 8 == CTA_RCT_MAX >> 8 && CTA_RCT_MAX < 0x4000);
+    let c = [
+        CTA_MAX,
+        CTA_TUPLE_MAX,
+        CTA_IP_MAX,
+        u32_as_usize(bindings::ctattr_l4proto___CTA_PROTO_MAX),
+        u32_as_usize(bindings::ctattr_protoinfo___CTA_PROTOINFO_MAX),
+        u32_as_usize(bindings::ctattr_protoinfo_tcp___CTA_PROTOINFO_TCP_MAX),
+        u32_as_usize(bindings::ctattr_protoinfo_sctp___CTA_PROTOINFO_SCTP_MAX),
+        u32_as_usize(bindings::ctattr_counters___CTA_COUNTERS_MAX),
+        u32_as_usize(bindings::ctattr_tstamp___CTA_TIMESTAMP_MAX),
+        u32_as_usize(bindings::ctattr_nat___CTA_NAT_MAX),
+        u32_as_usize(bindings::ctattr_protonat___CTA_PROTONAT_MAX),
+        u32_as_usize(bindings::ctattr_secctx___CTA_SECCTX_MAX),
+        u32_as_usize(bindings::ctattr_stats_cpu___CTA_STATS_MAX),
+        u32_as_usize(bindings::ctattr_stats_global___CTA_STATS_GLOBAL_MAX),
+        u32_as_usize(bindings::ctattr_expect_stats___CTA_STATS_EXP_MAX),
+        CTA_HELP_MAX,
+        CTA_SEQADJ_MAX,
+        CTA_SYNPROXY_MAX,
+        CTA_FILTER_MAX,
+        CTA_EXPECT_MAX,
+        CTA_EXPECT_NAT_MAX,
+    ];
+    let mut level = 0;
+    while level < c.len() {
+        assert!(c[level] < FREE_LOW_BYTE);
+        level += 1;
+    }
+};

@@ -9,12 +9,12 @@ use kernel::{
 
 use crate::{
     ct::{
+        entry::id,
         expect::{
             self,
             add, //
         },
-        helper,
-        packet::kernel_hook, //
+        helper, //
     },
     nf::{
         entry::{
@@ -98,10 +98,9 @@ static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = Policy::table([
     (CTA_EXPECT_NAT_TUPLE, Policy::NESTED),
 ]);
 
-/// The id of an expectation: a hash, as [`ConntrackHook::id`](kernel_hook::ConntrackHook) is.
-fn id(expectation: &Expectation) -> [u8; 4] {
-    let key = expectation.tuple().key();
-    kernel_hook::id_of(&key, expectation.address()).to_ne_bytes()
+/// The id of an expectation, in the machine's byte order: to user space it is no number.
+fn id_of(expectation: &Expectation) -> [u8; 4] {
+    id::of_expectation(expectation).to_ne_bytes()
 }
 
 /// Upper bound of the bytes that the attributes of an expectation take in a message.
@@ -133,7 +132,7 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
         })?;
     }
     message.put_be32(CTA_EXPECT_TIMEOUT, seen.remaining().unwrap_or(0) / HZ)?;
-    message.put(CTA_EXPECT_ID, &id(seen))?;
+    message.put(CTA_EXPECT_ID, &id_of(seen))?;
     message.put_be32(CTA_EXPECT_FLAGS, seen.flags().bits() & NF_CT_EXPECT_MASK)?;
     message.put_be32(CTA_EXPECT_CLASS, seen.class())?;
     if let Some(helper) = seen.helper() {
@@ -188,7 +187,7 @@ fn read_tuple(attribute: Attribute<'_>, family: u8) -> Result<Tuple> {
 /// Whether an expectation has the id in the request, if the request has one.
 fn id_matches(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
     match request.get(CTA_EXPECT_ID) {
-        Some(wanted) => Ok(wanted.bytes()? == id(expectation)),
+        Some(wanted) => Ok(wanted.bytes()? == id_of(expectation)),
         None => Ok(true),
     }
 }
@@ -289,8 +288,9 @@ impl Dump for ExpectDump {
 
 impl ExpectDump {
     fn is_wanted(&self, seen: &Seen<'_>, net: &Net) -> bool {
+        // As in C: an expired one is left out of the dump of all, but not of a master's.
         seen.is_in(net)
-            && !seen.is_expired()
+            && (self.master.is_some() || !seen.is_expired())
             && (self.family == 0 || seen.tuple().l3num == self.family)
             && self
                 .master

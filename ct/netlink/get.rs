@@ -14,10 +14,7 @@ use kernel::{
 
 use crate::{
     ct::{
-        entry::{
-            self,
-            events::DYING, //
-        },
+        entry,
         life::{
             delete::{
                 self,
@@ -26,14 +23,14 @@ use crate::{
             lookup::LookupKey, //
         },
         netns::NetState,
-        table::index::{
-            self,
-            ScopeWalk, //
-        },
+        table::index::ScopeWalk,
     },
     nf::{
         entry::{
-            index_lists::ListCursor,
+            dying::{
+                Position,
+                Step, //
+            },
             l4proto::Parts, //
         },
         kernel::{
@@ -141,8 +138,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 peer: request.peer(),
                 filter,
                 zero: ZERO,
-                walk: ScopeWalk::new(scope),
-                cursor: index::cursor()?,
+                walk: ScopeWalk::new(scope)?,
             });
         }
         let conn = find_named(request)?;
@@ -156,7 +152,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
 /// found no room:
 ///
 /// ```ignore
-/// while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
+/// while let Some(conn) = self.walk.next(net, previous.as_deref()) {
 ///     if add_entry(&conn, …, messages).is_err() {
 ///         return Progress::More; // `next` returns the same entry again.
 ///     }
@@ -169,7 +165,6 @@ struct EntryDump {
     filter: Option<Filter>,
     zero: bool,
     walk: ScopeWalk,
-    cursor: ListCursor,
 }
 
 impl Dump for EntryDump {
@@ -184,7 +179,7 @@ impl Dump for EntryDump {
             0
         };
         let mut previous: Option<ARef<Conn>> = None;
-        while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
+        while let Some(conn) = self.walk.next(net, previous.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, DestroyReason::TimedOut);
             } else if entry::is_shown(&conn)
@@ -218,53 +213,40 @@ impl Handler for GetDying {
         request.dump(DyingDump {
             peer: request.peer(),
             family: request.family().into(),
-            from: 0,
+            position: None,
         })
     }
 }
 
-/// A dump of dying entries, in the order of their addresses in memory.
+/// A dump of dying entries, from the newest to the oldest.
 struct DyingDump {
     peer: Peer,
     /// 0: any.
     family: u16,
-    /// The lowest address that the next entry may have.
-    from: usize,
+    /// The entry after which the dump goes on.
+    position: Option<Position>,
 }
 
 impl Dump for DyingDump {
     fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress {
-        let wanted = |conn: &Conn| {
-            let family = conn.tuple(Direction::Original).l3num;
-            core::ptr::eq(conn.net(), net) && (self.family == 0 || self.family == family)
-        };
-        let mut from = self.from;
+        let dying = &net.state::<NetState>().dying;
+        let wanted =
+            |conn: &Conn| self.family == 0 || self.family == conn.tuple(Direction::Original).l3num;
         loop {
-            let mut batch = DYING
-                .lowest_from::<BATCH>(from, wanted)
-                .into_iter()
-                .flatten();
-            let Some(first) = batch.next() else {
-                break;
-            };
-            for conn in Iterator::chain(core::iter::once(first), batch) {
-                from = conn.address();
-                if add_entry(&conn, self.peer, 0, false, 1, messages).is_err() {
-                    self.from = from;
-                    return Progress::More;
+            self.position = match dying.next(self.position.as_ref(), wanted) {
+                Step::End => return Progress::End,
+                Step::Passed(position) => Some(position),
+                Step::Found(position) => {
+                    if add_entry(&position, self.peer, 0, false, 1, messages).is_err() {
+                        return Progress::More;
+                    }
+                    Some(position)
                 }
-                from = from.saturating_add(1);
-            }
+            };
             work::cond_resched();
         }
-        self.from = usize::MAX;
-        Progress::End
     }
 }
-
-/// Number of entries that one pass over the list of dying entries collects. The list is not in the
-/// order of addresses, so each batch takes a pass.
-const BATCH: usize = 32;
 
 /// Reads the unconfirmed entries: no list of them exists, so the answer is empty, as in C.
 ///

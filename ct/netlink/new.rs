@@ -217,6 +217,9 @@ impl NewAttrs {
 /// Whether the kernel has SYNPROXY.
 const HAS_SYNPROXY: bool = cfg!(CONFIG_NETFILTER_SYNPROXY);
 
+/// Finds the entry that is to be the master.
+///
+/// `ENOENT`: there is none. `ELOOP`: it has too many masters above it.
 fn find_master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> Result<ARef<Conn>> {
     let tuple = tuple::get(
         attribute,
@@ -225,7 +228,11 @@ fn find_master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> R
         None,
         Parts::ALL,
     )?;
-    get::find(request.net(), zone, &tuple).ok_or(ENOENT)
+    let master = get::find(request.net(), zone, &tuple).ok_or(ENOENT)?;
+    if !entry::may_be_master(&master) {
+        return Err(ELOOP);
+    }
+    Ok(master)
 }
 
 fn create(request: &Request<'_>, tuples: &NewTuples, hash: TupleHash) -> Result {

@@ -52,24 +52,31 @@ impl HelpedPacket {
 
     /// [`HelpedPacket::of`] for a connection that has a helper or needs adjustment.
     fn of_helped(skb: &Skb, conn: ARef<Conn>, info: CtInfo) -> Option<Self> {
-        // An ICMP error about the connection is not part of its stream.
         if info == CtInfo::RelatedReply {
             return None;
         }
         let family = conn.tuple(Direction::Original).family()?;
-        let transport = Packet::parse(skb, family, skb.network_offset()?)?.transport;
-        let needs_seqadj = conn.has(StatusBit::SeqAdjust) && !skb.is_loopback();
+        let packet = Packet::parse(skb, family, skb.network_offset()?)?;
+        // An ICMP error about the connection, of either direction, is not part of its stream.
+        if packet.protocol != conn.protocol() {
+            return None;
+        }
+        let needs_seqadj = packet.protocol == protocol::TCP
+            && conn.has(StatusBit::SeqAdjust)
+            && !skb.is_loopback();
         Some(Self {
             conn,
             info,
-            transport,
+            transport: packet.transport,
             needs_seqadj,
         })
     }
 
-    /// Calls the helper's function.
+    /// Calls the helper's function, if the helper is for the protocol of the connection. (SIP over
+    /// TCP expects connections of UDP, too.)
     fn run_helper(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         match helper::of(&self.conn, rcu) {
+            Some(helper) if helper.protocol() != self.conn.protocol() => Verdict::Accept,
             Some(helper) => helper.help(skb, self.transport, &self.conn, self.info, rcu),
             None => Verdict::Accept,
         }

@@ -4,18 +4,16 @@
 
 use kernel::{
     num::casts::u8_as_usize,
-    sync::{
-        aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-    },
+    sync::aref::ARef, //
 };
 
 use crate::{
     ct::{
-        entry,
+        entry::{
+            self,
+            id,
+            timeout, //
+        },
         life::{
             confirm,
             delete,
@@ -30,30 +28,19 @@ use crate::{
             },
             end::Dead, //
         },
-        kernel::{
-            random,
-            settings, //
-        },
         packet::{
             skb::Tracked,
             tracker::Tracker, //
         },
         prelude::*, //
     },
-    proto::{
-        hash::tuple_hash,
-        tcp,
-        types::tuple::Key, //
-    },
+    proto::tcp, //
 };
 
 use super::{
     help,
     parse::Packet, //
 };
-
-/// The hash seed of ids; 0: not drawn yet.
-static ID_SEED: Atomic<u32> = Atomic::new(0);
 
 /// The tracker, as the kernel sees it.
 pub(in crate::ct) struct ConntrackHook;
@@ -91,14 +78,15 @@ impl Tracker for ConntrackHook {
         }
     }
 
-    fn set_closing(conn: &Conn) {
+    fn set_closing(conn: &Conn, rcu: Rcu<'_>) {
         if conn.protocol() != protocol::TCP || !conn.is_confirmed() {
             return;
         }
-        if conn.with_proto(|track: &mut tcp::Track| track.set_closing()) {
+        let is_changed = conn.with_proto(|track: &mut tcp::Track| track.set_closing());
+        if is_changed && !conn.has(StatusBit::FixedTimeout) {
             const CLOSE: usize = u8_as_usize(tcp::State::Close.to_u8());
-            let timeout = settings::TCP_TIMEOUTS.at(CLOSE).of(conn.net());
-            entry::refresh(conn, timeout.get());
+            let timeouts = timeout::tcp(conn, conn.net(), rcu);
+            entry::refresh(conn, timeouts[CLOSE].get());
             ecache::keep(conn, Event::ProtoInfo);
         }
     }
@@ -108,25 +96,6 @@ impl Tracker for ConntrackHook {
     }
 
     fn id(conn: &Conn) -> u32 {
-        id_of(&conn.tuple(Direction::Original).key(), conn.address())
+        id::of_entry(conn)
     }
-}
-
-/// Returns the id of an object with a tuple. The address tells objects of the same tuple apart;
-/// hashed, it does not reveal anything.
-pub(in crate::ct) fn id_of(key: &Key, address: usize) -> u32 {
-    // CAST: An address has 64 bits at most; and its two halves.
-    let address = address as u64;
-    let (low, high) = (address as u32, (address >> 32) as u32);
-    tuple_hash(key, 0, low, id_seed() ^ high)
-}
-
-/// Returns the hash seed of ids, and draws it at the first call.
-fn id_seed() -> u32 {
-    if ID_SEED.load(Relaxed) == 0 {
-        // The second of two concurrent callers uses the seed of the first, or ids would change.
-        let drawn = random::below(u32::MAX).wrapping_add(1);
-        let _ = ID_SEED.cmpxchg(0, drawn, Relaxed);
-    }
-    ID_SEED.load(Relaxed)
 }

@@ -121,12 +121,16 @@ impl Packet {
         let Some(bytes) = skb.read(self.transport) else {
             return plain;
         };
-        if gre::classify(&bytes).ok()? == gre::Class::Plain {
+        let class = gre::classify(&bytes);
+        if class == Ok(gre::Class::Plain) {
             return plain;
         }
+        // A header of version 1 that ends before the call ID is like one of no known version,
+        // whatever its payload is.
         let Some(bytes) = skb.read(self.transport) else {
             return plain;
         };
+        class.ok()?;
         let call = L4Key {
             src: [0; 2],
             dst: gre::call_id(&bytes),

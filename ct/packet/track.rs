@@ -377,9 +377,6 @@ impl PacketContext<'_> {
     /// Returns how far a helper has shifted the byte that a segment acknowledges.
     #[inline]
     fn ack_offset(&self, conn: &Conn, header: &wire::tcp::Header) -> i32 {
-        if !conn.has(StatusBit::SeqAdjust) {
-            return 0;
-        }
         seqadj::offset(conn, self.info.dir().opposite(), header.ack().sub(1))
     }
 

@@ -128,6 +128,13 @@ pub(crate) enum StatusBit {
     Mirrored = 33,
 }
 
+// The bits of this tracker's own are behind those that user space may know. (Those of a word's
+// highest 16 bits are the CPU's number.)
+const _: () = {
+    assert!(bindings::ip_conntrack_status___IPS_MAX_BIT <= StatusBit::Adopted as u32);
+    assert!(StatusBit::Adopted as u32 >= u32::BITS && usize::BITS == 64);
+};
+
 impl StatusBit {
     /// Returns whether the bit says how an entry is linked, so that only `nf` sets it.
     #[inline(always)]

@@ -93,6 +93,13 @@ impl Dead {
         Self { conn, status }
     }
 
+    /// Drops a reference. Returns the entry if that was the last one.
+    pub(crate) fn from_last(conn: ARef<Conn>) -> Option<Self> {
+        let conn = ARef::into_raw(conn).cast();
+        // SAFETY: The reference was owned by `conn`. At zero nothing else uses the entry.
+        unsafe { bindings::rct_ct_put_test(conn.as_ptr()).then(|| Self::from_raw(conn)) }
+    }
+
     /// Returns the last status.
     pub(crate) fn status(&self) -> Status {
         self.status

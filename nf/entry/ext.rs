@@ -332,12 +332,14 @@ impl SeqAdjust {
         }
     }
 
-    /// Returns the adjustment in a direction. While another CPU changes it, some of its words may be
-    /// older than others.
-    pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(&self, dir: Direction) -> T {
-        // SAFETY: Valid; by the trait's contract any bytes are a `T`. A concurrent change writes
-        // aligned words.
-        unsafe { self.of(dir).cast::<T>().read() }
+    /// Returns the adjustments of the original and of the reply direction, as they are at one moment,
+    /// under the lock of their entry.
+    pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(&self, conn: &Entry) -> [T; 2] {
+        let _guard = conn.lock();
+        // SAFETY: Valid, and changed under the lock only; by the trait's contract any bytes are a
+        // `T`.
+        [Direction::Original, Direction::Reply]
+            .map(|dir| unsafe { self.of(dir).cast::<T>().read() })
     }
 
     /// Changes the adjustment in a direction, under the lock of its entry.

@@ -298,6 +298,42 @@ impl ShardedLists {
         });
     }
 
+    /// Returns the entry of the lowest rank among the newest ones on the list of a key in a shard, which
+    /// may have other entries, too; and past how many objects it went, at most `limit`.
+    ///
+    /// The shard is locked: `rank` takes no lock. [`None`]: not this entry.
+    pub(crate) fn lowest_of_newest<R: Ord>(
+        &self,
+        net: &Net,
+        key: &IndexKey,
+        shard: u32,
+        limit: u32,
+        rank: impl Fn(&Conn) -> Option<R>,
+    ) -> (Option<(R, ARef<Conn>)>, u32) {
+        let hash = self.hasher.in_net(net).hash(key);
+        let (kind, list) = (key.kind(), self.list(hash, shard));
+        let mut lowest: Option<(R, &Conn)> = None;
+        with_layout!(self.is_wide, layout => {
+            let look = |object| {
+                let address = layout.address(object);
+                // SAFETY: What is on the list and no cursor is an entry, to which the table holds a
+                // reference until it left the list.
+                let conn = unsafe { Conn::from_raw(with_exposed_provenance_mut(address)) };
+                if let Some(rank) = rank(conn) {
+                    if lowest.as_ref().is_none_or(|(lowest, _)| rank < *lowest) {
+                        lowest = Some((rank, conn));
+                    }
+                }
+            };
+            let head = self.head(layout, kind, list);
+            let bh = BhDisabled::new();
+            let _guard = self.lock(shard, &bh);
+            // SAFETY: The lock is held.
+            let passed = unsafe { list::look_at_first(layout, head, kind, limit, look) };
+            (lowest.map(|(rank, conn)| (rank, ARef::from(conn))), passed)
+        })
+    }
+
     /// Puts an object first.
     ///
     /// # Safety
@@ -362,11 +398,13 @@ struct On {
 unsafe impl Send for ListCursor {}
 
 impl ListCursor {
-    /// Makes a cursor that is on no list. `ENOMEM`: no memory.
+    /// Makes a cursor that is on no list. May sleep.
+    ///
+    /// `ENOMEM`: no memory.
     pub(crate) fn new(lists: Arc<ShardedLists>) -> Result<Self> {
         // Readers under RCU may still look at the former entry: nothing of that is changed, but for
         // links that they do not follow.
-        let object = slab::allocate().ok_or(ENOMEM)?;
+        let object = slab::allocate_for_process().ok_or(ENOMEM)?;
         // INVARIANT: on none.
         Ok(Self {
             lists,
@@ -455,6 +493,6 @@ impl Drop for ListCursor {
     fn drop(&mut self) {
         self.leave();
         // SAFETY: By the type invariants the object belongs to this value, and is on no list.
-        unsafe { slab::release(self.object) };
+        unsafe { slab::free(self.object) };
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! - An entry's stages: [`fresh`], [`conn`], [`stale`], [`end`]; its memory: [`slab`], [`object`].
 //! - Its extensions: [`ext`], [`help`], [`timeout`], [`ecache`]; [`template`]s of entries.
-//! - The buckets of a table: [`chain`], locked by [`pair`]; [`reservations`]; the list of entries that
-//!   left the table: [`detached`].
+//! - The buckets of a table: [`chain`], locked by [`pair`]; [`reservations`]; the lists of entries
+//!   that left the table: [`dying`].
 //! - The lists beside the table: [`index_lists`], by [`index_keys`]; the by-source table of NAT:
 //!   [`by_source`].
 //! - The algorithms of these, without the kernel: [`intrusive`].
@@ -14,7 +14,7 @@
 pub(crate) mod by_source;
 pub(crate) mod chain;
 pub(crate) mod conn;
-pub(crate) mod detached;
+pub(crate) mod dying;
 pub(crate) mod ecache;
 pub(crate) mod end;
 pub(crate) mod ext;

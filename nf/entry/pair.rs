@@ -17,7 +17,7 @@
 //! pair.insert(conn, lists, &bh)?;
 //!
 //! // Later. The result holds the table's reference, and proves that the entry is on no chain:
-//! // `DetachedList::push` asks for that.
+//! // `DyingList::push` asks for that.
 //! let removed = LockedPair::lock(original, reply).remove(&conn, lists, &bh);
 //! ```
 

@@ -234,6 +234,12 @@ impl Expectation {
         self.raw().addr()
     }
 
+    /// Returns the address of the master, which may be gone.
+    pub(crate) fn master_address(&self) -> usize {
+        // SAFETY: Valid, and not changed since it was added. The pointer is not followed.
+        unsafe { (*self.raw()).master }.addr()
+    }
+
     /// Returns the tuple: the destination, and the known part of the source.
     #[inline]
     pub(crate) fn tuple(&self) -> Tuple {

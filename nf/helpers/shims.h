@@ -45,6 +45,9 @@ SHIM(unsigned int, rct_seqcount_read, (const seqcount_t *count), smp_load_acquir
 SHIM_VOID(rct_seqcount_write_begin, (seqcount_t *count), write_seqcount_begin(count))
 SHIM_VOID(rct_seqcount_write_end, (seqcount_t *count), write_seqcount_end(count))
 
+SHIM_VOID(rct_init_completion, (struct completion *done), init_completion(done))
+SHIM_VOID(rct_wait_for_completion, (struct completion *done), wait_for_completion(done))
+
 /* Memory */
 
 SHIM(void *, rct_kzalloc, (size_t size, gfp_t flags), kzalloc(size, flags))
@@ -56,18 +59,31 @@ SHIM(void *, rct_kmem_cache_alloc, (struct kmem_cache *cache, gfp_t flags),
 SHIM(unsigned long, rct_totalram_bytes, (void), totalram_pages() << PAGE_SHIFT)
 SHIM(unsigned long, rct_page_offset, (void), PAGE_OFFSET)
 SHIM(unsigned long, rct_memory_end, (void), (unsigned long)high_memory)
-SHIM(void *, rct_percpu_slot_alloc, (void), (__force void *)alloc_percpu(void *))
-SHIM_VOID(rct_free_percpu, (void *area), free_percpu((void __percpu *)area))
+/* With gcc, a per-CPU pointer is of a named address space, and converts by way of a number only. */
+#define RCT_PERCPU_ADDRESS(pointer) ((void *)(__force unsigned long)(pointer))
+#define RCT_PERCPU(type, address) ((type __percpu *)(__force unsigned long)(address))
+SHIM(void *, rct_percpu_slot_alloc, (void), RCT_PERCPU_ADDRESS(alloc_percpu(void *)))
+SHIM_VOID(rct_free_percpu, (void *area), free_percpu(RCT_PERCPU(void, area)))
 SHIM(void **, rct_percpu_slot_of, (void *slot, unsigned int cpu),
-	per_cpu_ptr((void * __percpu *)slot, cpu))
+	per_cpu_ptr(RCT_PERCPU(void *, slot), cpu))
 /* The slot of this CPU. The first two need that nothing else on the CPU comes to it meanwhile. */
-SHIM(void *, rct_percpu_read, (void *slot), __this_cpu_read(*(void * __percpu *)slot))
+SHIM(void *, rct_percpu_read, (void *slot), __this_cpu_read(*RCT_PERCPU(void *, slot)))
 SHIM_VOID(rct_percpu_write, (void *slot, void *value),
-	__this_cpu_write(*(void * __percpu *)slot, value))
+	__this_cpu_write(*RCT_PERCPU(void *, slot), value))
 SHIM(void *, rct_percpu_xchg, (void *slot, void *value),
-	this_cpu_xchg(*(void * __percpu *)slot, value))
+	this_cpu_xchg(*RCT_PERCPU(void *, slot), value))
 SHIM(void *, rct_percpu_cmpxchg, (void *slot, void *expected, void *value),
-	this_cpu_cmpxchg(*(void * __percpu *)slot, expected, value))
+	this_cpu_cmpxchg(*RCT_PERCPU(void *, slot), expected, value))
+
+/* Messages */
+
+SHIM_VOID(rct_printk, (const char *level, size_t length, const char *text),
+	_printk("%srust_ct: %.*s", level, (int)length, text))
+
+/* Hashes */
+
+SHIM(u64, rct_siphash, (const void *data, size_t size, const siphash_key_t *key),
+	siphash(data, size, key))
 
 /* Lists */
 
@@ -94,6 +110,10 @@ SHIM(u64, rct_jiffies_to_nsecs, (unsigned long j), jiffies_to_nsecs(j))
 SHIM(u64, rct_ktime_real_ns, (void), ktime_get_real_ns())
 SHIM_VOID(rct_delayed_work_init, (struct delayed_work *work, work_func_t run),
 	INIT_DELAYED_WORK(work, run))
+/* The same with a lockdep class of its own. */
+SHIM_VOID(rct_net_work_init, (struct delayed_work *work, work_func_t run),
+	INIT_DELAYED_WORK(work, run))
+SHIM(struct delayed_work *, rct_delayed_work_of, (struct work_struct *work), to_delayed_work(work))
 SHIM_VOID(rct_delayed_work_queue, (struct delayed_work *work, unsigned long delay),
 	queue_delayed_work(system_power_efficient_wq, work, delay))
 SHIM_VOID(rct_delayed_work_hasten, (struct delayed_work *work),
@@ -112,6 +132,8 @@ SHIM(void *, rct_net_generic_rcu, (const struct net *net, unsigned int id),
 SHIM(u32, rct_net_hash_mix, (const struct net *net), net_hash_mix(net))
 SHIM(unsigned int, rct_net_inum, (const struct net *net), net->ns.inum)
 SHIM(u64, rct_net_cookie, (const struct net *net), net->net_cookie)
+/* Null for a process that is ending. */
+SHIM(struct net *, rct_current_net, (void), current->nsproxy ? current->nsproxy->net_ns : NULL)
 SHIM(struct net *, rct_init_net, (void), &init_net)
 SHIM(bool, rct_net_is_init, (const struct net *net), net_eq(net, &init_net))
 SHIM(bool, rct_net_is_alive, (const struct net *net), check_net(net))
@@ -128,7 +150,7 @@ SHIM(bool, rct_labels_used, (struct net *net), atomic_read(&net->ct.labels_used)
 
 /* Statistics of a namespace, for each CPU */
 
-SHIM(void *, rct_stat_alloc, (void), (__force void *)alloc_percpu(struct ip_conntrack_stat))
+SHIM(void *, rct_stat_alloc, (void), RCT_PERCPU_ADDRESS(alloc_percpu(struct ip_conntrack_stat)))
 /* A statistic is addressed by its offset in `struct ip_conntrack_stat`. */
 SHIM_VOID(rct_stat_add, (const struct net *net, unsigned long offset, u32 n),
 	this_cpu_add(*(u32 __percpu *)((void __percpu *)net->ct.stat + offset), n))
@@ -142,11 +164,8 @@ SHIM(unsigned int, rct_next_possible_cpu, (unsigned int from),
 
 SHIM(struct proc_dir_entry *, rct_proc_net, (struct net *net), net->proc_net)
 SHIM(struct proc_dir_entry *, rct_proc_net_stat, (struct net *net), net->proc_net_stat)
-SHIM(struct proc_dir_entry *, rct_proc_create_net,
-	(const char *name, umode_t mode, struct proc_dir_entry *parent,
-	 const struct seq_operations *ops, unsigned int state_size),
-	proc_create_net(name, mode, parent, ops, state_size))
-SHIM(struct net *, rct_seq_file_net, (struct seq_file *seq), seq_file_net(seq))
+SHIM(bool, rct_file_is_writable, (const struct file *file), file->f_mode & FMODE_WRITE)
+SHIM(struct seq_file *, rct_file_seq, (const struct file *file), file->private_data)
 SHIM(void *, rct_seq_private, (struct seq_file *seq), seq->private)
 SHIM(kuid_t, rct_net_root_uid, (const struct net *net), make_kuid(net->user_ns, 0))
 SHIM(kgid_t, rct_net_root_gid, (const struct net *net), make_kgid(net->user_ns, 0))
@@ -447,6 +466,8 @@ SHIM_VOID(rct_ct_set_net, (struct nf_conn *ct, struct net *net), write_pnet(&ct-
 SHIM_VOID(rct_ct_get, (struct nf_conn *ct), refcount_inc(&ct->ct_general.use))
 SHIM(bool, rct_ct_get_not_zero, (struct nf_conn *ct), refcount_inc_not_zero(&ct->ct_general.use))
 SHIM_VOID(rct_ct_put, (struct nf_conn *ct), nf_ct_put(ct))
+/* Without nf_ct_destroy(), which is the caller's then. */
+SHIM(bool, rct_ct_put_test, (struct nf_conn *ct), refcount_dec_and_test(&ct->ct_general.use))
 SHIM(unsigned int, rct_ct_use, (const struct nf_conn *ct), refcount_read(&ct->ct_general.use))
 SHIM_VOID(rct_ct_set_use, (struct nf_conn *ct, unsigned int n),
 	refcount_set(&ct->ct_general.use, n))

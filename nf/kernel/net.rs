@@ -32,7 +32,10 @@
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
 use core::{
-    mem::size_of,
+    mem::{
+        offset_of,
+        size_of, //
+    },
     ptr::{
         addr_of_mut,
         null_mut,
@@ -43,6 +46,7 @@ use core::{
 use kernel::{
     cpu::nr_cpu_ids,
     error::from_result,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::{
         Atomic,
@@ -91,6 +95,14 @@ impl Net {
         unsafe { Self::from_raw(bindings::rct_init_net()) }
     }
 
+    /// Passes the namespace of the current process, if it has one.
+    pub(crate) fn with_current<R>(f: impl FnOnce(&Self) -> R) -> Option<R> {
+        // SAFETY: A process may look at its own namespaces.
+        let net = unsafe { bindings::rct_current_net() };
+        // SAFETY: The process holds the namespace, and does not leave it before `f` returns.
+        (!net.is_null()).then(|| f(unsafe { Self::from_raw(net) }))
+    }
+
     /// Whether this is the first namespace, `init_net`.
     #[inline]
     pub(crate) fn is_init(&self) -> bool {
@@ -136,8 +148,33 @@ impl Net {
     #[inline]
     pub(crate) fn state<P: Pernet>(&self) -> &P {
         // SAFETY: `P` is registered, and valid when zeroed; the memory lives as long as the
-        // namespace.
+        // namespace, and begins with the state.
         unsafe { &*bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
+    }
+
+    /// Makes the work of `P` due in `delay` jiffies, if it is not due anyway. May be called from
+    /// softirq. Has no effect once the namespace is torn down.
+    pub(crate) fn queue_work<P: Pernet>(&self, delay: u32) {
+        // SAFETY: Initialised, as the state is.
+        unsafe { bindings::rct_delayed_work_queue(self.work::<P>(), u32_as_usize(delay)) };
+    }
+
+    /// Makes the work of `P` due now. Otherwise as [`Net::queue_work`].
+    pub(crate) fn hasten_work<P: Pernet>(&self) {
+        // SAFETY: As above.
+        unsafe { bindings::rct_delayed_work_hasten(self.work::<P>()) };
+    }
+
+    /// Returns the memory with the state.
+    fn area<P: Pernet>(&self) -> *mut Area<P> {
+        // SAFETY: As for `state`.
+        unsafe { bindings::rct_net_generic(self.raw(), P::ops().id.load(Relaxed)).cast() }
+    }
+
+    /// Returns the work of `P`.
+    fn work<P: Pernet>(&self) -> *mut bindings::delayed_work {
+        // SAFETY: The memory lives as long as the namespace.
+        unsafe { addr_of_mut!((*self.area::<P>()).work) }
     }
 
     /// Like [`Net::state`], without an RCU section of its own.
@@ -383,8 +420,65 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + 'static {
     /// Tears namespaces down. May sleep, and returns when they have no packets and entries left.
     fn exit(nets: &ExitingNets);
 
+    /// Does a part of the namespace's work, in process context; may sleep. Returns the jiffies until
+    /// the next run; [`None`]: when [`Net::queue_work`] or [`Net::hasten_work`] asks for it.
+    ///
+    /// Each namespace has its turn in the kernel's work queue. The work has ended when the namespace
+    /// is freed.
+    fn work(_net: &Net) -> Option<u32> {
+        None
+    }
+
     /// The kernel's objects for it: one static for each type.
     fn ops() -> &'static PernetOps;
+}
+
+/// The memory that a namespace has for a [`Pernet`]. The core zeroes it.
+///
+/// # Invariants
+///
+/// `work` is initialised from [`init`] on, and `net` is the namespace.
+#[repr(C)]
+struct Area<P> {
+    state: P,
+    work: bindings::delayed_work,
+    net: *mut bindings::net,
+}
+
+impl<P: Pernet> Area<P> {
+    /// Initialises the work of a namespace.
+    fn set_up(net: &NewNet<'_>) {
+        // INVARIANT: As just initialised.
+        // SAFETY: The namespace is being set up: no other CPU accesses the area.
+        unsafe {
+            (*net.area::<P>()).net = net.raw();
+            bindings::rct_net_work_init(net.work::<P>(), Some(Self::run));
+        }
+    }
+
+    /// Ends the work of a namespace, which may not be queued any more; waits for a run under way.
+    fn tear_down(net: &Net) {
+        // SAFETY: By the type invariants. May sleep, as its callers may.
+        unsafe { bindings::disable_delayed_work_sync(net.work::<P>()) };
+    }
+
+    /// A run of the work.
+    ///
+    /// # Safety
+    ///
+    /// For the work queue alone, with the work of an area.
+    unsafe extern "C" fn run(work: *mut bindings::work_struct) {
+        // SAFETY: The work is in an area. The namespace is not freed before `tear_down` has waited for
+        // this run.
+        let net = unsafe {
+            let work = bindings::rct_delayed_work_of(work);
+            let area = work.byte_sub(offset_of!(Self, work)).cast::<Self>();
+            Net::from_raw((*area).net)
+        };
+        if let Some(delay) = P::work(net) {
+            net.queue_work::<P>(delay);
+        }
+    }
 }
 
 /// The kernel's objects for a [`Pernet`].
@@ -432,9 +526,10 @@ impl NewNet<'_> {
         Ok(())
     }
 
-    /// Undoes [`NewNet::set_up`], for an `init` that fails before there are packets.
+    /// Undoes [`NewNet::set_up`], for an `init` that fails, once the namespace has no hooks and no
+    /// entries any more.
     pub(crate) fn tear_down(&self) {
-        // SAFETY: Packets and entries do the counting, and there are none yet.
+        // SAFETY: Packets and entries do the counting, and none are left.
         unsafe { self.free_stats() };
     }
 }
@@ -500,7 +595,7 @@ impl PernetRegistration {
             (*ops).init = Some(init::<P>);
             (*ops).exit_batch = Some(exit::<P>);
             (*ops).id = P::ops().id.as_ptr();
-            (*ops).size = size_of::<P>();
+            (*ops).size = size_of::<Area<P>>();
         }
         // SAFETY: Complete, and in static memory.
         kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })?;
@@ -524,7 +619,12 @@ impl Drop for PernetRegistration {
 unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_int {
     // SAFETY: By the safety requirements.
     let net = NewNet(unsafe { Net::from_raw(net) });
-    from_result(|| P::init(&net).map(|()| 0))
+    Area::<P>::set_up(&net);
+    let result = P::init(&net);
+    if result.is_err() {
+        Area::<P>::tear_down(&net);
+    }
+    from_result(|| result.map(|()| 0))
 }
 
 /// [`Pernet::exit`], as `pernet_operations.exit_batch`.
@@ -533,5 +633,7 @@ unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_in
 ///
 /// For the core alone, with the list of namespaces that are being torn down.
 unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
-    P::exit(&ExitingNets(list));
+    let nets = ExitingNets(list);
+    P::exit(&nets);
+    nets.iter().for_each(|net| Area::<P>::tear_down(&net));
 }

@@ -5,7 +5,10 @@
 
 use core::ptr::addr_of_mut;
 
-use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 
 use crate::nf::bindings;
 
@@ -26,6 +29,29 @@ pub(crate) fn max_expectations() -> &'static Atomic<u32> {
 pub(crate) fn buckets() -> &'static Atomic<u32> {
     // SAFETY: A valid, aligned word, only accessed atomically.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_conntrack_htable_size)) }
+}
+
+/// Whose settings a new namespace has.
+#[derive(Clone, Copy)]
+pub(crate) enum Inherit {
+    /// The defaults.
+    Defaults,
+    /// Those of the first namespace, `init_net`.
+    First,
+    /// Those of the namespace of the process that makes it.
+    Creator,
+}
+
+/// `inherit`: whose settings a new namespace has. The numbers are those of
+/// `net.core.devconf_inherit_init_net`.
+pub(crate) fn inherit() -> Inherit {
+    // SAFETY: A valid, aligned word, only accessed atomically.
+    let inherit = unsafe { Atomic::from_ptr(addr_of_mut!(bindings::rct_param_inherit)) };
+    match inherit.load(Relaxed) {
+        1 => Inherit::First,
+        3 => Inherit::Creator,
+        _ => Inherit::Defaults,
+    }
 }
 
 macro_rules! flags {
@@ -53,6 +79,8 @@ flags! {
     index_addresses = rct_param_index_addresses;
     /// `auto_resize`: the table's size follows the number of entries.
     auto_resize = rct_param_auto_resize;
+    /// `module_names`: the module is in `/sys/module` under the C modules' names, too.
+    module_names = rct_param_module_names;
     /// `event_reasons`: netlink events have the reason for the end of an entry.
     event_reasons = rct_param_event_reasons;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locks in statics, which initialise themselves.
+//! Locks that initialise themselves, in statics and in memory that starts zeroed.
 //!
 //! The kernel crate's [`global_lock!`](kernel::sync::global_lock) leaves the initialisation to an
 //! `unsafe` call in the module's `init`. A [`StaticLock`] does it the first time that it is taken,
@@ -14,6 +14,7 @@ use core::{
 };
 
 use kernel::{
+    static_lock_class,
     str::CStr,
     sync::{
         atomic::{
@@ -29,14 +30,16 @@ use kernel::{
             Lock, //
         },
         LockClassKey, //
-    }, //
+    },
+    types::Opaque, //
 };
 
 use crate::nf::bindings;
 
 use super::lock::{
     self,
-    SpinLockBhBackend, //
+    SpinLockBhBackend,
+    SpinLockBhGuard, //
 };
 
 /// A mutex in a static, and the data that it guards.
@@ -128,6 +131,49 @@ impl<T, B: Backend> StaticLock<T, B> {
             // SAFETY: The lock is not ready, and the spinlock keeps others from making it so:
             // access is exclusive. It is in a static, and so pinned.
             unsafe { pin_init::raw_init((*self.lock.get()).as_mut_ptr(), lock) };
+            // INVARIANT: As just initialised.
+            self.is_ready.store(true, Release);
+        }
+    }
+}
+
+/// A spinlock in memory that starts zeroed, such as the state of a namespace, which is held with
+/// bottom halves off. All of them have one lockdep class: none is taken while another one is held.
+///
+/// # Invariants
+///
+/// `lock` is initialised, and no longer changed but by lock operations, once `is_ready` is true.
+pub(crate) struct ZeroedSpinLock {
+    is_ready: Atomic<bool>,
+    lock: Opaque<bindings::spinlock_t>,
+}
+
+// SAFETY: Zeroed, the lock is not ready.
+unsafe impl pin_init::Zeroable for ZeroedSpinLock {}
+// SAFETY: By the type invariants access is that of a lock, or serialised by `rct_static_lock`.
+unsafe impl Sync for ZeroedSpinLock {}
+
+impl ZeroedSpinLock {
+    /// Takes the lock.
+    #[inline]
+    pub(crate) fn lock(&self) -> SpinLockBhGuard<'_, ()> {
+        // Pairs with the store in `init`.
+        if !self.is_ready.load(Acquire) {
+            self.init();
+        }
+        // SAFETY: By the type invariants the lock is initialised.
+        unsafe { lock::from_raw(self.lock.get()) }.lock()
+    }
+
+    /// Makes the lock usable, unless another CPU was faster.
+    #[cold]
+    fn init(&self) {
+        // SAFETY: Static and initialised.
+        let _guard = unsafe { lock::from_raw(addr_of_mut!(bindings::rct_static_lock)) }.lock();
+        if !self.is_ready.load(Relaxed) {
+            // SAFETY: The lock is not ready, and the spinlock keeps others from making it so: access
+            // is exclusive.
+            unsafe { lock::init_raw(self.lock.get(), c"zeroed", static_lock_class!()) };
             // INVARIANT: As just initialised.
             self.is_ready.store(true, Release);
         }

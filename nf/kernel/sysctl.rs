@@ -41,7 +41,8 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
-        Full, //
+        Full,
+        Relaxed, //
     },
 };
 
@@ -51,9 +52,14 @@ use crate::{
 };
 
 use super::{
+    module_folder,
     net::{
         Net,
         NewNet, //
+    },
+    params::{
+        self,
+        Inherit, //
     },
     port_set::{
         PortSet,
@@ -257,6 +263,33 @@ impl Setting {
         }
     }
 
+    /// Copies the setting of another namespace, if it is a number that root may set.
+    ///
+    /// A set of ports is not copied: it is about the addresses of its namespace.
+    fn copy(&self, from: &Net, to: &NewNet<'_>) {
+        if !matches!(self.writers, Writers::Root) {
+            return;
+        }
+        match self.memory {
+            Memory::Field(offset) => {
+                let place = |net: &Net| net.ct().cast::<u8>().wrapping_add(offset);
+                let (from, to) = (place(from), place(to));
+                // SAFETY: In bounds by the invariants of `settings::Field`, and by those of
+                // `Setting` a byte or an `int`; nothing else accesses the new namespace's yet.
+                unsafe {
+                    if self.size == size_of::<u8>() {
+                        to.write(bindings::rct_read_once_u8(from));
+                    } else {
+                        let to: *mut u32 = to.cast();
+                        to.write(Atomic::<u32>::from_ptr(from.cast()).load(Relaxed));
+                    }
+                }
+            }
+            Memory::OfNet(number) => number(to).store(number(from).load(Relaxed), Relaxed),
+            Memory::Ports(_) | Memory::Global(_) | Memory::Hidden => {}
+        }
+    }
+
     /// Returns the description for C code.
     fn entry(&self, net: &Net) -> bindings::ctl_table {
         let data: *mut c_void = match self.memory {
@@ -383,6 +416,28 @@ impl Drop for Registration {
     }
 }
 
+/// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
+/// the defaults were set. `slot` is the place of the registration of these settings.
+///
+/// In the namespaces that are older than the module there is nothing to inherit yet.
+pub(crate) fn inherit(net: &NewNet<'_>, settings: &[Setting], slot: fn(&Net) -> &Slot) {
+    let copy = |from: &Net| {
+        if slot(from).is_registered() {
+            for setting in settings {
+                setting.copy(from, net);
+            }
+        }
+    };
+    match params::inherit() {
+        Inherit::Defaults => {}
+        Inherit::First => copy(Net::init_net()),
+        Inherit::Creator if module_folder::has_started() => {
+            Net::with_current(copy);
+        }
+        Inherit::Creator => {}
+    }
+}
+
 /// The registration of a namespace, in its [`Pernet`](super::net::Pernet) state. Zeroed: there is
 /// none.
 ///
@@ -407,6 +462,11 @@ impl Slot {
         let registration = KBox::new(Registration::for_net(net, folder, settings)?, GFP_KERNEL)?;
         self.swap(Some(registration));
         Ok(())
+    }
+
+    /// Whether sysctls are registered.
+    fn is_registered(&self) -> bool {
+        !self.0.load(Relaxed).is_null()
     }
 
     /// Unregisters the sysctls, and waits until no process reads or writes one. May sleep.

@@ -9,7 +9,7 @@ use core::{
     ptr::{
         null,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::prelude::*;
@@ -22,9 +22,10 @@ use crate::{
             end::Dead, //
         },
         kernel::{
+            log::pr_err,
             net::Net,
             rcu::Rcu, //
-        }, //
+        },
     },
     proto::types::tuple::Tuple, //
 };
@@ -49,7 +50,7 @@ pub(crate) trait Tracker: 'static {
     fn attach(new: &mut Skb, old: &Skb);
 
     /// Marks the connection as closing, because a rule resets it.
-    fn set_closing(conn: &Conn);
+    fn set_closing(conn: &Conn, rcu: Rcu<'_>);
 
     /// Confirms the entry of a packet that passed all hooks.
     fn confirm(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict;
@@ -171,10 +172,10 @@ unsafe extern "C" fn attach<T: Tracker>(
 ///
 /// # Safety
 ///
-/// For the core alone, with an entry to which it holds a reference.
+/// For the core alone, with an entry to which it holds a reference, under `rcu_read_lock()`.
 unsafe extern "C" fn set_closing<T: Tracker>(nfct: *mut bindings::nf_conntrack) {
-    // SAFETY: The core holds a reference.
-    T::set_closing(unsafe { Conn::from_raw(nfct.cast()) });
+    // SAFETY: The core holds a reference, and reads the hook under `rcu_read_lock()`.
+    unsafe { T::set_closing(Conn::from_raw(nfct.cast()), Rcu::assume_held()) };
 }
 
 /// [`Tracker::confirm`], as the core calls it.

@@ -87,6 +87,12 @@ impl State {
         }
     }
 
+    /// Returns whether the association is over: it was shut down or aborted.
+    #[inline]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
     /// Returns whether early drop may take the entry, assured or not, because the association is
     /// ending.
     #[inline]

@@ -93,6 +93,13 @@ impl State {
         }
     }
 
+    /// Returns whether the connection is over: both sides have closed it, or one has reset it. The
+    /// entry is kept for late segments only.
+    #[inline]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::TimeWait | Self::Close)
+    }
+
     /// Returns whether early drop may take the entry, assured or not, because the connection is
     /// ending.
     #[inline]

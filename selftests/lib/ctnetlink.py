@@ -30,6 +30,11 @@ TCP, UDP, ICMP, GRE, ICMPV6, SCTP = 6, 17, 1, 47, 58, 132
 # From here on they are rust_ct's own: see netlink_own.py.
 OWN = 0x3000
 
+# Of an entry, those that are nested, and the sizes of numbers.
+TREES = {ORIG, REPLY, PROTOINFO, HELP, NAT_SRC, NAT_DST, CNT_ORIG, CNT_REPLY, MASTER, SEQ_ORIG,
+         SEQ_REPLY, SECCTX, TIMESTAMP, SYNPROXY, FILTER}
+SIZES = {STATUS: 4, TIMEOUT: 4, MARK: 4, USE: 4, ID: 4, ZONE: 2, MARK_MASK: 4, EVENT_TIME: 8}
+
 SEEN_REPLY, ASSURED, CONFIRMED = 2, 4, 8
 
 
@@ -71,6 +76,24 @@ def tuple_(src, dst, proto, sport=0, dport=0, zone=None):
     if zone is not None:
         tree.append((3, be16(zone)))
     return tree
+
+
+def narrow(data):
+    """The attributes of an entry as a reader sees them that keeps eight bits of a type, as Go's
+    ti-mo/conntrack does, and that ends when what it knows is not as it should be."""
+    found = {}
+    for number, value in attributes(data):
+        number &= 0xFF
+        if number in found:
+            raise ValueError(f"attribute {number} comes twice")
+        if number in TREES:
+            inside = list(attributes(value))
+            if not inside or sum(4 + (len(part) + 3 & ~3) for _, part in inside) != len(value):
+                raise ValueError(f"attribute {number} is not nested: {value.hex()}")
+        if number in SIZES and len(value) != SIZES[number]:
+            raise ValueError(f"attribute {number} has {len(value)} bytes")
+        found[number] = value
+    return found
 
 
 class Socket:
@@ -210,6 +233,7 @@ class Events:
         try:
             while True:
                 for kind, flags, _, body in self.listener.receive():
+                    narrow(body[4:])
                     self.add(kind & 255, flags, dict(attributes(body[4:])), flushed)
         except (TimeoutError, socket.timeout):
             pass

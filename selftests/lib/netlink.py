@@ -6,6 +6,10 @@
                                     that long while unreplied
   helper add|del NAME QUEUE         a helper of user space (nfnetlink_cthelper):
                                     UDP over IPv4
+  entry FROM PORT TO PORT timeout|shift VALUE
+                                    an established TCP connection over IPv4, for 600
+                                    seconds: its timeout is fixed, to VALUE seconds, or
+                                    the numbers of its client are shifted by VALUE
   ovs add|del NAME FROM TO ZONE MARK
                                     an Open vSwitch datapath with two ports: IPv4
                                     from the first to the second is committed to a
@@ -23,7 +27,7 @@ NETLINK_NETFILTER, NETLINK_GENERIC = 12, 16
 REQUEST, ACK, CREATE = 1, 4, 0x400
 NLMSG_ERROR = 2
 NESTED = 0x8000
-AF_INET, UDP = 2, 17
+AF_INET, TCP, UDP = 2, 6, 17
 
 
 def attribute(kind, data):
@@ -102,6 +106,27 @@ def helper(verb, name, queue):
         attribute(5, be32(0)),
         attribute(6, be32(1)),
     ])
+
+
+def entry(source, sport, target, dport, what, value):
+    """The numbers of attributes are those of CTA_*."""
+    seen_reply, assured, confirmed, fixed = 2, 4, 8, 1 << 10
+    def tuple_(source, sport, target, dport):
+        ports = [attribute(1, bytes([TCP])), attribute(2, struct.pack("!H", int(sport))),
+                 attribute(3, struct.pack("!H", int(dport)))]
+        ends = [attribute(1, socket.inet_aton(source)), attribute(2, socket.inet_aton(target))]
+        return [attribute(1, ends), attribute(2, ports)]
+    # Established; both sides are liberal.
+    state = [attribute(1, b"\3"), attribute(4, b"\x08\x08"), attribute(5, b"\x08\x08")]
+    shift = [attribute(1, be32(1)), attribute(2, be32(value)), attribute(3, be32(value))]
+    status = seen_reply | assured | confirmed | (fixed if what == "timeout" else 0)
+    netfilter(1, 0, CREATE, [
+        attribute(1, tuple_(source, sport, target, dport)),
+        attribute(2, tuple_(target, dport, source, sport)),
+        attribute(3, be32(status)),
+        attribute(4, [attribute(1, state)]),
+        attribute(7, be32(value if what == "timeout" else 600)),
+    ] + [attribute(15, shift)] * (what == "shift"))
 
 
 class Queue:
@@ -197,7 +222,7 @@ def ovs(verb, name, source, target, zone, mark):
 
 def main():
     what, *arguments = sys.argv[1:] or ["--help"]
-    commands = {"timeout": timeout, "helper": helper, "ovs": ovs}
+    commands = {"timeout": timeout, "helper": helper, "entry": entry, "ovs": ovs}
     if what not in commands:
         print(__doc__)
         return 0

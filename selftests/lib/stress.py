@@ -16,6 +16,9 @@
       then to the next one, PORTS ports in all, from ports that no other one has. No
       sender is more than 32 ports ahead. Ends by itself.
 
+  stress.py datagrams ADDR
+      From one socket, in the namespace of the caller, to each port of ADDR in turn.
+
   stress.py watch NS FILE SIZE WORD...
       Lists the entries of a namespace again and again, in reads of SIZE bytes.
       Those with one of the WORDs in their original tuple are there all the time:
@@ -28,6 +31,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from errno import ENETDOWN, ENODEV, ENXIO
@@ -40,6 +44,18 @@ stopped = False
 def stop(*_):
     global stopped
     stopped = True
+
+
+def run_datagrams(addr):
+    port = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        while not stopped:
+            port = port % 65535 + 1
+            try:
+                sender.sendto(b"x", (addr, port))
+            except OSError:
+                # The answer to one before, or no room for it.
+                pass
 
 
 def run_flood(ns, dev, mac, router_mac, saddr, daddr, dport, batch, pause, data=bytes(8).hex()):
@@ -148,7 +164,8 @@ def run_watch(ns, path, size, *words):
 def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    commands = {"chosen": run_chosen, "flood": run_flood, "together": run_together, "watch": run_watch}
+    commands = {"chosen": run_chosen, "datagrams": run_datagrams, "flood": run_flood,
+                "together": run_together, "watch": run_watch}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])

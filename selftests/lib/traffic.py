@@ -46,6 +46,8 @@ sleep. One process works in every network namespace; it opens sockets there.
                                    router; "ok passed" if it came out at the
                                    other side, else "ok lost"; if there are more
                                    than two sides, "ok passed to SIDE"
+  through SIDE PACKET              the same, of two sides; says the bytes behind the header of IP
+                                   with which it came out
   step SIDE NS PACKET              the same, and says what changed in NS: the
                                    statistics, and the entry of the packet's flow
   hex PACKET                       its bytes
@@ -943,6 +945,18 @@ class Server:
         if len(others) == 1 or not out:
             return "passed" if out else "lost"
         return "passed to " + ",".join(out)
+
+    def do_through(self, side, *words):
+        packet = Packet(words)
+        far, = (s for s in self.sides.values() if s is not self.sides[side])
+        for _ in far.frames():
+            pass
+        self.sides[side].send(ETH_P_IPV6 if packet.v6 else ETH_P_IP, packet.bytes)
+        self.sides[side].fence()
+        for frame in far.frames():
+            if marker_of(frame) == packet.marker:
+                return frame[54 if packet.v6 else 34:].hex()
+        raise Failure("lost")
 
     def do_hex(self, *words):
         return Packet(words).bytes.hex()

@@ -3,7 +3,8 @@
 #
 # A full table: entries that are not assured make room for new ones; where there
 # are none, packets of new connections are dropped, and the log says so, now and
-# then. Connections that are established live through it. (nf_conntrack_max holds
+# then. Connections that are established live through it, and those that are over
+# make room. (nf_conntrack_max holds
 # for the whole machine: do not run this where that hurts.)
 
 # shellcheck source=selftests/lib/lib.sh
@@ -160,5 +161,68 @@ echo "$was_max" >$MAX
 check "with the limit raised nothing is dropped" \
 	grows 0 "$R" drop must flood c 50 $X4 $Y4 dport=7002
 check "... and everything is tracked" count_is "$R" $((assured + 50))
+check "... established connections stay, and go on" established
+
+# --- a table full of closed connections -------------------------------------
+
+# One request after the other; of each connection an entry stays, which is assured. The namespace
+# has a small part of a large table.
+requests() { # FIRST LAST
+	local i
+	for ((i = $1; i < $2; i++)); do
+		must connected -- connect r "$C" $S4 80 "sport=$((30000 + i))" &&
+			must accept q l && must close r && must eof q && must close q || return
+	done
+}
+check "connections that were closed stay in the table" requests 0 20
+count_entries "$R" tcp TIME_WAIT '[ASSURED]'
+check "... and are assured" same "$COUNT" 20
+set_table "$was_buckets" 100
+stat "$R" drop && dropped=$VALUE
+if [[ $MODULE == rust_ct ]]; then
+	check "the table is full of them: all requests are answered" requests 20 300
+else
+	# It drops a closed one in the background, for later packets: some requests wait for a second.
+	requests 20 300 >/dev/null
+fi
+stat "$R" drop && dropped=$((VALUE - dropped))
+diag "280 connections, one after the other: $dropped packets dropped"
+if [[ $MODULE == rust_ct ]]; then
+	check "... for a new one a closed one goes at once" same "$dropped" 0
+fi
+get_ct "$R" count
+check "... the limit holds" that "VALUE <= 100 + $slack"
+check "... established connections stay, and go on" established
+
+# --- a listener that does not read ------------------------------------------
+
+# It must not miss an end: ends wait for it, and count (ends.py).
+ready=$(mktemp)
+# Not with the pipes to traffic.py, which ends when they have no writer any more.
+python3 "$SELFTESTS/life/ends.py" deaf "$R" >"$ready" 2>&1 {traffic_in}>&- {traffic_out}<&- &
+deaf=$!
+at_end() {
+	kill "$deaf" 2>/dev/null
+	rm -f "$ready"
+	restore_table
+}
+check "a listener" wait_for 10 grep -qx listening "$ready"
+set_ct "$R" events 1
+set_table 512 200
+stat "$R" drop && dropped=$VALUE
+stat "$R" early_drop && early=$VALUE
+highest=0 sent=0
+while ((sent < flows)); do
+	must flood c 50 $X4 $Y4 "first=$sent" dport=7005
+	sent=$((sent + 50))
+	get_ct "$R" count
+	((VALUE <= highest)) || highest=$VALUE
+done
+check "ends that it is not told do not take the count past the limit (highest: $highest)" \
+	that "highest <= 200 + $slack"
+stat "$R" drop && dropped=$((VALUE - dropped))
+stat "$R" early_drop && early=$((VALUE - early))
+diag "$flows new flows: $early entries dropped early, $dropped packets dropped"
+check "... but new connections are refused" that "dropped > flows / 4"
 check "... established connections stay, and go on" established
 tap_finish

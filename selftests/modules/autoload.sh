@@ -37,13 +37,14 @@ at_end() {
 
 # What "make install" makes of it, but for the place of the module. (COMMAND)
 install_rust_ct() {
-	cat "$SELFTESTS/../scripts/modprobe.d/rust_ct.conf" >$conf &&
+	grep -v '^install rust_ct ' "$SELFTESTS/../scripts/modprobe.d/rust_ct.conf" >$conf &&
 		echo "install rust_ct $1" >>$conf
 }
 # As modprobe does, it accepts a module that another process has just loaded.
 readonly LOAD="/sbin/insmod $module \$CMDLINE_OPTS || grep -qx live /sys/module/rust_ct/initstate"
 
-is_loaded() { [[ -d /sys/module/$1 ]]; }
+# Not by /sys/module: rust_ct is there under the C modules' names, too.
+is_loaded() { grep -q "^$1 " /proc/modules; }
 only_rust_ct() { is_loaded rust_ct && ! is_loaded nf_conntrack; }
 
 users_leave() {

@@ -40,7 +40,16 @@ limits_connections() { nft_rules "tcp dport 80 ct count over 1 drop" && limited;
 hands_a_flow_to_the_fast_path() {
 	nft_rules "udp dport 9 ct state established flow add @ft; udp sport 9 ct state established flow add @ft" "" \
 		"flowtable ft { hook ingress priority 0; devices = { toc, tos }; }" &&
-		flow && answer && its_entry '[OFFLOAD]' && flow && answer
+		flow && answer && its_entry '[OFFLOAD]' && flow && answer && its_listing_has_a_timeout
+}
+
+# The C tracker's listing of an offloaded entry has no timeout, though its events do.
+its_listing_has_a_timeout() {
+	local listing number=1
+	[[ $TRACKER == rust_ct ]] || number=0
+	listing=$(in_ns "$R" conntrack -L -p udp --sport "$port" -o xml 2>/dev/null) || return
+	[[ $listing == *"<sport>$port</sport>"* ]] || return
+	same "$(grep -oE '<timeout>[0-9]+</timeout>' <<<"$listing" | wc -l)" $number
 }
 
 answers_for_the_server() {
@@ -58,6 +67,30 @@ answers_for_the_server() {
 rejects() {
 	nft_rules "udp sport $port ct state new counter name n reject" &&
 		must lost -- inject c udp "$X,$port" "$Y,9" len=10 && nft_hits 1 && no_entry "$R" udp "sport=$port"
+}
+
+# A rule answers a segment with a reset, and marks the connection as closing: the lifetime is that of
+# its policy, and stays if it is fixed. (nf_ct_set_closing)
+resets_by_the_policy() {
+	nft_rules "tcp dport 80 tcp flags psh reject with tcp reset" "" \
+		"ct timeout slow { protocol tcp; l3proto ip; policy = { close : 500 }; }
+		chain later { type filter hook prerouting priority 0; tcp sport $port ct timeout set \"slow\" ; }" &&
+		tcp_opens "$port" 80 &&
+		must lost -- inject c tcp "$X,$port" "$Y,80" PA seq=1001 ack=5001 len=10 &&
+		lives 500 "$R" tcp "sport=$port" CLOSE
+}
+
+keeps_a_fixed_timeout() {
+	[[ $TRACKER != stock ]] || modprobe nf_conntrack_netlink || return
+	nft_rules "tcp dport 80 reject with tcp reset" && must events told "$R" || return
+	in_ns "$R" python3 "$SELFTESTS/lib/netlink.py" entry "$X" "$port" "$Y" 80 timeout 900 &&
+		must lost -- inject c tcp "$X,$port" "$Y,80" PA seq=1001 ack=5001 len=10 &&
+		lives 900 "$R" tcp "sport=$port" CLOSE
+	local status=$?
+	# No event tells of the state, between those of its begin and end.
+	must "DESTROY=1 NEW=1" -- told told || status=1
+	[[ $TRACKER != stock ]] || rmmod nf_conntrack_netlink || return
+	return "$status"
 }
 
 logs_and_goes_on() {
@@ -218,14 +251,14 @@ switches_and_tracks() {
 
 # --- all of them ------------------------------------------------------------
 
-[[ ! -d /sys/module/nf_conntrack_netlink ]] || rmmod nf_conntrack_netlink
+! grep -q "^nf_conntrack_netlink " /proc/modules || rmmod nf_conntrack_netlink
 check "nobody holds the tracker yet" is_free
 
 consumer nft_ct sees_the_state
 consumer nft_connlimit limits_connections
 consumer nft_flow_offload hands_a_flow_to_the_fast_path
 consumer nft_synproxy answers_for_the_server
-neighbour nft_reject_ipv4 rejects
+neighbour nft_reject_ipv4 rejects -- resets_by_the_policy -- keeps_a_fixed_timeout
 neighbour nfnetlink_queue waits_for_a_verdict
 neighbour nfnetlink_log logs_and_goes_on
 

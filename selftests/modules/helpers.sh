@@ -143,7 +143,7 @@ outside() {
 
 # --- all of them ------------------------------------------------------------
 
-[[ ! -d /sys/module/nf_conntrack_netlink ]] || rmmod nf_conntrack_netlink
+! grep -q "^nf_conntrack_netlink " /proc/modules || rmmod nf_conntrack_netlink
 check "nobody holds the tracker yet" is_free
 
 consumer nf_conntrack_ftp ftp

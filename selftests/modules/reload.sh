@@ -13,7 +13,8 @@ tap_begin tc insmod rmmod modinfo
 module=$(rust_ct_module) || skip_all "no rust_ct.ko (RUST_CT_KO says where)"
 stock=$(modinfo -n nf_conntrack 2>/dev/null) || stock=
 was=$(tracker_loaded)
-is_loaded() { [[ -d /sys/module/$1 ]]; }
+# Not by /sys/module: rust_ct is there under the C modules' names, too.
+is_loaded() { grep -q "^$1 " /proc/modules; }
 [[ $was != stock ]] || skip_all "the C tracker is loaded: unload it first"
 modprobe -a nf_defrag_ipv4 nf_defrag_ipv6 sch_netem || skip_all "no nf_defrag or sch_netem module"
 dir=$(mktemp -d)
@@ -30,7 +31,8 @@ at_end() {
 }
 
 is_gone() {
-	! is_loaded rust_ct && [[ ! -e /proc/net/nf_conntrack && ! -e /proc/sys/net/netfilter/nf_conntrack_max ]]
+	! is_loaded rust_ct && [[ ! -e /sys/module/nf_conntrack && ! -e /sys/module/nf_conntrack_netlink &&
+		! -e /proc/net/nf_conntrack && ! -e /proc/sys/net/netfilter/nf_conntrack_max ]]
 }
 slab() { awk '$1 == "nf_conntrack" { print $2 }' /proc/slabinfo; }
 
@@ -55,6 +57,13 @@ helpers+=($!)
 waiting() { tc -n "$R" -s qdisc show dev tos | sed -n 's/.* backlog [0-9A-Za-z]*b \([0-9]*\)p.*/\1/p' | head -n 1; }
 packets_wait() { (($(waiting) > 0)) && [[ $(wc -l <"/proc/net/nf_conntrack") ]] && count_some; }
 count_some() { get_ct "$R" count && ((VALUE > 0)); }
+
+# What reads and writes the parameters meanwhile, by the C module's name.
+while :; do
+	cat /sys/module/nf_*/{initstate,parameters/*}
+	echo 1024 >/sys/module/nf_conntrack/parameters/hashsize
+done >/dev/null 2>&1 &
+helpers+=($!)
 
 rounds=$(scaled 20 4)
 longest=0 failed='' held=0
@@ -92,6 +101,45 @@ check "datagrams that waited in a socket are delivered" that "i > 0"
 check "unloaded again" rmmod rust_ct
 check "... nothing of it is left" is_gone
 check "... no slab" same "$(slab)" ""
+
+# --- hooks that cannot be registered ----------------------------------------
+
+# Netfilter allows 1024 hooks at one point. The last of the tracker's finds no room there, while
+# packets pass those that were registered before it, and make entries.
+full_hook() {
+	local i
+	echo "table ip6 full {"
+	for ((i = 0; i < 1024; i++)); do
+		echo "chain i$i { type filter hook input priority $i; }"
+		((i >= 900)) || echo "chain p$i { type filter hook prerouting priority $i; }"
+	done
+	echo "}"
+}
+if command -v nft >/dev/null && modprobe nf_tables; then
+	ip link set lo up
+	python3 "$SELFTESTS/lib/stress.py" datagrams 127.0.0.1 &
+	helpers+=($!)
+	nft -f - < <(full_hook) || fail "1024 chains at one hook"
+	check "no room for the last hook: it is not loaded" refused insmod "$module"
+	check "... nothing of it is left" is_gone
+	check "... no slab" same "$(slab)" ""
+	nft delete table ip6 full
+	in_ns "$R" nft -f - < <(full_hook) || fail "1024 chains at one hook"
+	check "no room in another namespace: it is loaded" insmod "$module"
+	check "... the log says so" \
+		quiet eval 'kernel_log | grep "rust_ct: netns [0-9]* is not tracked: no room for hooks, errno 7$"'
+	must send a 100
+	must recv b 100
+	check "... the others are tracked" entry "$C" tcp dport=80 ESTABLISHED
+	check "... that one is not" count_is "$R" 0
+	in_ns "$R" nft delete table ip6 full
+	kill "${helpers[@]}"
+	wait "${helpers[@]}"
+	helpers=()
+	check "... and it goes" rmmod rust_ct
+else
+	skip "hooks that cannot be registered" "no nft"
+fi
 
 # --- parameters -------------------------------------------------------------
 

@@ -76,7 +76,7 @@ ENTRY = {
     9: COUNTERS, 10: COUNTERS, 11: BE32, 12: BE32, 13: TRANSLATION, 14: TUPLE, 15: THREE, 16: THREE, 17: BE32,
     18: among([be16(zone) for zone in (0, 0, 7, 9, 0xFFFF)]), 19: {1: NAME}, 20: {1: BE64, 2: BE64}, 21: BE32,
     22: some_bytes(20), 23: some_bytes(20), 24: THREE, 25: {1: words(4, "little"), 2: words(4, "little")}, 26: BE32,
-    27: BE64, 0x3001: BYTE, 0x3002: BE32,
+    27: BE64, 0x30E1: BYTE, 0x30E2: BE32,
 }
 EXPECTATION = {1: TUPLE, 2: TUPLE, 3: TUPLE, 4: SECONDS, 5: BE32, 6: NAME, 7: BE16, 8: BE32, 9: BE32,
                10: {1: BE32, 2: TUPLE}, 11: NAME}

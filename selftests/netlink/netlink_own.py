@@ -29,10 +29,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from ctnetlink import (ACK, AF_INET, AF_INET6, BROADCAST_ERROR, CREATE, CT, DELETE, DUMP, EXCL,  # noqa: E402
                        FILTER, GET, MARK, NEW, NLMSG_DONE, NO_ENOBUFS, ORIG, REPLY, SOL_NETLINK,
                        STATS, TIMEOUT, UDP, ZONE, Client, Socket, attributes, be16, be32, check,
-                       entry, pack, run, tuple_, u32)
+                       entry, narrow, pack, run, tuple_, u32)
 from netlink import REQUEST  # noqa: E402
 
-WHY, MATCHING = 0x3001, 0x3002
+WHY, MATCHING = 0x30E1, 0x30E2
 (TIMED_OUT, EARLY_DROP, DELETED, FLUSHED, REPLACED, GAVE_WAY, REOPENED, RESET,
  ADDRESS_GONE) = range(1, 10)
 
@@ -42,6 +42,8 @@ class Ends:
 
     def __init__(self, room=1 << 22):
         self.listener = Socket(3, room=room)
+        # How many events came, and of how many a reader that keeps eight bits makes sense.
+        self.events = self.narrow_reader = 0
 
     def told(self, wait=0.1, number=0):
         """The reasons that were told since, None for an event without one. Waits longer for the
@@ -59,6 +61,11 @@ class Ends:
         for kind, _, _, body in self.listener.receive():
             assert kind == CT << 8 | DELETE
             parts = dict(attributes(body[4:]))
+            try:
+                self.narrow_reader += narrow(body[4:])[ORIG] == parts[ORIG]
+            except (ValueError, struct.error):
+                pass  # it is not counted
+            self.events += 1
             protocol = dict(attributes(dict(attributes(parts[ORIG]))[2]))[1]
             yield (parts[WHY][0] if WHY in parts else None), protocol[0]
 
@@ -169,6 +176,9 @@ def reasons(device, other):
         expect("no reason where none is wanted", None)
     finally:
         write(switch, 1)
+    check("a reader that keeps eight bits of an attribute's type understands each end",
+          ends.events > 10 and ends.narrow_reader == ends.events,
+          f"{ends.narrow_reader} of {ends.events}")
     late()
 
 

@@ -15,6 +15,72 @@ save_table
 at_end() { [[ ! -d $SYSCTL ]] || restore_table; }
 setup_router
 
+# --- parameters, by the C module's name --------------------------------------
+
+# kube-proxy and tuning scripts read and write these; modprobe asks for "live".
+[[ $TRACKER == rust_ct ]] || modprobe -a nf_nat nf_conntrack_netlink
+folder=/sys/module/nf_conntrack
+mode_of() { command stat -c '%a %u %g' "$folder/parameters/$1"; }
+is_refused() { # ERROR COMMAND...
+	local said
+	if said=$("${@:2}" 2>&1); then
+		diag "is not refused"
+		return 1
+	fi
+	[[ $said == *"$1"* ]] || diag "refused by: $said"
+	[[ $said == *"$1"* ]]
+}
+give() { (echo "$2" >"$folder/parameters/$1"); } # PARAMETER VALUE
+shows() { same "$(<"$folder/parameters/$1")" "$2"; }
+check "each module is in /sys/module" test -d $folder -a -d /sys/module/nf_nat -a -d /sys/module/nf_conntrack_netlink
+for name in nf_conntrack nf_nat nf_conntrack_netlink; do
+	check "... and live: $name" same "$(</sys/module/$name/initstate)" live
+done
+# A stub module, or the module itself, shows them; both may show more.
+for parameter in "hashsize 600" "expect_hashsize 400" "acct 644" "tstamp 644"; do
+	check "... with a parameter: $parameter" same "$(mode_of "${parameter% *}")" "${parameter#* } 0 0"
+done
+check "... and not enable_hooks" test ! -e $folder/parameters/enable_hooks
+check "hashsize is that of the table" shows hashsize "$(<$SYSCTL/nf_conntrack_buckets)"
+max_before=$(<$SYSCTL/nf_conntrack_max)
+check "... it is written" give hashsize 4096
+check "... and the table has it" same "$(<$SYSCTL/nf_conntrack_buckets)" 4096
+check "... its limit stays" same "$(<$SYSCTL/nf_conntrack_max)" "$max_before"
+check "... read again" shows hashsize 4096
+for value in 0 -1 many 99999999999; do
+	check "hashsize=$value is refused" refused give hashsize "$value" 2>/dev/null
+done
+check "... and nothing has changed" shows hashsize 4096
+# Not in a mount namespace of its own, which would have another /sys.
+elsewhere() { nsenter --net="/run/netns/$1" bash -c "echo $2 >$folder/parameters/hashsize"; }
+check "hashsize from another network namespace is refused" is_refused "not supported" elsewhere "$R" 8192
+# Of an unprivileged user, root in namespaces of its own.
+as_tenant() { setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urn bash -c "$1"; }
+if as_tenant true 2>/dev/null; then
+	check "root of a user namespace cannot write it" \
+		is_refused "Permission denied" as_tenant "echo 8192 >$folder/parameters/hashsize"
+	check "... nor read it" is_refused "Permission denied" as_tenant "cat $folder/parameters/hashsize"
+	check "... nor write acct" is_refused "Permission denied" as_tenant "echo 1 >$folder/parameters/acct"
+	check "... but read it, as others may" as_tenant "grep -q '^[YN]$' $folder/parameters/acct"
+else
+	skip "root of a user namespace cannot write it" "no user namespaces"
+fi
+check "... and nothing has changed" shows hashsize 4096
+for parameter in acct tstamp; do
+	before=$(<$folder/parameters/$parameter)
+	check "$parameter is off" same "$before" N
+	check "... is written" give $parameter 1
+	check "... and on" shows $parameter Y
+	ns_add T
+	setting=nf_conntrack_${parameter/tstamp/timestamp}
+	check "... in a new namespace" same "$(in_ns "$T" cat $SYSCTL/$setting)" 1
+	ip netns del "$T"
+	check "... nothing but a switch is taken" refused give $parameter 7 2>/dev/null
+	give $parameter 0
+done
+check "expect_hashsize is some number" that "$(<$folder/parameters/expect_hashsize) > 0"
+restore_table
+
 # --- settings ---------------------------------------------------------------
 
 # Name, default in a new namespace, kind.
@@ -117,6 +183,54 @@ setting() {
 		;;
 	esac
 }
+
+# --- settings of new namespaces -----------------------------------------------
+
+# Settings and values that are none of the defaults.
+others() {
+	local name default kind
+	while read -r name default kind; do
+		case $kind in
+		switch) echo "$name $((1 - default))" ;;
+		three) echo "$name 1" ;;
+		byte) echo "$name $((default + 4))" ;;
+		seconds) echo "$name $((default + 7))" ;;
+		esac
+	done <<<"$settings"
+	printf '%s 0\n' nf_nat_{thorough_search,reserve,avoid_local_ports,oldest_first}
+}
+# Runs "NAME VALUE" lines through the namespace of the caller.
+readonly SET='while read -r name value; do echo $value >/proc/sys/net/netfilter/$name; done'
+readonly DIFFER='while read -r name value; do
+	[[ $(</proc/sys/net/netfilter/$name) == "$value" ]] || echo "$name"; done'
+if [[ $TRACKER == rust_ct ]]; then
+	inherit=/sys/module/rust_ct/parameters/inherit
+	number=$(others | wc -l)
+	before=$(others | while read -r name _; do echo "$name $(<$SYSCTL/$name)"; done)
+	all() { same "$(others | unshare -n bash -c "$DIFFER" | wc -l)" "$1"; }
+	all_below() { same "$(others | in_ns "$1" unshare -n bash -c "$DIFFER" | wc -l)" "$2"; }
+	check "inherit: 0 at first" same "$(<$inherit)" 0
+	others | bash -c "$SET"
+	check "... the first namespace has other settings than the defaults" same "$(others | bash -c "$DIFFER")" ""
+	check "... a new one has the defaults" all "$number"
+	echo 1 >$inherit
+	check "inherit=1: a new one has those of the first" all 0
+	check "... also one that is made within another" all_below "$R" 0
+	check "... those that exist keep theirs" same "$(others | in_ns "$R" bash -c "$DIFFER" | wc -l)" "$number"
+	echo 3 >$inherit
+	check "inherit=3: one that is made within another has that one's" all_below "$R" "$number"
+	others | in_ns "$R" bash -c "$SET"
+	bash -c "$SET" <<<"$before"
+	check "... also what was set there" all_below "$R" 0
+	check "... and in the first one has the first one's" all "$number"
+	sed 's/$/ /' <<<"$before" | in_ns "$R" bash -c "$SET"
+	echo 2 >$inherit
+	check "inherit=2: the defaults" all "$number"
+	check "... there is no inherit=4" refused bash -c "echo 4 >$inherit" 2>/dev/null
+	echo 0 >$inherit
+else
+	skip "inherit" "not the C tracker's"
+fi
 
 # Those of nf_defrag_ipv6 stand beside them.
 known=' nf_conntrack_frag6_timeout nf_conntrack_frag6_low_thresh nf_conntrack_frag6_high_thresh '
@@ -239,6 +353,17 @@ possible=$(</sys/devices/system/cpu/possible)
 check "... a line for each processor" same $((${#LINES[@]} - 1)) $((${possible#*-} + 1))
 check "... for everybody" must 444 -- mode "$R" /proc/net/stat/nf_conntrack
 
+# --- ids --------------------------------------------------------------------
+
+# Entries lie at multiples of this in memory.
+size=$(awk '$1 == "nf_conntrack" { print $4 }' /proc/slabinfo)
+ns_add ids
+most=$(<$MAX)
+echo 65536 >$MAX
+relay ids "" in_ns "$ids" python3 "$SELFTESTS/lib/secrets.py" ids $((size & -size))
+echo "$most" >$MAX
+ns_del "$ids"
+
 # --- readers that take their time -------------------------------------------
 
 many=$(scaled 300 60)
@@ -297,6 +422,8 @@ if [[ $TRACKER == rust_ct && -n ${RUST_CT_VM:-} ]] && module=$(rust_ct_module); 
 	must open g - /proc/net/rust_conntrack
 	must open h - /proc/net/stat/nf_conntrack
 	must open i - $SYSCTL/nf_conntrack_count
+	must open j - /sys/module/nf_conntrack/parameters/hashsize
+	must open k - /sys/module/nf_nat/initstate
 	must read f 10
 	must read h 10
 	check "readers are no reason not to unload" rmmod rust_ct
@@ -306,7 +433,11 @@ if [[ $TRACKER == rust_ct && -n ${RUST_CT_VM:-} ]] && module=$(rust_ct_module); 
 	done
 	check "... a setting that is gone says so" refused t read i 100
 	check "..." same "$ANSWER" ENOENT
-	for name in f g h i; do
+	for name in j k; do
+		check "... a file of the C module's name is gone too: file $name" refused t read $name 100
+		check "..." same "$ANSWER" ENODEV
+	done
+	for name in f g h i j k; do
 		must close $name
 	done
 	check "loaded again" insmod "$module"

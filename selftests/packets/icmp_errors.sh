@@ -98,6 +98,20 @@ crafted() {
 	}
 }
 
+# A client that has no room for the server's segments says so, in a connection whose sequence
+# numbers a helper has shifted: the shift is for TCP alone. The C tracker shifts the MTU, too.
+shifted() {
+	[[ $TRACKER != stock ]] || modprobe nf_conntrack_netlink || return
+	in_ns "$R" python3 "$SELFTESTS/lib/netlink.py" entry "$X" 820 "$Y" 80 shift 1000 || return
+	must through c tcp "$X,820" "$Y,80" A seq=1001 ack=5001 && same "${ANSWER:8:8}" "$(printf %08x 2001)" &&
+		must through c icmp "$X" "$Y" $toobig inner tcp "$Y,80" "$X,820" A seq=5001 ack=1001 len=100 || return
+	if [[ $TRACKER == stock ]]; then
+		same "${ANSWER:8:8}" "$(printf %08x 2400)"
+	else
+		same "${ANSWER:8:8}" "$(printf %08x 1400)" && same "${ANSWER:72:8}" "$(printf %08x 1001)"
+	fi
+}
+
 # A redirect of a first hop router quotes what it redirects. Here it goes to the
 # router itself, about a flow of its own.
 redirects() {
@@ -179,6 +193,7 @@ for family in 4 6; do
 	use_family $family
 	names
 	crafted
+	[[ $family != 4 ]] || check "$FAMILY in a connection with shifted numbers: unchanged" shifted
 	real
 done
 redirects

@@ -135,6 +135,9 @@ gre() {
 	step c gre "$X" "$Y" call=5 seq=1 len=20
 	step s gre "$Y" "$X" call=6 ackn=1
 	step c gre "$X" "$Y" flags=2 len=20
+	# Version 1 with another payload than PPP, without and with a call ID.
+	step c ip "$X" "$Y" 47 data=200186dd0000
+	step c ip "$X" "$Y" 47 data=200186dd00000000
 	step c ip "$X" "$Y" 47 data=2001
 	step c ip "$X" "$Y" 47 data=200188
 	step c ip "$X" "$Y" 47 data=2001880b

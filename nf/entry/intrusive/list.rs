@@ -64,6 +64,36 @@ pub(crate) unsafe fn unlink<L: LinkLayout>(layout: L, head: L::Half, link: L::Li
     }
 }
 
+/// Calls `look` for the objects at the beginning of a list, but for cursors. Goes past no more than
+/// `limit` objects, and returns past how many it went.
+///
+/// # Safety
+///
+/// The lock of the list is held, and `head` is its head.
+pub(crate) unsafe fn look_at_first<L: LinkLayout>(
+    layout: L,
+    head: L::Half,
+    link: L::Link,
+    limit: u32,
+    mut look: impl FnMut(usize),
+) -> u32 {
+    let mut half = head;
+    for passed in 0..limit {
+        // SAFETY: The half is the head, or that of an object on the list.
+        let next = unsafe { layout.read(half) };
+        let object = next & !L::MARK;
+        if object == 0 {
+            return passed;
+        }
+        if next == object {
+            look(object);
+        }
+        // SAFETY: The object is on the list.
+        half = unsafe { layout.next(object, link) };
+    }
+    limit
+}
+
 /// What [`advance`] found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Found<T> {

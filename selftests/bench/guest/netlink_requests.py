@@ -24,7 +24,7 @@ from ctnetlink import (ACK, AF_INET, CREATE, CT, DELETE, DUMP, FILTER, GET, NEW,
                        attributes, be16, be32, pack, tuple_, u32)
 from netlink import REQUEST  # noqa: E402
 
-MATCHING = 0x3002
+MATCHING = 0x30E2
 TOGETHER = 200
 PROBE = "/proc/softirq_wait"
 

@@ -181,6 +181,24 @@ impl<L: MemoryLayout<Link = Link>> World<'_, L> {
         }
     }
 
+    /// The first objects of a list are those of the model.
+    fn look_at_first(&self, list: usize) {
+        let (head, model) = (self.head(list), &self.model[list]);
+        for limit in 0..=4 {
+            let mut seen = Vec::new();
+            // SAFETY: This is the head of the list.
+            let passed = unsafe {
+                list::look_at_first(self.layout, head, self.link, limit, |handle| {
+                    seen.push(self.arena.at(self.layout.address(handle)));
+                })
+            };
+            let first = &model[..model.len().min(limit as usize)];
+            assert_eq!(passed as usize, first.len());
+            let entries = first.iter().copied().filter(|&object| object < ENTRIES);
+            assert_eq!(seen, entries.collect::<Vec<_>>());
+        }
+    }
+
     /// The lists are as the model's are, forwards and backwards, with marks on cursors alone.
     fn check(&self) {
         let layout = self.layout;
@@ -200,6 +218,7 @@ impl<L: MemoryLayout<Link = Link>> World<'_, L> {
             }
             // SAFETY: As above.
             assert_eq!(unsafe { layout.read(half) }, 0);
+            self.look_at_first(index);
         }
     }
 }

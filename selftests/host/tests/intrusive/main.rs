@@ -2,7 +2,7 @@
 
 //! The algorithms of `nf/entry/intrusive`, on plain memory and on loom's.
 //!
-//! `chains`, `lists` and `sources` compare them with a model, in both layouts; under the address
+//! `chains`, `lists`, `queues` and `sources` compare them with a model, in both layouts; under the address
 //! sanitizer each access is in bounds of a live object. `concurrent` has a reader meet a writer in
 //! every order that loom finds.
 
@@ -15,6 +15,8 @@ mod layout;
 mod list;
 #[path = "../../../../nf/entry/intrusive/order.rs"]
 mod order;
+#[path = "../../../../nf/entry/intrusive/queue.rs"]
+mod queue;
 #[path = "../../../../nf/entry/intrusive/source.rs"]
 mod source;
 
@@ -23,4 +25,5 @@ mod concurrent;
 mod lists;
 mod memory;
 mod orders;
+mod queues;
 mod sources;
