@@ -22,7 +22,7 @@ lint: ## every check of the sources: format, clippy, unsafe code, panics, docs, 
 module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
 	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
 
-install: module ## module, depmod entry and modprobe.d file, for the kernel in KDIR=; DESTDIR=
+install: module ## module, depmod entry, modprobe.d file, udev rule, for the kernel in KDIR=; DESTDIR=
 	@scripts/install $(if $(KDIR),rust_ct.ko,build/fast/rust_ct.ko)
 
 help: ## this text
@@ -58,7 +58,7 @@ debug: ## rust_ct.ko for the debug kernel
 symbols: module ## what it exports against what the test kernel's modules import
 	@scripts/symbols
 
-uninstall: ## take module, depmod entry and modprobe.d file away again
+uninstall: ## take all of that away again
 	@scripts/install --uninstall
 
 format: ## the kernel's format for every Rust file

@@ -13,6 +13,11 @@ pub mod proto;
 
 use kernel::prelude::*;
 
+use crate::nf::kernel::log::{
+    pr_err,
+    pr_info, //
+};
+
 module! {
     type: RustCt,
     name: "rust_ct",

@@ -38,7 +38,7 @@
 //!
 //! Locks are taken in this order, never in the opposite one:
 //!
-//! 1. the mutex of resizing, that of hooks, that of helpers (process context; one at a time);
+//! 1. the mutex of hooks or that of helpers, then that of resizing (process context);
 //! 2. an RCU read-side section, bottom halves off;
 //! 3. the lock of a socket: packets are sent under it, and sockets are read under it
 //!    ([`life::adopt`]);

@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 
 use crate::nf::kernel::{
+    log::pr_warn,
     module_folder::{
         ModuleFolder,
         Parameters, //

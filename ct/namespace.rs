@@ -18,6 +18,7 @@ use crate::{
     nf::{
         expect::listener,
         kernel::{
+            log::pr_warn,
             net::{
                 ExitingNets,
                 NewNet,

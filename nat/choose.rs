@@ -92,6 +92,7 @@ pub(super) fn choose(
         state,
         current,
         manip,
+        is_named: range.names_key(),
         rcu,
     };
     choose::choose(&request, &mut view)
@@ -125,6 +126,8 @@ struct TableView<'a, 'e> {
     /// The form of the connection's packets before this translation.
     current: &'a Tuple,
     manip: Manip,
+    /// Whether the rule names the one key: then only a tuple that is in use refuses it.
+    is_named: bool,
     rcu: Rcu<'a>,
 }
 
@@ -209,8 +212,11 @@ impl TableView<'_, '_> {
         (tuple.src, tuple.src_key) != (self.current.src, self.current.src_key)
     }
 
-    /// Whether a sysctl excludes the port.
+    /// Whether a sysctl excludes the port, which no rule names.
     fn is_excluded(&self, tuple: &Tuple) -> bool {
+        if self.is_named {
+            return false;
+        }
         let has_ports = matches!(
             tuple.protonum,
             protocol::TCP | protocol::UDP | protocol::SCTP
@@ -221,7 +227,8 @@ impl TableView<'_, '_> {
                 || self.state.avoids_local() && self.conn.net().is_reserved(port))
     }
 
-    /// Whether a local socket uses the port, except the socket that the packet comes from.
+    /// Whether a local socket uses the port, except the socket that the packet comes from. Of a port
+    /// that the rule names: whether a TCP socket has the connection itself.
     fn is_used_locally(&self, tuple: &Tuple) -> bool {
         let net = self.conn.net();
         let (Some(family), Some(transport)) = (
@@ -241,6 +248,10 @@ impl TableView<'_, '_> {
             address: tuple.dst,
             port: tuple.dst_key,
         };
+        if self.is_named {
+            return transport == Transport::Tcp
+                && net.is_connected(family, &local, &remote, self.rcu);
+        }
         let origin = self.conn.tuple(Direction::Original);
         let is_own = |bound: Bound| {
             bound.port == origin.src_key

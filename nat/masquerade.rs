@@ -30,6 +30,7 @@ use crate::{
     },
     nf::{
         kernel::{
+            log::pr_info,
             static_lock::StaticMutex,
             work::{
                 self,

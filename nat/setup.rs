@@ -19,8 +19,6 @@
 
 use kernel::{
     fmt,
-    pr_warn_once,
-    prelude::*,
     sync::atomic::Relaxed, //
 };
 
@@ -33,7 +31,13 @@ use crate::{
             },
             help::Help, //
         },
-        kernel::net::Stat,
+        kernel::{
+            log::{
+                pr_warn,
+                pr_warn_once, //
+            },
+            net::Stat, //
+        },
         packet::{
             hook::InetHook,
             log,
@@ -171,10 +175,10 @@ impl fmt::Display for Address<'_> {
             let [a, b, c, d, ..] = *address;
             return write!(f, "{a}.{b}.{c}.{d}");
         }
-        let (groups, _) = address.as_chunks::<2>();
-        for (index, group) in groups.iter().enumerate() {
+        for (index, group) in address.chunks_exact(2).enumerate() {
+            let &[high, low] = group else { continue };
             let colon = if index == 0 { "" } else { ":" };
-            write!(f, "{colon}{:x}", u16::from_be_bytes(*group))?;
+            write!(f, "{colon}{:x}", u16::from_be_bytes([high, low]))?;
         }
         Ok(())
     }

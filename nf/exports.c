@@ -141,6 +141,28 @@ EXPORT_TO_STUBS(rct_hashsize_ops);
 module_param_cb(hashsize, &rct_hashsize_ops, NULL, 0600);
 MODULE_PARM_DESC(hashsize, "Buckets of the table, rounded up; written at run time: resizes (default: by memory)");
 
+/* In the order of `HashKind`. */
+static const char *const hash_names[] = { "jhash", "siphash" };
+
+static int hash_set(const char *value, const struct kernel_param *param)
+{
+	int kind = sysfs_match_string(hash_names, value);
+
+	return kind < 0 ? kind : rct_table_set_hash(kind);
+}
+
+static int hash_get(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%s\n", hash_names[rct_table_hash()]);
+}
+
+static const struct kernel_param_ops hash_ops = {
+	.set = hash_set,
+	.get = hash_get,
+};
+module_param_cb(hash, &hash_ops, NULL, 0644);
+MODULE_PARM_DESC(hash, "Hash of the table: jhash until a chain is too long, or siphash always (default: jhash)");
+
 /* expectations and helpers */
 
 __cacheline_aligned_in_smp DEFINE_SPINLOCK(nf_conntrack_expect_lock);

@@ -17,6 +17,7 @@
 
 struct completion;
 struct dst_entry;
+struct file;
 struct flowi;
 struct in6_addr;
 struct in_ifaddr;
@@ -121,6 +122,8 @@ extern spinlock_t rct_static_lock;
 /* Rust functions that exports.c calls. Their messages are of type `struct va_format`. */
 int rct_table_resize(unsigned int buckets);
 unsigned int rct_table_buckets(void);
+int rct_table_set_hash(unsigned int number);
+unsigned int rct_table_hash(void);
 void rct_log_invalid(const struct sk_buff *skb, const struct nf_hook_state *state, u8 protonum,
 		     const void *message);
 void rct_helper_log(struct sk_buff *skb, const struct nf_conn *ct, const void *message);

@@ -2,12 +2,9 @@
 
 //! Expectations: which tuples one matches, and when two clash.
 
-use super::{
-    hash::{jhash2_array, reciprocal_scale},
-    types::{
-        mask::TupleMask,
-        tuple::{L4Key, Tuple},
-    },
+use super::types::{
+    mask::TupleMask,
+    tuple::{L4Key, Tuple},
 };
 
 /// The connection that a helper announces. Addresses and keys are in network byte order.
@@ -129,25 +126,4 @@ impl Pattern {
 #[inline]
 fn same_destination(a: &Tuple, b: &Tuple) -> bool {
     a.dst == b.dst && a.dst_key == b.dst_key && a.protonum == b.protonum && a.l3num == b.l3num
-}
-
-/// Returns the bucket, from 0 to `buckets - 1`, of all expectations with the destination of
-/// `tuple`.
-///
-/// The source is not hashed, because it may be unknown. `net_mix` is the namespace's
-/// `net_hash_mix()`, `seed` the random hash seed.
-#[inline]
-pub fn bucket(tuple: &Tuple, net_mix: u32, seed: u32, buckets: u32) -> u32 {
-    let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = tuple.dst;
-    let [k0, k1] = tuple.dst_key;
-    let [l0, _] = tuple.l3num.to_le_bytes();
-    let words = [
-        u32::from_ne_bytes([a0, a1, a2, a3]),
-        u32::from_ne_bytes([b0, b1, b2, b3]),
-        u32::from_ne_bytes([c0, c1, c2, c3]),
-        u32::from_ne_bytes([d0, d1, d2, d3]),
-        u32::from_ne_bytes([k0, k1, tuple.protonum, l0]),
-        net_mix,
-    ];
-    reciprocal_scale(jhash2_array(&words, seed), buckets)
 }

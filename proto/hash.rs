@@ -5,7 +5,11 @@
 //! C header: [`include/linux/jhash.h`](srctree/include/linux/jhash.h); the algorithm is described
 //! at <https://burtleburtle.net/bob/hash/doobs.html>.
 
-use super::types::{family::Family, num::u32_as_u64, tuple::Key};
+use super::types::{
+    family::Family,
+    num::{u16_as_u64, u32_as_u64, u8_as_u64},
+    tuple::Key,
+};
 
 /// The constant that `jhash2` starts from.
 const INITVAL: u32 = 0xdead_beef;
@@ -118,12 +122,6 @@ pub fn jhash2_array<const N: usize>(key: &[u32; N], initval: u32) -> u32 {
     jhash2(key, initval)
 }
 
-/// Returns `jhash_3words`: `jhash2` of exactly three words.
-#[inline]
-pub const fn jhash_3words(a: u32, b: u32, c: u32, initval: u32) -> u32 {
-    Lanes::new(3, initval).absorb(a, b, c).finish()
-}
-
 /// Maps a hash to `0..n` by multiplication; `n` need not be a power of two. Returns 0 if `n` is 0.
 #[inline]
 pub const fn reciprocal_scale(hash: u32, n: u32) -> u32 {
@@ -137,21 +135,59 @@ const fn widening_product(a: u32, b: u32) -> u64 {
     u32_as_u64(a).wrapping_mul(u32_as_u64(b))
 }
 
+/// The seed of [`tuple_hash`]: a word for each that lookup3 mixes, and a factor for what is not in the
+/// tuple.
+///
+/// All of it is secret: with it, an attacker can aim at one bucket. Zone, protocol and namespace are
+/// multiplied by a secret factor, because no change of a tuple may make up for theirs: with one word
+/// for all of them, or with a factor that is known, tuples of different zones can be chosen that have
+/// the same hash under any seed.
+#[derive(Clone, Copy)]
+pub struct Seed {
+    factor: u64,
+    lanes: [u32; 3],
+}
+
+impl Seed {
+    /// Makes a seed of random words.
+    pub const fn new([factor, first, second]: [u64; 3]) -> Self {
+        let [a0, a1, a2, a3, b0, b1, b2, b3] = first.to_ne_bytes();
+        let [c0, c1, c2, c3, ..] = second.to_ne_bytes();
+        Self {
+            factor: factor | 1,
+            lanes: [
+                u32::from_ne_bytes([a0, a1, a2, a3]),
+                u32::from_ne_bytes([b0, b1, b2, b3]),
+                u32::from_ne_bytes([c0, c1, c2, c3]),
+            ],
+        }
+    }
+
+    /// Returns the initial state for a protocol in a zone of a namespace.
+    #[inline(always)]
+    const fn start(&self, zone_id: u16, protonum: u8, net_mix: u32) -> Lanes {
+        let place = u16_as_u64(zone_id) | u8_as_u64(protonum) << 16 | u32_as_u64(net_mix) << 32;
+        let [.., d0, d1, d2, d3] = place.wrapping_mul(self.factor).to_le_bytes();
+        let [a, b, c] = self.lanes;
+        Lanes {
+            a,
+            b,
+            c: c.wrapping_add(u32::from_le_bytes([d0, d1, d2, d3])),
+        }
+    }
+}
+
 /// Returns the hash of a tuple in a zone of a namespace. It hashes what differs between tuples of
 /// one family: three words for IPv4, nine for IPv6. A tuple and its [mirror image](Key::mirror)
 /// have the same hash, because the smaller of the two ends comes first.
 ///
-/// `net_mix` is the namespace's `net_hash_mix()`, `seed` the table's hash seed. The seed is secret:
-/// with it, an attacker can aim at one bucket. The table draws a new seed when a chain grows too
-/// long.
+/// `net_mix` is the namespace's `net_hash_mix()`. The rounds are those of jhash; the initial state is
+/// the secret `seed`.
 #[inline(always)]
-pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
+pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: &Seed) -> u32 {
     let [a, b, c, d, e, f, g, h, i, last] = key.halves();
     let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (e.to_ne_bytes(), last.to_ne_bytes());
-    // Zone ids and protocols are small; the odd multiplier spreads them over the word.
-    let zone_and_protocol =
-        (u32::from(zone_id) | u32::from(protonum).wrapping_shl(16)).wrapping_mul(0x9e37_79b9);
-    let initval = seed ^ net_mix ^ zone_and_protocol;
+    let start = seed.start(zone_id, protonum, net_mix);
     // The ends are ordered by their ports, or else by their addresses. There are no branches,
     // because random packets would mispredict them.
     let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
@@ -171,10 +207,10 @@ pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: u32) -> u32 {
     };
     let (a, f) = pick(a, f);
     if u16::from_ne_bytes([l0, l1]) == Family::Ipv4.to_u16() {
-        return jhash_3words(a, f, ports, initval);
+        return start.absorb(a, f, ports).finish();
     }
     let ((b, g), (c, h), (d, i)) = (pick(b, g), pick(c, h), pick(d, i));
-    Lanes::new(9, initval)
+    start
         .absorb(a, b, c)
         .mix()
         .absorb(d, f, g)

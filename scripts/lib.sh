@@ -11,6 +11,8 @@ RCT_CACHE=${RUST_CT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rust_ct}
 KERNEL_SERIES=7.3
 KERNEL_PACKAGE=linux-source-$KERNEL_SERIES
 KERNEL_VERSION=${RUST_CT_KERNEL_VERSION:-7.3.4-1~bpo13+1}
+# Debian's kernel packages of that version have it in their names.
+DEBIAN_FLAVOUR=deb13
 LLVM_MAJOR=22
 BINDGEN_VERSION=0.73.2
 BINDGEN_MINIMUM=0.71.1
@@ -72,6 +74,37 @@ use_toolchain() {
 	unset ARCH CROSS_COMPILE O KBUILD_OUTPUT
 }
 
+# Prints the value of an option of the kernel in a build folder, without quotes.
+kernel_option() { # FOLDER NAME
+	sed -n "s/^CONFIG_$2=//p" "$1/.config" | tr -d '"'
+}
+
+is_clang_kernel() { # FOLDER
+	[[ $(kernel_option "$1" CC_IS_CLANG) == y ]]
+}
+
+# Puts the toolchain into the environment for a kernel in a build folder. For one that gcc
+# built, clang is that of rustc's LLVM.
+use_toolchain_of() { # FOLDER
+	use_toolchain
+	! is_clang_kernel "$1" || return 0
+	LLVM_MAJOR=$(rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+	export RUST_CT_CLANG=clang-$LLVM_MAJOR LIBCLANG_PATH=/usr/lib/llvm-$LLVM_MAJOR/lib
+	unset LLVM
+}
+
+# Prints what tells the kernel's make which C compiler to use, a word per line. Where the gcc
+# is missing that built the kernel, clang takes its place.
+compiler_arguments() { # FOLDER
+	local gcc
+	if is_clang_kernel "$1"; then
+		echo "LLVM=$LLVM"
+	else
+		gcc=$(kernel_option "$1" CC_VERSION_TEXT)
+		have "${gcc%% *}" || echo "CC=$RCT_ROOT/scripts/clang-for-gcc"
+	fi
+}
+
 toolchain_text() {
 	rustc --version
 	"clang-$LLVM_MAJOR" --version | head -n 1
@@ -98,6 +131,10 @@ kernel_fragments() { # KIND
 # from, so that a changed option or compiler is another folder.
 kernel_dir() { # KIND
 	local key fragments
+	if [[ $1 == debian ]]; then
+		printf '%s\n' "$RCT_CACHE/debian/$KERNEL_VERSION"
+		return
+	fi
 	mapfile -t fragments < <(kernel_fragments "$1")
 	key=$({
 		echo "$KERNEL_VERSION"
@@ -117,19 +154,37 @@ built_kernel_dir() { # KIND
 	printf '%s\n' "$dir"
 }
 
+# Prints the build folder that a module for a kernel is compiled against, and its image.
+module_build_dir() { # KIND
+	local dir
+	dir=$(built_kernel_dir "$1") || return 1
+	[[ $1 != debian ]] || dir=$(echo "$dir"/usr/src/linux-headers-*-amd64)
+	printf '%s\n' "$dir"
+}
+
+kernel_image() { # KIND
+	local dir
+	dir=$(built_kernel_dir "$1") || return 1
+	if [[ $1 == debian ]]; then
+		echo "$dir"/usr/lib/modules/*/vmlinuz
+	else
+		printf '%s\n' "$dir/arch/x86/boot/bzImage"
+	fi
+}
+
 # Those that scripts/vm starts, and those that are programs (scripts/uml).
-is_vm_kernel() { [[ $1 == fast || $1 == debug ]]; }
+is_vm_kernel() { [[ $1 == fast || $1 == debug || $1 == debian ]]; }
 is_uml_kernel() { [[ $1 == uml || $1 == uml-debug ]]; }
 
 # Those that tests run on.
 require_test_kernel() { # KIND
 	is_vm_kernel "$1" || [[ $1 == uml-debug ]] ||
-		die "--kernel is 'fast', 'debug' or 'uml-debug', not '$1'"
+		die "--kernel is 'fast', 'debug', 'uml-debug' or 'debian', not '$1'"
 }
 
 require_kernel_kind() { # KIND
 	is_vm_kernel "$1" || is_uml_kernel "$1" ||
-		die "the kernels are 'fast', 'debug', 'uml' and 'uml-debug', there is no '$1'"
+		die "the kernels are 'fast', 'debug', 'uml', 'uml-debug' and 'debian', there is no '$1'"
 }
 
 # Passes on what the command in a guest says, as long as the process lives that is the guest, by

@@ -17,7 +17,6 @@ use core::{
 use kernel::{
     error::from_result,
     num::casts::u32_as_usize,
-    pr_warn_once,
     prelude::*,
     sync::aref::ARef, //
 };
@@ -36,7 +35,8 @@ use crate::{
             HelperTarget, //
         },
         expect::{
-            expectfn, helper as nf_helper,
+            expectfn,
+            helper as nf_helper,
             helper::{
                 LoadedHelper,
                 Unregistered,
@@ -44,9 +44,12 @@ use crate::{
             },
             helper_name::HelperName,
             helper_table,
-            lock::ExpectGuard,
+            lock::ExpectGuard, //
         },
-        kernel::nfnetlink::Requester,
+        kernel::{
+            log::pr_warn_once,
+            nfnetlink::Requester, //
+        },
         prelude::*, //
     },
 };

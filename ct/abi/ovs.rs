@@ -34,13 +34,13 @@ c_export! {
         proto: u16
     ) -> c_int {
         let Some(family) = Family::from_number(proto) else {
-            return Verdict::Drop.as_raw().cast_signed();
+            return Verdict::Drop.as_int();
         };
         // SAFETY: The caller passes a packet that it owns, pulled to the network header, and
         // holds a reference to the entry, under `rcu_read_lock()`.
         let (skb, conn, rcu) =
             unsafe { (Skb::from_raw(skb), Conn::from_raw(ct), Rcu::assume_held()) };
-        help::help_packet(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_raw().cast_signed()
+        help::help_packet(skb, conn, CtInfo::from_number(ctinfo), family, rcu).as_int()
     }
 }
 

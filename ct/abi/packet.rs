@@ -66,7 +66,7 @@ c_export! {
         // SAFETY: The caller passes a packet that it owns.
         let skb = unsafe { Skb::from_raw(skb) };
         let rcu = RcuGuard::new();
-        confirm::confirm_packet(skb, rcu.token()).as_raw().cast_signed()
+        confirm::confirm_packet(skb, rcu.token()).as_int()
     }
 }
 

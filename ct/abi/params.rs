@@ -7,10 +7,16 @@ use core::ffi::{
     c_uint, //
 };
 
-use kernel::error::from_result;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
-    ct::table::resize,
+    ct::table::{
+        hash::HashKind,
+        resize, //
+    },
     nf::{
         bindings,
         c_export::c_export, //
@@ -28,5 +34,22 @@ c_export! {
     /// Parameter `hashsize`, read: returns the number of buckets.
     fn rct_table_buckets() -> c_uint {
         resize::buckets()
+    }
+}
+
+c_export! {
+    /// Parameter `hash`, written: gives the table the hash with this number.
+    fn rct_table_set_hash(number: c_uint) -> c_int {
+        from_result(|| {
+            let kind = HashKind::from_number(number).ok_or(EINVAL)?;
+            resize::set_hash(kind).map(|()| 0)
+        })
+    }
+}
+
+c_export! {
+    /// Parameter `hash`, read: returns the number of the hash that the table has.
+    fn rct_table_hash() -> c_uint {
+        resize::hash() as c_uint
     }
 }

@@ -13,13 +13,16 @@ use crate::{
                 Name,
                 PolicyProvider,
                 PolicySlot,
-                Template, //
-                TimeoutPolicy,
+                Template,
+                TimeoutPolicy, //
             },
         },
-        kernel::settings::{
-            self,
-            Field, //
+        kernel::{
+            log::pr_info,
+            settings::{
+                self,
+                Field, //
+            },
         },
         packet::log,
         prelude::*, //

@@ -35,6 +35,7 @@ use crate::{
             table, //
         },
         kernel::{
+            log::pr_warn,
             net::Stat,
             nfnetlink::Requester,
             params,

@@ -37,10 +37,8 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
+        SetOnce, //
     },
 };
 
@@ -55,6 +53,7 @@ use crate::{
             conn::Entry,
             fresh::Fresh,
             help::Help,
+            index_keys::address_words,
             stale::Get, //
         },
         expect::{
@@ -80,23 +79,21 @@ use crate::{
             net::Stat,
             nfnetlink::Requester,
             params,
-            random, //
+            siphash::SipKey, //
         },
         prelude::*, //
     },
     proto::{
-        expect::{
-            self,
-            Pattern, //
-        },
+        expect::Pattern,
+        hash::reciprocal_scale,
         types::tuple::Key, //
     },
 };
 
 pub(crate) mod add;
 
-/// The hash seed.
-static SEED: Atomic<u32> = Atomic::new(0);
+/// The key of the hash. Listings are in the order of buckets, so it is siphash, as in the C tracker.
+static KEY: SetOnce<SipKey> = SetOnce::new();
 
 /// Creates the table, with the size of the parameter `expect_hashsize` or one by the size of the
 /// connection table, and sets `nf_conntrack_expect_max` by it. May sleep.
@@ -107,16 +104,22 @@ pub(super) fn create_table() -> Result<ExpectTable> {
         0 => (resize::buckets() / 256).max(1),
         wanted => wanted,
     };
-    SEED.store(random::below(u32::MAX), Relaxed);
+    KEY.populate(SipKey::random());
     let table = ExpectTable::create(buckets)?;
     params::max_expectations().store(buckets.saturating_mul(4), Relaxed);
     Ok(table)
 }
 
-/// Returns the bucket of expectations for the destination of `tuple`.
-#[inline]
+/// Returns the bucket of expectations for the destination of `tuple`. The source is not hashed, because
+/// it may be unknown.
 fn bucket(net: &Net, tuple: &Tuple) -> u32 {
-    expect::bucket(tuple, net.hash_mix(), SEED.load(Relaxed), table::buckets())
+    let [high, low] = address_words(tuple.dst);
+    let ([k0, k1], [family, _]) = (tuple.dst_key, tuple.l3num.to_le_bytes());
+    let place = u32::from_ne_bytes([k0, k1, tuple.protonum, family]);
+    let place = u64::from(net.hash_mix()) << 32 | u64::from(place);
+    let hash = KEY.as_ref().map_or(0, |key| key.hash(&[high, low, place]));
+    // CAST: the low half.
+    reciprocal_scale(hash as u32, table::buckets())
 }
 
 /// Returns which tuples an expectation matches.

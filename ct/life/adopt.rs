@@ -25,12 +25,9 @@
 //! it. Of a connection between two namespaces each has an entry. All entries are in the default
 //! zone.
 
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::Relaxed,
-        rcu::synchronize_rcu, //
-    },
+use kernel::sync::{
+    atomic::Relaxed,
+    rcu::synchronize_rcu, //
 };
 
 use crate::{
@@ -42,6 +39,10 @@ use crate::{
         kernel::{
             endpoint::Endpoint,
             local_ports::Transport,
+            log::{
+                pr_info,
+                pr_warn, //
+            },
             params,
             settings,
             sockets::{

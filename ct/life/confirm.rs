@@ -128,7 +128,7 @@ fn check_bucket(
     match table::find_conflict(pair, conn, dir) {
         (Some(existing), _) => Err(InsertError::Conflict(ARef::from(existing))),
         (None, length) if is_full(length) => {
-            resize::request_reseed();
+            resize::request_rehash();
             conn.net().count_one(Stat::ChainTooLong);
             Err(InsertError::ChainTooLong)
         }

@@ -39,6 +39,7 @@ use crate::{
             timeout::PolicySlot, //
         },
         kernel::{
+            log::pr_warn,
             params,
             settings, //
         },

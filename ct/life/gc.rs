@@ -7,7 +7,7 @@
 //! to live on average. It is one delayed work item, so there is one instance, in process context.
 //!
 //! It does what else needs a walk or process context: removes expired expectations, grows and
-//! shrinks the table ([`autosize`]), changes the hash seed ([`resize`]), and, after packets have
+//! shrinks the table ([`autosize`]), changes its hash ([`resize`]), and, after packets have
 //! found the table full, drops entries that are not assured from namespaces near their limit.
 
 use kernel::sync::{
@@ -122,7 +122,7 @@ pub(super) fn wake() {
 impl Repeating for Collector {
     fn run() -> Option<u32> {
         autosize::grow_if_requested();
-        resize::reseed_if_requested();
+        resize::rehash_if_needed();
         let rest = run_slice();
         Some(if autosize::is_growth_requested() {
             rest.min(HZ)

@@ -65,10 +65,7 @@ use crate::{
         kernel::net::Stat,
         prelude::*, //
     },
-    proto::{
-        hash::tuple_hash,
-        types::tuple::Key, //
-    },
+    proto::types::tuple::Key, //
 };
 
 use super::delete;
@@ -108,12 +105,10 @@ pub(in crate::ct) enum FastLookup {
 
 impl LookupKey<'_> {
     /// Returns the hash of the key for a table.
-    #[inline(always)]
     fn hash(&self, zone_id: u16, table: &Table) -> TupleHash {
-        let seed = table.seed;
         TupleHash {
-            hash: tuple_hash(&self.key, zone_id, self.net.hash_mix(), seed),
-            seed,
+            hash: table.hash.of(&self.key, zone_id, self.net),
+            epoch: table.hash.epoch(),
         }
     }
 
@@ -153,8 +148,8 @@ impl LookupKey<'_> {
     /// An expired entry that matches is removed instead of being returned. Other expired entries
     /// are left to the collector: their deadlines are on other cache lines than their tuples.
     #[inline(always)]
-    fn search_bucket(&self, table: &Table, at: TupleHash, rcu: Rcu<'_>) -> BucketSearch {
-        let bucket = table.bucket(at.hash);
+    fn search_bucket(&self, table: &Table, hash: u32, rcu: Rcu<'_>) -> BucketSearch {
+        let bucket = table.bucket(hash);
         let phase = table.phase(bucket);
         if phase == Phase::Moved {
             return BucketSearch::Moved;
@@ -192,15 +187,44 @@ impl LookupKey<'_> {
         zone_id: u16,
         rcu: Rcu<'_>,
     ) -> (Option<(ARef<Conn>, Direction)>, TupleHash) {
+        let Some(table) = CURRENT.load(rcu) else {
+            return (None, TupleHash::default());
+        };
+        let Some(hash) = table.hash.of_in_peace(&self.key, zone_id, self.net) else {
+            return self.find_in_any_table(zone_id, rcu);
+        };
+        let at = |table: &Table| TupleHash {
+            hash,
+            epoch: table.hash.epoch(),
+        };
+        match self.search_bucket(table, hash, rcu) {
+            BucketSearch::Hit(conn, dir) => (Some((conn, dir)), at(table)),
+            BucketSearch::Miss => (None, at(table)),
+            BucketSearch::Retry => {
+                self.net.count_one(Stat::SearchRestart);
+                self.find_in_any_table(zone_id, rcu)
+            }
+            BucketSearch::Moved => self.find_in_any_table(zone_id, rcu),
+        }
+    }
+
+    /// [`LookupKey::find_in_zone`] during a resize, or where the hash is not jhash.
+    #[cold]
+    #[inline(never)]
+    fn find_in_any_table(
+        &self,
+        zone_id: u16,
+        rcu: Rcu<'_>,
+    ) -> (Option<(ARef<Conn>, Direction)>, TupleHash) {
         let Some(mut table) = CURRENT.load(rcu) else {
             return (None, TupleHash::default());
         };
         let mut at = self.hash(zone_id, table);
         loop {
-            if table.seed != at.seed {
+            if table.hash.epoch() != at.epoch {
                 at = self.hash(zone_id, table);
             }
-            match self.search_bucket(table, at, rcu) {
+            match self.search_bucket(table, at.hash, rcu) {
                 BucketSearch::Hit(conn, dir) => return (Some((conn, dir)), at),
                 BucketSearch::Miss => return (None, at),
                 BucketSearch::Retry => self.net.count_one(Stat::SearchRestart),
@@ -251,8 +275,10 @@ pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>)
     };
     let original = zone.id_for(Direction::Original);
     let reply = zone.id_for(Direction::Reply);
-    let at = wanted.hash(original, table);
-    let mut found = wanted.search_bucket(table, at, rcu);
+    let Some(hash) = table.hash.of_in_peace(key, original, net) else {
+        return FastLookup::Retry;
+    };
+    let mut found = wanted.search_bucket(table, hash, rcu);
     if matches!(found, BucketSearch::Moved) {
         // A copy, so that the first key need not be in memory for the call.
         let wanted = LookupKey {
@@ -260,11 +286,14 @@ pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>)
             zone,
             net,
         };
-        found = search_next_table(wanted, table, at, rcu);
+        found = search_next_table(wanted, table, hash, rcu);
     }
     match found {
         BucketSearch::Hit(conn, dir) => FastLookup::Hit(conn, dir),
-        BucketSearch::Miss if original == reply => FastLookup::Miss(at),
+        BucketSearch::Miss if original == reply => FastLookup::Miss(TupleHash {
+            hash,
+            epoch: table.hash.epoch(),
+        }),
         BucketSearch::Miss | BucketSearch::Moved => FastLookup::Retry,
         BucketSearch::Retry => {
             net.count_one(Stat::SearchRestart);
@@ -273,18 +302,19 @@ pub(in crate::ct) fn lookup_fast(key: &Key, zone: Zone, net: &Net, rcu: Rcu<'_>)
     }
 }
 
-/// Searches the next table, if the hash is valid there: it is not if that table has another hash
-/// seed.
+/// Searches the next table, if the hash is valid there: it is not if that table has another hash.
 #[cold]
 #[inline(never)]
 fn search_next_table(
     wanted: LookupKey<'_>,
     table: &Table,
-    at: TupleHash,
+    hash: u32,
     rcu: Rcu<'_>,
 ) -> BucketSearch {
     match table.next_or_current(rcu) {
-        Some(next) if next.seed == at.seed => wanted.search_bucket(next, at, rcu),
+        Some(next) if next.hash.epoch() == table.hash.epoch() => {
+            wanted.search_bucket(next, hash, rcu)
+        }
         _ => BucketSearch::Moved,
     }
 }

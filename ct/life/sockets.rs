@@ -199,7 +199,8 @@ fn of_tcp(known: adopt::Socket, sock: &TcpSock) -> adopt::Socket {
 
 /// Of the peer's windows such a socket keeps nothing: the largest shift count stands for any.
 fn of_timewait(known: adopt::Socket, timewait: &TcpTimewait) -> adopt::Socket {
-    let left = timewait.expires.wrapping_sub(time::jiffies()).cast_signed();
+    // CAST: a difference of two times, which is negative if `expires` is over.
+    let left = timewait.expires.wrapping_sub(time::jiffies()) as isize;
     let left = u32::try_from(left.max(0)).unwrap_or(u32::MAX);
     adopt::Socket {
         state: timewait.substate,

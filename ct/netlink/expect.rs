@@ -288,8 +288,9 @@ impl Dump for ExpectDump {
 
 impl ExpectDump {
     fn is_wanted(&self, seen: &Seen<'_>, net: &Net) -> bool {
+        // As in C: an expired one is left out of the dump of all, but not of a master's.
         seen.is_in(net)
-            && !seen.is_expired()
+            && (self.master.is_some() || !seen.is_expired())
             && (self.family == 0 || seen.tuple().l3num == self.family)
             && self
                 .master

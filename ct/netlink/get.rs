@@ -23,10 +23,7 @@ use crate::{
             lookup::LookupKey, //
         },
         netns::NetState,
-        table::index::{
-            self,
-            ScopeWalk, //
-        },
+        table::index::ScopeWalk,
     },
     nf::{
         entry::{
@@ -34,7 +31,6 @@ use crate::{
                 Position,
                 Step, //
             },
-            index_lists::ListCursor,
             l4proto::Parts, //
         },
         kernel::{
@@ -142,8 +138,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
                 peer: request.peer(),
                 filter,
                 zero: ZERO,
-                walk: ScopeWalk::new(scope),
-                cursor: index::cursor()?,
+                walk: ScopeWalk::new(scope)?,
             });
         }
         let conn = find_named(request)?;
@@ -157,7 +152,7 @@ impl<const ZERO: bool> Handler for Get<ZERO> {
 /// found no room:
 ///
 /// ```ignore
-/// while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
+/// while let Some(conn) = self.walk.next(net, previous.as_deref()) {
 ///     if add_entry(&conn, …, messages).is_err() {
 ///         return Progress::More; // `next` returns the same entry again.
 ///     }
@@ -170,7 +165,6 @@ struct EntryDump {
     filter: Option<Filter>,
     zero: bool,
     walk: ScopeWalk,
-    cursor: ListCursor,
 }
 
 impl Dump for EntryDump {
@@ -185,7 +179,7 @@ impl Dump for EntryDump {
             0
         };
         let mut previous: Option<ARef<Conn>> = None;
-        while let Some(conn) = self.walk.next(&mut self.cursor, net, previous.as_deref()) {
+        while let Some(conn) = self.walk.next(net, previous.as_deref()) {
             if delete::is_due(&conn) {
                 delete::delete(&conn, DestroyReason::TimedOut);
             } else if entry::is_shown(&conn)

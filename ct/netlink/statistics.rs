@@ -43,7 +43,6 @@ use super::{
         self,
         Filter, //
     },
-    policy, //
 };
 
 /// The counters of connections.
@@ -140,39 +139,41 @@ impl Dump for CpuDump {
     }
 }
 
-/// Counts the entries that pass the filter of a request; [`None`]: the request has no filter.
+/// Counts the entries that pass the filter of a request; [`None`]: the request has no filter, or
+/// one that makes no sense.
 ///
-/// The C tracker ignores the filter, and has no such number.
-fn count_matching(request: &Request<'_>) -> Result<Option<u32>> {
+/// The C tracker ignores all attributes, and has no such number.
+fn count_matching(request: &Request<'_>) -> Option<u32> {
     let filters = [CTA_MARK, CTA_FILTER, CTA_STATUS, CTA_ZONE];
     if filters
         .into_iter()
         .all(|number| request.get(number).is_none())
     {
-        return Ok(None);
+        return None;
     }
     // Clients set the family in requests without a filter too.
     let has_family = request.get(CTA_FILTER).is_some();
     let family = if has_family { request.family() } else { 0 };
-    let filter = Filter::of(&request.attributes(), family)?;
+    let filter = Filter::of(&request.attributes(), family).ok()?;
     let mut matching = 0_u32;
     index::for_each(request.net(), filter::scope(&filter), |conn| {
         if !delete::is_due(conn) && is_shown(conn) && filter::passes(&filter, conn) {
             matching = matching.wrapping_add(1);
         }
     });
-    Ok(Some(matching))
+    Some(matching)
 }
 
 /// Reads the number of a namespace's entries, its limit, and how many pass the request's filter.
 pub(super) struct GetStats;
 
 impl Handler for GetStats {
-    const POLICY: &'static [Policy] = &policy::ENTRY;
+    /// Nothing is refused, as in C.
+    const POLICY: &'static [Policy] = &[Policy::ANY; CTA_MAX + 1];
 
     fn handle(request: &Request<'_>) -> Result {
         let peer = request.peer();
-        let matching = count_matching(request)?;
+        let matching = count_matching(request);
         let head = Head {
             peer,
             subsystem: CTNETLINK,

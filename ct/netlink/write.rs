@@ -15,6 +15,8 @@
 //! })
 //! ```
 
+use core::array::from_fn;
+
 use kernel::{
     prelude::*,
     sync::atomic::Relaxed, //
@@ -288,15 +290,15 @@ impl<'c, 'm> Writer<'c, 'm> {
         let Some(labels) = self.conn.extensions().find::<Labels>() else {
             return Ok(());
         };
-        let mut bytes = [0; Labels::WORDS * 4];
-        for (index, chunk) in bytes.as_chunks_mut().0.iter_mut().enumerate() {
+        let words: [[u8; 4]; Labels::WORDS] = from_fn(|index| {
             let word = labels.word(index).map_or(0, |word| word.load(Relaxed));
-            *chunk = word.to_ne_bytes();
-        }
+            word.to_ne_bytes()
+        });
+        let bytes = words.as_flattened();
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        self.message.put(CTA_LABELS, &bytes)
+        self.message.put(CTA_LABELS, bytes)
     }
 
     /// Writes the sequence adjustment of each direction.

@@ -10,6 +10,8 @@
 //! Lines are ordered by bucket, and within a bucket by address in memory. In this order a reader
 //! finds where it stopped, whatever was added or removed meanwhile.
 
+use kernel::prelude::*;
+
 use crate::nf::{
     expect::{
         expectation::{
@@ -35,8 +37,8 @@ use super::line::write_tuple;
 /// The expectations file.
 pub(super) struct ExpectationsFile;
 
-/// The position of a reader. All zeroes: at the first expectation.
-#[derive(Clone, Copy, pin_init::Zeroable)]
+/// The position of a reader.
+#[derive(Default)]
 pub(super) struct ExpectCursor {
     bucket: u32,
     /// The lowest address that the expectation at the cursor may have.
@@ -70,7 +72,7 @@ impl SeqFile for ExpectationsFile {
     type Cursor = ExpectCursor;
     type Item = ExpectLine;
 
-    fn current(cursor: &mut ExpectCursor, net: &Net) -> Option<ExpectLine> {
+    fn current(cursor: &mut ExpectCursor, net: &Net) -> Result<Option<ExpectLine>> {
         while cursor.bucket < table::buckets() {
             let section = RcuGuard::new();
             let next = table::walk(cursor.bucket, section.token())
@@ -79,17 +81,21 @@ impl SeqFile for ExpectationsFile {
                 .min_by_key(|(address, _)| *address);
             if let Some((address, line)) = next {
                 cursor.address = address;
-                return Some(line);
+                return Ok(Some(line));
             }
             *cursor = ExpectCursor {
                 bucket: cursor.bucket.saturating_add(1),
                 address: 0,
             };
         }
-        None
+        Ok(None)
     }
 
-    fn advance(cursor: &mut ExpectCursor, net: &Net) -> Option<ExpectLine> {
+    fn advance(
+        cursor: &mut ExpectCursor,
+        _line: &ExpectLine,
+        net: &Net,
+    ) -> Result<Option<ExpectLine>> {
         cursor.address = cursor.address.saturating_add(1);
         Self::current(cursor, net)
     }

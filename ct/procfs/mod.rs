@@ -15,14 +15,14 @@
 //! struct Numbers;
 //!
 //! impl SeqFile for Numbers {
-//!     type Cursor = u32; // Zero at the first record; the kernel keeps it between two reads.
+//!     type Cursor = u32; // Zero at the first record; kept between two reads.
 //!     type Item = u32;
 //!
-//!     fn current(cursor: &mut u32, _net: &Net) -> Option<u32> {
-//!         (*cursor < 3).then_some(*cursor)
+//!     fn current(cursor: &mut u32, _net: &Net) -> Result<Option<u32>> {
+//!         Ok((*cursor < 3).then_some(*cursor))
 //!     }
 //!
-//!     fn advance(cursor: &mut u32, net: &Net) -> Option<u32> {
+//!     fn advance(cursor: &mut u32, _number: &u32, net: &Net) -> Result<Option<u32>> {
 //!         *cursor += 1;
 //!         Self::current(cursor, net)
 //!     }

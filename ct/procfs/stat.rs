@@ -4,6 +4,8 @@
 //! possible CPU. Tools add up the lines, except the first column: each line has the namespace's
 //! number of entries there.
 
+use kernel::prelude::*;
+
 use crate::{
     ct::netns::NetState,
     nf::{
@@ -63,16 +65,17 @@ impl SeqFile for StatisticsFile {
     type Cursor = u32;
     type Item = Row;
 
-    fn current(cursor: &mut u32, _net: &Net) -> Option<Row> {
+    fn current(cursor: &mut u32, _net: &Net) -> Result<Option<Row>> {
         let Some(from) = cursor.checked_sub(1) else {
-            return Some(Row::Names);
+            return Ok(Some(Row::Names));
         };
-        let cpu = PossibleCpu::at_least(from)?;
-        *cursor = cpu.number().saturating_add(1);
-        Some(Row::Cpu(cpu))
+        Ok(PossibleCpu::at_least(from).map(|cpu| {
+            *cursor = cpu.number().saturating_add(1);
+            Row::Cpu(cpu)
+        }))
     }
 
-    fn advance(cursor: &mut u32, net: &Net) -> Option<Row> {
+    fn advance(cursor: &mut u32, _row: &Row, net: &Net) -> Result<Option<Row>> {
         *cursor = cursor.saturating_add(1);
         Self::current(cursor, net)
     }

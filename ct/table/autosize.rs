@@ -17,20 +17,21 @@
 //!
 //! [`super::resize`] has the mechanism, [`super`] says why packets do not notice it.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
 };
 
 use crate::nf::kernel::{
+    log::{
+        pr_info,
+        pr_warn, //
+    },
     params,
     time::{
         jiffies32,
         HZ, //
-    }, //
+    },
 };
 
 use super::{

@@ -80,11 +80,16 @@ use crate::{
     },
 };
 
+use super::walk;
+
 /// The lists. Owned by [`IndexLists`].
 static LISTS: RcuArc<ShardedLists> = RcuArc::empty();
 
 /// The smallest number of lists for each link of an entry.
 const MIN_LISTS: u32 = 8_192;
+/// The smallest number of lists in a shard, whatever the number of shards is: a request for one
+/// address goes through so small a part of all entries.
+const MIN_LISTS_PER_SHARD: u32 = 512;
 /// The greatest number of lists for each link of an entry.
 const MAX_LISTS: u32 = 131_072;
 /// The mean length of a list when the table is full.
@@ -92,6 +97,28 @@ const ENTRIES_PER_LIST: u32 = 8;
 
 /// The greatest number of shards: a walk looks at one list in each of them.
 const MAX_SHARDS: u32 = 256;
+
+/// Returns the number of lists for a greatest number of entries and a number of shards.
+const fn lists_for(max_entries: u32, shards: u32) -> u32 {
+    let wanted = max_entries / ENTRIES_PER_LIST;
+    let least = match shards.checked_next_power_of_two() {
+        Some(shards) => shards.saturating_mul(MIN_LISTS_PER_SHARD),
+        None => MAX_LISTS,
+    };
+    let wanted = if wanted > least { wanted } else { least };
+    if wanted < MIN_LISTS {
+        MIN_LISTS
+    } else if wanted > MAX_LISTS {
+        MAX_LISTS
+    } else {
+        wanted
+    }
+}
+
+// Many CPUs with little memory, one CPU, and much memory.
+const _: () = assert!(lists_for(65_536, MAX_SHARDS) == MAX_SHARDS * MIN_LISTS_PER_SHARD);
+const _: () = assert!(MAX_SHARDS * MIN_LISTS_PER_SHARD <= MAX_LISTS);
+const _: () = assert!(lists_for(65_536, 1) == MIN_LISTS && lists_for(u32::MAX, 2) == MAX_LISTS);
 
 /// Owner of the lists: [`LISTS`] is set as long as this exists.
 pub(in crate::ct) struct IndexLists {
@@ -105,8 +132,10 @@ impl IndexLists {
     /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
         let shards = nr_cpu_ids().min(MAX_SHARDS);
-        let wanted = params::max_entries().load(Relaxed) / ENTRIES_PER_LIST;
-        let lists = ShardedLists::new(wanted.clamp(MIN_LISTS, MAX_LISTS), shards)?;
+        let lists = ShardedLists::new(
+            lists_for(params::max_entries().load(Relaxed), shards),
+            shards,
+        )?;
         drop(LISTS.replace(Some(Arc::new(lists, GFP_KERNEL)?)));
         Ok(Self { lists: &LISTS })
     }
@@ -216,7 +245,11 @@ impl Scope {
 
 /// A walk over entries of a namespace. It finds every entry of its scope that is there the whole
 /// time, and no entry twice.
-#[derive(Clone, Copy)]
+///
+/// The latest entries that a CPU has created come first. This order has nothing to do with hashes:
+/// from the order of a listing, hash seeds could be computed.
+///
+/// A walk may rest for as long as it likes. It keeps an object on a list then, not a lock.
 pub(in crate::ct) struct ScopeWalk {
     /// The entries that are looked for.
     scope: Scope,
@@ -224,20 +257,21 @@ pub(in crate::ct) struct ScopeWalk {
     number: u32,
     /// The shard of that list.
     shard: u32,
-}
-
-/// Creates a cursor for a [`ScopeWalk`].
-///
-/// `ENOENT`: there is no tracker. `ENOMEM`: no memory.
-pub(in crate::ct) fn cursor() -> Result<ListCursor> {
-    ListCursor::new(LISTS.hold(RcuGuard::new().token()).ok_or(ENOENT)?)
+    /// The place on that list.
+    cursor: ListCursor,
 }
 
 impl ScopeWalk {
     /// Creates a walk at the start of a scope. Where addresses are not indexed, it is over the
-    /// whole namespace.
-    pub(in crate::ct) fn new(scope: Scope) -> Self {
-        Self {
+    /// whole namespace. May sleep.
+    ///
+    /// `ENOENT`: there is no tracker. `ENOMEM`: no memory.
+    pub(in crate::ct) fn new(scope: Scope) -> Result<Self> {
+        let lists = {
+            let rcu = RcuGuard::new();
+            LISTS.hold(rcu.token())
+        };
+        Ok(Self {
             scope: match scope {
                 Scope::Zone(_) => scope,
                 _ if params::index_addresses() => scope,
@@ -245,35 +279,29 @@ impl ScopeWalk {
             },
             number: 0,
             shard: 0,
-        }
+            cursor: ListCursor::new(lists.ok_or(ENOENT)?)?,
+        })
     }
 
     /// Returns the entry at which the walk is, or the next one if that is gone; or the one after
     /// `past`, if the walk is at that. May sleep.
-    ///
-    /// `cursor` belongs to this walk, and is the same in each call.
-    pub(in crate::ct) fn next(
-        &mut self,
-        cursor: &mut ListCursor,
-        net: &Net,
-        past: Option<&Conn>,
-    ) -> Option<ARef<Conn>> {
+    pub(in crate::ct) fn next(&mut self, net: &Net, past: Option<&Conn>) -> Option<ARef<Conn>> {
         loop {
             let (number, key) = self.scope.key_from(net, self.number)?;
             self.number = number;
-            if !cursor.is_on_list() {
-                cursor.enter(net, &key, self.shard);
+            if !self.cursor.is_on_list() {
+                self.cursor.enter(net, &key, self.shard);
             }
-            let found = cursor.find(past, |conn| {
+            let found = self.cursor.find(past, |conn| {
                 core::ptr::eq(conn.net(), net) && conn.is_confirmed() && key.matches(conn)
             });
             match found {
                 Found::Object(conn) => return Some(conn),
                 Found::More => {}
                 Found::End => {
-                    cursor.leave();
+                    self.cursor.leave();
                     self.shard = self.shard.wrapping_add(1);
-                    if self.shard >= cursor.lists().shards() {
+                    if self.shard >= self.cursor.lists().shards() {
                         self.shard = 0;
                         self.number = number.wrapping_add(1);
                     }
@@ -326,17 +354,21 @@ pub(in crate::ct) fn lowest_of_some<R: Ord>(
     lowest
 }
 
-/// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`].
+/// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`]. Without memory for
+/// a cursor it goes through the whole table, so it does what it is to do all the same.
 ///
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {
-    let Ok(mut cursor) = cursor() else {
-        return;
+    let Ok(mut walk) = ScopeWalk::new(scope) else {
+        return walk::for_each(|conn| {
+            if core::ptr::eq(conn.net(), net) {
+                act(conn);
+            }
+        });
     };
-    let mut walk = ScopeWalk::new(scope);
-    let mut now = walk.next(&mut cursor, net, None);
+    let mut now = walk.next(net, None);
     while let Some(conn) = now {
         act(&conn);
-        now = walk.next(&mut cursor, net, Some(&conn));
+        now = walk.next(net, Some(&conn));
     }
 }

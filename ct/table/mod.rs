@@ -3,7 +3,7 @@
 //! The connection table: a hash table of tuples with RCU readers, one lock per bucket, and an
 //! online resize.
 //!
-//! This folder has the table ([`Table`]), its size ([`resize`]) and the policy for that
+//! This folder has the table ([`Table`]), its [`hash`], its size ([`resize`]) and the policy for that
 //! ([`autosize`]), walks over all entries ([`walk`]), an index of entries by zone and address
 //! ([`index`]), and the reservations of reply tuples for NAT ([`reservation`]). Lookups are one
 //! floor above, in [`crate::ct::life::lookup`].
@@ -55,6 +55,7 @@
 //! ```
 
 pub(super) mod autosize;
+pub(crate) mod hash;
 pub(crate) mod index;
 pub(crate) mod reservation;
 pub(crate) mod resize;
@@ -72,14 +73,12 @@ use crate::{
     nf::{
         entry::{
             chain::ChainArray,
-            conn::Entry,
             pair::{
                 ChainRef,
                 LockedPair, //
             },
         },
         kernel::{
-            random,
             rcu::RcuArc,
             seqcount::SeqCount,
             static_lock::StaticMutex, //
@@ -87,13 +86,12 @@ use crate::{
         prelude::*, //
     },
     proto::{
-        hash::{
-            reciprocal_scale,
-            tuple_hash, //
-        },
+        hash::reciprocal_scale,
         types::tuple::Key, //
     },
 };
+
+use self::hash::TableHash;
 
 /// The table at which lookups begin. Published by [`resize::ConnTable`].
 pub(super) static CURRENT: RcuArc<Table> = RcuArc::empty();
@@ -108,8 +106,8 @@ static GENERATIONS: Atomic<u32> = Atomic::new(0);
 pub(super) struct Table {
     /// The buckets.
     pub(super) chains: ChainArray,
-    /// The hash seed. The top bit is clear, see [`TupleHash::pack`].
-    pub(super) seed: u32,
+    /// The hash.
+    pub(super) hash: TableHash,
     /// The progress of the move to `next`: twice the number of buckets moved, plus one while a
     /// bucket is being moved.
     migration: SeqCount,
@@ -129,15 +127,14 @@ pub(super) enum Phase {
 }
 
 impl Table {
-    /// Creates a table with `buckets` buckets, and with the given hash seed or a random one.
+    /// Creates a table with `buckets` buckets.
     ///
     /// `ENOMEM`: no memory.
-    pub(super) fn new(buckets: u32, seed: Option<u32>) -> Result<Self> {
+    pub(super) fn new(buckets: u32, hash: TableHash) -> Result<Self> {
         let generation = GENERATIONS.fetch_add(1, Relaxed);
         Ok(Self {
             chains: ChainArray::new(buckets, generation)?,
-            // The top bit stays clear, see `TupleHash::pack`.
-            seed: seed.unwrap_or_else(|| random::below(1 << 31)),
+            hash,
             migration: SeqCount::new(),
             next: RcuArc::empty(),
         })
@@ -192,24 +189,24 @@ pub(crate) fn buckets(rcu: Rcu<'_>) -> u32 {
     CURRENT.load(rcu).map_or(0, |table| table.chains.len())
 }
 
-/// The hash of a tuple, with the hash seed that it was computed with.
+/// The hash of a tuple, with the number of the [`TableHash`] that it was computed by.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct TupleHash {
     /// The hash.
     pub(super) hash: u32,
-    /// The hash seed.
-    pub(super) seed: u32,
+    /// The number; 0: none.
+    pub(super) epoch: u32,
 }
 
 impl TupleHash {
-    /// Packs hash and seed into one word, which an unconfirmed entry caches.
+    /// Packs hash and number into one word, which an unconfirmed entry caches.
     ///
     /// The entry keeps the word in the place of a list link. Two CPUs may confirm the same entry at
     /// the same time (a bridge floods clones of its packet); the second one may then read the link
-    /// instead of the word. The top bit of a link is set and that of a seed is not, so the link is
-    /// taken for a hash of another seed and is not used.
+    /// instead of the word. The top bit of a link is set and that of a number is not, so the link is
+    /// taken for a hash by another function and is not used.
     pub(super) fn pack(self) -> u64 {
-        u64::from(self.seed) << 32 | u64::from(self.hash)
+        u64::from(self.epoch) << 32 | u64::from(self.hash)
     }
 
     /// Undoes [`TupleHash::pack`].
@@ -217,29 +214,17 @@ impl TupleHash {
         // CAST: The two halves of the word.
         Self {
             hash: word as u32,
-            seed: (word >> 32) as u32,
+            epoch: (word >> 32) as u32,
         }
     }
 }
 
-/// Returns the hash of one of an entry's tuples under a hash seed.
+/// Returns the bucket of one of an entry's tuples.
 #[inline]
-fn hash_of(conn: &Entry, dir: Direction, seed: u32) -> u32 {
-    let zone_id = conn.zone().id_for(dir);
-    tuple_hash(
-        &Key::from_words(conn.tuple_words(dir)),
-        zone_id,
-        conn.net().hash_mix(),
-        seed,
-    )
-}
-
-/// Returns the bucket of a tuple. `hash` computes the hash of the tuple under a hash seed.
-#[inline]
-fn bucket_of<'r>(hash: impl Fn(u32) -> u32, rcu: Rcu<'r>) -> Option<BucketRef<'r>> {
+fn bucket_of<'r>(conn: &Conn, dir: Direction, rcu: Rcu<'r>) -> Option<BucketRef<'r>> {
     let mut table = CURRENT.load(rcu)?;
     loop {
-        let bucket = table.bucket(hash(table.seed));
+        let bucket = table.bucket(table.hash.of_entry(conn, dir));
         match table.phase(bucket) {
             Phase::Before => return Some((table, bucket)),
             Phase::Moving => core::hint::spin_loop(),
@@ -263,13 +248,12 @@ fn buckets_of_entry<'r>(
     rcu: Rcu<'r>,
 ) -> Option<EntryBuckets<'r>> {
     let table = CURRENT.load(rcu)?;
-    let seed = table.seed;
     if table.is_moving() {
         return buckets_while_resizing(conn, rcu);
     }
     let original = match original {
-        Some(known) if known.seed == seed => known.hash,
-        _ => hash_of(conn, Direction::Original, seed),
+        Some(known) if known.epoch == table.hash.epoch() => known.hash,
+        _ => table.hash.of_entry(conn, Direction::Original),
     };
     let at = |hash| (table, table.bucket(hash));
     if conn.has(StatusBit::Mirrored) {
@@ -277,7 +261,7 @@ fn buckets_of_entry<'r>(
     }
     Some((
         Some(at(original)),
-        at(hash_of(conn, Direction::Reply, seed)),
+        at(table.hash.of_entry(conn, Direction::Reply)),
     ))
 }
 
@@ -285,12 +269,11 @@ fn buckets_of_entry<'r>(
 #[cold]
 #[inline(never)]
 fn buckets_while_resizing<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<EntryBuckets<'r>> {
-    let bucket_of_tuple = |dir| bucket_of(|seed| hash_of(conn, dir, seed), rcu);
-    let reply = bucket_of_tuple(Direction::Reply)?;
+    let reply = bucket_of(conn, Direction::Reply, rcu)?;
     if conn.has(StatusBit::Mirrored) {
         return Some((None, reply));
     }
-    Some((Some(bucket_of_tuple(Direction::Original)?), reply))
+    Some((Some(bucket_of(conn, Direction::Original, rcu)?), reply))
 }
 
 /// Locks the buckets of an entry, in whichever tables they are. [`None`]: there is no table.

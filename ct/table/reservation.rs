@@ -44,16 +44,12 @@
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
+        Arc,
+        SetOnce, //
     },
 };
 
 use crate::{
-    ct::table,
     nf::{
         entry::{
             conn::Entry,
@@ -62,13 +58,15 @@ use crate::{
                 Reservations, //
             },
         },
-        kernel::{
-            random,
-            rcu::RcuArc, //
-        },
+        kernel::rcu::RcuArc,
         prelude::*, //
     },
     proto::hash::reciprocal_scale, //
+};
+
+use super::hash::{
+    HashKind,
+    TableHash, //
 };
 
 /// The number of buckets. There are few reservations: those of first packets in the hooks or in a
@@ -78,8 +76,8 @@ const BUCKETS: u32 = 1024;
 /// The table of reservations. Owned by [`ReservationTable`].
 static TABLE: RcuArc<Reservations> = RcuArc::empty();
 
-/// The hash seed.
-static SEED: Atomic<u32> = Atomic::new(0);
+/// The hash, which selects the bucket.
+static HASH: SetOnce<TableHash> = SetOnce::new();
 
 /// Owner of the table of reservations: [`TABLE`] is set as long as this exists.
 pub(in crate::ct) struct ReservationTable {
@@ -92,7 +90,7 @@ impl ReservationTable {
     ///
     /// `ENOMEM`: no memory.
     pub(in crate::ct) fn new() -> Result<Self> {
-        SEED.store(random::below(u32::MAX), Relaxed);
+        HASH.populate(TableHash::random(HashKind::Jhash));
         let chains = Reservations::new(BUCKETS)?;
         drop(TABLE.replace(Some(Arc::new(chains, GFP_KERNEL)?)));
         Ok(Self { table: &TABLE })
@@ -108,7 +106,8 @@ impl Drop for ReservationTable {
 
 /// Returns the hash of an entry's reply tuple.
 fn hash_of(conn: &Entry) -> u32 {
-    table::hash_of(conn, Direction::Reply, SEED.load(Relaxed))
+    HASH.as_ref()
+        .map_or(0, |hash| hash.of_entry(conn, Direction::Reply))
 }
 
 /// Locks the bucket of a hash.

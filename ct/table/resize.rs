@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The online resize: gives the table another size, or another hash seed, under traffic.
+//! The online resize: gives the table another size, or another hash, under traffic.
 //!
 //! Sizes come from the module parameter `hashsize`, from `nf_conntrack_buckets`, or from the policy
-//! in [`super::autosize`]. A new seed comes from [`reseed_if_requested`]. All of them end in
-//! [`move_to`], which moves the buckets one at a time; see [`super`] for what that means to readers
+//! in [`super::autosize`]. Another hash comes from the module parameter `hash`, or from
+//! [`rehash_if_needed`]: when a chain was too long for chance, and after a day without one. All of
+//! them end in [`move_to`], which moves the buckets one at a time; see [`super`] for what that means to readers
 //! and writers. The mutex of resizing is held meanwhile, in process context.
 
 use kernel::{
@@ -24,6 +25,10 @@ use crate::{
     nf::{
         entry::slab,
         kernel::{
+            log::{
+                pr_notice,
+                pr_warn, //
+            },
             params,
             rcu::RcuArc,
             time,
@@ -34,6 +39,10 @@ use crate::{
 };
 
 use super::{
+    hash::{
+        HashKind,
+        TableHash, //
+    },
     walk,
     Table,
     CURRENT,
@@ -49,11 +58,17 @@ const BUCKETS_PER_SLICE: u32 = 64;
 /// The size that the parameter `hashsize` asks for before the table exists; 0: a size by memory.
 static INITIAL_BUCKETS: Atomic<u32> = Atomic::new(0);
 
-/// The time of the last change of the hash seed, in jiffies.
-static RESEEDED_AT: Atomic<u32> = Atomic::new(0);
+/// The hash that the administrator wants: the number of a [`HashKind`].
+static PREFERRED_HASH: Atomic<u32> = Atomic::new(HashKind::Jhash as u32);
+
+/// The time of the last change of the hash, or of the last chain that was too long, in jiffies.
+static REHASHED_AT: Atomic<u32> = Atomic::new(0);
 
 /// Set by packets that met an overlong chain, cleared by the collector.
-static RESEED_REQUESTED: Atomic<bool> = Atomic::new(false);
+static REHASH_REQUESTED: Atomic<bool> = Atomic::new(false);
+
+/// In jiffies.
+const MINUTE: u32 = 60 * time::HZ;
 
 /// The time of the last change of the size, in jiffies.
 pub(super) static RESIZED_AT: Atomic<u32> = Atomic::new(0);
@@ -111,9 +126,12 @@ impl ConnTable {
             wanted => (wanted, 8),
         };
         let buckets = round_up(buckets)?;
-        let table = Arc::new(Table::new(buckets, None)?, GFP_KERNEL)?;
+        let hash = TableHash::random(preferred_hash());
+        let table = Arc::new(Table::new(buckets, hash)?, GFP_KERNEL)?;
         params::buckets().store(buckets, Relaxed);
         set_min_buckets(buckets);
+        // A first long chain need not wait.
+        REHASHED_AT.store(time::jiffies32().wrapping_sub(MINUTE), Relaxed);
         params::max_entries().store(buckets.saturating_mul(entries_per_bucket), Relaxed);
         drop(CURRENT.replace(Some(table)));
         Ok(Self { current: &CURRENT })
@@ -144,7 +162,7 @@ pub(crate) fn buckets() -> u32 {
 pub(crate) fn resize(buckets: u32) -> Result {
     let buckets = round_up(buckets)?;
     // Module parameters are parsed before the module is initialised.
-    if size_and_seed().is_none() {
+    if size_and_hash().is_none() {
         INITIAL_BUCKETS.store(buckets, Relaxed);
         params::no_auto_resize();
         return Ok(());
@@ -171,42 +189,88 @@ pub(in crate::ct) fn auto_resize(buckets: u32) -> Result<u32> {
 
 /// Sets the number of buckets. The caller holds the mutex of resizing.
 fn change_size(buckets: u32) -> Result {
-    match size_and_seed() {
-        Some((now, seed)) if now != buckets => move_to(Table::new(buckets, Some(seed))?),
+    match size_and_hash() {
+        Some((now, hash)) if now != buckets => move_to(Table::new(buckets, hash)?),
         _ => Ok(()),
     }
 }
 
-/// Returns the current table's number of buckets and its hash seed.
-fn size_and_seed() -> Option<(u32, u32)> {
+/// Returns the current table's number of buckets and its hash.
+fn size_and_hash() -> Option<(u32, TableHash)> {
     let rcu = RcuGuard::new();
     CURRENT
         .load(rcu.token())
-        .map(|table| (table.chains.len(), table.seed))
+        .map(|table| (table.chains.len(), table.hash))
 }
 
-/// Requests a new hash seed, from packet context: a chain is longer than chance makes it.
+/// Returns the hash that the administrator wants.
+fn preferred_hash() -> HashKind {
+    HashKind::from_number(PREFERRED_HASH.load(Relaxed)).unwrap_or(HashKind::Jhash)
+}
+
+/// Returns the hash that the table has; before there is one, the hash that it is to have.
+pub(crate) fn hash() -> HashKind {
+    size_and_hash().map_or_else(preferred_hash, |(_, hash)| hash.kind())
+}
+
+/// Sets the hash, with a new secret, at the administrator's request. May sleep.
+///
+/// `ENOMEM`: no memory. The table is unchanged then.
+pub(crate) fn set_hash(kind: HashKind) -> Result {
+    let _guard = RESIZE.lock();
+    if let Some((buckets, _)) = size_and_hash() {
+        move_to(Table::new(buckets, TableHash::random(kind))?)?;
+        pr_info!("the table's hash is {} now\n", kind.name());
+    }
+    PREFERRED_HASH.store(kind as u32, Relaxed);
+    note_rehash();
+    Ok(())
+}
+
+/// Notes that the hash has changed, or that nothing is to be done about a long chain.
+fn note_rehash() {
+    REHASH_REQUESTED.store(false, Relaxed);
+    REHASHED_AT.store(time::jiffies32(), Relaxed);
+}
+
+/// Requests another hash, from packet context: a chain is longer than chance makes it.
 #[cold]
-pub(in crate::ct) fn request_reseed() {
-    RESEED_REQUESTED.store(true, Relaxed);
+pub(in crate::ct) fn request_rehash() {
+    REHASH_REQUESTED.store(true, Relaxed);
 }
 
-/// Gives the table a new hash seed, if one was requested and the last is a minute old. May sleep.
-/// The collector calls this regularly.
-pub(in crate::ct) fn reseed_if_requested() {
-    const MINUTE: u32 = 60 * time::HZ;
+/// Gives the table another hash if need be. May sleep. The collector calls this regularly.
+///
+/// If a chain was too long for chance, it becomes siphash with a new key, once a minute at most. After
+/// a day without such a chain, the hash becomes the administrator's again.
+pub(in crate::ct) fn rehash_if_needed() {
+    const DAY: u32 = 24 * 60 * MINUTE;
+
+    let quiet_for = time::jiffies32().wrapping_sub(REHASHED_AT.load(Relaxed));
+    if REHASH_REQUESTED.load(Relaxed) {
+        if quiet_for >= MINUTE {
+            end_long_chain();
+        }
+    } else if quiet_for >= DAY && hash() != preferred_hash() {
+        let kind = preferred_hash();
+        match set_hash(kind) {
+            Ok(()) => pr_notice!("no chain was too long for a day\n"),
+            Err(_) => {
+                note_rehash();
+                pr_warn!("no memory for a new table; the hash stays what it is for a day\n");
+            }
+        }
+    }
+}
+
+/// Gives the table siphash with a new key, as a chain was too long. May sleep.
+fn end_long_chain() {
     /// Tuples per bucket above which long chains are no sign of an attack.
     const MAX_MEAN_LENGTH: u32 = 8;
 
-    if !RESEED_REQUESTED.load(Relaxed)
-        || time::jiffies32().wrapping_sub(RESEEDED_AT.load(Relaxed)) < MINUTE
-    {
-        return;
-    }
     let (tuples, chains) = walk::sample();
     let _guard = RESIZE.lock();
-    RESEED_REQUESTED.store(false, Relaxed);
-    RESEEDED_AT.store(time::jiffies32(), Relaxed);
+    note_rehash();
     let buckets = buckets();
     if tuples > chains.saturating_mul(MAX_MEAN_LENGTH) {
         pr_notice!(
@@ -215,8 +279,12 @@ pub(in crate::ct) fn reseed_if_requested() {
         );
         return;
     }
-    match Table::new(buckets, None).and_then(move_to) {
-        Ok(()) => pr_notice!("a chain was too long; the table has a new secret now\n"),
+    let kind = HashKind::Siphash;
+    match Table::new(buckets, TableHash::random(kind)).and_then(move_to) {
+        Ok(()) => pr_notice!(
+            "a chain was too long; the table's hash is {} with a new secret now\n",
+            kind.name()
+        ),
         Err(_) => pr_warn!("a chain is too long, and there is no memory for a new table\n"),
     }
 }
@@ -261,7 +329,7 @@ fn move_slice(new: &Table, bucket: &mut u32) -> bool {
         let mut from = old.chains.lock(*bucket, &bh);
         old.migration.write(&bh, || loop {
             let first = from.entries().next();
-            let Some(hash) = first.map(|(conn, dir)| table::hash_of(conn, dir, new.seed)) else {
+            let Some(hash) = first.map(|(conn, dir)| new.hash.of_entry(conn, dir)) else {
                 break;
             };
             let mut to = new.chains.lock_second(new.bucket(hash), &bh);

@@ -5,13 +5,15 @@
 //! A bucket is a range of hashes, and buckets are in the order of their hashes in a table of any
 //! size. So the position of a walk is a hash ([`Cursor`]), not a bucket, and a resize between or
 //! during two steps changes nothing: a walk meets no entry twice, and misses none that is in the
-//! table the whole time. Only a new hash seed changes the order of entries; [`ResumableWalk`]
-//! handles that.
+//! table the whole time. Only a new hash seed changes the order of entries: [`for_each`] does not
+//! let that happen, and the collector, which may miss entries then, meets them in its next round.
 //!
 //! - [`walk_bucket`] and [`walk_batch`] are steps, for callers with a budget: the collector, early
 //!   drop.
 //! - [`for_each`] visits all entries of all namespaces; [`super::index::for_each`] those of one.
-//! - [`ResumableWalk`] is the state of a `/proc` listing between two reads.
+//!
+//! The order of hashes is not to be seen from outside: the hash seed could be computed from it. So
+//! listings for user space do not walk here but over the lists of [`super::index`].
 //!
 //! # Examples
 //!
@@ -37,27 +39,18 @@
 //! }
 //! ```
 
-use kernel::{
-    num::casts::u32_as_u64,
-    sync::aref::ARef, //
-};
+use kernel::num::casts::u32_as_u64;
 
-use crate::{
-    ct::{
-        entry,
-        table, //
+use crate::nf::{
+    entry::stale::{
+        Get,
+        Stale, //
     },
-    nf::{
-        entry::stale::{
-            Get,
-            Stale, //
-        },
-        kernel::{
-            random,
-            work, //
-        },
-        prelude::*, //
+    kernel::{
+        random,
+        work, //
     },
+    prelude::*, //
 };
 
 use super::{
@@ -192,6 +185,8 @@ pub(in crate::ct) fn walk_batch<'r>(
 ///
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
+    // Under a new hash seed an entry may go from behind the cursor to before it.
+    let _no_reseed = RESIZE.lock();
     let mut cursor = Cursor::START;
     loop {
         let next = {
@@ -211,170 +206,6 @@ pub(crate) fn for_each(mut act: impl FnMut(&Conn)) {
         match next {
             Some(next) => cursor = next,
             None => return,
-        }
-    }
-}
-
-/// A walk over a namespace's entries that may be interrupted and resumed: for a listing in `/proc`,
-/// which is read in pieces.
-///
-/// An entry that exists the whole time is visited exactly once, whatever happens to the table
-/// between two steps. A new hash seed puts entries into a new order; the walk then starts over in
-/// that order, and skips what it has visited in earlier orders. It remembers [`REMEMBERED_SEEDS`]
-/// of them. As the seed changes once in a minute at most, only a reader that takes several minutes
-/// can meet entries twice.
-///
-/// The all-zero value is the start of the walk.
-///
-/// # Examples
-///
-/// ```ignore
-/// let mut walk = ResumableWalk::zeroed();
-/// let mut next = walk.current(net);
-/// while let Some(conn) = next {
-///     line(&conn, out);
-///     next = walk.advance(net);
-/// }
-/// ```
-#[derive(Clone, Copy, pin_init::Zeroable)]
-pub(in crate::ct) struct ResumableWalk {
-    /// The progress in the present order.
-    now: Progress,
-    /// The progress in earlier orders, the latest first.
-    earlier: [Progress; REMEMBERED_SEEDS],
-}
-
-/// The number of earlier orders that a [`ResumableWalk`] remembers.
-const REMEMBERED_SEEDS: usize = 3;
-
-/// The progress of a walk in the order that a hash seed makes.
-#[derive(Clone, Copy, pin_init::Zeroable)]
-struct Progress {
-    /// The hash seed.
-    seed: u32,
-    /// All smaller positions are done.
-    position: Position,
-}
-
-/// The position of an entry in an order: its hash, and its address among entries of the same hash.
-type Position = (u64, usize);
-
-impl Progress {
-    /// Returns the position of an entry.
-    fn position_of(&self, conn: &Conn) -> Position {
-        let hash = table::hash_of(conn, Direction::Reply, self.seed);
-        (hash.into(), conn.address())
-    }
-
-    /// Returns whether the walk has passed an entry.
-    fn covers(&self, conn: &Conn) -> bool {
-        self.position != (0, 0) && self.position_of(conn) < self.position
-    }
-}
-
-/// The result of [`ResumableWalk::scan_range`].
-enum RangeScan {
-    /// The next entry.
-    Found(ARef<Conn>),
-    /// The range has no further entry, or has changed during the scan; the walk goes on.
-    Exhausted,
-    /// There are no more entries.
-    End,
-    /// The entries are in another order now.
-    SeedChanged,
-}
-
-impl ResumableWalk {
-    /// Returns the entry at which the walk is, or the next one if that is gone. May sleep.
-    pub(in crate::ct) fn current(&mut self, net: &Net) -> Option<ARef<Conn>> {
-        loop {
-            match self.scan_range(net) {
-                RangeScan::Found(conn) => return Some(conn),
-                RangeScan::Exhausted => work::cond_resched(),
-                RangeScan::End => return None,
-                RangeScan::SeedChanged => self.switch_seed(),
-            }
-        }
-    }
-
-    /// Returns the entry after the one at which the walk is. May sleep.
-    pub(in crate::ct) fn advance(&mut self, net: &Net) -> Option<ARef<Conn>> {
-        self.now.position.1 = self.now.position.1.saturating_add(1);
-        self.current(net)
-    }
-
-    /// Looks for the next entry in the range of hashes at which the walk is.
-    fn scan_range(&mut self, net: &Net) -> RangeScan {
-        let rcu = RcuGuard::new();
-        let Some(range) = range(Cursor(self.now.position.0), rcu.token()) else {
-            return RangeScan::End;
-        };
-        // A table with another hash seed is not searched. So the walk has seen every entry that it
-        // has passed, even if entries were moving into such a table at the time.
-        if range.table.seed != self.now.seed {
-            return RangeScan::SeedChanged;
-        }
-        let mut best: Option<(Position, ARef<Conn>)> = None;
-        let mut walk = range.table.chains.walk(range.bucket, rcu.token());
-        for stale in &mut walk {
-            if stale.dir() != Direction::Reply || !stale.is_in(net) {
-                continue;
-            }
-            let Get::Hit(conn) = stale.get_if(|stale| stale.is_in(net)) else {
-                continue;
-            };
-            let position = self.now.position_of(&conn);
-            let here = position >= self.now.position && position.0 < range.end;
-            let nearer = best.as_ref().is_none_or(|(so_far, _)| position < *so_far);
-            let counts = conn.is_confirmed() && entry::is_shown(&conn);
-            if here && nearer && counts && !self.was_shown(&conn) {
-                best = Some((position, conn));
-            }
-        }
-        if !walk.ended_at_home() || range.table.phase_after(range.bucket) != Phase::Before {
-            // Entries came and went during the scan: the range is scanned again.
-            return RangeScan::Exhausted;
-        }
-        match best {
-            Some((position, conn)) => {
-                self.now.position = position;
-                RangeScan::Found(conn)
-            }
-            None => {
-                self.now.position = (range.end, 0);
-                RangeScan::Exhausted
-            }
-        }
-    }
-
-    /// Returns whether an entry was visited in an earlier order.
-    fn was_shown(&self, conn: &Conn) -> bool {
-        self.earlier.iter().any(|progress| progress.covers(conn))
-    }
-
-    /// Starts over in the order of the current table, once all entries are in that.
-    fn switch_seed(&mut self) {
-        loop {
-            let rcu = RcuGuard::new();
-            let Some(table) = CURRENT.load(rcu.token()) else {
-                return;
-            };
-            let next = table.next.load(rcu.token());
-            if next.is_none_or(|next| next.seed == table.seed) {
-                if table.seed != self.now.seed {
-                    let [first, second, _] = self.earlier;
-                    self.earlier = [self.now, first, second];
-                    self.now = Progress {
-                        seed: table.seed,
-                        position: (0, 0),
-                    };
-                }
-                return;
-            }
-            drop(rcu);
-            // The holder of the mutex is moving the entries: this waits until they are in the new
-            // table.
-            drop(RESIZE.lock());
         }
     }
 }

@@ -338,7 +338,8 @@ impl SeqAdjust {
         let _guard = conn.lock();
         // SAFETY: Valid, and changed under the lock only; by the trait's contract any bytes are a
         // `T`.
-        [Direction::Original, Direction::Reply].map(|dir| unsafe { self.of(dir).cast::<T>().read() })
+        [Direction::Original, Direction::Reply]
+            .map(|dir| unsafe { self.of(dir).cast::<T>().read() })
     }
 
     /// Changes the adjustment in a direction, under the lock of its entry.

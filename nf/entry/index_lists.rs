@@ -398,11 +398,13 @@ struct On {
 unsafe impl Send for ListCursor {}
 
 impl ListCursor {
-    /// Makes a cursor that is on no list. `ENOMEM`: no memory.
+    /// Makes a cursor that is on no list. May sleep.
+    ///
+    /// `ENOMEM`: no memory.
     pub(crate) fn new(lists: Arc<ShardedLists>) -> Result<Self> {
         // Readers under RCU may still look at the former entry: nothing of that is changed, but for
         // links that they do not follow.
-        let object = slab::allocate().ok_or(ENOMEM)?;
+        let object = slab::allocate_for_process().ok_or(ENOMEM)?;
         // INVARIANT: on none.
         Ok(Self {
             lists,
@@ -491,6 +493,6 @@ impl Drop for ListCursor {
     fn drop(&mut self) {
         self.leave();
         // SAFETY: By the type invariants the object belongs to this value, and is on no list.
-        unsafe { slab::release(self.object) };
+        unsafe { slab::free(self.object) };
     }
 }

@@ -143,6 +143,32 @@ const WIDE_SIZE: usize = END + LISTED * 2 * size_of::<usize>();
 const _: () =
     assert!(SOURCE_NODE + size_of::<bindings::hlist_node>() <= bindings::RCT_CONN_INIT_OFFSET);
 
+// What `ConnGeometry` promises: words that are aligned for both halves, of which no two overlap, and
+// a byte for the direction.
+const _: () = {
+    let words = [
+        node(Direction::Original),
+        pprev(Direction::Original),
+        node(Direction::Reply),
+        pprev(Direction::Reply),
+        SOURCE_NODE + offset_of!(bindings::hlist_node, next),
+        SOURCE_NODE + offset_of!(bindings::hlist_node, pprev),
+        END,
+    ];
+    let mut i = 0;
+    while i < words.len() {
+        assert!(words[i] % size_of::<u64>() == 0);
+        let mut j = 0;
+        while j < i {
+            assert!(words[i].abs_diff(words[j]) >= size_of::<u64>());
+            j += 1;
+        }
+        i += 1;
+    }
+    let _: fn(&bindings::nf_conntrack_tuple__bindgen_ty_1) -> &u8 = |destination| &destination.dir;
+    assert!(Direction::Original as u8 == 0 && Direction::Reply as u8 != 0);
+};
+
 /// The base of [`Compact`], or 0: links are [`Wide`]. Set before there is an object.
 static BASE: Atomic<usize> = Atomic::new(0);
 
@@ -217,13 +243,16 @@ pub(super) fn is_wide() -> bool {
     BASE.load(Relaxed) == 0
 }
 
+/// The lowest handle stands for no object, so the first bytes of the direct map can have none. (On
+/// x86-64 they are reserved; on arm64 they are memory like any other.)
 #[inline]
 fn is_near(address: usize) -> bool {
-    compact().handle(address) < Compact::MARK
+    let handle = compact().handle(address);
+    handle != 0 && handle < Compact::MARK
 }
 
 /// Returns whether the object at an address can be linked. It cannot if memory was added to the
-/// machine beyond the reach of the compact layout after that was chosen.
+/// machine beyond the reach of the compact layout after that was chosen, or at the very beginning.
 #[inline]
 pub(super) fn is_in_reach(address: usize) -> bool {
     is_near(address) || is_wide()

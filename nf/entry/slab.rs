@@ -12,20 +12,24 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
+        Full,
         Relaxed, //
-    }, //
+    },
 };
 
 use crate::nf::{
     bindings,
-    kernel::net, //
+    kernel::{
+        log::pr_warn,
+        net, //
+    },
 };
 
 use super::object;
@@ -35,6 +39,19 @@ static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
 /// A free object, or null, for each CPU. Null itself while `CACHE` is null.
 static SPARE: Atomic<*mut c_void> = Atomic::new(null_mut());
+
+/// The first of the objects that cannot be linked, or null. Each begins with a pointer to the next.
+static ASIDE: Atomic<*mut c_void> = Atomic::new(null_mut());
+
+/// The number of objects that cannot be linked.
+static ASIDE_NUMBER: Atomic<u32> = Atomic::new(0);
+
+/// The limit of that number: some 16 MiB are lost.
+const MOST_ASIDE: u32 = 1 << 16;
+
+/// The number of objects that one connection may set aside: more than there are in a slab, so that
+/// the next one comes from other memory.
+const MOST_TRIES: u32 = 64;
 
 /// Owner of the cache.
 ///
@@ -99,6 +116,17 @@ impl Drop for ConnCache {
             }
             from = cpu.number().saturating_add(1);
         }
+        let mut object = ASIDE.load(Relaxed);
+        while !object.is_null() {
+            // SAFETY: As above; it begins with a pointer to the next one.
+            unsafe {
+                let next = object.cast::<*mut c_void>().read();
+                bindings::kmem_cache_free(cache, object);
+                object = next;
+            }
+        }
+        ASIDE.store(null_mut(), Relaxed);
+        ASIDE_NUMBER.store(0, Relaxed);
         // SAFETY: As above.
         unsafe {
             bindings::rct_free_percpu(spare);
@@ -175,16 +203,65 @@ pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
 
 #[inline(never)]
 fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
+    allocate_with(bindings::RCT_GFP_ATOMIC)
+}
+
+/// As [`allocate`], for an object that does not become an entry and that [`free`] frees: accounted to
+/// the process. May sleep.
+pub(super) fn allocate_for_process() -> Option<NonNull<bindings::nf_conn>> {
+    if CACHE.load(Relaxed).is_null() {
+        return None;
+    }
+    allocate_with(bindings::RCT_GFP_KERNEL_ACCOUNT)
+}
+
+#[inline(always)]
+fn allocate_with(flags: usize) -> Option<NonNull<bindings::nf_conn>> {
     let cache = CACHE.load(Relaxed);
-    // SAFETY: As above, for the cache.
-    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, bindings::RCT_GFP_ATOMIC as u32) };
-    let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
-    if !object::is_in_reach(conn.as_ptr().expose_provenance()) {
-        // SAFETY: Just allocated; it was never spare.
+    for _ in 0..MOST_TRIES {
+        // SAFETY: As above, for the cache. CAST: flags have 32 bits.
+        let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, flags as u32) };
+        let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
+        if object::is_in_reach(conn.as_ptr().expose_provenance()) {
+            return Some(conn);
+        }
+        // SAFETY: Just allocated; it was never linked.
+        unsafe { set_aside(cache, memory)? };
+    }
+    None
+}
+
+/// Keeps an object that cannot be linked ([`object::is_in_reach`]). The cache would give a freed one
+/// to this CPU's next connection, and again to the one after that.
+///
+/// [`None`]: there are [`MOST_ASIDE`] of them. The object was freed.
+///
+/// # Safety
+///
+/// `memory` is an object of `cache`, which is the cache of [`CACHE`]; nothing else accesses it.
+#[cold]
+unsafe fn set_aside(cache: *mut bindings::kmem_cache, memory: *mut c_void) -> Option<()> {
+    let number = ASIDE_NUMBER.fetch_add(1, Relaxed);
+    if number == 0 {
+        pr_warn!(
+            "memory was added far from the rest; to use it for connections, load rust_ct again\n"
+        );
+    }
+    if number >= MOST_ASIDE {
+        ASIDE_NUMBER.fetch_sub(1, Relaxed);
+        // SAFETY: By the safety requirements.
         unsafe { bindings::kmem_cache_free(cache, memory) };
         return None;
     }
-    Some(conn)
+    let mut first = ASIDE.load(Relaxed);
+    loop {
+        // SAFETY: By the safety requirements; an object is larger than a pointer.
+        unsafe { memory.cast::<*mut c_void>().write(first) };
+        match ASIDE.cmpxchg(first, memory, Full) {
+            Ok(_) => return Some(()),
+            Err(other) => first = other,
+        }
+    }
 }
 
 /// Frees an object.
@@ -198,7 +275,17 @@ pub(in crate::nf) unsafe fn release(conn: NonNull<bindings::nf_conn>) {
     if unsafe { put_spare(SPARE.load(Relaxed), conn.as_ptr().cast()) } {
         return;
     }
-    // SAFETY: The caller's promise; as above.
+    // SAFETY: The caller's promise.
+    unsafe { free(conn) };
+}
+
+/// Frees an object to the cache.
+///
+/// # Safety
+///
+/// As for [`release`].
+pub(super) unsafe fn free(conn: NonNull<bindings::nf_conn>) {
+    // SAFETY: An object is in use, so the cache is valid. The rest is the caller's promise.
     unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), conn.as_ptr().cast()) };
 }
 

@@ -59,18 +59,26 @@ SHIM(void *, rct_kmem_cache_alloc, (struct kmem_cache *cache, gfp_t flags),
 SHIM(unsigned long, rct_totalram_bytes, (void), totalram_pages() << PAGE_SHIFT)
 SHIM(unsigned long, rct_page_offset, (void), PAGE_OFFSET)
 SHIM(unsigned long, rct_memory_end, (void), (unsigned long)high_memory)
-SHIM(void *, rct_percpu_slot_alloc, (void), (__force void *)alloc_percpu(void *))
-SHIM_VOID(rct_free_percpu, (void *area), free_percpu((void __percpu *)area))
+/* With gcc, a per-CPU pointer is of a named address space, and converts by way of a number only. */
+#define RCT_PERCPU_ADDRESS(pointer) ((void *)(__force unsigned long)(pointer))
+#define RCT_PERCPU(type, address) ((type __percpu *)(__force unsigned long)(address))
+SHIM(void *, rct_percpu_slot_alloc, (void), RCT_PERCPU_ADDRESS(alloc_percpu(void *)))
+SHIM_VOID(rct_free_percpu, (void *area), free_percpu(RCT_PERCPU(void, area)))
 SHIM(void **, rct_percpu_slot_of, (void *slot, unsigned int cpu),
-	per_cpu_ptr((void * __percpu *)slot, cpu))
+	per_cpu_ptr(RCT_PERCPU(void *, slot), cpu))
 /* The slot of this CPU. The first two need that nothing else on the CPU comes to it meanwhile. */
-SHIM(void *, rct_percpu_read, (void *slot), __this_cpu_read(*(void * __percpu *)slot))
+SHIM(void *, rct_percpu_read, (void *slot), __this_cpu_read(*RCT_PERCPU(void *, slot)))
 SHIM_VOID(rct_percpu_write, (void *slot, void *value),
-	__this_cpu_write(*(void * __percpu *)slot, value))
+	__this_cpu_write(*RCT_PERCPU(void *, slot), value))
 SHIM(void *, rct_percpu_xchg, (void *slot, void *value),
-	this_cpu_xchg(*(void * __percpu *)slot, value))
+	this_cpu_xchg(*RCT_PERCPU(void *, slot), value))
 SHIM(void *, rct_percpu_cmpxchg, (void *slot, void *expected, void *value),
-	this_cpu_cmpxchg(*(void * __percpu *)slot, expected, value))
+	this_cpu_cmpxchg(*RCT_PERCPU(void *, slot), expected, value))
+
+/* Messages */
+
+SHIM_VOID(rct_printk, (const char *level, size_t length, const char *text),
+	_printk("%srust_ct: %.*s", level, (int)length, text))
 
 /* Hashes */
 
@@ -142,7 +150,7 @@ SHIM(bool, rct_labels_used, (struct net *net), atomic_read(&net->ct.labels_used)
 
 /* Statistics of a namespace, for each CPU */
 
-SHIM(void *, rct_stat_alloc, (void), (__force void *)alloc_percpu(struct ip_conntrack_stat))
+SHIM(void *, rct_stat_alloc, (void), RCT_PERCPU_ADDRESS(alloc_percpu(struct ip_conntrack_stat)))
 /* A statistic is addressed by its offset in `struct ip_conntrack_stat`. */
 SHIM_VOID(rct_stat_add, (const struct net *net, unsigned long offset, u32 n),
 	this_cpu_add(*(u32 __percpu *)((void __percpu *)net->ct.stat + offset), n))
@@ -156,11 +164,8 @@ SHIM(unsigned int, rct_next_possible_cpu, (unsigned int from),
 
 SHIM(struct proc_dir_entry *, rct_proc_net, (struct net *net), net->proc_net)
 SHIM(struct proc_dir_entry *, rct_proc_net_stat, (struct net *net), net->proc_net_stat)
-SHIM(struct proc_dir_entry *, rct_proc_create_net,
-	(const char *name, umode_t mode, struct proc_dir_entry *parent,
-	 const struct seq_operations *ops, unsigned int state_size),
-	proc_create_net(name, mode, parent, ops, state_size))
-SHIM(struct net *, rct_seq_file_net, (struct seq_file *seq), seq_file_net(seq))
+SHIM(bool, rct_file_is_writable, (const struct file *file), file->f_mode & FMODE_WRITE)
+SHIM(struct seq_file *, rct_file_seq, (const struct file *file), file->private_data)
 SHIM(void *, rct_seq_private, (struct seq_file *seq), seq->private)
 SHIM(kuid_t, rct_net_root_uid, (const struct net *net), make_kuid(net->user_ns, 0))
 SHIM(kgid_t, rct_net_root_gid, (const struct net *net), make_kgid(net->user_ns, 0))

@@ -9,6 +9,7 @@ pub(crate) mod hlist;
 pub(crate) mod layout;
 pub(crate) mod local_ports;
 pub(crate) mod lock;
+pub(crate) mod log;
 pub(crate) mod module_folder;
 pub(crate) mod net;
 pub(crate) mod nfnetlink;

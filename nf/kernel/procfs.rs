@@ -6,7 +6,8 @@
 
 use core::{
     ffi::CStr,
-    marker::PhantomData, //
+    marker::PhantomData,
+    ptr::null_mut, //
 };
 
 use kernel::prelude::*;
@@ -93,15 +94,15 @@ impl<F: SeqFile> ProcFile<F> {
 
     /// Creates the file in a namespace. May sleep.
     pub(crate) fn create(&self, net: &Net) -> Result {
-        // SAFETY: The folder exists, the name is text, the operations are static, and the state has
-        // the size that they need.
+        // SAFETY: The folder exists and has the namespace as its data, the name is text, and the
+        // operations are static.
         let file = unsafe {
-            bindings::rct_proc_create_net(
+            bindings::proc_create_data(
                 self.name.as_char_ptr(),
                 self.readers.mode(),
                 self.folder.of(net),
-                seq_file::operations::<F>(),
-                seq_file::state_size::<F>(),
+                seq_file::proc_operations::<F>(),
+                null_mut(),
             )
         };
         if file.is_null() {

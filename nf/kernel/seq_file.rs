@@ -17,39 +17,49 @@ use core::{
     marker::PhantomData,
     mem::{
         align_of,
-        size_of,
-        MaybeUninit, //
+        size_of, //
     },
     ptr::{
         addr_of_mut,
+        drop_in_place,
         null,
         null_mut, //
     }, //
 };
 
-use pin_init::Zeroable;
-
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::nf::bindings;
 
-use super::net::Net;
+use super::net::{
+    Net,
+    NetRef, //
+};
 
 /// The contents of a file of a namespace. All methods may sleep.
 pub(crate) trait SeqFile: 'static {
-    /// The position of a reader. All zeroes: at the first record.
-    type Cursor: Zeroable + Copy;
+    /// The position of a reader. The default: at the first record. Dropped when the file is closed
+    /// or removed.
+    type Cursor: Default + Send + 'static;
 
     /// A record, or what it is written from. It is kept during one `read()` at most.
-    type Item: 'static;
+    type Item: Send + 'static;
 
     /// Returns the record at the cursor, or the first one after it if that is gone.
     ///
-    /// Called again without [`SeqFile::advance`], it returns the same record, which did not fit.
-    fn current(cursor: &mut Self::Cursor, net: &Net) -> Option<Self::Item>;
+    /// Called again without [`SeqFile::advance`], it returns the same record, which did not fit. An
+    /// error is that of the `read()`.
+    fn current(cursor: &mut Self::Cursor, net: &Net) -> Result<Option<Self::Item>>;
 
-    /// Moves the cursor to the next record, and returns that.
-    fn advance(cursor: &mut Self::Cursor, net: &Net) -> Option<Self::Item>;
+    /// Moves the cursor past `item`, the record at which it is, and returns the next one.
+    fn advance(
+        cursor: &mut Self::Cursor,
+        item: &Self::Item,
+        net: &Net,
+    ) -> Result<Option<Self::Item>>;
 
     /// Writes a record.
     fn show(item: &Self::Item, net: &Net, out: &mut Out<'_>);
@@ -59,14 +69,11 @@ pub(crate) trait SeqFile: 'static {
 ///
 /// # Invariants
 ///
-/// `item` is initialised if `holds` is true, which it is between `start` and `stop` only.
-#[repr(C)]
+/// `item` is [`None`] unless an operation of the file runs.
 struct Reader<F: SeqFile> {
-    /// The kernel's own state: the namespace.
-    namespace: bindings::seq_net_private,
+    net: NetRef,
     cursor: F::Cursor,
-    holds: bool,
-    item: MaybeUninit<F::Item>,
+    item: Option<F::Item>,
 }
 
 impl<F: SeqFile> Reader<F> {
@@ -74,54 +81,48 @@ impl<F: SeqFile> Reader<F> {
     ///
     /// # Safety
     ///
-    /// `seq` is a file with the operations and the state of `F`, and the caller is one of the
-    /// operations: the kernel runs one at a time for a file.
+    /// `seq` is a file that [`open`] has opened for `F`, and the caller is one of the operations: the
+    /// kernel runs one at a time for a file.
     unsafe fn of<'a>(seq: *mut bindings::seq_file) -> &'a mut Self {
-        // SAFETY: The kernel allocated `state_size` zeroed bytes, which are a valid `Self`: the
-        // cursor may be zero, and there is no record. No other operation runs.
+        // SAFETY: `open` has put it there. No other operation runs.
         unsafe { &mut *bindings::rct_seq_private(seq).cast() }
     }
 
-    /// Drops the record, if there is one.
-    fn release(&mut self) {
-        if core::mem::take(&mut self.holds) {
-            // SAFETY: By the type invariants; `holds` is false from now on.
-            unsafe { self.item.assume_init_drop() };
-        }
-    }
-
-    /// Replaces the record. Returns the token for the kernel: null, if there is none.
-    fn hold(&mut self, item: Option<F::Item>) -> *mut c_void {
-        self.release();
+    /// Replaces the record. Returns the token for the kernel: null, if there is none, or an error.
+    fn hold(&mut self, item: Result<Option<F::Item>>) -> *mut c_void {
         match item {
-            Some(item) => {
-                // INVARIANT: Initialised here.
-                self.item.write(item);
-                self.holds = true;
-                addr_of_mut!(*self).cast()
+            Ok(item) => {
+                self.item = item;
+                if self.item.is_some() {
+                    addr_of_mut!(*self).cast()
+                } else {
+                    null_mut()
+                }
             }
-            None => null_mut(),
+            Err(error) => {
+                self.item = None;
+                error.to_ptr()
+            }
         }
     }
+}
 
-    /// Returns the record.
-    fn item(&self) -> Option<&F::Item> {
-        // SAFETY: By the type invariants.
-        self.holds.then(|| unsafe { self.item.assume_init_ref() })
+/// Returns the operations of a file in `/proc`. Its folder's data is the namespace.
+pub(in crate::nf) const fn proc_operations<F: SeqFile>() -> &'static bindings::proc_ops {
+    &const {
+        bindings::proc_ops {
+            proc_open: Some(open::<F>),
+            proc_read: Some(bindings::seq_read),
+            proc_lseek: Some(bindings::seq_lseek),
+            proc_release: Some(release::<F>),
+            // SAFETY: Null pointers, of operations that the file does not have.
+            ..unsafe { core::mem::zeroed() }
+        }
     }
 }
 
-/// Returns the size of the state of an open file, in bytes.
-pub(in crate::nf) const fn state_size<F: SeqFile>() -> u32 {
-    // `kmalloc()` aligns memory of any size to that.
-    const { assert!(align_of::<Reader<F>>() <= align_of::<u64>()) };
-    const { assert!(size_of::<Reader<F>>() < 4096) };
-    // CAST: less than 4096, as just asserted.
-    size_of::<Reader<F>>() as u32
-}
-
-/// Returns the operations of a file. They need [`state_size`] zeroed bytes of state.
-pub(in crate::nf) const fn operations<F: SeqFile>() -> &'static bindings::seq_operations {
+/// The operations on the records of a file.
+const fn operations<F: SeqFile>() -> &'static bindings::seq_operations {
     &const {
         bindings::seq_operations {
             start: Some(start::<F>),
@@ -132,12 +133,61 @@ pub(in crate::nf) const fn operations<F: SeqFile>() -> &'static bindings::seq_op
     }
 }
 
+/// Opens a file: `proc_ops.proc_open`. The open file keeps its namespace.
+///
+/// `EACCES`: for writing. `ENXIO`: the namespace has ended. `ENOMEM`: no memory.
+///
 /// # Safety
 ///
-/// `seq` is an open file of a namespace.
-unsafe fn net_of<'a>(seq: *mut bindings::seq_file) -> &'a Net {
-    // SAFETY: The open file holds its namespace.
-    unsafe { Net::from_raw(bindings::rct_seq_file_net(seq)) }
+/// `inode` is that of a file in a namespace's folder, `file` is being opened.
+unsafe extern "C" fn open<F: SeqFile>(
+    inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> c_int {
+    // `kmalloc()` aligns memory of any size to that.
+    const { assert!(align_of::<Reader<F>>() <= align_of::<u64>()) };
+    const { assert!(size_of::<Reader<F>>() < 4096) };
+    from_result(|| {
+        // SAFETY: By the safety requirements.
+        if unsafe { bindings::rct_file_is_writable(file) } {
+            return Err(EACCES);
+        }
+        // SAFETY: By the safety requirements. The namespace is there until its files are removed,
+        // which waits for this function.
+        let net = unsafe { NetRef::new(bindings::proc_get_parent_data(inode).cast()) };
+        let net = net.ok_or(ENXIO)?;
+        // SAFETY: The operations are static and take this state. CAST: less than 4096, as asserted.
+        let state = unsafe {
+            bindings::__seq_open_private(file, operations::<F>(), size_of::<Reader<F>>() as c_int)
+        };
+        if state.is_null() {
+            return Err(ENOMEM);
+        }
+        let reader = Reader::<F> {
+            net,
+            cursor: F::Cursor::default(),
+            item: None,
+        };
+        // SAFETY: Memory of that size, which no operation reads yet.
+        unsafe { state.cast::<Reader<F>>().write(reader) };
+        Ok(0)
+    })
+}
+
+/// Closes a file, or ends its use as it is removed: `proc_ops.proc_release`.
+///
+/// # Safety
+///
+/// [`open`] has opened the file, and no other operation runs any more.
+unsafe extern "C" fn release<F: SeqFile>(
+    inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> c_int {
+    // SAFETY: By the safety requirements. The memory is freed after the state in it was dropped.
+    unsafe {
+        drop_in_place(Reader::<F>::of(bindings::rct_file_seq(file)));
+        bindings::seq_release_private(inode, file)
+    }
 }
 
 /// Starts, or continues, at the first record that was not taken: `seq_operations.start`.
@@ -150,12 +200,12 @@ unsafe extern "C" fn start<F: SeqFile>(
     position: *mut bindings::loff_t,
 ) -> *mut c_void {
     // SAFETY: By the safety requirements.
-    let (reader, net) = unsafe { (Reader::<F>::of(seq), net_of(seq)) };
+    let reader = unsafe { Reader::<F>::of(seq) };
     // SAFETY: By the safety requirements.
     if unsafe { *position } == 0 {
-        reader.cursor = F::Cursor::zeroed();
+        reader.cursor = F::Cursor::default();
     }
-    let item = F::current(&mut reader.cursor, net);
+    let item = F::current(&mut reader.cursor, &reader.net);
     reader.hold(item)
 }
 
@@ -170,11 +220,14 @@ unsafe extern "C" fn next<F: SeqFile>(
     position: *mut bindings::loff_t,
 ) -> *mut c_void {
     // SAFETY: By the safety requirements.
-    let (reader, net) = unsafe { (Reader::<F>::of(seq), net_of(seq)) };
+    let reader = unsafe { Reader::<F>::of(seq) };
     // SAFETY: By the safety requirements. The kernel requires that the number grows; the position
     // of the reader is that of the cursor.
     unsafe { *position = (*position).wrapping_add(1) };
-    let item = F::advance(&mut reader.cursor, net);
+    let item = match reader.item.take() {
+        Some(item) => F::advance(&mut reader.cursor, &item, &reader.net),
+        None => Ok(None),
+    };
     reader.hold(item)
 }
 
@@ -185,7 +238,7 @@ unsafe extern "C" fn next<F: SeqFile>(
 /// As for [`Reader::of`].
 unsafe extern "C" fn stop<F: SeqFile>(seq: *mut bindings::seq_file, _token: *mut c_void) {
     // SAFETY: By the safety requirements.
-    unsafe { Reader::<F>::of(seq) }.release();
+    unsafe { Reader::<F>::of(seq) }.item = None;
 }
 
 /// Writes the record: `seq_operations.show`.
@@ -195,10 +248,10 @@ unsafe extern "C" fn stop<F: SeqFile>(seq: *mut bindings::seq_file, _token: *mut
 /// As for [`Reader::of`].
 unsafe extern "C" fn show<F: SeqFile>(seq: *mut bindings::seq_file, _token: *mut c_void) -> c_int {
     // SAFETY: By the safety requirements.
-    let (reader, net) = unsafe { (Reader::<F>::of(seq), net_of(seq)) };
-    if let Some(item) = reader.item() {
+    let reader = unsafe { Reader::<F>::of(seq) };
+    if let Some(item) = &reader.item {
         // INVARIANT: The operation runs until `F::show` returns.
-        F::show(item, net, &mut Out(seq, PhantomData));
+        F::show(item, &reader.net, &mut Out(seq, PhantomData));
     }
     0
 }

@@ -314,7 +314,7 @@ impl Skb {
     pub(crate) fn tracked(&self) -> Tracked<'_> {
         let nfct = self.nfct();
         let bits = nfct & bindings::RCT_NFCT_INFOMASK;
-        let conn = (nfct & bindings::RCT_NFCT_PTRMASK) as *mut bindings::nf_conn;
+        let conn = (nfct & !bindings::RCT_NFCT_INFOMASK) as *mut bindings::nf_conn;
         if conn.is_null() {
             // CAST: The mask leaves three bits.
             return if bits as u32 == bindings::ip_conntrack_info_IP_CT_UNTRACKED {
@@ -335,7 +335,7 @@ impl Skb {
     /// Returns the attached entry or template.
     #[inline]
     pub(crate) fn attached(&self) -> Option<&Conn> {
-        let conn = (self.nfct() & bindings::RCT_NFCT_PTRMASK) as *mut bindings::nf_conn;
+        let conn = (self.nfct() & !bindings::RCT_NFCT_INFOMASK) as *mut bindings::nf_conn;
         // SAFETY: The packet owns a reference to the entry.
         (!conn.is_null()).then(|| unsafe { Conn::from_raw(conn) })
     }
@@ -343,7 +343,7 @@ impl Skb {
     /// Detaches the entry or template, and returns the packet's reference to it.
     #[inline]
     pub(crate) fn detach(&mut self) -> Option<ARef<Conn>> {
-        let conn = (self.nfct() & bindings::RCT_NFCT_PTRMASK) as *mut Conn;
+        let conn = (self.nfct() & !bindings::RCT_NFCT_INFOMASK) as *mut Conn;
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_clear_nfct(self.raw()) };
         // SAFETY: The packet owned the reference.

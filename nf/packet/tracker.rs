@@ -9,7 +9,7 @@ use core::{
     ptr::{
         null,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::prelude::*;
@@ -22,9 +22,10 @@ use crate::{
             end::Dead, //
         },
         kernel::{
+            log::pr_err,
             net::Net,
             rcu::Rcu, //
-        }, //
+        },
     },
     proto::types::tuple::Tuple, //
 };

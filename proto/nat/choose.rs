@@ -38,13 +38,15 @@ const ADDRESSES: u32 = 32;
 /// the key as it is; that address with another key. A thorough choice then tries the following
 /// addresses, and finally takes over the mapping of a closed connection.
 pub fn choose(request: &Request<'_>, view: &mut impl Occupancy) -> Choice {
+    let range = &request.range.of_family(request.tuple.family());
+    let request = &Request { range, ..*request };
     let &Request {
         ref tuple,
-        range,
         manip,
         zone_id,
         expected,
         thorough,
+        ..
     } = request;
 
     if manip == Manip::Source && !range.has(flag::PROTO_RANDOM_ALL) {

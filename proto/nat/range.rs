@@ -70,7 +70,8 @@ pub mod flag {
 pub struct Range {
     /// Bits of [`flag`].
     pub flags: u32,
-    /// The first address, network byte order; an IPv4 address fills the first four bytes.
+    /// The first address, network byte order; an IPv4 address fills the first four bytes, and the
+    /// rest is zero ([`Range::of_family`]).
     pub min_addr: [u8; 16],
     /// The last address, in the same format.
     pub max_addr: [u8; 16],
@@ -106,6 +107,13 @@ fn native_words(address: &[u8; 16]) -> [u32; 4] {
     words(address).map(|word| u32::from_ne_bytes(word.to_be_bytes()))
 }
 
+/// Returns an address with the bytes behind the first four zeroed.
+#[inline]
+const fn ipv4_part(address: &[u8; 16]) -> [u8; 16] {
+    let [a, b, c, d, ..] = *address;
+    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
 fn bytes(words: [u32; 4]) -> [u8; 16] {
     let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = words.map(u32::to_be_bytes);
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
@@ -122,6 +130,19 @@ impl Range {
             max_key: [0; 2],
             base_key: [0; 2],
         }
+    }
+
+    /// Returns the same range for connections of `family`. The bytes behind an IPv4 address, which
+    /// user space may not have zeroed, are zero in the result, as they are in a tuple.
+    #[inline]
+    #[must_use]
+    pub const fn of_family(&self, family: Option<Family>) -> Self {
+        let mut range = *self;
+        if matches!(family, Some(Family::Ipv4)) {
+            range.min_addr = ipv4_part(&self.min_addr);
+            range.max_addr = ipv4_part(&self.max_addr);
+        }
+        range
     }
 
     /// Returns whether any of `flags` is set.
@@ -149,6 +170,12 @@ impl Range {
         self.min_key == self.max_key
     }
 
+    /// Returns whether the rule names one key, and leaves no choice of keys.
+    #[inline]
+    pub fn names_key(&self) -> bool {
+        self.has(flag::PROTO_SPECIFIED) && self.has_one_key()
+    }
+
     /// Returns whether the key of `tuple` is in the range. Protocols without keys are in every
     /// range.
     #[inline]
@@ -172,16 +199,8 @@ impl Range {
     /// Returns whether the rule allows the source of `tuple` as the translated source.
     #[inline]
     pub fn suits_source(&self, tuple: &Tuple) -> bool {
-        let address_fits = !self.has(flag::MAP_IPS)
-            || if tuple.has_family(Family::Ipv4) {
-                // A tuple's IPv4 address ends in zeroes; user space may not have zeroed the
-                // range's.
-                let first = |address: &[u8; 16]| words(address)[0];
-                let own = first(&tuple.src);
-                first(&self.min_addr) <= own && own <= first(&self.max_addr)
-            } else {
-                self.min_addr <= tuple.src && tuple.src <= self.max_addr
-            };
+        let address_fits =
+            !self.has(flag::MAP_IPS) || self.min_addr <= tuple.src && tuple.src <= self.max_addr;
         address_fits
             && (!self.has(flag::PROTO_SPECIFIED) || self.contains_key(tuple, Manip::Source))
     }
@@ -254,7 +273,6 @@ impl Range {
         } else {
             128
         };
-        // A tuple's IPv4 address ends in zeroes; user space may not have zeroed the range's.
         let number = |address: &[u8; 16]| u128::from_be_bytes(*address) >> (128 - used);
         let own = number(&tuple.src);
         let next = if own >= number(&self.max_addr) {

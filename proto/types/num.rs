@@ -8,6 +8,14 @@
 /// Converts without loss.
 #[inline(always)]
 #[allow(clippy::cast_lossless)] // `u64::from` is not const.
+pub const fn u8_as_u64(number: u8) -> u64 {
+    // CAST: a wider type.
+    number as u64
+}
+
+/// Converts without loss.
+#[inline(always)]
+#[allow(clippy::cast_lossless)] // `u64::from` is not const.
 pub const fn u16_as_u64(number: u16) -> u64 {
     // CAST: a wider type.
     number as u64

@@ -1,15 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A flood of connections that all belong into one chain of the table: the chain takes so
-# many and no more, connections of others go on meanwhile, and soon the table has a new
-# secret, under which the same connections are scattered like any others.
+# Floods of connections that share chains of the table. Two ways to choose such connections are
+# tried: by the order of listings, from which the secret of the hash could be computed, and by zones,
+# where no secret is needed if zones are hashed badly. Then chains become too long all the same, as
+# the table is made too small: a chain takes so many connections and no more, and as soon as the mean
+# length says that this was no chance, the table's hash becomes siphash, until the administrator takes
+# jhash back.
 #
-# Which ones share a chain is found out by looking: listings are in the table's order, so
-# the first ones of very many connections share the first bucket of a small table. That
-# works with any hash; an attacker who knew the secret could compute such connections.
-#
-# The stock tracker keeps its secret as long as it is loaded.
+# The stock tracker's hash is siphash, with a secret that it keeps as long as it is loaded.
 
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
@@ -17,121 +16,116 @@ source "$(dirname "$0")/../lib/lib.sh"
 tap_begin conntrack
 need_tracker
 save_table
-AUTO=/sys/module/$MODULE/parameters/auto_resize
-was_auto=$(cat "$AUTO" 2>/dev/null)
-dir=$(mktemp -d)
-others=
+AUTO=/sys/module/$MODULE/parameters/auto_resize HASH=/sys/module/$MODULE/parameters/hash
+was_auto=$(cat "$AUTO" 2>/dev/null) was_hash=$(cat "$HASH" 2>/dev/null)
+changer=
 
 at_end() {
-	[[ -z $others ]] || kill "$others" 2>/dev/null
+	[[ -z $changer ]] || kill "$changer" 2>/dev/null
 	restore_table
 	[[ -z $was_auto ]] || echo "$was_auto" >"$AUTO"
-	rm -rf "$dir"
+	[[ -z $was_hash ]] || echo "$was_hash" >"$HASH"
 }
 
-# The smallest table has 512 buckets. Of so many connections 156 belong into the first one,
-# give or take 12, so that the first 100 are hardly ever fewer than its share.
-readonly MANY=80000 CHOSEN=100 FLOODER=10.0.1.66
-# A chain takes 50 tuples, and at most 30 more by chance; some of them are of others.
-readonly LEAST=35 MOST=85
-# What others open each tenth of a second. Few enough that no chain is long for their sake.
-rate=$(scaled 30 10) lifetime=$(scaled 4 10) enough=$(scaled 360 250)
-
-first_lines() { in_ns "$R" head -n "$1" /proc/net/nf_conntrack; } # COUNT
-more_than() { get_ct "$R" count && ((VALUE > $1)); }              # COUNT
-
-# How many of the flood have an entry, into COUNT; how many of those are among the first
-# CHOSEN lines of a listing, into FIRST.
-look() {
-	count_entries "$R" udp src=$FLOODER
-	FIRST=$(first_lines $CHOSEN | grep -c " src=$FLOODER .*UNREPLIED")
-	diag "of the flood: $COUNT entries, $FIRST of them among the first $CHOSEN lines of ${#LINES[@]}"
-}
-
-# Each of the chosen connections sends one packet. How many were refused, into REFUSED; by
-# the statistics, where a few of others may be among them, into COUNTED.
-flood() {
-	stat "$R" chainlength && COUNTED=-$VALUE
-	# They live long, the others do not.
-	kill -STOP "$others"
-	set_ct "$R" udp_timeout 300
-	python3 "$SELFTESTS/lib/stress.py" chosen "$C" eth0 $MAC_C $MAC_RC $C4 $RC4 $FLOODER $Y4 <"$dir/chosen" || return
-	set_ct "$R" udp_timeout "$lifetime"
-	kill -CONT "$others"
-	stat "$R" chainlength && COUNTED=$((COUNTED + VALUE))
-	wait_for 20 more_than $((CHOSEN + enough))
-	look
-	REFUSED=$((CHOSEN - COUNT))
-	diag "refused: $REFUSED, chains too long: $COUNTED"
-}
+secrets() { relay "$1" "" in_ns "$R" python3 "$SELFTESTS/lib/secrets.py" "$@"; } # COMMAND [ARGUMENT]...
+log_has() { kernel_log | grep -qF "rust_ct: $1"; }                               # TEXT
 
 setup_router
 echo 65536 >$BUCKETS
 echo 131072 >$MAX
-
-# --- which ones -------------------------------------------------------------
-
 set_ct "$R" udp_timeout 300
-must flood c $MANY $FLOODER $Y4 dport=7
-first_lines $CHOSEN |
-	sed -nE "s/.* src=$FLOODER dst=$Y4 sport=([0-9]+) dport=([0-9]+) .*UNREPLIED.*/\1 \2/p" >"$dir/chosen"
-check "the first $CHOSEN of $MANY connections in the table's order" same "$(wc -l <"$dir/chosen")" $CHOSEN
-in_ns "$R" conntrack -F 2>/dev/null
-set_ct "$R" udp_timeout "$lifetime"
-python3 "$SELFTESTS/lib/stress.py" flood "$C" eth0 $MAC_C $MAC_RC $X4 $Y4 7000 "$rate" 0.1 >/dev/null &
-others=$!
-echo 512 >$BUCKETS
-# The collector, which looks after chains as well, comes once a minute where lives are long. A
-# full table calls it; it sees that they are short now, and will come again soon.
-wait_for 20 more_than $enough
-echo $enough >$MAX
-sleep 1
-echo 65536 >$MAX
+
+# --- what a listing tells ---------------------------------------------------
+
+if [[ $TRACKER == rust_ct ]]; then
+	secrets order netlink /proc/net/nf_conntrack /proc/net/rust_conntrack
+else
+	skip "the order of a listing" "that of siphash, from which nothing can be computed"
+fi
+
+# --- zones ------------------------------------------------------------------
+
+secrets zones
+stat "$R" chainlength
+check "no chain was too long" same "$VALUE" 0
+
+# --- chains that are too long -----------------------------------------------
+
+# The smallest table has 512 buckets.
+readonly CHAINS=512 MANY=50000
 must listen l "$S" $S4 80
 must connected -- connect old "$C" $S4 80
 must accept dlo l
-stat "$R" chainlength
-check "up to here no chain was too long" same "$VALUE" 0
-
-# --- the flood --------------------------------------------------------------
-
-flood
-check "all belong into one chain" that "FIRST > COUNT - 10 && COUNT > $LEAST"
-check "... which takes no more than it should" that "COUNT < $MOST"
-check "... and the statistics have the others" that "COUNTED >= REFUSED && COUNTED < REFUSED + 20"
-
 goes_on() {
 	must send old 100 && must recv dlo 100 && must send dlo 100 && must recv old 100
 }
-# By chance one may belong into that very chain.
-new_ones() {
-	local i failed=0
-	for i in {0..9}; do
-		if t connect "n$i" "$C" $S4 80 && [[ $ANSWER == connected ]]; then
-			must accept "m$i" l && must close "n$i" && must close "m$i" || return
-		else
-			failed=$((failed + 1))
-		fi
-	done
-	that "failed <= 1"
+# The collector looks after the hash as well, once a minute where lives are long. A full table that
+# has no room to make calls it. It waits for a minute then.
+call_collector() {
+	echo 1 >$MAX
+	must flood c 1 $X4 $Y4 dport=9
+	sleep 1
+	echo 131072 >$MAX
 }
+check "a connection of others" goes_on
+echo $CHAINS >$BUCKETS
+call_collector
+must flood c $MANY $X4 $Y4 dport=7
+get_ct "$R" count
+stat_before=$VALUE
+stat "$R" chainlength
+diag "$stat_before entries of $MANY, chains too long: $VALUE"
+check "a chain takes 50 entries at least, 80 at most" \
+	that "stat_before > 50 * CHAINS && stat_before < 80 * CHAINS"
+check "... the statistics have the others" that "VALUE >= MANY - stat_before"
 check "meanwhile a connection of others goes on" goes_on
-check "... and new ones come" new_ones
+check "the flood ends" in_ns "$R" conntrack -F
+check "... a connection of others goes on" goes_on
 
-# --- the new secret ---------------------------------------------------------
+# --- the keyed hash ---------------------------------------------------------
 
-has_new_secret() { kernel_log | grep -q 'rust_ct: a chain was too long; the table has a new secret now'; }
+# Packets of as many connections find the entries of these, and the listing has each once. (COUNT)
+all_there() {
+	entries "$R"
+	same "$(printf '%s\n' "${LINES[@]}" | grep -c ' dport=11 ')" "$1" || return
+	must flood c "$1" $X4 $Y4 dport=11 && entries "$R"
+	same "$(printf '%s\n' "${LINES[@]}" | grep -c ' dport=11 ')" "$1"
+}
 if [[ $TRACKER == rust_ct ]]; then
-	check "the table has a new secret within a minute" wait_for 75 has_new_secret
-	flood
-	check "the same flood: each connection has its entry" same "$COUNT" $CHOSEN
-	check "... none was refused" same "$COUNTED" 0
-	check "... and they are scattered over the table" that "FIRST < CHOSEN * 6 / 10"
-	check "connections of others go on" goes_on
-	check "... and new ones come" new_ones
-	check "there is one new secret, not more" \
-		same "$(kernel_log | grep -c 'the table has a new secret now')" 1
+	hash_is() { same "$(<"$HASH")" "$1"; }
+	few=$(scaled 2000 300)
+	check "the hash is jhash" hash_is jhash
+	call_collector
+	check "chains were too long: now it is siphash" wait_for 10 hash_is siphash
+	check "... the log tells" log_has "a chain was too long; the table's hash is siphash with a new secret now"
+	check "... a connection of others goes on" goes_on
+	call_collector
+	check "... it stays siphash" hash_is siphash
+	must flood c "$few" $X4 $Y4 dport=11
+	check "... connections are found" all_there "$few"
+
+	check "the administrator takes jhash back" eval 'echo jhash >$HASH && hash_is jhash'
+	check "... the log tells" log_has "the table's hash is jhash now"
+	check "... connections are found" all_there "$few"
+	check "another name is refused" refused eval 'echo md5 2>/dev/null >$HASH'
+	check "... and changes nothing" hash_is jhash
+	check "a new size keeps the hash" eval 'echo siphash >$HASH && echo 2048 >$BUCKETS && hash_is siphash'
+	check "... connections are found" all_there "$few"
+
+	# Again and again, as fast as it goes.
+	python3 -c 'import sys
+while True:
+    for name in "jhash", "siphash":
+        open(sys.argv[1], "w").write(name)' "$HASH" &
+	changer=$!
+	check "while the hash changes all the time, a connection goes on" goes_on
+	check "... others are found, each once" all_there "$few"
+	kill $changer
+	wait $changer 2>/dev/null
+	changer=
+	check "all is as before" all_there "$few"
+	check "... in the table too" count_is "$R" $((few + 1))
 else
-	skip "the table has a new secret within a minute" "the stock tracker keeps the one it has"
+	skip "the keyed hash" "the stock tracker has no other"
 fi
 tap_finish

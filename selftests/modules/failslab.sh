@@ -7,7 +7,7 @@
 # shellcheck source=selftests/lib/lib.sh
 source "$(dirname "$0")/../lib/lib.sh"
 
-tap_begin
+tap_begin conntrack
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 FAIL=/sys/kernel/debug/failslab SLAB=/sys/kernel/slab/nf_conntrack
 [[ -d $FAIL && -e /proc/self/fail-nth ]] || skip_all "needs a kernel with CONFIG_FAILSLAB"
@@ -96,6 +96,21 @@ echo 0 >$SLAB/failslab
 before=$VALUE
 check "memory again: all are tracked" must flood c "$few" $X4 $Y4 dport=5002
 check "..." count_is "$R" $((before + few))
+
+# What goes through the entries of a namespace has a cursor, which needs memory.
+echo 1 >$SLAB/failslab
+fault cache-filter=Y probability=100
+# Each processor uses up what it has in hand.
+must flood c "$few" $X4 $Y4 dport=5003
+get_ct "$R" count
+listing() { t cat "$R" /proc/net/nf_conntrack && same ${#LINES[@]} "$VALUE" || same "$ANSWER" ENOMEM; }
+check "no memory: a listing is complete, or says so" listing
+check "... a flush removes all entries" eval 'in_ns "$R" conntrack -F 2>/dev/null && count_is "$R" 0'
+no_faults
+echo 0 >$SLAB/failslab
+must send a 1000 && must recv b 1000
+check "memory again: all are tracked" must flood c "$few" $X4 $Y4 dport=5004
+check "..." count_is "$R" $((1 + few))
 
 # --- the Nth time that a call needs memory ----------------------------------
 

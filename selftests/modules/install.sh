@@ -49,7 +49,7 @@ unset MODPROBE_OPTIONS
 # --- what comes ---------------------------------------------------------------
 
 in_list() { grep -q "^$1 " /proc/modules; }
-python3 "$SELFTESTS/lib/uevents.py" >"$dir/events" &
+python3 "$SELFTESTS/lib/uevents.py" >>"$dir/events" &
 helpers+=($!)
 wait_for 10 grep -q listening "$dir/events"
 told() { wait_for 10 grep -qx "$1 /module/$2 module" "$dir/events"; }
@@ -107,12 +107,29 @@ rm /etc/modprobe.d/zz-options.conf
 # Without the stubs rust_ct has the names itself; with its own names there is no room for stubs.
 mkdir "$dir/aside"
 mv "$tree/updates/rust_ct" "$dir/aside/"
+: >"$dir/events"
 check "without stubs: nf_conntrack is asked for" modprobe nf_conntrack
+for name in "${C_MODULES[@]}"; do
+	check "... udev is told of $name" told add "$name"
+done
 check "... rust_ct has the names itself" test -d /sys/module/nf_conntrack/parameters -a -d /sys/module/nf_nat
 check "... and is alone" refused in_list nf_conntrack
 check "... a stub is refused" refused insmod "$dir/aside/rust_ct/nf_conntrack.stub" 2>/dev/null
 check "it leaves" rmmod rust_ct
+for name in "${C_MODULES[@]}"; do
+	check "... udev is told of $name" told remove "$name"
+done
 mv "$dir/aside/rust_ct" "$tree/updates/"
+
+# The way back: a kernel that does not take rust_ct.
+mv "$tree/updates/rust_ct.ko" "$dir/aside/"
+echo "no module" >"$tree/updates/rust_ct.ko"
+check "where rust_ct cannot be loaded, the C tracker is" modprobe nf_conntrack 2>"$dir/said"
+check "... alone" test "$(tracker_loaded)" == stock -a ! -e /sys/module/rust_ct
+check "... modprobe says so" grep -q 'rust_ct: could not be loaded' "$dir/said"
+check "... and takes it out again" modprobe -r nf_conntrack
+check "... all of it" none_there
+mv "$dir/aside/rust_ct.ko" "$tree/updates/"
 
 # --- udev's rule --------------------------------------------------------------
 

@@ -26,7 +26,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
 from ctnetlink import (AF_INET6, ASSURED, BROADCAST_ERROR, CONFIRMED, CT, CTRZERO, DELETE, DUMP,  # noqa: E402
-                       DUMP_INTR, DYING, EXCL, EXP, EXP_DELETE, EXP_GET, EXP_NEW, EXP_STATS,
+                       DUMP_INTR, DYING, EVENT_TIME, EXCL, EXP, EXP_DELETE, EXP_GET, EXP_NEW, EXP_STATS,
                        E_CLASS, E_FLAGS, E_FN, E_HELP, E_ID, E_NAT, E_ZONE, FILTER, FTP, GET,
                        HELP, ICMP, ICMPV6, ID, LABELS, LABELS_MASK, MADE, MARK, MARK_MASK,
                        MASTER, NAT, NAT_DST, NAT_SRC, NEW, NLMSG_DONE, NO_ENOBUFS, ORIG,
@@ -119,6 +119,16 @@ def expectations(client):
         client.told(key + " / delete by helper", EXP, EXP_DELETE, 0, [(E_HELP, b"tftp\0")])
         client.told(key + " / delete", EXP, EXP_DELETE, 0, tree[:1])
         client.told(key + " / delete again", EXP, EXP_DELETE, 0, tree[:1])
+    # One whose time is over, before anything has met it and removed it.
+    for _ in range(5):
+        client.ask(EXP, EXP_NEW, CREATE | EXCL, expectation())
+        client.ask(EXP, EXP_NEW, 0, expectation(timeout=1))
+        time.sleep(1.1)
+        seen = [len(client.ask(EXP, EXP_GET, DUMP, some)[1]) for some in ((), expectation()[2:3])]
+        if seen[1]:
+            break
+    detail("expected: expired / in the dump of all, in that of its master", seen)
+    client.ask(EXP, EXP_DELETE, 0, (), 0)
     client.ask(EXP, EXP_NEW, CREATE | EXCL, expectation())
     client.told("expected: helper's / delete", EXP, EXP_DELETE, 0, [(E_HELP, b"ftp\0")])
     client.listing("expected: after that")
@@ -144,6 +154,22 @@ def statistics(client):
     client.new(entry())
     error, found = client.ask(CT, STATS)
     detail("statistics / global", f"{name_of(error)} " + show(found[0]).rsplit(" ", 1)[0])
+    # Attributes are not looked at, or lead to one more that is the tracker's own.
+    for name, tree in {
+        "short": [(number, b"x") for number in range(1, 28)],
+        "empty": [(number, b"") for number in range(1, 28)],
+        "for the kernel alone": [(EVENT_TIME, bytes(8))],
+        "a filter that is none": [(FILTER, b"\0\0\0\0\0\0\0\0")],
+        "bits that are none": [(FILTER, [(1, u32(0xFFFFFFFF))])],
+        "a filter without tuple": [(FILTER, [(1, u32(1))])],
+        "a mask alone": [(MARK_MASK, be32(1)), (ZONE, be16(0))],
+        "no status": [(STATUS, be32(0))],
+        "labels": [(LABELS, bytes(64))],
+        "not even attributes": b"\x03",
+    }.items():
+        error, found = client.ask(CT, STATS, 0, tree)
+        detail(f"statistics / global: {name}",
+               f"{name_of(error)} " + " ".join(show(m).rsplit(" ", 1)[0] for m in found))
     client.told("lists / dying, no dump", CT, DYING)
     client.told("lists / unconfirmed, no dump", CT, UNCONFIRMED)
     client.told("lists / dying", CT, DYING, DUMP)

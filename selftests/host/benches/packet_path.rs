@@ -10,7 +10,7 @@ use criterion::{criterion_group, criterion_main, Criterion};
 use rust_ct_host::{
     player::Player,
     proto::{
-        hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash},
+        hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash, Seed},
         step::Status,
         tcp::{self, Segment},
         time::Jiffies32,
@@ -89,9 +89,10 @@ fn tuples(c: &mut Criterion) {
     c.bench_function("hash/siphash-1-3", |b| {
         b.iter(|| siphash::<1, 3>(black_box(key.words()), black_box([1, 2])))
     });
+    let seed = Seed::new([1, 2, 3]);
     c.bench_function("hash/tuple to bucket", |b| {
         b.iter(|| {
-            let hash = tuple_hash(&black_box(&v4).key(), black_box(0), 1, 2);
+            let hash = tuple_hash(&black_box(&v4).key(), black_box(0), 1, black_box(&seed));
             reciprocal_scale(hash, black_box(65_536))
         })
     });

@@ -133,12 +133,9 @@ entries! {
     entry_key_eq(a: &Key, words: [u64; 5]) -> bool { *a == Key::from_words(words) }
     entry_jhash2(key: &[u32], initval: u32) -> u32 { hash::jhash2(key, initval) }
     entry_jhash2_10(key: &[u32; 10], initval: u32) -> u32 { hash::jhash2_array(key, initval) }
-    entry_jhash3(a: u32, b: u32, c: u32, initval: u32) -> u32 {
-        hash::jhash_3words(a, b, c, initval)
-    }
     entry_scale(h: u32, n: u32) -> u32 { hash::reciprocal_scale(h, n) }
-    entry_tuple_hash(k: &Key, zone: u16, net: u32, seed: u32) -> u32 {
-        hash::tuple_hash(k, zone, net, seed)
+    entry_tuple_hash(k: &Key, zone: u16, net: u32, seed: [u64; 3]) -> u32 {
+        hash::tuple_hash(k, zone, net, &hash::Seed::new(seed))
     }
     entry_ipv4(b: &[u8; 20], n: u32) -> (Result<(), wire::Error>, Result<u32, wire::Error>) {
         let h = wire::ipv4::Header::parse(b);

@@ -3,7 +3,7 @@
 //! What an expectation stands for, and when two are in each other's way.
 
 use rust_ct_host::proto::{
-    expect::{bucket, Announcement, Pattern},
+    expect::{Announcement, Pattern},
     types::{
         family::Family,
         mask::TupleMask,
@@ -102,28 +102,6 @@ fn equal_is_more_than_clashing() {
     let mut padded = from_2;
     padded.mask.unused = [0xaa; 2];
     assert!(from_2.equals(&padded));
-}
-
-#[test]
-fn what_matches_is_in_the_bucket() {
-    for to in 0..2000 {
-        let expected = pattern(tuple(0, 0, to), ANY);
-        let arrived = tuple(2, 4711, to);
-        assert!(expected.matches(&arrived, 0));
-        let place = bucket(&arrived, 7, 0x1234_5678, 512);
-        assert_eq!(place, bucket(&expected.tuple, 7, 0x1234_5678, 512));
-        assert!(place < 512);
-    }
-    assert_eq!(bucket(&tuple(2, 1, 1), 0, 0, 0), 0);
-}
-
-#[test]
-fn buckets_are_used_evenly() {
-    let mut count = [0_u32; 64];
-    for to in 0..6400 {
-        count[bucket(&tuple(0, 0, to), 1, 99, 64) as usize] += 1;
-    }
-    assert!(count.iter().all(|&n| n > 50 && n < 160), "{count:?}");
 }
 
 #[test]

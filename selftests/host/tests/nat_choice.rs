@@ -20,6 +20,7 @@ use rust_ct_host::proto::{
         Manip,
     },
     types::{
+        family::Family,
         protocol,
         tuple::{L4Key, Tuple},
     },
@@ -201,6 +202,55 @@ fn a_port_stays_if_it_may() {
     assert_eq!(chosen(found).src_port(), 5000);
     let found = source(tcp(5000), &ports(4000, 6000), &mut Model::new([]));
     assert_eq!(chosen(found).src_port(), 5000);
+}
+
+/// An xt target of user space may have anything behind an IPv4 address. Of a tuple, those bytes are
+/// zero: with others in it, no reply would be found.
+#[test]
+fn bytes_behind_an_ipv4_address_of_a_range_are_not_taken_over() {
+    let dirty = |host| [192, 0, 2, host, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    let clean = |host| [192, 0, 2, host, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (first, last) in [(1, 1), (1, 9)] {
+        let range = |address: fn(u8) -> [u8; 16]| Range {
+            max_addr: address(last),
+            ..Range::address(address(first))
+        };
+        for manip in [Manip::Source, Manip::Destination] {
+            let answer = |range: &Range| {
+                let mut model = Model::new([]);
+                model.in_source = manip == Manip::Source;
+                let request = Request {
+                    tuple: tcp(5000),
+                    range,
+                    manip,
+                    zone_id: 0,
+                    expected: false,
+                    thorough: true,
+                };
+                choose(&request, &mut model)
+            };
+            assert_eq!(answer(&range(dirty)), answer(&range(clean)));
+        }
+    }
+    // The address that a packet has already is one of them.
+    let inside = Tuple::ipv4(
+        [192, 0, 2, 1],
+        SERVER,
+        L4Key::ports(5000, 80),
+        protocol::TCP,
+    );
+    let found = source(inside, &Range::address(dirty(1)), &mut Model::new([]));
+    assert_eq!(found, Choice::Found(inside));
+    // An IPv6 address has no such bytes.
+    let range = Range::address(dirty(1)).of_family(Some(Family::Ipv6));
+    assert_eq!(range.min_addr, dirty(1));
+}
+
+#[test]
+fn a_rule_that_names_one_port_is_told_from_a_range() {
+    assert!(ports(500, 500).names_key());
+    assert!(!ports(500, 501).names_key());
+    assert!(!Range::address(OUTSIDE).names_key());
 }
 
 #[test]
