@@ -87,9 +87,12 @@ def narrow(data):
         if number in found:
             raise ValueError(f"attribute {number} comes twice")
         if number in TREES:
-            inside = list(attributes(value))
-            if not inside or sum(4 + (len(part) + 3 & ~3) for _, part in inside) != len(value):
-                raise ValueError(f"attribute {number} is not nested: {value.hex()}")
+            rest = value
+            while rest:
+                size = int.from_bytes(rest[:2], sys.byteorder)
+                if len(rest) < 4 or not 4 <= size <= len(rest):
+                    raise ValueError(f"attribute {number} is not nested: {value.hex()}")
+                rest = rest[size + 3 & ~3:]
         if number in SIZES and len(value) != SIZES[number]:
             raise ValueError(f"attribute {number} has {len(value)} bytes")
         found[number] = value

@@ -63,7 +63,7 @@ class Ends:
             parts = dict(attributes(body[4:]))
             try:
                 self.narrow_reader += narrow(body[4:])[ORIG] == parts[ORIG]
-            except (ValueError, struct.error):
+            except ValueError:
                 pass  # it is not counted
             self.events += 1
             protocol = dict(attributes(dict(attributes(parts[ORIG]))[2]))[1]
