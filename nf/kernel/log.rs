@@ -49,7 +49,7 @@ impl Write for Line {
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
         for (to, from) in room.iter_mut().zip(text.as_bytes()) {
             *to = *from;
-            self.len += 1;
+            self.len = self.len.wrapping_add(1);
         }
         Ok(())
     }
