@@ -76,7 +76,7 @@ impl HelpedPacket {
     /// TCP expects connections of UDP, too.)
     fn run_helper(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         match helper::of(&self.conn, rcu) {
-            Some(helper) if helper.protocol() != self.conn.protocol() => Verdict::Accept,
+            Some(helper) if !helper.is_for_protocol(self.conn.protocol()) => Verdict::Accept,
             Some(helper) => helper.help(skb, self.transport, &self.conn, self.info, rcu),
             None => Verdict::Accept,
         }

@@ -146,6 +146,13 @@ impl Helper {
         unsafe { (*self.raw()).l4proto }
     }
 
+    /// Returns whether the helper is for connections of an IP protocol. One that an object of nft
+    /// made (`ct expectation`) names none, and is for all.
+    pub(crate) fn is_for_protocol(&self, protocol: u8) -> bool {
+        let own = self.protocol();
+        own == 0 || own == protocol
+    }
+
     /// Returns whether the helper is a program in user space.
     pub(crate) fn is_userspace(&self) -> bool {
         // SAFETY: A valid, aligned word, accessed atomically.
