@@ -130,7 +130,10 @@ SHIM(struct netns_ct *, rct_net_ct, (struct net *net), &net->ct)
  * array has no room for; arrays only grow.
  */
 SHIM(void *, rct_net_generic_rcu, (const struct net *net, unsigned int id),
-	id < rcu_dereference_raw(net->gen)->s.len ? rcu_dereference_raw(net->gen)->ptr[id] : NULL)
+	({
+		const struct net_generic *generic = rcu_dereference_raw(net->gen);
+		id < generic->s.len ? generic->ptr[id] : NULL;
+	}))
 SHIM(u32, rct_net_hash_mix, (const struct net *net), net_hash_mix(net))
 SHIM(unsigned int, rct_net_inum, (const struct net *net), net->ns.inum)
 SHIM(u64, rct_net_cookie, (const struct net *net), net->net_cookie)
