@@ -96,7 +96,7 @@ if [[ $TRACKER == rust_ct ]]; then
 	few=$(scaled 2000 300)
 	check "the hash is jhash" hash_is jhash
 	call_collector
-	check "chains were too long: now it is siphash" wait_for 10 hash_is siphash
+	check "chains were too long: now it is siphash" wait_for 90 hash_is siphash
 	check "... the log tells" log_has "a chain was too long; the table's hash is siphash with a new secret now"
 	check "... a connection of others goes on" goes_on
 	call_collector
