@@ -230,6 +230,7 @@ pub(super) const CTA_RCT_MATCHING: u16 = 0x30e2;
 // 0x30e7  a dump request for what changed since that sequence number
 
 /// The highest number that is reserved for attributes that the C tracker does not have.
+#[allow(dead_code)] // To rustc 1.85, an assertion at compile time is no use.
 const CTA_RCT_MAX: u16 = 0x30e7;
 
 // Some readers keep eight bits of an attribute's type (Go's ti-mo/conntrack, older versions of
