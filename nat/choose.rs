@@ -255,7 +255,7 @@ impl TableView<'_, '_> {
         else {
             return false;
         };
-        let (local, remote) = ends_of(tuple);
+        let (local, remote) = Endpoint::ends_of(tuple);
         net.is_local(family, &tuple.src, self.rcu)
             && !local_ports::is_used(net, family, transport, &local, &remote, |_| false, self.rcu)
     }
@@ -287,7 +287,7 @@ impl TableView<'_, '_> {
         if !self.state.avoids_local() || !net.is_local(family, &tuple.src, self.rcu) {
             return false;
         }
-        let (local, remote) = ends_of(tuple);
+        let (local, remote) = Endpoint::ends_of(tuple);
         if self.is_named {
             return transport == Transport::Tcp
                 && net.is_connected(family, &local, &remote, self.rcu);
@@ -409,19 +409,6 @@ impl<'a> Occupancy for TableView<'a, '_> {
     fn oldest_first(&self) -> bool {
         self.state.is_oldest_first()
     }
-}
-
-/// Returns the source and the destination of a tuple with ports.
-fn ends_of(tuple: &Tuple) -> (Endpoint, Endpoint) {
-    let source = Endpoint {
-        address: tuple.src,
-        port: tuple.src_key,
-    };
-    let destination = Endpoint {
-        address: tuple.dst,
-        port: tuple.dst_key,
-    };
-    (source, destination)
 }
 
 /// Whether packets of a connection with this status are changed in any way.

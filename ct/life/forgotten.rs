@@ -90,14 +90,7 @@ pub(in crate::ct) fn adopt_by_segment(
     if !so_far.allows(second) {
         return false;
     }
-    let source = Endpoint {
-        address: tuple.src,
-        port: tuple.src_key,
-    };
-    let destination = Endpoint {
-        address: tuple.dst,
-        port: tuple.dst_key,
-    };
+    let (source, destination) = Endpoint::ends_of(tuple);
     let (local, remote) = match way {
         Way::In => (destination, source),
         Way::Out => (source, destination),
@@ -112,8 +105,8 @@ pub(in crate::ct) fn adopt_by_segment(
         family,
         local: local.address,
         remote: remote.address,
-        local_port: u16::from_be_bytes(local.port),
-        remote_port: u16::from_be_bytes(remote.port),
+        local_port: local.host_port(),
+        remote_port: remote.host_port(),
     };
     // The socket may have been connected anew since the lookup.
     if snapshot.endpoints() != Some(ends) {

@@ -37,10 +37,7 @@ impl Origin for OriginalDst {
         };
         let section = RcuGuard::new();
         let (conn, _) = lookup::find_tuple(net, &tuple, section.token())?;
-        let original = conn.tuple(Direction::Original);
-        Some(Endpoint {
-            address: original.dst,
-            port: original.dst_key,
-        })
+        let (_, destination) = Endpoint::ends_of(&conn.tuple(Direction::Original));
+        Some(destination)
     }
 }

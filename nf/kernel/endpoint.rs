@@ -2,7 +2,10 @@
 
 //! Endpoints of connections, for lookups of sockets.
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::tuple::Tuple, //
+};
 
 /// An address and a port, both in network byte order. An IPv4 address is followed by zeroes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,19 @@ impl Endpoint {
         address: [0; 16],
         port: [0; 2],
     };
+
+    /// Returns the source and the destination of a tuple with ports.
+    pub(crate) fn ends_of(tuple: &Tuple) -> (Self, Self) {
+        let source = Self {
+            address: tuple.src,
+            port: tuple.src_key,
+        };
+        let destination = Self {
+            address: tuple.dst,
+            port: tuple.dst_key,
+        };
+        (source, destination)
+    }
 
     /// Returns the bytes of an IPv6 address.
     pub(in crate::nf) fn address_of_ipv6(address: bindings::in6_addr) -> [u8; 16] {
@@ -44,7 +60,7 @@ impl Endpoint {
     }
 
     /// The port, in host byte order.
-    pub(in crate::nf) fn host_port(&self) -> u16 {
+    pub(crate) fn host_port(&self) -> u16 {
         u16::from_be_bytes(self.port)
     }
 }
