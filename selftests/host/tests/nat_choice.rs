@@ -639,7 +639,11 @@ fn one_destination_port_ends_no_connection() {
         };
         let found = chosen(choose(&request, &mut model));
         assert_eq!((found.dst, found.dst_port()), (OUTSIDE, 80));
-        assert_eq!((model.over.len(), model.asked), (1, 0), "thorough: {thorough}");
+        assert_eq!(
+            (model.over.len(), model.asked),
+            (1, 0),
+            "thorough: {thorough}"
+        );
     }
 }
 
