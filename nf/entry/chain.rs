@@ -193,11 +193,6 @@ impl ChainArray {
         }
     }
 
-    /// Returns the first bucket from `from` on, and before `to`, with a chain that is not empty.
-    pub(crate) fn next_in_use(&self, from: u32, to: u32) -> Option<u32> {
-        (from..to.min(self.len)).find(|&bucket| self.head(u32_as_usize(bucket)).load() != 0)
-    }
-
     /// Walks over a chain without a lock.
     #[inline]
     pub(crate) fn walk<'r>(&'r self, bucket: u32, rcu: Rcu<'r>) -> Walk<'r> {
