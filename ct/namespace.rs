@@ -127,7 +127,7 @@ fn warn_untracked(net: &Net, error: Error) {
 impl Pernet for NetState {
     fn init(net: &NewNet<'_>) -> Result {
         set_defaults(net);
-        net.set_up()?;
+        NetState::open_slots(net)?;
         sysctl::register(net)?;
         procfs::register(net)?;
         listener::register::<netlink::events::Multicast>(net)?;

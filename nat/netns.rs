@@ -16,7 +16,7 @@ use crate::nf::{
 /// The state of NAT in a namespace. Zeroed at first.
 ///
 /// It lives as long as the namespace: nf_tables, which may have been loaded before this module,
-/// unregisters its chains after [`Pernet::exit`](crate::nf::kernel::net::Pernet::exit).
+/// unregisters its chains after [`Pernet::empty`](crate::nf::kernel::pernet::Pernet::empty).
 #[derive(pin_init::Zeroable)]
 pub(super) struct NatState {
     /// The IPv4 hooks.

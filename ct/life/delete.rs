@@ -207,10 +207,6 @@ fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
         drop(dead);
         return None;
     }
-    if !status.has(StatusBit::Confirmed) && conn.reservation_hash().is_some() {
-        // The reply tuple that NAT has chosen for it is free again.
-        reservation::release(conn, rcu);
-    }
     // The first packet may have added expectations and then been dropped.
     expect::remove_all(conn);
     let master = dead.take_master();
@@ -219,6 +215,10 @@ fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
             gre_keymap::remove_of_parent(master);
         }
     }
-    dead.free(|net| net.state_in::<NetState>(rcu).release_entry());
+    dead.free(
+        // The reply tuple that NAT has chosen for it is free again.
+        |entry| reservation::release(entry, rcu),
+        |net| net.state_in::<NetState>(rcu).release_entry(),
+    );
     master
 }

@@ -33,7 +33,6 @@ use crate::{
             ext::{
                 Counters,
                 Labels,
-                SeqAdjust,
                 SynProxy,
                 Timestamps, //
             },
@@ -304,7 +303,7 @@ impl<'c, 'm> Writer<'c, 'm> {
     /// Writes the sequence adjustment of each direction.
     pub(super) fn seq_adj(&mut self) -> Result {
         let conn = self.conn;
-        let Some(seq_adjust) = conn.extensions().find::<SeqAdjust>() else {
+        let Some(seq_adjust) = conn.seq_adjust() else {
             return Ok(());
         };
         if !conn.has(StatusBit::SeqAdjust) {
@@ -315,7 +314,7 @@ impl<'c, 'm> Writer<'c, 'm> {
             (CTA_SEQ_ADJ_REPLY, Direction::Reply),
         ] {
             let mut now = Shift::default();
-            seq_adjust.change(conn, dir, |shift: &mut Shift| now = *shift);
+            seq_adjust.change(dir, |shift: &mut Shift| now = *shift);
             self.message.nest(number, |message| {
                 message.put_be32(CTA_SEQADJ_CORRECTION_POS, now.position.0)?;
                 message.put(CTA_SEQADJ_OFFSET_BEFORE, &now.before.to_be_bytes())?;

@@ -75,7 +75,8 @@ impl Entry {
 /// # Invariants
 ///
 /// `conn` points to an entry, or a template, with reference count zero that is on no chain of a table
-/// and belongs to this value. `status` is its status, which does not change any more.
+/// and belongs to this value. `status` is its status when the count became zero. The bits that say
+/// whether it is a template, and whether it is confirmed, do not change any more.
 pub(crate) struct Dead {
     conn: NonNull<bindings::nf_conn>,
     status: Status,
@@ -121,48 +122,68 @@ impl Dead {
         Some(unsafe { ARef::from_raw(master.cast()) })
     }
 
-    /// Frees the entry, then calls `after` with its namespace. For the path of every packet that rules
-    /// refuse: unlike drop it is inlined, so the fields stay in registers.
-    pub(crate) fn free(self, after: impl FnOnce(&Net)) {
+    /// Frees the entry, then calls `after` with its namespace. If it has a reservation, `withdraw` has
+    /// to [withdraw](super::reservations::LockedReservations::withdraw) that; the entry leaks otherwise.
+    /// For the path of every packet that rules refuse: unlike drop it is inlined, so the fields stay in
+    /// registers.
+    pub(crate) fn free(self, withdraw: impl FnOnce(&Entry), after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);
         // SAFETY: By the type invariants.
         let net = unsafe { bindings::rct_ct_net(conn.as_ptr()) };
         // SAFETY: By the type invariants.
-        unsafe { free(conn, status) };
-        // SAFETY: The namespace's teardown waits for what `after` does.
-        after(unsafe { Net::from_raw(net) });
+        if unsafe { free(conn, status, withdraw) } {
+            // SAFETY: The namespace's teardown waits for what `after` does.
+            after(unsafe { Net::from_raw(net) });
+        }
     }
 }
 
 impl Drop for Dead {
+    /// Frees the entry; it leaks if it has a reservation.
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
-        unsafe { free(self.conn, self.status) };
+        unsafe { free(self.conn, self.status, |_| ()) };
     }
 }
 
-/// Frees an entry, or a template.
+/// Frees an entry, or a template. Returns whether it did: not if the entry is still on a chain of
+/// reservations, or of [`by_source`]. It leaks then, and counts in its namespace, which it keeps.
 ///
 /// # Safety
 ///
-/// The two are those of a [`Dead`] that is not used any more.
+/// The first two are those of a [`Dead`] that is not used any more.
 #[inline(always)]
-unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
-    // SAFETY: The field is initialised.
-    let blob = unsafe { (*conn.as_ptr()).ext };
+unsafe fn free(
+    conn: NonNull<bindings::nf_conn>,
+    status: Status,
+    withdraw: impl FnOnce(&Entry),
+) -> bool {
     if status.has(StatusBit::Template) {
         // SAFETY: The caller's promise.
-        return unsafe { template::free(conn) };
+        unsafe { template::free(conn) };
+        return true;
     }
-    if status.has(StatusBit::SrcNatDone) || !blob.is_null() {
+    // SAFETY: Initialised.
+    let entry = unsafe { Entry::from_raw(conn.as_ptr()) };
+    if !status.has(StatusBit::Confirmed) && entry.reservation_hash().is_some() {
+        withdraw(entry);
+        if entry.reservation_hash().is_some() {
+            return false;
+        }
+    }
+    // SAFETY: The field is initialised.
+    let blob = unsafe { (*conn.as_ptr()).ext };
+    // That bit may have been set since.
+    if entry.has(StatusBit::SrcNatDone) || !blob.is_null() {
         // SAFETY: The caller's promise; no template.
         if !unsafe { free_extensions(conn) } {
-            return;
+            return false;
         }
     }
     // SAFETY: The caller's promise.
     unsafe { slab::release(conn) };
+    true
 }
 
 /// Releases what an entry holds beside its memory. Returns whether the memory may be freed: not if

@@ -192,7 +192,7 @@ impl<'bh> LockedPair<'bh> {
         lists: &ShardedLists,
         bh: &BhDisabled,
     ) -> Result<(), ARef<Conn>> {
-        if conn.has(StatusBit::Template) {
+        if conn.has(StatusBit::Template) || !conn.is_free_of_reservation() {
             return Err(conn);
         }
         // SAFETY: As for `insert`.
@@ -200,7 +200,7 @@ impl<'bh> LockedPair<'bh> {
             return Err(conn);
         };
         conn.set_table_bit(StatusBit::NatClash);
-        // SAFETY: As for `insert`; the node of the reply tuple is on no chain of reservations.
+        // SAFETY: As for `insert`.
         unsafe { self.reply.push(&conn, Direction::Reply) };
         Self::confirm(conn);
         Ok(())

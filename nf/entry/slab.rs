@@ -43,6 +43,9 @@ static SPARE: Atomic<*mut c_void> = Atomic::new(null_mut());
 /// The first of the objects that cannot be linked, or null. Each begins with a pointer to the next.
 static ASIDE: Atomic<*mut c_void> = Atomic::new(null_mut());
 
+/// Whether a [`ConnCache`] was created since the module was loaded.
+static MADE: Atomic<bool> = Atomic::new(false);
+
 /// The number of objects that cannot be linked.
 static ASIDE_NUMBER: Atomic<u32> = Atomic::new(0);
 
@@ -64,9 +67,9 @@ pub(crate) struct ConnCache(());
 impl ConnCache {
     /// Creates the cache. May sleep.
     ///
-    /// `EBUSY`: there is one. `ENOMEM`: no memory.
+    /// `EBUSY`: it was called before. `ENOMEM`: no memory.
     pub(crate) fn create() -> Result<Self> {
-        if !CACHE.load(Relaxed).is_null() {
+        if MADE.xchg(true, Full) {
             return Err(EBUSY);
         }
         let layout = object::choose_layout();

@@ -69,7 +69,8 @@ pub(crate) fn find(
         // SAFETY: The head, or a keymap that was in the list during the section; keymaps are freed
         // no sooner than a grace period after they were unlinked.
         at = unsafe { bindings::rct_list_next_rcu(at) };
-        if at == head {
+        // Null: the namespace is not set up.
+        if at == head || at.is_null() {
             return None;
         }
         let map = at

@@ -13,8 +13,8 @@
 //!
 //! impl Pernet for NetState {
 //!     fn init(net: &NewNet<'_>) -> Result {
-//!         net.set_up()?;
-//!         ENTRIES.create(net)
+//!         net.state::<Self>().entries.store(0, Relaxed);
+//!         Ok(())
 //!     }
 //!
 //!     fn close(net: &Net) {
@@ -71,6 +71,7 @@ use crate::nf::bindings;
 use super::{
     hlist,
     net::Net,
+    netns_ct,
     rcu::{
         self,
         Rcu,
@@ -165,7 +166,7 @@ impl Deref for Counter {
 /// State that every namespace has.
 ///
 /// The memory lives as long as the namespace: a consumer that was loaded before this module may
-/// give back what it took after [`Pernet::exit`].
+/// give back what it took after [`Pernet::empty`].
 pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
     /// Sets up a namespace, whose state is zeroed. May sleep. After an error the namespace is emptied
     /// as at its end, without [`Pernet::close`].
@@ -212,8 +213,6 @@ struct Belongings {
     is_set_up: Atomic<bool>,
     /// Dropped when no packet enters a hook any more.
     kept: Kept,
-    /// Dropped when the namespace is empty.
-    kept_longer: Kept,
 }
 
 /// Values that a namespace keeps: what was registered for it, for example, which ends when the value
@@ -321,9 +320,6 @@ impl<P: Pernet> Area<P> {
     fn end(net: &Net) {
         P::empty(net);
         Self::tear_down(net);
-        if let Some(belongings) = net.belongings::<P>() {
-            belongings.kept_longer.drop_all();
-        }
     }
 
     /// Ends the work of a namespace, which may not be queued any more; waits for a run under way.
@@ -410,47 +406,18 @@ impl NewNet<'_> {
     pub(in crate::nf) fn keep(&self, value: impl Send + 'static) -> Result {
         self.belongings.kept.add(value)
     }
-
-    /// Allocates the per-CPU statistics, and makes the list of GRE keys usable. May sleep.
-    pub(crate) fn set_up(&self) -> Result {
-        // SAFETY: Nothing is on the list yet, and no other CPU looks at it.
-        unsafe { bindings::rct_list_init(self.keymaps()) };
-        // SAFETY: Process context.
-        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
-        // SAFETY: The namespace has no packets yet.
-        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
-        // INVARIANT: As just allocated.
-        self.belongings.kept_longer.add(Statistics(self.raw()))
-    }
-}
-
-/// The per-CPU statistics of a namespace, which packets and entries write.
-///
-/// # Invariants
-///
-/// The namespace has them, and keeps this until it is empty.
-struct Statistics(*mut bindings::net);
-
-// SAFETY: Any thread may free them.
-unsafe impl Send for Statistics {}
-
-impl Drop for Statistics {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants no packet and no entry is left that counts.
-        unsafe {
-            let ct = bindings::rct_net_ct(self.0);
-            let stats = addr_of_mut!((*ct).stat).replace(null_mut());
-            bindings::rct_free_percpu(stats.cast());
-        }
-    }
 }
 
 /// Keeps [`Pernet`] registered.
 ///
 /// # Invariants
 ///
-/// `0` is registered.
-pub(crate) struct PernetRegistration(*mut bindings::pernet_operations);
+/// `operations` is registered.
+pub(crate) struct PernetRegistration {
+    operations: *mut bindings::pernet_operations,
+    /// Dropped last: entries and packets count in the statistics.
+    _netns_ct: netns_ct::Use,
+}
 
 // SAFETY: Registering and unregistering may be done by any thread.
 unsafe impl Send for PernetRegistration {}
@@ -458,10 +425,12 @@ unsafe impl Send for PernetRegistration {}
 unsafe impl Sync for PernetRegistration {}
 
 impl PernetRegistration {
-    /// Calls `P::init` for every namespace that exists, and for each new one. May sleep.
+    /// Calls `P::init` for every namespace that exists, and for each new one. Each has the statistics
+    /// and the list of GRE keymaps by then. May sleep.
     ///
-    /// `EBUSY`: it was registered before.
+    /// `EBUSY`: it was registered before. `ENOMEM`: no memory.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {
+        let netns_ct = netns_ct::Use::new()?;
         if P::ops().is_taken.xchg(true, Full) {
             return Err(EBUSY);
         }
@@ -479,7 +448,10 @@ impl PernetRegistration {
             // INVARIANT: No id; the kernel has taken back the one that it gave.
             .inspect_err(|_| P::ops().id.store(NO_ID, Relaxed))?;
         // INVARIANT: Just registered.
-        Ok(Self(ops))
+        Ok(Self {
+            operations: ops,
+            _netns_ct: netns_ct,
+        })
     }
 }
 
@@ -487,8 +459,8 @@ impl Drop for PernetRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; the id is that of a static `PernetOps`.
         unsafe {
-            let id = Atomic::from_ptr((*self.0).id);
-            bindings::unregister_pernet_subsys(self.0);
+            let id = Atomic::from_ptr((*self.operations).id);
+            bindings::unregister_pernet_subsys(self.operations);
             // INVARIANT: No id; the kernel has taken back the one that it gave.
             id.store(NO_ID, Relaxed);
         }
