@@ -23,12 +23,10 @@ use crate::{
             conn::Entry,
             l4proto::{
                 tuple_size,
-                Memory,
                 Parts,
-                ProtocolAttribute,
+                ProtoInfoForm,
                 Request,
-                TupleForm,
-                PROTOCOL_PLACES, //
+                TupleForm, //
             },
         },
         kernel::attr::{
@@ -42,10 +40,9 @@ use crate::{
 
 use super::cta::*;
 
-static POLICY: [Policy; PROTOCOL_PLACES] = Policy::table([
-    // CAST: The numbers of the attributes.
-    (ProtocolAttribute::Tcp as u16, Policy::NESTED),
-    (ProtocolAttribute::Sctp as u16, Policy::NESTED),
+static POLICY: [Policy; CTA_PROTOINFO_MAX + 1] = Policy::table([
+    (CTA_PROTOINFO_TCP, Policy::NESTED),
+    (CTA_PROTOINFO_SCTP, Policy::NESTED),
 ]);
 
 /// The transport fields of a protocol's tuples.

@@ -40,7 +40,7 @@ use crate::{
         entry::{
             conn::Status,
             ext::Timestamps,
-            l4proto::Shown, //
+            l4proto::ProcColumn, //
         },
         kernel::{
             seq_file::Out,
