@@ -56,7 +56,7 @@ use crate::{
         packet::{
             device::Device,
             nat::NatExtension,
-            notify::Watcher, //
+            notify::Notifier, //
         },
         prelude::*, //
     },
@@ -166,7 +166,7 @@ pub(super) fn remove_all(net: &Net) {
 /// The receiver of notifications about devices and addresses.
 pub(super) struct Losses;
 
-impl Watcher for Losses {
+impl Notifier for Losses {
     fn device_down(device: &Device) {
         let net = device.net();
         // The connections of a namespace end with it.

@@ -30,8 +30,8 @@ use crate::{
                 ProcColumn,
                 ProtoInfoForm,
                 Raw,
-                Request,
                 TimeoutForm,
+                TupleAttributes,
                 TupleForm, //
             },
         },
@@ -153,7 +153,7 @@ impl<T: Queries> TupleForm for T {
         Self::QUERY.put(tuple, message)
     }
 
-    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result {
+    fn get(request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result {
         Self::QUERY.get(request, tuple)
     }
 }
@@ -217,7 +217,7 @@ impl TupleForm for Ports {
         message.put(CTA_PROTO_DST_PORT, &tuple.dst_key)
     }
 
-    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result {
+    fn get(request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result {
         if let Some(port) = request.bytes(CTA_PROTO_SRC_PORT)? {
             tuple.src_key = port;
         }
@@ -264,7 +264,7 @@ impl Query {
     }
 
     /// Reads the attributes of a tuple. `EINVAL`: a type that is not a query's.
-    fn get(&self, request: &Request<'_>, tuple: &mut Tuple) -> Result {
+    fn get(&self, request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result {
         let [kind, code] = &mut tuple.dst_key;
         if let Some([wanted]) = request.bytes(self.kind)? {
             *kind = wanted;

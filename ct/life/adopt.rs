@@ -56,10 +56,10 @@ use crate::{
     proto::{
         adopt::{
             self,
-            Budget,
             Endpoints,
             Hints,
             Opener,
+            RateLimit,
             Side,
             Walks, //
         },
@@ -111,7 +111,7 @@ pub(in crate::ct) fn adopt_all() {
 /// adopted by its next segment ([`super::forgotten`]).
 pub(in crate::ct) fn adopt_namespace(net: &Net) {
     let walks = &net.state::<NetState>().socket_walks;
-    let so_far: Walks = Budget(walks.load(Relaxed));
+    let so_far: Walks = RateLimit(walks.load(Relaxed));
     let period = time::jiffies32() / PERIOD;
     // Two tasks may count one walk instead of two.
     if so_far.allows(period) {

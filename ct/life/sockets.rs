@@ -20,8 +20,8 @@ use crate::{
             sockets::{
                 self,
                 Identity,
-                Progress,
                 Socket,
+                SocketState,
                 Table,
                 TcpRequest,
                 TcpSock,
@@ -147,10 +147,10 @@ pub(super) fn identity(socket: &Identity) -> adopt::Socket {
 }
 
 /// Returns what adoption knows of a locked socket.
-pub(super) fn state(socket: &Identity, progress: &Progress) -> adopt::Socket {
+pub(super) fn state(socket: &Identity, progress: &SocketState) -> adopt::Socket {
     let known = identity(socket);
     match progress {
-        Progress::Tcp {
+        SocketState::Tcp {
             sock,
             out_of_order_end,
             is_owned,
@@ -159,9 +159,9 @@ pub(super) fn state(socket: &Identity, progress: &Progress) -> adopt::Socket {
             busy: *is_owned,
             ..of_tcp(known, sock)
         },
-        Progress::Timewait(timewait) => of_timewait(known, timewait),
-        Progress::Request(request) => of_request(known, request),
-        Progress::Other {
+        SocketState::Timewait(timewait) => of_timewait(known, timewait),
+        SocketState::Request(request) => of_request(known, request),
+        SocketState::Other {
             has_received,
             is_owned,
         } => adopt::Socket {

@@ -25,7 +25,7 @@ use crate::{
                 tuple_size,
                 Parts,
                 ProtoInfoForm,
-                Request,
+                TupleAttributes,
                 TupleForm, //
             },
         },
@@ -75,7 +75,7 @@ pub(super) fn put_tuple(tuple: &Tuple, message: &mut Message<'_>) -> Result {
 
 fn get<F: TupleForm>(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
     let nest = attribute.nest(F::POLICY)?;
-    F::get(&Request::new(nest.attributes(), parts), tuple)
+    F::get(&TupleAttributes::new(nest.attributes(), parts), tuple)
 }
 
 /// Reads the wanted transport fields of a tuple, which are `parts`, by the tuple's protocol.

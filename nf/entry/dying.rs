@@ -181,7 +181,7 @@ impl DyingList {
 
     /// Returns the next older entry than that of a former step, or the newest one, if `which` chooses
     /// it.
-    pub(crate) fn next(&self, after: Option<&Position>, which: impl Fn(&Conn) -> bool) -> Step {
+    pub(crate) fn next(&self, after: Option<&Position>, which: impl Fn(&Conn) -> bool) -> WalkStep {
         with_layout!(object::is_wide(), layout => {
             let _guard = self.lock.lock();
             let mut next = match after {
@@ -189,7 +189,7 @@ impl DyingList {
                 Some(Position(conn)) => {
                     // The entry has gone, and all older ones have gone before it.
                     if name_of(conn).load(Relaxed) != self.name.0.load(Relaxed) {
-                        return Step::End;
+                        return WalkStep::End;
                     }
                     // SAFETY: The lock is held, and the entry is on this list.
                     unsafe { queue::older(layout, LINK, layout.handle(conn.address())) }
@@ -198,19 +198,19 @@ impl DyingList {
             let mut passed = None;
             for _ in 0..SLICE {
                 if next == 0 {
-                    return Step::End;
+                    return WalkStep::End;
                 }
                 let address = layout.address(next);
                 // SAFETY: The list, which does not change, holds a reference to the entry.
                 let conn = unsafe { Conn::from_raw(with_exposed_provenance_mut(address)) };
                 if which(conn) {
-                    return Step::Found(Position(ARef::from(conn)));
+                    return WalkStep::Found(Position(ARef::from(conn)));
                 }
                 passed = Some(conn);
                 // SAFETY: The lock is held, and the entry is on this list.
                 next = unsafe { queue::older(layout, LINK, next) };
             }
-            passed.map_or(Step::End, |conn| Step::Passed(Position(ARef::from(conn))))
+            passed.map_or(WalkStep::End, |conn| WalkStep::Passed(Position(ARef::from(conn))))
         })
     }
 }
@@ -269,7 +269,7 @@ impl Deref for Position {
 }
 
 /// A step of a walk.
-pub(crate) enum Step {
+pub(crate) enum WalkStep {
     /// An entry that was looked for.
     Found(Position),
     /// None of the entries up to this one; the walk goes on from there.

@@ -108,12 +108,12 @@ impl Parts {
 }
 
 /// The attributes of a request, and those that have to be there.
-pub(crate) struct Request<'a> {
+pub(crate) struct TupleAttributes<'a> {
     attributes: Attributes<'a>,
     wanted: Parts,
 }
 
-impl<'a> Request<'a> {
+impl<'a> TupleAttributes<'a> {
     /// # Safety
     ///
     /// `table` is as [`Attributes::from_raw`] wants it, with [`CTA_PROTO_MAX`]` + 1` places.
@@ -152,7 +152,7 @@ pub(crate) trait TupleForm: 'static {
     fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result;
 
     /// Reads the wanted attributes into `tuple`.
-    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result;
+    fn get(request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result;
 }
 
 /// Returns how many bytes the attributes of a tuple take in a message.
@@ -395,7 +395,7 @@ pub(crate) unsafe extern "C" fn nlattr_to_tuple<F: TupleForm>(
     flags: u32,
 ) -> c_int {
     // SAFETY: The caller's promise; the table has a slot for each attribute of this kind.
-    let request = unsafe { Request::from_raw(tb, flags) };
+    let request = unsafe { TupleAttributes::from_raw(tb, flags) };
     // SAFETY: As for `tuple_to_nlattr`; the tuple belongs to the caller alone.
     let tuple = unsafe { &mut *tuple.cast::<Tuple>() };
     from_result(|| F::get(&request, tuple).map(|()| 0))

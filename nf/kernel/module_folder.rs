@@ -93,15 +93,15 @@ static PARAMETERS: [File; 4] = [
 static INITSTATE: File = File::new(c"initstate", 0o444, initstate, None);
 
 /// The files of a folder `parameters`, as sysfs takes them.
-struct Group {
+struct AttributeGroup {
     files: [*mut kernel_bindings::attribute; PARAMETERS.len() + 1],
     raw: Opaque<kernel_bindings::attribute_group>,
 }
 
 // SAFETY: What the pointers lead to is static; nothing of it is changed.
-unsafe impl Sync for Group {}
+unsafe impl Sync for AttributeGroup {}
 
-static GROUP: Group = Group {
+static GROUP: AttributeGroup = AttributeGroup {
     files: [
         PARAMETERS[0].attribute(),
         PARAMETERS[1].attribute(),

@@ -77,7 +77,7 @@ pub(crate) trait Computed: 'static {
 }
 
 /// A listener for writes of a setting.
-pub(crate) trait Watcher: 'static {
+pub(crate) trait WriteListener: 'static {
     /// Called after `value` was written, and took effect. May sleep.
     fn written(value: u8);
 }
@@ -174,7 +174,7 @@ impl Setting {
     }
 
     /// A byte that root of the namespace may set, with a listener for writes.
-    pub(crate) const fn watched<W: Watcher>(name: &'static CStr, byte: Field<u8>) -> Self {
+    pub(crate) const fn watched<W: WriteListener>(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: The handler accesses what that of a byte does.
         Self {
             handler: watched::<W>,
@@ -320,7 +320,7 @@ impl Setting {
 /// # Safety
 ///
 /// As for a `proc_handler`: `table` is one of [`Setting::entry`], `buffer` is kernel memory.
-unsafe extern "C" fn watched<W: Watcher>(
+unsafe extern "C" fn watched<W: WriteListener>(
     table: *const bindings::ctl_table,
     write: c_int,
     buffer: *mut c_void,
