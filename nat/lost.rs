@@ -86,7 +86,7 @@ enum Loss {
 }
 
 impl Loss {
-    /// The least loss in the order of losses.
+    /// Sorts before every other loss: the start of a range scan.
     const LEAST: Self = Self::Device(i32::MIN);
 
     fn address(&self) -> Option<[u8; 16]> {
@@ -273,7 +273,7 @@ impl Judge<'_> {
         self.known.binary_search(&loss).is_ok()
     }
 
-    /// Whether a connection has lost its address.
+    /// Returns whether a connection has lost its address.
     fn concern(&self, conn: &Conn) -> bool {
         let address = conn.tuple(Direction::Reply).dst;
         let extension = conn.extensions().find::<NatExtension>();
@@ -291,7 +291,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the namespace has an address, on a device that is up.
+    /// Returns whether the namespace has an address, on a device that is up.
     fn is_here(&self, conn: &Conn, address: &[u8; 16]) -> bool {
         let family = conn.tuple(Direction::Reply).family();
         let rcu = RcuGuard::new();

@@ -20,8 +20,8 @@
 //!
 //! # Locks
 //!
-//! [`bysource`], [`pool`] and [`lost`] have spinlocks, under which no other lock is taken; all other
-//! locks are those of `ct`. There is one mutex, that of the chains, which is taken under
+//! [`bysource`], [`pool`] and [`lost`] have spinlocks, under which no other lock is taken; all
+//! other locks are those of `ct`. There is one mutex, that of the chains, which is taken under
 //! nf_tables's mutex. No mutex of `ct` is held with it.
 //!
 //! # Unloading

@@ -197,7 +197,8 @@ fn of_tcp(known: adopt::Socket, sock: &TcpSock) -> adopt::Socket {
     }
 }
 
-/// Of the peer's windows such a socket keeps nothing: the largest shift count stands for any.
+/// Returns the windows of a socket in TIME_WAIT, which keeps no window scale: the largest (14) is
+/// assumed.
 fn of_timewait(known: adopt::Socket, timewait: &TcpTimewait) -> adopt::Socket {
     // CAST: a difference of two times, which is negative if `expires` is over.
     let left = timewait.expires.wrapping_sub(time::jiffies()) as isize;

@@ -144,7 +144,7 @@ impl Filter {
         }))
     }
 
-    /// The smallest scope of the index that has all entries that pass.
+    /// Returns the smallest scope of the index that has all entries that pass.
     fn scope(&self) -> Scope {
         let address = |filter: &Option<TupleFilter>, part, of: fn(&Tuple) -> [u8; 16]| {
             let filter = filter.as_ref().filter(|filter| filter.parts.any(part))?;
@@ -164,7 +164,7 @@ impl Filter {
         }
     }
 
-    /// Whether an entry passes.
+    /// Returns whether an entry passes.
     pub(super) fn matches(&self, conn: &Conn) -> bool {
         let original = conn.tuple(Direction::Original);
         let passes = |filter: &Option<TupleFilter>, tuple: &Tuple| {
@@ -201,12 +201,12 @@ fn bits(
     }
 }
 
-/// The scope of the index that has all entries that pass an optional filter.
+/// Returns the scope of the index that has all entries that pass an optional filter.
 pub(super) fn scope(filter: &Option<Filter>) -> Scope {
     filter.as_ref().map_or(Scope::Namespace, Filter::scope)
 }
 
-/// Whether an entry passes an optional filter.
+/// Returns whether an entry passes an optional filter.
 pub(super) fn passes(filter: &Option<Filter>, conn: &Conn) -> bool {
     filter.as_ref().is_none_or(|filter| filter.matches(conn))
 }

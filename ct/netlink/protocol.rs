@@ -88,8 +88,9 @@ pub(super) fn get_tuple(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Part
     }
 }
 
-/// Upper bound of the bytes that the protocol's attributes take in the message about an entry: the
-/// transport fields of three tuples (the third is the master's), and the tracker's state.
+/// Returns an upper bound of the bytes that the protocol's attributes take in the message about an
+/// entry: the transport fields of three tuples (the third is the master's), and the tracker's
+/// state.
 pub(super) fn size(protocol: u8) -> usize {
     let tuple = match form(protocol) {
         Form::Ports => tuple_size::<Ports>(),

@@ -82,8 +82,8 @@ unsafe impl Extension for EventCache {
 }
 
 impl EventCache {
-    /// Sets the masks of wanted events, of the connection and of its expectations, and whether events
-    /// have a time stamp. Before the entry is shared.
+    /// Sets the masks of wanted events, of the connection and of its expectations, and whether
+    /// events have a time stamp. Before the entry is shared.
     pub(crate) fn set_up(&self, ct_mask: u16, expect_mask: u16, with_time: bool) {
         let raw = self.0.get();
         // SAFETY: Valid, and not shared yet.

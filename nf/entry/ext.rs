@@ -332,8 +332,8 @@ impl SeqAdjust {
         }
     }
 
-    /// Returns the adjustments of the original and of the reply direction, as they are at one moment,
-    /// under the lock of their entry.
+    /// Returns the adjustments of the original and of the reply direction, as they are at one
+    /// moment, under the lock of their entry.
     pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(&self, conn: &Entry) -> [T; 2] {
         let _guard = conn.lock();
         // SAFETY: Valid, and changed under the lock only; by the trait's contract any bytes are a

@@ -199,8 +199,8 @@ pub(crate) trait TimeoutForm<const N: usize>: 'static {
     /// The number of attributes, which are numbered from 1 on.
     const ATTRIBUTES: usize;
 
-    /// Sets the timeouts of a policy, or, without one, those of the namespace. Packets may read them
-    /// meanwhile.
+    /// Sets the timeouts of a policy, or, without one, those of the namespace. Packets may read
+    /// them meanwhile.
     fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Timeout; N]>) -> Result;
 
     /// Writes timeouts.
@@ -305,7 +305,7 @@ impl<const N: usize> L4Proto<N> {
     }
 }
 
-/// [`ProtoInfoForm::may_be_dropped`].
+/// Calls [`ProtoInfoForm::may_be_dropped`].
 ///
 /// # Safety
 ///
@@ -315,7 +315,7 @@ unsafe extern "C" fn can_early_drop<P: ProtoInfoForm>(ct: *const bindings::nf_co
     P::may_be_dropped(unsafe { Conn::from_raw(ct.cast_mut()) })
 }
 
-/// [`ProtoInfoForm::put`].
+/// Calls [`ProtoInfoForm::put`].
 ///
 /// # Safety
 ///
@@ -331,7 +331,7 @@ unsafe extern "C" fn to_nlattr<P: ProtoInfoForm>(
     from_result(|| P::put(conn, destroy, &mut message).map(|()| 0))
 }
 
-/// [`ProtoInfoForm::get`].
+/// Calls [`ProtoInfoForm::get`].
 ///
 /// # Safety
 ///
@@ -352,7 +352,7 @@ unsafe extern "C" fn from_nlattr<P: ProtoInfoForm>(
     })
 }
 
-/// [`ProcColumn::show`].
+/// Calls [`ProcColumn::show`].
 ///
 /// # Safety
 ///
@@ -367,7 +367,7 @@ unsafe extern "C" fn print_conntrack<C: ProcColumn>(
     C::show(conn, &mut out);
 }
 
-/// [`TupleForm::put`].
+/// Calls [`TupleForm::put`].
 ///
 /// # Safety
 ///
@@ -384,7 +384,7 @@ pub(crate) unsafe extern "C" fn tuple_to_nlattr<F: TupleForm>(
     from_result(|| F::put(tuple, &mut message).map(|()| 0))
 }
 
-/// [`TupleForm::get`].
+/// Calls [`TupleForm::get`].
 ///
 /// # Safety
 ///
@@ -401,12 +401,12 @@ pub(crate) unsafe extern "C" fn nlattr_to_tuple<F: TupleForm>(
     from_result(|| F::get(&request, tuple).map(|()| 0))
 }
 
-/// [`tuple_size`].
+/// Returns [`tuple_size`].
 pub(crate) extern "C" fn nlattr_tuple_size<F: TupleForm>() -> c_uint {
     const { tuple_size::<F>() }
 }
 
-/// [`TimeoutForm::get`].
+/// Calls [`TimeoutForm::get`].
 ///
 /// # Safety
 ///
@@ -416,7 +416,8 @@ unsafe extern "C" fn nlattr_to_obj<T: TimeoutForm<N>, const N: usize>(
     net: *mut bindings::net,
     data: *mut c_void,
 ) -> c_int {
-    // SAFETY: The caller's promise; the table has a slot for each attribute of this kind, and for 0.
+    // SAFETY: The caller's promise; the table has a slot for each attribute of this kind, and for
+    // 0.
     let attributes = unsafe { Attributes::from_raw(tb, T::ATTRIBUTES.wrapping_add(1)) };
     // SAFETY: The caller's promise.
     let net = unsafe { Net::from_raw(net) };
@@ -426,7 +427,7 @@ unsafe extern "C" fn nlattr_to_obj<T: TimeoutForm<N>, const N: usize>(
     from_result(|| T::get(&attributes, net, policy).map(|()| 0))
 }
 
-/// [`TimeoutForm::put`].
+/// Calls [`TimeoutForm::put`].
 ///
 /// # Safety
 ///

@@ -71,8 +71,8 @@ impl LockedReservations<'_> {
         if is_confirmed || !entry.take_reservation(hash) {
             return false;
         }
-        // SAFETY: An object of the slab. As it is in no table and had no reservation, the node is on
-        // no chain; it has one from now on, with which it is not freed.
+        // SAFETY: An object of the slab. As it is in no table and had no reservation, the node is
+        // on no chain; it has one from now on, with which it is not freed.
         unsafe { self.0.push(entry, Direction::Original) };
         true
     }

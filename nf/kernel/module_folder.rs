@@ -69,7 +69,7 @@ impl File {
         Self(Opaque::new(raw))
     }
 
-    /// A parameter of this module, under its own name.
+    /// Returns a parameter of this module, under its own name.
     const fn parameter(name: &'static CStr, mode: kernel_bindings::umode_t) -> Self {
         let store: Option<Store> = if mode & 0o200 != 0 { Some(set) } else { None };
         Self::new(name, mode, get, store)
@@ -124,7 +124,7 @@ fn this_module() -> *mut kernel_bindings::module {
     <crate::RustCt as ModuleMetadata>::THIS_MODULE.as_ptr()
 }
 
-/// Whether this module's start is over, so that each namespace has its state.
+/// Returns whether this module's start is over, so that each namespace has its state.
 pub(super) fn has_started() -> bool {
     // SAFETY: The module is there. A racing change is seen before or after.
     let state = unsafe { core::ptr::read_volatile(&raw const (*this_module()).state) };
