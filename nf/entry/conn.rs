@@ -335,7 +335,7 @@ impl Entry {
         self.timeout_word().load(Relaxed)
     }
 
-    /// Sets [`Conn::timeout`], but dirties the cache line only for a change.
+    /// Sets [`Entry::timeout`], but dirties the cache line only for a change.
     #[inline]
     pub(crate) fn set_timeout(&self, timeout: u32) {
         if self.timeout() != timeout {
