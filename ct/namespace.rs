@@ -148,8 +148,8 @@ impl Pernet for NetState {
         }
     }
 
-    /// Hooks that were registered before others could not be have seen packets: there may be entries
-    /// also after `init` has failed.
+    /// Hooks that were registered before others could not be have seen packets: there may be
+    /// entries also after `init` has failed.
     fn empty(net: &Net) {
         remove_entries(net);
     }

@@ -163,7 +163,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         self.message.put(CTA_ID, &id.to_ne_bytes())
     }
 
-    /// The remaining lifetime in seconds.
+    /// Returns the remaining lifetime in seconds.
     fn seconds_left(&self) -> u32 {
         // Before confirmation the timeout is relative.
         let jiffies = if self.conn.is_confirmed() {
@@ -364,7 +364,7 @@ fn put_zone(message: &mut Message<'_>, number: u16, zone: Zone, directions: u8) 
     message.put_be16(number, zone.id)
 }
 
-/// Upper bound of the bytes that the attributes of an entry take in a message.
+/// Returns an upper bound of the bytes that the attributes of an entry take in a message.
 pub(super) fn size(conn: &Conn) -> usize {
     const NEST: usize = size_of_attribute(0);
     const WORD: usize = size_of_attribute(4);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of an entry: the reason, which is a number in the status word beyond the bits that netlink
-//! shows, and the freeing of the memory when the last reference is gone.
+//! The end of an entry: the reason, which is a number in the status word beyond the bits that
+//! netlink shows, and the freeing of the memory when the last reference is gone.
 
 use core::ptr::{
     addr_of_mut,
@@ -47,8 +47,8 @@ const MASK: usize = 0xf;
 const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
 
 impl Entry {
-    /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of several
-    /// at the same time, one does.
+    /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of
+    /// several at the same time, one does.
     pub(crate) fn set_dying(&self, why: u8) -> bool {
         let dying = 1 << StatusBit::Dying as u32;
         let word = self.status_word();
@@ -85,8 +85,8 @@ pub(crate) struct Dead {
 impl Dead {
     /// # Safety
     ///
-    /// The last reference to `conn` was given up just now, or `conn` is an entry that was never shared;
-    /// it passes to the result.
+    /// The last reference to `conn` was given up just now, or `conn` is an entry that was never
+    /// shared; it passes to the result.
     pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
         // SAFETY: The caller's promise.
         let status = unsafe { Entry::from_raw(conn.as_ptr()) }.status();

@@ -89,8 +89,8 @@ pub(crate) fn find(
 /// # Invariants
 ///
 /// The data is in an extension of the entry, and the entry's helper is the PPTP module's.
-/// [`KEYMAPS`] guards the two pointers to keymaps. Each is null, or the keymap belongs to this entry alone and is in
-/// the list of the entry's namespace.
+/// [`KEYMAPS`] guards the two pointers to keymaps. Each is null, or the keymap belongs to this
+/// entry alone and is in the list of the entry's namespace.
 pub(crate) struct PptpMaster<'a> {
     conn: &'a Conn,
     data: NonNull<bindings::nf_ct_pptp_master>,

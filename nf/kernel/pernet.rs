@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module has in each network namespace: its state there, its work, what is registered, their
-//! beginning and their end.
+//! What the module has in each network namespace: its state there, its work, what is registered,
+//! their beginning and their end.
 //!
 //! # Examples
 //!
@@ -108,8 +108,8 @@ impl Net {
     /// registration of `P` has not reached the namespace.
     #[inline]
     fn area<P: Pernet>(&self, _rcu: Rcu<'_>) -> Option<NonNull<Area<P>>> {
-        // SAFETY: By the type invariants; the kernel's array of pointers to areas is kept during the
-        // section. What is there for the id of `P` is an area.
+        // SAFETY: By the type invariants; the kernel's array of pointers to areas is kept during
+        // the section. What is there for the id of `P` is an area.
         NonNull::new(unsafe {
             bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast()
         })
@@ -122,7 +122,7 @@ impl Net {
         Some(unsafe { addr_of_mut!((*area.as_ptr()).work) })
     }
 
-    /// Like [`Net::state`], without an RCU section of its own.
+    /// Does as [`Net::state`], without an RCU section of its own.
     #[inline]
     pub(crate) fn state_in<P: Pernet>(&self, rcu: Rcu<'_>) -> &P {
         match self.area::<P>(rcu) {
@@ -168,8 +168,8 @@ impl Deref for Counter {
 /// The memory lives as long as the namespace: a consumer that was loaded before this module may
 /// give back what it took after [`Pernet::empty`].
 pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
-    /// Sets up a namespace, whose state is zeroed. May sleep. After an error the namespace is emptied
-    /// as at its end, without [`Pernet::close`].
+    /// Sets up a namespace, whose state is zeroed. May sleep. After an error the namespace is
+    /// emptied as at its end, without [`Pernet::close`].
     fn init(net: &NewNet<'_>) -> Result;
 
     /// Begins the end of a namespace: no packet enters a hook after this. May sleep.
@@ -177,20 +177,20 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
     /// What the namespace keeps ([`NewNet::keep`]) is dropped next, then a grace period passes.
     fn close(net: &Net);
 
-    /// Frees what the namespace has: no packet is in a hook any more. May sleep, and returns when no
-    /// entry of the namespace is left.
+    /// Frees what the namespace has: no packet is in a hook any more. May sleep, and returns when
+    /// no entry of the namespace is left.
     fn empty(net: &Net);
 
-    /// Does a part of the namespace's work, in process context; may sleep. Returns the jiffies until
-    /// the next run; [`None`]: when [`Net::queue_work`] or [`Net::hasten_work`] asks for it.
+    /// Does a part of the namespace's work, in process context; may sleep. Returns the jiffies
+    /// until the next run; [`None`]: when [`Net::queue_work`] or [`Net::hasten_work`] asks for it.
     ///
-    /// Each namespace has its turn in the kernel's work queue. The work has ended when the namespace
-    /// is freed.
+    /// Each namespace has its turn in the kernel's work queue. The work has ended when the
+    /// namespace is freed.
     fn work(_net: &Net) -> Option<u32> {
         None
     }
 
-    /// The kernel's objects for it: one static for each type.
+    /// Returns the kernel's objects for it: one static for each type.
     fn ops() -> &'static PernetOps<Self>;
 }
 
@@ -215,8 +215,8 @@ struct Belongings {
     kept: Kept,
 }
 
-/// Values that a namespace keeps: what was registered for it, for example, which ends when the value
-/// is dropped. Zeroed: none.
+/// Values that a namespace keeps: what was registered for it, for example, which ends when the
+/// value is dropped. Zeroed: none.
 ///
 /// # Invariants
 ///
@@ -239,7 +239,7 @@ struct KeptValue<T> {
 }
 
 impl<T> KeptValue<T> {
-    /// [`KeptNode::free`].
+    /// Calls [`KeptNode::free`].
     ///
     /// # Safety
     ///
@@ -330,14 +330,14 @@ impl<P: Pernet> Area<P> {
         }
     }
 
-    /// A run of the work.
+    /// Runs the work.
     ///
     /// # Safety
     ///
     /// For the work queue alone, with the work of an area.
     unsafe extern "C" fn run(work: *mut bindings::work_struct) {
-        // SAFETY: The work is in an area. The namespace is not freed before `tear_down` has waited for
-        // this run.
+        // SAFETY: The work is in an area. The namespace is not freed before `tear_down` has waited
+        // for this run.
         let net = unsafe {
             let work = bindings::rct_delayed_work_of(work);
             let area = work.byte_sub(offset_of!(Self, work)).cast::<Self>();
@@ -369,7 +369,7 @@ const NO_ID: u32 = u32::MAX;
 unsafe impl<P: Sync> Sync for PernetOps<P> {}
 
 impl<P: pin_init::Zeroable> PernetOps<P> {
-    /// The objects for one kind of state.
+    /// Returns the objects for one kind of state.
     pub(crate) const fn new() -> Self {
         // INVARIANT: No id.
         Self {
@@ -467,7 +467,7 @@ impl Drop for PernetRegistration {
     }
 }
 
-/// [`Pernet::init`], as `pernet_operations.init`.
+/// Calls [`Pernet::init`], as `pernet_operations.init`.
 ///
 /// # Safety
 ///
@@ -478,14 +478,14 @@ unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_in
     from_result(|| Area::<P>::set_up(net).map(|()| 0))
 }
 
-/// [`Pernet::close`] and [`Pernet::empty`], as `pernet_operations.exit_batch`.
+/// Calls [`Pernet::close`] and [`Pernet::empty`], as `pernet_operations.exit_batch`.
 ///
 /// # Safety
 ///
 /// For the core alone, with the list of namespaces that are being torn down.
 unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
-    // SAFETY: The list does not change during this call, and the nodes are those of namespaces, which
-    // are freed after it.
+    // SAFETY: The list does not change during this call, and the nodes are those of namespaces,
+    // which are freed after it.
     let nets = || {
         unsafe { hlist::nodes(list) }
             .map(|node| unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })

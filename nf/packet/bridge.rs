@@ -128,7 +128,7 @@ impl BridgeUsers {
 }
 
 impl BridgeHooks {
-    /// [`None`]: `info` is null.
+    /// Returns [`None`] if `info` is null.
     ///
     /// # Safety
     ///

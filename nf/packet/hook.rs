@@ -165,7 +165,7 @@ impl<'a> HookState<'a> {
         }
     }
 
-    /// Whether the packet is at `hook`.
+    /// Returns whether the packet is at `hook`.
     #[inline]
     pub(crate) fn is_at(&self, hook: InetHook) -> bool {
         u32::from(self.raw().hook) == hook.number()
@@ -177,8 +177,8 @@ impl<'a> HookState<'a> {
         u32::from(self.raw().hook)
     }
 
-    /// Whether the packet leaves through the master device of a VRF. It passes POST_ROUTING again
-    /// with the real device.
+    /// Returns whether the packet leaves through the master device of a VRF. It passes POST_ROUTING
+    /// again with the real device.
     #[inline]
     pub(crate) fn leaves_through_vrf(&self) -> bool {
         let out = self.raw().out;
@@ -223,7 +223,7 @@ pub(crate) trait Hook: 'static {
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict;
 }
 
-/// [`Hook::run`], as the core calls it (`nf_hookfn`).
+/// Calls [`Hook::run`] for the core (`nf_hookfn`).
 ///
 /// # Safety
 ///

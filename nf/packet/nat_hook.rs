@@ -113,7 +113,7 @@ impl Chains<'_> {
     }
 }
 
-/// [`NatHook::run`], as the core calls it (`nf_hookfn`).
+/// Calls [`NatHook::run`] for the core (`nf_hookfn`).
 ///
 /// # Safety
 ///

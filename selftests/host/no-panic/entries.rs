@@ -256,7 +256,8 @@ entries! {
         t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: ChecksumField
     ) -> Result<ChecksumFixup, Refused> {
         let rewrite = Rewrite::new(t, m, src, dst);
-        let (transport, network) = b.split_at_mut_checked(rewrite.transport_len(n, 99)).ok_or(Refused)?;
+        let len = rewrite.transport_len(n, 99);
+        let (transport, network) = b.split_at_mut_checked(len).ok_or(Refused)?;
         rewrite.ipv4(network)?;
         rewrite.ipv6(network)?;
         rewrite.transport(n, transport, f)

@@ -94,8 +94,8 @@ fn seed_of_jhash(words: u32, initval: u32, net_mix: u32) -> Seed {
     Seed::new([1, start << 32 | start, last])
 }
 
-/// The hash is jhash of the words that differ between tuples of one family, the end with the smaller
-/// port first; of equal ports, the one with the smaller address.
+/// The hash is jhash of the words that differ between tuples of one family, the end with the
+/// smaller port first; of equal ports, the one with the smaller address.
 #[test]
 #[cfg(target_endian = "little")]
 fn tuple_hash_is_jhash() {
@@ -195,9 +195,9 @@ fn a_new_secret_scatters_a_flood() {
     }
 }
 
-/// No change of a tuple makes up for another zone, protocol or namespace without the secret. With one
-/// secret word for all three that jhash mixes, one of these eight tuples had the hash of the first one,
-/// whatever the secret was.
+/// No change of a tuple makes up for another zone, protocol or namespace without the secret. With
+/// one secret word for all three that jhash mixes, one of these eight tuples had the hash of the
+/// first one, whatever the secret was.
 #[test]
 fn zones_do_not_cancel() {
     let tuple = |difference: u32, protonum| {
@@ -251,8 +251,8 @@ fn zones_do_not_cancel() {
     assert_eq!(found, [1000, 0]);
 }
 
-/// Why no listing is in the order of hashes: the order of some entries tells the seed. Played with a
-/// seed of which all but 16 bits are known.
+/// Why no listing is in the order of hashes: the order of some entries tells the seed. Played with
+/// a seed of which all but 16 bits are known.
 #[test]
 fn the_order_of_hashes_tells_the_seed() {
     let seed = |unknown: u64| Seed::new([0x1234_5677, unknown << 20, 0x5eed]);
