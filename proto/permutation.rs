@@ -8,8 +8,8 @@ pub const ROUNDS: usize = 4;
 /// A permutation of the numbers below a limit, chosen by a key.
 ///
 /// A round is an exclusive or with a part of the key, a multiplication by an odd part of it, and an
-/// exclusive or of the upper half of the bits to the lower one. Each of the three can be undone, so no
-/// two indices have the same image.
+/// exclusive or of the upper half of the bits to the lower one. Each of the three can be undone, so
+/// no two indices have the same image.
 ///
 /// The order is hidden from a reader that sees parts of it. This is not a cipher.
 #[derive(Clone, Copy)]
@@ -42,8 +42,8 @@ impl Permutation {
         self.limit
     }
 
-    /// Returns the last index. The indices from 0 on have all numbers below the limit, each once, and
-    /// [`None`] in between.
+    /// Returns the last index. The indices from 0 on have all numbers below the limit, each once,
+    /// and [`None`] in between.
     pub const fn last(&self) -> u32 {
         self.mask
     }

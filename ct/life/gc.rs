@@ -6,9 +6,9 @@
 //! which the CPU does other work; between two rounds it rests for about as long as the entries have
 //! to live on average. It is one delayed work item, so there is one instance, in process context.
 //!
-//! A listener is told of each end at once, and must not learn the order of hashes from that, nor which
-//! entries share a bucket. So each round has a [secret order](BucketOrder) of buckets, and what has
-//! expired in one batch of them is ended in random order.
+//! A listener is told of each end at once, and must not learn the order of hashes from that, nor
+//! which entries share a bucket. So each round has a [secret order](BucketOrder) of buckets, and
+//! what has expired in one batch of them is ended in random order.
 //!
 //! It does what else needs a walk or process context: removes expired expectations, grows and
 //! shrinks the table ([`autosize`]), changes its hash ([`resize`]), and, after packets have

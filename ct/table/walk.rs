@@ -13,8 +13,8 @@
 //! - [`for_each`] visits all entries of all namespaces; [`super::index::for_each`] those of one.
 //!
 //! The order of hashes is not to be seen from outside: the hash seed could be computed from it. So
-//! listings for user space do not walk here but over the lists of [`super::index`], and the collector,
-//! which tells listeners of each entry that it ends, has its own order.
+//! listings for user space do not walk here but over the lists of [`super::index`], and the
+//! collector, which tells listeners of each entry that it ends, has its own order.
 //!
 //! # Examples
 //!

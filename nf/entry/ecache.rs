@@ -2,7 +2,8 @@
 
 //! Events of a connection, cached in an extension until a listener is notified.
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
 
 use core::ptr::addr_of_mut;
 
@@ -94,8 +95,8 @@ impl EventCache {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).expmask).cast()) }
     }
 
-    /// Sets the masks of wanted events, of the connection and of its expectations, and whether events
-    /// have a time stamp.
+    /// Sets the masks of wanted events, of the connection and of its expectations, and whether
+    /// events have a time stamp.
     pub(crate) fn set_up(&self, ct_mask: u16, expect_mask: u16, with_time: bool) {
         self.ct_mask()
             .store(i16::from_ne_bytes(ct_mask.to_ne_bytes()), Relaxed);

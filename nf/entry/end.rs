@@ -74,9 +74,9 @@ impl Entry {
 ///
 /// # Invariants
 ///
-/// `conn` points to an entry, or a template, with reference count zero that is on no chain of a table
-/// and belongs to this value. `status` is its status when the count became zero. The bits that say
-/// whether it is a template, and whether it is confirmed, do not change any more.
+/// `conn` points to an entry, or a template, with reference count zero that is on no chain of a
+/// table and belongs to this value. `status` is its status when the count became zero. The bits
+/// that say whether it is a template, and whether it is confirmed, do not change any more.
 pub(crate) struct Dead {
     conn: NonNull<bindings::nf_conn>,
     status: Status,
@@ -122,10 +122,10 @@ impl Dead {
         Some(unsafe { ARef::from_raw(master.cast()) })
     }
 
-    /// Frees the entry, then calls `after` with its namespace. If it has a reservation, `withdraw` has
-    /// to [withdraw](super::reservations::LockedReservations::withdraw) that; the entry leaks otherwise.
-    /// For the path of every packet that rules refuse: unlike drop it is inlined, so the fields stay in
-    /// registers.
+    /// Frees the entry, then calls `after` with its namespace. If it has a reservation, `withdraw`
+    /// has to [withdraw](super::reservations::LockedReservations::withdraw) that; the entry leaks
+    /// otherwise. For the path of every packet that rules refuse: unlike drop it is inlined, so the
+    /// fields stay in registers.
     pub(crate) fn free(self, withdraw: impl FnOnce(&Entry), after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);

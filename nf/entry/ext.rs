@@ -23,7 +23,8 @@
 //! }
 //! ```
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_extend.h`](srctree/include/net/netfilter/nf_conntrack_extend.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_extend.h`](srctree/include/net/netfilter/nf_conntrack_extend.h)
 
 use core::{
     ffi::c_void,
@@ -358,7 +359,8 @@ impl Entry {
 }
 
 impl EntrySeqAdjust<'_> {
-    /// Returns the adjustments of the original and of the reply direction, as they are at one moment.
+    /// Returns the adjustments of the original and of the reply direction, as they are at one
+    /// moment.
     pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(self) -> [T; 2] {
         let _guard = self.entry.lock();
         // SAFETY: Valid, and by the type invariants changed under this lock only; by the trait's
@@ -374,8 +376,8 @@ impl EntrySeqAdjust<'_> {
         change: impl FnOnce(&mut T),
     ) {
         let _guard = self.entry.lock();
-        // SAFETY: Valid, and exclusive by the lock. `change` cannot take the lock again: the CPU would
-        // wait for itself.
+        // SAFETY: Valid, and exclusive by the lock. `change` cannot take the lock again: the CPU
+        // would wait for itself.
         change(unsafe { &mut *self.adjust.of(dir).cast::<T>() });
     }
 }

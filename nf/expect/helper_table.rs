@@ -109,8 +109,8 @@ static MADE: Atomic<bool> = Atomic::new(false);
 pub(crate) struct HelperTable(());
 
 impl HelperTable {
-    /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it was called before. `ENOMEM`:
-    /// no memory.
+    /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it was called before.
+    /// `ENOMEM`: no memory.
     pub(crate) fn create() -> Result<Self> {
         // CAST: a page has a few hundred.
         const BUCKETS: u32 = (bindings::RCT_PAGE_SIZE / size_of::<bindings::hlist_head>()) as u32;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is used in the `struct netns_ct` of every namespace: the statistics per CPU, and the list of GRE
-//! keymaps. They are there as long as a [`super::pernet::PernetRegistration`] exists: before the first
-//! state of the module is set up in a namespace, and until the last one is torn down.
+//! What is used in the `struct netns_ct` of every namespace: the statistics per CPU, and the list
+//! of GRE keymaps. They are there as long as a [`super::pernet::PernetRegistration`] exists: before
+//! the first state of the module is set up in a namespace, and until the last one is torn down.
 //!
 //! C header: [`include/net/netns/conntrack.h`](srctree/include/net/netns/conntrack.h)
 

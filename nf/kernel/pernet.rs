@@ -425,8 +425,8 @@ unsafe impl Send for PernetRegistration {}
 unsafe impl Sync for PernetRegistration {}
 
 impl PernetRegistration {
-    /// Calls `P::init` for every namespace that exists, and for each new one. Each has the statistics
-    /// and the list of GRE keymaps by then. May sleep.
+    /// Calls `P::init` for every namespace that exists, and for each new one. Each has the
+    /// statistics and the list of GRE keymaps by then. May sleep.
     ///
     /// `EBUSY`: it was registered before. `ENOMEM`: no memory.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {

@@ -2,7 +2,8 @@
 
 //! The hooks of the bridge family, which `nf_conntrack_bridge` has.
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_bridge.h`](srctree/include/net/netfilter/nf_conntrack_bridge.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_bridge.h`](srctree/include/net/netfilter/nf_conntrack_bridge.h)
 
 use core::ptr::{
     null_mut,
@@ -44,8 +45,8 @@ pub(crate) struct BridgeHooks(NonNull<bindings::nf_ct_bridge_info>);
 // SAFETY: The information is only read.
 unsafe impl Send for BridgeHooks {}
 
-/// The users of the bridge's hooks in a namespace, a field of the namespace's state. Zeroed: there are
-/// none, and can be none.
+/// The users of the bridge's hooks in a namespace, a field of the namespace's state. Zeroed: there
+/// are none, and can be none.
 ///
 /// [`BridgeUsers::open`] makes it usable for the life of the state, at whose end `nf` removes all.
 ///
@@ -107,8 +108,8 @@ impl BridgeUsers {
         })
     }
 
-    /// Removes a user, under [`REGISTERING`]; the last one unregisters the hooks. Returns whether there
-    /// was one.
+    /// Removes a user, under [`REGISTERING`]; the last one unregisters the hooks. Returns whether
+    /// there was one.
     fn remove_one(&self) -> bool {
         let Some(count) = self.count.load(Relaxed).checked_sub(1) else {
             return false;
@@ -146,8 +147,8 @@ impl BridgeHooks {
     /// Adds a user in `net`. The first one registers the hooks there, and each keeps the module
     /// from being unloaded. May sleep.
     ///
-    /// `EPROTO`: the module is being unloaded. `EBUSY`: `users` are those of other hooks, or of another
-    /// namespace, or there are too many.
+    /// `EPROTO`: the module is being unloaded. `EBUSY`: `users` are those of other hooks, or of
+    /// another namespace, or there are too many.
     pub(crate) fn add_user(&mut self, net: &Net, users: &BridgeUsers) -> Result {
         let _guard = REGISTERING.lock();
         let count = users.count.load(Relaxed);

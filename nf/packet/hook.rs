@@ -328,9 +328,11 @@ impl FamilyHooks {
 /// Serialises registering and unregistering through the places in the states of namespaces.
 pub(super) static REGISTERING: StaticMutex<()> = StaticMutex::new(c"REGISTERING", || ());
 
-/// A place in the state of a namespace for one registration of [`FamilyHooks`]. Zeroed: it is closed.
+/// A place in the state of a namespace for one registration of [`FamilyHooks`]. Zeroed: it is
+/// closed.
 ///
-/// [`HookSlot::open`] opens it for the life of the state, at whose end `nf` unregisters what is in it.
+/// [`HookSlot::open`] opens it for the life of the state, at whose end `nf` unregisters what is in
+/// it.
 ///
 /// # Invariants
 ///

@@ -189,16 +189,16 @@ pub(crate) fn barrier() {
 /// Serialises changes of the chains of all [`Slot`]s.
 static CHAINS: StaticMutex<()> = StaticMutex::new(c"CHAINS", || ());
 
-/// A place in the state of a namespace for the hooks of a family. Zeroed: there are none, and the slot
-/// is closed.
+/// A place in the state of a namespace for the hooks of a family. Zeroed: there are none, and the
+/// slot is closed.
 ///
 /// [`Slot::open`] opens it for the life of the state, at whose end `nf` unregisters the hooks.
 ///
 /// # Invariants
 ///
-/// `hooks` is null, or to hooks from `allocate` that belong to the slot. They are registered, in the
-/// namespace `net`, if they say so; that namespace keeps a [`Closer`] of this slot. All is changed under
-/// [`CHAINS`].
+/// `hooks` is null, or to hooks from `allocate` that belong to the slot. They are registered, in
+/// the namespace `net`, if they say so; that namespace keeps a [`Closer`] of this slot. All is
+/// changed under [`CHAINS`].
 pub(crate) struct Slot {
     hooks: Atomic<*mut Registered>,
     /// The namespace for which the slot is open, or was. The pointer is only compared.
@@ -221,8 +221,8 @@ struct Closer<P: Pernet> {
 unsafe impl<P: Pernet> Send for Closer<P> {}
 
 impl<P: Pernet> Drop for Closer<P> {
-    /// Unregisters the hooks. Their memory stays while they have users: nf_tables, which may have been
-    /// loaded before this module, removes its chains later.
+    /// Unregisters the hooks. Their memory stays while they have users: nf_tables, which may have
+    /// been loaded before this module, removes its chains later.
     fn drop(&mut self) {
         // SAFETY: The namespace keeps this value, and drops it.
         let net = unsafe { Net::from_raw(self.net) };
@@ -281,8 +281,8 @@ impl Slot {
 
     /// Adds a chain. The first one registers the hooks. May sleep.
     ///
-    /// `EINVAL`: NAT has no hook function at the chain's hook. `EBUSY`: the slot is not open for this
-    /// namespace.
+    /// `EINVAL`: NAT has no hook function at the chain's hook. `EBUSY`: the slot is not open for
+    /// this namespace.
     pub(crate) fn add(
         &self,
         net: &Net,

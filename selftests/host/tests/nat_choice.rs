@@ -620,8 +620,8 @@ fn a_destination_port_stays_without_a_range() {
     assert_eq!(chosen(found).dst_port(), 80);
 }
 
-/// A rule that names one destination port leaves no choice: a connection that has this tuple, and is
-/// over, is not ended for it. As in C, confirmation finds the clash.
+/// A rule that names one destination port leaves no choice: a connection that has this tuple, and
+/// is over, is not ended for it. As in C, confirmation finds the clash.
 #[test]
 fn one_destination_port_ends_no_connection() {
     let range = ports(80, 80);
