@@ -58,7 +58,7 @@ debug: ## rust_ct.ko for the debug kernel
 symbols: module ## what it exports against what the test kernel's modules import
 	@scripts/symbols
 
-uninstall: ## take all of that away again
+uninstall: ## undo make install
 	@scripts/install --uninstall
 
 format: ## the kernel's format for every Rust file

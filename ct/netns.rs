@@ -9,6 +9,7 @@
 
 use kernel::{
     num::casts::u32_as_usize,
+    prelude::*,
     sync::atomic::{
         Full,
         Relaxed, //
@@ -20,9 +21,9 @@ use crate::nf::{
         dying::DyingList,
         index_keys::ZONE_CLASSES, //
     },
-    kernel::{
-        net::Counter,
-        sysctl::Slot, //
+    kernel::pernet::{
+        Counter,
+        NewNet, //
     },
     packet::{
         bridge::BridgeUsers,
@@ -73,11 +74,18 @@ pub(super) struct NetState {
     socket_misses: [Counter; MISS_CLASSES],
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
-    /// The sysctls, while they are registered.
-    pub(super) sysctls: Slot,
 }
 
 impl NetState {
+    /// Makes the places of hooks usable.
+    ///
+    /// `ENOMEM`: no memory.
+    pub(super) fn open_slots(net: &NewNet<'_>) -> Result {
+        HookSlot::open(net, |state: &Self| &state.hooks_ipv4)?;
+        HookSlot::open(net, |state: &Self| &state.hooks_ipv6)?;
+        BridgeUsers::open(net, |state: &Self| &state.bridge_users)
+    }
+
     /// Counts an entry that is about to be created. Returns the number of entries, including it.
     #[inline]
     pub(super) fn take_entry(&self) -> u32 {

@@ -16,18 +16,18 @@ use kernel::{
 use crate::{
     nf::{
         kernel::{
-            net::{
+            params,
+            pernet::{
                 Counter,
                 NewNet, //
             },
-            params, settings,
+            settings,
             sysctl::{
                 self,
                 Computed,
                 Registration,
                 Setting,
-                Slot,
-                Watcher, //
+                WriteListener, //
             },
         },
         packet::log,
@@ -174,7 +174,7 @@ impl Computed for Buckets {
 /// `nf_conntrack_log_invalid`: writing it loads a logging backend, without which nothing is logged.
 struct LogInvalid;
 
-impl Watcher for LogInvalid {
+impl WriteListener for LogInvalid {
     fn written(value: u8) {
         if value != 0 {
             log::request_backend();
@@ -196,17 +196,8 @@ impl Global {
     }
 }
 
-fn slot(net: &Net) -> &Slot {
-    &net.state::<NetState>().sysctls
-}
-
-/// Registers a namespace's sysctls, which have their defaults by now. May sleep.
+/// Registers a namespace's sysctls, which have their defaults by now, until it ends. May sleep.
 pub(super) fn register(net: &NewNet<'_>) -> Result {
-    sysctl::inherit(net, SETTINGS, slot);
-    slot(net).register(net, c"net/netfilter", SETTINGS)
-}
-
-/// Unregisters a namespace's sysctls, and waits until no reader or writer is in them. May sleep.
-pub(super) fn unregister(net: &Net) {
-    slot(net).clear();
+    sysctl::inherit::<NetState>(net, SETTINGS);
+    sysctl::register(net, c"net/netfilter", SETTINGS)
 }

@@ -9,8 +9,7 @@ use kernel::{
 
 use crate::nf::{
     kernel::{
-        net::{
-            ExitingNets,
+        pernet::{
             NewNet,
             Pernet,
             PernetOps, //
@@ -20,6 +19,7 @@ use crate::nf::{
             Setting, //
         },
     },
+    packet::nat_hook::Slot,
     prelude::*, //
 };
 
@@ -32,10 +32,6 @@ use super::{
 
 fn state(net: &Net) -> &NatState {
     net.state()
-}
-
-fn sysctls(net: &Net) -> &sysctl::Slot {
-    &state(net).sysctls
 }
 
 /// The sysctls `net.netfilter.nf_nat_*` of a namespace. With all switches at 0, ports are chosen as
@@ -59,6 +55,8 @@ const SETTINGS: &[Setting] = &[
 
 impl Pernet for NatState {
     fn init(net: &NewNet<'_>) -> Result {
+        Slot::open(net, |state: &Self| &state.ipv4)?;
+        Slot::open(net, |state: &Self| &state.ipv6)?;
         let state = state(net);
         for switch in [
             &state.thorough,
@@ -70,23 +68,20 @@ impl Pernet for NatState {
         ] {
             switch.store(1, Relaxed);
         }
-        sysctl::inherit(net, SETTINGS, sysctls);
+        sysctl::inherit::<Self>(net, SETTINGS);
         state.excluded.allocate()?;
-        state
-            .sysctls
-            .register(net, c"net/netfilter", SETTINGS)
-            .inspect_err(|_| state.excluded.free())
+        sysctl::register(net, c"net/netfilter", SETTINGS)
     }
 
-    fn exit(nets: &ExitingNets) {
-        for net in nets.iter() {
-            let state = state(&net);
-            hooks::remove_null_hooks(&net);
-            state.sysctls.clear();
-            state.excluded.free();
-            pool::remove_all(&net, &state.pools);
-            lost::remove_all(&net);
-        }
+    fn close(net: &Net) {
+        hooks::remove_null_hooks(net);
+    }
+
+    fn empty(net: &Net) {
+        let state = state(net);
+        state.excluded.free();
+        pool::remove_all(net, &state.pools);
+        lost::remove_all(net);
     }
 
     fn ops() -> &'static PernetOps<Self> {

@@ -26,7 +26,7 @@ use crate::nf::{
     kernel::{
         rcu::Rcu,
         refcount::{
-            always_ref_counted,
+            Counted,
             CountedPointer,
             RcuCounted, //
         },
@@ -49,8 +49,8 @@ use super::{
 ///
 /// # Invariants
 ///
-/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was given up.
-/// Name, families and functions other than `help` do not change while it is registered. The
+/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was given
+/// up. Name, families and functions other than `help` do not change while it is registered. The
 /// policies are single words, which the module that registered it may change at any time.
 #[repr(transparent)]
 pub(crate) struct Helper(Opaque<bindings::nf_conntrack_helper>);
@@ -73,8 +73,6 @@ unsafe impl RcuCounted for Helper {
         unsafe { bindings::rct_helper_kfree_rcu(this.as_ptr().cast()) };
     }
 }
-
-always_ref_counted!(Helper);
 
 impl Helper {
     /// # Safety
@@ -125,7 +123,7 @@ impl Help {
     }
 
     /// Replaces the helper.
-    pub(crate) fn set_helper(&self, helper: Option<ARef<Helper>>) {
+    pub(crate) fn set_helper(&self, helper: Option<ARef<Counted<Helper>>>) {
         drop(self.pointer().replace(helper));
     }
 

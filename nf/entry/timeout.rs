@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Timeout policies (`struct nf_ct_timeout`): timeouts that a rule gives to a connection in place of
-//! the namespace's (`iptables -j CT --timeout`, `nft … ct timeout set`).
+//! Timeout policies (`struct nf_ct_timeout`): timeouts that a rule gives to a connection in place
+//! of the namespace's (`iptables -j CT --timeout`, `nft … ct timeout set`).
 //!
 //! Policies belong to the modules that create them. An entry or template refers to one in an
 //! extension, which that module may clear at any time.
@@ -32,7 +32,7 @@ use crate::{
             net::Net,
             rcu::Rcu,
             refcount::{
-                always_ref_counted,
+                Counted,
                 CountedPointer,
                 RcuCounted, //
             },
@@ -76,8 +76,6 @@ unsafe impl RcuCounted for TimeoutPolicy {
     }
 }
 
-always_ref_counted!(TimeoutPolicy);
-
 // SAFETY: References travel with entries from CPU to CPU.
 unsafe impl Send for TimeoutPolicy {}
 // SAFETY: What changes in it are a counter and single words.
@@ -110,8 +108,8 @@ impl TimeoutPolicy {
         unsafe { (*(*self.raw()).l4proto).l4proto }
     }
 
-    /// Returns the timeouts in jiffies, if the policy is for `protocol`. The module that owns it may
-    /// change them at any time; each is one word.
+    /// Returns the timeouts in jiffies, if the policy is for `protocol`. The module that owns it
+    /// may change them at any time; each is one word.
     #[inline]
     pub(crate) fn timeouts<const N: usize>(
         &self,
@@ -160,7 +158,7 @@ impl PolicySlot {
     }
 
     /// Takes the policy out.
-    pub(crate) fn take(&self) -> Option<ARef<TimeoutPolicy>> {
+    pub(crate) fn take(&self) -> Option<ARef<Counted<TimeoutPolicy>>> {
         self.pointer().replace(None)
     }
 
@@ -172,7 +170,7 @@ impl PolicySlot {
         });
     }
 
-    pub(super) fn set(&self, policy: ARef<TimeoutPolicy>) {
+    pub(super) fn set(&self, policy: ARef<Counted<TimeoutPolicy>>) {
         drop(self.pointer().replace(Some(policy)));
     }
 }
@@ -243,7 +241,8 @@ impl Name<'_> {
 }
 
 impl fmt::Display for Name<'_> {
-    /// Writes the name, up to the greatest length of one; bytes that are not ASCII as question marks.
+    /// Writes the name, up to the greatest length of one; bytes that are not ASCII as question
+    /// marks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         for at in 0..bindings::CTNL_TIMEOUT_NAME_MAX as usize {

@@ -1,70 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Network namespaces: the state that the module has in them, their beginning and their end.
-//!
-//! # Examples
-//!
-//! ```ignore
-//! #[derive(pin_init::Zeroable)]
-//! struct NetState {
-//!     entries: Counter,
-//! }
-//!
-//! impl Pernet for NetState {
-//!     fn init(net: &NewNet<'_>) -> Result {
-//!         net.set_up()
-//!     }
-//!
-//!     fn exit(nets: &ExitingNets) {
-//!         nets.iter().for_each(|net| net.tear_down());
-//!     }
-//!
-//!     fn ops() -> &'static PernetOps<Self> {
-//!         static OPS: PernetOps<NetState> = PernetOps::new();
-//!         &OPS
-//!     }
-//! }
-//!
-//! let registration = PernetRegistration::new::<NetState>()?;
-//! net.state::<NetState>().entries.fetch_add(1, Relaxed);
-//! ```
+//! Network namespaces. What the module has in each of them is [`pernet`](super::pernet)'s.
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
-use core::{
-    mem::{
-        offset_of,
-        size_of, //
-    },
-    ptr::{
-        addr_of_mut,
-        null_mut,
-        NonNull, //
-    }, //
-};
+use core::ptr::NonNull;
 
 use kernel::{
     cpu::nr_cpu_ids,
-    error::from_result,
-    num::casts::u32_as_usize,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Full,
-        Relaxed, //
-    },
     types::Opaque, //
 };
 
 use crate::nf::bindings;
 
-use super::{
-    hlist,
-    rcu::{
-        Rcu,
-        RcuGuard, //
-    },
-};
+use super::hlist;
 
 /// A network namespace.
 ///
@@ -106,7 +56,7 @@ impl Net {
         (!net.is_null()).then(|| f(unsafe { Self::from_raw(net) }))
     }
 
-    /// Whether this is the first namespace, `init_net`.
+    /// Returns whether this is the first namespace, `init_net`.
     #[inline]
     pub(crate) fn is_init(&self) -> bool {
         // SAFETY: By the type invariants.
@@ -125,7 +75,7 @@ impl Net {
         unsafe { bindings::rct_net_cookie(self.raw()) }
     }
 
-    /// Whether the namespace is in use. Otherwise it is being torn down.
+    /// Returns whether the namespace is in use. Otherwise it is being torn down.
     pub(crate) fn is_alive(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_net_is_alive(self.raw()) }
@@ -144,60 +94,7 @@ impl Net {
         unsafe { bindings::rct_net_ct(self.raw()) }
     }
 
-    /// Returns the state of the namespace. Before the [`PernetRegistration`] of `P` has reached it,
-    /// that is a state which all namespaces share, and which is never set up.
-    #[inline]
-    pub(crate) fn state<P: Pernet>(&self) -> &P {
-        self.state_in(RcuGuard::new().token())
-    }
-
-    /// Makes the work of `P` due in `delay` jiffies, if it is not due anyway. May be called from
-    /// softirq. Has no effect once the namespace is torn down.
-    pub(crate) fn queue_work<P: Pernet>(&self, delay: u32) {
-        if let Some(work) = self.work::<P>() {
-            // SAFETY: Initialised, as the state is.
-            unsafe { bindings::rct_delayed_work_queue(work, u32_as_usize(delay)) };
-        }
-    }
-
-    /// Makes the work of `P` due now. Otherwise as [`Net::queue_work`].
-    pub(crate) fn hasten_work<P: Pernet>(&self) {
-        if let Some(work) = self.work::<P>() {
-            // SAFETY: As above.
-            unsafe { bindings::rct_delayed_work_hasten(work) };
-        }
-    }
-
-    /// Returns the memory with the state, which lives as long as the namespace. [`None`]: the
-    /// registration of `P` has not reached the namespace.
-    #[inline]
-    fn area<P: Pernet>(&self, _rcu: Rcu<'_>) -> Option<NonNull<Area<P>>> {
-        // SAFETY: By the type invariants; the kernel's array of pointers to areas is kept during the
-        // section. What is there for the id of `P` is an area.
-        NonNull::new(unsafe {
-            bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast()
-        })
-    }
-
-    /// Returns the work of `P`.
-    fn work<P: Pernet>(&self) -> Option<*mut bindings::delayed_work> {
-        let area = self.area::<P>(RcuGuard::new().token())?;
-        // SAFETY: The memory lives as long as the namespace.
-        Some(unsafe { addr_of_mut!((*area.as_ptr()).work) })
-    }
-
-    /// Like [`Net::state`], without an RCU section of its own.
-    #[inline]
-    pub(crate) fn state_in<P: Pernet>(&self, rcu: Rcu<'_>) -> &P {
-        match self.area::<P>(rcu) {
-            // SAFETY: The state is valid when zeroed; the memory begins with it, and lives as long
-            // as the namespace.
-            Some(area) => unsafe { area.cast::<P>().as_ref() },
-            None => &P::ops().none,
-        }
-    }
-
-    /// Whether a rule uses connection labels.
+    /// Returns whether a rule uses connection labels.
     #[inline]
     pub(crate) fn labels_used(&self) -> bool {
         // SAFETY: By the type invariants.
@@ -228,19 +125,6 @@ impl Net {
     pub(crate) fn stat_of(&self, cpu: PossibleCpu, stat: Stat) -> u32 {
         // SAFETY: The offset is that of a field; the CPU is a possible one.
         unsafe { bindings::rct_stat_read(self.raw(), cpu.0, stat.offset()) }
-    }
-
-    /// Frees the per-CPU statistics.
-    ///
-    /// # Safety
-    ///
-    /// Nothing counts any more.
-    unsafe fn free_stats(&self) {
-        // SAFETY: By the safety requirements.
-        unsafe {
-            let stats = addr_of_mut!((*self.ct()).stat).replace(null_mut());
-            bindings::rct_free_percpu(stats.cast());
-        }
     }
 }
 
@@ -404,272 +288,4 @@ impl Stat {
             Self::ChainTooLong => offset_of!(S, chaintoolong),
         }
     }
-}
-
-/// An atomic number in a [`Pernet`] state, which starts at zero.
-#[repr(transparent)]
-pub(crate) struct Counter(Atomic<u32>);
-
-// SAFETY: Zero is a valid number; the type is transparent.
-unsafe impl pin_init::Zeroable for Counter {}
-
-impl core::ops::Deref for Counter {
-    type Target = Atomic<u32>;
-
-    #[inline]
-    fn deref(&self) -> &Atomic<u32> {
-        &self.0
-    }
-}
-
-/// State that every namespace has.
-///
-/// The memory lives as long as the namespace: a consumer that was loaded before this module may
-/// give back what it took after [`Pernet::exit`].
-pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
-    /// Sets up a namespace, whose state is zeroed. May sleep.
-    fn init(net: &NewNet<'_>) -> Result;
-
-    /// Tears namespaces down. May sleep, and returns when they have no packets and entries left.
-    fn exit(nets: &ExitingNets);
-
-    /// Does a part of the namespace's work, in process context; may sleep. Returns the jiffies until
-    /// the next run; [`None`]: when [`Net::queue_work`] or [`Net::hasten_work`] asks for it.
-    ///
-    /// Each namespace has its turn in the kernel's work queue. The work has ended when the namespace
-    /// is freed.
-    fn work(_net: &Net) -> Option<u32> {
-        None
-    }
-
-    /// The kernel's objects for it: one static for each type.
-    fn ops() -> &'static PernetOps<Self>;
-}
-
-/// The memory that a namespace has for a [`Pernet`]. The core zeroes it.
-///
-/// # Invariants
-///
-/// `work` is initialised from [`init`] on, and `net` is the namespace.
-#[repr(C)]
-struct Area<P> {
-    state: P,
-    work: bindings::delayed_work,
-    net: *mut bindings::net,
-}
-
-impl<P: Pernet> Area<P> {
-    /// Initialises the work of a namespace.
-    fn set_up(net: &NewNet<'_>) {
-        let Some(area) = net.area::<P>(RcuGuard::new().token()) else {
-            return;
-        };
-        // INVARIANT: As just initialised.
-        // SAFETY: The namespace is being set up: no other CPU accesses the area.
-        unsafe {
-            (*area.as_ptr()).net = net.raw();
-            bindings::rct_net_work_init(addr_of_mut!((*area.as_ptr()).work), Some(Self::run));
-        }
-    }
-
-    /// Ends the work of a namespace, which may not be queued any more; waits for a run under way.
-    fn tear_down(net: &Net) {
-        if let Some(work) = net.work::<P>() {
-            // SAFETY: By the type invariants. May sleep, as its callers may.
-            unsafe { bindings::disable_delayed_work_sync(work) };
-        }
-    }
-
-    /// A run of the work.
-    ///
-    /// # Safety
-    ///
-    /// For the work queue alone, with the work of an area.
-    unsafe extern "C" fn run(work: *mut bindings::work_struct) {
-        // SAFETY: The work is in an area. The namespace is not freed before `tear_down` has waited for
-        // this run.
-        let net = unsafe {
-            let work = bindings::rct_delayed_work_of(work);
-            let area = work.byte_sub(offset_of!(Self, work)).cast::<Self>();
-            Net::from_raw((*area).net)
-        };
-        if let Some(delay) = P::work(net) {
-            net.queue_work::<P>(delay);
-        }
-    }
-}
-
-/// The kernel's objects for a [`Pernet`].
-///
-/// # Invariants
-///
-/// `id` is [`NO_ID`], or what the kernel gave to the states of `P`.
-pub(crate) struct PernetOps<P> {
-    id: Atomic<u32>,
-    is_taken: Atomic<bool>,
-    operations: Opaque<bindings::pernet_operations>,
-    /// The state of a namespace that has none.
-    none: P,
-}
-
-/// No id: larger than all.
-const NO_ID: u32 = u32::MAX;
-
-// SAFETY: The operations are written once, by the one that took the place.
-unsafe impl<P: Sync> Sync for PernetOps<P> {}
-
-impl<P: pin_init::Zeroable> PernetOps<P> {
-    /// The objects for one kind of state.
-    pub(crate) const fn new() -> Self {
-        // INVARIANT: No id.
-        Self {
-            id: Atomic::new(NO_ID),
-            is_taken: Atomic::new(false),
-            operations: Opaque::zeroed(),
-            none: pin_init::zeroed(),
-        }
-    }
-}
-
-/// A namespace that is being set up: there are no packets yet, and no other CPU accesses what the
-/// module keeps for it, unless [`Pernet::init`] has made it accessible.
-pub(crate) struct NewNet<'a>(&'a Net);
-
-impl core::ops::Deref for NewNet<'_> {
-    type Target = Net;
-
-    fn deref(&self) -> &Net {
-        self.0
-    }
-}
-
-impl NewNet<'_> {
-    /// Allocates the per-CPU statistics, and makes the list of GRE keys usable. May sleep.
-    pub(crate) fn set_up(&self) -> Result {
-        // SAFETY: Nothing is on the list yet, and no other CPU looks at it.
-        unsafe { bindings::rct_list_init(self.keymaps()) };
-        // SAFETY: Process context.
-        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
-        // SAFETY: The namespace has no packets yet.
-        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
-        Ok(())
-    }
-
-    /// Undoes [`NewNet::set_up`], for an `init` that fails, once the namespace has no hooks and no
-    /// entries any more.
-    pub(crate) fn tear_down(&self) {
-        // SAFETY: Packets and entries do the counting, and none are left.
-        unsafe { self.free_stats() };
-    }
-}
-
-/// A namespace that is being torn down.
-pub(crate) struct ExitingNet<'a>(&'a Net);
-
-impl core::ops::Deref for ExitingNet<'_> {
-    type Target = Net;
-
-    fn deref(&self) -> &Net {
-        self.0
-    }
-}
-
-impl ExitingNet<'_> {
-    /// Undoes [`NewNet::set_up`], once the namespace has no hooks and no entries any more.
-    pub(crate) fn tear_down(&self) {
-        // SAFETY: Packets and entries do the counting, and none are left.
-        unsafe { self.free_stats() };
-    }
-}
-
-/// The namespaces that are torn down together.
-pub(crate) struct ExitingNets(*mut bindings::list_head);
-
-impl ExitingNets {
-    /// All of them, as often as wanted.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ExitingNet<'_>> + '_ {
-        // SAFETY: The list does not change while `self` lives, which is during `exit`.
-        let nodes = unsafe { hlist::nodes(self.0) };
-        nodes.map(|node| {
-            // SAFETY: The nodes are those of namespaces, which are freed after that call returned.
-            ExitingNet(unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
-        })
-    }
-}
-
-/// Keeps [`Pernet`] registered.
-///
-/// # Invariants
-///
-/// `0` is registered.
-pub(crate) struct PernetRegistration(*mut bindings::pernet_operations);
-
-// SAFETY: Registering and unregistering may be done by any thread.
-unsafe impl Send for PernetRegistration {}
-// SAFETY: A reference gives no access.
-unsafe impl Sync for PernetRegistration {}
-
-impl PernetRegistration {
-    /// Calls `P::init` for every namespace that exists, and for each new one. May sleep.
-    ///
-    /// `EBUSY`: it was registered before.
-    pub(crate) fn new<P: Pernet>() -> Result<Self> {
-        if P::ops().is_taken.xchg(true, Full) {
-            return Err(EBUSY);
-        }
-        let ops = P::ops().operations.get();
-        // SAFETY: Only the caller that took the place gets here. The id is an `unsigned int` that
-        // only the registration writes.
-        unsafe {
-            (*ops).init = Some(init::<P>);
-            (*ops).exit_batch = Some(exit::<P>);
-            (*ops).id = P::ops().id.as_ptr();
-            (*ops).size = size_of::<Area<P>>();
-        }
-        // SAFETY: Complete, and in static memory.
-        kernel::error::to_result(unsafe { bindings::register_pernet_subsys(ops) })
-            // INVARIANT: No id; the kernel has taken back the one that it gave.
-            .inspect_err(|_| P::ops().id.store(NO_ID, Relaxed))?;
-        // INVARIANT: Just registered.
-        Ok(Self(ops))
-    }
-}
-
-impl Drop for PernetRegistration {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants; the id is that of a static `PernetOps`.
-        unsafe {
-            let id = Atomic::from_ptr((*self.0).id);
-            bindings::unregister_pernet_subsys(self.0);
-            // INVARIANT: No id; the kernel has taken back the one that it gave.
-            id.store(NO_ID, Relaxed);
-        }
-    }
-}
-
-/// [`Pernet::init`], as `pernet_operations.init`.
-///
-/// # Safety
-///
-/// For the core alone, with a namespace that is being set up.
-unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_int {
-    // SAFETY: By the safety requirements.
-    let net = NewNet(unsafe { Net::from_raw(net) });
-    Area::<P>::set_up(&net);
-    let result = P::init(&net);
-    if result.is_err() {
-        Area::<P>::tear_down(&net);
-    }
-    from_result(|| result.map(|()| 0))
-}
-
-/// [`Pernet::exit`], as `pernet_operations.exit_batch`.
-///
-/// # Safety
-///
-/// For the core alone, with the list of namespaces that are being torn down.
-unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
-    let nets = ExitingNets(list);
-    P::exit(&nets);
-    nets.iter().for_each(|net| Area::<P>::tear_down(&net));
 }

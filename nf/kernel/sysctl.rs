@@ -15,8 +15,7 @@
 //! ];
 //!
 //! // In `Pernet::init`, and the opposite in `Pernet::exit`:
-//! net.state::<NetState>().sysctls.register(net, c"net/netfilter", SETTINGS)?;
-//! net.state::<NetState>().sysctls.clear();
+//! sysctl::register(net, c"net/netfilter", SETTINGS)?;
 //! ```
 //!
 //! C header: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h)
@@ -41,7 +40,6 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
-        Full,
         Relaxed, //
     },
 };
@@ -53,13 +51,14 @@ use crate::{
 
 use super::{
     module_folder,
-    net::{
-        Net,
-        NewNet, //
-    },
+    net::Net,
     params::{
         self,
         Inherit, //
+    },
+    pernet::{
+        NewNet,
+        Pernet, //
     },
     port_set::{
         PortSet,
@@ -78,8 +77,8 @@ pub(crate) trait Computed: 'static {
 }
 
 /// A listener for writes of a setting.
-pub(crate) trait Watcher: 'static {
-    /// Called after `value` was written, and took effect. May sleep.
+pub(crate) trait WriteListener: 'static {
+    /// Handles that `value` was written, and took effect. May sleep.
     fn written(value: u8);
 }
 
@@ -143,7 +142,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// A byte that root of the namespace may set: 0 or 1.
+    /// Makes a byte that root of the namespace may set: 0 or 1.
     pub(crate) const fn switch(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: Two `int` for a range.
         Self {
@@ -152,7 +151,7 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set: 0, 1 or 2.
+    /// Makes a byte that root of the namespace may set: 0, 1 or 2.
     pub(crate) const fn three(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: Two `int` for a range.
         Self {
@@ -161,7 +160,7 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set.
+    /// Makes a byte that root of the namespace may set.
     pub(crate) const fn byte(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: A byte for a byte.
         Self {
@@ -174,8 +173,8 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set, with a listener for writes.
-    pub(crate) const fn watched<W: Watcher>(name: &'static CStr, byte: Field<u8>) -> Self {
+    /// Makes a byte that root of the namespace may set, with a listener for writes.
+    pub(crate) const fn watched<W: WriteListener>(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: The handler accesses what that of a byte does.
         Self {
             handler: watched::<W>,
@@ -183,7 +182,7 @@ impl Setting {
         }
     }
 
-    /// A time, shown in seconds, that root of the namespace may set.
+    /// Makes a time, shown in seconds, that root of the namespace may set.
     pub(crate) const fn seconds(name: &'static CStr, timeout: Field<Timeout>) -> Self {
         // INVARIANT: An `int` for an `unsigned int`.
         Self {
@@ -196,7 +195,7 @@ impl Setting {
         }
     }
 
-    /// A read-only number of the namespace.
+    /// Makes a read-only number of the namespace.
     pub(crate) const fn count(name: &'static CStr, counter: fn(&Net) -> &Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`.
         Self {
@@ -209,7 +208,7 @@ impl Setting {
         }
     }
 
-    /// A switch that root of the namespace may set: 0 or 1.
+    /// Makes a switch that root of the namespace may set: 0 or 1.
     pub(crate) const fn option(name: &'static CStr, option: fn(&Net) -> &Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`; two `int` for a range.
         Self {
@@ -222,8 +221,8 @@ impl Setting {
         }
     }
 
-    /// A set of ports that root of the namespace may set, as a list of numbers and ranges with
-    /// commas between them.
+    /// Makes a set of ports that root of the namespace may set, as a list of numbers and ranges
+    /// with commas between them.
     pub(crate) const fn ports(name: &'static CStr, ports: fn(&Net) -> &PortSet) -> Self {
         // INVARIANT: The handler takes a pointer to a pointer to `size` bits, and does nothing if
         // the latter is null.
@@ -237,7 +236,7 @@ impl Setting {
         }
     }
 
-    /// A positive number that applies to all namespaces.
+    /// Makes a positive number that applies to all namespaces.
     pub(crate) const fn limit(name: &'static CStr, limit: fn() -> &'static Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`.
         Self {
@@ -250,7 +249,7 @@ impl Setting {
         }
     }
 
-    /// A computed number that applies to all namespaces.
+    /// Makes a computed number that applies to all namespaces.
     pub(crate) const fn computed<C: Computed>(name: &'static CStr) -> Self {
         // INVARIANT: The handler does not use the memory.
         Self {
@@ -316,12 +315,12 @@ impl Setting {
     }
 }
 
-/// The handler of a [`Setting::watched`].
+/// Handles reads and writes of a [`Setting::watched`].
 ///
 /// # Safety
 ///
 /// As for a `proc_handler`: `table` is one of [`Setting::entry`], `buffer` is kernel memory.
-unsafe extern "C" fn watched<W: Watcher>(
+unsafe extern "C" fn watched<W: WriteListener>(
     table: *const bindings::ctl_table,
     write: c_int,
     buffer: *mut c_void,
@@ -337,7 +336,7 @@ unsafe extern "C" fn watched<W: Watcher>(
     result
 }
 
-/// The handler of a [`Setting::computed`].
+/// Handles reads and writes of a [`Setting::computed`].
 ///
 /// # Safety
 ///
@@ -416,13 +415,19 @@ impl Drop for Registration {
     }
 }
 
+/// Registers sysctls of a new namespace under `folder`, which unregisters them when it ends, and
+/// waits until no process reads or writes one. May sleep.
+pub(crate) fn register(net: &NewNet<'_>, folder: &'static CStr, settings: &[Setting]) -> Result {
+    net.keep(Registration::for_net(net, folder, settings)?)
+}
+
 /// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
-/// the defaults were set. `slot` is the place of the registration of these settings.
+/// the defaults were set. The settings are in the namespace's `P`.
 ///
 /// In the namespaces that are older than the module there is nothing to inherit yet.
-pub(crate) fn inherit(net: &NewNet<'_>, settings: &[Setting], slot: fn(&Net) -> &Slot) {
+pub(crate) fn inherit<P: Pernet>(net: &NewNet<'_>, settings: &[Setting]) {
     let copy = |from: &Net| {
-        if slot(from).is_registered() {
+        if from.is_set_up::<P>() {
             for setting in settings {
                 setting.copy(from, net);
             }
@@ -435,50 +440,5 @@ pub(crate) fn inherit(net: &NewNet<'_>, settings: &[Setting], slot: fn(&Net) -> 
             Net::with_current(copy);
         }
         Inherit::Creator => {}
-    }
-}
-
-/// The registration of a namespace, in its [`Pernet`](super::net::Pernet) state. Zeroed: there is
-/// none.
-///
-/// # Invariants
-///
-/// Null, or the pointer of a `KBox` that belongs to the slot.
-pub(crate) struct Slot(Atomic<*mut Registration>);
-
-// SAFETY: The bytes of a null pointer are zero.
-unsafe impl pin_init::Zeroable for Slot {}
-
-impl Slot {
-    /// Registers the sysctls of a namespace, to whose state the slot belongs. May sleep.
-    ///
-    /// [`Slot::clear`] is called before the namespace ends.
-    pub(crate) fn register(
-        &self,
-        net: &NewNet<'_>,
-        folder: &'static CStr,
-        settings: &[Setting],
-    ) -> Result {
-        let registration = KBox::new(Registration::for_net(net, folder, settings)?, GFP_KERNEL)?;
-        self.swap(Some(registration));
-        Ok(())
-    }
-
-    /// Whether sysctls are registered.
-    fn is_registered(&self) -> bool {
-        !self.0.load(Relaxed).is_null()
-    }
-
-    /// Unregisters the sysctls, and waits until no process reads or writes one. May sleep.
-    pub(crate) fn clear(&self) {
-        self.swap(None);
-    }
-
-    fn swap(&self, new: Option<KBox<Registration>>) {
-        let old = self.0.xchg(new.map_or(null_mut(), KBox::into_raw), Full);
-        if !old.is_null() {
-            // SAFETY: By the type invariants the box belonged to the slot, which no longer has it.
-            drop(unsafe { KBox::from_raw(old) });
-        }
     }
 }
