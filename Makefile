@@ -7,7 +7,7 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: run test lint module install help setup debug test-debug loaded-later bench kselftest \
+.PHONY: matrix run test lint module install help setup debug test-debug loaded-later bench kselftest \
 	shell symbols uninstall format clean
 
 run: module ## see it at work: a machine with the module loaded
@@ -46,6 +46,9 @@ loaded-later: module ## connections older than the tracker: ours and the C one, 
 kselftest: ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
 	@scripts/build-module fast
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)
+
+matrix: ## the tests of the main things on each kernel that is supported, and a table
+	@scripts/matrix
 
 shell: module ## a shell in a machine with the module loaded
 	@scripts/vm -i

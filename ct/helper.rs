@@ -14,7 +14,6 @@
 //! The registry is read under RCU, and changed under the mutex of helpers.
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
@@ -22,10 +21,11 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        rcu::synchronize_rcu, //
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
+use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     nf::{
         entry::help::{

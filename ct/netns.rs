@@ -8,7 +8,6 @@
 //! mutex of hooks.
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::{
         Full,
@@ -16,6 +15,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     entry::{
         dying::DyingList,

@@ -5,14 +5,12 @@
 //! Names, ranges and units are those of the C tracker. Settings of the whole machine can be written
 //! in the initial namespace only.
 
-use kernel::{
-    num::casts::{
-        u32_as_usize,
-        u8_as_usize, //
-    },
-    prelude::*, //
-};
+use kernel::prelude::*;
 
+use crate::nf::kernel::casts::{
+    u32_as_usize,
+    u8_as_usize, //
+};
 use crate::{
     nf::{
         kernel::{

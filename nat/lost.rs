@@ -15,22 +15,20 @@
 //! others, once for all losses of a namespace.
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     rbtree::{
         RBTree,
         RBTreeNode, //
     },
-    sync::{
-        atomic::{
-            Full,
-            Relaxed,
-            Release, //
-        },
-        rcu::synchronize_rcu, //
+    sync::atomic::{
+        Full,
+        Relaxed,
+        Release, //
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
+use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     ct::{
         life::delete::{

@@ -5,6 +5,7 @@
 
 use kernel::prelude::*;
 
+use crate::nf::kernel::errno::EPROTONOSUPPORT;
 use crate::{
     nf::{
         entry::cta::*,

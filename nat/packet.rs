@@ -2,7 +2,7 @@
 
 //! The translation of packets, as decided for their connections.
 
-use kernel::num::casts::u32_as_usize;
+use crate::nf::kernel::casts::u32_as_usize;
 
 use crate::{
     nf::{

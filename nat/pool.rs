@@ -29,7 +29,6 @@
 use core::sync::atomic::AtomicU64;
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     rbtree::{
         RBTree,
@@ -45,6 +44,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         kernel::{

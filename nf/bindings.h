@@ -61,6 +61,8 @@
 #include <net/netfilter/ipv4/nf_defrag_ipv4.h>
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 
+#include "compat.h"
+
 #if !IS_ENABLED(CONFIG_NF_CT_PROTO_SCTP) || !IS_ENABLED(CONFIG_NF_CT_PROTO_GRE) || \
 	!IS_ENABLED(CONFIG_NF_CONNTRACK_TIMEOUT)
 #error "the kernel has no room for SCTP, GRE or timeout policies (NF_CT_PROTO_SCTP, NF_CT_PROTO_GRE, NF_CONNTRACK_TIMEOUT)"

@@ -12,15 +12,16 @@ KERNEL_VERSION=${RUST_CT_KERNEL_VERSION:-7.3.4-1~bpo13+1}
 KERNEL_SERIES=${KERNEL_VERSION%%-*}
 KERNEL_SERIES=${KERNEL_SERIES%.*}
 KERNEL_PACKAGE=linux-source-$KERNEL_SERIES
-# Debian's own kernels, by the names that scripts have for them: version and flavour.
+# Debian's own kernels, by the names that scripts have for them: version and flavour. (The cloud
+# flavour has no file system that a virtual machine here could start from.)
 declare -rA DEBIAN_KERNELS=(
 	[debian]="$KERNEL_VERSION amd64"
-	[debian-cloud]="$KERNEL_VERSION cloud-amd64"
+	[debian-7.2]="7.2.12-1~bpo13+1 amd64"
 )
 # Debian's packages of these versions have it in their names.
 DEBIAN_RELEASE=deb13
 # What rust_ct can be built for.
-readonly SUPPORTED_SERIES=(7.3)
+readonly SUPPORTED_SERIES=(7.2 7.3)
 LLVM_MAJOR=22
 # With libclang $LLVM_MAJOR, older ones find no fields in any struct.
 BINDGEN_VERSION=0.73.2
@@ -139,6 +140,10 @@ compiler_arguments() { # FOLDER
 		have "${gcc%% *}" || echo "CC=$RCT_ROOT/scripts/clang-for-gcc"
 	fi
 }
+
+# What the makefiles of headers say each time, for sed to leave out: another pahole than the
+# kernel's, no type information for the module, no rustfmt for generated files.
+readonly USUAL_NOISE='/^warning: pahole version differs/,+2d; /^Skipping BTF generation/d; /^Failed to run rustfmt/d'
 
 toolchain_text() {
 	rustc --version

@@ -7,8 +7,7 @@ use core::ffi::{
     c_uint, //
 };
 
-use kernel::prelude::*;
-
+use crate::nf::kernel::errno::ENOBUFS;
 use crate::{
     ct::entry::events,
     nf::{

@@ -16,11 +16,11 @@ use core::{
 
 use kernel::{
     error::from_result,
-    num::casts::u32_as_usize,
     prelude::*,
     sync::aref::ARef, //
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::{
         expect,
@@ -191,6 +191,45 @@ c_export! {
     }
 }
 
+/// Initialises a helper, whose module is that of `help`.
+///
+/// # Safety
+///
+/// `helper` is valid for writes, and not used otherwise; `name` is a C string; `policies` points to
+/// one for each class up to `last_class`.
+#[allow(clippy::too_many_arguments)]
+unsafe fn initialise(
+    helper: *mut bindings::nf_conntrack_helper,
+    kind: (u8, u8, u16),
+    name: *const c_char,
+    policies: *const bindings::nf_conntrack_expect_policy,
+    last_class: u32,
+    help: Function,
+    from_nlattr: FromNetlink,
+    module: *mut bindings::module,
+) {
+    let (family, protocol, port) = kind;
+    // SAFETY: By the function's contract; a module's address is that of its functions.
+    unsafe {
+        nf_helper::initialise(helper, family, protocol, port, name);
+        (*helper).help = help;
+        (*helper).from_nlattr = from_nlattr;
+        (*helper).me = module;
+        let class_max = u32_as_usize(last_class);
+        if class_max >= MAX_CLASSES {
+            pr_warn_once!("a helper has more classes than there may be\n");
+            return;
+        }
+        core::ptr::copy_nonoverlapping(
+            policies,
+            core::ptr::addr_of_mut!((*helper).expect_policy).cast(),
+            class_max + 1,
+        );
+        (*helper).expect_class_max = last_class;
+    }
+}
+
+#[cfg(not(rct_has_helper_tuple))]
 c_export! {
     /// Initialises a helper.
     fn nf_ct_helper_init(
@@ -204,25 +243,43 @@ c_export! {
         from_nlattr: FromNetlink,
         module: *mut bindings::module
     ) {
+        // CAST: Protocol numbers have 8 bits.
+        let kind = (l3num, protonum as u8, 0);
         // SAFETY: The caller passes room for a helper, a C string, and as many policies as it
-        // says; a module's address is that of its functions.
+        // says.
         unsafe {
-            // CAST: Protocol numbers have 8 bits.
-            nf_helper::initialise(helper, l3num, protonum as u8, name);
-            (*helper).help = help;
-            (*helper).from_nlattr = from_nlattr;
-            (*helper).me = module;
-            let class_max = u32_as_usize(expect_class_max);
-            if class_max >= MAX_CLASSES {
-                pr_warn_once!("a helper has more classes than there may be\n");
-                return;
+            initialise(helper, kind, name, exp_pol, expect_class_max, help, from_nlattr, module);
+        }
+    }
+}
+
+// Until Linux 7.2.
+#[cfg(rct_has_helper_tuple)]
+c_export! {
+    /// Initialises a helper for a port. If it is not the usual one, the name ends in `id`.
+    fn nf_ct_helper_init(
+        helper: *mut bindings::nf_conntrack_helper,
+        l3num: u16,
+        protonum: u16,
+        name: *const c_char,
+        default_port: u16,
+        spec_port: u16,
+        id: u32,
+        exp_pol: *const bindings::nf_conntrack_expect_policy,
+        expect_class_max: u32,
+        help: Function,
+        from_nlattr: FromNetlink,
+        module: *mut bindings::module
+    ) {
+        // CAST: Families and protocol numbers have 8 bits.
+        let kind = (l3num as u8, protonum as u8, spec_port);
+        // SAFETY: The caller passes room for a helper, a C string, and as many policies as it
+        // says.
+        unsafe {
+            initialise(helper, kind, name, exp_pol, expect_class_max, help, from_nlattr, module);
+            if spec_port != default_port {
+                nf_helper::number(helper, id);
             }
-            core::ptr::copy_nonoverlapping(
-                exp_pol,
-                core::ptr::addr_of_mut!((*helper).expect_policy).cast(),
-                class_max + 1,
-            );
-            (*helper).expect_class_max = expect_class_max;
         }
     }
 }

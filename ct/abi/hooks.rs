@@ -9,6 +9,7 @@ use kernel::{
     prelude::*, //
 };
 
+use crate::nf::kernel::errno::EPROTO;
 use crate::{
     ct::packet::hooks::{
         self,

@@ -9,10 +9,10 @@ use core::ffi::{
 
 use kernel::{
     error::from_result,
-    num::casts::u32_as_usize,
     prelude::*, //
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::entry::labels,
     nf::{

@@ -15,11 +15,11 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::Relaxed, //
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         entry::{

@@ -4,11 +4,15 @@
 //! namespace.
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::Relaxed, //
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
+use crate::nf::kernel::errno::{
+    EALREADY,
+    ESHUTDOWN, //
+};
 use crate::{
     ct::netns::NetState,
     nf::{

@@ -25,11 +25,9 @@
 //! it. Of a connection between two namespaces each has an entry. All entries are in the default
 //! zone.
 
-use kernel::sync::{
-    atomic::Relaxed,
-    rcu::synchronize_rcu, //
-};
+use kernel::sync::atomic::Relaxed;
 
+use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     ct::{
         entry,

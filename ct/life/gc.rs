@@ -14,17 +14,15 @@
 //! shrinks the table ([`autosize`]), changes its hash ([`resize`]), and, after packets have
 //! found the table full, drops entries that are not assured from namespaces near their limit.
 
-use kernel::{
-    num::casts::u32_as_usize,
-    sync::{
-        aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        }, //
+use kernel::sync::{
+    aref::ARef,
+    atomic::{
+        Atomic,
+        Relaxed, //
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::{
         entry::{

@@ -10,6 +10,10 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
+use crate::nf::kernel::errno::{
+    EOPNOTSUPP,
+    ETIME, //
+};
 use crate::{
     ct::{
         entry::labels,

@@ -8,7 +8,7 @@
 //!
 //! C header: [`include/uapi/linux/netfilter/nfnetlink_conntrack.h`](srctree/include/uapi/linux/netfilter/nfnetlink_conntrack.h)
 
-use kernel::num::casts::u32_as_usize;
+use crate::nf::kernel::casts::u32_as_usize;
 
 use crate::nf::{
     bindings,

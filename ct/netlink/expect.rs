@@ -7,6 +7,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+use crate::nf::kernel::errno::EOPNOTSUPP;
 use crate::{
     ct::{
         entry::id,

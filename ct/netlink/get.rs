@@ -12,6 +12,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+use crate::nf::kernel::errno::EOPNOTSUPP;
 use crate::{
     ct::{
         entry,

@@ -10,6 +10,10 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+use crate::nf::kernel::errno::{
+    ELOOP,
+    EOPNOTSUPP, //
+};
 use crate::{
     ct::{
         entry::{

@@ -2,7 +2,7 @@
 
 //! Policies of attributes: what the kernel's parser checks before a message is read.
 
-use kernel::num::casts::usize_into_u16;
+use crate::nf::kernel::casts::usize_into_u16;
 
 use crate::nf::{
     entry::ext::Labels,

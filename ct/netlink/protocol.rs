@@ -3,11 +3,9 @@
 //! The attributes that depend on the protocol: the transport fields of a tuple (`CTA_PROTO_*`), and
 //! the tracker's state (`CTA_PROTOINFO_*`).
 
-use kernel::{
-    num::casts::u32_as_usize,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::entry::l4proto::{
         Icmp,

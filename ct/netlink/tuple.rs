@@ -4,6 +4,7 @@
 
 use kernel::prelude::*;
 
+use crate::nf::kernel::errno::EOPNOTSUPP;
 use crate::{
     nf::{
         entry::l4proto::Parts,

@@ -13,6 +13,7 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
+use crate::nf::kernel::errno::EPROTO;
 use crate::{
     ct::{
         life::{

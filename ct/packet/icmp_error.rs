@@ -3,7 +3,7 @@
 //! ICMP and ICMPv6 messages before tracking: errors are attached to the connection of the packet
 //! that they quote, as RELATED, and never begin a connection; queries go on to the tracker.
 
-use kernel::num::casts::u32_as_usize;
+use crate::nf::kernel::casts::u32_as_usize;
 
 use crate::{
     ct::life::lookup::LookupKey,

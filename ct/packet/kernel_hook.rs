@@ -2,11 +2,9 @@
 
 //! What the rest of the kernel calls in the tracker (`struct nf_ct_hook`).
 
-use kernel::{
-    num::casts::u8_as_usize,
-    sync::aref::ARef, //
-};
+use kernel::sync::aref::ARef;
 
+use crate::nf::kernel::casts::u8_as_usize;
 use crate::{
     ct::{
         entry::{

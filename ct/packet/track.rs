@@ -12,11 +12,9 @@
 
 use core::mem::offset_of;
 
-use kernel::{
-    num::casts::u32_as_usize,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::{
         entry::{

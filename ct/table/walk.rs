@@ -36,7 +36,7 @@
 //! }
 //! ```
 
-use kernel::num::casts::u32_as_u64;
+use crate::nf::kernel::casts::u32_as_u64;
 
 use crate::{
     nf::{

@@ -9,11 +9,11 @@ use core::{
 
 use kernel::{
     ffi::c_char,
-    num::casts::u32_as_usize,
     prelude::*,
     types::Opaque, //
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nat::helper::{
         self,

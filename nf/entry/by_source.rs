@@ -13,7 +13,6 @@ use core::ptr::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     static_lock_class,
     sync::atomic::{
@@ -22,6 +21,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,

@@ -42,7 +42,6 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     static_lock_class,
     str::CStr,
@@ -57,6 +56,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,

@@ -37,11 +37,11 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     sync::atomic::Atomic,
     types::Opaque, //
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,

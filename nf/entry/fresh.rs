@@ -22,7 +22,6 @@ use core::{
 
 use kernel::{
     cpu::CpuId,
-    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
@@ -30,13 +29,10 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        barrier::{
-            smp_mb,
-            Write, //
-        },
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
@@ -203,7 +199,7 @@ impl Fresh {
         // SAFETY: A barrier: a reader that sees the raised count sees a cleared status, in
         // particular no CONFIRMED of the memory's former entry, and the right namespace.
         unsafe {
-            smp_mb(Write);
+            kernel::bindings::smp_wmb();
             bindings::rct_ct_set_use(conn.as_ptr(), 1);
         }
         // SAFETY: This is the one reference.

@@ -41,7 +41,6 @@ use core::ptr::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     static_lock_class,
     sync::{
@@ -55,6 +54,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     bindings,
     kernel::{

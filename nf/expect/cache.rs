@@ -10,17 +10,15 @@ use core::ptr::{
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Full,
-            Relaxed, //
-        },
-        rcu::rcu_barrier, //
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
     },
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::rcu::rcu_barrier;
 
 /// The cache. Null before [`ExpectCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());

@@ -220,7 +220,7 @@ impl<'a> Draft<'a> {
             addr_of_mut!((*raw).master_tuple)
                 .cast::<[u64; 5]>()
                 .write_unaligned(master.tuple_words(Direction::Original));
-            (*raw).event_mask = events;
+            bindings::rct_expect_set_event_mask(raw, events);
         }
     }
 

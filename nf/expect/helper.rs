@@ -44,7 +44,6 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
@@ -57,6 +56,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
@@ -135,7 +135,7 @@ impl Helper {
     /// Returns the address family of its connections (`NFPROTO_*`; `NFPROTO_UNSPEC`: any).
     pub(crate) fn family(&self) -> u8 {
         // SAFETY: Valid, and not changed.
-        unsafe { (*self.raw()).nfproto }
+        unsafe { bindings::rct_helper_family(self.raw()) }
     }
 
     /// Returns whether the helper is for connections of `family`.
@@ -147,7 +147,7 @@ impl Helper {
     /// Returns the IP protocol number of its connections.
     pub(crate) fn protocol(&self) -> u8 {
         // SAFETY: Valid, and not changed.
-        unsafe { (*self.raw()).l4proto }
+        unsafe { bindings::rct_helper_protocol(self.raw()) }
     }
 
     /// Returns whether the helper is for connections of an IP protocol. One that an object of nft
@@ -439,8 +439,9 @@ impl Drop for Unregistered<'_> {
     }
 }
 
-/// Initialises a helper for a family (`NFPROTO_*`) and an IP protocol. The name is truncated to the
-/// length of its field. Everything else is zero.
+/// Initialises a helper for a family (`NFPROTO_*`), an IP protocol and, until Linux 7.2, a port in
+/// host byte order. The name is truncated to the length of its field.
+/// Everything else is zero.
 ///
 /// # Safety
 ///
@@ -449,19 +450,34 @@ pub(crate) unsafe fn initialise(
     helper: *mut bindings::nf_conntrack_helper,
     family: u8,
     protocol: u8,
+    port: u16,
     name: *const c_char,
 ) {
     // SAFETY: By the function's contract; all zeroes are a valid helper.
     unsafe {
         helper.write_bytes(0, 1);
-        (*helper).nfproto = family;
-        (*helper).l4proto = protocol;
+        bindings::rct_helper_set_kind(helper, family, protocol, port);
         addr_of_mut!((*helper).name)
             .cast::<HelperName>()
             .write(HelperName::truncated(b"", name));
         addr_of_mut!((*helper).nat_mod_name)
             .cast::<HelperName>()
             .write(HelperName::truncated(b"ip_nat_", name));
+    }
+}
+
+/// Appends a number to the name of a helper: that of its port, if it is not the usual one.
+///
+/// # Safety
+///
+/// `helper` is initialised, and not used otherwise.
+#[cfg(rct_has_helper_tuple)]
+pub(crate) unsafe fn number(helper: *mut bindings::nf_conntrack_helper, number: u32) {
+    // SAFETY: By the function's contract.
+    unsafe {
+        let field = addr_of_mut!((*helper).name);
+        let name = HelperName::from_field(field).numbered(number);
+        field.cast::<HelperName>().write(name);
     }
 }
 

@@ -2,11 +2,9 @@
 
 //! [`HelperName`]: the name of a helper, of a class of its expectations, or of a NAT module.
 
-use kernel::{
-    num::casts::u32_as_usize,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     bindings,
     kernel::attr::Attribute, //
@@ -68,6 +66,28 @@ impl HelperName {
             index = index.wrapping_add(1);
         }
         Self(name)
+    }
+
+    /// Appends a hyphen and a number, and truncates the result to the length of a name.
+    #[cfg(rct_has_helper_tuple)]
+    pub(super) fn numbered(self, number: u32) -> Self {
+        let mut digits = [0; 10];
+        let (mut rest, mut first) = (number, 0);
+        for (index, slot) in digits.iter_mut().enumerate().rev() {
+            // CAST: One digit.
+            *slot = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            first = index;
+            if rest == 0 {
+                break;
+            }
+        }
+        let digits = digits.get(first..).unwrap_or_default();
+        // By its path: another trait has a function of that name.
+        Self::from_bytes(Iterator::chain(
+            Iterator::chain(self.text().iter(), b"-"),
+            digits,
+        ))
     }
 
     /// Reads the field of a C structure. A field without a zero is truncated, and what follows the

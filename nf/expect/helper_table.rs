@@ -37,7 +37,6 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         aref::ARef,
@@ -51,6 +50,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     bindings,
     entry::help::Helper,

@@ -11,11 +11,9 @@ use core::{
     },
 };
 
-use kernel::{
-    num::casts::u32_as_usize,
-    sync::aref::ARef, //
-};
+use kernel::sync::aref::ARef;
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
@@ -206,7 +204,7 @@ impl<'l> Linked<'l> {
     pub(crate) fn notify(&self, event: ExpectEvent, requester: Requester) {
         let event = event.bit();
         // SAFETY: Valid, and not changed since it was added.
-        if u32::from(unsafe { (*self.raw()).event_mask }) & event == 0 {
+        if u32::from(unsafe { bindings::rct_expect_event_mask(self.raw()) }) & event == 0 {
             return;
         }
         let item = bindings::nf_exp_event {

@@ -10,11 +10,9 @@ use core::ffi::{
     c_uint, //
 };
 
-use kernel::{
-    error::code::ENOBUFS,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
+use crate::nf::kernel::errno::ENOBUFS;
 use crate::nf::{
     bindings,
     entry::{

@@ -14,7 +14,6 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::{
         Acquire,
@@ -24,6 +23,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     bindings,
     kernel::{

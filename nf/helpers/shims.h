@@ -57,6 +57,11 @@ SHIM_VOID(rct_kvfree_rcu, (void *memory), kvfree_rcu_mightsleep(memory))
 SHIM(void *, rct_kmem_cache_alloc, (struct kmem_cache *cache, gfp_t flags),
 	kmem_cache_alloc(cache, flags))
 SHIM(unsigned long, rct_totalram_bytes, (void), totalram_pages() << PAGE_SHIFT)
+/* Nothing writes to the table; not all kernels say so. */
+SHIM(struct ctl_table_header *, rct_sysctl_register,
+	(struct net *net, const char *path, const struct ctl_table *table, size_t count),
+	register_net_sysctl_sz(net, path, (struct ctl_table *)table, count))
+SHIM(struct module *, rct_this_module, (void), THIS_MODULE)
 SHIM(unsigned long, rct_page_offset, (void), PAGE_OFFSET)
 SHIM(unsigned long, rct_memory_end, (void), (unsigned long)high_memory)
 /* With gcc, a per-CPU pointer is of a named address space, and converts by way of a number only. */
@@ -457,6 +462,7 @@ SHIM(int, rct_nat_chains_add,
 SHIM_VOID(rct_nat_chains_remove,
 	(struct nf_nat_lookup_hook_priv *place, const struct nf_hook_ops *ops),
 	nf_hook_entries_delete_raw(&place->entries, ops))
+SHIM_VOID(rct_nat_ops_set_type, (struct nf_hook_ops *ops), RCT_SET_NAT_TYPE(ops))
 SHIM(bool, rct_net_ratelimit, (void), net_ratelimit())
 
 /* nf/entry: entries */
@@ -492,6 +498,15 @@ SHIM_VOID(rct_timeout_kfree_rcu, (struct nf_ct_timeout *policy), kfree_rcu(polic
 
 SHIM(struct kmem_cache *, rct_expect_cache_create, (void), KMEM_CACHE(nf_conntrack_expect, 0))
 SHIM(struct net *, rct_expect_net, (struct nf_conntrack_expect *expect), nf_ct_exp_net(expect))
+SHIM(u16, rct_expect_event_mask, (struct nf_conntrack_expect *expect), *RCT_EVENT_MASK(expect))
+SHIM_VOID(rct_expect_set_event_mask, (struct nf_conntrack_expect *expect, u16 mask),
+	*RCT_EVENT_MASK(expect) = mask)
+SHIM(u8, rct_helper_family, (const struct nf_conntrack_helper *helper), RCT_HELPER_FAMILY(helper))
+SHIM(u8, rct_helper_protocol, (const struct nf_conntrack_helper *helper),
+	RCT_HELPER_PROTOCOL(helper))
+SHIM_VOID(rct_helper_set_kind,
+	(struct nf_conntrack_helper *helper, u8 family, u8 protocol, u16 port),
+	RCT_SET_HELPER_KIND(helper, family, protocol, port))
 SHIM_VOID(rct_expect_set_net, (struct nf_conntrack_expect *expect, struct net *net),
 	write_pnet(&expect->net, net))
 SHIM_VOID(rct_helper_kfree_rcu, (struct nf_conntrack_helper *helper), kfree_rcu(helper, rcu))

@@ -31,16 +31,14 @@ use core::{
     },
 };
 
-use kernel::{
-    num::casts::{
-        u16_as_usize,
-        u32_as_usize,
-        u32_into_u8, //
-    },
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::{
+    u16_as_usize,
+    u32_as_usize,
+    u32_into_u8, //
+};
 
 /// The size of an attribute's header, in bytes.
 const HEADER_LEN: usize = size_of::<bindings::nlattr>();

@@ -13,12 +13,12 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     types::Opaque, //
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::u32_as_usize;
 
 use super::rcu::Rcu;
 

@@ -34,7 +34,6 @@
 
 use kernel::{
     bindings as crate_bindings,
-    num::casts::u32_as_usize,
     prelude::*,
     sync::{
         lock::{
@@ -51,6 +50,27 @@ use kernel::{
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::u32_as_usize;
+
+/// Initialises memory in its place.
+///
+/// # Safety
+///
+/// `slot` is valid for writes, and does not move any more.
+pub(super) unsafe fn initialise<T>(slot: *mut T, value: impl PinInit<T>) {
+    // SAFETY: By the function's contract.
+    #[cfg(rct_has_raw_init)]
+    unsafe {
+        pin_init::raw_init(slot, value);
+    }
+    // SAFETY: By the function's contract.
+    #[cfg(not(rct_has_raw_init))]
+    unsafe {
+        value
+            .__pinned_init(slot)
+            .unwrap_or_else(|never| match never {});
+    }
+}
 
 /// Keeps softirqs from running on this CPU, which also keeps the task on it.
 ///
@@ -239,7 +259,7 @@ impl<T: Default> LockArray<T> {
             .take(u32_as_usize(count))
         {
             // SAFETY: The slot is memory for a lock; the vector does not grow any more.
-            unsafe { pin_init::raw_init(slot.as_mut_ptr(), Lock::new(T::default(), name, class)) };
+            unsafe { initialise(slot.as_mut_ptr(), Lock::new(T::default(), name, class)) };
         }
         // SAFETY: As many were initialised, and there is room for them.
         unsafe { locks.inc_len(u32_as_usize(count)) };

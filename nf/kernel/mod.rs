@@ -4,7 +4,9 @@
 //! counts, namespaces, netlink, `/proc`, sysctls, sockets, time, work.
 
 pub(crate) mod attr;
+pub(crate) mod casts;
 pub(crate) mod endpoint;
+pub(crate) mod errno;
 pub(crate) mod hlist;
 pub(crate) mod layout;
 pub(crate) mod local_ports;

@@ -23,8 +23,7 @@ use kernel::{
     error::to_result,
     ffi,
     prelude::*,
-    types::Opaque,
-    ModuleMetadata, //
+    types::Opaque, //
 };
 
 use crate::nf::bindings;
@@ -121,7 +120,8 @@ static GROUP: AttributeGroup = AttributeGroup {
 };
 
 fn this_module() -> *mut kernel_bindings::module {
-    <crate::RustCt as ModuleMetadata>::THIS_MODULE.as_ptr()
+    // SAFETY: No preconditions.
+    unsafe { bindings::rct_this_module() }.cast()
 }
 
 /// Returns whether this module's start is over, so that each namespace has its state.

@@ -49,14 +49,15 @@ use kernel::{
         from_result,
         to_result, //
     },
-    num::casts::{
-        u16_as_usize,
-        u32_into_u8, //
-    },
     prelude::*, //
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::{
+    u16_as_usize,
+    u32_into_u8, //
+};
+use crate::nf::kernel::errno::ENOBUFS;
 
 use super::{
     attr::{
@@ -87,7 +88,7 @@ pub(crate) const CTNETLINK_EXP: u8 = u32_into_u8::<{ bindings::NFNL_SUBSYS_CTNET
 
 /// Flags of a message (`NLM_F_*`).
 pub(crate) mod flag {
-    use kernel::num::casts::u32_into_u16;
+    use crate::nf::kernel::casts::u32_into_u16;
 
     use super::bindings as b;
 

@@ -49,12 +49,11 @@ use core::{
         addr_of_mut,
         null_mut,
         NonNull, //
-    }, //
+    },
 };
 
 use kernel::{
     error::from_result,
-    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::{
         Acquire,
@@ -67,6 +66,7 @@ use kernel::{
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::u32_as_usize;
 
 use super::{
     hlist,

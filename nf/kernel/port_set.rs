@@ -5,11 +5,6 @@
 use core::ptr::null_mut;
 
 use kernel::{
-    num::casts::{
-        u16_as_usize,
-        u32_into_u16,
-        usize_as_u64, //
-    },
     prelude::*,
     sync::atomic::{
         Acquire,
@@ -20,6 +15,11 @@ use kernel::{
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::{
+    u16_as_usize,
+    u32_into_u16,
+    usize_as_u64, //
+};
 
 use super::rcu::Rcu;
 

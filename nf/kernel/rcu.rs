@@ -90,7 +90,19 @@ impl RcuGuard {
     }
 }
 
-/// Does as [`rcu::synchronize_rcu`], but faster, at the price of interrupting every CPU. May sleep.
+/// Waits for a grace period: until all sections that have begun are over. May sleep.
+pub(crate) fn synchronize_rcu() {
+    // SAFETY: Has no other requirements.
+    unsafe { kernel::bindings::synchronize_rcu() };
+}
+
+/// Waits until all functions that were given to `call_rcu()` have run. May sleep.
+pub(crate) fn rcu_barrier() {
+    // SAFETY: Has no other requirements.
+    unsafe { kernel::bindings::rcu_barrier() };
+}
+
+/// Does as [`synchronize_rcu`], but faster, at the price of interrupting every CPU. May sleep.
 pub(crate) fn synchronize_expedited() {
     // SAFETY: Has no other requirements.
     unsafe { bindings::rct_synchronize_rcu_expedited() };
@@ -159,7 +171,7 @@ pub(crate) struct Retired<T>(*mut T, PhantomData<Arc<T>>);
 impl<T> Drop for Retired<T> {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            rcu::synchronize_rcu();
+            synchronize_rcu();
             // SAFETY: The reference moved here, and its readers have left their sections.
             drop(unsafe { Arc::from_raw(self.0) });
         }

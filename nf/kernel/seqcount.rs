@@ -4,13 +4,7 @@
 //!
 //! C header: [`include/linux/seqlock.h`](srctree/include/linux/seqlock.h)
 
-use kernel::{
-    sync::barrier::{
-        smp_mb,
-        Read, //
-    },
-    types::Opaque, //
-};
+use kernel::types::Opaque;
 
 use crate::nf::bindings;
 
@@ -59,7 +53,8 @@ impl SeqCount {
     /// Reads the counter, after the protected data.
     #[inline]
     pub(crate) fn end(&self) -> Sequence {
-        smp_mb(Read);
+        // SAFETY: Has no requirements.
+        unsafe { kernel::bindings::smp_rmb() };
         self.begin()
     }
 

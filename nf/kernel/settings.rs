@@ -26,7 +26,7 @@ use core::{
     ptr::addr_of_mut, //
 };
 
-use kernel::num::casts::u32_as_usize;
+use crate::nf::kernel::casts::u32_as_usize;
 
 use crate::{
     nf::bindings,

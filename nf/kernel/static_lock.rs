@@ -130,7 +130,7 @@ impl<T, B: Backend> StaticLock<T, B> {
             let lock = Lock::<T, B>::new((self.data)(), self.name, Pin::static_ref(&self.class));
             // SAFETY: The lock is not ready, and the spinlock keeps others from making it so:
             // access is exclusive. It is in a static, and so pinned.
-            unsafe { pin_init::raw_init((*self.lock.get()).as_mut_ptr(), lock) };
+            unsafe { lock::initialise((*self.lock.get()).as_mut_ptr(), lock) };
             // INVARIANT: As just initialised.
             self.is_ready.store(true, Release);
         }

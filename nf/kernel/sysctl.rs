@@ -392,7 +392,7 @@ impl Registration {
         // SAFETY: The table does not move until the registration ends, and what it points to lives
         // as long as the namespace; by the invariants of `Setting` the handlers access that.
         let header = unsafe {
-            bindings::register_net_sysctl_sz(
+            bindings::rct_sysctl_register(
                 net.raw(),
                 folder.as_char_ptr(),
                 table.as_ptr(),

@@ -4,12 +4,11 @@
 //!
 //! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
 
-use kernel::num::casts::{
+use crate::nf::bindings;
+use crate::nf::kernel::casts::{
     u32_as_usize,
     usize_into_u32, //
 };
-
-use crate::nf::bindings;
 
 /// The number of jiffies in a second.
 pub(crate) const HZ: u32 = usize_into_u32::<{ bindings::RCT_HZ }>();

@@ -5,7 +5,6 @@
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use kernel::{
-    num::casts::u32_as_usize,
     prelude::*,
     sync::atomic::{
         Acquire,
@@ -17,6 +16,7 @@ use kernel::{
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::u32_as_usize;
 
 /// Work that decides after each run when the next one is due.
 ///

@@ -19,6 +19,7 @@ use kernel::{
     },
 };
 
+use crate::nf::kernel::errno::EPROTO;
 use crate::nf::{
     bindings,
     kernel::{

@@ -6,8 +6,10 @@
 
 use core::ffi::c_int;
 
-use kernel::prelude::*;
-
+use crate::nf::kernel::errno::{
+    EINPROGRESS,
+    EPFNOSUPPORT, //
+};
 use crate::nf::{
     bindings,
     kernel::lock::BhDisabled, //

@@ -16,17 +16,15 @@ use core::{
 
 use kernel::{
     error::{
-        code::EOPNOTSUPP,
         from_result,
         to_result, //
     },
-    sync::{
-        atomic::Atomic,
-        rcu::synchronize_rcu, //
-    },
+    sync::atomic::Atomic,
     types::Opaque, //
 };
 
+use crate::nf::kernel::errno::EOPNOTSUPP;
+use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     nf::{
         bindings,

@@ -27,15 +27,13 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        rcu::rcu_barrier, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     },
 };
 
+use crate::nf::kernel::rcu::rcu_barrier;
 use crate::{
     nf::{
         bindings,
@@ -472,7 +470,7 @@ fn allocate(templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registe
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
             (*ops).priv_ = entry.cast();
-            (*ops).set_hook_ops_type(bindings::nf_hook_ops_type_NF_HOOK_OP_NAT);
+            bindings::rct_nat_ops_set_type(ops);
         }
     }
     Ok(hooks)

@@ -26,9 +26,9 @@ use kernel::{
         UserPtr,
         UserSlice, //
     },
-    ModuleMetadata, //
 };
 
+use crate::nf::kernel::errno::ENOPROTOOPT;
 use crate::{
     nf::{
         bindings,
@@ -81,9 +81,7 @@ impl Options {
             (*options).get_optmin = number;
             (*options).get_optmax = number + 1;
             (*options).get = Some(get);
-            (*options).owner = <crate::RustCt as ModuleMetadata>::THIS_MODULE
-                .as_ptr()
-                .cast();
+            (*options).owner = bindings::rct_this_module();
             bindings::nf_register_sockopt(options)
         })
     }

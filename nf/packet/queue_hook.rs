@@ -15,10 +15,10 @@ use core::{
 
 use kernel::{
     error::from_result,
-    prelude::*,
-    sync::rcu::synchronize_rcu, //
+    prelude::*, //
 };
 
+use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::nf::{
     bindings,
     entry::conn::Conn,

@@ -17,6 +17,7 @@ use kernel::{
     prelude::*, //
 };
 
+use crate::nf::kernel::errno::EHOSTUNREACH;
 use crate::{
     nf::bindings,
     proto::types::family::Family, //

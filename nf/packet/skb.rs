@@ -16,11 +16,11 @@ use core::{
 };
 
 use kernel::{
-    num::casts::u32_as_usize,
     sync::aref::ARef,
     types::Opaque, //
 };
 
+use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,

@@ -9,11 +9,11 @@ use core::{
 
 use kernel::{
     error::to_result,
-    num::casts::u32_as_usize,
     prelude::*, //
 };
 
 use crate::nf::bindings;
+use crate::nf::kernel::casts::u32_as_usize;
 
 use super::skb::Skb;
 

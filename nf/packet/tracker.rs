@@ -99,7 +99,7 @@ impl Drop for TrackerRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the hook is that of this module.
         unsafe { bindings::rct_ct_hook_set(null()) };
-        kernel::sync::rcu::synchronize_rcu();
+        crate::nf::kernel::rcu::synchronize_rcu();
     }
 }
 
