@@ -20,7 +20,8 @@
 use core::{
     mem::{
         offset_of,
-        size_of, //
+        size_of,
+        MaybeUninit, //
     },
     ops::Deref,
     ptr::{
@@ -58,6 +59,7 @@ use crate::{
     },
     proto::types::{
         direction::Direction,
+        protocol,
         tuple::Tuple,
         zone::Zone, //
     }, //
@@ -68,7 +70,15 @@ use crate::{
 /// # Safety
 ///
 /// As for [`SameLayout`], `Self::C` being a member of `union nf_conntrack_proto`.
-pub(crate) unsafe trait ProtoState: SameLayout {}
+pub(crate) unsafe trait ProtoState: SameLayout {
+    /// The IP protocol number: none of the two that keep [words](Entry::proto_word).
+    const PROTOCOL: u8;
+}
+
+/// The protocols whose state is words that are written without the lock: UDP and GRE.
+const fn has_words(number: u8) -> bool {
+    matches!(number, protocol::UDP | protocol::GRE)
+}
 
 /// Makes the lock of an entry, or of a template, usable.
 ///
@@ -394,12 +404,6 @@ impl Entry {
         unsafe { core::mem::transmute(word) }
     }
 
-    /// Returns the IP protocol number.
-    #[inline]
-    pub(crate) fn protocol(&self) -> u8 {
-        self.tuple(Direction::Original).protonum
-    }
-
     /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &Net {
@@ -441,16 +445,41 @@ impl Entry {
         unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
-    /// Runs `f` on the protocol's state, under the entry's lock.
+    /// Returns the IP protocol number.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u8 {
+        const PROTONUM: usize = offset_of!(bindings::nf_conntrack_tuple_hash, tuple)
+            + offset_of!(bindings::nf_conntrack_tuple, dst)
+            + offset_of!(bindings::nf_conntrack_tuple__bindgen_ty_1, protonum);
+        // SAFETY: A byte of the first tuple, which does not change.
+        unsafe {
+            let original = addr_of!((*self.raw()).tuplehash).cast::<u8>();
+            bindings::rct_read_once_u8(original.add(PROTONUM))
+        }
+    }
+
+    /// Runs `f` on the protocol's state, under the entry's lock. For an entry of another protocol it
+    /// runs on zeroes, and what it writes is lost.
     ///
     /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before or
     /// after a change; a byte cannot be torn.
     #[inline]
     pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        const { assert!(!has_words(T::PROTOCOL)) };
+        let mut other: MaybeUninit<T>;
+        let place = if self.protocol() == T::PROTOCOL {
+            // SAFETY: Valid.
+            unsafe { addr_of_mut!((*self.raw()).proto).cast::<T>() }
+        } else {
+            other = MaybeUninit::zeroed();
+            other.as_mut_ptr()
+        };
         let _guard = self.lock();
-        // SAFETY: The lock makes access exclusive; by the trait's contract the bytes are a `T`.
-        f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
+        // SAFETY: By the trait's contract the bytes are a `T`. `other` is zeroed, and used by this call
+        // alone; the lock makes access to `proto` exclusive, as words are written for other protocols
+        // only. `f` cannot take the lock again: the CPU would wait for itself.
+        f(unsafe { &mut *place })
     }
 
     /// Returns a byte of the protocol's state, read without the lock; 0 beyond its end.
@@ -465,21 +494,46 @@ impl Entry {
         }
     }
 
-    /// Returns the first word of the protocol's state, for a protocol that keeps nothing else and so
-    /// needs no lock.
-    #[inline]
-    pub(crate) fn proto_word(&self) -> &Atomic<usize> {
-        // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
+    fn proto_words(&self) -> &Atomic<usize> {
+        // SAFETY: Valid and aligned to a word. It is read and, for a protocol that has words, written
+        // atomically. Another protocol's state is written under the lock: a word that is read then is one
+        // from before or after, or a mix.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast()) }
     }
 
-    /// Returns a half of [`Entry::proto_word`], or of a later word, for a protocol that keeps two
-    /// numbers of 32 bits and needs no lock.
-    #[inline]
-    pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
+    fn proto_halves<const INDEX: usize>(&self) -> &Atomic<u32> {
         const { assert!((INDEX + 1) * size_of::<u32>() <= size_of::<bindings::nf_conntrack_proto>()) };
-        // SAFETY: In bounds, aligned, and only accessed atomically by such a protocol.
+        // SAFETY: In bounds and aligned. The rest as for `proto_words`.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
+    }
+
+    /// Returns the first word of the protocol's state: UDP keeps nothing else, and needs no lock.
+    #[inline(always)]
+    pub(crate) fn proto_word(&self) -> usize {
+        self.proto_words().load(Relaxed)
+    }
+
+    /// Sets the first word of the protocol's state, unless the protocol has a state of another kind
+    /// ([`ProtoState`]).
+    #[inline(always)]
+    pub(crate) fn set_proto_word(&self, word: usize) {
+        if has_words(self.protocol()) {
+            self.proto_words().store(word, Relaxed);
+        }
+    }
+
+    /// Returns a half of [`Entry::proto_word`], or of a later word: GRE keeps two numbers of 32 bits.
+    #[inline]
+    pub(crate) fn proto_half<const INDEX: usize>(&self) -> u32 {
+        self.proto_halves::<INDEX>().load(Relaxed)
+    }
+
+    /// Sets what [`Entry::proto_half`] returns, unless the protocol has a state of another kind.
+    #[inline]
+    pub(crate) fn set_proto_half<const INDEX: usize>(&self, half: u32) {
+        if has_words(self.protocol()) {
+            self.proto_halves::<INDEX>().store(half, Relaxed);
+        }
     }
 
     /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed, as
