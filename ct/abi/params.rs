@@ -50,6 +50,7 @@ c_export! {
 c_export! {
     /// Parameter `hash`, read: returns the number of the hash that the table has.
     fn rct_table_hash() -> c_uint {
+        // CAST: the discriminant.
         resize::hash() as c_uint
     }
 }

@@ -408,10 +408,8 @@ impl Unregistered<'_> {
     /// `original` points to an initialised helper that is not changed during the call.
     pub(crate) unsafe fn copy_of(original: *const bindings::nf_conntrack_helper) -> Result<Self> {
         let size = size_of::<bindings::nf_conntrack_helper>();
-        // CAST: flags are a `u32`, which the header's constant widens.
-        let gfp = bindings::RCT_GFP_KERNEL_ACCOUNT as u32;
         // SAFETY: Process context.
-        let copy = unsafe { bindings::rct_kzalloc(size, gfp) };
+        let copy = unsafe { bindings::rct_kzalloc(size, bindings::gfp::KERNEL_ACCOUNT) };
         let copy = NonNull::new(copy).ok_or(ENOMEM)?.cast();
         // SAFETY: Both are valid, and do not overlap.
         unsafe { core::ptr::copy_nonoverlapping(original, copy.as_ptr(), 1) };
