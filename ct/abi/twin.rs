@@ -18,7 +18,6 @@ use crate::{
         sctp,
         seqadj::Shift,
         tcp,
-        types::protocol,
         udp, //
     },
 };
@@ -48,13 +47,9 @@ same_layout!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());
 
 // SAFETY: `tcp` is a member of `union nf_conntrack_proto`.
-unsafe impl ProtoState for tcp::Track {
-    const PROTOCOL: u8 = protocol::TCP;
-}
+unsafe impl ProtoState for tcp::Track {}
 // SAFETY: `sctp` is a member of `union nf_conntrack_proto`.
-unsafe impl ProtoState for sctp::Track {
-    const PROTOCOL: u8 = protocol::SCTP;
-}
+unsafe impl ProtoState for sctp::Track {}
 
 // Only the SCTP tracker writes its state; C code finds the fields at these offsets.
 const _: () = {

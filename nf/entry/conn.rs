@@ -20,8 +20,7 @@
 use core::{
     mem::{
         offset_of,
-        size_of,
-        MaybeUninit, //
+        size_of, //
     },
     ops::Deref,
     ptr::{
@@ -70,15 +69,7 @@ use crate::{
 /// # Safety
 ///
 /// As for [`SameLayout`], `Self::C` being a member of `union nf_conntrack_proto`.
-pub(crate) unsafe trait ProtoState: SameLayout {
-    /// The IP protocol number: none of the two that keep [words](Entry::proto_word).
-    const PROTOCOL: u8;
-}
-
-/// The protocols whose state is words that are written without the lock: UDP and GRE.
-const fn has_words(number: u8) -> bool {
-    matches!(number, protocol::UDP | protocol::GRE)
-}
+pub(crate) unsafe trait ProtoState: SameLayout {}
 
 /// Makes the lock of an entry, or of a template, usable.
 ///
@@ -458,28 +449,21 @@ impl Entry {
         }
     }
 
-    /// Runs `f` on the protocol's state, under the entry's lock. For an entry of another protocol it
-    /// runs on zeroes, and what it writes is lost.
+    /// Runs `f` on the protocol's state, under the entry's lock.
+    ///
+    /// `T` is the state of the entry's protocol. That is not compared, as it would cost each TCP packet:
+    /// for an entry of UDP or GRE, whose words are written without the lock, `f` may see them change.
     ///
     /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before or
     /// after a change; a byte cannot be torn.
     #[inline]
     pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
-        const { assert!(!has_words(T::PROTOCOL)) };
-        let mut other: MaybeUninit<T>;
-        let place = if self.protocol() == T::PROTOCOL {
-            // SAFETY: Valid.
-            unsafe { addr_of_mut!((*self.raw()).proto).cast::<T>() }
-        } else {
-            other = MaybeUninit::zeroed();
-            other.as_mut_ptr()
-        };
         let _guard = self.lock();
-        // SAFETY: By the trait's contract the bytes are a `T`. `other` is zeroed, and used by this call
-        // alone; the lock makes access to `proto` exclusive, as words are written for other protocols
-        // only. `f` cannot take the lock again: the CPU would wait for itself.
-        f(unsafe { &mut *place })
+        // SAFETY: By the trait's contract the bytes are a `T`. The lock makes access exclusive for the
+        // protocols that have a `ProtoState`. `f` cannot take the lock again: the CPU would wait for
+        // itself.
+        f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
     }
 
     /// Returns a byte of the protocol's state, read without the lock; 0 beyond its end.
@@ -513,11 +497,10 @@ impl Entry {
         self.proto_words().load(Relaxed)
     }
 
-    /// Sets the first word of the protocol's state, unless the protocol has a state of another kind
-    /// ([`ProtoState`]).
+    /// Sets the first word of the protocol's state, if the protocol is UDP.
     #[inline(always)]
     pub(crate) fn set_proto_word(&self, word: usize) {
-        if has_words(self.protocol()) {
+        if self.protocol() == protocol::UDP {
             self.proto_words().store(word, Relaxed);
         }
     }
@@ -528,10 +511,10 @@ impl Entry {
         self.proto_halves::<INDEX>().load(Relaxed)
     }
 
-    /// Sets what [`Entry::proto_half`] returns, unless the protocol has a state of another kind.
+    /// Sets what [`Entry::proto_half`] returns, if the protocol is GRE.
     #[inline]
     pub(crate) fn set_proto_half<const INDEX: usize>(&self, half: u32) {
-        if has_words(self.protocol()) {
+        if self.protocol() == protocol::GRE {
             self.proto_halves::<INDEX>().store(half, Relaxed);
         }
     }
