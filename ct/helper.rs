@@ -216,8 +216,8 @@ pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>)
 
 /// Notifies the helper of an entry of its end.
 pub(super) fn destroy(conn: &Conn, rcu: Rcu<'_>) {
-    if let Some(helper) = of(conn, rcu) {
-        helper.destroy(conn, rcu);
+    if let Some(helper) = conn.helping(rcu) {
+        helper.destroy();
     }
 }
 

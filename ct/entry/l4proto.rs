@@ -16,8 +16,7 @@ use core::{
 
 use kernel::{
     num::casts::u32_as_usize,
-    prelude::*,
-    sync::atomic::Relaxed, //
+    prelude::*, //
 };
 
 use crate::{
@@ -199,8 +198,8 @@ pub(in crate::ct) fn sctp_state(conn: &Conn) -> sctp::State {
 /// Returns the timeouts of a GRE connection, in seconds.
 pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
     gre::Track {
-        stream_timeout: conn.proto_half::<0>().load(Relaxed) / HZ,
-        timeout: conn.proto_half::<1>().load(Relaxed) / HZ,
+        stream_timeout: conn.proto_half::<0>() / HZ,
+        timeout: conn.proto_half::<1>() / HZ,
     }
 }
 

@@ -328,7 +328,9 @@ fn assign_helper(fresh: &mut Fresh, wanted: &HelpAttr<'_>, rcu: Rcu<'_>) -> Resu
         .add_help()
         .ok_or(ENOMEM)?
         .set_helper(Some(reference));
-    helper.from_nlattr(fresh.conn(), wanted.info, rcu);
+    if let Some(own) = fresh.conn().helping(rcu) {
+        own.from_nlattr(wanted.info);
+    }
     Ok(())
 }
 
