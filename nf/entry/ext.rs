@@ -70,6 +70,7 @@ pub(super) const ABSENT: u32 = u32::MAX;
 const FIRST_SIZE: usize = 128;
 
 /// The sizes of the extensions, by number. The types of some are known to other modules only.
+// CAST: A dozen numbers, here and below.
 pub(super) const SIZES: [usize; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize] = {
     let mut sizes = [0; bindings::nf_ct_ext_id_NF_CT_EXT_NUM as usize];
     sizes[bindings::nf_ct_ext_id_NF_CT_EXT_HELPER as usize] = bindings::RCT_EXT_SIZE_HELPER;
@@ -277,7 +278,7 @@ impl Counters {
     /// Returns packets and bytes.
     pub(crate) fn read(&self, dir: Direction) -> (u64, u64) {
         let counter = self.of(dir);
-        // SAFETY: The fields are valid `atomic64_t`.
+        // SAFETY: The fields are valid `atomic64_t`. CAST: the counters are not negative.
         unsafe {
             (
                 bindings::rct_atomic64_read(addr_of_mut!((*counter).packets)) as u64,

@@ -20,7 +20,10 @@ use kernel::{
     },
 };
 
-use crate::nf::bindings;
+use crate::nf::{
+    bindings,
+    kernel::GFP_ATOMIC, //
+};
 
 /// The cache. Null before [`ExpectCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
@@ -69,11 +72,9 @@ pub(super) fn allocate() -> Option<NonNull<bindings::nf_conntrack_expect>> {
     if cache.is_null() {
         return None;
     }
-    // CAST: flags are a `u32`, which the header's constant widens.
-    let gfp = bindings::RCT_GFP_ATOMIC as u32;
     // SAFETY: The cache exists: its owner is dropped after the last entry and the last user of
     // exported functions are gone, and expectations are allocated for these alone.
-    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, gfp) };
+    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, GFP_ATOMIC) };
     let memory = NonNull::new(memory)?.cast::<bindings::nf_conntrack_expect>();
     // SAFETY: As large as an expectation, for which all zeroes will do.
     unsafe { memory.write_bytes(0, 1) };

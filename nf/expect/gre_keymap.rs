@@ -46,7 +46,8 @@ use crate::{
         kernel::{
             net::Net,
             rcu::Rcu,
-            static_lock::StaticSpinLock, //
+            static_lock::StaticSpinLock,
+            GFP_ATOMIC, //
         },
     },
     proto::types::{
@@ -175,10 +176,8 @@ impl NewKeymaps {
 
 /// Allocates a keymap. Atomic context. [`None`]: no memory.
 fn allocate(tuple: Tuple) -> Option<NonNull<Keymap>> {
-    // CAST: flags are a `u32`, which the header's constant widens.
-    let gfp = bindings::RCT_GFP_ATOMIC as u32;
     // SAFETY: Allocates.
-    let map = unsafe { bindings::rct_kzalloc(size_of::<Keymap>(), gfp) };
+    let map = unsafe { bindings::rct_kzalloc(size_of::<Keymap>(), GFP_ATOMIC) };
     let map = NonNull::new(map)?.cast::<Keymap>();
     // SAFETY: Just allocated, and large enough; `Tuple` is a layout twin.
     unsafe {

@@ -30,3 +30,9 @@ pub(crate) mod static_lock;
 pub(crate) mod sysctl;
 pub(crate) mod time;
 pub(crate) mod work;
+
+use super::bindings;
+
+/// `GFP_ATOMIC`: allocations that do not sleep.
+// CAST: flags have 32 bits; the constant of the header is a `long`.
+pub(in crate::nf) const GFP_ATOMIC: bindings::gfp_t = bindings::RCT_GFP_ATOMIC as bindings::gfp_t;

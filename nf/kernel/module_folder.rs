@@ -163,19 +163,26 @@ unsafe extern "C" fn get(
 ) -> isize {
     // SAFETY: sysfs passes a file of this one's, whose name is text by its invariant.
     let Some(parameter) = (unsafe { find((*file).attr.name) }) else {
-        return ENODEV.to_errno() as isize;
+        return errno(ENODEV);
     };
     // SAFETY: The operations of a parameter are static.
     let Some(get) = (unsafe { (*parameter.ops).get }) else {
-        return EPERM.to_errno() as isize;
+        return errno(EPERM);
     };
     // SAFETY: sysfs passes a page; the parameter is locked while it is read.
     unsafe {
         kernel_bindings::kernel_param_lock(parameter.mod_);
         let length = get(page, parameter);
         kernel_bindings::kernel_param_unlock(parameter.mod_);
+        // CAST: to a wider type.
         length as isize
     }
+}
+
+/// Returns the number of an error, as sysfs takes it.
+fn errno(error: Error) -> isize {
+    // CAST: to a wider type.
+    error.to_errno() as isize
 }
 
 /// Sets a parameter as the file below the module's own name does.
@@ -191,11 +198,11 @@ unsafe extern "C" fn set(
 ) -> isize {
     // SAFETY: sysfs passes a file of this one's, whose name is text by its invariant.
     let Some(parameter) = (unsafe { find((*file).attr.name) }) else {
-        return ENODEV.to_errno() as isize;
+        return errno(ENODEV);
     };
     // SAFETY: The operations of a parameter are static.
     let Some(set) = (unsafe { (*parameter.ops).set }) else {
-        return EPERM.to_errno() as isize;
+        return errno(EPERM);
     };
     // SAFETY: sysfs passes text; the parameter is locked while it is set.
     let error = unsafe {
@@ -205,7 +212,7 @@ unsafe extern "C" fn set(
         error
     };
     match error {
-        // CAST: sysfs passes no more than a page.
+        // CAST: sysfs passes no more than a page; an error gets a wider type.
         0 => length as isize,
         error => error as isize,
     }
@@ -221,7 +228,7 @@ unsafe extern "C" fn initstate(
     _folder: *mut kernel_bindings::module_kobject,
     page: *mut ffi::c_char,
 ) -> isize {
-    // SAFETY: sysfs passes a page.
+    // SAFETY: sysfs passes a page. CAST: to a wider type.
     unsafe { kernel_bindings::sysfs_emit(page, c"live\n".as_char_ptr()) as isize }
 }
 

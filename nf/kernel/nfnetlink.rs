@@ -65,7 +65,8 @@ use super::{
         Message,
         Policy, //
     },
-    net::Net, //
+    net::Net,
+    GFP_ATOMIC, //
 };
 
 /// The request that caused an event; the default, if user space did not cause it.
@@ -608,8 +609,7 @@ impl Group {
                 by.portid,
                 self.0,
                 by.report.into(),
-                // CAST: allocation flags are 32 bits.
-                bindings::RCT_GFP_ATOMIC as bindings::gfp_t,
+                GFP_ATOMIC,
             )
         });
         match result {

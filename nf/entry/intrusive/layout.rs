@@ -197,7 +197,7 @@ unsafe impl<G: Geometry> LinkLayout for Compact<G> {
 
     #[inline(always)]
     unsafe fn read(self, half: *mut u8) -> usize {
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller's promise. CAST: to a wider type.
         unsafe { Atomic::<u32>::from_ptr(half.cast()) }.load(Relaxed) as usize
     }
 
@@ -217,6 +217,7 @@ unsafe impl<G: Geometry> LinkLayout for Compact<G> {
 
     #[inline(always)]
     unsafe fn write_both(self, object: usize, link: G::Link, next: usize, previous: usize) {
+        // CAST: to a type of the same width.
         let word = (previous as u64) << u32::BITS | next as u64;
         // SAFETY: The caller's promise; both halves are one aligned word.
         unsafe { Atomic::<u64>::from_ptr(self.half(object, link, 0).cast()) }.store(word, Relaxed);
