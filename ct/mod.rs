@@ -75,7 +75,7 @@ pub(crate) mod life;
 mod names;
 mod namespace;
 mod netlink;
-mod netns;
+pub(crate) mod netns;
 pub(crate) mod packet;
 mod procfs;
 mod sysctl;

@@ -63,7 +63,7 @@ c_export! {
             return EINVAL.to_errno();
         };
         if let Err(error) = helper::add(template, &name, family, proto, nat) {
-            return error.to_errno();
+            return Error::from(error).to_errno();
         }
         let rcu = RcuGuard::new();
         if let Some(helper) = helper::of(conn, rcu.token()) {

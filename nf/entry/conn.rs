@@ -109,7 +109,7 @@ pub(crate) enum StatusBit {
     /// NAT has set up the destination.
     DstNatDone = bindings::ip_conntrack_status_IPS_DST_NAT_DONE_BIT,
     /// NAT has set up the source, and the entry was put into the
-    /// [by-source table](super::by_source::SourceTable).
+    /// [by-source table](super::bysource::SourceTable).
     SrcNatDone = bindings::ip_conntrack_status_IPS_SRC_NAT_DONE_BIT,
     /// Only the reply tuple is in the table, beside another entry that has the original tuple.
     NatClash = bindings::ip_conntrack_status_IPS_NAT_CLASH_BIT,
