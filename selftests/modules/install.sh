@@ -46,6 +46,8 @@ mkdir -p "/lib/modules/$(uname -r)" && mount --bind "$tree" "/lib/modules/$(unam
 [[ ! -e /proc/sys/kernel/modprobe ]] || echo /sbin/modprobe >/proc/sys/kernel/modprobe
 unset MODPROBE_OPTIONS
 
+check "modinfo tells the version" same "$(modinfo -F version "$built/rust_ct.ko")" "$(<"$root/VERSION")"
+
 # --- what comes ---------------------------------------------------------------
 
 in_list() { grep -q "^$1 " /proc/modules; }
