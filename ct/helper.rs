@@ -52,7 +52,11 @@ use crate::{
         },
         kernel::{
             nfnetlink::Requester,
-            random, //
+            random,
+            refcount::{
+                Counted,
+                RcuCounted, //
+            },
         },
         prelude::*, //
     },
@@ -176,14 +180,14 @@ pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
 
 /// Disables a helper that was taken out of the registry: when this returns, its function runs
 /// nowhere, and it has no expectations. May sleep.
-pub(super) fn retire(helper: ARef<Helper>) {
+pub(super) fn retire(helper: ARef<Counted<Helper>>) {
     helper.disable();
     synchronize_rcu();
     release(helper);
 }
 
 /// Removes the expectations that a helper made or that assign it, and drops the reference.
-pub(super) fn release(helper: ARef<Helper>) {
+pub(super) fn release(helper: ARef<Counted<Helper>>) {
     let address = helper.address();
     expect::remove_where(None, Requester::default(), |expectation| {
         expectation.helper_addresses().contains(&address)

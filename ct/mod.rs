@@ -83,8 +83,6 @@ pub(crate) mod table;
 
 use kernel::prelude::*;
 
-pub(crate) use self::names::ModuleNames;
-
 use crate::nf::{
     entry::slab::ConnCache,
     expect::{
@@ -92,7 +90,7 @@ use crate::nf::{
         table::ExpectTable, //
     },
     kernel::{
-        net::PernetRegistration,
+        pernet::PernetRegistration,
         time::HZ,
         work::WorkRegistration, //
     },
@@ -101,6 +99,8 @@ use crate::nf::{
         tracker::TrackerRegistration, //
     },
 };
+
+pub(crate) use self::names::ModuleNames;
 
 /// The running tracker.
 ///

@@ -11,7 +11,6 @@ use kernel::{
         delay::fsleep,
         Delta, //
     },
-    types::ScopeGuard, //
 };
 
 use crate::{
@@ -19,14 +18,12 @@ use crate::{
         expect::listener,
         kernel::{
             log::pr_warn,
-            net::{
-                ExitingNets,
+            params,
+            pernet::{
                 NewNet,
                 Pernet,
                 PernetOps, //
             },
-            params,
-            rcu,
             settings,
             time::{
                 jiffies32,
@@ -131,19 +128,9 @@ impl Pernet for NetState {
     fn init(net: &NewNet<'_>) -> Result {
         set_defaults(net);
         net.set_up()?;
-        let stats = ScopeGuard::new(|| {
-            // Hooks that were registered before others could not be have seen packets, and those
-            // may be in the hooks still.
-            rcu::synchronize_expedited();
-            remove_entries(net);
-            net.tear_down();
-        });
         sysctl::register(net)?;
-        let sysctls = ScopeGuard::new(|| sysctl::unregister(net));
         procfs::register(net)?;
-        let files = ScopeGuard::new(|| procfs::unregister(net));
-        listener::register::<netlink::events::Multicast>(net);
-        let listener = ScopeGuard::new(|| listener::unregister(net));
+        listener::register::<netlink::events::Multicast>(net)?;
         if params::enable_hooks() {
             let result = hooks::get_without_adoption(net);
             if net.is_init() {
@@ -152,28 +139,19 @@ impl Pernet for NetState {
                 warn_untracked(net, error);
             }
         }
-        listener.dismiss();
-        files.dismiss();
-        sysctls.dismiss();
-        stats.dismiss();
         Ok(())
     }
 
-    fn exit(nets: &ExitingNets) {
-        for net in nets.iter() {
-            if params::enable_hooks() {
-                hooks::put(&net, HookFamilies::Inet);
-            }
-            listener::unregister(&net);
-            procfs::unregister(&net);
-            sysctl::unregister(&net);
+    fn close(net: &Net) {
+        if params::enable_hooks() {
+            hooks::put(net, HookFamilies::Inet);
         }
-        // Packets in the hooks have left them after this, and no new ones enter.
-        rcu::synchronize_expedited();
-        for net in nets.iter() {
-            remove_entries(&net);
-            net.tear_down();
-        }
+    }
+
+    /// Hooks that were registered before others could not be have seen packets: there may be entries
+    /// also after `init` has failed.
+    fn empty(net: &Net) {
+        remove_entries(net);
     }
 
     fn work(net: &Net) -> Option<u32> {

@@ -20,10 +20,7 @@ use crate::nf::{
         dying::DyingList,
         index_keys::ZONE_CLASSES, //
     },
-    kernel::{
-        net::Counter,
-        sysctl::Slot, //
-    },
+    kernel::pernet::Counter,
     packet::{
         bridge::BridgeUsers,
         hook::HookSlot, //
@@ -73,8 +70,6 @@ pub(super) struct NetState {
     socket_misses: [Counter; MISS_CLASSES],
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
-    /// The sysctls, while they are registered.
-    pub(super) sysctls: Slot,
 }
 
 impl NetState {

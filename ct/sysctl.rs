@@ -16,17 +16,17 @@ use kernel::{
 use crate::{
     nf::{
         kernel::{
-            net::{
+            params,
+            pernet::{
                 Counter,
                 NewNet, //
             },
-            params, settings,
+            settings,
             sysctl::{
                 self,
                 Computed,
                 Registration,
                 Setting,
-                Slot,
                 Watcher, //
             },
         },
@@ -196,17 +196,8 @@ impl Global {
     }
 }
 
-fn slot(net: &Net) -> &Slot {
-    &net.state::<NetState>().sysctls
-}
-
-/// Registers a namespace's sysctls, which have their defaults by now. May sleep.
+/// Registers a namespace's sysctls, which have their defaults by now, until it ends. May sleep.
 pub(super) fn register(net: &NewNet<'_>) -> Result {
-    sysctl::inherit(net, SETTINGS, slot);
-    slot(net).register(net, c"net/netfilter", SETTINGS)
-}
-
-/// Unregisters a namespace's sysctls, and waits until no reader or writer is in them. May sleep.
-pub(super) fn unregister(net: &Net) {
-    slot(net).clear();
+    sysctl::inherit::<NetState>(net, SETTINGS);
+    sysctl::register(net, c"net/netfilter", SETTINGS)
 }

@@ -22,7 +22,7 @@ use crate::{
     nf::{
         bindings,
         kernel::{
-            net::Counter,
+            pernet::Counter,
             time::HZ,
             work::{
                 Repeating,

@@ -55,14 +55,14 @@ use kernel::prelude::*;
 
 use crate::nf::{
     kernel::{
-        net::PernetRegistration,
+        pernet::PernetRegistration,
         work::WorkRegistration, //
     },
     packet::{
         nat::TranslatorRegistration,
         nat_hook,
         notify::WatcherRegistration, //
-    }, //
+    },
 };
 
 /// The running NAT. Fields are dropped from first to last, which is the order of ending.

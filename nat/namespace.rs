@@ -9,8 +9,7 @@ use kernel::{
 
 use crate::nf::{
     kernel::{
-        net::{
-            ExitingNets,
+        pernet::{
             NewNet,
             Pernet,
             PernetOps, //
@@ -32,10 +31,6 @@ use super::{
 
 fn state(net: &Net) -> &NatState {
     net.state()
-}
-
-fn sysctls(net: &Net) -> &sysctl::Slot {
-    &state(net).sysctls
 }
 
 /// The sysctls `net.netfilter.nf_nat_*` of a namespace. With all switches at 0, ports are chosen as
@@ -70,23 +65,20 @@ impl Pernet for NatState {
         ] {
             switch.store(1, Relaxed);
         }
-        sysctl::inherit(net, SETTINGS, sysctls);
+        sysctl::inherit::<Self>(net, SETTINGS);
         state.excluded.allocate()?;
-        state
-            .sysctls
-            .register(net, c"net/netfilter", SETTINGS)
-            .inspect_err(|_| state.excluded.free())
+        sysctl::register(net, c"net/netfilter", SETTINGS)
     }
 
-    fn exit(nets: &ExitingNets) {
-        for net in nets.iter() {
-            let state = state(&net);
-            hooks::remove_null_hooks(&net);
-            state.sysctls.clear();
-            state.excluded.free();
-            pool::remove_all(&net, &state.pools);
-            lost::remove_all(&net);
-        }
+    fn close(net: &Net) {
+        hooks::remove_null_hooks(net);
+    }
+
+    fn empty(net: &Net) {
+        let state = state(net);
+        state.excluded.free();
+        pool::remove_all(net, &state.pools);
+        lost::remove_all(net);
     }
 
     fn ops() -> &'static PernetOps<Self> {

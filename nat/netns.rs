@@ -7,9 +7,8 @@ use kernel::sync::atomic::Relaxed;
 
 use crate::nf::{
     kernel::{
-        net::Counter,
-        port_set::PortSet,
-        sysctl, //
+        pernet::Counter,
+        port_set::PortSet, //
     },
     packet::nat_hook::Slot, //
 };
@@ -54,7 +53,6 @@ pub(super) struct NatState {
     /// `nf_nat_clashes`: connections that no rule translates, and that got another source, as their
     /// reply tuple was in use.
     pub(super) clashes: Counter,
-    pub(super) sysctls: sysctl::Slot,
 }
 
 /// A sysctl that is 0 or 1.

@@ -48,7 +48,7 @@ use kernel::{
 use crate::{
     nf::{
         kernel::{
-            net::Counter,
+            pernet::Counter,
             static_lock::StaticSpinLock, //
         },
         prelude::*, //

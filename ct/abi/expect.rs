@@ -36,7 +36,10 @@ use crate::{
             },
             lock::Locked, //
         },
-        kernel::nfnetlink::Requester,
+        kernel::{
+            nfnetlink::Requester,
+            refcount::Counted, //
+        },
         prelude::*, //
     },
     proto::expect::Announcement, //
@@ -122,7 +125,7 @@ c_export! {
     fn nf_ct_expect_put(exp: *mut bindings::nf_conntrack_expect) {
         if let Some(exp) = NonNull::new(exp) {
             // SAFETY: The caller has a reference, and gives it up.
-            drop(unsafe { ARef::from_raw(exp.cast::<Expectation>()) });
+            drop(unsafe { ARef::from_raw(exp.cast::<Counted<Expectation>>()) });
         }
     }
 }

@@ -48,7 +48,8 @@ use crate::{
         },
         kernel::{
             log::pr_warn_once,
-            nfnetlink::Requester, //
+            nfnetlink::Requester,
+            refcount::Counted, //
         },
         prelude::*, //
     },
@@ -73,7 +74,7 @@ type FromNetlink =
 /// # Safety
 ///
 /// The caller gives up a reference to `helper`.
-unsafe fn reference(helper: *mut bindings::nf_conntrack_helper) -> ARef<Helper> {
+unsafe fn reference(helper: *mut bindings::nf_conntrack_helper) -> ARef<Counted<Helper>> {
     // SAFETY: By the safety requirements of this function.
     unsafe { ARef::from_raw(NonNull::new_unchecked(helper).cast()) }
 }

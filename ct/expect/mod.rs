@@ -79,6 +79,10 @@ use crate::{
             net::Stat,
             nfnetlink::Requester,
             params,
+            refcount::{
+                Counted,
+                RcuCounted, //
+            },
             siphash::SipKey, //
         },
         prelude::*, //
@@ -177,7 +181,7 @@ fn remove_expired(linked: &Linked<'_>, locked: Locked<'_>) -> bool {
 /// An expectation that a new entry matched. Its function is yet to be called.
 pub(super) struct Matched<'r> {
     seen: Seen<'r>,
-    _reference: ARef<Expectation>,
+    _reference: ARef<Counted<Expectation>>,
 }
 
 impl Matched<'_> {

@@ -51,6 +51,7 @@ use crate::{
                 Handler,
                 Request, //
             },
+            refcount::RcuCounted,
             settings,
             time, //
         },

@@ -39,18 +39,15 @@
 //!
 //! [`SeqFile`]: crate::nf::kernel::seq_file::SeqFile
 
-use kernel::{
-    prelude::*,
-    types::ScopeGuard, //
-};
+use kernel::prelude::*;
 
-use crate::nf::{
-    kernel::procfs::{
+use crate::nf::kernel::{
+    pernet::NewNet,
+    procfs::{
         Folder,
         ProcFile,
         Readers, //
     },
-    prelude::*, //
 };
 
 use self::entries::EntriesFile;
@@ -69,25 +66,10 @@ const EXPECTATIONS: ProcFile<expect::ExpectationsFile> =
 const STATISTICS: ProcFile<stat::StatisticsFile> =
     ProcFile::new(c"nf_conntrack", Folder::Stat, Readers::All);
 
-/// Creates a namespace's files. May sleep.
-pub(super) fn register(net: &Net) -> Result {
+/// Creates a namespace's files, until it ends. May sleep.
+pub(super) fn register(net: &NewNet<'_>) -> Result {
     CLASSIC.create(net)?;
-    let classic = ScopeGuard::new(|| CLASSIC.remove(net));
     EXTENDED.create(net)?;
-    let extended = ScopeGuard::new(|| EXTENDED.remove(net));
     EXPECTATIONS.create(net)?;
-    let expectations = ScopeGuard::new(|| EXPECTATIONS.remove(net));
-    STATISTICS.create(net)?;
-    expectations.dismiss();
-    extended.dismiss();
-    classic.dismiss();
-    Ok(())
-}
-
-/// Removes a namespace's files, and waits until no reader is in them. May sleep.
-pub(super) fn unregister(net: &Net) {
-    STATISTICS.remove(net);
-    EXPECTATIONS.remove(net);
-    EXTENDED.remove(net);
-    CLASSIC.remove(net);
+    STATISTICS.create(net)
 }

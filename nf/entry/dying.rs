@@ -33,7 +33,7 @@ use kernel::sync::{
 use crate::{
     nf::kernel::{
         lock::BhDisabled,
-        net::Counter,
+        pernet::Counter,
         static_lock::ZeroedSpinLock, //
     },
     proto::types::direction::Direction, //

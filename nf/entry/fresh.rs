@@ -40,7 +40,10 @@ use kernel::{
 use crate::{
     nf::{
         bindings,
-        kernel::net::Net, //
+        kernel::{
+            net::Net,
+            refcount::RcuCounted, //
+        },
     },
     proto::types::{
         direction::Direction,
@@ -68,7 +71,7 @@ use super::{
     timeout::{
         self,
         TimeoutPolicy, //
-    }, //
+    },
 };
 
 /// An entry that is known to its creator alone.

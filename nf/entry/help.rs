@@ -26,7 +26,7 @@ use crate::nf::{
     kernel::{
         rcu::Rcu,
         refcount::{
-            always_ref_counted,
+            Counted,
             CountedPointer,
             RcuCounted, //
         },
@@ -73,8 +73,6 @@ unsafe impl RcuCounted for Helper {
         unsafe { bindings::rct_helper_kfree_rcu(this.as_ptr().cast()) };
     }
 }
-
-always_ref_counted!(Helper);
 
 impl Helper {
     /// # Safety
@@ -125,7 +123,7 @@ impl Help {
     }
 
     /// Replaces the helper.
-    pub(crate) fn set_helper(&self, helper: Option<ARef<Helper>>) {
+    pub(crate) fn set_helper(&self, helper: Option<ARef<Counted<Helper>>>) {
         drop(self.pointer().replace(helper));
     }
 

@@ -32,7 +32,7 @@ use crate::{
             net::Net,
             rcu::Rcu,
             refcount::{
-                always_ref_counted,
+                Counted,
                 CountedPointer,
                 RcuCounted, //
             },
@@ -75,8 +75,6 @@ unsafe impl RcuCounted for TimeoutPolicy {
         unsafe { bindings::rct_timeout_kfree_rcu(this.as_ptr().cast()) };
     }
 }
-
-always_ref_counted!(TimeoutPolicy);
 
 // SAFETY: References travel with entries from CPU to CPU.
 unsafe impl Send for TimeoutPolicy {}
@@ -160,7 +158,7 @@ impl PolicySlot {
     }
 
     /// Takes the policy out.
-    pub(crate) fn take(&self) -> Option<ARef<TimeoutPolicy>> {
+    pub(crate) fn take(&self) -> Option<ARef<Counted<TimeoutPolicy>>> {
         self.pointer().replace(None)
     }
 
@@ -172,7 +170,7 @@ impl PolicySlot {
         });
     }
 
-    pub(super) fn set(&self, policy: ARef<TimeoutPolicy>) {
+    pub(super) fn set(&self, policy: ARef<Counted<TimeoutPolicy>>) {
         drop(self.pointer().replace(Some(policy)));
     }
 }

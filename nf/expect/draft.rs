@@ -25,7 +25,10 @@ use crate::{
             },
         },
         kernel::{
-            refcount,
+            refcount::{
+                self,
+                Counted, //
+            },
             time::jiffies32, //
         },
     },
@@ -82,7 +85,7 @@ pub(crate) struct ExpectSpec<'a> {
 /// freed during `'a`.
 pub(crate) struct Draft<'a> {
     raw: NonNull<bindings::nf_conntrack_expect>,
-    first: Option<ARef<Expectation>>,
+    first: Option<ARef<Counted<Expectation>>>,
     master: PhantomData<&'a Conn>,
 }
 

@@ -7,7 +7,7 @@
 //! - [`Draft`](super::draft::Draft): not in the table yet, and changed by one owner only.
 //! - [`Linked`](super::linked::Linked): found in the table under the lock of expectations.
 //! - [`Seen`](super::linked::Seen): found in the table during an RCU read-side section.
-//! - `ARef<Expectation>`: referenced, in the table or not. Its pattern, class and flags can be
+//! - `ARef<Counted<Expectation>>`: referenced, in the table or not. Its pattern, class and flags can be
 //!   read; its master, its helpers and its namespace may be gone.
 //!
 //! An expectation is linked into two chains: a bucket of the table, by its destination, and the
@@ -30,7 +30,7 @@
 //! let section = RcuGuard::new();
 //! let seen = table::walk(bucket, section.token()).find(|seen| !seen.is_expired());
 //! // A reference outlives the section.
-//! let expectation: Option<ARef<Expectation>> = seen.and_then(|seen| seen.get());
+//! let expectation: Option<ARef<Counted<Expectation>>> = seen.and_then(|seen| seen.get());
 //! ```
 //!
 //! C header: [`include/net/netfilter/nf_conntrack_expect.h`](srctree/include/net/netfilter/nf_conntrack_expect.h)
@@ -64,7 +64,6 @@ use crate::{
             net::Net,
             rcu::Rcu,
             refcount::{
-                always_ref_counted,
                 RcuCounted, //
             },
             time::jiffies32, //
@@ -197,8 +196,6 @@ unsafe impl RcuCounted for Expectation {
         unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
     }
 }
-
-always_ref_counted!(Expectation);
 
 /// Frees an expectation, a grace period after its last reference was dropped.
 ///

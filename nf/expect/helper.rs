@@ -79,7 +79,11 @@ use crate::{
                 Rcu,
                 RcuGuard, //
             },
-            refcount, //
+            refcount::{
+                self,
+                Counted,
+                RcuCounted, //
+            },
         },
         packet::{
             hook::Verdict,
@@ -305,7 +309,7 @@ impl Helper {
 /// The module's reference is dropped first: the helper outlives its module.
 pub(crate) struct LoadedHelper {
     module: ModuleRef,
-    helper: ARef<Helper>,
+    helper: ARef<Counted<Helper>>,
 }
 
 impl LoadedHelper {
@@ -331,7 +335,7 @@ impl LoadedHelper {
     }
 
     /// Returns the helper's reference, and leaves the module's reference to C code.
-    pub(crate) fn leave_module_to_c(self) -> ARef<Helper> {
+    pub(crate) fn leave_module_to_c(self) -> ARef<Counted<Helper>> {
         self.module.leave_to_c();
         self.helper
     }
@@ -416,7 +420,7 @@ impl Unregistered<'_> {
     }
 
     /// Initialises the reference count, and returns the first reference.
-    pub(super) fn into_first_reference(self) -> ARef<Helper> {
+    pub(super) fn into_first_reference(self) -> ARef<Counted<Helper>> {
         let this = ManuallyDrop::new(self);
         // SAFETY: By the type invariants nothing else uses the count; it counts this reference.
         unsafe {

@@ -60,6 +60,7 @@ use crate::nf::{
             Nodes, //
         },
         rcu::Rcu,
+        refcount::Counted,
         static_lock::StaticMutex, //
     },
 };
@@ -177,7 +178,7 @@ impl Registry {
     pub(crate) unsafe fn remove(
         &mut self,
         helper: NonNull<bindings::nf_conntrack_helper>,
-    ) -> ARef<Helper> {
+    ) -> ARef<Counted<Helper>> {
         // SAFETY: The mutex is held; by the function's contract.
         unsafe {
             bindings::rct_hlist_del_init_rcu(addr_of_mut!((*helper.as_ptr()).hnode));

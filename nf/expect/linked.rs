@@ -35,6 +35,10 @@ use crate::{
                 Rcu,
                 RcuGuard, //
             },
+            refcount::{
+                Counted,
+                RcuCounted, //
+            },
         },
     },
     proto::types::direction::Direction, //
@@ -80,7 +84,7 @@ impl<'r> Seen<'r> {
     }
 
     /// Takes a reference; [`None`] if the last one was dropped meanwhile.
-    pub(crate) fn get(&self) -> Option<ARef<Expectation>> {
+    pub(crate) fn get(&self) -> Option<ARef<Counted<Expectation>>> {
         self.0.get()
     }
 
@@ -144,7 +148,7 @@ impl<'l> Linked<'l> {
     }
 
     /// Takes a reference; [`None`] if it was unlinked and the last one was dropped.
-    pub(crate) fn get(&self) -> Option<ARef<Expectation>> {
+    pub(crate) fn get(&self) -> Option<ARef<Counted<Expectation>>> {
         self.seen(self.1.rcu()).get()
     }
 
@@ -185,7 +189,7 @@ impl<'l> Linked<'l> {
 
     /// Unlinks the expectation from both chains. Returns the table's reference, or [`None`] if the
     /// expectation was unlinked before.
-    pub(crate) fn unlink(&self) -> Option<ARef<Expectation>> {
+    pub(crate) fn unlink(&self) -> Option<ARef<Counted<Expectation>>> {
         // SAFETY: The lock is held. A node that is in no chain has no predecessor: the memory
         // was zeroed, and unlinking a node clears it.
         unsafe {
@@ -194,7 +198,7 @@ impl<'l> Linked<'l> {
             }
             bindings::rct_hlist_del_init_rcu(addr_of_mut!((*self.raw()).hnode));
             bindings::rct_hlist_del_init_rcu(addr_of_mut!((*self.raw()).lnode));
-            Some(ARef::from_raw(NonNull::from(self.0)))
+            Some(ARef::from_raw(NonNull::from(self.0).cast()))
         }
     }
 

@@ -10,7 +10,10 @@ use core::ffi::{
     c_uint, //
 };
 
-use kernel::error::code::ENOBUFS;
+use kernel::{
+    error::code::ENOBUFS,
+    prelude::*, //
+};
 
 use crate::nf::{
     bindings,
@@ -24,6 +27,7 @@ use crate::nf::{
             Congested,
             Requester, //
         },
+        pernet::NewNet,
         rcu::Rcu, //
     },
 };
@@ -43,23 +47,38 @@ pub(crate) trait Listener: 'static {
     fn expectation(seen: &Seen<'_>, net: &Net, event: ExpectEvent, by: Requester, rcu: Rcu<'_>);
 }
 
-/// Makes `L` the listener of a namespace, until [`unregister`].
-pub(crate) fn register<L: Listener>(net: &Net) {
+/// Makes `L` the listener of a namespace, until that ends. Calls of its functions that are under way
+/// then end within a grace period.
+///
+/// `ENOMEM`: no memory.
+pub(crate) fn register<L: Listener>(net: &NewNet<'_>) -> Result {
     let notifier: &'static bindings::nf_ct_event_notifier = &const {
         bindings::nf_ct_event_notifier {
             ct_event: Some(connection::<L>),
             exp_event: Some(expectation::<L>),
         }
     };
-    // SAFETY: Static, and a module's static memory stays until every namespace has unregistered.
+    // SAFETY: Static, and a module's static memory stays until every namespace has ended.
     unsafe { set_listener(net, notifier) };
+    // INVARIANT: As just registered.
+    net.keep(Listening(net.raw()))
 }
 
-/// Removes the listener of a namespace. Calls of its functions that are under way end within a grace
-/// period.
-pub(crate) fn unregister(net: &Net) {
-    // SAFETY: Null.
-    unsafe { set_listener(net, core::ptr::null()) };
+/// The registration of a namespace's listener.
+///
+/// # Invariants
+///
+/// The namespace has a listener, and keeps this.
+struct Listening(*mut bindings::net);
+
+// SAFETY: Any thread may remove the listener.
+unsafe impl Send for Listening {}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; null.
+        unsafe { set_listener(Net::from_raw(self.0), core::ptr::null()) };
+    }
 }
 
 /// [`Listener::connection`].

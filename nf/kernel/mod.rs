@@ -14,6 +14,7 @@ pub(crate) mod module_folder;
 pub(crate) mod net;
 pub(crate) mod nfnetlink;
 pub(crate) mod params;
+pub(crate) mod pernet;
 pub(crate) mod port_set;
 pub(crate) mod procfs;
 pub(crate) mod random;

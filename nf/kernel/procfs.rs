@@ -16,10 +16,11 @@ use crate::nf::bindings;
 
 use super::{
     net::Net,
+    pernet::NewNet,
     seq_file::{
         self,
         SeqFile, //
-    }, //
+    },
 };
 
 /// The folder of a file.
@@ -63,8 +64,7 @@ impl Readers {
 
 /// A file that every namespace has, with the contents of an `F`.
 ///
-/// [`ProcFile::remove`] undoes [`ProcFile::create`], before the namespace ends or the module is
-/// unloaded.
+/// The namespace removes it when it ends, or when the module is unloaded.
 ///
 /// # Examples
 ///
@@ -93,14 +93,18 @@ impl<F: SeqFile> ProcFile<F> {
     }
 
     /// Creates the file in a namespace. May sleep.
-    pub(crate) fn create(&self, net: &Net) -> Result {
+    ///
+    /// Later the namespace removes it, and waits until no process reads it. Processes that have it open
+    /// get errors from then on.
+    pub(crate) fn create(&self, net: &NewNet<'_>) -> Result {
+        let folder = self.folder.of(net);
         // SAFETY: The folder exists and has the namespace as its data, the name is text, and the
         // operations are static.
         let file = unsafe {
             bindings::proc_create_data(
                 self.name.as_char_ptr(),
                 self.readers.mode(),
-                self.folder.of(net),
+                folder,
                 seq_file::proc_operations::<F>(),
                 null_mut(),
             )
@@ -109,7 +113,7 @@ impl<F: SeqFile> ProcFile<F> {
             return Err(ENOMEM);
         }
         if let Readers::Root = self.readers {
-            // SAFETY: Just created, and removed by `remove` only.
+            // SAFETY: Just created, and not removed yet.
             unsafe {
                 let uid = bindings::rct_net_root_uid(net.raw());
                 let gid = bindings::rct_net_root_gid(net.raw());
@@ -119,13 +123,28 @@ impl<F: SeqFile> ProcFile<F> {
                 }
             }
         }
-        Ok(())
+        let name = self.name;
+        // INVARIANT: Just created.
+        net.keep(Created { name, folder })
     }
+}
 
-    /// Removes the file from a namespace, and waits until no process reads it. Processes that have
-    /// it open get errors from then on. May sleep.
-    pub(crate) fn remove(&self, net: &Net) {
-        // SAFETY: The folder exists, the name is text.
-        unsafe { bindings::remove_proc_entry(self.name.as_char_ptr(), self.folder.of(net)) };
+/// A file of a namespace, which is removed when this is dropped.
+///
+/// # Invariants
+///
+/// The file is in the folder. The namespace, which has the folder, keeps this.
+struct Created {
+    name: &'static CStr,
+    folder: *mut bindings::proc_dir_entry,
+}
+
+// SAFETY: Any thread may remove the file.
+unsafe impl Send for Created {}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::remove_proc_entry(self.name.as_char_ptr(), self.folder) };
     }
 }

@@ -4,9 +4,12 @@
 //!
 //! C header: [`include/linux/refcount.h`](srctree/include/linux/refcount.h)
 
-use core::ptr::{
-    null_mut,
-    NonNull, //
+use core::{
+    ops::Deref,
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
 };
 
 use kernel::sync::{
@@ -29,14 +32,14 @@ use super::rcu::Rcu;
 /// A C object with a `refcount_t`, which is freed a grace period after its last reference was given
 /// back.
 ///
-/// [`always_ref_counted!`] makes it [`AlwaysRefCounted`]. During an RCU read-side section a `&Self`
-/// may be found whose count is zero: [`get`] is the one way to a reference then.
+/// During an RCU read-side section a `&Self` may be found whose count is zero: [`RcuCounted::get`] is
+/// the one way from there to a reference, which is one to a [`Counted`].
 ///
 /// # Safety
 ///
 /// The pointer that `count` returns is that of the object's count, which is initialised and used by
 /// the functions of `refcount_t` only.
-pub(crate) unsafe trait RcuCounted: AlwaysRefCounted {
+pub(crate) unsafe trait RcuCounted: Sized {
     /// The count of an object.
     ///
     /// # Safety
@@ -50,6 +53,17 @@ pub(crate) unsafe trait RcuCounted: AlwaysRefCounted {
     ///
     /// The caller gave back the last reference.
     unsafe fn free_rcu(this: NonNull<Self>);
+
+    /// Takes a reference; [`None`] if the last one was given back.
+    #[inline]
+    fn get(&self) -> Option<ARef<Counted<Self>>> {
+        let object = NonNull::from(self);
+        // SAFETY: A `&Self` is not freed; at zero the count stays there.
+        let taken = unsafe { bindings::rct_refcount_inc_not_zero(Self::count(object)) };
+        // INVARIANT: The count is not zero while the reference exists.
+        // SAFETY: The reference was just taken; the type is transparent.
+        taken.then(|| unsafe { ARef::from_raw(object.cast()) })
+    }
 }
 
 /// The kernel crate's type for a count of C code's.
@@ -63,34 +77,40 @@ pub(crate) unsafe fn from_raw<'a>(count: *mut bindings::refcount_t) -> &'a Refco
     unsafe { &*count.cast() }
 }
 
-/// Takes a reference; [`None`] if the last one was given back.
-#[inline]
-pub(crate) fn get<T: RcuCounted>(object: &T) -> Option<ARef<T>> {
-    let object = NonNull::from(object);
-    // SAFETY: A `&T` is not freed; at zero the count stays there.
-    let taken = unsafe { bindings::rct_refcount_inc_not_zero(T::count(object)) };
-    // SAFETY: The reference was just taken.
-    taken.then(|| unsafe { ARef::from_raw(object) })
+/// An [`RcuCounted`] object to which there is a reference: that alone is [`AlwaysRefCounted`], so that
+/// no reference is made of an object whose last one was given back.
+///
+/// # Invariants
+///
+/// The count is not zero while a `&Counted` exists.
+#[repr(transparent)]
+pub(crate) struct Counted<T>(T);
+
+impl<T> Deref for Counted<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
-/// [`AlwaysRefCounted::inc_ref`] of an [`RcuCounted`].
-#[inline]
-pub(crate) fn inc_ref<T: RcuCounted>(object: &T) {
-    // SAFETY: A `&T` is not freed; its count is one of C code's.
-    unsafe { from_raw(T::count(NonNull::from(object))) }.inc();
-}
+// SAFETY: By the contract of `RcuCounted`; by the type invariants the count is not zero.
+unsafe impl<T: RcuCounted> AlwaysRefCounted for Counted<T> {
+    #[inline]
+    fn inc_ref(&self) {
+        // SAFETY: A `&T` is not freed; its count is one of C code's.
+        unsafe { from_raw(T::count(NonNull::from(&self.0))) }.inc();
+    }
 
-/// [`AlwaysRefCounted::dec_ref`] of an [`RcuCounted`].
-///
-/// # Safety
-///
-/// As for that.
-#[inline]
-pub(crate) unsafe fn dec_ref<T: RcuCounted>(object: NonNull<T>) {
-    // SAFETY: The caller has a reference, which it gives up.
-    if unsafe { from_raw(T::count(object)) }.dec_and_test() {
-        // SAFETY: That was the last one.
-        unsafe { T::free_rcu(object) };
+    #[inline]
+    unsafe fn dec_ref(object: NonNull<Self>) {
+        let object = object.cast::<T>();
+        // SAFETY: The caller has a reference, which it gives up.
+        if unsafe { from_raw(T::count(object)) }.dec_and_test() {
+            // SAFETY: That was the last one.
+            unsafe { T::free_rcu(object) };
+        }
     }
 }
 
@@ -121,48 +141,19 @@ impl<T: RcuCounted> CountedPointer<T> {
     }
 
     /// Points it to another object, and returns the former one.
-    pub(crate) fn replace(&self, new: Option<ARef<T>>) -> Option<ARef<T>> {
-        let new = new.map_or(null_mut(), |new| ARef::into_raw(new).as_ptr());
+    pub(crate) fn replace(&self, new: Option<ARef<Counted<T>>>) -> Option<ARef<Counted<T>>> {
+        let new = new.map_or(null_mut(), |new| ARef::into_raw(new).cast().as_ptr());
         // INVARIANT: The new reference moves in, and the former one out.
         let former = NonNull::new(self.0.xchg(new, Full));
         // SAFETY: By the type invariants.
-        former.map(|former| unsafe { ARef::from_raw(former) })
+        former.map(|former| unsafe { ARef::from_raw(former.cast()) })
     }
 
     /// Makes it null if it points to `object`, and returns the reference.
-    pub(crate) fn take_if(&self, object: &T) -> Option<ARef<T>> {
+    pub(crate) fn take_if(&self, object: &T) -> Option<ARef<Counted<T>>> {
         let object = NonNull::from(object);
         let is_it = self.0.cmpxchg(object.as_ptr(), null_mut(), Full).is_ok();
         // SAFETY: By the type invariants; the reference moves out.
-        is_it.then(|| unsafe { ARef::from_raw(object) })
+        is_it.then(|| unsafe { ARef::from_raw(object.cast()) })
     }
 }
-
-/// Makes an [`RcuCounted`] type [`AlwaysRefCounted`], and gives it the method `get`.
-macro_rules! always_ref_counted {
-    ($type:ty) => {
-        // SAFETY: By the contract of `RcuCounted`, which has the same count.
-        unsafe impl kernel::sync::aref::AlwaysRefCounted for $type {
-            #[inline]
-            fn inc_ref(&self) {
-                $crate::nf::kernel::refcount::inc_ref(self);
-            }
-
-            #[inline]
-            unsafe fn dec_ref(object: core::ptr::NonNull<Self>) {
-                // SAFETY: By the safety requirements.
-                unsafe { $crate::nf::kernel::refcount::dec_ref(object) };
-            }
-        }
-
-        impl $type {
-            /// Takes a reference; [`None`] if the last one was given back.
-            #[inline]
-            pub(crate) fn get(&self) -> Option<kernel::sync::aref::ARef<Self>> {
-                $crate::nf::kernel::refcount::get(self)
-            }
-        }
-    };
-}
-
-pub(crate) use always_ref_counted;

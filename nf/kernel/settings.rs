@@ -33,9 +33,9 @@ use crate::{
     proto::types::timeout::Timeout, //
 };
 
-use super::net::{
-    Net,
-    NewNet, //
+use super::{
+    net::Net,
+    pernet::NewNet, //
 };
 
 /// A field of `struct netns_ct`.

@@ -15,8 +15,7 @@
 //! ];
 //!
 //! // In `Pernet::init`, and the opposite in `Pernet::exit`:
-//! net.state::<NetState>().sysctls.register(net, c"net/netfilter", SETTINGS)?;
-//! net.state::<NetState>().sysctls.clear();
+//! sysctl::register(net, c"net/netfilter", SETTINGS)?;
 //! ```
 //!
 //! C header: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h)
@@ -41,7 +40,6 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
-        Full,
         Relaxed, //
     },
 };
@@ -53,13 +51,14 @@ use crate::{
 
 use super::{
     module_folder,
-    net::{
-        Net,
-        NewNet, //
-    },
+    net::Net,
     params::{
         self,
         Inherit, //
+    },
+    pernet::{
+        NewNet,
+        Pernet, //
     },
     port_set::{
         PortSet,
@@ -416,13 +415,19 @@ impl Drop for Registration {
     }
 }
 
+/// Registers sysctls of a new namespace under `folder`, which unregisters them when it ends, and waits
+/// until no process reads or writes one. May sleep.
+pub(crate) fn register(net: &NewNet<'_>, folder: &'static CStr, settings: &[Setting]) -> Result {
+    net.keep(Registration::for_net(net, folder, settings)?)
+}
+
 /// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
-/// the defaults were set. `slot` is the place of the registration of these settings.
+/// the defaults were set. The settings are in the namespace's `P`.
 ///
 /// In the namespaces that are older than the module there is nothing to inherit yet.
-pub(crate) fn inherit(net: &NewNet<'_>, settings: &[Setting], slot: fn(&Net) -> &Slot) {
+pub(crate) fn inherit<P: Pernet>(net: &NewNet<'_>, settings: &[Setting]) {
     let copy = |from: &Net| {
-        if slot(from).is_registered() {
+        if from.is_set_up::<P>() {
             for setting in settings {
                 setting.copy(from, net);
             }
@@ -435,50 +440,5 @@ pub(crate) fn inherit(net: &NewNet<'_>, settings: &[Setting], slot: fn(&Net) -> 
             Net::with_current(copy);
         }
         Inherit::Creator => {}
-    }
-}
-
-/// The registration of a namespace, in its [`Pernet`](super::net::Pernet) state. Zeroed: there is
-/// none.
-///
-/// # Invariants
-///
-/// Null, or the pointer of a `KBox` that belongs to the slot.
-pub(crate) struct Slot(Atomic<*mut Registration>);
-
-// SAFETY: The bytes of a null pointer are zero.
-unsafe impl pin_init::Zeroable for Slot {}
-
-impl Slot {
-    /// Registers the sysctls of a namespace, to whose state the slot belongs. May sleep.
-    ///
-    /// [`Slot::clear`] is called before the namespace ends.
-    pub(crate) fn register(
-        &self,
-        net: &NewNet<'_>,
-        folder: &'static CStr,
-        settings: &[Setting],
-    ) -> Result {
-        let registration = KBox::new(Registration::for_net(net, folder, settings)?, GFP_KERNEL)?;
-        self.swap(Some(registration));
-        Ok(())
-    }
-
-    /// Whether sysctls are registered.
-    fn is_registered(&self) -> bool {
-        !self.0.load(Relaxed).is_null()
-    }
-
-    /// Unregisters the sysctls, and waits until no process reads or writes one. May sleep.
-    pub(crate) fn clear(&self) {
-        self.swap(None);
-    }
-
-    fn swap(&self, new: Option<KBox<Registration>>) {
-        let old = self.0.xchg(new.map_or(null_mut(), KBox::into_raw), Full);
-        if !old.is_null() {
-            // SAFETY: By the type invariants the box belonged to the slot, which no longer has it.
-            drop(unsafe { KBox::from_raw(old) });
-        }
     }
 }
