@@ -57,6 +57,9 @@ rust_library() {
 	return 1
 }
 
+# What the module is compiled of.
+readonly MODULE_SOURCES=(Kbuild VERSION rust_ct.rs nf ct nat proto stub scripts/clang-for-gcc)
+
 # Puts the toolchain into the environment: the kernel's own make finds it there.
 use_toolchain() {
 	local library
@@ -89,8 +92,26 @@ use_toolchain_of() { # FOLDER
 	use_toolchain
 	! is_clang_kernel "$1" || return 0
 	LLVM_MAJOR=$(rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-	export RUST_CT_CLANG=clang-$LLVM_MAJOR LIBCLANG_PATH=/usr/lib/llvm-$LLVM_MAJOR/lib
+	use_llvm
+	export RUST_CT_CLANG=clang-$LLVM_MAJOR
 	unset LLVM
+}
+
+# Makes the programs and the library of LLVM_MAJOR known by the names that Debian gives them.
+# Other distributions have one LLVM, whose programs have no number in their names.
+use_llvm() {
+	local tool folder=$RCT_CACHE/llvm/$LLVM_MAJOR
+	for tool in clang llvm-link; do
+		if ! have "$tool-$LLVM_MAJOR" && [[ $("$tool" --version 2>/dev/null) == *" version $LLVM_MAJOR."* ]]; then
+			mkdir -p "$folder"
+			ln -sf "$(command -v "$tool")" "$folder/$tool-$LLVM_MAJOR"
+		fi
+	done
+	[[ ! -d $folder ]] || PATH=$folder:$PATH
+	export LIBCLANG_PATH
+	for LIBCLANG_PATH in /usr/lib64 /usr/lib "/usr/lib/llvm-$LLVM_MAJOR/lib"; do
+		! compgen -G "$LIBCLANG_PATH/libclang*.so*" >/dev/null || break
+	done
 }
 
 # Prints what tells the kernel's make which C compiler to use, a word per line. Where the gcc
