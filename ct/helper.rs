@@ -248,7 +248,7 @@ pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
 /// The reason why a template gets no helper.
 pub(super) enum AddError {
     /// `EINVAL`: there is no such helper.
-    NoHelper,
+    UnknownHelper,
     /// `ENOMEM`: no memory.
     NoMemory,
     /// `ENOENT`: no module translates addresses for it.
@@ -258,7 +258,7 @@ pub(super) enum AddError {
 impl From<AddError> for Error {
     fn from(error: AddError) -> Self {
         match error {
-            AddError::NoHelper => EINVAL,
+            AddError::UnknownHelper => EINVAL,
             AddError::NoMemory => ENOMEM,
             AddError::NoNat => ENOENT,
         }
@@ -275,7 +275,7 @@ pub(super) fn add(
     protocol: u8,
     with_nat: bool,
 ) -> Result<(), AddError> {
-    let helper = get(name, family.into(), protocol).ok_or(AddError::NoHelper)?;
+    let helper = get(name, family.into(), protocol).ok_or(AddError::UnknownHelper)?;
     let help = template.add_help().ok_or(AddError::NoMemory)?;
     if with_nat {
         get_nat(name, family.into(), protocol)

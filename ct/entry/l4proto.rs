@@ -257,9 +257,9 @@ impl Query {
 
     /// Writes the attributes of a tuple.
     fn put(&self, tuple: &Tuple, message: &mut Message<'_>) -> Result {
-        message.put(self.id as u16, &tuple.src_key)?;
-        message.put_u8(self.kind as u16, tuple.icmp_type())?;
-        message.put_u8(self.code as u16, tuple.icmp_code())
+        message.put(self.id, &tuple.src_key)?;
+        message.put_u8(self.kind, tuple.icmp_type())?;
+        message.put_u8(self.code, tuple.icmp_code())
     }
 
     /// Reads the attributes of a tuple. `EINVAL`: a type that is not a query's.
