@@ -125,7 +125,7 @@ fn this_module() -> *mut kernel_bindings::module {
 }
 
 /// Returns whether this module's start is over, so that each namespace has its state.
-pub(super) fn has_started() -> bool {
+pub(crate) fn has_started() -> bool {
     // SAFETY: The module is there. A racing change is seen before or after.
     let state = unsafe { core::ptr::read_volatile(&raw const (*this_module()).state) };
     state == kernel_bindings::module_state_MODULE_STATE_LIVE
