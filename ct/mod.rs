@@ -110,8 +110,8 @@ pub(crate) use self::names::ModuleNames;
 ///
 /// One pointer to a value with all of them would add a load to each access, on which the next one
 /// depends: one instruction for a packet of a known connection, about three for a new one, which is
-/// about 0.3 % of either; and the latency of the cache that has the pointer. (Derived from the accesses
-/// on the path, not measured.)
+/// about 0.3 % of either; and the latency of the cache that has the pointer. (Derived from the
+/// accesses on the path, not measured.)
 pub(crate) struct Conntrack {
     /// No netlink request is served any more.
     _netlink: netlink::Netlink,

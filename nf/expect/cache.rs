@@ -28,8 +28,8 @@ use crate::nf::{
 /// The cache. Null before [`ExpectCache::create`].
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
-/// The number of expectations that are allocated, or are being; [`CLOSED`] is added where there are to
-/// be no more.
+/// The number of expectations that are allocated, or are being; [`CLOSED`] is added where there are
+/// to be no more.
 static ALLOCATED: Atomic<u32> = Atomic::new(CLOSED);
 
 /// More than there can be.
@@ -64,8 +64,8 @@ impl ExpectCache {
 }
 
 impl Drop for ExpectCache {
-    /// Waits until the expectations that were dropped are freed, and destroys the cache. If there still
-    /// are some, the cache leaks.
+    /// Waits until the expectations that were dropped are freed, and destroys the cache. If there
+    /// still are some, the cache leaks.
     fn drop(&mut self) {
         ALLOCATED.fetch_add(CLOSED, Full);
         rcu_barrier();

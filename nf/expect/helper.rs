@@ -22,7 +22,9 @@
 //!     .and_then(Helper::load);
 //! ```
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_helper.h`](srctree/include/net/netfilter/nf_conntrack_helper.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_helper.h`](srctree/include/net/netfilter/nf_conntrack_helper.h)
+//!
 
 use core::{
     ffi::{
@@ -287,15 +289,15 @@ impl Helping<'_> {
         let function = unsafe { core::mem::transmute::<*mut c_void, Function>(function) };
         // CAST: the discriminant.
         let info = info as bindings::ip_conntrack_info;
-        // SAFETY: The packet is borrowed exclusively; by the type invariants the entry is one of the
-        // helper's.
+        // SAFETY: The packet is borrowed exclusively; by the type invariants the entry is one of
+        // the helper's.
         let verdict = unsafe { function(skb.raw(), transport, self.entry.raw(), info) };
         // CAST: the same bits, as in C; the upper half of a verdict is a queue number.
         Verdict::from_raw(verdict as u32)
     }
 
-    /// Adds the helper's attributes about the connection to a message. (An attribute for which there
-    /// is no room is left out.)
+    /// Adds the helper's attributes about the connection to a message. (An attribute for which
+    /// there is no room is left out.)
     pub(crate) fn to_nlattr(self, message: &mut Message<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
@@ -317,8 +319,8 @@ impl Helping<'_> {
         // SAFETY: Valid, and not changed.
         if let Some(function) = unsafe { (*self.helper.raw()).from_nlattr } {
             let info = info.map_or(null_mut(), Attribute::raw);
-            // SAFETY: By the type invariants; the attribute is valid, or null, and the section keeps
-            // the module.
+            // SAFETY: By the type invariants; the attribute is valid, or null, and the section
+            // keeps the module.
             unsafe { function(info, self.entry.raw()) };
         }
     }

@@ -98,11 +98,12 @@ impl<'r> Seen<'r> {
         unsafe { Expectation::helper_in(addr_of_mut!((*self.raw()).helper), self.1) }
     }
 
-    /// Makes a new entry that the expectation matched shareable, and calls the expectation's function
-    /// with it, if there is one. Returns the entry's first reference.
+    /// Makes a new entry that the expectation matched shareable, and calls the expectation's
+    /// function with it, if there is one. Returns the entry's first reference.
     ///
-    /// The function is not called if the entry's [master](Fresh::set_master) is another one, or NAT has
-    /// set it up already: the functions set up NAT by the master, and assume that nothing has before.
+    /// The function is not called if the entry's [master](Fresh::set_master) is another one, or NAT
+    /// has set it up already: the functions set up NAT by the master, and assume that nothing has
+    /// before.
     pub(crate) fn run_expectfn(&self, fresh: Fresh) -> ARef<Conn> {
         let conn = fresh.publish();
         // SAFETY: Valid, and not changed since it was added. The master is only compared.

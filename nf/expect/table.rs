@@ -107,7 +107,8 @@ impl Drop for ExpectTable {
     /// now; otherwise its memory leaks.
     fn drop(&mut self) {
         let array = heads().xchg(null_mut(), Full);
-        // Those that have found the table are in a read-side section, or hold the lock, which is one.
+        // Those that have found the table are in a read-side section, or hold the lock, which is
+        // one.
         synchronize_rcu();
         if let Some(array) = NonNull::new(array) {
             // SAFETY: By the type invariants; nothing looks into the table any more.

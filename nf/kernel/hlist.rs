@@ -35,8 +35,8 @@ pub(in crate::nf) fn allocate(len: u32) -> Result<NonNull<bindings::hlist_head>>
     NonNull::new(heads.cast()).ok_or(ENOMEM)
 }
 
-/// Frees the heads of `len` lists. If a list is not empty the heads leak, as its first node points to
-/// one of them.
+/// Frees the heads of `len` lists. If a list is not empty the heads leak, as its first node points
+/// to one of them.
 ///
 /// # Safety
 ///

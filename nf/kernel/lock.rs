@@ -81,10 +81,10 @@ impl Drop for BhDisabled {
 
 /// A spinlock that is held with bottom halves off, and the data that it guards.
 ///
-/// Guards are dropped in the reverse order of locking, as scopes do it. In another order bottom halves
-/// may be on again while a lock is held, and a softirq that wants it waits for ever: a CPU hangs, but
-/// no two contexts use the data at once. (On kernels for one CPU, where a spinlock is no more than
-/// bottom halves that are off, each guard keeps them off.)
+/// Guards are dropped in the reverse order of locking, as scopes do it. In another order bottom
+/// halves may be on again while a lock is held, and a softirq that wants it waits for ever: a CPU
+/// hangs, but no two contexts use the data at once. (On kernels for one CPU, where a spinlock is no
+/// more than bottom halves that are off, each guard keeps them off.)
 pub(crate) type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
 
 /// The guard of a [`SpinLockBh`].

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Code that must not compile. `scripts/check-misuse` compiles it as a module of the crate, and compares
-//! the compiler's errors with those that lines name (`//~`): each must be reported, and no other.
+//! Code that must not compile. `scripts/check-misuse` compiles it as a module of the crate, and
+//! compares the compiler's errors with those that lines name (`//~`): each must be reported, and no
+//! other.
 
 use kernel::{
     prelude::*,
