@@ -19,7 +19,10 @@
     unreachable_pub,
     unsafe_op_in_unsafe_fn,
     unused_imports,
-    dead_code
+    dead_code,
+    // Older bindgen, newer rustc; and the reverse.
+    unknown_lints,
+    unnecessary_transmutes
 )]
 
 use pin_init::MaybeZeroable;

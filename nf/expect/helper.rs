@@ -24,7 +24,6 @@
 //!
 //! C header:
 //! [`include/net/netfilter/nf_conntrack_helper.h`](srctree/include/net/netfilter/nf_conntrack_helper.h)
-//!
 
 use core::{
     ffi::{
