@@ -487,10 +487,8 @@ impl Entry {
     }
 
     fn proto_halves<const INDEX: usize>(&self) -> &Atomic<u32> {
-        const {
-            let len = (INDEX + 1) * size_of::<u32>();
-            assert!(len <= size_of::<bindings::nf_conntrack_proto>());
-        };
+        const HALVES: usize = size_of::<bindings::nf_conntrack_proto>() / size_of::<u32>();
+        const { assert!(INDEX < HALVES) };
         // SAFETY: In bounds and aligned. The rest as for `proto_words`.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
