@@ -19,11 +19,11 @@ test: module ## every test: on the host and in virtual machines
 lint: ## every check of the sources: format, clippy, unsafe code, panics, docs, scripts
 	@scripts/lint
 
-module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
-	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
+module: ## rust_ct.ko for the kernel in KDIR=, or for the one of run and test (Debian's 7.3)
+	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',debian)
 
 install: module ## module, depmod entry, modprobe.d file, udev rule, for the kernel in KDIR=; DESTDIR=
-	@scripts/install $(if $(KDIR),rust_ct.ko,build/fast/rust_ct.ko)
+	@scripts/install $(if $(KDIR),rust_ct.ko,build/debian/rust_ct.ko)
 
 deb: ## build/deb/: Debian packages, for DKMS, and with KDIR= compiled for that kernel
 	@scripts/deb $(if $(KDIR),--kdir '$(KDIR)')
@@ -35,7 +35,7 @@ help: ## this text
 	@awk -F ':.*## ' '/^## / { print "\n" substr($$0, 4) } \
 		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "KDIR=FOLDER builds for another kernel's build folder (7.3, clang, Rust)."
+	@echo "KDIR=FOLDER builds for another kernel, for example /lib/modules/\$$(uname -r)/build (docs/install.md)."
 
 ## To measure, to test more, to work on it:
 
@@ -55,7 +55,7 @@ kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TE
 shell: module ## a shell in a machine with the module loaded
 	@scripts/vm -i
 
-setup: ## toolchain, kernel source and the two kernels, into the cache
+setup: ## toolchain, kernel source and the two kernels of make test, into the cache
 	@scripts/setup
 
 debug: ## rust_ct.ko for the debug kernel
@@ -64,7 +64,7 @@ debug: ## rust_ct.ko for the debug kernel
 symbols: module ## what it exports against what the test kernel's modules import
 	@scripts/symbols
 
-uninstall: ## take all of that away again
+uninstall: ## undo make install
 	@scripts/install --uninstall
 
 format: ## the kernel's format for every Rust file

@@ -9,6 +9,7 @@
 
 use kernel::{
     num::casts::u32_as_usize,
+    prelude::*,
     sync::atomic::{
         Full,
         Relaxed, //
@@ -20,7 +21,19 @@ use crate::nf::{
         dying::DyingList,
         index_keys::ZONE_CLASSES, //
     },
-    kernel::pernet::Counter,
+    kernel::{
+        module_folder,
+        params::{
+            self,
+            Inherit, //
+        },
+        pernet::{
+            Counter,
+            NewNet,
+            Pernet, //
+        },
+        sysctl::Setting, //
+    },
     packet::{
         bridge::BridgeUsers,
         hook::HookSlot, //
@@ -73,6 +86,15 @@ pub(super) struct NetState {
 }
 
 impl NetState {
+    /// Makes the places of hooks usable.
+    ///
+    /// `ENOMEM`: no memory.
+    pub(super) fn open_slots(net: &NewNet<'_>) -> Result {
+        HookSlot::open(net, |state: &Self| &state.hooks_ipv4)?;
+        HookSlot::open(net, |state: &Self| &state.hooks_ipv6)?;
+        BridgeUsers::open(net, |state: &Self| &state.bridge_users)
+    }
+
     /// Counts an entry that is about to be created. Returns the number of entries, including it.
     #[inline]
     pub(super) fn take_entry(&self) -> u32 {
@@ -164,5 +186,27 @@ impl NetState {
     /// Returns the number of entries, for a sysctl.
     pub(super) fn entries_counter(&self) -> &Counter {
         &self.entries
+    }
+}
+
+/// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
+/// the defaults were set. The settings are in the namespace's `P`.
+///
+/// In the namespaces that are older than the module there is nothing to inherit yet.
+pub(crate) fn inherit<P: Pernet>(net: &NewNet<'_>, settings: &[Setting]) {
+    let copy = |from: &Net| {
+        if from.is_set_up::<P>() {
+            for setting in settings {
+                setting.copy(from, net);
+            }
+        }
+    };
+    match params::inherit() {
+        Inherit::Defaults => {}
+        Inherit::First => copy(Net::init_net()),
+        Inherit::Creator if module_folder::has_started() => {
+            Net::with_current(copy);
+        }
+        Inherit::Creator => {}
     }
 }

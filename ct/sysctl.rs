@@ -27,7 +27,7 @@ use crate::{
                 Computed,
                 Registration,
                 Setting,
-                Watcher, //
+                WriteListener, //
             },
         },
         packet::log,
@@ -45,7 +45,10 @@ use crate::{
 };
 
 use super::{
-    netns::NetState,
+    netns::{
+        self,
+        NetState, //
+    },
     table::resize, //
 };
 
@@ -174,7 +177,7 @@ impl Computed for Buckets {
 /// `nf_conntrack_log_invalid`: writing it loads a logging backend, without which nothing is logged.
 struct LogInvalid;
 
-impl Watcher for LogInvalid {
+impl WriteListener for LogInvalid {
     fn written(value: u8) {
         if value != 0 {
             log::request_backend();
@@ -198,6 +201,6 @@ impl Global {
 
 /// Registers a namespace's sysctls, which have their defaults by now, until it ends. May sleep.
 pub(super) fn register(net: &NewNet<'_>) -> Result {
-    sysctl::inherit::<NetState>(net, SETTINGS);
+    netns::inherit::<NetState>(net, SETTINGS);
     sysctl::register(net, c"net/netfilter", SETTINGS)
 }

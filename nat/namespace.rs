@@ -7,19 +7,23 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-use crate::nf::{
-    kernel::{
-        pernet::{
-            NewNet,
-            Pernet,
-            PernetOps, //
+use crate::{
+    ct::netns,
+    nf::{
+        kernel::{
+            pernet::{
+                NewNet,
+                Pernet,
+                PernetOps, //
+            },
+            sysctl::{
+                self,
+                Setting, //
+            },
         },
-        sysctl::{
-            self,
-            Setting, //
-        },
+        packet::nat_hook::Slot,
+        prelude::*, //
     },
-    prelude::*, //
 };
 
 use super::{
@@ -54,6 +58,8 @@ const SETTINGS: &[Setting] = &[
 
 impl Pernet for NatState {
     fn init(net: &NewNet<'_>) -> Result {
+        Slot::open(net, |state: &Self| &state.ipv4)?;
+        Slot::open(net, |state: &Self| &state.ipv6)?;
         let state = state(net);
         for switch in [
             &state.thorough,
@@ -65,7 +71,7 @@ impl Pernet for NatState {
         ] {
             switch.store(1, Relaxed);
         }
-        sysctl::inherit::<Self>(net, SETTINGS);
+        netns::inherit::<Self>(net, SETTINGS);
         state.excluded.allocate()?;
         sysctl::register(net, c"net/netfilter", SETTINGS)
     }

@@ -152,8 +152,8 @@ impl<'a> HelpAttr<'a> {
             return;
         }
         let section = RcuGuard::new();
-        if let Some(own) = helper::of(conn, section.token()) {
-            own.from_nlattr(conn, self.info, section.token());
+        if let Some(own) = conn.helping(section.token()) {
+            own.from_nlattr(self.info);
         }
     }
 }
@@ -230,7 +230,7 @@ impl SeqAdjChange {
 
     /// Sets the entry's sequence adjustment.
     pub(super) fn apply(&self, conn: &Entry) {
-        let Some(seq_adjust) = conn.extensions().find::<SeqAdjust>() else {
+        let Some(seq_adjust) = conn.seq_adjust() else {
             return;
         };
         for (dir, wanted) in [Direction::Original, Direction::Reply]
@@ -238,7 +238,7 @@ impl SeqAdjChange {
             .zip(self.0)
         {
             if let Some(wanted) = wanted {
-                seq_adjust.change(conn, dir, |shift: &mut Shift| *shift = wanted);
+                seq_adjust.change(dir, |shift: &mut Shift| *shift = wanted);
                 conn.set(StatusBit::SeqAdjust);
             }
         }

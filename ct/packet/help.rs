@@ -50,7 +50,8 @@ impl HelpedPacket {
         Self::of_helped(skb, ARef::from(conn), info)
     }
 
-    /// [`HelpedPacket::of`] for a connection that has a helper or needs adjustment.
+    /// Does the work of [`HelpedPacket::of`] for a connection that has a helper or needs
+    /// adjustment.
     fn of_helped(skb: &Skb, conn: ARef<Conn>, info: CtInfo) -> Option<Self> {
         if info == CtInfo::RelatedReply {
             return None;
@@ -75,9 +76,9 @@ impl HelpedPacket {
     /// Calls the helper's function, if the helper is for the protocol of the connection. (SIP over
     /// TCP expects connections of UDP, too.)
     fn run_helper(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-        match helper::of(&self.conn, rcu) {
+        match self.conn.helping(rcu) {
             Some(helper) if !helper.is_for_protocol(self.conn.protocol()) => Verdict::Accept,
-            Some(helper) => helper.help(skb, self.transport, &self.conn, self.info, rcu),
+            Some(helper) => helper.help(skb, self.transport, self.info),
             None => Verdict::Accept,
         }
     }

@@ -5,15 +5,15 @@
 //! An entry lives through stages, and each is a type:
 //!
 //! - [`Fresh`](super::fresh::Fresh): just allocated, and known to its creator alone.
-//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that created it and to that packet's
-//!   clones (unconfirmed), then also in the table (confirmed).
+//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that created it and to that
+//!   packet's clones (unconfirmed), then also in the table (confirmed).
 //! - [`Dead`](super::end::Dead): the last reference is gone; the memory is freed on drop.
 //!
 //! What all stages have in common is an [`Entry`].
 //!
 //! The memory is type-stable under RCU (`SLAB_TYPESAFE_BY_RCU`): after it was freed it may become
-//! another connection at once, but it stays a `struct nf_conn` until a grace period has passed. So a
-//! walk over a chain gives a [`Stale`](super::stale::Stale), not a `&Conn`.
+//! another connection at once, but it stays a `struct nf_conn` until a grace period has passed. So
+//! a walk over a chain gives a [`Stale`](super::stale::Stale), not a `&Conn`.
 //!
 //! C header: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h)
 
@@ -58,6 +58,7 @@ use crate::{
     },
     proto::types::{
         direction::Direction,
+        protocol,
         tuple::Tuple,
         zone::Zone, //
     }, //
@@ -108,7 +109,7 @@ pub(crate) enum StatusBit {
     /// NAT has set up the destination.
     DstNatDone = bindings::ip_conntrack_status_IPS_DST_NAT_DONE_BIT,
     /// NAT has set up the source, and the entry was put into the
-    /// [by-source table](super::by_source::SourceTable).
+    /// [by-source table](super::bysource::SourceTable).
     SrcNatDone = bindings::ip_conntrack_status_IPS_SRC_NAT_DONE_BIT,
     /// Only the reply tuple is in the table, beside another entry that has the original tuple.
     NatClash = bindings::ip_conntrack_status_IPS_NAT_CLASH_BIT,
@@ -121,10 +122,10 @@ pub(crate) enum StatusBit {
     /// The entry was created from a socket that had the connection before the module was loaded. An
     /// extension of this tracker, beyond the 32 bits that netlink shows.
     Adopted = 32,
-    /// The reply tuple is the mirror image of the original one, in the same zone: the entry is on one
-    /// chain of the table, for both. An extension of this tracker, as `Adopted`. Of an unconfirmed
-    /// entry the bit says only that both are in the same zone; [`Entry::check_mirrored`] compares the
-    /// tuples before the entry is confirmed.
+    /// The reply tuple is the mirror image of the original one, in the same zone: the entry is on
+    /// one chain of the table, for both. An extension of this tracker, as `Adopted`. Of an
+    /// unconfirmed entry the bit says only that both are in the same zone;
+    /// [`Entry::check_mirrored`] compares the tuples before the entry is confirmed.
     Mirrored = 33,
 }
 
@@ -175,9 +176,9 @@ impl Status {
 
 /// An entry, whether or not there is a reference to it.
 ///
-/// Tuples, zone and namespace do not change once the entry is shared, except that NAT sets the reply
-/// tuple of an unconfirmed one while it holds the only packet. The rest is atomic, or guarded by the
-/// entry's lock.
+/// Tuples, zone and namespace do not change once the entry is shared, except that NAT sets the
+/// reply tuple of an unconfirmed one while it holds the only packet. The rest is atomic, or guarded
+/// by the entry's lock.
 ///
 /// No [`ARef`](kernel::sync::aref::ARef) can be made of it: the count of a
 /// [`Fresh`](super::fresh::Fresh) and of a [`Dead`](super::end::Dead) entry is zero.
@@ -305,8 +306,8 @@ impl Entry {
         unsafe { bindings::rct_set_bit(bit as u32, self.status_word().as_ptr().cast()) };
     }
 
-    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table), and returns whether
-    /// it was set before.
+    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table), and returns
+    /// whether it was set before.
     #[inline(always)]
     pub(crate) fn test_and_set(&self, bit: StatusBit) -> bool {
         if bit.is_of_table() {
@@ -335,7 +336,7 @@ impl Entry {
         self.timeout_word().load(Relaxed)
     }
 
-    /// Sets [`Conn::timeout`], but dirties the cache line only for a change.
+    /// Sets [`Entry::timeout`], but dirties the cache line only for a change.
     #[inline]
     pub(crate) fn set_timeout(&self, timeout: u32) {
         if self.timeout() != timeout {
@@ -394,12 +395,6 @@ impl Entry {
         unsafe { core::mem::transmute(word) }
     }
 
-    /// Returns the IP protocol number.
-    #[inline]
-    pub(crate) fn protocol(&self) -> u8 {
-        self.tuple(Direction::Original).protonum
-    }
-
     /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &Net {
@@ -441,15 +436,34 @@ impl Entry {
         unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
+    /// Returns the IP protocol number.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u8 {
+        const PROTONUM: usize = offset_of!(bindings::nf_conntrack_tuple_hash, tuple)
+            + offset_of!(bindings::nf_conntrack_tuple, dst)
+            + offset_of!(bindings::nf_conntrack_tuple__bindgen_ty_1, protonum);
+        // SAFETY: A byte of the first tuple, which does not change.
+        unsafe {
+            let original = addr_of!((*self.raw()).tuplehash).cast::<u8>();
+            bindings::rct_read_once_u8(original.add(PROTONUM))
+        }
+    }
+
     /// Runs `f` on the protocol's state, under the entry's lock.
     ///
-    /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before or
-    /// after a change; a byte cannot be torn.
+    /// `T` is the state of the entry's protocol. That is not compared, as it would cost each TCP
+    /// packet: for an entry of UDP or GRE, whose words are written without the lock, `f` may see
+    /// them change.
+    ///
+    /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before
+    /// or after a change; a byte cannot be torn.
     #[inline]
     pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
         let _guard = self.lock();
-        // SAFETY: The lock makes access exclusive; by the trait's contract the bytes are a `T`.
+        // SAFETY: By the trait's contract the bytes are a `T`. The lock makes access exclusive for
+        // the protocols that have a `ProtoState`. `f` cannot take the lock again: the CPU would
+        // wait for itself.
         f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
     }
 
@@ -465,25 +479,50 @@ impl Entry {
         }
     }
 
-    /// Returns the first word of the protocol's state, for a protocol that keeps nothing else and so
-    /// needs no lock.
-    #[inline]
-    pub(crate) fn proto_word(&self) -> &Atomic<usize> {
-        // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
+    fn proto_words(&self) -> &Atomic<usize> {
+        // SAFETY: Valid and aligned to a word. It is read and, for a protocol that has words,
+        // written atomically. Another protocol's state is written under the lock: a word that is
+        // read then is one from before or after, or a mix.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast()) }
     }
 
-    /// Returns a half of [`Entry::proto_word`], or of a later word, for a protocol that keeps two
-    /// numbers of 32 bits and needs no lock.
-    #[inline]
-    pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
+    fn proto_halves<const INDEX: usize>(&self) -> &Atomic<u32> {
         const { assert!((INDEX + 1) * size_of::<u32>() <= size_of::<bindings::nf_conntrack_proto>()) };
-        // SAFETY: In bounds, aligned, and only accessed atomically by such a protocol.
+        // SAFETY: In bounds and aligned. The rest as for `proto_words`.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
 
-    /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed, as
-    /// NAT may replace the reply tuple until then, and so may C code directly (IPVS).
+    /// Returns the first word of the protocol's state: UDP keeps nothing else, and needs no lock.
+    #[inline(always)]
+    pub(crate) fn proto_word(&self) -> usize {
+        self.proto_words().load(Relaxed)
+    }
+
+    /// Sets the first word of the protocol's state, if the protocol is UDP.
+    #[inline(always)]
+    pub(crate) fn set_proto_word(&self, word: usize) {
+        if self.protocol() == protocol::UDP {
+            self.proto_words().store(word, Relaxed);
+        }
+    }
+
+    /// Returns a half of [`Entry::proto_word`], or of a later word: GRE keeps two numbers of 32
+    /// bits.
+    #[inline]
+    pub(crate) fn proto_half<const INDEX: usize>(&self) -> u32 {
+        self.proto_halves::<INDEX>().load(Relaxed)
+    }
+
+    /// Sets what [`Entry::proto_half`] returns, if the protocol is GRE.
+    #[inline]
+    pub(crate) fn set_proto_half<const INDEX: usize>(&self, half: u32) {
+        if self.protocol() == protocol::GRE {
+            self.proto_halves::<INDEX>().store(half, Relaxed);
+        }
+    }
+
+    /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed,
+    /// as NAT may replace the reply tuple until then, and so may C code directly (IPVS).
     #[inline]
     pub(crate) fn check_mirrored(&self) {
         if self.has(StatusBit::Mirrored) && !self.has_mirror_images() {
@@ -496,8 +535,8 @@ impl Entry {
     /// Returns whether each tuple has the ends of the other one, exchanged.
     #[inline]
     fn has_mirror_images(&self) -> bool {
-        // In halves of words: four for the source address, one that begins with the source port, and
-        // the same of the destination.
+        // In halves of words: four for the source address, one that begins with the source port,
+        // and the same of the destination.
         const PORT: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
         let half = |dir, index: usize| {
             // SAFETY: The entry is valid, the word in bounds for `index < 10`.
@@ -519,8 +558,8 @@ impl Entry {
         differs == 0
     }
 
-    /// Returns the hash of an unconfirmed entry's reservation (see [`super::reservations`]); [`None`]:
-    /// it has none. Another CPU may be changing it.
+    /// Returns the hash of an unconfirmed entry's reservation (see [`super::reservations`]);
+    /// [`None`]: it has none. Another CPU may be changing it.
     #[inline]
     pub(crate) fn reservation_hash(&self) -> Option<u32> {
         let word = self.pprev_word(Direction::Original).load(Relaxed);
@@ -549,16 +588,16 @@ impl Entry {
         self.pprev_word(Direction::Original).store(0, Relaxed);
     }
 
-    /// Returns the hash that [`Fresh::new`](super::fresh::Fresh::new) was given, to be kept until the
-    /// entry is confirmed. Of a confirmed entry, or one that another CPU is confirming: that, or a word
-    /// with its highest bit set.
+    /// Returns the hash that [`Fresh::new`](super::fresh::Fresh::new) was given, to be kept until
+    /// the entry is confirmed. Of a confirmed entry, or one that another CPU is confirming: that,
+    /// or a word with its highest bit set.
     #[inline]
     pub(crate) fn cached_hash(&self) -> u64 {
         self.pprev_word(Direction::Reply).load(Relaxed)
     }
 
-    /// Returns the word of a tuple's node that chains do not use. Of an entry in the table it may be a
-    /// link of a list (see [`super::object`]).
+    /// Returns the word of a tuple's node that chains do not use. Of an entry in the table it may
+    /// be a link of a list (see [`super::object`]).
     #[inline]
     pub(in crate::nf) fn pprev_word(&self, dir: Direction) -> &Atomic<u64> {
         // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.

@@ -86,8 +86,8 @@ pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
 impl Fresh {
     /// Allocates an entry for the tuples with these words, original and reply. Does not sleep.
     ///
-    /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed; its
-    /// highest bit is clear. [`None`]: no memory.
+    /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed;
+    /// its highest bit is clear. [`None`]: no memory.
     #[inline]
     pub(crate) fn new(
         net: &Net,
@@ -99,8 +99,8 @@ impl Fresh {
         let conn = slab::allocate()?;
         let raw = conn.as_ptr();
 
-        // SAFETY: The memory belongs to this function. Readers that still walk over its former entry
-        // may read it, so what they read is written atomically.
+        // SAFETY: The memory belongs to this function. Readers that still walk over its former
+        // entry may read it, so what they read is written atomically.
         unsafe {
             super::conn::init_lock(raw);
             for (dir, words) in [(Direction::Original, original), (Direction::Reply, reply)] {
@@ -141,8 +141,8 @@ impl Fresh {
 
     /// Sets the master, and copies its marks.
     pub(crate) fn set_master(&mut self, master: ARef<Conn>) {
-        // SAFETY: By the type invariants nothing else uses the fields. The master's marks may change
-        // at any time, and are single words.
+        // SAFETY: By the type invariants nothing else uses the fields. The master's marks may
+        // change at any time, and are single words.
         unsafe {
             let raw = self.0.as_ptr();
             #[cfg(CONFIG_NF_CONNTRACK_MARK)]
@@ -157,7 +157,7 @@ impl Fresh {
         self.set_master_only(master);
     }
 
-    /// [`Fresh::set_master`], but the marks stay as they are.
+    /// Does as [`Fresh::set_master`], but leaves the marks as they are.
     pub(crate) fn set_master_only(&mut self, master: ARef<Conn>) {
         self.conn().set(StatusBit::Expected);
         // SAFETY: By the type invariants nothing else uses the field.
@@ -175,8 +175,7 @@ impl Fresh {
         const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
 
         // SAFETY: The entry is known to this value alone.
-        let extension =
-            unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
+        let extension = unsafe { add_by_number(self.raw(), E::ID, bindings::gfp::ATOMIC) };
         extension.map(|_| ()).ok_or(ENOMEM)
     }
 
@@ -192,7 +191,7 @@ impl Fresh {
     /// Returns the entry as one that may get a helper. What is added does not sleep.
     pub(crate) fn helper_target(&mut self) -> HelperTarget<'_> {
         // SAFETY: The entry is known to this value alone while `self` is borrowed.
-        unsafe { HelperTarget::from_raw(self.raw(), bindings::RCT_GFP_ATOMIC as u32) }
+        unsafe { HelperTarget::from_raw(self.raw(), bindings::gfp::ATOMIC) }
     }
 
     /// Makes the entry shareable, and returns its first reference.
@@ -200,8 +199,8 @@ impl Fresh {
     pub(crate) fn publish(self) -> ARef<Conn> {
         let conn = self.0;
         core::mem::forget(self);
-        // SAFETY: A barrier: a reader that sees the raised count sees a cleared status, in particular
-        // no CONFIRMED of the memory's former entry, and the right namespace.
+        // SAFETY: A barrier: a reader that sees the raised count sees a cleared status, in
+        // particular no CONFIRMED of the memory's former entry, and the right namespace.
         unsafe {
             smp_mb(Write);
             bindings::rct_ct_set_use(conn.as_ptr(), 1);

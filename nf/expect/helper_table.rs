@@ -44,9 +44,11 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -97,6 +99,9 @@ fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
     (bucket < buckets()).then(|| unsafe { heads.add(u32_as_usize(bucket)) })
 }
 
+/// Whether a [`HelperTable`] was created since the module was loaded.
+static MADE: Atomic<bool> = Atomic::new(false);
+
 /// Owns the table of helpers.
 ///
 /// # Invariants
@@ -105,16 +110,17 @@ fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
 pub(crate) struct HelperTable(());
 
 impl HelperTable {
-    /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it exists. `ENOMEM`: no
-    /// memory.
+    /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it was called before.
+    /// `ENOMEM`: no memory.
     pub(crate) fn create() -> Result<Self> {
         // CAST: a page has a few hundred.
         const BUCKETS: u32 = (bindings::RCT_PAGE_SIZE / size_of::<bindings::hlist_head>()) as u32;
-        if !heads().load(Relaxed).is_null() {
+        if MADE.xchg(true, Full) {
             return Err(EBUSY);
         }
         let array = hlist::allocate(BUCKETS)?;
-        // SAFETY: The module is being loaded; nothing can be registered yet.
+        // SAFETY: This is done once, before anything is registered: the functions that register are
+        // exported, and the loader makes no other module use them before this one is loaded.
         unsafe {
             NAT_HELPERS.init();
             expectfn::init();
@@ -127,12 +133,19 @@ impl HelperTable {
 }
 
 impl Drop for HelperTable {
-    /// Frees the table, which is empty: no module that registered a helper is loaded any more.
+    /// Frees the table, a grace period after it was taken away. It is empty, as no module that
+    /// registered a helper is loaded any more; otherwise its memory leaks.
     fn drop(&mut self) {
-        let array = heads().load(Relaxed);
-        heads().store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; nothing looks into the table any more.
-        unsafe { hlist::free(array) };
+        let array = {
+            // A helper is added under this mutex.
+            let _registry = REGISTRY.lock();
+            heads().xchg(null_mut(), Full)
+        };
+        synchronize_rcu();
+        if let Some(array) = NonNull::new(array) {
+            // SAFETY: By the type invariants; nothing looks into the table any more.
+            unsafe { hlist::free(array, buckets()) };
+        }
     }
 }
 

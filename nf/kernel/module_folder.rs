@@ -69,7 +69,7 @@ impl File {
         Self(Opaque::new(raw))
     }
 
-    /// A parameter of this module, under its own name.
+    /// Returns a parameter of this module, under its own name.
     const fn parameter(name: &'static CStr, mode: kernel_bindings::umode_t) -> Self {
         let store: Option<Store> = if mode & 0o200 != 0 { Some(set) } else { None };
         Self::new(name, mode, get, store)
@@ -93,15 +93,15 @@ static PARAMETERS: [File; 4] = [
 static INITSTATE: File = File::new(c"initstate", 0o444, initstate, None);
 
 /// The files of a folder `parameters`, as sysfs takes them.
-struct Group {
+struct AttributeGroup {
     files: [*mut kernel_bindings::attribute; PARAMETERS.len() + 1],
     raw: Opaque<kernel_bindings::attribute_group>,
 }
 
 // SAFETY: What the pointers lead to is static; nothing of it is changed.
-unsafe impl Sync for Group {}
+unsafe impl Sync for AttributeGroup {}
 
-static GROUP: Group = Group {
+static GROUP: AttributeGroup = AttributeGroup {
     files: [
         PARAMETERS[0].attribute(),
         PARAMETERS[1].attribute(),
@@ -124,7 +124,7 @@ fn this_module() -> *mut kernel_bindings::module {
     <crate::RustCt as ModuleMetadata>::THIS_MODULE.as_ptr()
 }
 
-/// Whether this module's start is over, so that each namespace has its state.
+/// Returns whether this module's start is over, so that each namespace has its state.
 pub(super) fn has_started() -> bool {
     // SAFETY: The module is there. A racing change is seen before or after.
     let state = unsafe { core::ptr::read_volatile(&raw const (*this_module()).state) };
@@ -163,19 +163,25 @@ unsafe extern "C" fn get(
 ) -> isize {
     // SAFETY: sysfs passes a file of this one's, whose name is text by its invariant.
     let Some(parameter) = (unsafe { find((*file).attr.name) }) else {
-        return ENODEV.to_errno() as isize;
+        return widen(ENODEV.to_errno());
     };
     // SAFETY: The operations of a parameter are static.
     let Some(get) = (unsafe { (*parameter.ops).get }) else {
-        return EPERM.to_errno() as isize;
+        return widen(EPERM.to_errno());
     };
     // SAFETY: sysfs passes a page; the parameter is locked while it is read.
     unsafe {
         kernel_bindings::kernel_param_lock(parameter.mod_);
         let length = get(page, parameter);
         kernel_bindings::kernel_param_unlock(parameter.mod_);
-        length as isize
+        widen(length)
     }
+}
+
+/// Converts a length, or an errno, for sysfs.
+fn widen(number: ffi::c_int) -> isize {
+    // CAST: 32 bits fit.
+    number as isize
 }
 
 /// Sets a parameter as the file below the module's own name does.
@@ -191,11 +197,11 @@ unsafe extern "C" fn set(
 ) -> isize {
     // SAFETY: sysfs passes a file of this one's, whose name is text by its invariant.
     let Some(parameter) = (unsafe { find((*file).attr.name) }) else {
-        return ENODEV.to_errno() as isize;
+        return widen(ENODEV.to_errno());
     };
     // SAFETY: The operations of a parameter are static.
     let Some(set) = (unsafe { (*parameter.ops).set }) else {
-        return EPERM.to_errno() as isize;
+        return widen(EPERM.to_errno());
     };
     // SAFETY: sysfs passes text; the parameter is locked while it is set.
     let error = unsafe {
@@ -207,7 +213,7 @@ unsafe extern "C" fn set(
     match error {
         // CAST: sysfs passes no more than a page.
         0 => length as isize,
-        error => error as isize,
+        error => widen(error),
     }
 }
 
@@ -222,7 +228,7 @@ unsafe extern "C" fn initstate(
     page: *mut ffi::c_char,
 ) -> isize {
     // SAFETY: sysfs passes a page.
-    unsafe { kernel_bindings::sysfs_emit(page, c"live\n".as_char_ptr()) as isize }
+    widen(unsafe { kernel_bindings::sysfs_emit(page, c"live\n".as_char_ptr()) })
 }
 
 /// Whether a folder has the parameters of `nf_conntrack`.

@@ -14,7 +14,7 @@
 //!     Setting::count(c"nf_conntrack_count", |net| &net.state::<NetState>().entries),
 //! ];
 //!
-//! // In `Pernet::init`, and the opposite in `Pernet::exit`:
+//! // In `Pernet::init`:
 //! sysctl::register(net, c"net/netfilter", SETTINGS)?;
 //! ```
 //!
@@ -50,16 +50,8 @@ use crate::{
 };
 
 use super::{
-    module_folder,
     net::Net,
-    params::{
-        self,
-        Inherit, //
-    },
-    pernet::{
-        NewNet,
-        Pernet, //
-    },
+    pernet::NewNet,
     port_set::{
         PortSet,
         PORTS, //
@@ -77,8 +69,8 @@ pub(crate) trait Computed: 'static {
 }
 
 /// A listener for writes of a setting.
-pub(crate) trait Watcher: 'static {
-    /// Called after `value` was written, and took effect. May sleep.
+pub(crate) trait WriteListener: 'static {
+    /// Handles that `value` was written, and took effect. May sleep.
     fn written(value: u8);
 }
 
@@ -142,7 +134,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// A byte that root of the namespace may set: 0 or 1.
+    /// Makes a byte that root of the namespace may set: 0 or 1.
     pub(crate) const fn switch(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: Two `int` for a range.
         Self {
@@ -151,7 +143,7 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set: 0, 1 or 2.
+    /// Makes a byte that root of the namespace may set: 0, 1 or 2.
     pub(crate) const fn three(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: Two `int` for a range.
         Self {
@@ -160,7 +152,7 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set.
+    /// Makes a byte that root of the namespace may set.
     pub(crate) const fn byte(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: A byte for a byte.
         Self {
@@ -173,8 +165,8 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set, with a listener for writes.
-    pub(crate) const fn watched<W: Watcher>(name: &'static CStr, byte: Field<u8>) -> Self {
+    /// Makes a byte that root of the namespace may set, with a listener for writes.
+    pub(crate) const fn watched<W: WriteListener>(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: The handler accesses what that of a byte does.
         Self {
             handler: watched::<W>,
@@ -182,7 +174,7 @@ impl Setting {
         }
     }
 
-    /// A time, shown in seconds, that root of the namespace may set.
+    /// Makes a time, shown in seconds, that root of the namespace may set.
     pub(crate) const fn seconds(name: &'static CStr, timeout: Field<Timeout>) -> Self {
         // INVARIANT: An `int` for an `unsigned int`.
         Self {
@@ -195,7 +187,7 @@ impl Setting {
         }
     }
 
-    /// A read-only number of the namespace.
+    /// Makes a read-only number of the namespace.
     pub(crate) const fn count(name: &'static CStr, counter: fn(&Net) -> &Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`.
         Self {
@@ -208,7 +200,7 @@ impl Setting {
         }
     }
 
-    /// A switch that root of the namespace may set: 0 or 1.
+    /// Makes a switch that root of the namespace may set: 0 or 1.
     pub(crate) const fn option(name: &'static CStr, option: fn(&Net) -> &Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`; two `int` for a range.
         Self {
@@ -221,8 +213,8 @@ impl Setting {
         }
     }
 
-    /// A set of ports that root of the namespace may set, as a list of numbers and ranges with
-    /// commas between them.
+    /// Makes a set of ports that root of the namespace may set, as a list of numbers and ranges
+    /// with commas between them.
     pub(crate) const fn ports(name: &'static CStr, ports: fn(&Net) -> &PortSet) -> Self {
         // INVARIANT: The handler takes a pointer to a pointer to `size` bits, and does nothing if
         // the latter is null.
@@ -236,7 +228,7 @@ impl Setting {
         }
     }
 
-    /// A positive number that applies to all namespaces.
+    /// Makes a positive number that applies to all namespaces.
     pub(crate) const fn limit(name: &'static CStr, limit: fn() -> &'static Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`.
         Self {
@@ -249,7 +241,7 @@ impl Setting {
         }
     }
 
-    /// A computed number that applies to all namespaces.
+    /// Makes a computed number that applies to all namespaces.
     pub(crate) const fn computed<C: Computed>(name: &'static CStr) -> Self {
         // INVARIANT: The handler does not use the memory.
         Self {
@@ -265,7 +257,7 @@ impl Setting {
     /// Copies the setting of another namespace, if it is a number that root may set.
     ///
     /// A set of ports is not copied: it is about the addresses of its namespace.
-    fn copy(&self, from: &Net, to: &NewNet<'_>) {
+    pub(crate) fn copy(&self, from: &Net, to: &NewNet<'_>) {
         if !matches!(self.writers, Writers::Root) {
             return;
         }
@@ -315,12 +307,12 @@ impl Setting {
     }
 }
 
-/// The handler of a [`Setting::watched`].
+/// Handles reads and writes of a [`Setting::watched`].
 ///
 /// # Safety
 ///
 /// As for a `proc_handler`: `table` is one of [`Setting::entry`], `buffer` is kernel memory.
-unsafe extern "C" fn watched<W: Watcher>(
+unsafe extern "C" fn watched<W: WriteListener>(
     table: *const bindings::ctl_table,
     write: c_int,
     buffer: *mut c_void,
@@ -336,7 +328,7 @@ unsafe extern "C" fn watched<W: Watcher>(
     result
 }
 
-/// The handler of a [`Setting::computed`].
+/// Handles reads and writes of a [`Setting::computed`].
 ///
 /// # Safety
 ///
@@ -415,30 +407,8 @@ impl Drop for Registration {
     }
 }
 
-/// Registers sysctls of a new namespace under `folder`, which unregisters them when it ends, and waits
-/// until no process reads or writes one. May sleep.
+/// Registers sysctls of a new namespace under `folder`, which unregisters them when it ends, and
+/// waits until no process reads or writes one. May sleep.
 pub(crate) fn register(net: &NewNet<'_>, folder: &'static CStr, settings: &[Setting]) -> Result {
     net.keep(Registration::for_net(net, folder, settings)?)
-}
-
-/// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
-/// the defaults were set. The settings are in the namespace's `P`.
-///
-/// In the namespaces that are older than the module there is nothing to inherit yet.
-pub(crate) fn inherit<P: Pernet>(net: &NewNet<'_>, settings: &[Setting]) {
-    let copy = |from: &Net| {
-        if from.is_set_up::<P>() {
-            for setting in settings {
-                setting.copy(from, net);
-            }
-        }
-    };
-    match params::inherit() {
-        Inherit::Defaults => {}
-        Inherit::First => copy(Net::init_net()),
-        Inherit::Creator if module_folder::has_started() => {
-            Net::with_current(copy);
-        }
-        Inherit::Creator => {}
-    }
 }

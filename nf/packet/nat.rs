@@ -71,7 +71,8 @@ unsafe impl Extension for NatExtension {
 }
 
 impl NatExtension {
-    /// The interface index of the device through which the connection was masqueraded; 0: none.
+    /// Returns the interface index of the device through which the connection was masqueraded; 0:
+    /// none.
     #[inline]
     pub(crate) fn masquerade_device(&self) -> &Atomic<i32> {
         // SAFETY: The field is valid and aligned.
@@ -160,10 +161,8 @@ impl<'a> Unconfirmed<'a> {
     }
 
     fn add(&mut self, id: u32) -> Option<()> {
-        // CAST: Flags are 32 bits wide.
-        let gfp = bindings::RCT_GFP_ATOMIC as u32;
         // SAFETY: By the type invariants.
-        let extension = unsafe { ext::add_by_number(self.0.raw(), id, gfp) };
+        let extension = unsafe { ext::add_by_number(self.0.raw(), id, bindings::gfp::ATOMIC) };
         extension.map(|_| ())
     }
 }
@@ -318,7 +317,7 @@ impl Drop for TranslatorRegistration {
     }
 }
 
-/// [`Translator::parse_nat_setup`], as ctnetlink calls it.
+/// Calls [`Translator::parse_nat_setup`] for ctnetlink.
 ///
 /// # Safety
 ///
@@ -339,7 +338,7 @@ unsafe extern "C" fn parse_nat_setup<T: Translator>(
     from_result(|| T::parse_nat_setup(entry, source, attribute).map(|()| 0))
 }
 
-/// [`Translator::decode_session`], as the core calls it.
+/// Calls [`Translator::decode_session`] for the core.
 ///
 /// # Safety
 ///
@@ -352,7 +351,7 @@ unsafe extern "C" fn decode_session<T: Translator>(
     unsafe { T::decode_session(Skb::from_raw_shared(skb), &mut *flow.cast()) };
 }
 
-/// [`Translator::remove_nat_bysrc`], as the tracker calls it.
+/// Calls [`Translator::remove_nat_bysrc`] for the tracker.
 ///
 /// # Safety
 ///

@@ -178,7 +178,7 @@ need_tracker() {
 rust_ct_module() {
 	local candidate
 	for candidate in "${RUST_CT_KO:-}" /run/rust_ct/rust_ct.ko \
-		"$SELFTESTS/../build/${RUST_CT_KERNEL:-fast}/rust_ct.ko" "$SELFTESTS/../rust_ct.ko"; do
+		"$SELFTESTS/../build/${RUST_CT_KERNEL:-debian}/rust_ct.ko" "$SELFTESTS/../rust_ct.ko"; do
 		if [[ -n $candidate && -e $candidate ]]; then
 			echo "$candidate"
 			return

@@ -16,7 +16,7 @@ module=$(rust_ct_module) || skip_all "no rust_ct.ko (RUST_CT_KO says where)"
 [[ -n ${RUST_CT_VM:-} ]] || skip_all "changes /lib/modules: in the test machine only"
 [[ $(tracker_loaded) == none ]] || skip_all "a tracker is loaded: unload it first"
 root=$SELFTESTS/..
-built=$root/build/${RUST_CT_KERNEL:-fast}
+built=$root/build/${RUST_CT_KERNEL:-debian}
 [[ -e $built/stub/nf_conntrack.ko ]] || skip_all "no $built/stub/nf_conntrack.ko"
 dir=$(mktemp -d)
 tree=$dir/tree/lib/modules/$(uname -r)
