@@ -8,7 +8,7 @@ export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
 .PHONY: matrix run test lint module install help setup debug test-debug loaded-later bench kselftest \
-	shell symbols uninstall format clean
+	deb dist shell symbols uninstall format clean
 
 run: module ## see it at work: a machine with the module loaded
 	@scripts/demo
@@ -24,6 +24,12 @@ module: ## rust_ct.ko for the kernel in KDIR=, or for the one of run and test (D
 
 install: module ## module, depmod entry, modprobe.d file, udev rule, for the kernel in KDIR=; DESTDIR=
 	@scripts/install $(if $(KDIR),rust_ct.ko,build/debian/rust_ct.ko)
+
+deb: ## build/deb/: Debian packages, for DKMS, and with KDIR= compiled for that kernel
+	@scripts/deb $(if $(KDIR),--kdir '$(KDIR)')
+
+dist: ## build/rust_ct-VERSION.tar.gz: the sources of the last commit
+	@scripts/dist
 
 help: ## this text
 	@awk -F ':.*## ' '/^## / { print "\n" substr($$0, 4) } \

@@ -21,9 +21,18 @@ use crate::nf::{
         dying::DyingList,
         index_keys::ZONE_CLASSES, //
     },
-    kernel::pernet::{
-        Counter,
-        NewNet, //
+    kernel::{
+        module_folder,
+        params::{
+            self,
+            Inherit, //
+        },
+        pernet::{
+            Counter,
+            NewNet,
+            Pernet, //
+        },
+        sysctl::Setting, //
     },
     packet::{
         bridge::BridgeUsers,
@@ -177,5 +186,27 @@ impl NetState {
     /// Returns the number of entries, for a sysctl.
     pub(super) fn entries_counter(&self) -> &Counter {
         &self.entries
+    }
+}
+
+/// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
+/// the defaults were set. The settings are in the namespace's `P`.
+///
+/// In the namespaces that are older than the module there is nothing to inherit yet.
+pub(crate) fn inherit<P: Pernet>(net: &NewNet<'_>, settings: &[Setting]) {
+    let copy = |from: &Net| {
+        if from.is_set_up::<P>() {
+            for setting in settings {
+                setting.copy(from, net);
+            }
+        }
+    };
+    match params::inherit() {
+        Inherit::Defaults => {}
+        Inherit::First => copy(Net::init_net()),
+        Inherit::Creator if module_folder::has_started() => {
+            Net::with_current(copy);
+        }
+        Inherit::Creator => {}
     }
 }

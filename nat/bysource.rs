@@ -15,7 +15,7 @@ use crate::{
     ct::table,
     nf::{
         entry::{
-            by_source::SourceTable,
+            bysource::SourceTable,
             conn::Entry,
             index_keys::SourceKey,
             stale::{

@@ -7,20 +7,23 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-use crate::nf::{
-    kernel::{
-        pernet::{
-            NewNet,
-            Pernet,
-            PernetOps, //
+use crate::{
+    ct::netns,
+    nf::{
+        kernel::{
+            pernet::{
+                NewNet,
+                Pernet,
+                PernetOps, //
+            },
+            sysctl::{
+                self,
+                Setting, //
+            },
         },
-        sysctl::{
-            self,
-            Setting, //
-        },
+        packet::nat_hook::Slot,
+        prelude::*, //
     },
-    packet::nat_hook::Slot,
-    prelude::*, //
 };
 
 use super::{
@@ -68,7 +71,7 @@ impl Pernet for NatState {
         ] {
             switch.store(1, Relaxed);
         }
-        sysctl::inherit::<Self>(net, SETTINGS);
+        netns::inherit::<Self>(net, SETTINGS);
         state.excluded.allocate()?;
         sysctl::register(net, c"net/netfilter", SETTINGS)
     }

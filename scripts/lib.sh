@@ -20,8 +20,8 @@ declare -rA DEBIAN_KERNELS=(
 )
 # Debian's packages of these versions have it in their names.
 DEBIAN_RELEASE=deb13
-# What rust_ct can be built for.
-readonly SUPPORTED_SERIES=(7.2 7.3)
+# What rust_ct can be built for. (7.2 is on trial: scripts/build-module debian-7.2.)
+readonly SUPPORTED_SERIES=(7.3)
 LLVM_MAJOR=22
 # With libclang $LLVM_MAJOR, older ones find no fields in any struct.
 BINDGEN_VERSION=0.73.2
@@ -74,6 +74,9 @@ rust_library() {
 	return 1
 }
 
+# What the module is compiled of.
+readonly MODULE_SOURCES=(Kbuild VERSION rust_ct.rs nf ct nat proto stub scripts/clang-for-gcc)
+
 # Puts the toolchain into the environment: the kernel's own make finds it there.
 use_toolchain() {
 	local library
@@ -107,9 +110,26 @@ use_toolchain_of() { # FOLDER
 	! is_clang_kernel "$1" || return 0
 	LLVM_MAJOR=$(rustc_llvm)
 	bindgen_is "$BINDGEN_PACKAGED" || PATH=$RCT_CACHE/bindgen/$BINDGEN_PACKAGED/bin:$PATH
-	LIBCLANG_PATH=/usr/lib/llvm-$(libclang_major)/lib
-	export LIBCLANG_PATH RUST_CT_CLANG=clang-$LLVM_MAJOR
+	use_llvm
+	export RUST_CT_CLANG=clang-$LLVM_MAJOR
 	unset LLVM
+}
+
+# Makes the programs of LLVM_MAJOR known by the names that Debian gives them, and libclang to bindgen.
+# Other distributions have one LLVM, whose programs have no number in their names.
+use_llvm() {
+	local tool folder=$RCT_CACHE/llvm/$LLVM_MAJOR
+	for tool in clang llvm-link; do
+		if ! have "$tool-$LLVM_MAJOR" && [[ $("$tool" --version 2>/dev/null) == *" version $LLVM_MAJOR."* ]]; then
+			mkdir -p "$folder"
+			ln -sf "$(command -v "$tool")" "$folder/$tool-$LLVM_MAJOR"
+		fi
+	done
+	[[ ! -d $folder ]] || PATH=$folder:$PATH
+	export LIBCLANG_PATH
+	for LIBCLANG_PATH in "/usr/lib/llvm-$(libclang_major)/lib" /usr/lib64 /usr/lib; do
+		! compgen -G "$LIBCLANG_PATH/libclang*.so*" >/dev/null || break
+	done
 }
 
 # Whether there is a bindgen of this version or a later one.

@@ -14,10 +14,7 @@ use core::{
     },
 };
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::prelude::*;
 
 use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
@@ -199,8 +196,8 @@ pub(in crate::ct) fn sctp_state(conn: &Conn) -> sctp::State {
 /// Returns the timeouts of a GRE connection, in seconds.
 pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
     gre::Track {
-        stream_timeout: conn.proto_half::<0>().load(Relaxed) / HZ,
-        timeout: conn.proto_half::<1>().load(Relaxed) / HZ,
+        stream_timeout: conn.proto_half::<0>() / HZ,
+        timeout: conn.proto_half::<1>() / HZ,
     }
 }
 
@@ -258,9 +255,9 @@ impl Query {
 
     /// Writes the attributes of a tuple.
     fn put(&self, tuple: &Tuple, message: &mut Message<'_>) -> Result {
-        message.put(self.id as u16, &tuple.src_key)?;
-        message.put_u8(self.kind as u16, tuple.icmp_type())?;
-        message.put_u8(self.code as u16, tuple.icmp_code())
+        message.put(self.id, &tuple.src_key)?;
+        message.put_u8(self.kind, tuple.icmp_type())?;
+        message.put_u8(self.code, tuple.icmp_code())
     }
 
     /// Reads the attributes of a tuple. `EINVAL`: a type that is not a query's.

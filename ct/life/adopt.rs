@@ -329,6 +329,6 @@ fn apply_udp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> u32
         conn.set(StatusBit::Assured);
     }
     // The connection is a stream from the next reply on.
-    conn.proto_word().store(time::jiffies(), Relaxed);
+    conn.set_proto_word(time::jiffies());
     timeout
 }

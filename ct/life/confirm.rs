@@ -89,9 +89,9 @@ fn is_full(length: u32) -> bool {
 
 /// The reason why an entry cannot be inserted into the table.
 enum InsertError {
-    /// This entry has one of its tuples.
+    /// `EEXIST`: this entry has one of its tuples.
     Conflict(ARef<Conn>),
-    /// A chain is full, see [`CHAIN_LIMIT`].
+    /// `ENOSPC`: a chain is full, see [`CHAIN_LIMIT`].
     ChainTooLong,
 }
 
@@ -279,8 +279,7 @@ fn queue_new_event(conn: &Conn, rcu: Rcu<'_>) {
 /// Inserts an entry of user space; its timeout is a deadline already. The table takes over the
 /// reference.
 ///
-/// `EEXIST`: one of its tuples is in the table. `ENOSPC`: a chain is too long. `ENOENT`: there is
-/// no table.
+/// Errors are those of [`InsertError`]; `ENOENT`: there is no table.
 pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
     // Dropped after the locks are released: this may be the last reference.
     let kept = conn.clone();

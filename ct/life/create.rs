@@ -169,12 +169,10 @@ fn add_extensions(
         // Without memory for it the connection has no helper.
         let _ = helper::assign(fresh.helper_target(), template, rcu);
     }
-    let conn = fresh.publish();
-    let Some(matched) = matched else {
-        return Ok((conn, CtInfo::New));
-    };
-    matched.run_expectfn(&conn);
-    Ok((conn, CtInfo::Related))
+    Ok(match matched {
+        Some(matched) => (matched.run_expectfn(fresh), CtInfo::Related),
+        None => (fresh.publish(), CtInfo::New),
+    })
 }
 
 /// Creates an entry with both tuples given by user space. `configure` adds its extensions and its

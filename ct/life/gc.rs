@@ -237,7 +237,7 @@ struct Candidates<'r> {
 }
 
 impl<'r> Candidates<'r> {
-    /// No candidates.
+    /// Returns a value without candidates.
     fn new(watermark: u32) -> Self {
         Self {
             entries: [None; u32_as_usize(MAX_CANDIDATES)],

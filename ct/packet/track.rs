@@ -12,8 +12,6 @@
 
 use core::mem::offset_of;
 
-use kernel::sync::atomic::Relaxed;
-
 use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::{
@@ -414,9 +412,8 @@ impl PacketContext<'_> {
         let status = entry::status(conn);
         let timeouts = timeout::udp(conn, self.state.net(), self.rcu);
         // One word, which is written only for the first packet: no lock.
-        let word = conn.proto_word();
         let mut track = udp::Track {
-            stream_ts: word.load(Relaxed),
+            stream_ts: conn.proto_word(),
         };
         let before = track;
         let update = udp::packet(
@@ -427,7 +424,7 @@ impl PacketContext<'_> {
             const { u32_as_usize(time::HZ) },
         );
         if track != before {
-            word.store(track.stream_ts, Relaxed);
+            conn.set_proto_word(track.stream_ts);
         }
         self.update(conn, skb, update);
         TrackOutcome::Accept
@@ -475,15 +472,14 @@ impl PacketContext<'_> {
     fn gre(&self, conn: &Conn) -> Step {
         let status = entry::status(conn);
         // Two words, which are written only for the first packet, or by a helper: no lock.
-        let (stream_timeout, timeout) = (conn.proto_half::<0>(), conn.proto_half::<1>());
         if !status.confirmed {
             let track = gre::open(timeout::gre(conn, self.state.net(), self.rcu));
-            stream_timeout.store(track.stream_timeout, Relaxed);
-            timeout.store(track.timeout, Relaxed);
+            conn.set_proto_half::<0>(track.stream_timeout);
+            conn.set_proto_half::<1>(track.timeout);
         }
         let track = gre::Track {
-            stream_timeout: stream_timeout.load(Relaxed),
-            timeout: timeout.load(Relaxed),
+            stream_timeout: conn.proto_half::<0>(),
+            timeout: conn.proto_half::<1>(),
         };
         gre::packet(&track, &status)
     }

@@ -58,6 +58,7 @@ use crate::{
     },
     proto::types::{
         direction::Direction,
+        protocol,
         tuple::Tuple,
         zone::Zone, //
     }, //
@@ -108,7 +109,7 @@ pub(crate) enum StatusBit {
     /// NAT has set up the destination.
     DstNatDone = bindings::ip_conntrack_status_IPS_DST_NAT_DONE_BIT,
     /// NAT has set up the source, and the entry was put into the
-    /// [by-source table](super::by_source::SourceTable).
+    /// [by-source table](super::bysource::SourceTable).
     SrcNatDone = bindings::ip_conntrack_status_IPS_SRC_NAT_DONE_BIT,
     /// Only the reply tuple is in the table, beside another entry that has the original tuple.
     NatClash = bindings::ip_conntrack_status_IPS_NAT_CLASH_BIT,
@@ -394,12 +395,6 @@ impl Entry {
         unsafe { core::mem::transmute(word) }
     }
 
-    /// Returns the IP protocol number.
-    #[inline]
-    pub(crate) fn protocol(&self) -> u8 {
-        self.tuple(Direction::Original).protonum
-    }
-
     /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &Net {
@@ -441,7 +436,24 @@ impl Entry {
         unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
+    /// Returns the IP protocol number.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u8 {
+        const PROTONUM: usize = offset_of!(bindings::nf_conntrack_tuple_hash, tuple)
+            + offset_of!(bindings::nf_conntrack_tuple, dst)
+            + offset_of!(bindings::nf_conntrack_tuple__bindgen_ty_1, protonum);
+        // SAFETY: A byte of the first tuple, which does not change.
+        unsafe {
+            let original = addr_of!((*self.raw()).tuplehash).cast::<u8>();
+            bindings::rct_read_once_u8(original.add(PROTONUM))
+        }
+    }
+
     /// Runs `f` on the protocol's state, under the entry's lock.
+    ///
+    /// `T` is the state of the entry's protocol. That is not compared, as it would cost each TCP
+    /// packet: for an entry of UDP or GRE, whose words are written without the lock, `f` may see
+    /// them change.
     ///
     /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before
     /// or after a change; a byte cannot be torn.
@@ -449,7 +461,9 @@ impl Entry {
     pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
         let _guard = self.lock();
-        // SAFETY: The lock makes access exclusive; by the trait's contract the bytes are a `T`.
+        // SAFETY: By the trait's contract the bytes are a `T`. The lock makes access exclusive for
+        // the protocols that have a `ProtoState`. `f` cannot take the lock again: the CPU would
+        // wait for itself.
         f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
     }
 
@@ -465,24 +479,47 @@ impl Entry {
         }
     }
 
-    /// Returns the first word of the protocol's state, for a protocol that keeps nothing else and
-    /// so needs no lock.
-    #[inline]
-    pub(crate) fn proto_word(&self) -> &Atomic<usize> {
-        // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
+    fn proto_words(&self) -> &Atomic<usize> {
+        // SAFETY: Valid and aligned to a word. It is read and, for a protocol that has words,
+        // written atomically. Another protocol's state is written under the lock: a word that is
+        // read then is one from before or after, or a mix.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast()) }
     }
 
-    /// Returns a half of [`Entry::proto_word`], or of a later word, for a protocol that keeps two
-    /// numbers of 32 bits and needs no lock.
-    #[inline]
-    pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
-        const {
-            let len = (INDEX + 1) * size_of::<u32>();
-            assert!(len <= size_of::<bindings::nf_conntrack_proto>());
-        };
-        // SAFETY: In bounds, aligned, and only accessed atomically by such a protocol.
+    fn proto_halves<const INDEX: usize>(&self) -> &Atomic<u32> {
+        const HALVES: usize = size_of::<bindings::nf_conntrack_proto>() / size_of::<u32>();
+        const { assert!(INDEX < HALVES) };
+        // SAFETY: In bounds and aligned. The rest as for `proto_words`.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
+    }
+
+    /// Returns the first word of the protocol's state: UDP keeps nothing else, and needs no lock.
+    #[inline(always)]
+    pub(crate) fn proto_word(&self) -> usize {
+        self.proto_words().load(Relaxed)
+    }
+
+    /// Sets the first word of the protocol's state, if the protocol is UDP.
+    #[inline(always)]
+    pub(crate) fn set_proto_word(&self, word: usize) {
+        if self.protocol() == protocol::UDP {
+            self.proto_words().store(word, Relaxed);
+        }
+    }
+
+    /// Returns a half of [`Entry::proto_word`], or of a later word: GRE keeps two numbers of 32
+    /// bits.
+    #[inline]
+    pub(crate) fn proto_half<const INDEX: usize>(&self) -> u32 {
+        self.proto_halves::<INDEX>().load(Relaxed)
+    }
+
+    /// Sets what [`Entry::proto_half`] returns, if the protocol is GRE.
+    #[inline]
+    pub(crate) fn set_proto_half<const INDEX: usize>(&self, half: u32) {
+        if self.protocol() == protocol::GRE {
+            self.proto_halves::<INDEX>().store(half, Relaxed);
+        }
     }
 
     /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed,

@@ -26,7 +26,7 @@ use crate::nf::{
 };
 
 use super::{
-    by_source,
+    bysource,
     conn::{
         Conn,
         Entry,
@@ -148,7 +148,7 @@ impl Drop for Dead {
 }
 
 /// Frees an entry, or a template. Returns whether it did: not if the entry is still on a chain of
-/// reservations, or of [`by_source`]. It leaks then, and counts in its namespace, which it keeps.
+/// reservations, or of [`bysource`]. It leaks then, and counts in its namespace, which it keeps.
 ///
 /// # Safety
 ///
@@ -187,7 +187,7 @@ unsafe fn free(
 }
 
 /// Releases what an entry holds beside its memory. Returns whether the memory may be freed: not if
-/// NAT's hook has left the entry on a chain of [`by_source`]. It leaks then.
+/// NAT's hook has left the entry on a chain of [`bysource`]. It leaks then.
 ///
 /// # Safety
 ///
@@ -205,7 +205,7 @@ unsafe fn free_extensions(conn: NonNull<bindings::nf_conn>) -> bool {
                 remove(conn.as_ptr());
             }
         }
-        if by_source::is_linked(entry) {
+        if bysource::is_linked(entry) {
             return false;
         }
     }

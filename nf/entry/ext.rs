@@ -277,7 +277,7 @@ impl Counters {
     /// Returns packets and bytes.
     pub(crate) fn read(&self, dir: Direction) -> (u64, u64) {
         let counter = self.of(dir);
-        // SAFETY: The fields are valid `atomic64_t`.
+        // SAFETY: The fields are valid `atomic64_t`. CAST: they count from zero, and wrap around.
         unsafe {
             (
                 bindings::rct_atomic64_read(addr_of_mut!((*counter).packets)) as u64,

@@ -171,8 +171,7 @@ impl Fresh {
         const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
 
         // SAFETY: The entry is known to this value alone.
-        let extension =
-            unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
+        let extension = unsafe { add_by_number(self.raw(), E::ID, bindings::gfp::ATOMIC) };
         extension.map(|_| ()).ok_or(ENOMEM)
     }
 
@@ -188,7 +187,7 @@ impl Fresh {
     /// Returns the entry as one that may get a helper. What is added does not sleep.
     pub(crate) fn helper_target(&mut self) -> HelperTarget<'_> {
         // SAFETY: The entry is known to this value alone while `self` is borrowed.
-        unsafe { HelperTarget::from_raw(self.raw(), bindings::RCT_GFP_ATOMIC as u32) }
+        unsafe { HelperTarget::from_raw(self.raw(), bindings::gfp::ATOMIC) }
     }
 
     /// Makes the entry shareable, and returns its first reference.

@@ -6,7 +6,7 @@
 macro_rules! casts {
     ($($name:ident: $from:ty => $into:ty;)*) => {
         $(
-            #[doc = concat!("Converts a `", stringify!($from), "` into a `", stringify!($into), "`.")]
+            #[doc = concat!("`", stringify!($from), "` to `", stringify!($into), "`.")]
             #[inline]
             pub(crate) const fn $name(value: $from) -> $into {
                 const { assert!(size_of::<$into>() >= size_of::<$from>()) };

@@ -484,11 +484,12 @@ unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_in
 ///
 /// For the core alone, with the list of namespaces that are being torn down.
 unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
-    // SAFETY: The list does not change during this call, and the nodes are those of namespaces,
-    // which are freed after it.
     let nets = || {
-        unsafe { hlist::nodes(list) }
-            .map(|node| unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
+        // SAFETY: The list does not change during this call.
+        unsafe { hlist::nodes(list) }.map(|node| {
+            // SAFETY: The nodes are those of namespaces, which are freed after this call.
+            unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) }
+        })
     };
     for net in nets() {
         P::close(net);

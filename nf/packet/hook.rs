@@ -413,7 +413,7 @@ impl HookSlot {
         self.clear(net);
     }
 
-    /// [`HookSlot::unregister`], under [`REGISTERING`].
+    /// Does the work of [`HookSlot::unregister`], under [`REGISTERING`].
     fn clear(&self, net: &Net) {
         if self.net.load(Relaxed) != net.raw() {
             return;

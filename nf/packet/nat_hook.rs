@@ -453,10 +453,8 @@ fn index_of(templates: &[HookTemplate; HOOKS], chain: Chain<'_>) -> Result<usize
 }
 
 fn allocate(templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
-    // CAST: Flags are 32 bits wide.
-    let gfp = bindings::RCT_GFP_KERNEL as u32;
     // SAFETY: Process context.
-    let memory = unsafe { bindings::rct_kzalloc(size_of::<Registered>(), gfp) };
+    let memory = unsafe { bindings::rct_kzalloc(size_of::<Registered>(), bindings::gfp::KERNEL) };
     let hooks = NonNull::new(memory.cast::<Registered>()).ok_or(ENOMEM)?;
     let raw = hooks.as_ptr();
     for (index, template) in templates.iter().enumerate() {
