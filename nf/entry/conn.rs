@@ -441,6 +441,13 @@ impl Entry {
         unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
+    /// Reports, where lockdep is at work, that this CPU does not hold the entry's lock.
+    #[inline]
+    pub(super) fn assert_locked(&self) {
+        // SAFETY: The lock was initialised with the entry, which stays while it is borrowed.
+        unsafe { bindings::rct_lockdep_assert_held(addr_of_mut!((*self.raw()).lock)) }
+    }
+
     /// Runs `f` on the protocol's state, under the entry's lock.
     ///
     /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before or

@@ -323,7 +323,10 @@ unsafe impl Extension for SeqAdjust {
 }
 
 impl SeqAdjust {
-    fn of(&self, dir: Direction) -> *mut bindings::nf_ct_seqadj {
+    /// Returns where the adjustment in a direction is. Only the holder of the entry's lock may follow
+    /// the pointer; lockdep reports others.
+    fn locked(&self, conn: &Entry, dir: Direction) -> *mut bindings::nf_ct_seqadj {
+        conn.assert_locked();
         // SAFETY: In bounds: two directions, two records.
         unsafe {
             addr_of_mut!((*self.0.get()).seq)
@@ -339,7 +342,7 @@ impl SeqAdjust {
         // SAFETY: Valid, and changed under the lock only; by the trait's contract any bytes are a
         // `T`.
         [Direction::Original, Direction::Reply]
-            .map(|dir| unsafe { self.of(dir).cast::<T>().read() })
+            .map(|dir| unsafe { self.locked(conn, dir).cast::<T>().read() })
     }
 
     /// Changes the adjustment in a direction, under the lock of its entry.
@@ -351,7 +354,7 @@ impl SeqAdjust {
     ) {
         let _guard = conn.lock();
         // SAFETY: Valid, and exclusive by the lock.
-        change(unsafe { &mut *self.of(dir).cast::<T>() });
+        change(unsafe { &mut *self.locked(conn, dir).cast::<T>() });
     }
 }
 
