@@ -166,6 +166,10 @@ SHIM(u32, rct_stat_read, (const struct net *net, unsigned int cpu, unsigned long
 SHIM(unsigned int, rct_next_possible_cpu, (unsigned int from),
 	cpumask_next((int)from - 1, cpu_possible_mask))
 
+/* The first online CPU from `from` on. */
+SHIM(unsigned int, rct_next_online_cpu, (unsigned int from),
+	cpumask_next((int)from - 1, cpu_online_mask))
+
 /* /proc */
 
 SHIM(struct proc_dir_entry *, rct_proc_net, (struct net *net), net->proc_net)
