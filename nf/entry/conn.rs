@@ -449,6 +449,13 @@ impl Entry {
         }
     }
 
+    /// Reports, where lockdep is at work, that this CPU does not hold the entry's lock.
+    #[inline]
+    pub(super) fn assert_locked(&self) {
+        // SAFETY: The lock was initialised with the entry, which stays while it is borrowed.
+        unsafe { bindings::rct_lockdep_assert_held(addr_of_mut!((*self.raw()).lock)) }
+    }
+
     /// Runs `f` on the protocol's state, under the entry's lock.
     ///
     /// `T` is the state of the entry's protocol. That is not compared, as it would cost each TCP
