@@ -109,7 +109,8 @@ class Rules(Mutator):
         data = [[1, be32(ONE)], [2, be32(key)]]
         if key in (7, 8, 9, 10, 11, 12, 14, 15, 16, 19, 20, 21, 22) or chance.random() < 0.2:
             data.append([3, u8(chance.choice((0, 1, 1, 2)))])
-        size = {6: 16, 13: 16, 8: 16, 9: 16, 21: 16, 22: 16, 14: 8, 15: 8, 16: 8, 10: 1, 7: 1, 1: 1, 17: 2, 11: 2, 12: 2}
+        size = {6: 16, 13: 16, 8: 16, 9: 16, 21: 16, 22: 16, 14: 8, 15: 8, 16: 8, 10: 1, 7: 1, 1: 1, 17: 2,
+                11: 2, 12: 2}
         value = chance.choice((bytes(size.get(key, 4)), chance.randbytes(size.get(key, 4))))
         return [self.expression(b"ct", *data), self.compare(ONE, value, chance.randrange(6))]
 
@@ -131,7 +132,8 @@ class Rules(Mutator):
         out = [self.immediate(ONE, low), self.immediate(TWO, high)]
         if self.chance.random() < 0.2:
             at = {IPV4: (12, 16), IPV6: (8, 24)}[family]
-            out[self.chance.randrange(2)] = self.payload(self.chance.choice((ONE, TWO)), 1, self.chance.choice(at), len(low))
+            out[self.chance.randrange(2)] = self.payload(self.chance.choice((ONE, TWO)), 1, self.chance.choice(at),
+                                                              len(low))
             out.insert(0, self.immediate(ONE, low))
             out.insert(0, self.immediate(TWO, high))
         return out
@@ -192,9 +194,9 @@ class Rules(Mutator):
         chance = self.chance
         name, revision, size = chance.choice((
             (b"SNAT", 0, 24), (b"SNAT", 1, 40), (b"SNAT", 2, 48), (b"DNAT", 0, 24), (b"DNAT", 1, 40), (b"DNAT", 2, 48),
-            (b"MASQUERADE", 0, 24), (b"MASQUERADE", 0, 40), (b"REDIRECT", 0, 24), (b"REDIRECT", 0, 40), (b"NETMAP", 0, 24),
-            (b"NETMAP", 0, 40), (b"CT", 0, 40), (b"CT", 1, 72), (b"CT", 2, 72), (b"NOTRACK", 0, 0), (b"CONNMARK", 1, 16),
-            (b"CONNMARK", 2, 16), (b"CONNSECMARK", 0, 8), (b"SYNPROXY", 0, 8)))
+            (b"MASQUERADE", 0, 24), (b"MASQUERADE", 0, 40), (b"REDIRECT", 0, 24), (b"REDIRECT", 0, 40),
+            (b"NETMAP", 0, 24), (b"NETMAP", 0, 40), (b"CT", 0, 40), (b"CT", 1, 72), (b"CT", 2, 72), (b"NOTRACK", 0, 0),
+            (b"CONNMARK", 1, 16), (b"CONNMARK", 2, 16), (b"CONNSECMARK", 0, 8), (b"SYNPROXY", 0, 8)))
         if name in (b"CT", b"NOTRACK"):
             info = self.ct_info(size == 72)[:size]
         elif size >= 24:
@@ -210,20 +212,22 @@ class Rules(Mutator):
         """(name, revision, information)"""
         chance = self.chance
         name, revision, size = chance.choice((
-            (b"conntrack", 1, 152), (b"conntrack", 2, 160), (b"conntrack", 3, 168), (b"connlimit", 1, 32), (b"connbytes", 0, 24),
-            (b"connmark", 1, 16), (b"helper", 0, 40), (b"connlabel", 0, 8), (b"state", 0, 8), (b"cluster", 0, 16)))
+            (b"conntrack", 1, 152), (b"conntrack", 2, 160), (b"conntrack", 3, 168), (b"connlimit", 1, 32),
+            (b"connbytes", 0, 24), (b"connmark", 1, 16), (b"helper", 0, 40), (b"connlabel", 0, 8),
+            (b"state", 0, 8), (b"cluster", 0, 16)))
         if name == b"helper":
             info = struct.pack("=i", chance.choice((0, 1))) + chance.choice(HELPER_NAMES)[:30]
         elif name == b"connlimit":
             info = chance.choice((b"\xff" * 16, bytes(16), b"\xff\xff\xff" + bytes(13))) + struct.pack(
                 "=II", chance.choice((0, 1, 5, self.number())), chance.randrange(4))
         elif name == b"connbytes":
-            info = struct.pack("=QQBB", chance.choice((0, 1, 100)), chance.choice((0, 1000, 1 << 60)), chance.randrange(4),
-                               chance.randrange(4))
+            info = struct.pack("=QQBB", chance.choice((0, 1, 100)), chance.choice((0, 1000, 1 << 60)),
+                               chance.randrange(4), chance.randrange(4))
         elif name == b"connlabel":
             info = struct.pack("=HH", chance.choice((0, 1, 127, 128, 0xFFFF)), chance.randrange(4))
         elif name == b"cluster":
-            info = struct.pack("=IIII", chance.choice((0, 1, 2, 32, 33)), chance.choice((1, 2, 3, 0xFFFFFFFF)), 7, chance.randrange(4))
+            info = struct.pack("=IIII", chance.choice((0, 1, 2, 32, 33)), chance.choice((1, 2, 3, 0xFFFFFFFF)), 7,
+                               chance.randrange(4))
         else:
             info = chance.randbytes(size)
         return name, revision, info.ljust(size, b"\0")
@@ -268,7 +272,8 @@ class Rules(Mutator):
         else:
             expressions = self.match() + [chance.choice((
                 self.expression(b"notrack"), self.expression(b"connlimit", [1, be32(self.number())], [2, be32(0)]),
-                self.expression(b"synproxy", [1, be16(1460)], [2, u8(7)], [3, be32(chance.randrange(8))]), self.verdict()))]
+                self.expression(b"synproxy", [1, be16(1460)], [2, u8(7)], [3, be32(chance.randrange(8))]),
+                self.verdict()))]
         if chance.random() < 0.1:
             expressions.append(self.verdict())
         tree = [[1, nul(table)], [2, nul(chain)], [4, expressions]]

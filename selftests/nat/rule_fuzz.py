@@ -78,9 +78,11 @@ def router():
         file.write("1")
     for net, (side, (mac, own)) in enumerate(MACS.items(), 1):
         pid, device = neighbour(), "to" + side
-        hosts = [f"10.0.{net}.{last}" for last in (9, 10, 11, 12, 100, 101)] + [f"fd00:{net}::{last:x}" for last in range(9, 13)]
+        hosts = [f"10.0.{net}.{last}" for last in (9, 10, 11, 12, 100, 101)]
+        hosts += [f"fd00:{net}::{last:x}" for last in range(9, 13)]
         batch(f"link add {device} address {own} type veth peer name eth0 netns {pid} address {mac}",
-              f"link set {device} up", f"addr add 10.0.{net}.1/24 dev {device}", f"addr add fd00:{net}::1/64 dev {device} nodad",
+              f"link set {device} up", f"addr add 10.0.{net}.1/24 dev {device}",
+              f"addr add fd00:{net}::1/64 dev {device} nodad",
               *(f"neigh add {host} lladdr {mac} dev {device} nud permanent" for host in hosts))
         batch("link set eth0 up", f"addr add 10.0.{net}.2/24 dev eth0", f"addr add fd00:{net}::2/64 dev eth0 nodad",
               f"route add default via 10.0.{net}.1", f"route add default via fd00:{net}::1", pid=pid)
@@ -122,7 +124,8 @@ class Fuzz:
 
     def packed(self, subsystem, number, flags, family, body, resource=0):
         self.line.sequence += 1
-        head = struct.pack("=IHHII", 20 + len(body), subsystem << 8 | number, REQUEST | ACK | flags, self.line.sequence, 0)
+        head = struct.pack("=IHHII", 20 + len(body), subsystem << 8 | number, REQUEST | ACK | flags,
+                           self.line.sequence, 0)
         message = head + struct.pack("!BBH", family, 0, resource) + body
         return message + bytes(-len(message) % 4)
 
@@ -266,7 +269,8 @@ class Fuzz:
         print(f"# taken: {dict(self.done)}; refused: {dict(self.refused)}; {dict(self.why.most_common(12))}")
         print("# " + " ".join(f"{name}={value}" for name, value in statistics("-").items() if value))
         taken, refused = self.done["nft"], self.refused["nft"]
-        check("some rules are taken, and some are not", min(taken, refused) > (taken + refused) / 20, f"{taken}, {refused}")
+        check("some rules are taken, and some are not", min(taken, refused) > (taken + refused) / 20,
+              f"{taken}, {refused}")
         check("some packets get through", self.passed > self.frames / 50, f"{self.passed}")
 
 

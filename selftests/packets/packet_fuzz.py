@@ -47,8 +47,10 @@ class Fuzz:
     def __init__(self, options):
         self.options, self.generator = options, Generator(options.seed)
         self.chance = random.Random(options.seed + 1)
-        self.sides = {"c": Side(options.client, "eth0", "02:00:00:00:01:02", "02:00:00:00:01:01", "10.0.1.2", "10.0.1.1"),
-                      "s": Side(options.server, "eth0", "02:00:00:00:02:02", "02:00:00:00:02:01", "10.0.2.2", "10.0.2.1")}
+        self.sides = {
+            side: Side(name, "eth0", f"02:00:00:00:0{net}:02", f"02:00:00:00:0{net}:01", f"10.0.{net}.2",
+                       f"10.0.{net}.1")
+            for net, side, name in ((1, "c", options.client), (2, "s", options.server))}
         with Inside(options.router):
             self.client, self.nftables = Client(), Nftables()
         self.sent = collections.deque(maxlen=3 * BATCH)
@@ -103,6 +105,8 @@ class Fuzz:
             for frame in side.fence():
                 self.passed += 1
                 self.generator.receive(name, frame)
+        if self.count % (1000 * BATCH) == 0:
+            print(f"# {self.count} packets", flush=True)
 
     def run(self):
         try:
