@@ -49,7 +49,8 @@ loaded-later: module ## connections older than the tracker: ours and the C one, 
 	@scripts/vm --tracker none -- selftests/compare.sh life/loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
 
-kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
+kselftest: ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
+	@scripts/build-module fast
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)
 
 shell: module ## a shell in a machine with the module loaded
@@ -61,7 +62,8 @@ setup: ## toolchain, kernel source and the two kernels of make test, into the ca
 debug: ## rust_ct.ko for the debug kernel
 	@scripts/build-module debug
 
-symbols: module ## what it exports against what the test kernel's modules import
+symbols: ## what it exports against what the modules of the fast kernel import
+	@scripts/build-module fast
 	@scripts/symbols
 
 uninstall: ## undo make install
