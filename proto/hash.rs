@@ -164,8 +164,8 @@ impl Seed {
         }
     }
 
-    /// Returns the initial state for a protocol in a zone of a namespace. `protocol` is the part of a
-    /// tuple with the protocol number, and a zero behind it.
+    /// Returns the initial state for a protocol in a zone of a namespace. `protocol` is the part of
+    /// a tuple with the protocol number, and a zero behind it.
     #[inline(always)]
     const fn start(&self, zone_id: u16, protocol: u16, net_mix: u32) -> Lanes {
         let place = u16_as_u64(zone_id) | u16_as_u64(protocol) << 16 | u32_as_u64(net_mix) << 32;

@@ -381,8 +381,8 @@ impl<P: pin_init::Zeroable> PernetOps<P> {
     }
 }
 
-/// Returns the state of a namespace that has none. (Cold: on the path of packets that is a branch out
-/// of the way.)
+/// Returns the state of a namespace that has none. (Cold: on the path of packets that is a branch
+/// out of the way.)
 #[cold]
 fn no_state<P: Pernet>() -> &'static P {
     &P::ops().none
