@@ -83,8 +83,8 @@ pub(super) enum TrackOutcome {
 pub(super) enum Opening {
     /// It may be the first packet of one.
     First,
-    /// It is a TCP segment that can only be a later packet of one. [`Ok`]: an entry may be created for
-    /// it nevertheless. Otherwise it is INVALID, for this reason.
+    /// It is a TCP segment that can only be a later packet of one. [`Ok`]: an entry may be created
+    /// for it nevertheless. Otherwise it is INVALID, for this reason.
     Later(Result<(), Reason>),
     /// It is INVALID, for this reason.
     Invalid(Reason),
