@@ -79,6 +79,17 @@ pub(super) enum TrackOutcome {
     Drop,
 }
 
+/// What a packet that has no entry is to a connection.
+pub(super) enum Opening {
+    /// It may be the first packet of one.
+    First,
+    /// It is a TCP segment that can only be a later packet of one. [`Ok`]: an entry may be created
+    /// for it nevertheless. Otherwise it is INVALID, for this reason.
+    Later(Result<(), Reason>),
+    /// It is INVALID, for this reason.
+    Invalid(Reason),
+}
+
 /// The maximum length of TCP options, in bytes.
 const TCP_OPTIONS: usize = 40;
 
@@ -111,39 +122,27 @@ impl PacketContext<'_> {
         }
     }
 
-    /// Returns whether the packet is a TCP segment that can only be a later one of a connection.
+    /// Returns what the packet, which has no entry, is to a connection.
     #[inline(always)]
-    pub(super) fn is_later_segment(self, skb: &Skb) -> bool {
-        self.packet.protocol == protocol::TCP
-            && skb.read(self.packet.transport).is_some_and(|bytes| {
-                let flags = wire::tcp::Header::parse(&bytes).flags();
-                !flags.syn() || flags.ack()
-            })
-    }
-
-    /// Returns whether the packet may be the first one of a connection. Otherwise it is INVALID,
-    /// and no entry is created for it.
-    #[inline(always)]
-    pub(super) fn may_open(self, skb: &mut Skb) -> bool {
+    pub(super) fn opening(self, skb: &mut Skb) -> Opening {
         if self.packet.protocol != protocol::TCP {
-            return true;
+            return Opening::First;
         }
-        let error = match skb.read(self.packet.transport) {
-            Some(bytes) => {
-                let header = wire::tcp::Header::parse(&bytes);
-                let loose = settings::TCP_LOOSE.read(self.state.net()) != 0;
-                self.segment_error(&header, skb)
-                    .or_else(|| tcp::may_open(&header, loose).err())
-            }
-            None => Some(Reason::Malformed(wire::Error::Short)),
+        let Some(bytes) = skb.read(self.packet.transport) else {
+            return Opening::Invalid(Reason::Malformed(wire::Error::Short));
         };
-        if let Some(reason) = error {
-            self.log(skb, reason);
+        let header = wire::tcp::Header::parse(&bytes);
+        if let Some(reason) = self.segment_error(&header, skb) {
+            return Opening::Invalid(reason);
         }
-        error.is_none()
+        if matches!(tcp::Kind::of(header.flags()), tcp::Kind::Syn) {
+            return Opening::First;
+        }
+        let loose = settings::TCP_LOOSE.read(self.state.net()) != 0;
+        Opening::Later(tcp::may_open(&header, loose))
     }
 
-    /// Tracks the first packet of `conn`, which [may be that](Self::may_open).
+    /// Tracks the first packet of `conn`, which [may be that](Self::opening).
     #[inline(always)]
     pub(super) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
@@ -540,8 +539,8 @@ impl PacketContext<'_> {
 
     /// Logs why the packet is INVALID.
     #[inline]
-    fn log(self, skb: &Skb, reason: Reason) {
-        log(skb, self.state, self.packet.protocol, reason);
+    pub(super) fn log(self, skb: &Skb, reason: Reason) {
+        log_invalid(skb, self.state, self.packet.protocol, reason);
     }
 }
 
@@ -578,15 +577,8 @@ fn is_in(conn: &Conn, state: tcp::State) -> bool {
 /// Logs a packet that is INVALID by itself.
 #[cold]
 fn invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
-    log(skb, state, protocol, reason);
-    TrackOutcome::Invalid
-}
-
-/// Does the work of [`log_invalid`], out of line.
-#[cold]
-#[inline(never)]
-fn log(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
     log_invalid(skb, state, protocol, reason);
+    TrackOutcome::Invalid
 }
 
 /// Sets and queues what an update has changed in a connection.
@@ -612,7 +604,16 @@ pub(in crate::ct) fn logs_invalid(state: HookState<'_>, protocol: u8) -> bool {
 /// Logs why a packet is INVALID, if `nf_conntrack_log_invalid` asks for its protocol.
 #[inline]
 pub(in crate::ct) fn log_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
-    if logs_invalid(state, protocol) && reason.is_logged() {
+    if logs_invalid(state, protocol) {
+        log_reason(skb, state, protocol, reason);
+    }
+}
+
+/// Logs a reason, if the setting applies to it.
+#[cold]
+#[inline(never)]
+fn log_reason(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    if reason.is_logged() {
         log::invalid(skb, state, protocol, reason.message(), reason.value());
     }
 }

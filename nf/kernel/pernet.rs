@@ -129,7 +129,7 @@ impl Net {
             // SAFETY: The state is valid when zeroed; the memory begins with it, and lives as long
             // as the namespace.
             Some(area) => unsafe { area.cast::<P>().as_ref() },
-            None => &P::ops().none,
+            None => no_state(),
         }
     }
 
@@ -379,6 +379,13 @@ impl<P: pin_init::Zeroable> PernetOps<P> {
             none: pin_init::zeroed(),
         }
     }
+}
+
+/// Returns the state of a namespace that has none. (Cold: on the path of packets that is a branch
+/// out of the way.)
+#[cold]
+fn no_state<P: Pernet>() -> &'static P {
+    &P::ops().none
 }
 
 /// A namespace that is being set up: there are no packets yet, and no other CPU accesses what the
