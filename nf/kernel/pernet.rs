@@ -415,6 +415,52 @@ impl NewNet<'_> {
     }
 }
 
+/// A place in the state of a namespace for what is registered there. Zeroed, it is closed, and
+/// takes nothing.
+///
+/// [`NewNet::open`] opens it for the life of the state.
+pub(in crate::nf) trait Place: 'static {
+    /// Opens the place for `net`, which closes it later.
+    ///
+    /// `EBUSY`: it is open already.
+    fn open_for(&self, net: &NewNet<'_>) -> Result;
+
+    /// Ends what is registered, and closes the place, if it is open for `net`. May sleep.
+    fn close_for(&self, net: &Net);
+}
+
+/// Closes a place when it is dropped.
+struct Closer<P: Pernet, L: Place> {
+    net: *mut bindings::net,
+    place: fn(&P) -> &L,
+}
+
+// SAFETY: Any thread may close the place; the namespace is valid for all of them.
+unsafe impl<P: Pernet, L: Place> Send for Closer<P, L> {}
+
+impl<P: Pernet, L: Place> Drop for Closer<P, L> {
+    fn drop(&mut self) {
+        // SAFETY: The namespace keeps this value, and drops it.
+        let net = unsafe { Net::from_raw(self.net) };
+        (self.place)(net.state()).close_for(net);
+    }
+}
+
+impl NewNet<'_> {
+    /// Opens a place in the state, until the namespace drops what it [keeps](NewNet::keep). May
+    /// sleep.
+    ///
+    /// `EBUSY`: it is open already. `ENOMEM`: no memory.
+    pub(in crate::nf) fn open<P: Pernet, L: Place>(&self, place: fn(&P) -> &L) -> Result {
+        place(self.state()).open_for(self)?;
+        // Without memory it is dropped here, which closes the place.
+        self.keep(Closer {
+            net: self.raw(),
+            place,
+        })
+    }
+}
+
 /// Keeps [`Pernet`] registered.
 ///
 /// # Invariants
