@@ -15,7 +15,6 @@ is what it was, and the timeouts are. After every few packets the router must an
 prints the seed, the number of the step, and the last messages.
 """
 
-import argparse
 import collections
 import ctypes
 import os
@@ -35,17 +34,13 @@ from nftables import Nftables  # noqa: E402
 from packet_generator import MTU, Generator  # noqa: E402
 from rule_generator import (BATCH_BEGIN, BATCH_END, GET_GEN, HELPERS, LEGACY, NFT, TIMEOUTS,  # noqa: E402
                             Rules)
-from surroundings import PATIENCE, new_namespace, watched  # noqa: E402
+from surroundings import PATIENCE, Failed, choose_seed, fuzzer_arguments, new_namespace, watch  # noqa: E402
 from traffic import Failure, Side, libc, statistics  # noqa: E402
 
 PACKETS, MOST_RULES = 8, 40
 MACS = {"c": ("02:00:00:00:01:02", "02:00:00:00:01:01"), "s": ("02:00:00:00:02:02", "02:00:00:00:02:01")}
 GET_INFO, REPLACE = 64, 64
 PR_SET_PDEATHSIG = 1
-
-
-class Failed(Exception):
-    pass
 
 
 def neighbour():
@@ -254,8 +249,7 @@ class Fuzz:
                 self.traffic()
                 if self.steps % 500 == 0:
                     print(f"# {self.steps} steps", flush=True)
-                if beside := watched(self.options.watch):
-                    raise Failed(f"beside, {beside}")
+                watch(self.options.watch)
         except (Failed, Failure, OSError) as problem:
             print(f"# seed {self.options.seed}, step {self.steps}: {problem}")
             for kind, message in self.sent:
@@ -279,16 +273,10 @@ class Fuzz:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--steps", type=int, default=1 << 40)
-    parser.add_argument("--seed", type=int, default=None)
+    parser = fuzzer_arguments(__doc__, "steps")
     parser.add_argument("--legacy", action="store_true")
-    parser.add_argument("--watch")
     options = parser.parse_args()
-    if options.seed is None:
-        options.seed = int.from_bytes(os.urandom(4), "big")
-    print(f"# seed {options.seed}", flush=True)
+    choose_seed(options)
     Fuzz(options).judge()
     print("ok fuzz")
 

@@ -18,7 +18,6 @@ The router must answer after every few packets. A failure prints the seed, the n
 the last packets and the rules.
 """
 
-import argparse
 import collections
 import os
 import random
@@ -32,15 +31,11 @@ import packet_rules  # noqa: E402
 from ctnetlink import CT, DELETE, DUMP, EXP, EXP_GET, GET, Client, check, name_of  # noqa: E402
 from nftables import Nftables  # noqa: E402
 from packet_generator import MTU, Generator  # noqa: E402
-from surroundings import watched  # noqa: E402
+from surroundings import Failed, choose_seed, fuzzer_arguments, watch  # noqa: E402
 from traffic import Failure, Inside, Side, statistics  # noqa: E402
 
 # How many packets are sent before the router must answer.
 BATCH = 12
-
-
-class Failed(Exception):
-    pass
 
 
 class Fuzz:
@@ -117,8 +112,7 @@ class Fuzz:
                 self.batch()
                 if self.chance.random() < 0.03:
                     self.administrate()
-                if beside := watched(self.options.watch):
-                    raise Failed(f"beside, {beside}")
+                watch(self.options.watch)
         except (Failed, Failure, OSError) as problem:
             print(f"# seed {self.options.seed}, packet {self.count}: {problem}")
             for number, side, data in self.sent:
@@ -136,18 +130,12 @@ class Fuzz:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = fuzzer_arguments(__doc__, "packets")
     parser.add_argument("client")
     parser.add_argument("router")
     parser.add_argument("server")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--packets", type=int, default=1 << 40)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--watch")
     options = parser.parse_args()
-    if options.seed is None:
-        options.seed = int.from_bytes(os.urandom(4), "big")
-    print(f"# seed {options.seed}", flush=True)
+    choose_seed(options)
     Fuzz(options).judge()
     print("ok fuzz")
 
