@@ -258,7 +258,7 @@ impl PacketContext<'_> {
         let dir = self.info.dir();
         conn.with_proto(|track: &mut tcp::Track| {
             advance(track, &segment, dir, timeouts, max_retrans)
-        })
+        })?
     }
 
     /// Returns the segment if it is valid by itself, has no flag but ACK, and no options but
@@ -336,7 +336,7 @@ impl PacketContext<'_> {
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let (begun, timeout) =
             tcp::open_syn(&segment, timeouts, settings::TCP_MAX_RETRANS.read(net))?;
-        conn.with_proto(|track: &mut tcp::Track| *track = begun);
+        conn.with_proto(|track: &mut tcp::Track| *track = begun)?;
         Some(Update {
             protoinfo: true,
             ..Update::refresh(timeout)
@@ -378,6 +378,7 @@ impl PacketContext<'_> {
             let dir = self.info.dir();
             tcp::packet(track, &segment, dir, &status, &config, now)
         })
+        .unwrap_or(Step::Ignore(None))
     }
 
     /// Returns how far a helper has shifted the byte that a segment acknowledges.
@@ -465,6 +466,7 @@ impl PacketContext<'_> {
             let direction = self.info.dir();
             sctp::packet(track, &packet, direction, &status, timeouts)
         })
+        .unwrap_or(Step::Ignore(None))
     }
 
     /// Runs the tracker of GRE.
