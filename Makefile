@@ -8,7 +8,7 @@ export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
 .PHONY: matrix run test lint module install help setup debug test-debug loaded-later bench kselftest \
-	deb dist shell symbols uninstall format clean
+	test-deb deb dist shell symbols uninstall format clean
 
 run: module ## see it at work: a machine with the module loaded
 	@scripts/demo
@@ -48,6 +48,9 @@ test-debug: ## the tests with every checker: KASAN, lockdep, RCU, kmemleak
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side
 	@scripts/vm --tracker none -- selftests/compare.sh life/loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
+
+test-deb: ## the Debian packages that 'make deb KDIR=' built, in a Debian 13 of its own
+	@scripts/test-deb
 
 kselftest: ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
 	@scripts/build-module fast

@@ -365,7 +365,9 @@ impl ProtoInfoForm for Tcp {
     }
 
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
-        let track = conn.with_proto(|track: &mut tcp::Track| *track);
+        let Some(track) = conn.with_proto(|track: &mut tcp::Track| *track) else {
+            return Ok(());
+        };
         message.nest(CTA_PROTOINFO_TCP, |message| {
             message.put_u8(CTA_PROTOINFO_TCP_STATE, track.state)?;
             if going {
@@ -510,7 +512,9 @@ impl ProtoInfoForm for Sctp {
     }
 
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
-        let track = conn.with_proto(|track: &mut sctp::Track| *track);
+        let Some(track) = conn.with_proto(|track: &mut sctp::Track| *track) else {
+            return Ok(());
+        };
         message.nest(CTA_PROTOINFO_SCTP, |message| {
             // CAST: Below 10.
             message.put_u8(CTA_PROTOINFO_SCTP_STATE, track.state().to_u32() as u8)?;

@@ -224,7 +224,9 @@ fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
         return false;
     }
     match conn.protocol() {
-        protocol::TCP => conn.with_proto(|track: &mut tcp::Track| track.is_picked_up()),
+        protocol::TCP => {
+            conn.with_proto(|track: &mut tcp::Track| track.is_picked_up()) == Some(true)
+        }
         _ => dir == Direction::Reply,
     }
 }
@@ -309,7 +311,7 @@ fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Opt
         }
         is_open
     });
-    if !is_applied {
+    if is_applied != Some(true) {
         return None;
     }
     if track.state() != tcp::State::SynSent {

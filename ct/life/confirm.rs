@@ -405,6 +405,8 @@ fn continue_with(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
 #[cold]
 fn catch_up(winner: &Conn, loser: &Conn) {
     let turned = winner.tuple(Direction::Original) != loser.tuple(Direction::Original);
-    let seen = loser.with_proto(|track: &mut tcp::Track| *track);
+    let Some(seen) = loser.with_proto(|track: &mut tcp::Track| *track) else {
+        return;
+    };
     winner.with_proto(|track: &mut tcp::Track| track.catch_up(&seen, turned));
 }

@@ -49,8 +49,9 @@ use super::{
     icmp_error,
     parse::Packet,
     track::{
-        PacketContext, //
-        TrackOutcome,
+        Opening,
+        PacketContext,
+        TrackOutcome, //
     },
 };
 
@@ -287,12 +288,20 @@ fn track_new(
         info: CtInfo::New,
         rcu,
     };
-    if context.is_later_segment(skb) && template.is_none() {
-        if let Some(verdict) = with_socket(skb, packet, wanted, hash, state, rcu) {
-            return verdict;
+    let may_open = match context.opening(skb) {
+        Opening::First => Ok(()),
+        Opening::Later(may_open) => {
+            if template.is_none() && forgotten::may_ask(net, hash, rcu) {
+                if let Some(verdict) = with_socket(skb, packet, wanted, hash, state, rcu) {
+                    return verdict;
+                }
+            }
+            may_open
         }
-    }
-    if !context.may_open(skb) {
+        Opening::Invalid(reason) => Err(reason),
+    };
+    if let Err(reason) = may_open {
+        context.log(skb, reason);
         return no_connection(net);
     }
     let (conn, info) = match begin(wanted, template, hash, rcu) {

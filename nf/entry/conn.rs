@@ -69,7 +69,11 @@ use crate::{
 /// # Safety
 ///
 /// As for [`SameLayout`], `Self::C` being a member of `union nf_conntrack_proto`.
-pub(crate) unsafe trait ProtoState: SameLayout {}
+pub(crate) unsafe trait ProtoState: SameLayout {
+    /// The IP protocol of the entries that have it. Their state is accessed as a whole under the
+    /// entry's lock, and read as single bytes without it.
+    const PROTOCOL: u8;
+}
 
 /// Makes the lock of an entry, or of a template, usable.
 ///
@@ -449,22 +453,30 @@ impl Entry {
         }
     }
 
-    /// Runs `f` on the protocol's state, under the entry's lock.
-    ///
-    /// `T` is the state of the entry's protocol. That is not compared, as it would cost each TCP
-    /// packet: for an entry of UDP or GRE, whose words are written without the lock, `f` may see
-    /// them change.
+    /// Reports, where lockdep is at work, that this CPU does not hold the entry's lock.
+    #[inline]
+    pub(super) fn assert_locked(&self) {
+        // SAFETY: The lock was initialised with the entry, which stays while it is borrowed.
+        unsafe { bindings::rct_lockdep_assert_held(addr_of_mut!((*self.raw()).lock)) }
+    }
+
+    /// Runs `f` on the protocol's state, under the entry's lock. [`None`]: the entry is of another
+    /// protocol than `T`.
     ///
     /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before
     /// or after a change; a byte cannot be torn.
     #[inline]
-    pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        if self.protocol() != T::PROTOCOL {
+            return None;
+        }
         let _guard = self.lock();
         // SAFETY: By the trait's contract the bytes are a `T`. The lock makes access exclusive for
-        // the protocols that have a `ProtoState`. `f` cannot take the lock again: the CPU would
-        // wait for itself.
-        f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
+        // an entry of this protocol. `f` cannot take the lock again: the CPU would wait for itself.
+        Some(f(unsafe {
+            &mut *addr_of_mut!((*self.raw()).proto).cast::<T>()
+        }))
     }
 
     /// Returns a byte of the protocol's state, read without the lock; 0 beyond its end.

@@ -112,6 +112,14 @@ impl Dead {
         unsafe { Entry::from_raw(self.conn.as_ptr()) }
     }
 
+    /// Returns whether the entry is no template, and has no extensions and no master.
+    #[inline]
+    pub(crate) fn is_bare(&self) -> bool {
+        // SAFETY: By the type invariants; the fields are initialised.
+        let (blob, master) = unsafe { ((*self.conn.as_ptr()).ext, (*self.conn.as_ptr()).master) };
+        !self.status.has(StatusBit::Template) && blob.is_null() && master.is_null()
+    }
+
     /// Takes the reference that the entry holds to its master.
     pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
         // SAFETY: By the type invariants nothing else uses the field.
@@ -126,6 +134,7 @@ impl Dead {
     /// has to [withdraw](super::reservations::LockedReservations::withdraw) that; the entry leaks
     /// otherwise. For the path of every packet that rules refuse: unlike drop it is inlined, so the
     /// fields stay in registers.
+    #[inline(always)]
     pub(crate) fn free(self, withdraw: impl FnOnce(&Entry), after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);

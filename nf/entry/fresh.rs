@@ -83,7 +83,7 @@ impl Fresh {
     /// Allocates an entry for the tuples with these words, original and reply. Does not sleep.
     ///
     /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed;
-    /// its highest bit is clear. [`None`]: no memory.
+    /// its highest bit is clear. `ENOMEM`: no memory.
     #[inline]
     pub(crate) fn new(
         net: &Net,
@@ -91,8 +91,8 @@ impl Fresh {
         [original, reply]: [&[u64; 5]; 2],
         one_zone: bool,
         hash: u64,
-    ) -> Option<Self> {
-        let conn = slab::allocate()?;
+    ) -> Result<Self> {
+        let conn = slab::allocate().ok_or(ENOMEM)?;
         let raw = conn.as_ptr();
 
         // SAFETY: The memory belongs to this function. Readers that still walk over its former
@@ -121,7 +121,7 @@ impl Fresh {
             bindings::rct_ct_set_use(raw, 0);
         }
         // INVARIANT: initialised, count zero.
-        Some(Self(conn))
+        Ok(Self(conn))
     }
 
     #[inline]

@@ -16,6 +16,7 @@ SHIM_VOID(rct_local_bh_disable, (void), local_bh_disable())
 SHIM_VOID(rct_local_bh_enable, (void), local_bh_enable())
 SHIM(bool, rct_in_softirq, (void), in_softirq())
 SHIM_VOID(rct_assert_not_in_hardirq, (void), lockdep_assert(!in_hardirq()))
+SHIM_VOID(rct_lockdep_assert_held, (spinlock_t *lock), lockdep_assert_held(lock))
 SHIM_VOID(rct_spin_lock_bh, (spinlock_t *lock), spin_lock_bh(lock))
 SHIM(bool, rct_spin_trylock_bh, (spinlock_t *lock), spin_trylock_bh(lock))
 SHIM_VOID(rct_spin_lock_nested, (spinlock_t *lock), spin_lock_nested(lock, SINGLE_DEPTH_NESTING))
@@ -169,6 +170,10 @@ SHIM(u32, rct_stat_read, (const struct net *net, unsigned int cpu, unsigned long
 /* The first possible CPU from `from` on. */
 SHIM(unsigned int, rct_next_possible_cpu, (unsigned int from),
 	cpumask_next((int)from - 1, cpu_possible_mask))
+
+/* The first online CPU from `from` on. */
+SHIM(unsigned int, rct_next_online_cpu, (unsigned int from),
+	cpumask_next((int)from - 1, cpu_online_mask))
 
 /* /proc */
 

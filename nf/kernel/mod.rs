@@ -5,6 +5,7 @@
 
 pub(crate) mod attr;
 pub(crate) mod casts;
+pub(crate) mod cpu;
 pub(crate) mod endpoint;
 pub(crate) mod errno;
 pub(crate) mod hlist;

@@ -41,7 +41,8 @@ use crate::{
             net::Net,
             pernet::{
                 NewNet,
-                Pernet, //
+                Pernet,
+                Place, //
             },
             rcu::Rcu,
             static_lock::StaticMutex, //
@@ -195,7 +196,7 @@ static CHAINS: StaticMutex<()> = StaticMutex::new(c"CHAINS", || ());
 /// # Invariants
 ///
 /// `hooks` is null, or to hooks from `allocate` that belong to the slot. They are registered, in
-/// the namespace `net`, if they say so; that namespace keeps a [`Closer`] of this slot. All is
+/// the namespace `net`, if they say so; that namespace closes the slot ([`Place`]). All is
 /// changed under [`CHAINS`].
 pub(crate) struct Slot {
     hooks: Atomic<*mut Registered>,
@@ -208,34 +209,6 @@ pub(crate) struct Slot {
 unsafe impl pin_init::Zeroable for Slot {}
 // SAFETY: The fields are atomic; what `hooks` points to is changed under `CHAINS` only.
 unsafe impl Sync for Slot {}
-
-/// Closes a slot in the state of a namespace when it is dropped.
-struct Closer<P: Pernet> {
-    net: *mut bindings::net,
-    slot: fn(&P) -> &Slot,
-}
-
-// SAFETY: Any thread may close the slot; the namespace is valid for all of them.
-unsafe impl<P: Pernet> Send for Closer<P> {}
-
-impl<P: Pernet> Drop for Closer<P> {
-    /// Unregisters the hooks. Their memory stays while they have users: nf_tables, which may have
-    /// been loaded before this module, removes its chains later.
-    fn drop(&mut self) {
-        // SAFETY: The namespace keeps this value, and drops it.
-        let net = unsafe { Net::from_raw(self.net) };
-        let slot = (self.slot)(net.state::<P>());
-        let _guard = CHAINS.lock();
-        if slot.net.load(Relaxed) != self.net {
-            return;
-        }
-        slot.is_open.store(false, Relaxed);
-        if let Some(hooks) = NonNull::new(slot.hooks.load(Relaxed)) {
-            // SAFETY: By the invariants of the slot.
-            unsafe { unregister(net, hooks) };
-        }
-    }
-}
 
 /// The hook operations of a chain, as its module registers them.
 ///
@@ -256,25 +229,38 @@ impl<'a> Chain<'a> {
     }
 }
 
+impl Place for Slot {
+    fn open_for(&self, net: &NewNet<'_>) -> Result {
+        let _guard = CHAINS.lock();
+        if !self.net.load(Relaxed).is_null() {
+            return Err(EBUSY);
+        }
+        self.net.store(net.raw(), Relaxed);
+        self.is_open.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Unregisters the hooks. Their memory stays while they have users: nf_tables, which may have
+    /// been loaded before this module, removes its chains later.
+    fn close_for(&self, net: &Net) {
+        let _guard = CHAINS.lock();
+        if self.net.load(Relaxed) != net.raw() {
+            return;
+        }
+        self.is_open.store(false, Relaxed);
+        if let Some(hooks) = NonNull::new(self.hooks.load(Relaxed)) {
+            // SAFETY: By the invariants of the slot.
+            unsafe { unregister(net, hooks) };
+        }
+    }
+}
+
 impl Slot {
     /// Opens the slot in the state of a namespace that is being set up. May sleep.
     ///
     /// `EBUSY`: it is, or was, open already. `ENOMEM`: no memory.
     pub(crate) fn open<P: Pernet>(net: &NewNet<'_>, slot: fn(&P) -> &Slot) -> Result {
-        {
-            let _guard = CHAINS.lock();
-            let place = slot(net.state::<P>());
-            if !place.net.load(Relaxed).is_null() {
-                return Err(EBUSY);
-            }
-            place.net.store(net.raw(), Relaxed);
-            place.is_open.store(true, Relaxed);
-        }
-        // Without memory it is dropped here, which closes the slot.
-        net.keep(Closer {
-            net: net.raw(),
-            slot,
-        })
+        net.open(slot)
     }
 
     /// Adds a chain. The first one registers the hooks. May sleep.

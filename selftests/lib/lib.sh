@@ -241,6 +241,22 @@ set_table() { # BUCKETS MAX
 	echo "$2" >$MAX
 }
 
+# From one hash function to the other, as fast as it goes, until hash_stands. (FILE: the parameter)
+changer=
+hash_changes() {
+	python3 -c 'import sys
+while True:
+    for name in "jhash", "siphash":
+        open(sys.argv[1], "w").write(name)' "$1" &
+	changer=$!
+}
+hash_stands() {
+	[[ -n $changer ]] || return 0
+	kill "$changer"
+	wait "$changer" 2>/dev/null
+	changer=
+}
+
 # --- namespaces -------------------------------------------------------------
 
 namespaces=()

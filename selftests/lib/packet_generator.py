@@ -184,7 +184,8 @@ class Generator:
         if protocol == GRE:
             return gre(source, target, chance.choice((None, 1, 2, 7)), chance.randbytes(9))
         if protocol in (ICMP, ICMPV6):
-            requests = (8, 8, 8, 13, 15, 17, 0, 3, 5, 9, 11) if len(source) == 4 else (128, 128, 128, 129, 133, 135, 1, 2)
+            requests = (8, 8, 8, 13, 15, 17, 0, 3, 5, 9, 11) if len(source) == 4 else \
+                (128, 128, 128, 129, 133, 135, 1, 2)
             return icmp(source, target, chance.choice(requests), chance.choice((0, 0, 0, 1, 4, 255)),
                         chance.choice((0, 1 << 16, 2 << 16 | 1)), bytes(8))
         return Packet(source, target, protocol, chance.randbytes(chance.choice((0, 1, 8, 40))))
@@ -219,7 +220,8 @@ class Generator:
         if flags & SYN and not flags & ACK:
             reply, ack = SYN | ACK, chance.choice((5000, ack, chance.getrandbits(32)))
         else:
-            reply = chance.choice((ACK, ACK, ACK | PSH, ACK | PSH, ACK | PSH, FIN | ACK, RST | ACK, RST, SYN, SYN | ACK))
+            reply = chance.choice((ACK, ACK, ACK | PSH, ACK | PSH, ACK | PSH, FIN | ACK, RST | ACK, RST, SYN,
+                                   SYN | ACK))
             if reply & PSH:
                 served = (TCP, dport) in SERVICES
                 payload = packet_payloads.make(chance, TCP, dport if served else sport, got.target, served)
@@ -274,7 +276,8 @@ class Generator:
     def wrap4(self, packet, data, identity, ttl):
         chance, options = self.chance, b""
         if chance.random() < 0.03:
-            options = chance.choice((b"\1\1\1\1", b"\7\7\4\0\0\0\0\0", b"\x83\7\4\0\0\0\0\0", b"\x94\4\0\0", b"\x44\4\1\0",
+            options = chance.choice((b"\1\1\1\1", b"\7\7\4\0\0\0\0\0", b"\x83\7\4\0\0\0\0\0", b"\x94\4\0\0",
+                                     b"\x44\4\1\0",
                                      chance.randbytes(4) * 3, b"\1" * 40))
         head = 20 + len(options)
         for piece, offset, more in self.pieces(data, MTU - head):
@@ -293,7 +296,8 @@ class Generator:
         if chance.random() < 0.05:
             for _ in range(chance.choice((1, 1, 2, 5))):
                 kinds.append(chance.choice((0, 43, 60, 60, 51, 135)))
-                bodies.append(chance.choice((b"\0\1\4\0\0\0\0", b"\1\1\x0c" + bytes(12), b"\xff\1\4\0\0\0\0", b"\0\0\0")))
+                bodies.append(chance.choice((b"\0\1\4\0\0\0\0", b"\1\1\x0c" + bytes(12), b"\xff\1\4\0\0\0\0",
+                                             b"\0\0\0")))
         for piece, offset, more in self.pieces(data, MTU - 40):
             here, inside = kinds + [packet.protocol], list(bodies)
             if offset or more:
@@ -316,7 +320,8 @@ class Generator:
         if chance.random() < 0.4:
             at = chance.randrange(len(out))
             piece, offset, more = out[at]
-            out[at] = chance.choice(((piece, max(0, offset - 8), more), (piece, offset, 1 - more), (piece[:-1], offset, more),
+            out[at] = chance.choice(((piece, max(0, offset - 8), more), (piece, offset, 1 - more),
+                                     (piece[:-1], offset, more),
                                      (piece, 65528, more), (piece + bytes(16), offset, more), (b"", offset, more)))
             if chance.random() < 0.5:
                 out.append((piece, offset, more))

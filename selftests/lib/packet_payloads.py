@@ -65,8 +65,8 @@ def pptp(chance, _address, _reply):
 
 
 def h323(chance, address, _reply):
-    body = b"\x08\2\0\1" + chance.choice((b"\5", b"\7", b"\2", b"\x5a")) + b"\x7e\0\x20\5" + chance.randbytes(20) + address + \
-        struct.pack("!H", 1720) + chance.randbytes(8)
+    body = b"\x08\2\0\1" + chance.choice((b"\5", b"\7", b"\2", b"\x5a")) + b"\x7e\0\x20\5" + chance.randbytes(20) + \
+        address + struct.pack("!H", 1720) + chance.randbytes(8)
     return b"\3\0" + struct.pack("!H", 4 + len(body)) + body
 
 

@@ -30,13 +30,15 @@ def ruleset(chance):
     helpers = HELPERS if chance.random() < 0.8 else ()
     objects = "".join(f"\tct helper h{i} {{ type \"{name}\" protocol {protocol}; }}\n"
                       for i, (name, protocol, _) in enumerate(helpers))
-    objects += "\tct timeout brief { protocol tcp; l3proto ip; policy = { established : 3, syn_sent : 2, close : 1 }; }\n"
+    objects += "\tct timeout brief { protocol tcp; l3proto ip;" \
+        " policy = { established : 3, syn_sent : 2, close : 1 }; }\n"
     objects += "\tct timeout udps { protocol udp; l3proto ip6; policy = { unreplied : 1, replied : 2 }; }\n"
     objects += "\tct expectation more { protocol udp; dport 9; timeout 3s; size 4; l3proto ip; }\n"
     objects += "\tflowtable ft { hook ingress priority 0; devices = { toc, tos }; }\n"
     raw = some(chance, 0.25, (
-        "udp dport 7 notrack", "meta l4proto sctp notrack", "iifname toc ct zone set 5", "iifname tos ct original zone set 7",
-        "iifname toc ct original zone set 9", "ct zone set 5", "ip6 saddr fd00:1::9 ct reply zone set 3"))
+        "udp dport 7 notrack", "meta l4proto sctp notrack", "iifname toc ct zone set 5",
+        "iifname tos ct original zone set 7", "iifname toc ct original zone set 9", "ct zone set 5",
+        "ip6 saddr fd00:1::9 ct reply zone set 3"))
     pre = [f"meta l4proto {protocol} th dport {port} ct helper set \"h{i}\""
            for i, (_, protocol, port) in enumerate(helpers)]
     pre += some(chance, 0.4, (
@@ -59,7 +61,8 @@ def ruleset(chance):
         "dnat ip to udp dport map { 53 : 10.0.2.12 . 54, 9 : 10.0.2.9 . 1000 }",
         "dnat ip prefix to ip daddr map { 10.0.3.0/24 : 10.0.2.0/24 }"))
     snat = some(chance, 0.5, (
-        f"oifname tos meta nfproto ipv4 meta l4proto {{ tcp, udp, sctp, icmp }} {chance.choice(SNAT[:1] + SNAT[2:4])}{flags()}",
+        "oifname tos meta nfproto ipv4 meta l4proto { tcp, udp, sctp, icmp } "
+        f"{chance.choice(SNAT[:1] + SNAT[2:4])}{flags()}",
         f"oifname tos ip protocol udp {chance.choice(SNAT)}{flags()}",
         f"oifname tos ip protocol tcp {chance.choice(SNAT)}{flags()}",
         f"oifname tos meta nfproto ipv6 meta l4proto {{ tcp, udp }} {chance.choice(SNAT6)}{flags()}",

@@ -5,7 +5,7 @@ subsystem, tables of iptables. What has to do with the tracker and with NAT: lik
 import ipaddress
 import struct
 
-from ctnetlink import be16, be32, u8, u32
+from ctnetlink import be16, be32, pack, u8, u32
 from mutations import WORDS, Mutator, some_bytes
 from netlink import attribute
 
@@ -24,6 +24,21 @@ CHAINS = {
     b"filter": {b"prerouting": (0, -150, b"filter"), b"forward": (2, 0, b"filter"), b"output": (3, 0, b"filter")},
 }
 FAMILIES = IPV4, IPV6, INET
+
+# Name, revision, size, table (None: any), hooks, and whether it is for IPv6.
+EACH, FOR_ANY = range(5), (False, True)
+TARGETS = (
+    (b"SNAT", 0, 24, b"nat", (1, 4), (False,)), (b"SNAT", 1, 40, b"nat", (1, 4), FOR_ANY),
+    (b"SNAT", 2, 48, b"nat", (1, 4), FOR_ANY), (b"DNAT", 0, 24, b"nat", (0, 3), (False,)),
+    (b"DNAT", 1, 40, b"nat", (0, 3), FOR_ANY), (b"DNAT", 2, 48, b"nat", (0, 3), FOR_ANY),
+    (b"MASQUERADE", 0, 24, b"nat", (4,), (False,)), (b"MASQUERADE", 0, 40, b"nat", (4,), (True,)),
+    (b"REDIRECT", 0, 24, b"nat", (0, 3), (False,)), (b"REDIRECT", 0, 40, b"nat", (0, 3), (True,)),
+    (b"NETMAP", 0, 24, b"nat", EACH, (False,)), (b"NETMAP", 0, 40, b"nat", EACH, (True,)),
+    (b"CT", 0, 40, b"raw", EACH, FOR_ANY), (b"CT", 1, 72, b"raw", EACH, FOR_ANY), (b"CT", 2, 72, b"raw", EACH, FOR_ANY),
+    (b"NOTRACK", 0, 0, b"raw", EACH, FOR_ANY), (b"CONNMARK", 1, 16, None, EACH, FOR_ANY),
+    (b"CONNMARK", 2, 16, None, EACH, FOR_ANY), (b"CONNSECMARK", 0, 8, b"mangle", EACH, FOR_ANY),
+    (b"SYNPROXY", 0, 8, b"filter", (1, 2), FOR_ANY),
+)
 HELPER_NAMES = (b"ftp", b"tftp", b"sip", b"irc", b"pptp", b"Q.931", b"RAS", b"amanda", b"netbios-ns", b"snmp", b"sane",
                 b"sip-0", b"nat-follow-master", b"callforward", b"", b"x" * 40)
 
@@ -62,7 +77,9 @@ class Rules(Mutator):
 
     def flags(self):
         """Of a range of NAT."""
-        return self.chance.choice((0, 0, 1, 2, 3, 4, 8, 16, 20, 32, 64, 65, 67, 0x7F, 0x80, self.number()))
+        if self.chance.random() < 0.15:
+            return self.chance.choice((32, 64, 65, 67, 0x7F, 0x80, self.number()))
+        return self.chance.choice((0, 0, 1, 2, 3, 4, 6, 8, 16, 18, 20))
 
     # --- expressions of nf_tables: [name, data]
 
@@ -99,7 +116,7 @@ class Rules(Mutator):
         if kind == 3:
             return self.of_connection()
         if kind == 4:
-            return [self.compat(False)]
+            return [self.compat()]
         return []
 
     def of_connection(self):
@@ -109,7 +126,8 @@ class Rules(Mutator):
         data = [[1, be32(ONE)], [2, be32(key)]]
         if key in (7, 8, 9, 10, 11, 12, 14, 15, 16, 19, 20, 21, 22) or chance.random() < 0.2:
             data.append([3, u8(chance.choice((0, 1, 1, 2)))])
-        size = {6: 16, 13: 16, 8: 16, 9: 16, 21: 16, 22: 16, 14: 8, 15: 8, 16: 8, 10: 1, 7: 1, 1: 1, 17: 2, 11: 2, 12: 2}
+        size = {6: 16, 13: 16, 8: 16, 9: 16, 21: 16, 22: 16, 14: 8, 15: 8, 16: 8, 10: 1, 7: 1, 1: 1, 17: 2,
+                11: 2, 12: 2}
         value = chance.choice((bytes(size.get(key, 4)), chance.randbytes(size.get(key, 4))))
         return [self.expression(b"ct", *data), self.compare(ONE, value, chance.randrange(6))]
 
@@ -131,7 +149,8 @@ class Rules(Mutator):
         out = [self.immediate(ONE, low), self.immediate(TWO, high)]
         if self.chance.random() < 0.2:
             at = {IPV4: (12, 16), IPV6: (8, 24)}[family]
-            out[self.chance.randrange(2)] = self.payload(self.chance.choice((ONE, TWO)), 1, self.chance.choice(at), len(low))
+            out[self.chance.randrange(2)] = self.payload(self.chance.choice((ONE, TWO)), 1, self.chance.choice(at),
+                                                              len(low))
             out.insert(0, self.immediate(ONE, low))
             out.insert(0, self.immediate(TWO, high))
         return out
@@ -175,30 +194,27 @@ class Rules(Mutator):
         low, high = self.two(PORTS)
         if size == 24:
             first, last = self.two(ADDRESSES[IPV4])
-            return struct.pack("=II", chance.choice((1, 1, 1, 0, 2, self.number())), self.flags()) + first + last + \
+            return struct.pack("=II", chance.choice((1,) * 12 + (0, 2, self.number())), self.flags()) + first + last + \
                 be16(low) + be16(high)
         first, last = (value.ljust(16, b"\0") for value in self.two(ADDRESSES[family]))
         return u32(self.flags()) + first + last + be16(low) + be16(high) + be16(chance.choice(PORTS))
 
     def ct_info(self, timeout):
         chance = self.chance
-        flags = chance.choice((0, 0, 1, 2, 4, 8, 16, 20, self.number() & 0xFFFF))
+        flags = chance.choice((0, 0, 0, 0, 1, 2, 4, 8, 16, 20, self.number() & 0xFFFF))
         info = struct.pack("=HHII", flags, chance.choice((0, 5, 7, 0xFFFF)), self.number(), self.number())
-        info += chance.choice(HELPER_NAMES + (b"", b"")).ljust(16, b"\0")[:16]
+        info += chance.choice(HELPER_NAMES + (b"",) * 12).ljust(16, b"\0")[:16]
         return info + (chance.choice((b"", b"", b"t0", b"t1", b"none", b"y" * 32)).ljust(32, b"\0") if timeout else b"")
 
-    def target(self):
-        """(name, revision, information)"""
+    def target(self, table, hook, v6):
+        """(name, revision, information): mostly one that may stand there."""
         chance = self.chance
-        name, revision, size = chance.choice((
-            (b"SNAT", 0, 24), (b"SNAT", 1, 40), (b"SNAT", 2, 48), (b"DNAT", 0, 24), (b"DNAT", 1, 40), (b"DNAT", 2, 48),
-            (b"MASQUERADE", 0, 24), (b"MASQUERADE", 0, 40), (b"REDIRECT", 0, 24), (b"REDIRECT", 0, 40), (b"NETMAP", 0, 24),
-            (b"NETMAP", 0, 40), (b"CT", 0, 40), (b"CT", 1, 72), (b"CT", 2, 72), (b"NOTRACK", 0, 0), (b"CONNMARK", 1, 16),
-            (b"CONNMARK", 2, 16), (b"CONNSECMARK", 0, 8), (b"SYNPROXY", 0, 8)))
+        fitting = [one for one in TARGETS if one[3] in (None, table) and hook in one[4] and v6 in one[5]]
+        name, revision, size, *_ = chance.choice(fitting if fitting and chance.random() < 0.9 else TARGETS)
         if name in (b"CT", b"NOTRACK"):
             info = self.ct_info(size == 72)[:size]
         elif size >= 24:
-            info = self.range_of(size)
+            info = self.range_of(size)[:size]
         else:
             info = chance.randbytes(size)
             if name == b"CONNMARK":
@@ -210,20 +226,22 @@ class Rules(Mutator):
         """(name, revision, information)"""
         chance = self.chance
         name, revision, size = chance.choice((
-            (b"conntrack", 1, 152), (b"conntrack", 2, 160), (b"conntrack", 3, 168), (b"connlimit", 1, 32), (b"connbytes", 0, 24),
-            (b"connmark", 1, 16), (b"helper", 0, 40), (b"connlabel", 0, 8), (b"state", 0, 8), (b"cluster", 0, 16)))
+            (b"conntrack", 1, 152), (b"conntrack", 2, 160), (b"conntrack", 3, 168), (b"connlimit", 1, 32),
+            (b"connbytes", 0, 24), (b"connmark", 1, 16), (b"helper", 0, 40), (b"connlabel", 0, 8),
+            (b"state", 0, 8), (b"cluster", 0, 16)))
         if name == b"helper":
             info = struct.pack("=i", chance.choice((0, 1))) + chance.choice(HELPER_NAMES)[:30]
         elif name == b"connlimit":
             info = chance.choice((b"\xff" * 16, bytes(16), b"\xff\xff\xff" + bytes(13))) + struct.pack(
                 "=II", chance.choice((0, 1, 5, self.number())), chance.randrange(4))
         elif name == b"connbytes":
-            info = struct.pack("=QQBB", chance.choice((0, 1, 100)), chance.choice((0, 1000, 1 << 60)), chance.randrange(4),
-                               chance.randrange(4))
+            info = struct.pack("=QQBB", chance.choice((0, 1, 100)), chance.choice((0, 1000, 1 << 60)),
+                               chance.randrange(4), chance.randrange(4))
         elif name == b"connlabel":
             info = struct.pack("=HH", chance.choice((0, 1, 127, 128, 0xFFFF)), chance.randrange(4))
         elif name == b"cluster":
-            info = struct.pack("=IIII", chance.choice((0, 1, 2, 32, 33)), chance.choice((1, 2, 3, 0xFFFFFFFF)), 7, chance.randrange(4))
+            info = struct.pack("=IIII", chance.choice((0, 1, 2, 32, 33)), chance.choice((1, 2, 3, 0xFFFFFFFF)), 7,
+                               chance.randrange(4))
         else:
             info = chance.randbytes(size)
         return name, revision, info.ljust(size, b"\0")
@@ -231,22 +249,26 @@ class Rules(Mutator):
     def blemish(self, info):
         """Some bytes of the information are others, now and then."""
         info = bytearray(info)
-        while info and self.chance.random() < 0.25:
+        while info and self.chance.random() < 0.12:
             at = self.chance.randrange(len(info))
             info[at] = self.chance.choice((0, 1, 0x7F, 0x80, 0xFF, self.chance.randrange(256)))
         if self.chance.random() < 0.02:
             info += bytes(8)
         return bytes(info)
 
-    def compat(self, target):
-        name, revision, info = self.target() if target else self.xt_match()
-        return self.expression(b"target" if target else b"match", [1, nul(name)], [2, be32(revision)],
+    def compat(self, *place):
+        """A match; or the target for a table, hook and family."""
+        name, revision, info = self.target(*place) if place else self.xt_match()
+        return self.expression(b"target" if place else b"match", [1, nul(name)], [2, be32(revision)],
                                [3, self.blemish(info)])
 
     # --- messages of nf_tables
 
-    def place(self):
+    def place(self, table=None, hooks=EACH):
         """(family, table, chain)"""
+        if table:
+            fitting = [chain for chain, (hook, _, _) in CHAINS[table].items() if hook in hooks]
+            return self.chance.choice(FAMILIES), table, self.chance.choice(fitting)
         table = self.chance.choice((b"nat", b"nat", b"nat", b"raw", b"filter"))
         return self.chance.choice(FAMILIES), table, self.chance.choice(list(CHAINS[table]))
 
@@ -256,9 +278,14 @@ class Rules(Mutator):
         family, table, chain = self.place()
         kind = chance.random()
         if kind < 0.45 and table == b"nat":
-            expressions = self.match() + self.translation(family)
+            translation = self.translation(family)
+            if chance.random() < 0.9:
+                name = translation[-1][1][0][1]
+                source = name == nul(b"masq") or name == nul(b"nat") and translation[-1][1][1][1][0][1] == be32(0)
+                _, _, chain = self.place(table, (4,) if source else (0, 3))
+            expressions = self.match() + translation
         elif kind < 0.7 and family != INET:
-            expressions = self.match() + [self.compat(True)]
+            expressions = self.match() + [self.compat(table, CHAINS[table][chain][0], family == IPV6)]
         elif kind < 0.8:
             name, number = chance.choice(((b"h", 3), (b"t", 7), (b"e", 9), (b"p", 10), (b"c", 5)))
             expressions = self.match() + [self.expression(b"objref", [1, be32(number)],
@@ -268,7 +295,8 @@ class Rules(Mutator):
         else:
             expressions = self.match() + [chance.choice((
                 self.expression(b"notrack"), self.expression(b"connlimit", [1, be32(self.number())], [2, be32(0)]),
-                self.expression(b"synproxy", [1, be16(1460)], [2, u8(7)], [3, be32(chance.randrange(8))]), self.verdict()))]
+                self.expression(b"synproxy", [1, be16(1460)], [2, u8(7)], [3, be32(chance.randrange(8))]),
+                self.verdict()))]
         if chance.random() < 0.1:
             expressions.append(self.verdict())
         tree = [[1, nul(table)], [2, nul(chain)], [4, expressions]]
@@ -325,6 +353,13 @@ class Rules(Mutator):
                     place = attribute(1, be32(hook)) + attribute(2, struct.pack("!i", priority + (family != INET)))
                     yield NEW_CHAIN, 0x400, family, attribute(1, nul(table)) + attribute(3, nul(chain)) + \
                         attribute(0x8004, place) + attribute(7, nul(kind))
+                l3 = [1, be16(family if family != INET else IPV4)]
+                for name, number, data in ((b"h0", 3, [[1, nul(b"ftp")], [3, u8(6)]]),
+                                           (b"h1", 3, [[1, nul(b"tftp")], [3, u8(17)]]),
+                                           (b"t0", 7, [l3, [2, u8(6)], [3, [[1, be32(3)], [3, be32(9)]]]]),
+                                           (b"e0", 9, [l3, [2, u8(17)], [3, be16(9)], [4, u32(3000)], [5, u8(4)]]),
+                                           (b"c0", 5, [[1, be32(5)], [2, be32(0)]])):
+                    yield NEW_OBJ, 0x400, family, pack([(1, nul(table)), (2, nul(name)), (3, be32(number)), (4, data)])
 
     def timeout_message(self):
         """(number, flags, bytes) for the timeouts' subsystem."""
@@ -365,7 +400,7 @@ class Rules(Mutator):
             starts[hook] = len(out)
             for _ in range(chance.choice((0, 1, 2))):
                 matches = part(*self.xt_match()) if chance.random() < 0.3 else b""
-                name, revision, info = self.target()
+                name, revision, info = self.target(table, hook, v6)
                 out += entry(matches, part(name, revision, self.blemish(info)))
                 rules += 1
             policies[hook] = len(out)
@@ -379,7 +414,7 @@ class Rules(Mutator):
                 out[chance.randrange(len(out))] = chance.choice((0, 1, 0x7F, 0xFF, 8, 32, 112))
             out = bytes(out)
         valid = sum(1 << hook for hook in hooks)
-        return struct.pack("=32s3I5I5II4x", table, valid, rules, len(out), *starts, *policies, counters), out
+        return struct.pack("=32s3I5I5II", table, valid, rules, len(out), *starts, *policies, counters), out
 
 
 LEGACY = {b"nat": (0, 1, 3, 4), b"raw": (0, 3), b"mangle": (0, 1, 2, 3, 4), b"filter": (1, 2, 3)}

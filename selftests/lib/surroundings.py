@@ -19,6 +19,7 @@ there can name the seed and the packet or message. NS are the namespaces that ar
 - The kernel's log has no report.
 """
 
+import argparse
 import fcntl
 import os
 import random
@@ -413,12 +414,33 @@ class Beside:
         print("ok surroundings")
 
 
-def watched(folder):
-    """What has failed beside, if anything."""
+def watch(folder):
+    """Fails if something beside the fuzzer has failed. (Without a folder nothing is beside it.)"""
+    if not folder:
+        return
     try:
-        return read(os.path.join(folder, "failed")).strip() if folder else ""
+        problem = read(os.path.join(folder, "failed")).strip()
     except FileNotFoundError:
-        return ""
+        return
+    if problem:
+        raise Failed(f"beside, {problem}")
+
+
+def fuzzer_arguments(description, what):
+    """A parser for what every fuzzer takes. (WHAT it counts: "packets")"""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument(f"--{what}", type=int, default=1 << 40)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--watch")
+    return parser
+
+
+def choose_seed(options):
+    """Takes a seed by chance if none is given, and prints it."""
+    if options.seed is None:
+        options.seed = int.from_bytes(os.urandom(4), "big")
+    print(f"# seed {options.seed}", flush=True)
 
 
 def flood(name):

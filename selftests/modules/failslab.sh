@@ -49,9 +49,8 @@ of_the_tracker() {
 	printf -v end '0x%x' $((start + size))
 	fault "require-start=$start" "require-end=$end" stacktrace-depth=32
 }
-changer=
 at_end() {
-	[[ -z $changer ]] || kill "$changer" 2>/dev/null
+	hash_stands
 	no_faults
 	[[ ! -e $BUCKETS ]] || restore_table
 }
@@ -129,17 +128,11 @@ flushed_anew() {
 }
 if [[ $TRACKER == rust_ct ]]; then
 	was_hash=$(<"$HASH")
-	python3 -c 'import sys
-while True:
-    for name in "jhash", "siphash":
-        open(sys.argv[1], "w").write(name)' "$HASH" &
-	changer=$!
+	hash_changes "$HASH"
 	check "... also while the hash changes all the time" flushed_anew
 	no_faults
 	echo 0 >$SLAB/failslab
-	kill $changer
-	wait $changer 2>/dev/null
-	changer=
+	hash_stands
 	echo "$was_hash" >"$HASH"
 else
 	skip "... also while the hash changes all the time" "the stock tracker has no other"

@@ -18,10 +18,13 @@ if [[ $TRACKER == stock ]]; then
 fi
 : "${seed:=$RANDOM$RANDOM}"
 # All that is asked for, beforehand: a program for each name by chance would take most of the time.
-for module in nf_conntrack_{ftp,tftp,sip,irc,pptp,h323,amanda,netbios_ns,snmp,sane} nf_nat_{ftp,tftp,sip,irc,pptp,h323,amanda} \
-	nft_{chain_nat,compat,nat,masq,redir,ct,connlimit,synproxy,flow_offload,limit,reject,reject_ipv4,reject_ipv6,reject_inet} \
+for module in nf_conntrack_{ftp,tftp,sip,irc,pptp,h323,amanda,netbios_ns,snmp,sane} \
+	nf_nat_{ftp,tftp,sip,irc,pptp,h323,amanda} \
+	nft_{chain_nat,compat,nat,masq,redir,ct,connlimit,synproxy,flow_offload,limit} \
+	nft_reject{,_ipv4,_ipv6,_inet} \
 	nf_flow_table nf_flow_table_inet nfnetlink_cttimeout nfnetlink_cthelper \
-	xt_{nat,CT,NETMAP,REDIRECT,MASQUERADE,CONNSECMARK,connmark,conntrack,connlimit,connbytes,helper,connlabel,state,cluster} \
+	xt_{nat,CT,NETMAP,REDIRECT,MASQUERADE,CONNSECMARK} \
+	xt_{connmark,conntrack,connlimit,connbytes,helper,connlabel,state,cluster} \
 	ipt_SYNPROXY ip6t_SYNPROXY veth; do
 	modprobe -q $module
 done

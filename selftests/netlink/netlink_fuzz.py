@@ -23,7 +23,6 @@ A failure prints the seed, the number of the message, and the message, which --m
 again.
 """
 
-import argparse
 import errno
 import os
 import random
@@ -40,7 +39,7 @@ from ctnetlink import (ASSURED, CREATE, CT, DUMP, ECHO, EXCL, EXP, EXP_GET, EXP_
                        address, attributes, be16, be32, check, entry, expectation, name_of, tuple_, u8, u32)
 from mutations import Mutator, among, some_bytes, words  # noqa: E402
 from netlink import ACK, AF_INET, NESTED, NLMSG_ERROR, REQUEST, attribute  # noqa: E402
-from surroundings import watched  # noqa: E402
+from surroundings import Failed, choose_seed, fuzzer_arguments, watch  # noqa: E402
 
 AF_INET6, NLMSG_DONE, MULTI = 10, 3, 2
 QUEUE, VERDICT = 3, 1
@@ -159,10 +158,6 @@ class Messages(Mutator):
             size, honest = chance.choice((0, 15, 16, 17, 19, 20, size - 1, size + 4, 0xFFFFFFFF)), False
         head = struct.pack("=IHHII", size, subsystem << 8 | command, REQUEST | ACK | flags, sequence, 0)
         return honest, head + body
-
-
-class Failed(Exception):
-    pass
 
 
 class Line:
@@ -351,8 +346,7 @@ class Fuzz:
                     self.verdict()
                 else:
                     self.message()
-                if beside := watched(self.options.watch):
-                    raise Failed(f"beside, {beside}")
+                watch(self.options.watch)
             except (Failed, OSError, struct.error) as problem:
                 print(f"# seed {self.options.seed}, message {self.count}: {problem}\n# {self.sent.hex()}")
                 return False
@@ -402,22 +396,16 @@ def again(message):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--messages", type=int, default=1 << 40)
-    parser.add_argument("--seed", type=int, default=None)
+    parser = fuzzer_arguments(__doc__, "messages")
     parser.add_argument("--queue", action="store_true")
     parser.add_argument("--nobody", action="store_true")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--stock", action="store_true")
-    parser.add_argument("--watch")
     parser.add_argument("--message")
     options = parser.parse_args()
     if options.message:
         return again(options.message)
-    if options.seed is None:
-        options.seed = int.from_bytes(os.urandom(4), "big")
-    print(f"# seed {options.seed}", flush=True)
+    choose_seed(options)
     if options.nobody:
         Fuzz(options).run_as_nobody()
     else:

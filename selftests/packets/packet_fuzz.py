@@ -18,7 +18,6 @@ The router must answer after every few packets. A failure prints the seed, the n
 the last packets and the rules.
 """
 
-import argparse
 import collections
 import os
 import random
@@ -32,23 +31,21 @@ import packet_rules  # noqa: E402
 from ctnetlink import CT, DELETE, DUMP, EXP, EXP_GET, GET, Client, check, name_of  # noqa: E402
 from nftables import Nftables  # noqa: E402
 from packet_generator import MTU, Generator  # noqa: E402
-from surroundings import watched  # noqa: E402
+from surroundings import Failed, choose_seed, fuzzer_arguments, watch  # noqa: E402
 from traffic import Failure, Inside, Side, statistics  # noqa: E402
 
 # How many packets are sent before the router must answer.
 BATCH = 12
 
 
-class Failed(Exception):
-    pass
-
-
 class Fuzz:
     def __init__(self, options):
         self.options, self.generator = options, Generator(options.seed)
         self.chance = random.Random(options.seed + 1)
-        self.sides = {"c": Side(options.client, "eth0", "02:00:00:00:01:02", "02:00:00:00:01:01", "10.0.1.2", "10.0.1.1"),
-                      "s": Side(options.server, "eth0", "02:00:00:00:02:02", "02:00:00:00:02:01", "10.0.2.2", "10.0.2.1")}
+        self.sides = {
+            side: Side(name, "eth0", f"02:00:00:00:0{net}:02", f"02:00:00:00:0{net}:01", f"10.0.{net}.2",
+                       f"10.0.{net}.1")
+            for net, side, name in ((1, "c", options.client), (2, "s", options.server))}
         with Inside(options.router):
             self.client, self.nftables = Client(), Nftables()
         self.sent = collections.deque(maxlen=3 * BATCH)
@@ -103,6 +100,8 @@ class Fuzz:
             for frame in side.fence():
                 self.passed += 1
                 self.generator.receive(name, frame)
+        if self.count % (1000 * BATCH) == 0:
+            print(f"# {self.count} packets", flush=True)
 
     def run(self):
         try:
@@ -113,8 +112,7 @@ class Fuzz:
                 self.batch()
                 if self.chance.random() < 0.03:
                     self.administrate()
-                if beside := watched(self.options.watch):
-                    raise Failed(f"beside, {beside}")
+                watch(self.options.watch)
         except (Failed, Failure, OSError) as problem:
             print(f"# seed {self.options.seed}, packet {self.count}: {problem}")
             for number, side, data in self.sent:
@@ -132,18 +130,12 @@ class Fuzz:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = fuzzer_arguments(__doc__, "packets")
     parser.add_argument("client")
     parser.add_argument("router")
     parser.add_argument("server")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--packets", type=int, default=1 << 40)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--watch")
     options = parser.parse_args()
-    if options.seed is None:
-        options.seed = int.from_bytes(os.urandom(4), "big")
-    print(f"# seed {options.seed}", flush=True)
+    choose_seed(options)
     Fuzz(options).judge()
     print("ok fuzz")
 
