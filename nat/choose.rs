@@ -361,8 +361,7 @@ impl<'a> Occupancy for TableView<'a, '_> {
         tuple: &Tuple,
         suits: impl Fn(&Tuple) -> bool,
     ) -> Option<Tuple> {
-        let zone = self.conn.zone();
-        bysource::find_appropriate_src(self.conn.net(), zone, tuple, self.rcu, suits)
+        bysource::find_appropriate_src(self.conn, tuple, self.rcu, suits)
     }
 
     fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple> {

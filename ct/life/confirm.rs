@@ -65,7 +65,12 @@ use crate::{
 
 use super::{
     clash,
-    gc, //
+    delete::{
+        self,
+        DestroyReason, //
+    },
+    gc,
+    reconsider, //
 };
 
 /// A chain with more entries than this and a random number below [`CHAIN_SPREAD`] is full. Chance
@@ -145,6 +150,11 @@ enum InsertOutcome {
     Inserted,
     /// The packet belongs to this entry, which was there first.
     Joined(ARef<Conn>),
+    /// The packet belongs to this entry, whose connection it has shown to the rules again: they
+    /// gave the same answer as before.
+    Kept(ARef<Conn>),
+    /// The entry is in the table, in front of this one, whose connection it has taken over.
+    Succeeded(ARef<Conn>),
     /// The entry cannot be inserted.
     Refused,
 }
@@ -191,6 +201,16 @@ pub(in crate::ct) fn confirm_packet(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         InsertOutcome::Inserted => Verdict::Accept,
         InsertOutcome::Joined(winner) => {
             continue_with(skb, winner, info);
+            Verdict::Accept
+        }
+        InsertOutcome::Kept(old) => {
+            keep_old(skb, old, info);
+            Verdict::Accept
+        }
+        InsertOutcome::Succeeded(old) => {
+            // Not before: a reply in between would begin a connection the wrong way round.
+            delete::delete(&old, DestroyReason::Reconsidered);
+            reconsider::note_moved(&old);
             Verdict::Accept
         }
         InsertOutcome::Refused => Verdict::Drop,
@@ -250,12 +270,23 @@ fn insert(
         }
     }
 
+    put(&mut pair, conn, &bh, rcu)
+}
+
+/// Puts an entry of a packet into the table.
+#[inline(always)]
+fn put(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    bh: &BhDisabled,
+    rcu: Rcu<'_>,
+) -> InsertOutcome {
     // The timeout of an unconfirmed entry is relative; from now on it is a deadline.
     conn.set_timeout(conn.timeout().wrapping_add(time::jiffies32()));
     if !conn.extensions().is_empty() {
         queue_new_event(&conn, rcu);
     }
-    match index::insert(&mut pair, conn, &bh, rcu) {
+    match index::insert(pair, conn, bh, rcu) {
         Ok(()) => InsertOutcome::Inserted,
         Err(_) => InsertOutcome::Refused,
     }
@@ -319,6 +350,11 @@ fn resolve_clash(
     existing: &ARef<Conn>,
 ) -> InsertOutcome {
     let net = conn.net();
+    if reconsider::succeeds(&conn, existing) {
+        if let Some(outcome) = settle_succession(pair, &conn, existing) {
+            return outcome;
+        }
+    }
     if existing.has(StatusBit::Adopted) && same_connection(&conn, existing) {
         net.count_one(Stat::ClashResolve);
         return InsertOutcome::Joined(existing.clone());
@@ -355,6 +391,31 @@ fn resolve_clash(
     InsertOutcome::Refused
 }
 
+/// Decides between `existing` and `conn`, which was begun to show the connection to the rules
+/// again. [`None`]: as for any clash, since a third entry has the reply tuple of `conn`.
+fn settle_succession(
+    pair: &mut LockedPair<'_>,
+    conn: &ARef<Conn>,
+    existing: &ARef<Conn>,
+) -> Option<InsertOutcome> {
+    if same_connection(conn, existing) {
+        return Some(InsertOutcome::Kept(existing.clone()));
+    }
+    // Its original tuple is that of `existing`, which does not count.
+    if table::find_conflict(pair, conn, Some(Direction::Reply))
+        .0
+        .is_some()
+    {
+        return None;
+    }
+    reconsider::note_asked(conn);
+    let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
+    Some(match put(pair, conn.clone(), &bh, rcu.token()) {
+        InsertOutcome::Inserted => InsertOutcome::Succeeded(existing.clone()),
+        outcome => outcome,
+    })
+}
+
 /// Returns the family of an entry's tuples if another connection has its reply tuple, and NAT,
 /// which would have chosen another one, was not asked.
 fn unresolved_by_nat(pair: &LockedPair<'_>, conn: &Conn) -> Option<Family> {
@@ -379,6 +440,16 @@ fn same_connection(a: &Conn, b: &Conn) -> bool {
     let other_end = equal(Direction::Original, Direction::Reply)
         && equal(Direction::Reply, Direction::Original);
     same_end || other_end
+}
+
+/// Attaches the packet to `old`, the entry that its connection had before and keeps.
+#[cold]
+fn keep_old(skb: &mut Skb, old: ARef<Conn>, info: CtInfo) {
+    if let Tracked::Yes(asked, _) = skb.tracked() {
+        reconsider::keep(&old, asked);
+        entry::account(&old, info.dir(), skb.len());
+    }
+    skb.attach(old, info);
 }
 
 /// Attaches the packet to `winner`, which takes over the packet's counters.

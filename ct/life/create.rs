@@ -123,7 +123,8 @@ pub(in crate::ct) fn create(
     let state = net.state_in::<NetState>(rcu);
     let quota = take_quota(net, state, rcu)?;
     let tuples = [key.words(), &reply];
-    let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack())?;
+    let (hash, generation) = (hash.pack(), net.generation());
+    let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash, generation)?;
     let begun = if template.is_none()
         && !has_default_extensions(net)
         && !events::are_enabled(net)
@@ -189,7 +190,8 @@ pub(in crate::ct) fn create_from_user(
 ) -> Result<ARef<Conn>> {
     let quota = take_quota(net, net.state_in(rcu), rcu)?;
     let tuples = [&original.words(), &reply.words()];
-    let mut fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack())?;
+    let (hash, generation) = (hash.pack(), net.generation());
+    let mut fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash, generation)?;
     if let Err(error) = configure(&mut fresh) {
         // The reply tuple that NAT has chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
@@ -232,7 +234,7 @@ pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
         return Err(ENOSPC);
     }
     let tuples = [&tuple.words(), &reply.words()];
-    let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0)?;
+    let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0, net.generation())?;
     add_default_extensions(&mut fresh, net);
     events::add_cache(&mut fresh, net, None)?;
     // The entry gives its place back when it is freed.

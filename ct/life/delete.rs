@@ -75,8 +75,10 @@ pub(crate) enum DestroyReason {
     ParentGone = 10,
     /// Another kernel module deleted it: a flow table, IPVS, Open vSwitch.
     ByModule = 11,
+    /// It was unreplied, and NAT's rules gave another answer for its connection than before.
+    Reconsidered = 12,
     /// Its namespace ended. No event is sent.
-    NamespaceGone = 12,
+    NamespaceGone = 15,
 }
 
 /// The result of a deletion.

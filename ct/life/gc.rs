@@ -59,9 +59,12 @@ use crate::{
     proto::permutation::ROUNDS, //
 };
 
-use super::delete::{
-    self,
-    DestroyReason, //
+use super::{
+    delete::{
+        self,
+        DestroyReason, //
+    },
+    reconsider, //
 };
 
 /// The maximum length of a slice, in jiffies.
@@ -304,6 +307,7 @@ fn inspect<'r>(stale: Stale<'r>, candidates: &mut Candidates<'r>) {
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
+    reconsider::note_age(stale);
     if candidates.watermark != u32::MAX {
         candidates.add(stale);
     }

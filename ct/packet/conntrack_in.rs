@@ -24,6 +24,7 @@ use crate::{
                 FastLookup,
                 LookupKey, //
             },
+            reconsider, //
         },
         table::TupleHash, //
     },
@@ -42,7 +43,10 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::types::tuple::Key, //
+    proto::{
+        reconsider::Question,
+        types::tuple::Key, //
+    },
 };
 
 use super::{
@@ -90,6 +94,12 @@ pub(super) fn track_fast(
     let (conn, info) = match lookup::lookup_fast(&key, zone, net, rcu) {
         FastLookup::Hit(conn, dir) => {
             let info = relation(&conn, dir);
+            if info == CtInfo::New && reconsider::is_stale(conn.status(), net) {
+                let wanted = LookupKey { key, zone, net };
+                if let Some(verdict) = ask_again(skb, packet, &conn, wanted, state, rcu) {
+                    return verdict;
+                }
+            }
             (conn, info)
         }
         FastLookup::Miss(hash) => {
@@ -195,6 +205,12 @@ fn track_slow(
         let (conn, info) = match wanted.find(rcu) {
             (Some((conn, dir)), _) => {
                 let info = relation(&conn, dir);
+                let may_ask = info == CtInfo::New && template.is_none();
+                if may_ask && reconsider::is_stale(conn.status(), net) {
+                    if let Some(verdict) = ask_again(skb, packet, &conn, wanted, state, rcu) {
+                        return verdict;
+                    }
+                }
                 (conn, info)
             }
             (None, hash) => return track_new(skb, packet, template, wanted, hash, state, rcu),
@@ -359,6 +375,46 @@ fn with_socket(
         // For a SYN alone.
         TrackOutcome::Repeat | TrackOutcome::Drop => None,
     }
+}
+
+/// Begins a second entry with a packet of an unreplied connection, so that NAT's rules are asked
+/// about it again: see [`reconsider`]. `old` is its entry. [`None`]: the packet goes on with that.
+#[cold]
+#[inline(never)]
+fn ask_again(
+    skb: &mut Skb,
+    packet: Packet,
+    old: &Conn,
+    wanted: LookupKey<'_>,
+    state: HookState<'_>,
+    rcu: Rcu<'_>,
+) -> Option<Verdict> {
+    let question = reconsider::question_about(old, wanted.net, rcu);
+    if question == Question::Nothing {
+        return None;
+    }
+    let context = PacketContext {
+        packet,
+        state,
+        info: CtInfo::New,
+        rcu,
+    };
+    let Opening::First = context.opening(skb) else {
+        return None;
+    };
+    let (_, hash) = wanted.find(rcu);
+    let NewConn::Entry((conn, info)) = begin(wanted, None, hash, rcu) else {
+        return None;
+    };
+    let context = PacketContext { info, ..context };
+    if context.track_first(&conn, skb) != TrackOutcome::Accept {
+        return None;
+    }
+    skb.attach(conn, info);
+    if question == Question::Source {
+        reconsider::keep_destination(skb, old);
+    }
+    Some(Verdict::Accept)
 }
 
 /// The result of creating an entry for a packet.

@@ -20,9 +20,12 @@ use crate::{
             seqadj,
             timeout, //
         },
-        life::delete::{
-            self,
-            DestroyReason, //
+        life::{
+            delete::{
+                self,
+                DestroyReason, //
+            },
+            reconsider, //
         },
     },
     nf::{
@@ -171,6 +174,9 @@ impl PacketContext<'_> {
     #[inline(never)]
     fn track_other(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let net = self.state.net();
+        if !conn.is_confirmed() {
+            reconsider::note_created(conn);
+        }
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
                 self.packet.family,

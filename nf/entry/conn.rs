@@ -24,6 +24,7 @@ use core::{
     },
     ops::Deref,
     ptr::{
+        self,
         addr_of,
         addr_of_mut,
         NonNull, //
@@ -58,6 +59,7 @@ use crate::{
     },
     proto::types::{
         direction::Direction,
+        generation::Generation,
         protocol,
         tuple::Tuple,
         zone::Zone, //
@@ -131,6 +133,12 @@ pub(crate) enum StatusBit {
     /// unconfirmed entry the bit says only that both are in the same zone;
     /// [`Entry::check_mirrored`] compares the tuples before the entry is confirmed.
     Mirrored = 33,
+    /// The mapping has grown old without a reply, and is to be chosen anew. An extension of this
+    /// tracker, as `Adopted`.
+    Aged = 38,
+    /// An ICMP error said that the destination is unreachable, so NAT's rules are to be asked
+    /// again. An extension of this tracker, as `Adopted`.
+    Unreachable = 39,
 }
 
 // The bits of this tracker's own are behind those that user space may know. (Those of a word's
@@ -151,6 +159,10 @@ impl StatusBit {
     }
 }
 
+/// The position of the [generation](Generation) of an entry: eight bits of the status, one of its
+/// bytes.
+pub(in crate::nf) const GENERATION_SHIFT: u32 = CPU_SHIFT - Generation::BITS;
+
 /// The position of the number of the CPU that created an entry: the highest 16 bits of the status.
 pub(in crate::nf) const CPU_SHIFT: u32 = usize::BITS - u16::BITS;
 
@@ -169,6 +181,13 @@ impl Status {
     #[inline]
     pub(crate) fn has(self, bit: StatusBit) -> bool {
         self.0 & (1 << bit as u32) != 0
+    }
+
+    /// Returns the generation of rules with which the entry was stamped.
+    #[inline]
+    pub(crate) fn generation(self) -> Generation {
+        // CAST: eight bits of the word.
+        (self.0 >> GENERATION_SHIFT) as Generation
     }
 
     /// Returns the bits that user space knows (`IPS_*`).
@@ -319,6 +338,28 @@ impl Entry {
         }
         // SAFETY: The word is valid.
         unsafe { bindings::rct_test_and_set_bit(bit as u32, self.status_word().as_ptr().cast()) }
+    }
+
+    /// Makes the entry one that has had no reply, and is not assured.
+    pub(crate) fn forget_reply(&self) {
+        for bit in [StatusBit::SeenReply, StatusBit::Assured] {
+            // SAFETY: The word has that bit.
+            unsafe { bindings::rct_clear_bit(bit as u32, self.status_word().as_ptr().cast()) };
+        }
+    }
+
+    /// Stamps the entry with a generation of rules, and with why it is to be shown to them again,
+    /// if it is: [`StatusBit::Aged`] or [`StatusBit::Unreachable`].
+    pub(crate) fn stamp(&self, generation: Generation, why: Option<StatusBit>) {
+        const REASONS: usize = Status::of(StatusBit::Aged).0 | Status::of(StatusBit::Unreachable).0;
+        const CLEARED: usize = REASONS | 0xff << GENERATION_SHIFT;
+        let why = why.map_or(0, |why| Status::of(why).0 & REASONS);
+        let set = why | usize::from(generation) << GENERATION_SHIFT;
+        let word = self.status_word();
+        let mut old = word.load(Relaxed);
+        while let Err(other) = word.cmpxchg(old, old & !CLEARED | set, Relaxed) {
+            old = other;
+        }
     }
 
     /// Returns whether the entry is, or was, in the table.
@@ -517,6 +558,23 @@ impl Entry {
         if self.protocol() == protocol::UDP {
             self.proto_words().store(word, Relaxed);
         }
+    }
+
+    /// Returns the second and the third word of the protocol's state, which are spare: of any
+    /// protocol but TCP and SCTP. Zero at first.
+    #[inline]
+    pub(crate) fn spare_words(&self) -> Option<&[Atomic<usize>; 2]> {
+        const {
+            assert!(size_of::<bindings::nf_conntrack_proto>() >= 3 * size_of::<usize>());
+            assert!(size_of::<bindings::nf_ct_gre>() <= size_of::<usize>());
+        };
+        if matches!(self.protocol(), protocol::TCP | protocol::SCTP) {
+            return None;
+        }
+        let words = ptr::from_ref(self.proto_words());
+        // SAFETY: In bounds, as asserted. Only accessed atomically, and by this tracker alone, as
+        // no other protocol has more than one word.
+        Some(unsafe { &*words.add(1).cast() })
     }
 
     /// Returns a half of [`Entry::proto_word`], or of a later word: GRE keeps two numbers of 32

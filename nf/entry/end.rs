@@ -32,7 +32,7 @@ use super::{
         Entry,
         Status,
         StatusBit,
-        CPU_SHIFT, //
+        GENERATION_SHIFT, //
     },
     help,
     slab,
@@ -44,7 +44,8 @@ use super::{
 const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
 const MASK: usize = 0xf;
 
-const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
+const _: () = assert!(SHIFT + MASK.count_ones() <= StatusBit::Aged as u32);
+const _: () = assert!((StatusBit::Unreachable as u32) < GENERATION_SHIFT);
 
 impl Entry {
     /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of

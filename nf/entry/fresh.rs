@@ -43,6 +43,7 @@ use crate::{
     },
     proto::types::{
         direction::Direction,
+        generation::Generation,
         zone::Zone, //
     },
 };
@@ -53,7 +54,8 @@ use super::{
         Conn,
         Entry,
         StatusBit,
-        CPU_SHIFT, //
+        CPU_SHIFT,
+        GENERATION_SHIFT, //
     },
     end::Dead,
     ext::{
@@ -83,7 +85,8 @@ impl Fresh {
     /// Allocates an entry for the tuples with these words, original and reply. Does not sleep.
     ///
     /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed;
-    /// its highest bit is clear. `ENOMEM`: no memory.
+    /// its highest bit is clear. `generation` is that of the rules that the first packet will meet,
+    /// or an older one. `ENOMEM`: no memory.
     #[inline]
     pub(crate) fn new(
         net: &Net,
@@ -91,6 +94,7 @@ impl Fresh {
         [original, reply]: [&[u64; 5]; 2],
         one_zone: bool,
         hash: u64,
+        generation: Generation,
     ) -> Result<Self> {
         let conn = slab::allocate().ok_or(ENOMEM)?;
         let raw = conn.as_ptr();
@@ -108,7 +112,9 @@ impl Fresh {
             conn.drop_reservation();
             conn.pprev_word(Direction::Reply).store(hash, Relaxed);
             let cpu = u32_as_usize(CpuId::current().as_u32());
-            let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | cpu << CPU_SHIFT;
+            let status = usize::from(one_zone) << StatusBit::Mirrored as u32
+                | usize::from(generation) << GENERATION_SHIFT
+                | cpu << CPU_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())

@@ -311,6 +311,7 @@ impl Helping<'_> {
 
     /// Passes the attribute that user space sent about the connection to the helper. [`None`]: user
     /// space sent none.
+    #[allow(clippy::wrong_self_convention)] // The name of C's method.
     pub(crate) fn from_nlattr(self, info: Option<Attribute<'_>>) {
         if self.function().load(Acquire).is_null() {
             return;

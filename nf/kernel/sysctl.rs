@@ -213,6 +213,19 @@ impl Setting {
         }
     }
 
+    /// Makes a number from 0 on that root of the namespace may set.
+    pub(crate) const fn number(name: &'static CStr, number: fn(&Net) -> &Atomic<u32>) -> Self {
+        // INVARIANT: An `int` for a `u32`; two `int` for a range.
+        Self {
+            name,
+            writers: Writers::Root,
+            memory: Memory::OfNet(number),
+            size: size_of::<c_int>(),
+            handler: bindings::proc_dointvec_minmax,
+            range: Some([&0, &c_int::MAX]),
+        }
+    }
+
     /// Makes a set of ports that root of the namespace may set, as a list of numbers and ranges
     /// with commas between them.
     pub(crate) const fn ports(name: &'static CStr, ports: fn(&Net) -> &PortSet) -> Self {

@@ -165,10 +165,16 @@ struct Registered {
     ops: [bindings::nf_hook_ops; HOOKS],
     chains: [bindings::nf_nat_lookup_hook_priv; HOOKS],
     rcu: bindings::callback_head,
+    /// The table of iptables whose chain is at the first hook, or null. Changed under [`CHAINS`].
+    table: Atomic<*mut c_void>,
     users: u32,
     /// Whether they are registered: no longer once the slot is closed.
     is_registered: bool,
 }
+
+/// The number of chains of iptables that are registered, in all namespaces. Changed under
+/// [`CHAINS`].
+static TABLES: Atomic<u32> = Atomic::new(0);
 
 /// Frees hooks a grace period after they were unregistered.
 ///
@@ -286,6 +292,9 @@ impl Slot {
         });
         if added.is_ok() {
             self.add_one(hooks);
+            if index == 0 {
+                note_table(hooks, chain);
+            }
         } else if is_new {
             // SAFETY: Registered above, and in no slot.
             unsafe { retire(net, hooks) };
@@ -325,6 +334,9 @@ impl Slot {
         let Ok(index) = index_of(templates, chain) else {
             return;
         };
+        if index == 0 {
+            forget_table(hooks, chain);
+        }
         // SAFETY: By the type invariants; in bounds; under `CHAINS`.
         unsafe {
             let entry = addr_of_mut!((*hooks.as_ptr()).chains)
@@ -333,6 +345,23 @@ impl Slot {
             bindings::rct_nat_chains_remove(entry, chain.0);
         }
         self.remove_one(net, hooks);
+    }
+
+    /// Returns a number that differs after the rules of iptables' NAT table have been replaced, if
+    /// that table has chains here. Two replacements between two looks may not be seen, as memory
+    /// is used again.
+    #[inline]
+    pub(crate) fn table_version(&self, _rcu: Rcu<'_>) -> Option<u32> {
+        if TABLES.load(Relaxed) == 0 {
+            return None;
+        }
+        let hooks = NonNull::new(self.hooks.load(Relaxed))?;
+        // SAFETY: Hooks are freed a grace period after they leave the slot.
+        let table = unsafe { (*hooks.as_ptr()).table.load(Relaxed) };
+        // SAFETY: A table is freed a grace period after its chains are removed.
+        let version = (!table.is_null()).then(|| unsafe { bindings::rct_table_version(table) })?;
+        // CAST: the low half; the lowest bits of an address say nothing.
+        Some((version >> 4) as u32)
     }
 
     /// Returns the hooks of a namespace. [`None`]: there are none, or they are another namespace's.
@@ -380,6 +409,27 @@ impl Slot {
             // SAFETY: By the type invariants.
             unsafe { retire(net, hooks) };
         }
+    }
+}
+
+/// Keeps the table of a chain, if it is one of iptables. The caller holds [`CHAINS`].
+fn note_table(hooks: NonNull<Registered>, chain: Chain<'_>) {
+    // SAFETY: By the invariants of `Chain`.
+    if unsafe { bindings::rct_nat_chain_has_table(chain.0) } {
+        // SAFETY: The caller has just added the chain to them.
+        unsafe { (*hooks.as_ptr()).table.store(chain.0.priv_, Relaxed) };
+        TABLES.store(TABLES.load(Relaxed).saturating_add(1), Relaxed);
+    }
+}
+
+/// Forgets the table of a chain that is to be removed. The caller holds [`CHAINS`].
+fn forget_table(hooks: NonNull<Registered>, chain: Chain<'_>) {
+    // SAFETY: The chain is still one of them.
+    let table = unsafe { &(*hooks.as_ptr()).table };
+    let its = chain.0.priv_;
+    if !its.is_null() && table.load(Relaxed) == its {
+        table.store(null_mut(), Relaxed);
+        TABLES.store(TABLES.load(Relaxed).saturating_sub(1), Relaxed);
     }
 }
 
