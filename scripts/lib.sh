@@ -13,9 +13,10 @@ KERNEL_SERIES=${KERNEL_VERSION%%-*}
 KERNEL_SERIES=${KERNEL_SERIES%.*}
 KERNEL_PACKAGE=linux-source-$KERNEL_SERIES
 # Debian's own kernels, by the names that scripts have for them: version and flavour. (The cloud
-# flavour has no file system that a virtual machine here could start from.)
+# flavour has no file system that a virtual machine here could start from: it is for compiling.)
 declare -rA DEBIAN_KERNELS=(
 	[debian]="$KERNEL_VERSION amd64"
+	[debian-cloud]="$KERNEL_VERSION cloud-amd64"
 	[debian-7.2]="7.2.12-1~bpo13+1 amd64"
 )
 # Debian's packages of these versions have it in their names.
