@@ -35,12 +35,9 @@
 
 use core::mem::offset_of;
 
-use kernel::{
-    num::casts::u32_as_usize,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
 };
 
 use crate::{
@@ -61,6 +58,7 @@ use crate::{
             },
         },
         kernel::{
+            casts::u32_as_usize,
             params,
             time::{
                 self,
