@@ -45,7 +45,9 @@ use crate::{
     },
     proto::{
         reconsider::Question,
-        types::tuple::Key, //
+        tcp,
+        types::tuple::Key,
+        wire, //
     },
 };
 
@@ -95,8 +97,7 @@ pub(super) fn track_fast(
         FastLookup::Hit(conn, dir) => {
             let info = relation(&conn, dir);
             if info == CtInfo::New && reconsider::is_stale(conn.status(), net) {
-                let wanted = LookupKey { key, zone, net };
-                if let Some(verdict) = ask_again(skb, packet, &conn, wanted, state, rcu) {
+                if let Some(verdict) = ask_again(skb, packet, &conn, state, rcu) {
                     return verdict;
                 }
             }
@@ -207,7 +208,7 @@ fn track_slow(
                 let info = relation(&conn, dir);
                 let may_ask = info == CtInfo::New && template.is_none();
                 if may_ask && reconsider::is_stale(conn.status(), net) {
-                    if let Some(verdict) = ask_again(skb, packet, &conn, wanted, state, rcu) {
+                    if let Some(verdict) = ask_again(skb, packet, &conn, state, rcu) {
                         return verdict;
                     }
                 }
@@ -378,43 +379,45 @@ fn with_socket(
 }
 
 /// Begins a second entry with a packet of an unreplied connection, so that NAT's rules are asked
-/// about it again: see [`reconsider`]. `old` is its entry. [`None`]: the packet goes on with that.
+/// about it again: see [`reconsider`]. `old` is its entry, of the default zone. [`None`]: the packet
+/// goes on with that.
 #[cold]
 #[inline(never)]
 fn ask_again(
     skb: &mut Skb,
     packet: Packet,
     old: &Conn,
-    wanted: LookupKey<'_>,
     state: HookState<'_>,
     rcu: Rcu<'_>,
 ) -> Option<Verdict> {
-    let question = reconsider::question_about(old, wanted.net, rcu);
+    let net = state.net();
+    let question = reconsider::question_about(old, net, rcu);
     if question == Question::Nothing {
         return None;
     }
-    let context = PacketContext {
-        packet,
-        state,
-        info: CtInfo::New,
-        rcu,
-    };
-    let Opening::First = context.opening(skb) else {
-        return None;
-    };
-    let (_, hash) = wanted.find(rcu);
-    let NewConn::Entry((conn, info)) = begin(wanted, None, hash, rcu) else {
-        return None;
-    };
-    let context = PacketContext { info, ..context };
-    if context.track_first(&conn, skb) != TrackOutcome::Accept {
+    // Of TCP, a SYN alone begins a connection.
+    if packet.protocol == protocol::TCP && !is_syn(skb, packet) {
         return None;
     }
-    skb.attach(conn, info);
+    let wanted = LookupKey {
+        key: packet.key(skb, net, rcu)?,
+        zone: Zone::DEFAULT,
+        net,
+    };
+    let (_, hash) = wanted.find(rcu);
+    let verdict = track_new(skb, packet, None, wanted, hash, state, rcu);
     if question == Question::Source {
         reconsider::keep_destination(skb, old);
     }
-    Some(Verdict::Accept)
+    Some(verdict)
+}
+
+/// Returns whether a TCP segment is a SYN without ACK.
+fn is_syn(skb: &Skb, packet: Packet) -> bool {
+    skb.read(packet.transport).is_some_and(|bytes| {
+        let header = wire::tcp::Header::parse(&bytes);
+        matches!(tcp::Kind::of(header.flags()), tcp::Kind::Syn)
+    })
 }
 
 /// The result of creating an entry for a packet.

@@ -143,7 +143,8 @@ SHIM(void *, rct_net_generic_rcu, (const struct net *net, unsigned int id),
 /*
  * The number of changes of the namespace's NAT rules, modulo 256: the commits of nf_tables, and what
  * rct_net_note_rules_change() has counted. That is kept in a byte of struct netns_ct which else only
- * the C tracker's event cache uses; without events there is none, and commits alone count.
+ * the C tracker's event cache uses, and which it finds cleared when it is loaded later; without
+ * events there is none, and commits alone count.
  */
 #if IS_ENABLED(CONFIG_NF_TABLES)
 #define rct_net_commits(net) READ_ONCE((net)->nft.base_seq)
@@ -167,6 +168,13 @@ SHIM_VOID(rct_net_note_rules_change, (struct net *net),
 
 		while (other && !try_cmpxchg(other, &old, (u8)(old + 1)))
 			;
+	}))
+SHIM_VOID(rct_net_forget_rules_changes, (struct net *net),
+	({
+		u8 *other = rct_net_other_changes(net);
+
+		if (other)
+			WRITE_ONCE(*other, 0);
 	}))
 SHIM(u32, rct_net_hash_mix, (const struct net *net), net_hash_mix(net))
 SHIM(unsigned int, rct_net_inum, (const struct net *net), net->ns.inum)

@@ -53,7 +53,7 @@ carries_traffic() {
 	ip netns exec b socat TCP-LISTEN:80,reuseaddr,fork SYSTEM:'echo $SOCAT_PEERADDR' &
 	server=$!
 	ip netns exec a ping -q -c 2 -i 0.3 -W 5 10.0.2.2 >/dev/null || refused diag "no answer to ping"
-	answer=$(ip netns exec a socat -t 20 -T 20 - TCP:10.0.2.2:80,retry=10,interval=0.5 </dev/null)
+	answer=$(ip netns exec a socat -t 120 -T 120 - TCP:10.0.2.2:80,retry=10,interval=0.5 </dev/null)
 	kill $server
 	conntrack -L -p tcp 2>/dev/null >"$said"
 	[[ $answer == 10.0.2.1 ]] || refused diag "the server sees '$answer'" || return
