@@ -24,8 +24,6 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
-use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     nf::{
         entry::help::{
@@ -51,8 +49,10 @@ use crate::{
             },
         },
         kernel::{
+            casts::u32_as_usize,
             nfnetlink::Requester,
             random,
+            rcu::synchronize_rcu,
             refcount::{
                 Counted,
                 RcuCounted, //

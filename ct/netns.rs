@@ -15,13 +15,13 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     entry::{
         dying::DyingList,
         index_keys::ZONE_CLASSES, //
     },
     kernel::{
+        casts::u32_as_usize,
         module_folder,
         params::{
             self,

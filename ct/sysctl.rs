@@ -7,13 +7,13 @@
 
 use kernel::prelude::*;
 
-use crate::nf::kernel::casts::{
-    u32_as_usize,
-    u8_as_usize, //
-};
 use crate::{
     nf::{
         kernel::{
+            casts::{
+                u32_as_usize,
+                u8_as_usize, //
+            },
             params,
             pernet::{
                 Counter,

@@ -27,8 +27,6 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
-use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     ct::{
         life::delete::{
@@ -42,7 +40,9 @@ use crate::{
     },
     nf::{
         kernel::{
+            casts::u32_as_usize,
             net,
+            rcu::synchronize_rcu,
             static_lock::StaticSpinLock,
             time::HZ,
             work::{

@@ -5,14 +5,16 @@
 
 use kernel::prelude::*;
 
-use crate::nf::kernel::errno::EPROTONOSUPPORT;
 use crate::{
     nf::{
         entry::cta::*,
-        kernel::attr::{
-            Attribute,
-            Attributes,
-            Policy, //
+        kernel::{
+            attr::{
+                Attribute,
+                Attributes,
+                Policy, //
+            },
+            errno::EPROTONOSUPPORT, //
         },
         packet::nat::Unconfirmed,
         prelude::*, //

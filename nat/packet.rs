@@ -2,11 +2,10 @@
 
 //! The translation of packets, as decided for their connections.
 
-use crate::nf::kernel::casts::u32_as_usize;
-
 use crate::{
     nf::{
         entry::conn::Status,
+        kernel::casts::u32_as_usize,
         packet::{
             skb::Tracked,
             skb_change::IpSummed, //

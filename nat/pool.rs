@@ -44,10 +44,10 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         kernel::{
+            casts::u32_as_usize,
             pernet::Counter,
             static_lock::StaticSpinLock, //
         },

@@ -7,7 +7,6 @@ use core::ffi::{
     c_uint, //
 };
 
-use crate::nf::kernel::errno::ENOBUFS;
 use crate::{
     ct::entry::events,
     nf::{
@@ -17,7 +16,10 @@ use crate::{
             ecache,
             ext, //
         },
-        kernel::nfnetlink::Requester,
+        kernel::{
+            errno::ENOBUFS,
+            nfnetlink::Requester, //
+        },
         prelude::*, //
     },
 };

@@ -20,7 +20,6 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::{
         expect,
@@ -47,6 +46,7 @@ use crate::{
             lock::ExpectGuard, //
         },
         kernel::{
+            casts::u32_as_usize,
             log::pr_warn_once,
             nfnetlink::Requester,
             refcount::Counted, //

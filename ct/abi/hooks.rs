@@ -9,7 +9,6 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::kernel::errno::EPROTO;
 use crate::{
     ct::packet::hooks::{
         self,
@@ -18,6 +17,7 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
+        kernel::errno::EPROTO,
         prelude::*, //
     },
 };

@@ -12,13 +12,13 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::entry::labels,
     nf::{
         bindings,
         c_export::c_export,
         entry::ext::Labels,
+        kernel::casts::u32_as_usize,
         prelude::*, //
     },
 };

@@ -16,7 +16,6 @@ use core::{
 
 use kernel::prelude::*;
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         entry::{
@@ -39,6 +38,7 @@ use crate::{
                 Message,
                 Policy, //
             },
+            casts::u32_as_usize,
             seq_file::Out,
             settings,
             time::HZ, //

@@ -8,11 +8,6 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
-use crate::nf::kernel::errno::{
-    EALREADY,
-    ESHUTDOWN, //
-};
 use crate::{
     ct::netns::NetState,
     nf::{
@@ -39,6 +34,11 @@ use crate::{
             table, //
         },
         kernel::{
+            casts::u32_as_usize,
+            errno::{
+                EALREADY,
+                ESHUTDOWN, //
+            },
             log::pr_warn,
             net::Stat,
             nfnetlink::Requester,

@@ -27,7 +27,6 @@
 
 use kernel::sync::atomic::Relaxed;
 
-use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     ct::{
         entry,
@@ -42,6 +41,7 @@ use crate::{
                 pr_warn, //
             },
             params,
+            rcu::synchronize_rcu,
             settings,
             sockets::{
                 local_port_range,

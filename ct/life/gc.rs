@@ -22,7 +22,6 @@ use kernel::sync::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::{
         entry::{
@@ -43,6 +42,7 @@ use crate::{
             Stale, //
         },
         kernel::{
+            casts::u32_as_usize,
             params, random,
             time::{
                 jiffies32,

@@ -10,10 +10,6 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-use crate::nf::kernel::errno::{
-    EOPNOTSUPP,
-    ETIME, //
-};
 use crate::{
     ct::{
         entry::labels,
@@ -38,6 +34,10 @@ use crate::{
                 Attribute,
                 Attributes,
                 Policy, //
+            },
+            errno::{
+                EOPNOTSUPP,
+                ETIME, //
             },
             time::{
                 self,

@@ -8,11 +8,10 @@
 //!
 //! C header: [`include/uapi/linux/netfilter/nfnetlink_conntrack.h`](srctree/include/uapi/linux/netfilter/nfnetlink_conntrack.h)
 
-use crate::nf::kernel::casts::u32_as_usize;
-
 use crate::nf::{
     bindings,
-    entry::cta::constants, //
+    entry::cta::constants,
+    kernel::casts::u32_as_usize, //
 };
 
 pub(super) use crate::nf::entry::cta::*;

@@ -7,7 +7,6 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-use crate::nf::kernel::errno::EOPNOTSUPP;
 use crate::{
     ct::{
         entry::id,
@@ -50,6 +49,7 @@ use crate::{
                 Message,
                 Policy, //
             },
+            errno::EOPNOTSUPP,
             nfnetlink::{
                 Dump,
                 Handler,

@@ -12,7 +12,6 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-use crate::nf::kernel::errno::EOPNOTSUPP;
 use crate::{
     ct::{
         entry,
@@ -24,7 +23,7 @@ use crate::{
             lookup::LookupKey, //
         },
         netns::NetState,
-        table::index::ScopeWalk,
+        table::index::ScopeWalk, //
     },
     nf::{
         entry::{
@@ -36,6 +35,7 @@ use crate::{
         },
         kernel::{
             attr::Policy,
+            errno::EOPNOTSUPP,
             nfnetlink::{
                 flag,
                 Dump,

@@ -10,10 +10,6 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-use crate::nf::kernel::errno::{
-    ELOOP,
-    EOPNOTSUPP, //
-};
 use crate::{
     ct::{
         entry::{
@@ -50,6 +46,10 @@ use crate::{
             attr::{
                 Attribute,
                 Policy, //
+            },
+            errno::{
+                ELOOP,
+                EOPNOTSUPP, //
             },
             nfnetlink::{
                 Handler,

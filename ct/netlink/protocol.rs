@@ -5,7 +5,6 @@
 
 use kernel::prelude::*;
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::entry::l4proto::{
         Icmp,
@@ -27,10 +26,13 @@ use crate::{
                 TupleForm, //
             },
         },
-        kernel::attr::{
-            Attribute,
-            Message,
-            Policy, //
+        kernel::{
+            attr::{
+                Attribute,
+                Message,
+                Policy, //
+            },
+            casts::u32_as_usize, //
         },
         prelude::*, //
     },

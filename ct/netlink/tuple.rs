@@ -4,14 +4,16 @@
 
 use kernel::prelude::*;
 
-use crate::nf::kernel::errno::EOPNOTSUPP;
 use crate::{
     nf::{
         entry::l4proto::Parts,
-        kernel::attr::{
-            Attribute,
-            Message,
-            Policy, //
+        kernel::{
+            attr::{
+                Attribute,
+                Message,
+                Policy, //
+            },
+            errno::EOPNOTSUPP, //
         },
         prelude::*, //
     },

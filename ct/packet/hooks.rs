@@ -13,7 +13,6 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-use crate::nf::kernel::errno::EPROTO;
 use crate::{
     ct::{
         life::{
@@ -27,7 +26,10 @@ use crate::{
         },
     },
     nf::{
-        kernel::static_lock::StaticMutex,
+        kernel::{
+            errno::EPROTO,
+            static_lock::StaticMutex, //
+        },
         packet::{
             bridge::{
                 self,

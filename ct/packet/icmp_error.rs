@@ -3,12 +3,13 @@
 //! ICMP and ICMPv6 messages before tracking: errors are attached to the connection of the packet
 //! that they quote, as RELATED, and never begin a connection; queries go on to the tracker.
 
-use crate::nf::kernel::casts::u32_as_usize;
-
 use crate::{
     ct::life::lookup::LookupKey,
     nf::{
-        kernel::settings,
+        kernel::{
+            casts::u32_as_usize,
+            settings, //
+        },
         packet::hook::{
             HookState,
             InetHook, //

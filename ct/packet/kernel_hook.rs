@@ -4,7 +4,6 @@
 
 use kernel::sync::aref::ARef;
 
-use crate::nf::kernel::casts::u8_as_usize;
 use crate::{
     ct::{
         entry::{
@@ -26,6 +25,7 @@ use crate::{
             },
             end::Dead, //
         },
+        kernel::casts::u8_as_usize,
         packet::{
             skb::Tracked,
             tracker::Tracker, //

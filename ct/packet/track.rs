@@ -12,7 +12,6 @@
 
 use core::mem::offset_of;
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     ct::{
         entry::{
@@ -34,6 +33,7 @@ use crate::{
             Event, //
         },
         kernel::{
+            casts::u32_as_usize,
             settings,
             time, //
         },

@@ -36,8 +36,6 @@
 //! }
 //! ```
 
-use crate::nf::kernel::casts::u32_as_u64;
-
 use crate::{
     nf::{
         entry::stale::{
@@ -45,6 +43,7 @@ use crate::{
             Stale, //
         },
         kernel::{
+            casts::u32_as_u64,
             random,
             work, //
         },

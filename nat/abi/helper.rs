@@ -13,7 +13,6 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nat::helper::{
         self,
@@ -29,6 +28,7 @@ use crate::{
             expectfn,
             lock::ExpectGuard, //
         },
+        kernel::casts::u32_as_usize,
         packet::nat::Unconfirmed,
         prelude::*, //
     },

@@ -21,11 +21,11 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
         kernel::{
+            casts::u32_as_usize,
             lock::LockArray,
             net::Net,
             rcu::Rcu, //

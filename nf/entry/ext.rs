@@ -41,11 +41,13 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
-        kernel::layout::SameLayout, //
+        kernel::{
+            casts::u32_as_usize,
+            layout::SameLayout, //
+        },
     },
     proto::types::direction::Direction, //
 };

@@ -32,11 +32,11 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
         kernel::{
+            casts::u32_as_usize,
             net::Net,
             refcount::RcuCounted, //
         },

@@ -54,10 +54,10 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     bindings,
     kernel::{
+        casts::u32_as_usize,
         lock::{
             BhDisabled,
             CacheLine,

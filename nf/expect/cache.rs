@@ -17,8 +17,13 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::rcu::rcu_barrier;
-use crate::nf::{bindings, kernel::log::pr_warn};
+use crate::nf::{
+    bindings,
+    kernel::{
+        log::pr_warn,
+        rcu::rcu_barrier, //
+    },
+};
 
 /// The cache. Null before [`ExpectCache::create`].
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());

@@ -57,7 +57,6 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
@@ -76,6 +75,7 @@ use crate::{
                 Attribute,
                 Message, //
             },
+            casts::u32_as_usize,
             rcu::{
                 Rcu,
                 RcuGuard, //

@@ -4,10 +4,12 @@
 
 use kernel::prelude::*;
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::nf::{
     bindings,
-    kernel::attr::Attribute, //
+    kernel::{
+        attr::Attribute,
+        casts::u32_as_usize, //
+    },
 };
 
 /// Bytes of a name, with the zero behind it.

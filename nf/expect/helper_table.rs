@@ -50,18 +50,20 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
-use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::nf::{
     bindings,
     entry::help::Helper,
     kernel::{
+        casts::u32_as_usize,
         hlist::{
             self,
             ListHead,
             Nodes, //
         },
-        rcu::Rcu,
+        rcu::{
+            synchronize_rcu,
+            Rcu, //
+        },
         refcount::Counted,
         static_lock::StaticMutex, //
     },

@@ -13,7 +13,6 @@ use core::{
 
 use kernel::sync::aref::ARef;
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
@@ -30,6 +29,7 @@ use crate::{
             stale::Stale, //
         },
         kernel::{
+            casts::u32_as_usize,
             hlist::Nodes,
             net::Net,
             nfnetlink::Requester,

@@ -12,7 +12,6 @@ use core::ffi::{
 
 use kernel::prelude::*;
 
-use crate::nf::kernel::errno::ENOBUFS;
 use crate::nf::{
     bindings,
     entry::{
@@ -20,6 +19,7 @@ use crate::nf::{
         ecache::set_listener, //
     },
     kernel::{
+        errno::ENOBUFS,
         net::Net,
         nfnetlink::{
             Congested,

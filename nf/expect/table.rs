@@ -24,13 +24,15 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
-use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::nf::{
     bindings,
     kernel::{
+        casts::u32_as_usize,
         hlist,
-        rcu::Rcu, //
+        rcu::{
+            synchronize_rcu,
+            Rcu, //
+        },
     },
 };
 

@@ -34,7 +34,8 @@ use core::{
 use kernel::prelude::*;
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::{
+
+use super::casts::{
     u16_as_usize,
     u32_as_usize,
     u32_into_u8, //

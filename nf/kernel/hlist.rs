@@ -18,9 +18,9 @@ use kernel::{
 };
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::u32_as_usize;
 
 use super::{
+    casts::u32_as_usize,
     log::pr_warn,
     rcu::Rcu, //
 };

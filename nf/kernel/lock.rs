@@ -50,7 +50,8 @@ use kernel::{
 };
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::u32_as_usize;
+
+use super::casts::u32_as_usize;
 
 /// Initialises memory in its place.
 ///

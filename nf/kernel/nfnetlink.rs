@@ -53,11 +53,6 @@ use kernel::{
 };
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::{
-    u16_as_usize,
-    u32_into_u8, //
-};
-use crate::nf::kernel::errno::ENOBUFS;
 
 use super::{
     attr::{
@@ -66,6 +61,11 @@ use super::{
         Message,
         Policy, //
     },
+    casts::{
+        u16_as_usize,
+        u32_into_u8, //
+    },
+    errno::ENOBUFS,
     net::Net, //
 };
 

@@ -66,9 +66,9 @@ use kernel::{
 };
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::u32_as_usize;
 
 use super::{
+    casts::u32_as_usize,
     hlist,
     net::Net,
     netns_ct,

@@ -15,13 +15,15 @@ use kernel::{
 };
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::{
-    u16_as_usize,
-    u32_into_u16,
-    usize_as_u64, //
-};
 
-use super::rcu::Rcu;
+use super::{
+    casts::{
+        u16_as_usize,
+        u32_into_u16,
+        usize_as_u64, //
+    },
+    rcu::Rcu, //
+};
 
 /// The number of ports.
 pub(crate) const PORTS: usize = 1 << 16;

@@ -26,14 +26,13 @@ use core::{
     ptr::addr_of_mut, //
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
-
 use crate::{
     nf::bindings,
     proto::types::timeout::Timeout, //
 };
 
 use super::{
+    casts::u32_as_usize,
     net::Net,
     pernet::NewNet, //
 };

@@ -5,7 +5,8 @@
 //! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::{
+
+use super::casts::{
     u32_as_usize,
     usize_into_u32, //
 };

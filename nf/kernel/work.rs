@@ -16,7 +16,8 @@ use kernel::{
 };
 
 use crate::nf::bindings;
-use crate::nf::kernel::casts::u32_as_usize;
+
+use super::casts::u32_as_usize;
 
 /// Work that decides after each run when the next one is due.
 ///

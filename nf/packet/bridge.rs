@@ -19,10 +19,10 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::errno::EPROTO;
 use crate::nf::{
     bindings,
     kernel::{
+        errno::EPROTO,
         net::Net,
         pernet::{
             NewNet,

@@ -6,13 +6,15 @@
 
 use core::ffi::c_int;
 
-use crate::nf::kernel::errno::{
-    EINPROGRESS,
-    EPFNOSUPPORT, //
-};
 use crate::nf::{
     bindings,
-    kernel::lock::BhDisabled, //
+    kernel::{
+        errno::{
+            EINPROGRESS,
+            EPFNOSUPPORT, //
+        },
+        lock::BhDisabled, //
+    },
 };
 
 /// Removes link-layer padding behind the IP packet (`nf_ct_skb_network_trim`). Returns 0 or a

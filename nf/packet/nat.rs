@@ -23,8 +23,6 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::kernel::errno::EOPNOTSUPP;
-use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::{
     nf::{
         bindings,
@@ -43,8 +41,12 @@ use crate::{
         },
         kernel::{
             attr::Attribute,
-            rcu::RcuGuard, //
-        }, //
+            errno::EOPNOTSUPP,
+            rcu::{
+                synchronize_rcu,
+                RcuGuard, //
+            },
+        },
     },
     proto::types::{
         family::Family,

@@ -33,7 +33,6 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::rcu::rcu_barrier;
 use crate::{
     nf::{
         bindings,
@@ -44,7 +43,10 @@ use crate::{
                 Pernet,
                 Place, //
             },
-            rcu::Rcu,
+            rcu::{
+                rcu_barrier,
+                Rcu, //
+            },
             static_lock::StaticMutex, //
         },
     },

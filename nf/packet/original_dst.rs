@@ -28,12 +28,12 @@ use kernel::{
     },
 };
 
-use crate::nf::kernel::errno::ENOPROTOOPT;
 use crate::{
     nf::{
         bindings,
         kernel::{
             endpoint::Endpoint,
+            errno::ENOPROTOOPT,
             net::Net, //
         },
     },

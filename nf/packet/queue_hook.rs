@@ -18,7 +18,6 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::kernel::rcu::synchronize_rcu;
 use crate::nf::{
     bindings,
     entry::conn::Conn,
@@ -28,7 +27,10 @@ use crate::nf::{
             Message, //
         },
         nfnetlink::Requester,
-        rcu::Rcu, //
+        rcu::{
+            synchronize_rcu,
+            Rcu, //
+        },
     },
 };
 

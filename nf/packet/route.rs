@@ -17,9 +17,11 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::kernel::errno::EHOSTUNREACH;
 use crate::{
-    nf::bindings,
+    nf::{
+        bindings,
+        kernel::errno::EHOSTUNREACH, //
+    },
     proto::types::family::Family, //
 };
 

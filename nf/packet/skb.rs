@@ -20,7 +20,6 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::kernel::casts::u32_as_usize;
 use crate::{
     nf::{
         bindings,
@@ -28,7 +27,10 @@ use crate::{
             Conn,
             StatusBit, //
         },
-        kernel::net::Net, //
+        kernel::{
+            casts::u32_as_usize,
+            net::Net, //
+        },
     },
     proto::types::direction::Direction, //
 };

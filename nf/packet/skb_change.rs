@@ -12,8 +12,10 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::bindings;
-use crate::nf::kernel::casts::u32_as_usize;
+use crate::nf::{
+    bindings,
+    kernel::casts::u32_as_usize, //
+};
 
 use super::skb::Skb;
 
