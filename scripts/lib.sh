@@ -21,8 +21,8 @@ declare -rA DEBIAN_KERNELS=(
 )
 # Debian's packages of these versions have it in their names.
 DEBIAN_RELEASE=deb13
-# What rust_ct can be built for. (7.2 is on trial: scripts/build-module debian-7.2.)
-readonly SUPPORTED_SERIES=(7.3)
+# What rust_ct can be built for.
+readonly SUPPORTED_SERIES=(7.2 7.3)
 LLVM_MAJOR=22
 # With libclang $LLVM_MAJOR, older ones find no fields in any struct.
 BINDGEN_VERSION=0.73.2
@@ -236,6 +236,9 @@ kernel_image() { # KIND
 }
 
 # Those that scripts/vm starts, and those that are programs (scripts/uml).
+# Prints the series of a version ("7.3"). (VERSION)
+series_of() { cut -d. -f1,2 <<<"$1"; }
+
 is_debian_kernel() { [[ -n ${DEBIAN_KERNELS[$1]:-} ]]; }
 is_vm_kernel() { [[ $1 == fast || $1 == debug ]] || is_debian_kernel "$1"; }
 is_uml_kernel() { [[ $1 == uml || $1 == uml-debug ]]; }
