@@ -7,12 +7,8 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-<<<<<<< HEAD
-.PHONY: matrix run test lint module install help setup debug test-debug loaded-later bench kselftest \
-=======
-.PHONY: run test lint module install help setup debug test-debug loaded-later heal bench kselftest \
->>>>>>> main
-	test-deb deb dist shell symbols uninstall format clean
+.PHONY: run test lint module install help setup debug test-debug loaded-later heal matrix bench \
+	kselftest test-deb deb dist shell symbols uninstall format clean
 
 run: module ## see it at work: a machine with the module loaded
 	@scripts/demo
