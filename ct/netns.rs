@@ -28,6 +28,8 @@ use crate::nf::{
     prelude::*, //
 };
 
+use super::figures::census::Census;
+
 /// The number of words of a bitmap of classes.
 const CLASS_WORDS: usize = u32_as_usize(ZONE_CLASSES) / 32;
 
@@ -68,6 +70,8 @@ pub(super) struct NetState {
     /// The budget of lookups of sockets: [`adopt::Misses`](crate::proto::adopt::Misses), by the
     /// hash of a tuple.
     socket_misses: [Counter; MISS_CLASSES],
+    /// The entries by protocol and state.
+    pub(super) census: Census,
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
 }

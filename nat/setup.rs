@@ -23,6 +23,10 @@ use kernel::{
 };
 
 use crate::{
+    ct::figures::causes::{
+        self,
+        Refusal, //
+    },
     nf::{
         entry::{
             conn::{
@@ -151,6 +155,7 @@ fn refuse(conn: &Entry, tuple: &Tuple, range: &Range) -> Verdict {
     let net = conn.net();
     net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
     net.count_one(Stat::Drop);
+    net.count_figure(causes::refused(Refusal::NoPort));
     if log::ratelimit() {
         let family = tuple.family();
         pr_warn!(

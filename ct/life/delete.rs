@@ -25,7 +25,9 @@ use crate::{
             events,
             gre_keymap, //
         },
-        expect, helper,
+        expect,
+        figures::causes,
+        helper,
         netns::NetState,
         table::{
             self,
@@ -219,6 +221,10 @@ fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
             gre_keymap::remove_of_parent(master);
         }
     }
-    dead.free(|net| net.state_in::<NetState>(rcu).release_entry());
+    let ended = causes::ended(dead.conn().destroy_reason());
+    dead.free(|net| {
+        net.count_figure(ended);
+        net.state_in::<NetState>(rcu).release_entry();
+    });
     master
 }

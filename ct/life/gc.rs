@@ -80,6 +80,8 @@ static SLOT: WorkSlot = WorkSlot::new();
 
 /// The present round, kept between slices. Only the collector accesses it.
 static ROUND: Round = Round {
+    number: Atomic::new(0),
+    ended: Atomic::new(0),
     cursor: Atomic::new(0),
     started: Atomic::new(0),
     mean: Atomic::new(0),
@@ -87,8 +89,15 @@ static ROUND: Round = Round {
     tuples: Atomic::new(0),
 };
 
+/// The number of the last round that has ended; 0: none.
+static LAST_ROUND: Atomic<u32> = Atomic::new(0);
+
 /// The state of a round over the table.
 struct Round {
+    /// The number of the round; 0: before the first one. It may wrap, and is odd and even by turns.
+    number: Atomic<u32>,
+    /// The end of the round before, in jiffies.
+    ended: Atomic<u32>,
     /// The hash at which the round is.
     cursor: Atomic<u32>,
     /// The start of the round, in jiffies.
@@ -142,6 +151,11 @@ fn run_slice() -> u32 {
     let mut cursor = Cursor::of(ROUND.cursor.load(Relaxed));
     if cursor == Cursor::START {
         ROUND.started.store(begin, Relaxed);
+        let number = ROUND.number.load(Relaxed).wrapping_add(1);
+        // 2 after an overflow: 0 is for none, and the number before was odd.
+        ROUND
+            .number
+            .store(if number == 0 { 2 } else { number }, Relaxed);
         ROUND.mean.store(MAX_REST, Relaxed);
         ROUND.seen.store(100, Relaxed);
         ROUND.tuples.store(0, Relaxed);
@@ -170,6 +184,8 @@ fn run_slice() -> u32 {
     }
 
     ROUND.cursor.store(0, Relaxed);
+    ROUND.ended.store(jiffies32(), Relaxed);
+    LAST_ROUND.store(ROUND.number.load(Relaxed), Relaxed);
     EARLY_DROP_REQUESTED.store(false, Relaxed);
     autosize::fit(ROUND.tuples.load(Relaxed));
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
@@ -199,12 +215,40 @@ fn inspect(stale: Stale<'_>, watermark: u32) {
         return;
     }
     update_mean(stale.remaining());
+    count(&stale);
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
     if watermark != u32::MAX {
         make_room(stale, watermark);
     }
+}
+
+/// Counts an entry in the census of its namespace.
+fn count(stale: &Stale<'_>) {
+    let status = stale.status();
+    if status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying) {
+        let state = stale.net().state_in::<NetState>(stale.rcu());
+        state.census.count(ROUND.number.load(Relaxed), stale);
+    }
+}
+
+/// A round of the collector that has ended.
+#[derive(Clone, Copy)]
+pub(in crate::ct) struct EndedRound {
+    /// Its number, for [`Census::read`](crate::ct::figures::census::Census::read).
+    pub(in crate::ct) number: u32,
+    /// How long ago it ended, in seconds.
+    pub(in crate::ct) age: u32,
+}
+
+/// Returns the last round that has ended. [`None`]: there was none yet.
+pub(in crate::ct) fn last_round() -> Option<EndedRound> {
+    let number = LAST_ROUND.load(Relaxed);
+    (number != 0).then(|| EndedRound {
+        number,
+        age: jiffies32().wrapping_sub(ROUND.ended.load(Relaxed)) / HZ,
+    })
 }
 
 /// Updates the mean of the remaining life times.

@@ -24,6 +24,7 @@ use crate::{
             seqadj,
             timeout, //
         },
+        figures::causes,
         life::delete::{
             self,
             DestroyReason, //
@@ -141,7 +142,7 @@ impl PacketContext<'_> {
             None => Some(Reason::Malformed(wire::Error::Short)),
         };
         if let Some(reason) = error {
-            self.log(skb, reason);
+            self.note_invalid(skb, reason);
         }
         error.is_none()
     }
@@ -508,7 +509,7 @@ impl PacketContext<'_> {
                 reason,
                 lower_timeout,
             } => {
-                self.log(skb, reason);
+                self.note_invalid(skb, reason);
                 if let Some(timeout) = lower_timeout {
                     entry::refresh(conn, timeout);
                     self.log(skb, Reason::TimeoutLowered);
@@ -543,7 +544,13 @@ impl PacketContext<'_> {
         entry::account(conn, self.info.dir(), skb.len());
     }
 
-    /// Logs why the packet is INVALID.
+    /// Counts and logs why the packet is INVALID.
+    #[inline]
+    fn note_invalid(self, skb: &Skb, reason: Reason) {
+        note_invalid(skb, self.state, self.packet.protocol, reason);
+    }
+
+    /// Logs what is wrong with the packet.
     #[inline]
     fn log(self, skb: &Skb, reason: Reason) {
         log(skb, self.state, self.packet.protocol, reason);
@@ -580,11 +587,21 @@ fn is_in(conn: &Conn, state: tcp::State) -> bool {
     conn.proto_byte(offset_of!(tcp::Track, state)) == state.to_u8()
 }
 
-/// Logs a packet that is INVALID by itself.
+/// Counts and logs a packet that is INVALID by itself.
 #[cold]
 fn invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
-    log(skb, state, protocol, reason);
+    note_invalid(skb, state, protocol, reason);
     TrackOutcome::Invalid
+}
+
+/// Counts and logs why a packet is INVALID.
+#[cold]
+#[inline(never)]
+pub(super) fn note_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    state
+        .net()
+        .count_figure(causes::invalid_by(protocol, reason));
+    log_invalid(skb, state, protocol, reason);
 }
 
 /// [`log_invalid`], out of line.
