@@ -29,7 +29,7 @@ help: ## this text
 	@awk -F ':.*## ' '/^## / { print "\n" substr($$0, 4) } \
 		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "KDIR=FOLDER builds for another kernel's build folder (7.3, clang, Rust)."
+	@echo "KDIR=FOLDER builds for another kernel's build folder (Linux 7.3 with Rust; docs/install.md)."
 
 ## To measure, to test more, to work on it:
 
@@ -58,7 +58,7 @@ debug: ## rust_ct.ko for the debug kernel
 symbols: module ## what it exports against what the test kernel's modules import
 	@scripts/symbols
 
-uninstall: ## take all of that away again
+uninstall: ## undo make install
 	@scripts/install --uninstall
 
 format: ## the kernel's format for every Rust file

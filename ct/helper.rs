@@ -104,8 +104,8 @@ pub(super) fn find<'r>(
     })
 }
 
-/// [`find`], with a reference to the helper and one to its module, which is loaded if need be. May
-/// sleep.
+/// Does as [`find`], and takes a reference to the helper and one to its module, which is loaded if
+/// need be. May sleep.
 pub(super) fn get(name: &HelperName, family: u16, protocol: u8) -> Option<LoadedHelper> {
     let take = || {
         let section = RcuGuard::new();

@@ -127,7 +127,7 @@ fn warn_untracked(net: &Net, error: Error) {
 impl Pernet for NetState {
     fn init(net: &NewNet<'_>) -> Result {
         set_defaults(net);
-        net.set_up()?;
+        NetState::open_slots(net)?;
         sysctl::register(net)?;
         procfs::register(net)?;
         listener::register::<netlink::events::Multicast>(net)?;
@@ -148,8 +148,8 @@ impl Pernet for NetState {
         }
     }
 
-    /// Hooks that were registered before others could not be have seen packets: there may be entries
-    /// also after `init` has failed.
+    /// Hooks that were registered before others could not be have seen packets: there may be
+    /// entries also after `init` has failed.
     fn empty(net: &Net) {
         remove_entries(net);
     }

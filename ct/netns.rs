@@ -9,6 +9,7 @@
 
 use kernel::{
     num::casts::u32_as_usize,
+    prelude::*,
     sync::atomic::{
         Full,
         Relaxed, //
@@ -20,7 +21,10 @@ use crate::nf::{
         dying::DyingList,
         index_keys::ZONE_CLASSES, //
     },
-    kernel::pernet::Counter,
+    kernel::pernet::{
+        Counter,
+        NewNet, //
+    },
     packet::{
         bridge::BridgeUsers,
         hook::HookSlot, //
@@ -77,6 +81,15 @@ pub(super) struct NetState {
 }
 
 impl NetState {
+    /// Makes the places of hooks usable.
+    ///
+    /// `ENOMEM`: no memory.
+    pub(super) fn open_slots(net: &NewNet<'_>) -> Result {
+        HookSlot::open(net, |state: &Self| &state.hooks_ipv4)?;
+        HookSlot::open(net, |state: &Self| &state.hooks_ipv6)?;
+        BridgeUsers::open(net, |state: &Self| &state.bridge_users)
+    }
+
     /// Counts an entry that is about to be created. Returns the number of entries, including it.
     #[inline]
     pub(super) fn take_entry(&self) -> u32 {

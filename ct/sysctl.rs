@@ -27,7 +27,7 @@ use crate::{
                 Computed,
                 Registration,
                 Setting,
-                Watcher, //
+                WriteListener, //
             },
         },
         packet::log,
@@ -174,7 +174,7 @@ impl Computed for Buckets {
 /// `nf_conntrack_log_invalid`: writing it loads a logging backend, without which nothing is logged.
 struct LogInvalid;
 
-impl Watcher for LogInvalid {
+impl WriteListener for LogInvalid {
     fn written(value: u8) {
         if value != 0 {
             log::request_backend();

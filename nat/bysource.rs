@@ -140,7 +140,7 @@ fn mapped_as(other: &Conn, tuple: &Tuple) -> Option<Tuple> {
     })
 }
 
-/// Whether `key` has the source and protocol of `tuple`.
+/// Returns whether `key` has the source and protocol of `tuple`.
 fn has_source_of(key: &Key, tuple: &Tuple) -> bool {
     let [a, b, c, d, source, _, _, _, _, last] = key.halves();
     let [v, w, x, y, other_source, _, _, _, _, other_last] = tuple.key().halves();

@@ -128,7 +128,7 @@ fn pool_of(conn: &Entry, tuple: &Tuple) -> PoolKey {
     PoolKey::of(conn.net(), zone_id, tuple)
 }
 
-/// Whether the protocol's keys are ports.
+/// Returns whether the protocol's keys are ports.
 fn has_ports(tuple: &Tuple) -> bool {
     matches!(
         tuple.protonum,
@@ -144,7 +144,7 @@ struct TableView<'a, 'e> {
     /// The form of the connection's packets before this translation.
     current: &'a Tuple,
     manip: Manip,
-    /// Whether the rule names the one key: then only a tuple that is in use refuses it.
+    /// Whether the rule names a single key; local sockets and exclusions are then ignored.
     is_named: bool,
     rcu: Rcu<'a>,
 }
@@ -248,7 +248,7 @@ impl TableView<'_, '_> {
         true
     }
 
-    /// Whether the source of `tuple` is one of this machine, and no socket has it.
+    /// Returns whether the source of `tuple` is one of this machine, and no socket has it.
     fn is_orphan(&self, tuple: &Tuple) -> bool {
         let net = self.conn.net();
         let (Some(family), Some(transport)) = (tuple.family(), Transport::of(tuple.protonum))
@@ -260,12 +260,12 @@ impl TableView<'_, '_> {
             && !local_ports::is_used(net, family, transport, &local, &remote, |_| false, self.rcu)
     }
 
-    /// Whether `tuple` has another source address or port than the packets have now.
+    /// Returns whether `tuple` has another source address or port than the packets have now.
     fn is_new_source(&self, tuple: &Tuple) -> bool {
         (tuple.src, tuple.src_key) != (self.current.src, self.current.src_key)
     }
 
-    /// Whether a sysctl excludes the port, which no rule names.
+    /// Returns whether a sysctl excludes the port, which no rule names.
     fn is_excluded(&self, tuple: &Tuple) -> bool {
         if self.is_named {
             return false;
@@ -276,8 +276,8 @@ impl TableView<'_, '_> {
                 || self.state.avoids_local() && self.conn.net().is_reserved(port))
     }
 
-    /// Whether a local socket uses the port, except the socket that the packet comes from. Of a port
-    /// that the rule names: whether a TCP socket has the connection itself.
+    /// Returns whether a local socket uses the port, except the socket that the packet comes from.
+    /// Of a port that the rule names: whether a TCP socket has the connection itself.
     fn is_used_locally(&self, tuple: &Tuple) -> bool {
         let net = self.conn.net();
         let (Some(family), Some(transport)) = (tuple.family(), Transport::of(tuple.protonum))
@@ -411,7 +411,7 @@ impl<'a> Occupancy for TableView<'a, '_> {
     }
 }
 
-/// Whether packets of a connection with this status are changed in any way.
+/// Returns whether packets of a connection with this status are changed in any way.
 fn is_changed(status: Status) -> bool {
     [StatusBit::SrcNat, StatusBit::DstNat, StatusBit::SeqAdjust]
         .into_iter()

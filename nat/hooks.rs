@@ -113,8 +113,8 @@ fn decide(
     }
 }
 
-/// Whether the connection was masqueraded, and the packet leaves through another device than the
-/// first one did: its source address is not one of that device.
+/// Returns whether the connection was masqueraded, and the packet leaves through another device
+/// than the first one did: its source address is not one of that device.
 #[inline]
 fn output_device_changed(skb: &Skb, state: HookState<'_>) -> bool {
     if !state.is_at(InetHook::PostRouting) {
@@ -142,8 +142,8 @@ fn drop_connection(skb: &Skb) -> Verdict {
     Verdict::Drop
 }
 
-/// Whether a packet needs no translation: it has no entry, or both the decision is made and packets
-/// of its direction keep this end. POST_ROUTING still checks the output device.
+/// Returns whether a packet needs no translation: it has no entry, or both the decision is made and
+/// packets of its direction keep this end. POST_ROUTING still checks the output device.
 #[inline]
 fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     match skb.tracked() {
@@ -155,7 +155,7 @@ fn needs_no_translation(skb: &Skb, manip: Manip) -> bool {
     }
 }
 
-/// [`translate`] for all packets, ICMP errors included.
+/// Does the work of [`translate`] for all packets, ICMP errors included.
 #[inline]
 fn translate_with_errors(
     skb: &mut Skb,
@@ -256,7 +256,7 @@ impl NatHook for LocalIn {
     }
 }
 
-/// Whether the packet's source port differs from `expected` after translation.
+/// Returns whether the packet's source port differs from `expected` after translation.
 fn source_port_changed(skb: &Skb, expected: [u8; 2]) -> bool {
     let Tracked::Yes(conn, info) = skb.tracked() else {
         return false;

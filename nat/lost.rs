@@ -56,7 +56,7 @@ use crate::{
         packet::{
             device::Device,
             nat::NatExtension,
-            notify::Watcher, //
+            notify::Notifier, //
         },
         prelude::*, //
     },
@@ -86,7 +86,7 @@ enum Loss {
 }
 
 impl Loss {
-    /// The least loss in the order of losses.
+    /// Sorts before every other loss: the start of a range scan.
     const LEAST: Self = Self::Device(i32::MIN);
 
     fn address(&self) -> Option<[u8; 16]> {
@@ -166,7 +166,7 @@ pub(super) fn remove_all(net: &Net) {
 /// The receiver of notifications about devices and addresses.
 pub(super) struct Losses;
 
-impl Watcher for Losses {
+impl Notifier for Losses {
     fn device_down(device: &Device) {
         let net = device.net();
         // The connections of a namespace end with it.
@@ -273,7 +273,7 @@ impl Judge<'_> {
         self.known.binary_search(&loss).is_ok()
     }
 
-    /// Whether a connection has lost its address.
+    /// Returns whether a connection has lost its address.
     fn concern(&self, conn: &Conn) -> bool {
         let address = conn.tuple(Direction::Reply).dst;
         let extension = conn.extensions().find::<NatExtension>();
@@ -291,7 +291,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the namespace has an address, on a device that is up.
+    /// Returns whether the namespace has an address, on a device that is up.
     fn is_here(&self, conn: &Conn, address: &[u8; 16]) -> bool {
         let family = conn.tuple(Direction::Reply).family();
         let rcu = RcuGuard::new();

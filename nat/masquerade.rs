@@ -45,7 +45,7 @@ pub(super) fn unregister() {
     USERS.fetch_sub(1, Relaxed);
 }
 
-/// Whether there are modules with masquerading rules.
+/// Returns whether there are modules with masquerading rules.
 pub(super) fn has_users() -> bool {
     USERS.load(Relaxed) != 0
 }

@@ -20,8 +20,8 @@
 //!
 //! # Locks
 //!
-//! [`bysource`], [`pool`] and [`lost`] have spinlocks, under which no other lock is taken; all other
-//! locks are those of `ct`. There is one mutex, that of the chains, which is taken under
+//! [`bysource`], [`pool`] and [`lost`] have spinlocks, under which no other lock is taken; all
+//! other locks are those of `ct`. There is one mutex, that of the chains, which is taken under
 //! nf_tables's mutex. No mutex of `ct` is held with it.
 //!
 //! # Unloading
@@ -61,7 +61,7 @@ use crate::nf::{
     packet::{
         nat::TranslatorRegistration,
         nat_hook,
-        notify::WatcherRegistration, //
+        notify::NotifierRegistration, //
     },
 };
 
@@ -70,7 +70,7 @@ pub(crate) struct Nat {
     /// No entry is left that would have to be removed from the table by source.
     _hook: TranslatorRegistration,
     /// No address is lost any more.
-    _watcher: WatcherRegistration,
+    _notifier: NotifierRegistration,
     _cleaner: WorkRegistration,
     /// No namespace gets hooks for null bindings any more.
     _null_hooks: WorkRegistration,
@@ -100,11 +100,11 @@ impl Nat {
         let namespaces = PernetRegistration::new::<netns::NatState>()?;
         let cleaner = WorkRegistration::start::<lost::Cleaner>(None)?;
         let null_hooks = WorkRegistration::start::<hooks::NullHooks>(None)?;
-        let watcher = WatcherRegistration::new::<lost::Losses>()?;
+        let notifier = NotifierRegistration::new::<lost::Losses>()?;
         abi::register_follow_master();
         Ok(Self {
             _hook: TranslatorRegistration::new::<kernel_hook::RustNat>(),
-            _watcher: watcher,
+            _notifier: notifier,
             _cleaner: cleaner,
             _null_hooks: null_hooks,
             _namespaces: namespaces,

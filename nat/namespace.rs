@@ -19,6 +19,7 @@ use crate::nf::{
             Setting, //
         },
     },
+    packet::nat_hook::Slot,
     prelude::*, //
 };
 
@@ -54,6 +55,8 @@ const SETTINGS: &[Setting] = &[
 
 impl Pernet for NatState {
     fn init(net: &NewNet<'_>) -> Result {
+        Slot::open(net, |state: &Self| &state.ipv4)?;
+        Slot::open(net, |state: &Self| &state.ipv6)?;
         let state = state(net);
         for switch in [
             &state.thorough,

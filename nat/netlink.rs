@@ -7,7 +7,7 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
-        bindings,
+        entry::cta::*,
         kernel::attr::{
             Attribute,
             Attributes,
@@ -30,16 +30,7 @@ use crate::{
 
 use super::setup;
 
-// CAST: Attribute numbers have 14 bits at most.
-const CTA_NAT_V4_MINIP: u16 = bindings::ctattr_nat_CTA_NAT_V4_MINIP as u16;
-const CTA_NAT_V4_MAXIP: u16 = bindings::ctattr_nat_CTA_NAT_V4_MAXIP as u16;
-const CTA_NAT_V6_MINIP: u16 = bindings::ctattr_nat_CTA_NAT_V6_MINIP as u16;
-const CTA_NAT_V6_MAXIP: u16 = bindings::ctattr_nat_CTA_NAT_V6_MAXIP as u16;
-const CTA_NAT_PROTO: u16 = bindings::ctattr_nat_CTA_NAT_PROTO as u16;
-const CTA_PROTONAT_PORT_MIN: u16 = bindings::ctattr_protonat_CTA_PROTONAT_PORT_MIN as u16;
-const CTA_PROTONAT_PORT_MAX: u16 = bindings::ctattr_protonat_CTA_PROTONAT_PORT_MAX as u16;
-
-static NAT_POLICY: [Policy; 6] = Policy::table([
+static NAT_POLICY: [Policy; CTA_NAT_MAX + 1] = Policy::table([
     (CTA_NAT_V4_MINIP, Policy::U32),
     (CTA_NAT_V4_MAXIP, Policy::U32),
     (CTA_NAT_V6_MINIP, Policy::bytes(16)),
@@ -47,7 +38,10 @@ static NAT_POLICY: [Policy; 6] = Policy::table([
     (CTA_NAT_PROTO, Policy::NESTED),
 ]);
 
-static PROTO_POLICY: [Policy; 3] = [Policy::ANY, Policy::U16, Policy::U16];
+static PROTO_POLICY: [Policy; CTA_PROTONAT_MAX + 1] = Policy::table([
+    (CTA_PROTONAT_PORT_MIN, Policy::U16),
+    (CTA_PROTONAT_PORT_MAX, Policy::U16),
+]);
 
 fn ipv4(attribute: Attribute<'_>) -> Result<[u8; 16]> {
     attribute.bytes().map(widen)

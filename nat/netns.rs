@@ -16,7 +16,7 @@ use crate::nf::{
 /// The state of NAT in a namespace. Zeroed at first.
 ///
 /// It lives as long as the namespace: nf_tables, which may have been loaded before this module,
-/// unregisters its chains after [`Pernet::exit`](crate::nf::kernel::net::Pernet::exit).
+/// unregisters its chains after [`Pernet::empty`](crate::nf::kernel::pernet::Pernet::empty).
 #[derive(pin_init::Zeroable)]
 pub(super) struct NatState {
     /// The IPv4 hooks.
@@ -59,48 +59,50 @@ pub(super) struct NatState {
 type Switch = Counter;
 
 impl NatState {
-    /// `nf_nat_thorough_search`: the search finds a free port if there is one; if there is none,
-    /// the packet is dropped at once.
+    /// Returns `nf_nat_thorough_search`: the search finds a free port also when few are left; if it
+    /// finds none, the packet is dropped at once.
     #[inline]
     pub(super) fn is_thorough(&self) -> bool {
         self.thorough.load(Relaxed) != 0
     }
 
-    /// `nf_nat_reserve`: a chosen mapping is reserved until the entry is confirmed or freed.
+    /// Returns `nf_nat_reserve`: a chosen mapping is reserved until the entry is confirmed or
+    /// freed.
     #[inline]
     pub(super) fn reserves(&self) -> bool {
         self.reserve.load(Relaxed) != 0
     }
 
-    /// `nf_nat_avoid_local_ports`: ports of local sockets, and those of
+    /// Returns `nf_nat_avoid_local_ports`: ports of local sockets, and those of
     /// `net.ipv4.ip_local_reserved_ports`, are not chosen.
     #[inline]
     pub(super) fn avoids_local(&self) -> bool {
         self.avoid_local.load(Relaxed) != 0
     }
 
-    /// `nf_nat_drop_early`: an unreplied entry for a packet to this machine that no socket wants
-    /// gives way to a connection that needs its tuple.
+    /// Returns `nf_nat_drop_early`: an unreplied entry for a packet to this machine that no socket
+    /// wants gives way to a connection that needs its tuple.
     #[inline]
     pub(super) fn drops_early(&self) -> bool {
         self.drop_early.load(Relaxed) != 0
     }
 
-    /// `nf_nat_resolve_clashes`: after a clash that a null binding would have avoided, connections
-    /// get null bindings where there are no NAT chains.
+    /// Returns `nf_nat_resolve_clashes`: after a clash that a null binding would have avoided,
+    /// connections get null bindings where there are no NAT chains.
     #[inline]
     pub(super) fn resolves_clashes(&self) -> bool {
         self.resolve_clashes.load(Relaxed) != 0
     }
 
-    /// `nf_nat_forget_lost_addresses`: connections end when the machine loses the address to which
-    /// a rule translated their source.
+    /// Returns `nf_nat_forget_lost_addresses`: connections end when the machine loses the address
+    /// to which a rule translated their source.
     #[inline]
     pub(super) fn forgets_lost_addresses(&self) -> bool {
         self.forget_lost.load(Relaxed) != 0
     }
 
-    /// `nf_nat_oldest_first`: of the closed connections that may be deleted, the oldest one is.
+    /// Returns `nf_nat_oldest_first`: of the closed connections that may be deleted, the oldest one
+    /// is.
     #[inline]
     pub(super) fn is_oldest_first(&self) -> bool {
         self.oldest_first.load(Relaxed) != 0

@@ -37,7 +37,7 @@ use super::setup::changed_bit;
 const IPV6_HEADER_LEN: u32 = ipv6::HEADER_LEN as u32;
 const SCTP_CHECKSUM_OFFSET: u32 = SCTP_CHECKSUM as u32;
 
-/// Whether packets of direction `dir` are changed at one end.
+/// Returns whether packets of direction `dir` are changed at one end.
 #[inline]
 pub(super) fn is_changed(status: Status, manip: Manip, dir: Direction) -> bool {
     // The source of a packet is the destination of its reply.
@@ -157,7 +157,7 @@ struct Transport {
 }
 
 impl Transport {
-    /// [`None`]: the packet ends before.
+    /// Returns [`None`] if the packet ends before.
     #[inline]
     fn new(skb: &Skb, offset: u32, target: &Tuple, rewrite: &Rewrite) -> Option<Self> {
         let available = skb.len().checked_sub(offset)?;

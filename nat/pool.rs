@@ -88,7 +88,7 @@ pub(super) struct PoolKey {
 }
 
 impl PoolKey {
-    /// The lowest key of a namespace.
+    /// Returns the lowest key of a namespace.
     const fn lowest(net: u64) -> Self {
         Self {
             net,
@@ -162,8 +162,8 @@ impl PoolRef<'_> {
 }
 
 impl Drop for PoolRef<'_> {
-    /// A pool without marks is not kept: neither one that lost the last, nor one in which a search
-    /// has left none.
+    /// Removes a pool without marks, which is not kept: neither one that lost the last, nor one in
+    /// which a search has left none.
     fn drop(&mut self) {
         if self.pool.marks.load(Relaxed) == 0 {
             remove_unmarked(&self.pool, self.count);
@@ -173,8 +173,8 @@ impl Drop for PoolRef<'_> {
 
 /// Removes a pool, if it is kept and has no marks.
 ///
-/// A mark that another CPU sets meanwhile is lost with the pool, at the cost of one more lookup in a
-/// later search.
+/// A mark that another CPU sets meanwhile is lost with the pool, at the cost of one more lookup in
+/// a later search.
 fn remove_unmarked(pool: &Arc<Pool>, count: &Counter) {
     let Some(tree) = pool.key.tree() else {
         return;
@@ -285,7 +285,7 @@ impl occupancy::Pool for PoolRef<'_> {
     }
 }
 
-/// Whether any namespace has pools.
+/// Returns whether any namespace has pools.
 #[inline]
 pub(super) fn has_pools() -> bool {
     COUNT.load(Relaxed) != 0
@@ -295,7 +295,7 @@ pub(super) fn has_pools() -> bool {
 pub(super) struct Pools(());
 
 impl Pools {
-    /// The pools are empty.
+    /// Returns pools that are empty.
     pub(super) fn new() -> Self {
         Self(())
     }

@@ -91,7 +91,7 @@ fn done_bit(manip: Manip) -> StatusBit {
     }
 }
 
-/// Whether the decision about an end is made.
+/// Returns whether the decision about an end is made.
 #[inline]
 pub(super) fn is_done(status: Status, manip: Manip) -> bool {
     status.has(done_bit(manip))

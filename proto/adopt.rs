@@ -250,28 +250,28 @@ pub const fn udp_opener(hints: &Hints, endpoints: &Endpoints) -> Opener {
 ///
 /// ```
 /// # use rust_ct_host::proto;
-/// use proto::adopt::Budget;
+/// use proto::adopt::RateLimit;
 ///
-/// let mut budget = Budget::<3>::default();
+/// let mut limit = RateLimit::<3>::default();
 /// let mut count = 0;
-/// while budget.allows(7) {
-///     budget = budget.count(7);
+/// while limit.allows(7) {
+///     limit = limit.count(7);
 ///     count += 1;
 /// }
 /// assert_eq!(count, 3);
-/// assert!(budget.allows(8));
+/// assert!(limit.allows(8));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Budget<const MOST: u32>(pub u32);
+pub struct RateLimit<const MOST: u32>(pub u32);
 
-/// The budget of lookups that find no socket, for each second: a flood of segments that belong to
+/// The limit of lookups that find no socket, for each second: a flood of segments that belong to
 /// no socket costs no more. A lookup that finds one is not counted.
-pub type Misses = Budget<256>;
+pub type Misses = RateLimit<256>;
 
-/// The budget of walks of the tables of sockets for one namespace, for each minute.
-pub type Walks = Budget<8>;
+/// The limit of walks of the tables of sockets for one namespace, for each minute.
+pub type Walks = RateLimit<8>;
 
-impl<const MOST: u32> Budget<MOST> {
+impl<const MOST: u32> RateLimit<MOST> {
     const fn count_in(self, period: u32) -> u32 {
         if self.0 >> 16 == period & 0xffff {
             self.0 & 0xffff

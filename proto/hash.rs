@@ -81,13 +81,14 @@ impl Lanes {
     }
 }
 
-/// One step of [`Lanes::mix`]: subtracts `y` from `x`, mixes its rotation in, and adds `z` to `y`.
+/// Does one step of [`Lanes::mix`]: subtracts `y` from `x`, mixes its rotation in, and adds `z` to
+/// `y`.
 #[inline(always)]
 const fn subtract_rotated(x: u32, y: u32, by: u32, z: u32) -> (u32, u32) {
     (x.wrapping_sub(y) ^ y.rotate_left(by), y.wrapping_add(z))
 }
 
-/// One step of [`Lanes::finish`].
+/// Does one step of [`Lanes::finish`].
 #[inline(always)]
 const fn fold(x: u32, y: u32, by: u32) -> u32 {
     (x ^ y).wrapping_sub(y.rotate_left(by))
@@ -135,13 +136,13 @@ const fn widening_product(a: u32, b: u32) -> u64 {
     u32_as_u64(a).wrapping_mul(u32_as_u64(b))
 }
 
-/// The seed of [`tuple_hash`]: a word for each that lookup3 mixes, and a factor for what is not in the
-/// tuple.
+/// The seed of [`tuple_hash`]: a word for each that lookup3 mixes, and a factor for what is not in
+/// the tuple.
 ///
-/// All of it is secret: with it, an attacker can aim at one bucket. Zone, protocol and namespace are
-/// multiplied by a secret factor, because no change of a tuple may make up for theirs: with one word
-/// for all of them, or with a factor that is known, tuples of different zones can be chosen that have
-/// the same hash under any seed.
+/// All of it is secret: with it, an attacker can aim at one bucket. Zone, protocol and namespace
+/// are multiplied by a secret factor, because no change of a tuple may make up for theirs: with one
+/// word for all of them, or with a factor that is known, tuples of different zones can be chosen
+/// that have the same hash under any seed.
 #[derive(Clone, Copy)]
 pub struct Seed {
     factor: u64,
@@ -181,8 +182,8 @@ impl Seed {
 /// one family: three words for IPv4, nine for IPv6. A tuple and its [mirror image](Key::mirror)
 /// have the same hash, because the smaller of the two ends comes first.
 ///
-/// `net_mix` is the namespace's `net_hash_mix()`. The rounds are those of jhash; the initial state is
-/// the secret `seed`.
+/// `net_mix` is the namespace's `net_hash_mix()`. The rounds are those of jhash; the initial state
+/// is the secret `seed`.
 #[inline(always)]
 pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: &Seed) -> u32 {
     let [a, b, c, d, e, f, g, h, i, last] = key.halves();

@@ -30,6 +30,7 @@ pub mod icmp;
 pub mod icmpv6;
 mod invert;
 pub mod nat;
+pub mod permutation;
 pub mod sctp;
 pub mod seqadj;
 pub mod state;

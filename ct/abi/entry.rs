@@ -68,8 +68,8 @@ c_export! {
 }
 
 c_export! {
-    /// Removes an entry from the table. Returns whether this call did it, and no event is left to be
-    /// sent.
+    /// Removes an entry from the table. Returns whether this call did it, and no event is left to
+    /// be sent.
     fn nf_ct_delete(ct: *mut bindings::nf_conn, pid: u32, report: c_int) -> bool {
         let by = Requester { portid: pid, report: report != 0 };
         // SAFETY: The caller holds a reference.

@@ -16,11 +16,13 @@ use crate::{
     nf::{
         bindings,
         c_export::c_export,
-        entry::l4proto::{
-            nlattr_to_tuple,
-            tuple_size,
-            tuple_to_nlattr,
-            TUPLE_PLACES, //
+        entry::{
+            cta::CTA_PROTO_MAX,
+            l4proto::{
+                nlattr_to_tuple,
+                tuple_size,
+                tuple_to_nlattr, //
+            },
         },
         kernel::attr::Policy, //
     },
@@ -36,7 +38,7 @@ c_export! {
 /// The policies of the attributes of ports.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub(crate) static nf_ct_port_nla_policy: [Policy; TUPLE_PLACES] = PORT_POLICY;
+pub(crate) static nf_ct_port_nla_policy: [Policy; CTA_PROTO_MAX + 1] = PORT_POLICY;
 
 c_export! {
     /// Writes the ports of a tuple into a message.

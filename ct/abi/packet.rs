@@ -71,7 +71,7 @@ c_export! {
 }
 
 c_export! {
-    /// The last hook of a packet: passes it to the helper, and confirms its entry.
+    /// Passes a packet at its last hook to the helper, and confirms its entry.
     fn nf_confirm(
         _data: *mut c_void,
         skb: *mut bindings::sk_buff,
@@ -165,8 +165,8 @@ c_export! {
 }
 
 c_export! {
-    /// `nf_l4proto_log_invalid()` and `nf_ct_l4proto_log_invalid()`, whose message is a
-    /// `struct va_format`.
+    /// Does the work of `nf_l4proto_log_invalid()` and `nf_ct_l4proto_log_invalid()`; the message
+    /// is a `struct va_format`.
     fn rct_log_invalid(
         skb: *const bindings::sk_buff,
         state: *const bindings::nf_hook_state,

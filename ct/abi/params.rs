@@ -24,21 +24,21 @@ use crate::{
 };
 
 c_export! {
-    /// Parameter `hashsize`, written: resizes the table.
+    /// Resizes the table: a write of the parameter `hashsize`.
     fn rct_table_resize(buckets: c_uint) -> c_int {
         from_result(|| resize::resize(buckets).map(|()| 0))
     }
 }
 
 c_export! {
-    /// Parameter `hashsize`, read: returns the number of buckets.
+    /// Returns the number of buckets: a read of the parameter `hashsize`.
     fn rct_table_buckets() -> c_uint {
         resize::buckets()
     }
 }
 
 c_export! {
-    /// Parameter `hash`, written: gives the table the hash with this number.
+    /// Gives the table the hash with this number: a write of the parameter `hash`.
     fn rct_table_set_hash(number: c_uint) -> c_int {
         from_result(|| {
             let kind = HashKind::from_number(number).ok_or(EINVAL)?;
@@ -48,7 +48,7 @@ c_export! {
 }
 
 c_export! {
-    /// Parameter `hash`, read: returns the number of the hash that the table has.
+    /// Returns the number of the table's hash: a read of the parameter `hash`.
     fn rct_table_hash() -> c_uint {
         resize::hash() as c_uint
     }

@@ -41,7 +41,10 @@ same_layout!(tcp::Track = bindings::ip_ct_tcp {
     last_flags = last_flags,
 });
 same_layout!(sctp::Track = bindings::ip_ct_sctp {});
-same_layout!(gre::Track = bindings::nf_ct_gre { stream_timeout = stream_timeout, timeout = timeout });
+same_layout!(gre::Track = bindings::nf_ct_gre {
+    stream_timeout = stream_timeout,
+    timeout = timeout,
+});
 same_layout!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
 // The UDP tracker uses it as one atomic word.
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());

@@ -4,9 +4,9 @@
 //!
 //! Events are collected in the entry's event cache while a packet is in the hooks, and are sent in
 //! one message when the packet has passed ([`deliver`]). The end of a connection is sent when it
-//! leaves the table ([`notify_end`]). If the listener's buffer is full then, the entry is put on the
-//! dying list of its namespace, whose work ([`redeliver`]) tries again until the message is sent. Ends
-//! of a namespace are sent in their order, and wait for its listeners alone.
+//! leaves the table ([`notify_end`]). If the listener's buffer is full then, the entry is put on
+//! the dying list of its namespace, whose work ([`redeliver`]) tries again until the message is
+//! sent. Ends of a namespace are sent in their order, and wait for its listeners alone.
 //!
 //! No lock of the tracker is held while a message is sent.
 
@@ -287,10 +287,10 @@ const TEN_MS: u32 = if HZ / 100 > 0 { HZ / 100 } else { 1 };
 /// The longest pause for a congested listener, in jiffies.
 const MAX_PAUSE: u32 = HZ;
 
-/// The work of a namespace: sends the ends of dying entries. Returns the jiffies until the next run.
+/// Sends the ends of dying entries. Returns the jiffies until the next run.
 ///
-/// While the listener stays congested the pauses get longer: one that never reads costs an attempt a
-/// second.
+/// While the listener stays congested the pauses get longer: one that never reads costs an attempt
+/// a second.
 pub(in crate::ct) fn redeliver(net: &Net) -> Option<u32> {
     let begin = jiffies32();
     let pause = &net.state::<NetState>().retry_pause;

@@ -3,9 +3,10 @@
 //! Ids of entries and expectations for user space: `CTA_ID`, `CTA_EXPECT_ID`, `id=` in
 //! `/proc/net/rust_conntrack`.
 //!
-//! An id is constant over the life of its object, and tells objects of the same tuple apart by their
-//! addresses. It must not reveal these: root of a user namespace reads the ids of its entries, and
-//! knows their tuples. So the hash is siphash under a key of its own, as in the C tracker.
+//! An id is constant over the life of its object, and tells objects of the same tuple apart by
+//! their addresses. It must not reveal these: root of a user namespace reads the ids of its
+//! entries, and knows their tuples. So the hash is siphash under a key of its own, as in the C
+//! tracker.
 
 use kernel::sync::SetOnce;
 

@@ -24,21 +24,15 @@ use crate::{
     nf::{
         entry::{
             conn::Entry,
+            cta::*,
             l4proto::{
                 L4Proto,
-                Memory,
-                ProtocolAttribute,
+                ProcColumn,
+                ProtoInfoForm,
                 Raw,
-                Request,
-                SctpAttribute,
-                Shown,
-                TcpAttribute,
                 TimeoutForm,
-                TupleAttribute,
-                TupleForm,
-                SCTP_PLACES,
-                TCP_PLACES,
-                TUPLE_PLACES, //
+                TupleAttributes,
+                TupleForm, //
             },
         },
         kernel::{
@@ -70,8 +64,8 @@ const ANY: u8 = 255;
 /// TCP.
 pub(in crate::ct) static TCP: L4Proto<{ tcp::timeout::COUNT }> = L4Proto::new(protocol::TCP, false)
     .tuples::<Ports>()
-    .memory::<Tcp>()
-    .shown::<Tcp>()
+    .protoinfo::<Tcp>()
+    .column::<Tcp>()
     .timeouts::<Tcp>();
 
 /// UDP.
@@ -82,14 +76,14 @@ pub(in crate::ct) static UDP: L4Proto<{ udp::COUNT }> = L4Proto::new(protocol::U
 /// SCTP.
 pub(in crate::ct) static SCTP: L4Proto<{ sctp::COUNT }> = L4Proto::new(protocol::SCTP, false)
     .tuples::<Ports>()
-    .memory::<Sctp>()
-    .shown::<Sctp>()
+    .protoinfo::<Sctp>()
+    .column::<Sctp>()
     .timeouts::<Sctp>();
 
 /// GRE.
 pub(in crate::ct) static GRE: L4Proto<{ gre::COUNT }> = L4Proto::new(protocol::GRE, true)
     .tuples::<Ports>()
-    .shown::<Gre>()
+    .column::<Gre>()
     .timeouts::<Gre>();
 
 /// The `N` timeouts of a protocol, in jiffies.
@@ -151,7 +145,7 @@ trait Queries: 'static {
 }
 
 impl<T: Queries> TupleForm for T {
-    const POLICY: &'static [Policy; TUPLE_PLACES] = &Self::QUERY.policy();
+    const POLICY: &'static [Policy; CTA_PROTO_MAX + 1] = &Self::QUERY.policy();
 
     const SIZES: &'static [usize] = &[2, 1, 1];
 
@@ -159,7 +153,7 @@ impl<T: Queries> TupleForm for T {
         Self::QUERY.put(tuple, message)
     }
 
-    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result {
+    fn get(request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result {
         Self::QUERY.get(request, tuple)
     }
 }
@@ -214,20 +208,20 @@ pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
 pub(in crate::ct) struct Ports;
 
 impl TupleForm for Ports {
-    const POLICY: &'static [Policy; TUPLE_PLACES] = &PORT_POLICY;
+    const POLICY: &'static [Policy; CTA_PROTO_MAX + 1] = &PORT_POLICY;
 
     const SIZES: &'static [usize] = &[2, 2];
 
     fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result {
-        message.put(TupleAttribute::SourcePort as u16, &tuple.src_key)?;
-        message.put(TupleAttribute::DestinationPort as u16, &tuple.dst_key)
+        message.put(CTA_PROTO_SRC_PORT, &tuple.src_key)?;
+        message.put(CTA_PROTO_DST_PORT, &tuple.dst_key)
     }
 
-    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result {
-        if let Some(port) = request.bytes(TupleAttribute::SourcePort)? {
+    fn get(request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result {
+        if let Some(port) = request.bytes(CTA_PROTO_SRC_PORT)? {
             tuple.src_key = port;
         }
-        if let Some(port) = request.bytes(TupleAttribute::DestinationPort)? {
+        if let Some(port) = request.bytes(CTA_PROTO_DST_PORT)? {
             tuple.dst_key = port;
         }
         Ok(())
@@ -235,33 +229,31 @@ impl TupleForm for Ports {
 }
 
 /// The netlink policy of ports.
-pub(in crate::ct) const PORT_POLICY: [Policy; TUPLE_PLACES] = {
-    let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
-    policy[TupleAttribute::SourcePort as usize] = Policy::U16;
-    policy[TupleAttribute::DestinationPort as usize] = Policy::U16;
-    policy
-};
+pub(in crate::ct) const PORT_POLICY: [Policy; CTA_PROTO_MAX + 1] = Policy::table([
+    (CTA_PROTO_SRC_PORT, Policy::U16),
+    (CTA_PROTO_DST_PORT, Policy::U16),
+]);
 
 /// The netlink attributes that an ICMP has in the place of ports.
 struct Query {
     /// The query's id.
-    id: TupleAttribute,
+    id: u16,
     /// The message's type.
-    kind: TupleAttribute,
+    kind: u16,
     /// The message's code.
-    code: TupleAttribute,
+    code: u16,
     /// Whether a message of this type is a query.
     has_answer: fn(u8) -> bool,
 }
 
 impl Query {
     /// Returns the netlink policy of the attributes.
-    const fn policy(&self) -> [Policy; TUPLE_PLACES] {
-        let mut policy = [const { Policy::ANY }; TUPLE_PLACES];
-        policy[self.id as usize] = Policy::U16;
-        policy[self.kind as usize] = Policy::U8;
-        policy[self.code as usize] = Policy::U8;
-        policy
+    const fn policy(&self) -> [Policy; CTA_PROTO_MAX + 1] {
+        Policy::table([
+            (self.id, Policy::U16),
+            (self.kind, Policy::U8),
+            (self.code, Policy::U8),
+        ])
     }
 
     /// Writes the attributes of a tuple.
@@ -272,7 +264,7 @@ impl Query {
     }
 
     /// Reads the attributes of a tuple. `EINVAL`: a type that is not a query's.
-    fn get(&self, request: &Request<'_>, tuple: &mut Tuple) -> Result {
+    fn get(&self, request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result {
         let [kind, code] = &mut tuple.dst_key;
         if let Some([wanted]) = request.bytes(self.kind)? {
             *kind = wanted;
@@ -295,9 +287,9 @@ pub(in crate::ct) struct Icmp;
 
 impl Queries for Icmp {
     const QUERY: Query = Query {
-        id: TupleAttribute::IcmpId,
-        kind: TupleAttribute::IcmpType,
-        code: TupleAttribute::IcmpCode,
+        id: CTA_PROTO_ICMP_ID,
+        kind: CTA_PROTO_ICMP_TYPE,
+        code: CTA_PROTO_ICMP_CODE,
         has_answer: |kind| wire::icmp::answer(kind).is_some(),
     };
 }
@@ -317,9 +309,9 @@ pub(in crate::ct) struct Icmpv6;
 
 impl Queries for Icmpv6 {
     const QUERY: Query = Query {
-        id: TupleAttribute::Icmpv6Id,
-        kind: TupleAttribute::Icmpv6Type,
-        code: TupleAttribute::Icmpv6Code,
+        id: CTA_PROTO_ICMPV6_ID,
+        kind: CTA_PROTO_ICMPV6_TYPE,
+        code: CTA_PROTO_ICMPV6_CODE,
         has_answer: |kind| wire::icmpv6::answer(kind).is_some(),
     };
 }
@@ -339,14 +331,16 @@ pub(in crate::ct) struct Tcp;
 
 impl Tcp {
     /// The netlink policy of `CTA_PROTOINFO_TCP`.
-    const POLICY: [Policy; TCP_PLACES] = {
-        let mut policy = [const { Policy::ANY }; TCP_PLACES];
-        policy[TcpAttribute::State as usize] = Policy::u8_up_to(tcp::State::SynSent2.to_u8());
-        policy[TcpAttribute::OriginalScale as usize] = Policy::u8_up_to(Self::MAX_SCALE);
-        policy[TcpAttribute::ReplyScale as usize] = Policy::u8_up_to(Self::MAX_SCALE);
-        policy[TcpAttribute::OriginalFlags as usize] = Policy::bytes(2);
-        policy[TcpAttribute::ReplyFlags as usize] = Policy::bytes(2);
-        policy
+    const POLICY: [Policy; CTA_PROTOINFO_TCP_MAX + 1] = {
+        const STATE: Policy = Policy::u8_up_to(tcp::State::SynSent2.to_u8());
+        const SCALE: Policy = Policy::u8_up_to(Tcp::MAX_SCALE);
+        Policy::table([
+            (CTA_PROTOINFO_TCP_STATE, STATE),
+            (CTA_PROTOINFO_TCP_WSCALE_ORIGINAL, SCALE),
+            (CTA_PROTOINFO_TCP_WSCALE_REPLY, SCALE),
+            (CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, Policy::bytes(2)),
+            (CTA_PROTOINFO_TCP_FLAGS_REPLY, Policy::bytes(2)),
+        ])
     };
 
     /// The greatest window scale (RFC 7323, section 2.3).
@@ -363,7 +357,7 @@ pub(in crate::ct) struct TcpProtoInfo {
     flags: [Option<[u8; 2]>; 2],
 }
 
-impl Memory for Tcp {
+impl ProtoInfoForm for Tcp {
     type ProtoInfo = TcpProtoInfo;
 
     // CAST: A few dozen. The two scales count as one, as user space is used to.
@@ -375,42 +369,42 @@ impl Memory for Tcp {
 
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
         let track = conn.with_proto(|track: &mut tcp::Track| *track);
-        message.nest(ProtocolAttribute::Tcp as u16, |message| {
-            message.put_u8(TcpAttribute::State as u16, track.state)?;
+        message.nest(CTA_PROTOINFO_TCP, |message| {
+            message.put_u8(CTA_PROTOINFO_TCP_STATE, track.state)?;
             if going {
                 return Ok(());
             }
             let [original, reply] = &track.seen;
-            message.put_u8(TcpAttribute::OriginalScale as u16, original.scale)?;
-            message.put_u8(TcpAttribute::ReplyScale as u16, reply.scale)?;
+            message.put_u8(CTA_PROTOINFO_TCP_WSCALE_ORIGINAL, original.scale)?;
+            message.put_u8(CTA_PROTOINFO_TCP_WSCALE_REPLY, reply.scale)?;
             // The second byte is a mask, which is for requests only.
-            message.put(TcpAttribute::OriginalFlags as u16, &[original.flags, 0])?;
-            message.put(TcpAttribute::ReplyFlags as u16, &[reply.flags, 0])
+            message.put(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, &[original.flags, 0])?;
+            message.put(CTA_PROTOINFO_TCP_FLAGS_REPLY, &[reply.flags, 0])
         })
     }
 
     fn get(attributes: &Attributes<'_>) -> Result<Option<TcpProtoInfo>> {
-        let Some(nest) = attributes.get(ProtocolAttribute::Tcp as u16) else {
+        let Some(nest) = attributes.get(CTA_PROTOINFO_TCP) else {
             return Ok(None);
         };
         let nest = nest.nest(const { &Self::POLICY })?;
         let attributes = nest.attributes();
-        let number = |attribute: TcpAttribute| {
-            let found = attributes.get(attribute as u16);
+        let number = |attribute| {
+            let found = attributes.get(attribute);
             found.map(|found| found.u8()).transpose()
         };
-        let flags = |attribute: TcpAttribute| {
-            let found = attributes.get(attribute as u16);
+        let flags = |attribute| {
+            let found = attributes.get(attribute);
             found.map(|found| found.bytes::<2>()).transpose()
         };
-        let state = number(TcpAttribute::State)?;
+        let state = number(CTA_PROTOINFO_TCP_STATE)?;
         let scales = (
-            number(TcpAttribute::OriginalScale)?,
-            number(TcpAttribute::ReplyScale)?,
+            number(CTA_PROTOINFO_TCP_WSCALE_ORIGINAL)?,
+            number(CTA_PROTOINFO_TCP_WSCALE_REPLY)?,
         );
         let flags = [
-            flags(TcpAttribute::OriginalFlags)?,
-            flags(TcpAttribute::ReplyFlags)?,
+            flags(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL)?,
+            flags(CTA_PROTOINFO_TCP_FLAGS_REPLY)?,
         ];
         Ok(Some(TcpProtoInfo {
             state,
@@ -438,7 +432,7 @@ impl Memory for Tcp {
     }
 }
 
-impl Shown for Tcp {
+impl ProcColumn for Tcp {
     fn show(conn: &Conn, out: &mut Out<'_>) {
         out.text(tcp_state(conn).name());
         out.text(" ");
@@ -487,14 +481,14 @@ pub(in crate::ct) struct Sctp;
 
 impl Sctp {
     /// The netlink policy of `CTA_PROTOINFO_SCTP`.
-    const POLICY: [Policy; SCTP_PLACES] = {
-        let mut policy = [const { Policy::ANY }; SCTP_PLACES];
+    const POLICY: [Policy; CTA_PROTOINFO_SCTP_MAX + 1] = {
         // CAST: 8.
         let last = sctp::State::HeartbeatSent.to_u32() as u8;
-        policy[SctpAttribute::State as usize] = Policy::u8_up_to(last);
-        policy[SctpAttribute::OriginalTag as usize] = Policy::U32;
-        policy[SctpAttribute::ReplyTag as usize] = Policy::U32;
-        policy
+        Policy::table([
+            (CTA_PROTOINFO_SCTP_STATE, Policy::u8_up_to(last)),
+            (CTA_PROTOINFO_SCTP_VTAG_ORIGINAL, Policy::U32),
+            (CTA_PROTOINFO_SCTP_VTAG_REPLY, Policy::U32),
+        ])
     };
 }
 
@@ -508,7 +502,7 @@ pub(in crate::ct) struct SctpProtoInfo {
     reply: wire::sctp::Tag,
 }
 
-impl Memory for Sctp {
+impl ProtoInfoForm for Sctp {
     type ProtoInfo = SctpProtoInfo;
 
     // CAST: A few dozen.
@@ -520,28 +514,28 @@ impl Memory for Sctp {
 
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
         let track = conn.with_proto(|track: &mut sctp::Track| *track);
-        message.nest(ProtocolAttribute::Sctp as u16, |message| {
+        message.nest(CTA_PROTOINFO_SCTP, |message| {
             // CAST: Below 10.
-            message.put_u8(SctpAttribute::State as u16, track.state().to_u32() as u8)?;
+            message.put_u8(CTA_PROTOINFO_SCTP_STATE, track.state().to_u32() as u8)?;
             if going {
                 return Ok(());
             }
             let tag = |direction| track.tag(direction).0;
-            message.put(SctpAttribute::OriginalTag as u16, &tag(Direction::Original))?;
-            message.put(SctpAttribute::ReplyTag as u16, &tag(Direction::Reply))
+            message.put(CTA_PROTOINFO_SCTP_VTAG_ORIGINAL, &tag(Direction::Original))?;
+            message.put(CTA_PROTOINFO_SCTP_VTAG_REPLY, &tag(Direction::Reply))
         })
     }
 
     fn get(attributes: &Attributes<'_>) -> Result<Option<SctpProtoInfo>> {
-        let Some(nest) = attributes.get(ProtocolAttribute::Sctp as u16) else {
+        let Some(nest) = attributes.get(CTA_PROTOINFO_SCTP) else {
             return Ok(None);
         };
         let nest = nest.nest(const { &Self::POLICY })?;
         let attributes = nest.attributes();
-        let need = |attribute: SctpAttribute| attributes.get(attribute as u16).ok_or(EINVAL);
-        let state = sctp::State::from_u32(need(SctpAttribute::State)?.u8()?.into());
-        let original = wire::sctp::Tag(need(SctpAttribute::OriginalTag)?.bytes()?);
-        let reply = wire::sctp::Tag(need(SctpAttribute::ReplyTag)?.bytes()?);
+        let need = |attribute| attributes.get(attribute).ok_or(EINVAL);
+        let state = sctp::State::from_u32(need(CTA_PROTOINFO_SCTP_STATE)?.u8()?.into());
+        let original = wire::sctp::Tag(need(CTA_PROTOINFO_SCTP_VTAG_ORIGINAL)?.bytes()?);
+        let reply = wire::sctp::Tag(need(CTA_PROTOINFO_SCTP_VTAG_REPLY)?.bytes()?);
         Ok(Some(SctpProtoInfo {
             state,
             original,
@@ -558,7 +552,7 @@ impl Memory for Sctp {
     }
 }
 
-impl Shown for Sctp {
+impl ProcColumn for Sctp {
     fn show(conn: &Conn, out: &mut Out<'_>) {
         out.text(sctp_state(conn).name());
         out.text(" ");
@@ -578,7 +572,7 @@ impl Timeouts<{ sctp::COUNT }> for Sctp {
 /// GRE.
 pub(in crate::ct) struct Gre;
 
-impl Shown for Gre {
+impl ProcColumn for Gre {
     fn show(conn: &Conn, out: &mut Out<'_>) {
         let seconds = gre_timeouts(conn);
         out.text("timeout=");

@@ -59,8 +59,8 @@ pub(super) fn status(conn: &Conn) -> Status {
 /// Each entry keeps its master's memory, so a chain is freed all at once.
 const MAX_MASTERS: u32 = 8;
 
-/// Returns whether an entry may become the master of another one: whether the chain of its own masters
-/// is shorter than [`MAX_MASTERS`].
+/// Returns whether an entry may become the master of another one: whether the chain of its own
+/// masters is shorter than [`MAX_MASTERS`].
 pub(super) fn may_be_master(conn: &Conn) -> bool {
     let mut conn = conn;
     for _ in 0..MAX_MASTERS {

@@ -5,7 +5,6 @@
 
 use crate::{
     nf::{
-        entry::ext::SeqAdjust,
         packet::skb_change::Writable,
         prelude::*, //
     },
@@ -39,10 +38,10 @@ pub(in crate::ct) fn offset(conn: &Conn, dir: Direction, seq: SeqNum) -> i32 {
     if !conn.has(StatusBit::SeqAdjust) {
         return 0;
     }
-    let Some(adjust) = conn.extensions().find::<SeqAdjust>() else {
+    let Some(adjust) = conn.seq_adjust() else {
         return 0;
     };
-    let [original, reply]: [Shift; 2] = adjust.read(conn);
+    let [original, reply]: [Shift; 2] = adjust.read();
     match dir {
         Direction::Original => original.at(seq),
         Direction::Reply => reply.at(seq),
@@ -54,9 +53,9 @@ pub(in crate::ct) fn init(conn: &Conn, dir: Direction, by: i32) {
     if by == 0 {
         return;
     }
-    if let Some(adjust) = conn.extensions().find::<SeqAdjust>() {
+    if let Some(adjust) = conn.seq_adjust() {
         conn.set(StatusBit::SeqAdjust);
-        adjust.change(conn, dir, |shift: &mut Shift| {
+        adjust.change(dir, |shift: &mut Shift| {
             shift.before = by;
             shift.after = by;
         });
@@ -68,9 +67,9 @@ pub(crate) fn add(conn: &Conn, dir: Direction, seq: SeqNum, by: i32) {
     if by == 0 {
         return;
     }
-    if let Some(adjust) = conn.extensions().find::<SeqAdjust>() {
+    if let Some(adjust) = conn.seq_adjust() {
         conn.set(StatusBit::SeqAdjust);
-        adjust.change(conn, dir, |shift: &mut Shift| shift.add(seq, by));
+        adjust.change(dir, |shift: &mut Shift| shift.add(seq, by));
     }
 }
 
@@ -82,8 +81,8 @@ pub(in crate::ct) fn adjust(
     dir: Direction,
     transport: u32,
 ) -> Option<()> {
-    let adjust = conn.extensions().find::<SeqAdjust>()?;
-    let [original, reply]: [Shift; 2] = adjust.read(conn);
+    let adjust = conn.seq_adjust()?;
+    let [original, reply]: [Shift; 2] = adjust.read();
     let (own, peer) = match dir {
         Direction::Original => (original, reply),
         Direction::Reply => (reply, original),

@@ -29,7 +29,7 @@
 //! let conn = fresh.publish();
 //! // 3. The helper's function may set up NAT, and add or remove expectations.
 //! if let Some(matched) = matched {
-//!     matched.run_expectfn(&conn, rcu);
+//!     matched.run_expectfn(&conn);
 //! }
 //! ```
 
@@ -96,7 +96,8 @@ use crate::{
 
 pub(crate) mod add;
 
-/// The key of the hash. Listings are in the order of buckets, so it is siphash, as in the C tracker.
+/// The key of the hash. Listings are in the order of buckets, so it is siphash, as in the C
+/// tracker.
 static KEY: SetOnce<SipKey> = SetOnce::new();
 
 /// Creates the table, with the size of the parameter `expect_hashsize` or one by the size of the
@@ -114,8 +115,8 @@ pub(super) fn create_table() -> Result<ExpectTable> {
     Ok(table)
 }
 
-/// Returns the bucket of expectations for the destination of `tuple`. The source is not hashed, because
-/// it may be unknown.
+/// Returns the bucket of expectations for the destination of `tuple`. The source is not hashed,
+/// because it may be unknown.
 fn bucket(net: &Net, tuple: &Tuple) -> u32 {
     let [high, low] = address_words(tuple.dst);
     let ([k0, k1], [family, _]) = (tuple.dst_key, tuple.l3num.to_le_bytes());
@@ -210,7 +211,7 @@ pub(super) fn match_new<'r>(
     match_new_locked(fresh, net, zone, &key.tuple(), keep, rcu)
 }
 
-/// [`match_new`] under the lock, if the namespace has expectations.
+/// Does the work of [`match_new`] under the lock, if the namespace has expectations.
 #[inline(never)]
 fn match_new_locked<'r>(
     fresh: &mut Fresh,

@@ -56,10 +56,10 @@ use crate::{
     proto::{
         adopt::{
             self,
-            Budget,
             Endpoints,
             Hints,
             Opener,
+            RateLimit,
             Side,
             Walks, //
         },
@@ -111,7 +111,7 @@ pub(in crate::ct) fn adopt_all() {
 /// adopted by its next segment ([`super::forgotten`]).
 pub(in crate::ct) fn adopt_namespace(net: &Net) {
     let walks = &net.state::<NetState>().socket_walks;
-    let so_far: Walks = Budget(walks.load(Relaxed));
+    let so_far: Walks = RateLimit(walks.load(Relaxed));
     let period = time::jiffies32() / PERIOD;
     // Two tasks may count one walk instead of two.
     if so_far.allows(period) {
@@ -291,7 +291,8 @@ fn apply(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<
     Some(timeout)
 }
 
-/// [`apply`] for TCP. `None` as well if packets have moved the entry on from its first guess.
+/// Does the work of [`apply`] for TCP. `None` as well if packets have moved the entry on from its
+/// first guess.
 fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Option<u32> {
     let track = tcp::adopt::track(state, opener)?;
     let config = tcp::Config {
@@ -322,7 +323,7 @@ fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Opt
     Some(tcp::adopt::remaining(&track, state, &config))
 }
 
-/// [`apply`] for UDP.
+/// Does the work of [`apply`] for UDP.
 fn apply_udp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> u32 {
     let (replied, timeout) = udp::adopt(state, opener, settings::UDP_TIMEOUTS.of(net));
     if replied {

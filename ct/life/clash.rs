@@ -50,7 +50,8 @@ pub(super) fn note(net: &Net, family: Family) {
     work::queue_now(&SLOT);
 }
 
-/// Returns the namespaces with a clash that was noted since [`take`] was called for them. May sleep.
+/// Returns the namespaces with a clash that was noted since [`take`] was called for them. May
+/// sleep.
 ///
 /// `ENOMEM`: no memory.
 pub(crate) fn namespaces() -> Result<Option<KVVec<NetRef>>> {

@@ -118,7 +118,7 @@ fn check_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Result<(), InsertError> 
     }
 }
 
-/// [`check_buckets`] for an entry with two buckets.
+/// Does the work of [`check_buckets`] for an entry with two buckets.
 #[inline(never)]
 fn check_two_buckets(pair: &LockedPair<'_>, conn: &Conn) -> Result<(), InsertError> {
     check_bucket(pair, conn, Some(Direction::Original))?;

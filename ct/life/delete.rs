@@ -86,8 +86,8 @@ pub(crate) enum DestroyReason {
 pub(crate) enum Deletion {
     /// Another call deletes, or has deleted, the entry.
     ByAnother,
-    /// The entry has left the table, but it is on the dying list: its destroy event could not be sent
-    /// yet. It counts until then.
+    /// The entry has left the table, but it is on the dying list: its destroy event could not be
+    /// sent yet. It counts until then.
     Deferred,
     /// The entry has left the table. It is freed with its last reference.
     Done,
@@ -101,7 +101,7 @@ pub(crate) fn delete(conn: &Conn, reason: DestroyReason) -> bool {
     delete_for(conn, reason, Requester::default()) != Deletion::ByAnother
 }
 
-/// [`delete`] for a netlink request; the event names its sender.
+/// Does as [`delete`], for a netlink request; the event names its sender.
 pub(in crate::ct) fn delete_for(
     conn: &Conn,
     reason: DestroyReason,
@@ -110,7 +110,7 @@ pub(in crate::ct) fn delete_for(
     delete_inner(conn, reason, requester, RcuGuard::new().token())
 }
 
-/// [`delete_for`] in an RCU section of the caller.
+/// Does as [`delete_for`], in an RCU section of the caller.
 pub(super) fn delete_inner(
     conn: &Conn,
     reason: DestroyReason,
@@ -164,8 +164,8 @@ pub(in crate::ct) fn is_due(conn: &Conn) -> bool {
     status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying) && conn.is_expired()
 }
 
-/// Removes an expired entry that was found on a chain. Returns whether it is freed with that: not if
-/// the memory has another entry by now, if the entry is on the dying list, or if there are other
+/// Removes an expired entry that was found on a chain. Returns whether it is freed with that: not
+/// if the memory has another entry by now, if the entry is on the dying list, or if there are other
 /// references.
 #[cold]
 pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
@@ -181,8 +181,8 @@ pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
     }
 }
 
-/// Frees an entry after its last reference was dropped, with all that it holds. That may be the last
-/// reference to its master, which is freed then, and so on.
+/// Frees an entry after its last reference was dropped, with all that it holds. That may be the
+/// last reference to its master, which is freed then, and so on.
 #[inline]
 pub(in crate::ct) fn destroy(dead: Dead, rcu: Rcu<'_>) {
     if let Some(master) = destroy_one(dead, rcu) {
@@ -209,10 +209,6 @@ fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
         drop(dead);
         return None;
     }
-    if !status.has(StatusBit::Confirmed) && conn.reservation_hash().is_some() {
-        // The reply tuple that NAT has chosen for it is free again.
-        reservation::release(conn, rcu);
-    }
     // The first packet may have added expectations and then been dropped.
     expect::remove_all(conn);
     let master = dead.take_master();
@@ -222,9 +218,13 @@ fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
         }
     }
     let ended = causes::ended(dead.conn().destroy_reason());
-    dead.free(|net| {
-        net.count_figure(ended);
-        net.state_in::<NetState>(rcu).release_entry();
-    });
+    dead.free(
+        // The reply tuple that NAT has chosen for it is free again.
+        |entry| reservation::release(entry, rcu),
+        |net| {
+            net.count_figure(ended);
+            net.state_in::<NetState>(rcu).release_entry();
+        },
+    );
     master
 }

@@ -9,7 +9,8 @@
 //! namespace has few entries in such buckets, some of its lists ([`index`]) have candidates.
 //!
 //! Connections that are over go first: their entries wait for late packets only. So a client that
-//! makes one request after the other always finds room. A connection that both sides use never goes.
+//! makes one request after the other always finds room. A connection that both sides use never
+//! goes.
 
 use kernel::sync::aref::ARef;
 
@@ -63,7 +64,8 @@ const SCANNED_BUCKETS: u32 = 16;
 const STRIDE: u32 = 0x9e37_79b9;
 
 /// The number of entries of the namespace among which a candidate is as good as any. If the scanned
-/// buckets have fewer, because the namespace has a small part of the table, its lists are looked at.
+/// buckets have fewer, because the namespace has a small part of the table, its lists are looked
+/// at.
 const FAIR_SAMPLE: u32 = 8;
 
 /// The value of an entry that may be dropped; the smaller one is dropped first.
@@ -111,7 +113,7 @@ fn rank_of(conn: &Conn) -> Option<Rank> {
     }
     let is_offloaded = status.has(StatusBit::Offload) || status.has(StatusBit::HwOffload);
     let value = match (lowest_value(status), conn.protocol()) {
-        // A flow table has its packets, and knows better.
+        // Packets of an offloaded flow bypass the hooks, so its state here is stale.
         (Value::Over, _) if is_offloaded => return None,
         (Value::Over, protocol::TCP) => {
             let state = l4proto::tcp_state(conn);
@@ -170,8 +172,8 @@ impl Scan<'_> {
             return;
         }
         if stale.is_expired() {
-            // The memory may have an entry of another namespace by now: the count is one too high for
-            // a moment then.
+            // The memory may have an entry of another namespace by now: the count is one too high
+            // for a moment then.
             self.has_freed |= delete::reap(stale);
             return;
         }
@@ -195,8 +197,8 @@ impl Scan<'_> {
     /// Returns the rank of an entry, to which the scan has so many references. [`None`]: to drop it
     /// would make no room.
     fn rank(&self, conn: &Conn, references: u32) -> Option<Rank> {
-        // An entry that packets, or connections that it is the master of, hold is not freed when it is
-        // dropped. The table has a reference, too.
+        // An entry that packets, or connections that it is the master of, hold is not freed when it
+        // is dropped. The table has a reference, too.
         let would_be_freed = conn.use_count() <= references.wrapping_add(1);
         let has_room = core::ptr::eq(conn.net(), self.net)
             && would_be_freed
@@ -212,9 +214,9 @@ impl Scan<'_> {
 /// Makes room for one more entry of `net`: removes expired entries, or, if there are none among the
 /// candidates, drops the least valuable one. Returns whether there is room.
 ///
-/// Room is the memory of an entry: one that waits on the dying list makes none. So these come first.
-/// While the listener is congested, no entry is dropped whose end it must be told: that would only
-/// make the list longer.
+/// Room is the memory of an entry: one that waits on the dying list makes none. So these come
+/// first. While the listener is congested, no entry is dropped whose end it must be told: that
+/// would only make the list longer.
 #[cold]
 pub(super) fn make_room(net: &Net, rcu: Rcu<'_>) -> bool {
     let is_congested = match events::retry_oldest(net, rcu) {

@@ -40,9 +40,9 @@ use crate::{
         prelude::*, //
     },
     proto::adopt::{
-        Budget,
         Endpoints,
         Misses, //
+        RateLimit,
     },
 };
 
@@ -86,7 +86,7 @@ pub(in crate::ct) fn adopt_by_segment(
     let misses = state.socket_misses(hash.hash);
     let second = time::jiffies32() / HZ;
     // Two CPUs may count one lookup instead of two.
-    let so_far: Misses = Budget(misses.load(Relaxed));
+    let so_far: Misses = RateLimit(misses.load(Relaxed));
     if !so_far.allows(second) {
         return false;
     }

@@ -6,15 +6,22 @@
 //! which the CPU does other work; between two rounds it rests for about as long as the entries have
 //! to live on average. It is one delayed work item, so there is one instance, in process context.
 //!
+//! A listener is told of each end at once, and must not learn the order of hashes from that, nor
+//! which entries share a bucket. So each round has a [secret order](BucketOrder) of buckets, and
+//! what has expired in one batch of them is ended in random order.
+//!
 //! It does what else needs a walk or process context: removes expired expectations, grows and
 //! shrinks the table ([`autosize`]), changes its hash ([`resize`]), and, after packets have
 //! found the table full, drops entries that are not assured from namespaces near their limit.
 
-use kernel::sync::{
-    aref::ARef,
-    atomic::{
-        Atomic,
-        Relaxed, //
+use kernel::{
+    num::casts::u32_as_usize,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
     },
 };
 
@@ -27,11 +34,9 @@ use crate::{
         expect,
         netns::NetState,
         table::{
-            autosize, resize,
-            walk::{
-                self,
-                Cursor, //
-            },
+            autosize,
+            resize,
+            walk::BucketOrder, //
         },
     },
     nf::{
@@ -40,7 +45,7 @@ use crate::{
             Stale, //
         },
         kernel::{
-            params,
+            params, random,
             time::{
                 jiffies32,
                 HZ, //
@@ -53,6 +58,7 @@ use crate::{
         },
         prelude::*, //
     },
+    proto::permutation::ROUNDS, //
 };
 
 use super::delete::{
@@ -72,6 +78,9 @@ const MAX_REST: u32 = 60 * HZ;
 /// must not delay the collector where there are many short-lived ones.
 const MAX_REMAINING: u32 = 300 * HZ;
 
+/// The number of entries of a batch that are ended in random order.
+const MAX_CANDIDATES: u32 = 64;
+
 /// Set by packets that found the table full, cleared at the end of a round.
 static EARLY_DROP_REQUESTED: Atomic<bool> = Atomic::new(false);
 
@@ -82,7 +91,9 @@ static SLOT: WorkSlot = WorkSlot::new();
 static ROUND: Round = Round {
     number: Atomic::new(0),
     ended: Atomic::new(0),
-    cursor: Atomic::new(0),
+    step: Atomic::new(0),
+    buckets: Atomic::new(0),
+    key: [const { Atomic::new(0) }; ROUNDS],
     started: Atomic::new(0),
     mean: Atomic::new(0),
     seen: Atomic::new(0),
@@ -98,8 +109,12 @@ struct Round {
     number: Atomic<u32>,
     /// The end of the round before, in jiffies.
     ended: Atomic<u32>,
-    /// The hash at which the round is.
-    cursor: Atomic<u32>,
+    /// The step of the walk at which the round is.
+    step: Atomic<u32>,
+    /// The number of buckets at the start of the round.
+    buckets: Atomic<u32>,
+    /// The key of the order of buckets.
+    key: [Atomic<u64>; ROUNDS],
     /// The start of the round, in jiffies.
     started: Atomic<u32>,
     /// The mean of the remaining life times so far, in jiffies.
@@ -108,6 +123,30 @@ struct Round {
     seen: Atomic<u32>,
     /// The number of tuples so far.
     tuples: Atomic<u32>,
+}
+
+impl Round {
+    /// Begins a round.
+    fn begin(&self) {
+        let number = self.number.load(Relaxed).wrapping_add(1);
+        // 2 after an overflow: 0 is for none, and the number before was odd.
+        let number = if number == 0 { 2 } else { number };
+        self.number.store(number, Relaxed);
+        self.buckets.store(resize::buckets(), Relaxed);
+        for word in &self.key {
+            word.store(random::word(), Relaxed);
+        }
+        self.started.store(jiffies32(), Relaxed);
+        self.mean.store(MAX_REST, Relaxed);
+        self.seen.store(100, Relaxed);
+        self.tuples.store(0, Relaxed);
+    }
+
+    /// Returns the order of buckets.
+    fn order(&self) -> BucketOrder {
+        let key = self.key.each_ref().map(|word| word.load(Relaxed));
+        BucketOrder::new(self.buckets.load(Relaxed), key)
+    }
 }
 
 /// The collector's work.
@@ -148,18 +187,11 @@ impl Repeating for Collector {
 /// Does a slice of a round. Returns the time until the next slice, in jiffies.
 fn run_slice() -> u32 {
     let begin = jiffies32();
-    let mut cursor = Cursor::of(ROUND.cursor.load(Relaxed));
-    if cursor == Cursor::START {
-        ROUND.started.store(begin, Relaxed);
-        let number = ROUND.number.load(Relaxed).wrapping_add(1);
-        // 2 after an overflow: 0 is for none, and the number before was odd.
-        ROUND
-            .number
-            .store(if number == 0 { 2 } else { number }, Relaxed);
-        ROUND.mean.store(MAX_REST, Relaxed);
-        ROUND.seen.store(100, Relaxed);
-        ROUND.tuples.store(0, Relaxed);
+    let mut step = ROUND.step.load(Relaxed);
+    if step == 0 {
+        ROUND.begin();
     }
+    let order = ROUND.order();
     // Read once per slice.
     let watermark = if EARLY_DROP_REQUESTED.load(Relaxed) {
         high_watermark(params::max_entries().load(Relaxed))
@@ -170,24 +202,32 @@ fn run_slice() -> u32 {
     loop {
         let next = {
             let rcu = RcuGuard::new();
-            walk::walk_batch(cursor, rcu.token(), |stale| inspect(stale, watermark))
+            let mut candidates = Candidates::new(watermark);
+            let next = order.walk_batch(step, rcu.token(), |stale| {
+                inspect(stale, &mut candidates);
+            });
+            candidates.end_all();
+            next
         };
         work::cond_resched();
         match next {
             None => break,
-            Some(next) => cursor = next,
+            Some(next) => step = next,
         }
         if jiffies32().wrapping_sub(begin) > SLICE {
-            ROUND.cursor.store(cursor.hash(), Relaxed);
+            ROUND.step.store(step, Relaxed);
             return 1;
         }
     }
 
-    ROUND.cursor.store(0, Relaxed);
+    ROUND.step.store(0, Relaxed);
     ROUND.ended.store(jiffies32(), Relaxed);
     LAST_ROUND.store(ROUND.number.load(Relaxed), Relaxed);
     EARLY_DROP_REQUESTED.store(false, Relaxed);
-    autosize::fit(ROUND.tuples.load(Relaxed));
+    // Some tuples were counted twice if the table got another size meanwhile.
+    if resize::buckets() == ROUND.buckets.load(Relaxed) {
+        autosize::fit(ROUND.tuples.load(Relaxed));
+    }
     let took = jiffies32().wrapping_sub(ROUND.started.load(Relaxed));
     ROUND
         .mean
@@ -203,15 +243,78 @@ fn high_watermark(max: u32) -> u32 {
     (max / 100).saturating_mul(95)
 }
 
+/// Entries of a batch that have expired, or that may be dropped as the table is full.
+struct Candidates<'r> {
+    /// The entries.
+    entries: [Option<Stale<'r>>; u32_as_usize(MAX_CANDIDATES)],
+    /// The number of entries.
+    len: u32,
+    /// The number of entries from which on those that are not assured are dropped.
+    watermark: u32,
+}
+
+impl<'r> Candidates<'r> {
+    /// No candidates.
+    fn new(watermark: u32) -> Self {
+        Self {
+            entries: [None; u32_as_usize(MAX_CANDIDATES)],
+            len: 0,
+            watermark,
+        }
+    }
+
+    /// Adds an entry. If there is no room, those before it are ended first.
+    fn add(&mut self, stale: Stale<'r>) {
+        if self.len >= MAX_CANDIDATES {
+            self.end_all();
+        }
+        if let Some(place) = self.entries.get_mut(u32_as_usize(self.len)) {
+            *place = Some(stale);
+            self.len = self.len.wrapping_add(1);
+        }
+    }
+
+    /// Takes an entry out at a place.
+    fn take(&mut self, index: u32) -> Option<Stale<'r>> {
+        self.entries.get_mut(u32_as_usize(index))?.take()
+    }
+
+    /// Ends the entries, in random order: those of one bucket do not come together.
+    fn end_all(&mut self) {
+        while let Some(last) = self.len.checked_sub(1) {
+            let index = random::below(self.len);
+            let chosen = self.take(index);
+            // The last one fills the gap.
+            let moved = self.take(last);
+            if let Some(gap) = self.entries.get_mut(u32_as_usize(index)) {
+                *gap = moved;
+            }
+            self.len = last;
+            if let Some(stale) = chosen {
+                self.end(stale);
+            }
+        }
+    }
+
+    /// Ends an entry.
+    fn end(&self, stale: Stale<'r>) {
+        if stale.is_expired() {
+            delete::reap(stale);
+        } else if self.watermark != u32::MAX {
+            make_room(stale, self.watermark);
+        }
+    }
+}
+
 /// Visits one tuple. The work is done at the reply tuple, by which every entry is in the table.
-fn inspect(stale: Stale<'_>, watermark: u32) {
+fn inspect<'r>(stale: Stale<'r>, candidates: &mut Candidates<'r>) {
     let tuples = ROUND.tuples.load(Relaxed);
     ROUND.tuples.store(tuples.saturating_add(1), Relaxed);
     if stale.dir() != Direction::Reply {
         return;
     }
     if stale.is_expired() {
-        delete::reap(stale);
+        candidates.add(stale);
         return;
     }
     update_mean(stale.remaining());
@@ -219,8 +322,8 @@ fn inspect(stale: Stale<'_>, watermark: u32) {
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
-    if watermark != u32::MAX {
-        make_room(stale, watermark);
+    if candidates.watermark != u32::MAX {
+        candidates.add(stale);
     }
 }
 

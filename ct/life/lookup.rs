@@ -208,7 +208,8 @@ impl LookupKey<'_> {
         }
     }
 
-    /// [`LookupKey::find_in_zone`] during a resize, or where the hash is not jhash.
+    /// Does the work of [`LookupKey::find_in_zone`] during a resize, or where the hash is not
+    /// jhash.
     #[cold]
     #[inline(never)]
     fn find_in_any_table(
@@ -260,7 +261,7 @@ impl LookupKey<'_> {
     }
 }
 
-/// [`LookupKey::find`] for the packet path, where one search gives the answer.
+/// Does the work of [`LookupKey::find`] for the packet path, where one search gives the answer.
 ///
 /// Inlined, it keeps both the key and the result in registers.
 #[inline(always)]

@@ -11,7 +11,8 @@
 //!    reference.
 //!
 //! [`adopt`] creates entries of connections that are older than the tracker, from what it finds by
-//! [`sockets`], and [`forgotten`] those of connections that go on without their entries; [`pptp`] ends the calls of a PPTP connection.
+//! [`sockets`], and [`forgotten`] those of connections that go on without their entries; [`pptp`]
+//! ends the calls of a PPTP connection.
 //!
 //! This floor is above the table, expectations and helpers, and below the packet path and the
 //! views.

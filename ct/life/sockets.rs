@@ -20,8 +20,8 @@ use crate::{
             sockets::{
                 self,
                 Identity,
-                Progress,
                 Socket,
+                SocketState,
                 Table,
                 TcpRequest,
                 TcpSock,
@@ -147,10 +147,10 @@ pub(super) fn identity(socket: &Identity) -> adopt::Socket {
 }
 
 /// Returns what adoption knows of a locked socket.
-pub(super) fn state(socket: &Identity, progress: &Progress) -> adopt::Socket {
+pub(super) fn state(socket: &Identity, progress: &SocketState) -> adopt::Socket {
     let known = identity(socket);
     match progress {
-        Progress::Tcp {
+        SocketState::Tcp {
             sock,
             out_of_order_end,
             is_owned,
@@ -159,9 +159,9 @@ pub(super) fn state(socket: &Identity, progress: &Progress) -> adopt::Socket {
             busy: *is_owned,
             ..of_tcp(known, sock)
         },
-        Progress::Timewait(timewait) => of_timewait(known, timewait),
-        Progress::Request(request) => of_request(known, request),
-        Progress::Other {
+        SocketState::Timewait(timewait) => of_timewait(known, timewait),
+        SocketState::Request(request) => of_request(known, request),
+        SocketState::Other {
             has_received,
             is_owned,
         } => adopt::Socket {
@@ -197,7 +197,8 @@ fn of_tcp(known: adopt::Socket, sock: &TcpSock) -> adopt::Socket {
     }
 }
 
-/// Of the peer's windows such a socket keeps nothing: the largest shift count stands for any.
+/// Returns the windows of a socket in TIME_WAIT, which keeps no window scale: the largest (14) is
+/// assumed.
 fn of_timewait(known: adopt::Socket, timewait: &TcpTimewait) -> adopt::Socket {
     // CAST: a difference of two times, which is negative if `expires` is over.
     let left = timewait.expires.wrapping_sub(time::jiffies()) as isize;

@@ -230,7 +230,7 @@ impl SeqAdjChange {
 
     /// Sets the entry's sequence adjustment.
     pub(super) fn apply(&self, conn: &Entry) {
-        let Some(seq_adjust) = conn.extensions().find::<SeqAdjust>() else {
+        let Some(seq_adjust) = conn.seq_adjust() else {
             return;
         };
         for (dir, wanted) in [Direction::Original, Direction::Reply]
@@ -238,7 +238,7 @@ impl SeqAdjChange {
             .zip(self.0)
         {
             if let Some(wanted) = wanted {
-                seq_adjust.change(conn, dir, |shift: &mut Shift| *shift = wanted);
+                seq_adjust.change(dir, |shift: &mut Shift| *shift = wanted);
                 conn.set(StatusBit::SeqAdjust);
             }
         }

@@ -1,56 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The message and attribute numbers of ctnetlink, under C's names.
+//! The message and attribute numbers of ctnetlink, under C's names. Those that depend on the
+//! protocol, and those of NAT, are in [`crate::nf::entry::cta`].
 //!
 //! Modules of this folder import them by glob. A policy table has a place for each number up to
 //! the highest: `[Policy; CTA_MAX + 1]`.
 //!
 //! C header: [`include/uapi/linux/netfilter/nfnetlink_conntrack.h`](srctree/include/uapi/linux/netfilter/nfnetlink_conntrack.h)
 
-use kernel::num::casts::{
-    u32_as_usize,
-    u32_into_u16, //
+use kernel::num::casts::u32_as_usize;
+
+use crate::nf::{
+    bindings,
+    entry::cta::constants, //
 };
 
-use crate::nf::bindings;
-
-/// Defines constants for values of a C enum. `; MAX < END` makes `MAX` the value before `END`, as
-/// C's `#define CTA_MAX (__CTA_MAX - 1)` does.
-macro_rules! constants {
-    ($enum:ident { $($name:ident),* $(,)? $(; $max:ident < $end:ident)? }) => {
-        ::kernel::macros::paste! {
-            $(
-                pub(super) const $name: u16 = u32_into_u16::<{ bindings::[<$enum _ $name>] }>();
-            )*
-            $(
-                pub(super) const $max: usize = u32_as_usize(bindings::[<$enum _ $end>]) - 1;
-            )?
-        }
-    };
-}
+pub(super) use crate::nf::entry::cta::*;
 
 // Messages of the subsystem of connections.
-constants!(cntl_msg_types {
-    IPCTNL_MSG_CT_NEW,
-    IPCTNL_MSG_CT_GET,
-    IPCTNL_MSG_CT_DELETE,
-    IPCTNL_MSG_CT_GET_CTRZERO,
-    IPCTNL_MSG_CT_GET_STATS_CPU,
-    IPCTNL_MSG_CT_GET_STATS,
-    IPCTNL_MSG_CT_GET_DYING,
-    IPCTNL_MSG_CT_GET_UNCONFIRMED,
-});
+constants!(
+    pub(super) enum cntl_msg_types {
+        IPCTNL_MSG_CT_NEW,
+        IPCTNL_MSG_CT_GET,
+        IPCTNL_MSG_CT_DELETE,
+        IPCTNL_MSG_CT_GET_CTRZERO,
+        IPCTNL_MSG_CT_GET_STATS_CPU,
+        IPCTNL_MSG_CT_GET_STATS,
+        IPCTNL_MSG_CT_GET_DYING,
+        IPCTNL_MSG_CT_GET_UNCONFIRMED,
+    }
+);
 
 // Messages of the subsystem of expectations.
-constants!(ctnl_exp_msg_types {
-    IPCTNL_MSG_EXP_NEW,
-    IPCTNL_MSG_EXP_GET,
-    IPCTNL_MSG_EXP_DELETE,
-    IPCTNL_MSG_EXP_GET_STATS_CPU,
-});
+constants!(
+    pub(super) enum ctnl_exp_msg_types {
+        IPCTNL_MSG_EXP_NEW,
+        IPCTNL_MSG_EXP_GET,
+        IPCTNL_MSG_EXP_DELETE,
+        IPCTNL_MSG_EXP_GET_STATS_CPU,
+    }
+);
 
 // An entry.
-constants!(ctattr_type {
+constants!(pub(super) enum ctattr_type {
     CTA_TUPLE_ORIG,
     CTA_TUPLE_REPLY,
     CTA_STATUS,
@@ -81,7 +73,7 @@ constants!(ctattr_type {
 });
 
 // A tuple.
-constants!(ctattr_tuple {
+constants!(pub(super) enum ctattr_tuple {
     CTA_TUPLE_IP,
     CTA_TUPLE_PROTO,
     CTA_TUPLE_ZONE;
@@ -89,7 +81,7 @@ constants!(ctattr_tuple {
 });
 
 // The addresses of a tuple.
-constants!(ctattr_ip {
+constants!(pub(super) enum ctattr_ip {
     CTA_IP_V4_SRC,
     CTA_IP_V4_DST,
     CTA_IP_V6_SRC,
@@ -97,33 +89,33 @@ constants!(ctattr_ip {
     CTA_IP_MAX < __CTA_IP_MAX
 });
 
-// The protocol number of a tuple. What follows it depends on the protocol:
-// `TupleAttribute` of `nf/entry/l4proto.rs`.
-constants!(ctattr_l4proto { CTA_PROTO_NUM });
-
 // The counters of one direction.
-constants!(ctattr_counters {
-    CTA_COUNTERS_PACKETS,
-    CTA_COUNTERS_BYTES,
-    CTA_COUNTERS_PAD,
-});
+constants!(
+    pub(super) enum ctattr_counters {
+        CTA_COUNTERS_PACKETS,
+        CTA_COUNTERS_BYTES,
+        CTA_COUNTERS_PAD,
+    }
+);
 
 // The times of an entry's start and end, in nanoseconds since 1970.
-constants!(ctattr_tstamp {
-    CTA_TIMESTAMP_START,
-    CTA_TIMESTAMP_STOP,
-    CTA_TIMESTAMP_PAD,
-});
+constants!(
+    pub(super) enum ctattr_tstamp {
+        CTA_TIMESTAMP_START,
+        CTA_TIMESTAMP_STOP,
+        CTA_TIMESTAMP_PAD,
+    }
+);
 
 // The helper of an entry.
-constants!(ctattr_help {
+constants!(pub(super) enum ctattr_help {
     CTA_HELP_NAME,
     CTA_HELP_INFO;
     CTA_HELP_MAX < __CTA_HELP_MAX
 });
 
 // The sequence adjustment of one direction.
-constants!(ctattr_seqadj {
+constants!(pub(super) enum ctattr_seqadj {
     CTA_SEQADJ_CORRECTION_POS,
     CTA_SEQADJ_OFFSET_BEFORE,
     CTA_SEQADJ_OFFSET_AFTER;
@@ -131,7 +123,7 @@ constants!(ctattr_seqadj {
 });
 
 // The state of SYNPROXY.
-constants!(ctattr_synproxy {
+constants!(pub(super) enum ctattr_synproxy {
     CTA_SYNPROXY_ISN,
     CTA_SYNPROXY_ITS,
     CTA_SYNPROXY_TSOFF;
@@ -140,44 +132,54 @@ constants!(ctattr_synproxy {
 
 // A security context.
 #[cfg(CONFIG_NF_CONNTRACK_SECMARK)]
-constants!(ctattr_secctx { CTA_SECCTX_NAME });
+constants!(
+    pub(super) enum ctattr_secctx {
+        CTA_SECCTX_NAME,
+    }
+);
 
 // The fields of one tuple that a filter compares.
-constants!(ctattr_filter {
+constants!(pub(super) enum ctattr_filter {
     CTA_FILTER_ORIG_FLAGS,
     CTA_FILTER_REPLY_FLAGS;
     CTA_FILTER_MAX < __CTA_FILTER_MAX
 });
 
 // The counters of connections, of one CPU.
-constants!(ctattr_stats_cpu {
-    CTA_STATS_FOUND,
-    CTA_STATS_INVALID,
-    CTA_STATS_INSERT,
-    CTA_STATS_INSERT_FAILED,
-    CTA_STATS_DROP,
-    CTA_STATS_EARLY_DROP,
-    CTA_STATS_ERROR,
-    CTA_STATS_SEARCH_RESTART,
-    CTA_STATS_CLASH_RESOLVE,
-    CTA_STATS_CHAIN_TOOLONG,
-});
+constants!(
+    pub(super) enum ctattr_stats_cpu {
+        CTA_STATS_FOUND,
+        CTA_STATS_INVALID,
+        CTA_STATS_INSERT,
+        CTA_STATS_INSERT_FAILED,
+        CTA_STATS_DROP,
+        CTA_STATS_EARLY_DROP,
+        CTA_STATS_ERROR,
+        CTA_STATS_SEARCH_RESTART,
+        CTA_STATS_CLASH_RESOLVE,
+        CTA_STATS_CHAIN_TOOLONG,
+    }
+);
 
 // The number of entries of a namespace, and its limit.
-constants!(ctattr_stats_global {
-    CTA_STATS_GLOBAL_ENTRIES,
-    CTA_STATS_GLOBAL_MAX_ENTRIES,
-});
+constants!(
+    pub(super) enum ctattr_stats_global {
+        CTA_STATS_GLOBAL_ENTRIES,
+        CTA_STATS_GLOBAL_MAX_ENTRIES,
+    }
+);
 
 // The counters of expectations, of one CPU.
-constants!(ctattr_expect_stats {
-    CTA_STATS_EXP_NEW,
-    CTA_STATS_EXP_CREATE,
-    CTA_STATS_EXP_DELETE,
-});
+constants!(
+    pub(super) enum ctattr_expect_stats {
+        CTA_STATS_EXP_NEW,
+        CTA_STATS_EXP_CREATE,
+        CTA_STATS_EXP_DELETE,
+    }
+);
 
 // An expectation.
-constants!(ctattr_expect {
+constants!(pub(super) enum ctattr_expect {
     CTA_EXPECT_MASTER,
     CTA_EXPECT_TUPLE,
     CTA_EXPECT_MASK,
@@ -193,7 +195,7 @@ constants!(ctattr_expect {
 });
 
 // The NAT of an expected connection.
-constants!(ctattr_expect_nat {
+constants!(pub(super) enum ctattr_expect_nat {
     CTA_EXPECT_NAT_DIR,
     CTA_EXPECT_NAT_TUPLE;
     CTA_EXPECT_NAT_MAX < __CTA_EXPECT_NAT_MAX
@@ -247,14 +249,14 @@ const _: () = {
         CTA_MAX,
         CTA_TUPLE_MAX,
         CTA_IP_MAX,
-        u32_as_usize(bindings::ctattr_l4proto___CTA_PROTO_MAX),
-        u32_as_usize(bindings::ctattr_protoinfo___CTA_PROTOINFO_MAX),
-        u32_as_usize(bindings::ctattr_protoinfo_tcp___CTA_PROTOINFO_TCP_MAX),
-        u32_as_usize(bindings::ctattr_protoinfo_sctp___CTA_PROTOINFO_SCTP_MAX),
+        CTA_PROTO_MAX,
+        CTA_PROTOINFO_MAX,
+        CTA_PROTOINFO_TCP_MAX,
+        CTA_PROTOINFO_SCTP_MAX,
         u32_as_usize(bindings::ctattr_counters___CTA_COUNTERS_MAX),
         u32_as_usize(bindings::ctattr_tstamp___CTA_TIMESTAMP_MAX),
-        u32_as_usize(bindings::ctattr_nat___CTA_NAT_MAX),
-        u32_as_usize(bindings::ctattr_protonat___CTA_PROTONAT_MAX),
+        CTA_NAT_MAX,
+        CTA_PROTONAT_MAX,
         u32_as_usize(bindings::ctattr_secctx___CTA_SECCTX_MAX),
         u32_as_usize(bindings::ctattr_stats_cpu___CTA_STATS_MAX),
         u32_as_usize(bindings::ctattr_stats_global___CTA_STATS_GLOBAL_MAX),

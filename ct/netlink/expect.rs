@@ -98,7 +98,7 @@ static NAT_POLICY: [Policy; CTA_EXPECT_NAT_MAX + 1] = Policy::table([
     (CTA_EXPECT_NAT_TUPLE, Policy::NESTED),
 ]);
 
-/// The id of an expectation, in the machine's byte order: to user space it is no number.
+/// Returns the id of an expectation, in the machine's byte order: to user space it is no number.
 fn id_of(expectation: &Expectation) -> [u8; 4] {
     id::of_expectation(expectation).to_ne_bytes()
 }
@@ -147,7 +147,7 @@ pub(super) fn put(seen: &Seen<'_>, message: &mut Message<'_>, rcu: Rcu<'_>) -> R
     }
 }
 
-/// The mask of an expectation in the form of a tuple: all of the destination is compared.
+/// Returns the mask of an expectation in the form of a tuple: all of the destination is compared.
 fn mask_tuple(own: &Tuple, mask: &TupleMask) -> Tuple {
     let key = L4Key {
         src: mask.src_key,
@@ -184,7 +184,7 @@ fn read_tuple(attribute: Attribute<'_>, family: u8) -> Result<Tuple> {
     )?)
 }
 
-/// Whether an expectation has the id in the request, if the request has one.
+/// Returns whether an expectation has the id in the request, if the request has one.
 fn id_matches(request: &Request<'_>, expectation: &Expectation) -> Result<bool> {
     match request.get(CTA_EXPECT_ID) {
         Some(wanted) => Ok(wanted.bytes()? == id_of(expectation)),

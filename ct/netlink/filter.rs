@@ -7,10 +7,7 @@ use kernel::prelude::*;
 use crate::{
     ct::table::index::Scope,
     nf::{
-        entry::l4proto::{
-            Parts,
-            TupleAttribute, //
-        },
+        entry::l4proto::Parts,
         kernel::attr::{
             Attribute,
             Attributes,
@@ -53,7 +50,6 @@ struct TupleFilter {
 
 impl TupleFilter {
     fn matches(&self, other: &Tuple) -> bool {
-        use TupleAttribute as A;
         let wants = |attribute| self.parts.has(attribute);
         let own = &self.tuple;
         let ports = |source, destination| {
@@ -69,9 +65,15 @@ impl TupleFilter {
             && (!self.parts.any(Parts::DESTINATION) || own.dst == other.dst)
             && (!self.parts.any(Parts::PROTOCOL) || own.protonum == other.protonum)
             && match other.protonum {
-                protocol::TCP | protocol::UDP => ports(A::SourcePort, A::DestinationPort),
-                protocol::ICMP => query(A::IcmpId, A::IcmpType, A::IcmpCode),
-                protocol::ICMPV6 => query(A::Icmpv6Id, A::Icmpv6Type, A::Icmpv6Code),
+                protocol::TCP | protocol::UDP => ports(CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT),
+                protocol::ICMP => {
+                    query(CTA_PROTO_ICMP_ID, CTA_PROTO_ICMP_TYPE, CTA_PROTO_ICMP_CODE)
+                }
+                protocol::ICMPV6 => query(
+                    CTA_PROTO_ICMPV6_ID,
+                    CTA_PROTO_ICMPV6_TYPE,
+                    CTA_PROTO_ICMPV6_CODE,
+                ),
                 // As in C: the ports of other protocols are not compared.
                 _ => true,
             }
@@ -142,7 +144,7 @@ impl Filter {
         }))
     }
 
-    /// The smallest scope of the index that has all entries that pass.
+    /// Returns the smallest scope of the index that has all entries that pass.
     fn scope(&self) -> Scope {
         let address = |filter: &Option<TupleFilter>, part, of: fn(&Tuple) -> [u8; 16]| {
             let filter = filter.as_ref().filter(|filter| filter.parts.any(part))?;
@@ -162,7 +164,7 @@ impl Filter {
         }
     }
 
-    /// Whether an entry passes.
+    /// Returns whether an entry passes.
     pub(super) fn matches(&self, conn: &Conn) -> bool {
         let original = conn.tuple(Direction::Original);
         let passes = |filter: &Option<TupleFilter>, tuple: &Tuple| {
@@ -199,12 +201,12 @@ fn bits(
     }
 }
 
-/// The scope of the index that has all entries that pass an optional filter.
+/// Returns the scope of the index that has all entries that pass an optional filter.
 pub(super) fn scope(filter: &Option<Filter>) -> Scope {
     filter.as_ref().map_or(Scope::Namespace, Filter::scope)
 }
 
-/// Whether an entry passes an optional filter.
+/// Returns whether an entry passes an optional filter.
 pub(super) fn passes(filter: &Option<Filter>, conn: &Conn) -> bool {
     filter.as_ref().is_none_or(|filter| filter.matches(conn))
 }

@@ -29,7 +29,7 @@ use crate::{
         entry::{
             dying::{
                 Position,
-                Step, //
+                WalkStep, //
             },
             l4proto::Parts, //
         },
@@ -234,9 +234,9 @@ impl Dump for DyingDump {
             |conn: &Conn| self.family == 0 || self.family == conn.tuple(Direction::Original).l3num;
         loop {
             self.position = match dying.next(self.position.as_ref(), wanted) {
-                Step::End => return Progress::End,
-                Step::Passed(position) => Some(position),
-                Step::Found(position) => {
+                WalkStep::End => return Progress::End,
+                WalkStep::Passed(position) => Some(position),
+                WalkStep::Found(position) => {
                     if add_entry(&position, self.peer, 0, false, 1, messages).is_err() {
                         return Progress::More;
                     }

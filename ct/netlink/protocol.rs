@@ -23,12 +23,10 @@ use crate::{
             conn::Entry,
             l4proto::{
                 tuple_size,
-                Memory,
                 Parts,
-                ProtocolAttribute,
-                Request,
-                TupleForm,
-                PROTOCOL_PLACES, //
+                ProtoInfoForm,
+                TupleAttributes,
+                TupleForm, //
             },
         },
         kernel::attr::{
@@ -42,10 +40,9 @@ use crate::{
 
 use super::cta::*;
 
-static POLICY: [Policy; PROTOCOL_PLACES] = Policy::table([
-    // CAST: The numbers of the attributes.
-    (ProtocolAttribute::Tcp as u16, Policy::NESTED),
-    (ProtocolAttribute::Sctp as u16, Policy::NESTED),
+static POLICY: [Policy; CTA_PROTOINFO_MAX + 1] = Policy::table([
+    (CTA_PROTOINFO_TCP, Policy::NESTED),
+    (CTA_PROTOINFO_SCTP, Policy::NESTED),
 ]);
 
 /// The transport fields of a protocol's tuples.
@@ -78,7 +75,7 @@ pub(super) fn put_tuple(tuple: &Tuple, message: &mut Message<'_>) -> Result {
 
 fn get<F: TupleForm>(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Parts) -> Result {
     let nest = attribute.nest(F::POLICY)?;
-    F::get(&Request::new(nest.attributes(), parts), tuple)
+    F::get(&TupleAttributes::new(nest.attributes(), parts), tuple)
 }
 
 /// Reads the wanted transport fields of a tuple, which are `parts`, by the tuple's protocol.
@@ -91,8 +88,9 @@ pub(super) fn get_tuple(attribute: Attribute<'_>, tuple: &mut Tuple, parts: Part
     }
 }
 
-/// Upper bound of the bytes that the protocol's attributes take in the message about an entry: the
-/// transport fields of three tuples (the third is the master's), and the tracker's state.
+/// Returns an upper bound of the bytes that the protocol's attributes take in the message about an
+/// entry: the transport fields of three tuples (the third is the master's), and the tracker's
+/// state.
 pub(super) fn size(protocol: u8) -> usize {
     let tuple = match form(protocol) {
         Form::Ports => tuple_size::<Ports>(),

@@ -6,10 +6,7 @@ use kernel::prelude::*;
 
 use crate::{
     nf::{
-        entry::l4proto::{
-            Parts,
-            TUPLE_PLACES, //
-        },
+        entry::l4proto::Parts,
         kernel::attr::{
             Attribute,
             Message,
@@ -41,7 +38,7 @@ static ADDRESS_POLICY: [Policy; CTA_IP_MAX + 1] = Policy::table([
     (CTA_IP_V6_DST, Policy::bytes(16)),
 ]);
 
-static TRANSPORT_POLICY: [Policy; TUPLE_PLACES] = Policy::table([(CTA_PROTO_NUM, Policy::U8)]);
+static TRANSPORT_POLICY: [Policy; CTA_PROTO_MAX + 1] = Policy::table([(CTA_PROTO_NUM, Policy::U8)]);
 
 /// The reason why a tuple could not be read.
 pub(super) enum TupleError {

@@ -33,7 +33,6 @@ use crate::{
             ext::{
                 Counters,
                 Labels,
-                SeqAdjust,
                 SynProxy,
                 Timestamps, //
             },
@@ -164,7 +163,7 @@ impl<'c, 'm> Writer<'c, 'm> {
         self.message.put(CTA_ID, &id.to_ne_bytes())
     }
 
-    /// The remaining lifetime in seconds.
+    /// Returns the remaining lifetime in seconds.
     fn seconds_left(&self) -> u32 {
         // Before confirmation the timeout is relative.
         let jiffies = if self.conn.is_confirmed() {
@@ -304,7 +303,7 @@ impl<'c, 'm> Writer<'c, 'm> {
     /// Writes the sequence adjustment of each direction.
     pub(super) fn seq_adj(&mut self) -> Result {
         let conn = self.conn;
-        let Some(seq_adjust) = conn.extensions().find::<SeqAdjust>() else {
+        let Some(seq_adjust) = conn.seq_adjust() else {
             return Ok(());
         };
         if !conn.has(StatusBit::SeqAdjust) {
@@ -315,7 +314,7 @@ impl<'c, 'm> Writer<'c, 'm> {
             (CTA_SEQ_ADJ_REPLY, Direction::Reply),
         ] {
             let mut now = Shift::default();
-            seq_adjust.change(conn, dir, |shift: &mut Shift| now = *shift);
+            seq_adjust.change(dir, |shift: &mut Shift| now = *shift);
             self.message.nest(number, |message| {
                 message.put_be32(CTA_SEQADJ_CORRECTION_POS, now.position.0)?;
                 message.put(CTA_SEQADJ_OFFSET_BEFORE, &now.before.to_be_bytes())?;
@@ -365,7 +364,7 @@ fn put_zone(message: &mut Message<'_>, number: u16, zone: Zone, directions: u8) 
     message.put_be16(number, zone.id)
 }
 
-/// Upper bound of the bytes that the attributes of an entry take in a message.
+/// Returns an upper bound of the bytes that the attributes of an entry take in a message.
 pub(super) fn size(conn: &Conn) -> usize {
     const NEST: usize = size_of_attribute(0);
     const WORD: usize = size_of_attribute(4);

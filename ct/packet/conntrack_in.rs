@@ -146,7 +146,7 @@ pub(super) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> V
     invalid(state.net(), causes::invalid_for(Particular::Family))
 }
 
-/// [`track_fast`] for a packet with a template of a rule.
+/// Does the work of [`track_fast`] for a packet with a template of a rule.
 #[cold]
 #[inline(never)]
 fn with_template(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
@@ -406,8 +406,8 @@ fn begin(wanted: LookupKey<'_>, template: Option<&Conn>, hash: TupleHash, rcu: R
     create::create(net, template, zone, &key, hash, rcu).into()
 }
 
-/// [`begin`] without template, in the default zone. A copy of its own, so that the constants are
-/// folded.
+/// Does the work of [`begin`] without template, in the default zone. A copy of its own, so that the
+/// constants are folded.
 #[inline(never)]
 fn begin_default(net: &Net, key: Key, hash: TupleHash, rcu: Rcu<'_>) -> NewConn {
     create::create(net, None, Zone::DEFAULT, &key, hash, rcu).into()

@@ -54,7 +54,8 @@ impl HelpedPacket {
         Self::of_helped(skb, ARef::from(conn), info)
     }
 
-    /// [`HelpedPacket::of`] for a connection that has a helper or needs adjustment.
+    /// Does the work of [`HelpedPacket::of`] for a connection that has a helper or needs
+    /// adjustment.
     fn of_helped(skb: &Skb, conn: ARef<Conn>, info: CtInfo) -> Option<Self> {
         if info == CtInfo::RelatedReply {
             return None;

@@ -93,7 +93,7 @@ impl Hook for Ipv4ConntrackLocal {
     }
 }
 
-/// [`Ipv4ConntrackIn`], out of line, for all callers but its own hook.
+/// Runs [`Ipv4ConntrackIn`], out of line, for all callers but its own hook.
 #[inline(never)]
 fn ipv4_conntrack_in(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict {
     Ipv4ConntrackIn::run(skb, state, rcu)
@@ -181,8 +181,8 @@ pub(in crate::ct) fn get(net: &Net, families: HookFamilies) -> Result {
     Ok(())
 }
 
-/// [`get`], but without adopting connections: for a new namespace, which has none. (When the module
-/// is loaded, all namespaces are adopted at once, see [`adopt::adopt_all`].)
+/// Does as [`get`], but without adopting connections: for a new namespace, which has none. (When
+/// the module is loaded, all namespaces are adopted at once, see [`adopt::adopt_all`].)
 pub(in crate::ct) fn get_without_adoption(net: &Net) -> Result {
     add(net, HookFamilies::Inet).map(|_| ())
 }

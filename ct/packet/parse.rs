@@ -74,7 +74,7 @@ impl Packet {
         }
     }
 
-    /// [`Packet::skip_ipv6`] for a packet with extension headers, which are rare.
+    /// Does the work of [`Packet::skip_ipv6`] for a packet with extension headers, which are rare.
     #[cold]
     #[inline(never)]
     fn skip_extensions(skb: &Skb, first: u8, start: u32) -> Option<(u8, u32)> {

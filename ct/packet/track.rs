@@ -604,7 +604,7 @@ pub(super) fn note_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason
     log_invalid(skb, state, protocol, reason);
 }
 
-/// [`log_invalid`], out of line.
+/// Does the work of [`log_invalid`], out of line.
 #[cold]
 #[inline(never)]
 fn log(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
@@ -622,7 +622,7 @@ fn note_change(conn: &Conn, assured: bool, protoinfo: bool) {
     }
 }
 
-/// Whether `nf_conntrack_log_invalid` asks for INVALID packets of a protocol to be logged.
+/// Returns whether `nf_conntrack_log_invalid` asks for INVALID packets of a protocol to be logged.
 #[inline]
 pub(in crate::ct) fn logs_invalid(state: HookState<'_>, protocol: u8) -> bool {
     /// All protocols (`IPPROTO_RAW`).

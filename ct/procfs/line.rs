@@ -2,12 +2,13 @@
 
 //! Formats of an entry's line.
 //!
-//! [`Classic`], for `/proc/net/nf_conntrack`, is the format of the C tracker (here in two lines;
+//! [`Classic`], for `/proc/net/nf_conntrack`, is the format of the C tracker (here in three lines;
 //! `?`: only for some entries; `|`: one of both):
 //!
 //! ```text
 //! family 2|10 protocol number seconds-left? state? original-tuple zone-orig=? counters?
-//!   [UNREPLIED]? reply-tuple zone-reply=? counters? [flag]? mark= secctx=? zone=? delta-time=? use=
+//!   [UNREPLIED]? reply-tuple zone-reply=? counters? [flag]?
+//!   mark= secctx=? zone=? delta-time=? use=
 //! ```
 //!
 //! The state is that of TCP or SCTP, or the timeouts of a GRE connection (`timeout=,
@@ -40,7 +41,7 @@ use crate::{
         entry::{
             conn::Status,
             ext::Timestamps,
-            l4proto::Shown, //
+            l4proto::ProcColumn, //
         },
         kernel::{
             seq_file::Out,
@@ -104,7 +105,7 @@ impl<'a> Line<'a> {
         self.status.has(StatusBit::Offload)
     }
 
-    /// The name of the state, for a protocol that has states.
+    /// Returns the name of the state, for a protocol that has states.
     fn state(&self) -> Option<&'static str> {
         match self.original.protonum {
             protocol::TCP => Some(l4proto::tcp_state(self.conn).name()),

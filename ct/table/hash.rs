@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hash of a table: in peace jhash with a seed of 160 bits, during a flood siphash with a key of
-//! 128 bits.
+//! The hash of a table: in peace jhash with a seed of 160 bits, during a flood siphash with a key
+//! of 128 bits.
 //!
-//! jhash is what finds an entry faster than in the C tracker. It mixes the seed in well, but it is no
-//! keyed hash: with enough knowledge of which tuples share a chain, its seed can be computed. So
-//! nothing shows the order of hashes to user space ([`super::walk`]), and a chain that is too long for
-//! chance moves the table to siphash ([`super::resize`]), for which no tuples of equal hash can be
-//! chosen.
+//! jhash is what finds an entry faster than in the C tracker. It mixes the seed in well, but it is
+//! no keyed hash: with enough knowledge of which tuples share a chain, its seed can be computed. So
+//! nothing shows the order of hashes to user space ([`super::walk`]), and a chain that is too long
+//! for chance moves the table to siphash ([`super::resize`]), for which no tuples of equal hash can
+//! be chosen.
 //!
 //! Which one it is belongs to a table, and does not change: another hash means another table, and
 //! readers use the hash of the table that they search.
@@ -138,7 +138,7 @@ impl TableHash {
     }
 }
 
-/// [`TableHash::of`] by siphash.
+/// Computes [`TableHash::of`] by siphash.
 #[cold]
 #[inline(never)]
 fn siphash_of(secret: &SipKey, key: &Key, zone_id: u16, net: &Net) -> u32 {

@@ -5,7 +5,8 @@
 //!
 //! Every entry in the table is on up to four lists:
 //!
-//! - that of its namespace and its class of zones (ids that are equal modulo [`ZONE_CLASSES`](crate::nf::entry::index_keys::ZONE_CLASSES));
+//! - that of its namespace and its class of zones (ids that are equal modulo
+//!   [`ZONE_CLASSES`](crate::nf::entry::index_keys::ZONE_CLASSES));
 //! - that of its source, and that of its destination (unless the parameter `index_addresses` is
 //!   off);
 //! - if it is translated, that of the address that replaced the destination (the source of
@@ -18,8 +19,8 @@
 //! # Order
 //!
 //! An entry joins its lists before it gets into the table ([`insert`]) and leaves them after it was
-//! taken out ([`remove`]). So for a moment the lists may have more entries than the table, but never
-//! fewer.
+//! taken out ([`remove`]). So for a moment the lists may have more entries than the table, but
+//! never fewer.
 //!
 //! # Locks
 //!
@@ -87,8 +88,8 @@ static LISTS: RcuArc<ShardedLists> = RcuArc::empty();
 
 /// The smallest number of lists for each link of an entry.
 const MIN_LISTS: u32 = 8_192;
-/// The smallest number of lists in a shard, whatever the number of shards is: a request for one
-/// address goes through so small a part of all entries.
+/// The smallest number of lists in a shard. It bounds the part of the table that a request for one
+/// address visits: 1/512 of a shard.
 const MIN_LISTS_PER_SHARD: u32 = 512;
 /// The greatest number of lists for each link of an entry.
 const MAX_LISTS: u32 = 131_072;
@@ -191,7 +192,8 @@ pub(in crate::ct) fn remove(
     pair.remove(conn, LISTS.load(rcu)?, bh)
 }
 
-/// Notes that the namespace has an entry in the class of this one's zone, before a walk can miss it.
+/// Notes that the namespace has an entry in the class of this one's zone, before a walk can miss
+/// it.
 #[inline]
 fn mark_class(conn: &Conn, rcu: Rcu<'_>) {
     let class = zone_class(conn.zone().id);
@@ -312,12 +314,12 @@ impl ScopeWalk {
     }
 }
 
-/// The greatest number of lists, and of objects on them, that [`look_at_some`] visits.
+/// The greatest number of lists, and of objects on them, that [`lowest_of_some`] visits.
 const MAX_LOOKS: u32 = 64;
 
-/// Returns the entry of the lowest rank among some entries of a namespace, and perhaps of others: the
-/// newest ones on the lists of some zones and shards, chosen at random. `rank` takes no lock; [`None`]:
-/// not this entry.
+/// Returns the entry of the lowest rank among some entries of a namespace, and perhaps of others:
+/// the newest ones on the lists of some zones and shards, chosen at random. `rank` takes no lock;
+/// [`None`]: not this entry.
 pub(in crate::ct) fn lowest_of_some<R: Ord>(
     net: &Net,
     rcu: Rcu<'_>,
@@ -354,8 +356,8 @@ pub(in crate::ct) fn lowest_of_some<R: Ord>(
     lowest
 }
 
-/// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`]. Without memory for
-/// a cursor it goes through the whole table, so it does what it is to do all the same.
+/// Calls `act` for every entry of a scope, and perhaps for others: see [`Scope`]. Without memory
+/// for a cursor it goes through the whole table, so it does what it is to do all the same.
 ///
 /// May sleep between entries, but not in `act`, which may take the entry out of the table.
 pub(crate) fn for_each(net: &Net, scope: Scope, mut act: impl FnMut(&Conn)) {

@@ -3,8 +3,8 @@
 //! The connection table: a hash table of tuples with RCU readers, one lock per bucket, and an
 //! online resize.
 //!
-//! This folder has the table ([`Table`]), its [`hash`], its size ([`resize`]) and the policy for that
-//! ([`autosize`]), walks over all entries ([`walk`]), an index of entries by zone and address
+//! This folder has the table ([`Table`]), its [`hash`], its size ([`resize`]) and the policy for
+//! that ([`autosize`]), walks over all entries ([`walk`]), an index of entries by zone and address
 //! ([`index`]), and the reservations of reply tuples for NAT ([`reservation`]). Lookups are one
 //! floor above, in [`crate::ct::life::lookup`].
 //!
@@ -203,8 +203,8 @@ impl TupleHash {
     ///
     /// The entry keeps the word in the place of a list link. Two CPUs may confirm the same entry at
     /// the same time (a bridge floods clones of its packet); the second one may then read the link
-    /// instead of the word. The top bit of a link is set and that of a number is not, so the link is
-    /// taken for a hash by another function and is not used.
+    /// instead of the word. The top bit of a link is set and that of a number is not, so the link
+    /// is taken for a hash by another function and is not used.
     pub(super) fn pack(self) -> u64 {
         u64::from(self.epoch) << 32 | u64::from(self.hash)
     }
@@ -265,7 +265,7 @@ fn buckets_of_entry<'r>(
     ))
 }
 
-/// [`buckets_of_entry`] during a resize.
+/// Does the work of [`buckets_of_entry`] during a resize.
 #[cold]
 #[inline(never)]
 fn buckets_while_resizing<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<EntryBuckets<'r>> {

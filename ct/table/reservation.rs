@@ -82,8 +82,8 @@ const TABLE_BUCKETS: u32 = 8;
 const LONG_CHAIN: u32 = 16;
 
 /// Number of reservations that a namespace may have in a long chain. So a namespace alone makes no
-/// chain longer than [`LONG_CHAIN`], however many of its packets wait in queues, and others wait for
-/// no more than that.
+/// chain longer than [`LONG_CHAIN`], however many of its packets wait in queues, and others wait
+/// for no more than that.
 const SHARE: u32 = 2;
 
 /// The table of reservations. Owned by [`ReservationTable`].
@@ -134,9 +134,9 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedReserva
 /// Reserves the reply tuple of an unconfirmed entry. Returns whether the entry may have it: `false`
 /// if another entry has reserved the same tuple.
 ///
-/// Where a chain is long, and the namespace has its [`SHARE`] of it, the tuple is not reserved. Then
-/// another entry of the namespace may choose it at the same time, and the packet of one of them is
-/// dropped when it is confirmed.
+/// Where a chain is long, and the namespace has its [`SHARE`] of it, the tuple is not reserved.
+/// Then another entry of the namespace may choose it at the same time, and the packet of one of
+/// them is dropped when it is confirmed.
 ///
 /// An entry with the same original tuple does not count: the two are one connection, and two of its
 /// packets were in the hooks at the same time. Confirmation resolves their clash.

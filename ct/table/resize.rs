@@ -5,8 +5,8 @@
 //! Sizes come from the module parameter `hashsize`, from `nf_conntrack_buckets`, or from the policy
 //! in [`super::autosize`]. Another hash comes from the module parameter `hash`, or from
 //! [`rehash_if_needed`]: when a chain was too long for chance, and after a day without one. All of
-//! them end in [`move_to`], which moves the buckets one at a time; see [`super`] for what that means to readers
-//! and writers. The mutex of resizing is held meanwhile, in process context.
+//! them end in [`move_to`], which moves the buckets one at a time; see [`super`] for what that
+//! means to readers and writers. The mutex of resizing is held meanwhile, in process context.
 
 use kernel::{
     alloc::flags::GFP_KERNEL,
@@ -67,7 +67,7 @@ static REHASHED_AT: Atomic<u32> = Atomic::new(0);
 /// Set by packets that met an overlong chain, cleared by the collector.
 static REHASH_REQUESTED: Atomic<bool> = Atomic::new(false);
 
-/// In jiffies.
+/// One minute, in jiffies.
 const MINUTE: u32 = 60 * time::HZ;
 
 /// The time of the last change of the size, in jiffies.
@@ -130,7 +130,7 @@ impl ConnTable {
         let table = Arc::new(Table::new(buckets, hash)?, GFP_KERNEL)?;
         params::buckets().store(buckets, Relaxed);
         set_min_buckets(buckets);
-        // A first long chain need not wait.
+        // Backdated, so that the first rehash is not delayed by the limit of one minute.
         REHASHED_AT.store(time::jiffies32().wrapping_sub(MINUTE), Relaxed);
         params::max_entries().store(buckets.saturating_mul(entries_per_bucket), Relaxed);
         drop(CURRENT.replace(Some(table)));
@@ -241,8 +241,8 @@ pub(in crate::ct) fn request_rehash() {
 
 /// Gives the table another hash if need be. May sleep. The collector calls this regularly.
 ///
-/// If a chain was too long for chance, it becomes siphash with a new key, once a minute at most. After
-/// a day without such a chain, the hash becomes the administrator's again.
+/// If a chain was too long for chance, it becomes siphash with a new key, once a minute at most.
+/// After a day without such a chain, the hash becomes the administrator's again.
 pub(in crate::ct) fn rehash_if_needed() {
     const DAY: u32 = 24 * 60 * MINUTE;
 

@@ -8,49 +8,52 @@
 //! table the whole time. Only a new hash seed changes the order of entries: [`for_each`] does not
 //! let that happen, and the collector, which may miss entries then, meets them in its next round.
 //!
-//! - [`walk_bucket`] and [`walk_batch`] are steps, for callers with a budget: the collector, early
-//!   drop.
+//! - [`walk_bucket`] is a step of a walk in the order of hashes.
+//! - [`BucketOrder`] is the collector's walk, in steps as well, in a secret order.
 //! - [`for_each`] visits all entries of all namespaces; [`super::index::for_each`] those of one.
 //!
 //! The order of hashes is not to be seen from outside: the hash seed could be computed from it. So
-//! listings for user space do not walk here but over the lists of [`super::index`].
+//! listings for user space do not walk here but over the lists of [`super::index`], and the
+//! collector, which tells listeners of each entry that it ends, has its own order.
 //!
 //! # Examples
 //!
 //! A walk over the table releases the RCU section between two steps:
 //!
 //! ```ignore
-//! let mut cursor = Cursor::START;
-//! loop {
-//!     let next = {
-//!         let rcu = RcuGuard::new();
-//!         walk_batch(cursor, rcu.token(), |stale| {
-//!             // Each entry once: its original tuple may be in another bucket.
-//!             if stale.dir() == Direction::Reply && stale.is_expired() {
-//!                 delete::reap(stale);
-//!             }
-//!         })
-//!     };
-//!     match next {
-//!         Some(next) => cursor = next,
-//!         None => break,
-//!     }
+//! let order = BucketOrder::new(resize::buckets(), key);
+//! let mut step = Some(0);
+//! while let Some(now) = step {
+//!     let rcu = RcuGuard::new();
+//!     step = order.walk_batch(now, rcu.token(), |stale| {
+//!         // Each entry once: its original tuple may be in another bucket.
+//!         if stale.dir() == Direction::Reply && stale.is_expired() {
+//!             delete::reap(stale);
+//!         }
+//!     });
+//!     drop(rcu);
 //!     work::cond_resched();
 //! }
 //! ```
 
 use kernel::num::casts::u32_as_u64;
 
-use crate::nf::{
-    entry::stale::{
-        Get,
-        Stale, //
+use crate::{
+    nf::{
+        entry::stale::{
+            Get,
+            Stale, //
+        },
+        kernel::{
+            random,
+            work, //
+        },
+        prelude::*, //
     },
-    kernel::{
-        random,
-        work, //
+    proto::permutation::{
+        Permutation,
+        ROUNDS, //
     },
-    prelude::*, //
 };
 
 use super::{
@@ -75,9 +78,9 @@ impl Cursor {
         Self(u32_as_u64(hash))
     }
 
-    /// Returns the hash at the position, for [`Cursor::of`].
-    pub(in crate::ct) fn hash(self) -> u32 {
-        u32::try_from(self.0).unwrap_or(0)
+    /// Returns the position of the first hash of a bucket, in a table with so many buckets.
+    fn of_bucket(bucket: u32, buckets: u32) -> Self {
+        Self((u64::from(bucket) << 32).div_ceil(u64::from(buckets).max(1)))
     }
 }
 
@@ -93,8 +96,7 @@ struct HashRange<'r> {
 
 /// Returns the first hash behind a bucket.
 fn end_of(table: &Table, bucket: u32) -> u64 {
-    let behind = (u64::from(bucket) + 1) << 32;
-    behind.div_ceil(u64::from(table.chains.len()).max(1))
+    Cursor::of_bucket(bucket.wrapping_add(1), table.chains.len()).0
 }
 
 /// Returns the range of hashes from `cursor` on that is in one bucket, in whichever table that is.
@@ -137,47 +139,76 @@ pub(in crate::ct) fn walk_bucket<'r>(
     }
 }
 
-/// The number of buckets that [`walk_batch`] visits per call.
+/// The number of indices that [`BucketOrder::walk_batch`] goes on per call.
 const BATCH: u32 = 32;
 
-/// Calls `visit` for every tuple in up to [`BATCH`] buckets at `cursor`, and returns the start of
-/// the next one, or [`None`] after the last one. Tuples may be visited again, as in
-/// [`walk_bucket`].
+/// An order of all buckets, which a key selects.
 ///
-/// Cheaper than [`walk_bucket`] where many buckets are empty: the phase is read once for all of
-/// them.
-pub(in crate::ct) fn walk_batch<'r>(
-    cursor: Cursor,
-    rcu: Rcu<'r>,
-    mut visit: impl FnMut(Stale<'r>),
-) -> Option<Cursor> {
-    let hash = u32::try_from(cursor.0).ok()?;
-    let table = CURRENT.load(rcu)?;
-    let first = table.bucket(hash);
-    if table.phase(first) != Phase::Before {
-        return walk_bucket(cursor, rcu, visit);
-    }
-    // Buckets move in order: while the first one is in this table, all of them are.
-    let last = first.wrapping_add(BATCH).min(table.chains.len());
-    let mut next = first;
-    while let Some(bucket) = table.chains.next_in_use(next, last) {
-        next = bucket.wrapping_add(1);
-        loop {
-            let mut walk = table.chains.walk(bucket, rcu);
-            for stale in &mut walk {
-                visit(stale);
-            }
-            if walk.ended_at_home() {
-                break;
-            }
+/// The buckets are those that the table has when a walk begins. If the table gets another size
+/// meanwhile, the walk goes on with the ranges of hashes that these buckets had: it still misses no
+/// entry that is in the table the whole time, but may meet one twice.
+pub(in crate::ct) struct BucketOrder {
+    /// The order of the indices of buckets.
+    order: Permutation,
+}
+
+impl BucketOrder {
+    /// Returns an order of `buckets` buckets.
+    pub(in crate::ct) const fn new(buckets: u32, key: [u64; ROUNDS]) -> Self {
+        Self {
+            order: Permutation::new(buckets, key),
         }
     }
-    // The first bucket moved during the walk, and later ones may have: the batch is visited again.
-    if table.phase_after(first) != Phase::Before {
-        return Some(cursor);
+
+    /// Calls `visit` for every tuple in the buckets of up to [`BATCH`] indices from `step` on, and
+    /// returns the step of the next call, or [`None`] after the last one. The first step is 0.
+    ///
+    /// Tuples may be visited again, as in [`walk_bucket`].
+    pub(in crate::ct) fn walk_batch<'r>(
+        &self,
+        step: u32,
+        rcu: Rcu<'r>,
+        mut visit: impl FnMut(Stale<'r>),
+    ) -> Option<u32> {
+        let table = CURRENT.load(rcu)?;
+        let last = step.wrapping_add(BATCH - 1).min(self.order.last());
+        for bucket in (step..=last).filter_map(|index| self.order.at(index)) {
+            let is_done = table.chains.len() == self.order.limit()
+                && visit_if_here(table, bucket, rcu, &mut visit);
+            if !is_done {
+                self.visit_hashes_of(bucket, rcu, &mut visit);
+            }
+        }
+        (last < self.order.last()).then(|| last.wrapping_add(1))
     }
-    let end = end_of(table, last.wrapping_sub(1));
-    (end < Cursor::END).then_some(Cursor(end))
+
+    /// Visits the buckets that have the hashes of one of these buckets now.
+    #[cold]
+    fn visit_hashes_of<'r>(&self, bucket: u32, rcu: Rcu<'r>, visit: &mut impl FnMut(Stale<'r>)) {
+        let at = |bucket| Cursor::of_bucket(bucket, self.order.limit());
+        let (mut next, end) = (Some(at(bucket)), at(bucket.wrapping_add(1)));
+        while let Some(cursor) = next.filter(|&cursor| cursor < end) {
+            next = walk_bucket(cursor, rcu, &mut *visit);
+        }
+    }
+}
+
+/// Visits a bucket, if it is in this table the whole time. Returns whether it was.
+#[inline]
+fn visit_if_here<'r>(
+    table: &'r Table,
+    bucket: u32,
+    rcu: Rcu<'r>,
+    visit: &mut impl FnMut(Stale<'r>),
+) -> bool {
+    if table.phase(bucket) != Phase::Before {
+        return false;
+    }
+    let mut walk = table.chains.walk(bucket, rcu);
+    for stale in &mut walk {
+        visit(stale);
+    }
+    walk.ended_at_home() && table.phase_after(bucket) == Phase::Before
 }
 
 /// Calls `act` for every entry of all namespaces: at least once for each that is in the table the

@@ -3,9 +3,9 @@
 //! Entries by their source, for NAT: a table of chains through [`IndexKind::BySource`]
 //! ([`super::intrusive::source`]).
 //!
-//! An entry leaves its chain when it is freed, not a grace period before. A reader that stands on it
-//! then may go on along another chain: it may miss entries, and never finds a wrong one, as it takes
-//! a reference before it compares.
+//! An entry leaves its chain when it is freed, not a grace period before. A reader that stands on
+//! it then may go on along another chain: it may miss entries, and never finds a wrong one, as it
+//! takes a reference before it compares.
 
 use core::ptr::{
     with_exposed_provenance_mut,
@@ -69,8 +69,8 @@ const KIND: IndexKind = IndexKind::BySource;
 ///
 /// # Invariants
 ///
-/// `heads` points to `len` heads that belong to this value; a chain changes under its lock. There is
-/// only one value of this type that entries are put into.
+/// `heads` points to `len` heads that belong to this value; a chain changes under its lock. There
+/// is only one value of this type that entries are put into.
 pub(crate) struct SourceTable {
     heads: NonNull<u8>,
     len: u32,
@@ -140,8 +140,8 @@ impl SourceTable {
             if entry.has(StatusBit::SrcNatDone) {
                 return;
             }
-            // SAFETY: The chain's lock is held. The entry is an object of the slab; as the bit was not
-            // set, it never was on a chain.
+            // SAFETY: The chain's lock is held. The entry is an object of the slab; as the bit was
+            // not set, it never was on a chain.
             unsafe { source::insert(layout, head, KIND, own) };
             entry.set_table_bit(StatusBit::SrcNatDone);
         });
@@ -162,8 +162,8 @@ impl SourceTable {
         });
     }
 
-    /// Walks over the entries with a source, and over those of other sources with the same hash. The
-    /// newest come first.
+    /// Walks over the entries with a source, and over those of other sources with the same hash.
+    /// The newest come first.
     pub(crate) fn walk<'r>(
         &'r self,
         net: &Net,
@@ -214,7 +214,7 @@ unsafe fn follow<L: MemoryLayout>(layout: L, half: *mut u8) -> usize {
 }
 
 impl Drop for SourceTable {
-    /// All entries are freed by now.
+    /// Frees the heads. All entries are freed by now.
     fn drop(&mut self) {
         // SAFETY: By the type invariants the allocation belongs to this value; no reader walks here
         // any more.

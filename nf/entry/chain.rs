@@ -3,9 +3,9 @@
 //! The buckets of a hash table: chains that readers walk under RCU alone and writers change under a
 //! lock per bucket.
 //!
-//! Chains end in a marker ([`super::intrusive::chain`]) and lead forwards only: to take an entry off,
-//! a writer looks for it first. The word of a node that leads backwards elsewhere in the kernel has
-//! other uses here (see [`super::object`]).
+//! Chains end in a marker ([`super::intrusive::chain`]) and lead forwards only: to take an entry
+//! off, a writer looks for it first. The word of a node that leads backwards elsewhere in the
+//! kernel has other uses here (see [`super::object`]).
 //!
 //! Where memory allows, a handle has 33 bits and the head of a chain four bytes, so a table of a
 //! given size has twice as many chains.
@@ -99,9 +99,9 @@ const MAX_LOCKS: u32 = 1024;
 /// # Invariants
 ///
 /// `heads` points to `len` heads, as wide as `handles` needs them; the allocation belongs to this
-/// value. Chain `b` is changed with lock `b` of `locks` held only. Every node on a chain belongs to an
-/// entry that is valid while it is there: the chain holds a reference to it, or, if this is the array
-/// of [`super::reservations`], the entry leaves it before it is freed.
+/// value. Chain `b` is changed with lock `b` of `locks` held only. Every node on a chain belongs to
+/// an entry that is valid while it is there: the chain holds a reference to it, or, if this is the
+/// array of [`super::reservations`], the entry leaves it before it is freed.
 pub(crate) struct ChainArray {
     heads: NonNull<u8>,
     locks: LockArray,
@@ -119,8 +119,8 @@ unsafe impl Sync for ChainArray {}
 impl ChainArray {
     /// Allocates `len` empty chains. May sleep.
     ///
-    /// Arrays that exist at the same time have different generations, as the markers of their chains
-    /// differ by these. Locks of an older generation are taken first.
+    /// Arrays that exist at the same time have different generations, as the markers of their
+    /// chains differ by these. Locks of an older generation are taken first.
     ///
     /// `ENOMEM`: no memory, or `len` is 0 or too large.
     pub(crate) fn new(len: u32, generation: u32) -> Result<Self> {
@@ -193,11 +193,6 @@ impl ChainArray {
         }
     }
 
-    /// Returns the first bucket from `from` on, and before `to`, with a chain that is not empty.
-    pub(crate) fn next_in_use(&self, from: u32, to: u32) -> Option<u32> {
-        (from..to.min(self.len)).find(|&bucket| self.head(u32_as_usize(bucket)).load() != 0)
-    }
-
     /// Walks over a chain without a lock.
     #[inline]
     pub(crate) fn walk<'r>(&'r self, bucket: u32, rcu: Rcu<'r>) -> Walk<'r> {
@@ -243,8 +238,8 @@ impl ChainArray {
 
 impl Drop for ChainArray {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the allocation belongs to this value. The chains are empty,
-        // or their entries were moved; no reader walks here any more.
+        // SAFETY: By the type invariants the allocation belongs to this value. The chains are
+        // empty, or their entries were moved; no reader walks here any more.
         unsafe { bindings::kvfree(self.heads.as_ptr().cast()) };
     }
 }
@@ -367,8 +362,8 @@ impl<'a> LockedChain<'a> {
         }
     }
 
-    /// Returns the entries on the chain, each with the tuple by which it is there. They cannot leave
-    /// it while it is locked, so they are more than [`Stale`].
+    /// Returns the entries on the chain, each with the tuple by which it is there. They cannot
+    /// leave it while it is locked, so they are more than [`Stale`].
     #[inline]
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&Conn, Direction)> + '_ {
         self.uncounted().map(|(entry, dir)| {
@@ -396,8 +391,8 @@ impl<'a> LockedChain<'a> {
     ///
     /// # Safety
     ///
-    /// The entry is an object of the slab, the node of the tuple is on no chain, and the entry leaves
-    /// the chain before it is freed.
+    /// The entry is an object of the slab, the node of the tuple is on no chain, and the entry
+    /// leaves the chain before it is freed.
     #[inline(always)]
     pub(super) unsafe fn push(&mut self, entry: &Entry, dir: Direction) {
         let (marker, node) = (self.array.marker(self.bucket), node(entry, dir));
@@ -407,8 +402,8 @@ impl<'a> LockedChain<'a> {
 
     /// Takes a tuple of an entry off, if it is on the chain. Returns whether it was.
     ///
-    /// Looking for it costs little, as chains are short, and makes it impossible to take an entry off
-    /// a chain that is not locked.
+    /// Looking for it costs little, as chains are short, and makes it impossible to take an entry
+    /// off a chain that is not locked.
     #[inline(always)]
     pub(super) fn remove(&mut self, entry: &Entry, dir: Direction) -> bool {
         // SAFETY: The lock is held, and what is on the chain is valid.

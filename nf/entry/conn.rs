@@ -5,15 +5,15 @@
 //! An entry lives through stages, and each is a type:
 //!
 //! - [`Fresh`](super::fresh::Fresh): just allocated, and known to its creator alone.
-//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that created it and to that packet's
-//!   clones (unconfirmed), then also in the table (confirmed).
+//! - `&Conn`, `ARef<Conn>`: shared. First attached to the packet that created it and to that
+//!   packet's clones (unconfirmed), then also in the table (confirmed).
 //! - [`Dead`](super::end::Dead): the last reference is gone; the memory is freed on drop.
 //!
 //! What all stages have in common is an [`Entry`].
 //!
 //! The memory is type-stable under RCU (`SLAB_TYPESAFE_BY_RCU`): after it was freed it may become
-//! another connection at once, but it stays a `struct nf_conn` until a grace period has passed. So a
-//! walk over a chain gives a [`Stale`](super::stale::Stale), not a `&Conn`.
+//! another connection at once, but it stays a `struct nf_conn` until a grace period has passed. So
+//! a walk over a chain gives a [`Stale`](super::stale::Stale), not a `&Conn`.
 //!
 //! C header: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h)
 
@@ -121,10 +121,10 @@ pub(crate) enum StatusBit {
     /// The entry was created from a socket that had the connection before the module was loaded. An
     /// extension of this tracker, beyond the 32 bits that netlink shows.
     Adopted = 32,
-    /// The reply tuple is the mirror image of the original one, in the same zone: the entry is on one
-    /// chain of the table, for both. An extension of this tracker, as `Adopted`. Of an unconfirmed
-    /// entry the bit says only that both are in the same zone; [`Entry::check_mirrored`] compares the
-    /// tuples before the entry is confirmed.
+    /// The reply tuple is the mirror image of the original one, in the same zone: the entry is on
+    /// one chain of the table, for both. An extension of this tracker, as `Adopted`. Of an
+    /// unconfirmed entry the bit says only that both are in the same zone;
+    /// [`Entry::check_mirrored`] compares the tuples before the entry is confirmed.
     Mirrored = 33,
 }
 
@@ -175,9 +175,9 @@ impl Status {
 
 /// An entry, whether or not there is a reference to it.
 ///
-/// Tuples, zone and namespace do not change once the entry is shared, except that NAT sets the reply
-/// tuple of an unconfirmed one while it holds the only packet. The rest is atomic, or guarded by the
-/// entry's lock.
+/// Tuples, zone and namespace do not change once the entry is shared, except that NAT sets the
+/// reply tuple of an unconfirmed one while it holds the only packet. The rest is atomic, or guarded
+/// by the entry's lock.
 ///
 /// No [`ARef`](kernel::sync::aref::ARef) can be made of it: the count of a
 /// [`Fresh`](super::fresh::Fresh) and of a [`Dead`](super::end::Dead) entry is zero.
@@ -305,8 +305,8 @@ impl Entry {
         unsafe { bindings::rct_set_bit(bit as u32, self.status_word().as_ptr().cast()) };
     }
 
-    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table), and returns whether
-    /// it was set before.
+    /// Sets a status bit, unless it is one [of the table](StatusBit::is_of_table), and returns
+    /// whether it was set before.
     #[inline(always)]
     pub(crate) fn test_and_set(&self, bit: StatusBit) -> bool {
         if bit.is_of_table() {
@@ -335,7 +335,7 @@ impl Entry {
         self.timeout_word().load(Relaxed)
     }
 
-    /// Sets [`Conn::timeout`], but dirties the cache line only for a change.
+    /// Sets [`Entry::timeout`], but dirties the cache line only for a change.
     #[inline]
     pub(crate) fn set_timeout(&self, timeout: u32) {
         if self.timeout() != timeout {
@@ -443,8 +443,8 @@ impl Entry {
 
     /// Runs `f` on the protocol's state, under the entry's lock.
     ///
-    /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before or
-    /// after a change; a byte cannot be torn.
+    /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before
+    /// or after a change; a byte cannot be torn.
     #[inline]
     pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
@@ -465,8 +465,8 @@ impl Entry {
         }
     }
 
-    /// Returns the first word of the protocol's state, for a protocol that keeps nothing else and so
-    /// needs no lock.
+    /// Returns the first word of the protocol's state, for a protocol that keeps nothing else and
+    /// so needs no lock.
     #[inline]
     pub(crate) fn proto_word(&self) -> &Atomic<usize> {
         // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
@@ -477,13 +477,16 @@ impl Entry {
     /// numbers of 32 bits and needs no lock.
     #[inline]
     pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
-        const { assert!((INDEX + 1) * size_of::<u32>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        const {
+            let len = (INDEX + 1) * size_of::<u32>();
+            assert!(len <= size_of::<bindings::nf_conntrack_proto>());
+        };
         // SAFETY: In bounds, aligned, and only accessed atomically by such a protocol.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
     }
 
-    /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed, as
-    /// NAT may replace the reply tuple until then, and so may C code directly (IPVS).
+    /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed,
+    /// as NAT may replace the reply tuple until then, and so may C code directly (IPVS).
     #[inline]
     pub(crate) fn check_mirrored(&self) {
         if self.has(StatusBit::Mirrored) && !self.has_mirror_images() {
@@ -496,8 +499,8 @@ impl Entry {
     /// Returns whether each tuple has the ends of the other one, exchanged.
     #[inline]
     fn has_mirror_images(&self) -> bool {
-        // In halves of words: four for the source address, one that begins with the source port, and
-        // the same of the destination.
+        // In halves of words: four for the source address, one that begins with the source port,
+        // and the same of the destination.
         const PORT: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
         let half = |dir, index: usize| {
             // SAFETY: The entry is valid, the word in bounds for `index < 10`.
@@ -519,8 +522,8 @@ impl Entry {
         differs == 0
     }
 
-    /// Returns the hash of an unconfirmed entry's reservation (see [`super::reservations`]); [`None`]:
-    /// it has none. Another CPU may be changing it.
+    /// Returns the hash of an unconfirmed entry's reservation (see [`super::reservations`]);
+    /// [`None`]: it has none. Another CPU may be changing it.
     #[inline]
     pub(crate) fn reservation_hash(&self) -> Option<u32> {
         let word = self.pprev_word(Direction::Original).load(Relaxed);
@@ -549,16 +552,16 @@ impl Entry {
         self.pprev_word(Direction::Original).store(0, Relaxed);
     }
 
-    /// Returns the hash that [`Fresh::new`](super::fresh::Fresh::new) was given, to be kept until the
-    /// entry is confirmed. Of a confirmed entry, or one that another CPU is confirming: that, or a word
-    /// with its highest bit set.
+    /// Returns the hash that [`Fresh::new`](super::fresh::Fresh::new) was given, to be kept until
+    /// the entry is confirmed. Of a confirmed entry, or one that another CPU is confirming: that,
+    /// or a word with its highest bit set.
     #[inline]
     pub(crate) fn cached_hash(&self) -> u64 {
         self.pprev_word(Direction::Reply).load(Relaxed)
     }
 
-    /// Returns the word of a tuple's node that chains do not use. Of an entry in the table it may be a
-    /// link of a list (see [`super::object`]).
+    /// Returns the word of a tuple's node that chains do not use. Of an entry in the table it may
+    /// be a link of a list (see [`super::object`]).
     #[inline]
     pub(in crate::nf) fn pprev_word(&self, dir: Direction) -> &Atomic<u64> {
         // SAFETY: Valid and aligned. Another CPU may be linking the entry, hence atomically.

@@ -5,11 +5,12 @@
 //!
 //! Entries leave it in the order in which they came. Only the holder of the oldest one ([`Oldest`])
 //! takes an entry off, so that one CPU at a time sends its event. A walk ([`DyingList::next`]) goes
-//! from the newest entry to the oldest one, and looks at a limited number of entries each time that it
-//! holds the lock.
+//! from the newest entry to the oldest one, and looks at a limited number of entries each time that
+//! it holds the lock.
 //!
-//! Entries are linked by [`IndexKind::Zone`], whose list they have left. Readers of the table do not
-//! follow that link, so a reader that still stands on such an entry does not stray to this list.
+//! Entries are linked by [`IndexKind::Zone`], whose list they have left. Readers of the table do
+//! not follow that link, so a reader that still stands on such an entry does not stray to this
+//! list.
 
 use core::{
     ops::Deref,
@@ -78,10 +79,10 @@ static LISTS: Atomic<u64> = Atomic::new(0);
 ///
 /// # Invariants
 ///
-/// `lock` guards `newest` and `oldest`, which are handles of entries on the list, or 0. The list holds
-/// a reference to every entry on it. `name` is 0 until the list has had an entry, and then a number
-/// that no other list ever has; the spare word of an entry on the list has it. An entry leaves the
-/// list by [`Oldest::remove`] alone; there is one [`Oldest`] while `is_taken` is not 0.
+/// `lock` guards `newest` and `oldest`, which are handles of entries on the list, or 0. The list
+/// holds a reference to every entry on it. `name` is 0 until the list has had an entry, and then a
+/// number that no other list ever has; the spare word of an entry on the list has it. An entry
+/// leaves the list by [`Oldest::remove`] alone; there is one [`Oldest`] while `is_taken` is not 0.
 #[derive(pin_init::Zeroable)]
 pub(crate) struct DyingList {
     lock: ZeroedSpinLock,
@@ -100,8 +101,8 @@ unsafe impl pin_init::Zeroable for Word<u64> {}
 // SAFETY: As above.
 unsafe impl pin_init::Zeroable for Word<usize> {}
 
-/// Returns the word of an entry that names the dying list on which it is. The word is a link of a list
-/// that the entry has left, see [`object`].
+/// Returns the word of an entry that names the dying list on which it is. The word is a link of a
+/// list that the entry has left, see [`object`].
 fn name_of(entry: &Entry) -> &Atomic<u64> {
     entry.pprev_word(Direction::Original)
 }
@@ -146,15 +147,15 @@ impl DyingList {
             let _guard = self.lock.lock();
             name_of(entry).store(self.set_name(), Relaxed);
             let mut ends = self.ends();
-            // SAFETY: The lock is held. By the invariants of `Removed` the entry has left the list that
-            // the link is for, and is on no dying list.
+            // SAFETY: The lock is held. By the invariants of `Removed` the entry has left the list
+            // that the link is for, and is on no dying list.
             unsafe { ends.push(layout, LINK, own) };
             self.set_ends(ends);
         });
     }
 
-    /// Returns the oldest entry, which stays on the list. [`None`]: there is none, or another CPU has
-    /// it.
+    /// Returns the oldest entry, which stays on the list. [`None`]: there is none, or another CPU
+    /// has it.
     ///
     /// `bh` keeps the holder on its CPU, so that others do not find the entry taken for long.
     pub(crate) fn oldest<'a>(&'a self, bh: &'a BhDisabled) -> Option<Oldest<'a>> {
@@ -179,9 +180,9 @@ impl DyingList {
         })
     }
 
-    /// Returns the next older entry than that of a former step, or the newest one, if `which` chooses
-    /// it.
-    pub(crate) fn next(&self, after: Option<&Position>, which: impl Fn(&Conn) -> bool) -> Step {
+    /// Returns the next older entry than that of a former step, or the newest one, if `which`
+    /// chooses it.
+    pub(crate) fn next(&self, after: Option<&Position>, which: impl Fn(&Conn) -> bool) -> WalkStep {
         with_layout!(object::is_wide(), layout => {
             let _guard = self.lock.lock();
             let mut next = match after {
@@ -189,7 +190,7 @@ impl DyingList {
                 Some(Position(conn)) => {
                     // The entry has gone, and all older ones have gone before it.
                     if name_of(conn).load(Relaxed) != self.name.0.load(Relaxed) {
-                        return Step::End;
+                        return WalkStep::End;
                     }
                     // SAFETY: The lock is held, and the entry is on this list.
                     unsafe { queue::older(layout, LINK, layout.handle(conn.address())) }
@@ -198,19 +199,19 @@ impl DyingList {
             let mut passed = None;
             for _ in 0..SLICE {
                 if next == 0 {
-                    return Step::End;
+                    return WalkStep::End;
                 }
                 let address = layout.address(next);
                 // SAFETY: The list, which does not change, holds a reference to the entry.
                 let conn = unsafe { Conn::from_raw(with_exposed_provenance_mut(address)) };
                 if which(conn) {
-                    return Step::Found(Position(ARef::from(conn)));
+                    return WalkStep::Found(Position(ARef::from(conn)));
                 }
                 passed = Some(conn);
                 // SAFETY: The lock is held, and the entry is on this list.
                 next = unsafe { queue::older(layout, LINK, next) };
             }
-            passed.map_or(Step::End, |conn| Step::Passed(Position(ARef::from(conn))))
+            passed.map_or(WalkStep::End, |conn| WalkStep::Passed(Position(ARef::from(conn))))
         })
     }
 }
@@ -237,8 +238,8 @@ impl Oldest<'_> {
         with_layout!(object::is_wide(), layout => unsafe { ends.pop(layout, LINK) });
         list.set_ends(ends);
         drop(guard);
-        // SAFETY: By the type invariants the entry was the oldest one: it is on no list any more, and
-        // the reference of the list is passed on.
+        // SAFETY: By the type invariants the entry was the oldest one: it is on no list any more,
+        // and the reference of the list is passed on.
         unsafe { Removed::from_raw(NonNull::from(self.conn)) }
     }
 }
@@ -269,7 +270,7 @@ impl Deref for Position {
 }
 
 /// A step of a walk.
-pub(crate) enum Step {
+pub(crate) enum WalkStep {
     /// An entry that was looked for.
     Found(Position),
     /// None of the entries up to this one; the walk goes on from there.

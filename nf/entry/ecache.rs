@@ -2,7 +2,8 @@
 
 //! Events of a connection, cached in an extension until a listener is notified.
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_ecache.h`](srctree/include/net/netfilter/nf_conntrack_ecache.h)
 
 use core::ptr::addr_of_mut;
 
@@ -74,7 +75,7 @@ impl Event {
 #[repr(transparent)]
 pub(crate) struct EventCache(Opaque<bindings::nf_conntrack_ecache>);
 
-// SAFETY: Accessed atomically, but for the masks, which are set before the entry is shared.
+// SAFETY: Accessed atomically only. (C code reads the masks, too, and does not write them.)
 unsafe impl Sync for EventCache {}
 // SAFETY: `struct nf_conntrack_ecache` is the extension with this number.
 unsafe impl Extension for EventCache {
@@ -82,15 +83,25 @@ unsafe impl Extension for EventCache {
 }
 
 impl EventCache {
-    /// Sets the masks of wanted events, of the connection and of its expectations, and whether events
-    /// have a time stamp. Before the entry is shared.
+    /// The mask of wanted events of the connection. (An [`Atomic`] of 16 bits is signed.)
+    fn ct_mask(&self) -> &Atomic<i16> {
+        // SAFETY: A valid, aligned half-word that is only accessed atomically.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).ctmask).cast()) }
+    }
+
+    /// The mask of wanted events of its expectations.
+    fn expect_mask(&self) -> &Atomic<i16> {
+        // SAFETY: As above.
+        unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).expmask).cast()) }
+    }
+
+    /// Sets the masks of wanted events, of the connection and of its expectations, and whether
+    /// events have a time stamp.
     pub(crate) fn set_up(&self, ct_mask: u16, expect_mask: u16, with_time: bool) {
-        let raw = self.0.get();
-        // SAFETY: Valid, and not shared yet.
-        unsafe {
-            (*raw).ctmask = ct_mask;
-            (*raw).expmask = expect_mask;
-        }
+        self.ct_mask()
+            .store(i16::from_ne_bytes(ct_mask.to_ne_bytes()), Relaxed);
+        self.expect_mask()
+            .store(i16::from_ne_bytes(expect_mask.to_ne_bytes()), Relaxed);
         if with_time {
             self.set_time();
         }
@@ -98,20 +109,17 @@ impl EventCache {
 
     /// Returns the mask of wanted events of the connection.
     pub(crate) fn wanted(&self) -> u32 {
-        // SAFETY: Not changed any more once the entry is shared.
-        unsafe { (*self.0.get()).ctmask }.into()
+        load(self.ct_mask()).into()
     }
 
     /// Returns the mask of wanted events of its expectations.
     pub(crate) fn wanted_of_expectations(&self) -> u16 {
-        // SAFETY: Not changed any more once the entry is shared.
-        unsafe { (*self.0.get()).expmask }
+        load(self.expect_mask())
     }
 
     /// Returns both masks.
     pub(crate) fn masks(&self) -> (u16, u16) {
-        // SAFETY: Not changed any more once the entry is shared.
-        unsafe { ((*self.0.get()).ctmask, (*self.0.get()).expmask) }
+        (load(self.ct_mask()), load(self.expect_mask()))
     }
 
     /// Takes the cached events, as a mask.
@@ -156,6 +164,10 @@ impl EventCache {
             self.set_time();
         }
     }
+}
+
+fn load(mask: &Atomic<i16>) -> u16 {
+    u16::from_ne_bytes(mask.load(Relaxed).to_ne_bytes())
 }
 
 /// Caches an event, if the entry has an [`EventCache`].

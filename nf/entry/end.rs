@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of an entry: the reason, which is a number in the status word beyond the bits that netlink
-//! shows, and the freeing of the memory when the last reference is gone.
+//! The end of an entry: the reason, which is a number in the status word beyond the bits that
+//! netlink shows, and the freeing of the memory when the last reference is gone.
 
 use core::ptr::{
     addr_of_mut,
@@ -47,8 +47,8 @@ const MASK: usize = 0xf;
 const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
 
 impl Entry {
-    /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of several
-    /// at the same time, one does.
+    /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of
+    /// several at the same time, one does.
     pub(crate) fn set_dying(&self, why: u8) -> bool {
         let dying = 1 << StatusBit::Dying as u32;
         let word = self.status_word();
@@ -74,8 +74,9 @@ impl Entry {
 ///
 /// # Invariants
 ///
-/// `conn` points to an entry, or a template, with reference count zero that is on no chain of a table
-/// and belongs to this value. `status` is its status, which does not change any more.
+/// `conn` points to an entry, or a template, with reference count zero that is on no chain of a
+/// table and belongs to this value. `status` is its status when the count became zero. The bits
+/// that say whether it is a template, and whether it is confirmed, do not change any more.
 pub(crate) struct Dead {
     conn: NonNull<bindings::nf_conn>,
     status: Status,
@@ -84,8 +85,8 @@ pub(crate) struct Dead {
 impl Dead {
     /// # Safety
     ///
-    /// The last reference to `conn` was given up just now, or `conn` is an entry that was never shared;
-    /// it passes to the result.
+    /// The last reference to `conn` was given up just now, or `conn` is an entry that was never
+    /// shared; it passes to the result.
     pub(crate) unsafe fn from_raw(conn: NonNull<bindings::nf_conn>) -> Self {
         // SAFETY: The caller's promise.
         let status = unsafe { Entry::from_raw(conn.as_ptr()) }.status();
@@ -121,48 +122,68 @@ impl Dead {
         Some(unsafe { ARef::from_raw(master.cast()) })
     }
 
-    /// Frees the entry, then calls `after` with its namespace. For the path of every packet that rules
-    /// refuse: unlike drop it is inlined, so the fields stay in registers.
-    pub(crate) fn free(self, after: impl FnOnce(&Net)) {
+    /// Frees the entry, then calls `after` with its namespace. If it has a reservation, `withdraw`
+    /// has to [withdraw](super::reservations::LockedReservations::withdraw) that; the entry leaks
+    /// otherwise. For the path of every packet that rules refuse: unlike drop it is inlined, so the
+    /// fields stay in registers.
+    pub(crate) fn free(self, withdraw: impl FnOnce(&Entry), after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);
         // SAFETY: By the type invariants.
         let net = unsafe { bindings::rct_ct_net(conn.as_ptr()) };
         // SAFETY: By the type invariants.
-        unsafe { free(conn, status) };
-        // SAFETY: The namespace's teardown waits for what `after` does.
-        after(unsafe { Net::from_raw(net) });
+        if unsafe { free(conn, status, withdraw) } {
+            // SAFETY: The namespace's teardown waits for what `after` does.
+            after(unsafe { Net::from_raw(net) });
+        }
     }
 }
 
 impl Drop for Dead {
+    /// Frees the entry; it leaks if it has a reservation.
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
-        unsafe { free(self.conn, self.status) };
+        unsafe { free(self.conn, self.status, |_| ()) };
     }
 }
 
-/// Frees an entry, or a template.
+/// Frees an entry, or a template. Returns whether it did: not if the entry is still on a chain of
+/// reservations, or of [`by_source`]. It leaks then, and counts in its namespace, which it keeps.
 ///
 /// # Safety
 ///
-/// The two are those of a [`Dead`] that is not used any more.
+/// The first two are those of a [`Dead`] that is not used any more.
 #[inline(always)]
-unsafe fn free(conn: NonNull<bindings::nf_conn>, status: Status) {
-    // SAFETY: The field is initialised.
-    let blob = unsafe { (*conn.as_ptr()).ext };
+unsafe fn free(
+    conn: NonNull<bindings::nf_conn>,
+    status: Status,
+    withdraw: impl FnOnce(&Entry),
+) -> bool {
     if status.has(StatusBit::Template) {
         // SAFETY: The caller's promise.
-        return unsafe { template::free(conn) };
+        unsafe { template::free(conn) };
+        return true;
     }
-    if status.has(StatusBit::SrcNatDone) || !blob.is_null() {
+    // SAFETY: Initialised.
+    let entry = unsafe { Entry::from_raw(conn.as_ptr()) };
+    if !status.has(StatusBit::Confirmed) && entry.reservation_hash().is_some() {
+        withdraw(entry);
+        if entry.reservation_hash().is_some() {
+            return false;
+        }
+    }
+    // SAFETY: The field is initialised.
+    let blob = unsafe { (*conn.as_ptr()).ext };
+    // That bit may have been set since.
+    if entry.has(StatusBit::SrcNatDone) || !blob.is_null() {
         // SAFETY: The caller's promise; no template.
         if !unsafe { free_extensions(conn) } {
-            return;
+            return false;
         }
     }
     // SAFETY: The caller's promise.
     unsafe { slab::release(conn) };
+    true
 }
 
 /// Releases what an entry holds beside its memory. Returns whether the memory may be freed: not if

@@ -23,7 +23,8 @@
 //! }
 //! ```
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_extend.h`](srctree/include/net/netfilter/nf_conntrack_extend.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_extend.h`](srctree/include/net/netfilter/nf_conntrack_extend.h)
 
 use core::{
     ffi::c_void,
@@ -331,27 +332,53 @@ impl SeqAdjust {
                 .add(dir as usize)
         }
     }
+}
 
-    /// Returns the adjustments of the original and of the reply direction, as they are at one moment,
-    /// under the lock of their entry.
-    pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(&self, conn: &Entry) -> [T; 2] {
-        let _guard = conn.lock();
-        // SAFETY: Valid, and changed under the lock only; by the trait's contract any bytes are a
-        // `T`.
+/// The adjustment of sequence numbers of an entry, whose lock guards it.
+///
+/// # Invariants
+///
+/// `adjust` is an extension of `entry`.
+#[derive(Clone, Copy)]
+pub(crate) struct EntrySeqAdjust<'a> {
+    entry: &'a Entry,
+    adjust: &'a SeqAdjust,
+}
+
+impl Entry {
+    /// Returns the adjustment of sequence numbers. [`None`]: the entry does not have the extension.
+    #[inline]
+    pub(crate) fn seq_adjust(&self) -> Option<EntrySeqAdjust<'_>> {
+        let adjust = self.extensions().find()?;
+        // INVARIANT: As just found.
+        Some(EntrySeqAdjust {
+            entry: self,
+            adjust,
+        })
+    }
+}
+
+impl EntrySeqAdjust<'_> {
+    /// Returns the adjustments of the original and of the reply direction, as they are at one
+    /// moment.
+    pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(self) -> [T; 2] {
+        let _guard = self.entry.lock();
+        // SAFETY: Valid, and by the type invariants changed under this lock only; by the trait's
+        // contract any bytes are a `T`.
         [Direction::Original, Direction::Reply]
-            .map(|dir| unsafe { self.of(dir).cast::<T>().read() })
+            .map(|dir| unsafe { self.adjust.of(dir).cast::<T>().read() })
     }
 
-    /// Changes the adjustment in a direction, under the lock of its entry.
+    /// Changes the adjustment in a direction.
     pub(crate) fn change<T: SameLayout<C = bindings::nf_ct_seqadj>>(
-        &self,
-        conn: &Entry,
+        self,
         dir: Direction,
         change: impl FnOnce(&mut T),
     ) {
-        let _guard = conn.lock();
-        // SAFETY: Valid, and exclusive by the lock.
-        change(unsafe { &mut *self.of(dir).cast::<T>() });
+        let _guard = self.entry.lock();
+        // SAFETY: Valid, and exclusive by the lock. `change` cannot take the lock again: the CPU
+        // would wait for itself.
+        change(unsafe { &mut *self.adjust.of(dir).cast::<T>() });
     }
 }
 

@@ -86,8 +86,8 @@ pub(crate) struct Fresh(NonNull<bindings::nf_conn>);
 impl Fresh {
     /// Allocates an entry for the tuples with these words, original and reply. Does not sleep.
     ///
-    /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed; its
-    /// highest bit is clear. [`None`]: no memory.
+    /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed;
+    /// its highest bit is clear. [`None`]: no memory.
     #[inline]
     pub(crate) fn new(
         net: &Net,
@@ -99,8 +99,8 @@ impl Fresh {
         let conn = slab::allocate()?;
         let raw = conn.as_ptr();
 
-        // SAFETY: The memory belongs to this function. Readers that still walk over its former entry
-        // may read it, so what they read is written atomically.
+        // SAFETY: The memory belongs to this function. Readers that still walk over its former
+        // entry may read it, so what they read is written atomically.
         unsafe {
             super::conn::init_lock(raw);
             for (dir, words) in [(Direction::Original, original), (Direction::Reply, reply)] {
@@ -141,8 +141,8 @@ impl Fresh {
 
     /// Sets the master, and copies its marks.
     pub(crate) fn set_master(&mut self, master: ARef<Conn>) {
-        // SAFETY: By the type invariants nothing else uses the fields. The master's marks may change
-        // at any time, and are single words.
+        // SAFETY: By the type invariants nothing else uses the fields. The master's marks may
+        // change at any time, and are single words.
         unsafe {
             let raw = self.0.as_ptr();
             #[cfg(CONFIG_NF_CONNTRACK_MARK)]
@@ -157,7 +157,7 @@ impl Fresh {
         self.set_master_only(master);
     }
 
-    /// [`Fresh::set_master`], but the marks stay as they are.
+    /// Does as [`Fresh::set_master`], but leaves the marks as they are.
     pub(crate) fn set_master_only(&mut self, master: ARef<Conn>) {
         self.conn().set(StatusBit::Expected);
         // SAFETY: By the type invariants nothing else uses the field.
@@ -200,8 +200,8 @@ impl Fresh {
     pub(crate) fn publish(self) -> ARef<Conn> {
         let conn = self.0;
         core::mem::forget(self);
-        // SAFETY: A barrier: a reader that sees the raised count sees a cleared status, in particular
-        // no CONFIRMED of the memory's former entry, and the right namespace.
+        // SAFETY: A barrier: a reader that sees the raised count sees a cleared status, in
+        // particular no CONFIRMED of the memory's former entry, and the right namespace.
         unsafe {
             smp_mb(Write);
             bindings::rct_ct_set_use(conn.as_ptr(), 1);

@@ -49,8 +49,8 @@ use super::{
 ///
 /// # Invariants
 ///
-/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was given up.
-/// Name, families and functions other than `help` do not change while it is registered. The
+/// Initialised, in memory from `kmalloc`; freed a grace period after the last reference was given
+/// up. Name, families and functions other than `help` do not change while it is registered. The
 /// policies are single words, which the module that registered it may change at any time.
 #[repr(transparent)]
 pub(crate) struct Helper(Opaque<bindings::nf_conntrack_helper>);

@@ -125,7 +125,8 @@ impl IndexKey {
 
 /// The hash of keys: a sum of products with secret factors, which are odd.
 ///
-/// An attacker that knew the factors could make lists long, at the expense of requests that walk them.
+/// An attacker that knew the factors could make lists long, at the expense of requests that walk
+/// them.
 #[derive(Clone, Copy)]
 pub(super) struct Hasher {
     factors: [u64; 4],

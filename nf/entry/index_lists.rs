@@ -8,9 +8,9 @@
 //! it likes without a lock: it meets every entry that was there when it began, and none twice,
 //! whatever comes and goes meanwhile.
 //!
-//! The lists are in shards, each with one lock, and an entry is in the shard of the CPU that made it.
-//! So CPUs that make similar connections do not wait for each other; a CPU that takes connections of
-//! others out of the table may.
+//! The lists are in shards, each with one lock, and an entry is in the shard of the CPU that made
+//! it. So CPUs that make similar connections do not wait for each other; a CPU that takes
+//! connections of others out of the table may.
 //!
 //! The links are words of the entry, or behind it: see [`super::object`].
 //!
@@ -117,8 +117,8 @@ struct Memberships {
 ///
 /// # Invariants
 ///
-/// `heads` points to the heads of `LISTED * (mask + 1)` lists, which belong to this value; `locks` has
-/// `shard_mask + 1` locks. Both masks are powers of two less one. An entry on
+/// `heads` points to the heads of `LISTED * (mask + 1)` lists, which belong to this value; `locks`
+/// has `shard_mask + 1` locks. Both masks are powers of two less one. An entry on
 /// lists has a reference for being in the table, which is given back after it left them. There is
 /// only one value of this type that entries join.
 pub(crate) struct ShardedLists {
@@ -234,9 +234,9 @@ impl ShardedLists {
         }
     }
 
-    /// Puts an entry on its lists, unless it is confirmed. Returns the lock of its shard then, to be
-    /// held until [`StatusBit::Confirmed`] is set: of several CPUs that confirm the entry, one gets
-    /// it.
+    /// Puts an entry on its lists, unless it is confirmed. Returns the lock of its shard then, to
+    /// be held until [`StatusBit::Confirmed`] is set: of several CPUs that confirm the entry, one
+    /// gets it.
     ///
     /// # Safety
     ///
@@ -256,8 +256,8 @@ impl ShardedLists {
         }
         with_layout!(self.is_wide, layout => {
             let own = layout.handle(conn.address());
-            // SAFETY: The lock is held. The entry is an object of the slab; as it was not confirmed,
-            // it never was on a list.
+            // SAFETY: The lock is held. The entry is an object of the slab; as it was not
+            // confirmed, it never was on a list.
             unsafe {
                 self.put(layout, own, IndexKind::Zone, on.zone);
                 if let Some([source, destination]) = on.ends {
@@ -298,8 +298,8 @@ impl ShardedLists {
         });
     }
 
-    /// Returns the entry of the lowest rank among the newest ones on the list of a key in a shard, which
-    /// may have other entries, too; and past how many objects it went, at most `limit`.
+    /// Returns the entry of the lowest rank among the newest ones on the list of a key in a shard,
+    /// which may have other entries, too; and past how many objects it went, at most `limit`.
     ///
     /// The shard is locked: `rank` takes no lock. [`None`]: not this entry.
     pub(crate) fn lowest_of_newest<R: Ord>(
@@ -362,8 +362,8 @@ pub(super) type ShardGuard<'a> = SpinLockGuard<'a, CacheLine>;
 
 impl Drop for ShardedLists {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the allocation belongs to this value. Entries have left, and a
-        // cursor keeps the value.
+        // SAFETY: By the type invariants the allocation belongs to this value. Entries have left,
+        // and a cursor keeps the value.
         unsafe { bindings::kvfree(self.heads.as_ptr().cast()) };
     }
 }
@@ -378,8 +378,8 @@ pub(crate) type Found = list::Found<ARef<Conn>>;
 ///
 /// # Invariants
 ///
-/// `object` is an object of the slab that belongs to this value and never becomes an entry. It is on
-/// the list that `on` names, and on none if that is [`None`].
+/// `object` is an object of the slab that belongs to this value and never becomes an entry. It is
+/// on the list that `on` names, and on none if that is [`None`].
 pub(crate) struct ListCursor {
     lists: Arc<ShardedLists>,
     object: NonNull<bindings::nf_conn>,

@@ -10,8 +10,8 @@
 //! ```ignore
 //! static TCP: L4Proto<{ tcp::timeout::COUNT }> = L4Proto::new(protocol::TCP, false)
 //!     .tuples::<Ports>()
-//!     .memory::<Tcp>()
-//!     .shown::<Tcp>()
+//!     .protoinfo::<Tcp>()
+//!     .column::<Tcp>()
 //!     .timeouts::<Tcp>();
 //! ```
 //!
@@ -51,54 +51,16 @@ use crate::{
     },
 };
 
-use super::conn::{
-    Conn,
-    Entry, //
+use super::{
+    conn::{
+        Conn,
+        Entry, //
+    },
+    cta::*,
 };
 
 /// The C type.
 pub(crate) type Raw = bindings::nf_conntrack_l4proto;
-
-/// The attributes of a tuple's ports, or of what a protocol has in their place (`CTA_PROTO_*`).
-#[derive(Clone, Copy)]
-#[repr(u16)]
-pub(crate) enum TupleAttribute {
-    /// Source port.
-    SourcePort = bindings::ctattr_l4proto_CTA_PROTO_SRC_PORT as u16,
-    /// Destination port.
-    DestinationPort = bindings::ctattr_l4proto_CTA_PROTO_DST_PORT as u16,
-    /// ICMP identifier.
-    IcmpId = bindings::ctattr_l4proto_CTA_PROTO_ICMP_ID as u16,
-    /// ICMP type.
-    IcmpType = bindings::ctattr_l4proto_CTA_PROTO_ICMP_TYPE as u16,
-    /// ICMP code.
-    IcmpCode = bindings::ctattr_l4proto_CTA_PROTO_ICMP_CODE as u16,
-    /// ICMPv6 identifier.
-    Icmpv6Id = bindings::ctattr_l4proto_CTA_PROTO_ICMPV6_ID as u16,
-    /// ICMPv6 type.
-    Icmpv6Type = bindings::ctattr_l4proto_CTA_PROTO_ICMPV6_TYPE as u16,
-    /// ICMPv6 code.
-    Icmpv6Code = bindings::ctattr_l4proto_CTA_PROTO_ICMPV6_CODE as u16,
-}
-
-/// The number of slots of a table for [`TupleAttribute`]s.
-pub(crate) const TUPLE_PLACES: usize = bindings::ctattr_l4proto___CTA_PROTO_MAX as usize;
-
-impl TupleAttribute {
-    /// Returns the attribute's bit in [`Parts`].
-    const fn bit(self) -> u32 {
-        1 << match self {
-            Self::SourcePort => 4,
-            Self::DestinationPort => 5,
-            Self::IcmpType => 6,
-            Self::IcmpCode => 7,
-            Self::IcmpId => 8,
-            Self::Icmpv6Type => 9,
-            Self::Icmpv6Code => 10,
-            Self::Icmpv6Id => 11,
-        }
-    }
-}
 
 /// The parts of a tuple that a request has to have, or a filter compares (`CTA_FILTER_F_*` of
 /// `nf_internals.h`).
@@ -124,25 +86,40 @@ impl Parts {
         self.0 & others.0 != 0
     }
 
-    /// Returns whether that of an attribute is among them.
-    pub(crate) const fn has(self, attribute: TupleAttribute) -> bool {
-        self.0 & attribute.bit() != 0
+    /// Returns whether that of an attribute (`CTA_PROTO_*`) is among them.
+    pub(crate) const fn has(self, attribute: u16) -> bool {
+        self.0 & Self::bit_of(attribute) != 0
+    }
+
+    /// Returns the bit of an attribute; zero for one that is no part of a tuple.
+    const fn bit_of(attribute: u16) -> u32 {
+        match attribute {
+            CTA_PROTO_SRC_PORT => 1 << 4,
+            CTA_PROTO_DST_PORT => 1 << 5,
+            CTA_PROTO_ICMP_TYPE => 1 << 6,
+            CTA_PROTO_ICMP_CODE => 1 << 7,
+            CTA_PROTO_ICMP_ID => 1 << 8,
+            CTA_PROTO_ICMPV6_TYPE => 1 << 9,
+            CTA_PROTO_ICMPV6_CODE => 1 << 10,
+            CTA_PROTO_ICMPV6_ID => 1 << 11,
+            _ => 0,
+        }
     }
 }
 
 /// The attributes of a request, and those that have to be there.
-pub(crate) struct Request<'a> {
+pub(crate) struct TupleAttributes<'a> {
     attributes: Attributes<'a>,
     wanted: Parts,
 }
 
-impl<'a> Request<'a> {
+impl<'a> TupleAttributes<'a> {
     /// # Safety
     ///
-    /// `table` is as [`Attributes::from_raw`] wants it, with [`TUPLE_PLACES`] places.
+    /// `table` is as [`Attributes::from_raw`] wants it, with [`CTA_PROTO_MAX`]` + 1` places.
     pub(crate) unsafe fn from_raw(table: *mut *mut bindings::nlattr, wanted: u32) -> Self {
         // SAFETY: The caller's promise.
-        let attributes = unsafe { Attributes::from_raw(table, TUPLE_PLACES) };
+        let attributes = unsafe { Attributes::from_raw(table, CTA_PROTO_MAX + 1) };
         Self::new(attributes, Parts(wanted))
     }
 
@@ -154,14 +131,11 @@ impl<'a> Request<'a> {
     /// Returns the first `N` bytes of an attribute; [`None`]: it is not wanted.
     ///
     /// `EINVAL`: it is wanted, but not there.
-    pub(crate) fn bytes<const N: usize>(
-        &self,
-        attribute: TupleAttribute,
-    ) -> Result<Option<[u8; N]>> {
+    pub(crate) fn bytes<const N: usize>(&self, attribute: u16) -> Result<Option<[u8; N]>> {
         if !self.wanted.has(attribute) {
             return Ok(None);
         }
-        let attribute = self.attributes.get(attribute as u16).ok_or(EINVAL)?;
+        let attribute = self.attributes.get(attribute).ok_or(EINVAL)?;
         attribute.bytes().map(Some)
     }
 }
@@ -169,7 +143,7 @@ impl<'a> Request<'a> {
 /// How tuples of a protocol are written in messages.
 pub(crate) trait TupleForm: 'static {
     /// The netlink policy of the attributes.
-    const POLICY: &'static [Policy; TUPLE_PLACES];
+    const POLICY: &'static [Policy; CTA_PROTO_MAX + 1];
 
     /// The size of each attribute's payload in bytes.
     const SIZES: &'static [usize];
@@ -178,7 +152,7 @@ pub(crate) trait TupleForm: 'static {
     fn put(tuple: &Tuple, message: &mut Message<'_>) -> Result;
 
     /// Reads the wanted attributes into `tuple`.
-    fn get(request: &Request<'_>, tuple: &mut Tuple) -> Result;
+    fn get(request: &TupleAttributes<'_>, tuple: &mut Tuple) -> Result;
 }
 
 /// Returns how many bytes the attributes of a tuple take in a message.
@@ -193,8 +167,8 @@ pub(crate) const fn tuple_size<F: TupleForm>() -> c_uint {
     size as c_uint
 }
 
-/// The state that a protocol keeps in an entry, as messages have it.
-pub(crate) trait Memory: 'static {
+/// How the state that a protocol keeps in an entry is written in messages (`CTA_PROTOINFO_*`).
+pub(crate) trait ProtoInfoForm: 'static {
     /// How many bytes it takes in a message, without the nest's header.
     const MESSAGE_SIZE: u16;
 
@@ -207,7 +181,7 @@ pub(crate) trait Memory: 'static {
     /// Writes the state. Of an entry that is `going` to be destroyed, the number of the state only.
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result;
 
-    /// Reads the state from [`ProtocolAttribute`]s; [`None`]: it is not there.
+    /// Reads the state from the attributes `CTA_PROTOINFO_*`; [`None`]: it is not there.
     fn get(attributes: &Attributes<'_>) -> Result<Option<Self::ProtoInfo>>;
 
     /// Stores the state in an entry.
@@ -215,67 +189,18 @@ pub(crate) trait Memory: 'static {
 }
 
 /// The column of a protocol in `/proc/net/nf_conntrack`.
-pub(crate) trait Shown: 'static {
+pub(crate) trait ProcColumn: 'static {
     /// Writes the column, and a blank behind it.
     fn show(conn: &Conn, out: &mut Out<'_>);
 }
-
-/// The attributes for the state of each protocol (`CTA_PROTOINFO_*`).
-#[derive(Clone, Copy)]
-#[repr(u16)]
-pub(crate) enum ProtocolAttribute {
-    /// A nest of [`TcpAttribute`]s.
-    Tcp = bindings::ctattr_protoinfo_CTA_PROTOINFO_TCP as u16,
-    /// A nest of [`SctpAttribute`]s.
-    Sctp = bindings::ctattr_protoinfo_CTA_PROTOINFO_SCTP as u16,
-}
-
-/// The number of slots of a table of [`ProtocolAttribute`]s.
-pub(crate) const PROTOCOL_PLACES: usize = bindings::ctattr_protoinfo___CTA_PROTOINFO_MAX as usize;
-
-/// The attributes of TCP (`CTA_PROTOINFO_TCP_*`).
-#[derive(Clone, Copy)]
-#[repr(u16)]
-pub(crate) enum TcpAttribute {
-    /// The state's number.
-    State = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_STATE as u16,
-    /// Window scale of the peer that opened the connection.
-    OriginalScale = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_WSCALE_ORIGINAL as u16,
-    /// Window scale of the other peer.
-    ReplyScale = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_WSCALE_REPLY as u16,
-    /// Flags of the peer that opened the connection, and a mask.
-    OriginalFlags = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_FLAGS_ORIGINAL as u16,
-    /// Flags of the other peer, and a mask.
-    ReplyFlags = bindings::ctattr_protoinfo_tcp_CTA_PROTOINFO_TCP_FLAGS_REPLY as u16,
-}
-
-/// The number of slots of a table of [`TcpAttribute`]s.
-pub(crate) const TCP_PLACES: usize =
-    bindings::ctattr_protoinfo_tcp___CTA_PROTOINFO_TCP_MAX as usize;
-
-/// The attributes of SCTP (`CTA_PROTOINFO_SCTP_*`).
-#[derive(Clone, Copy)]
-#[repr(u16)]
-pub(crate) enum SctpAttribute {
-    /// The state's number.
-    State = bindings::ctattr_protoinfo_sctp_CTA_PROTOINFO_SCTP_STATE as u16,
-    /// The verification tag of packets in the original direction.
-    OriginalTag = bindings::ctattr_protoinfo_sctp_CTA_PROTOINFO_SCTP_VTAG_ORIGINAL as u16,
-    /// The verification tag of packets in the reply direction.
-    ReplyTag = bindings::ctattr_protoinfo_sctp_CTA_PROTOINFO_SCTP_VTAG_REPLY as u16,
-}
-
-/// The number of slots of a table of [`SctpAttribute`]s.
-pub(crate) const SCTP_PLACES: usize =
-    bindings::ctattr_protoinfo_sctp___CTA_PROTOINFO_SCTP_MAX as usize;
 
 /// How the `N` timeouts of a protocol are written in messages (`CTA_TIMEOUT_*`).
 pub(crate) trait TimeoutForm<const N: usize>: 'static {
     /// The number of attributes, which are numbered from 1 on.
     const ATTRIBUTES: usize;
 
-    /// Sets the timeouts of a policy, or, without one, those of the namespace. Packets may read them
-    /// meanwhile.
+    /// Sets the timeouts of a policy, or, without one, those of the namespace. Packets may read
+    /// them meanwhile.
     fn get(attributes: &Attributes<'_>, net: &Net, policy: Option<&[Timeout; N]>) -> Result;
 
     /// Writes timeouts.
@@ -336,24 +261,24 @@ impl<const N: usize> L4Proto<N> {
     }
 
     /// Adds the state.
-    pub(crate) const fn memory<M: Memory>(mut self) -> Self {
-        self.0.nlattr_size = M::MESSAGE_SIZE;
-        self.0.can_early_drop = Some(can_early_drop::<M>);
-        self.0.to_nlattr = Some(to_nlattr::<M>);
-        self.0.from_nlattr = Some(from_nlattr::<M>);
+    pub(crate) const fn protoinfo<P: ProtoInfoForm>(mut self) -> Self {
+        self.0.nlattr_size = P::MESSAGE_SIZE;
+        self.0.can_early_drop = Some(can_early_drop::<P>);
+        self.0.to_nlattr = Some(to_nlattr::<P>);
+        self.0.from_nlattr = Some(from_nlattr::<P>);
         self
     }
 
     /// Adds the column.
     #[cfg(CONFIG_NF_CONNTRACK_PROCFS)]
-    pub(crate) const fn shown<S: Shown>(mut self) -> Self {
-        self.0.print_conntrack = Some(print_conntrack::<S>);
+    pub(crate) const fn column<C: ProcColumn>(mut self) -> Self {
+        self.0.print_conntrack = Some(print_conntrack::<C>);
         self
     }
 
     /// Adds nothing: this kernel has no such file.
     #[cfg(not(CONFIG_NF_CONNTRACK_PROCFS))]
-    pub(crate) const fn shown<S: Shown>(self) -> Self {
+    pub(crate) const fn column<C: ProcColumn>(self) -> Self {
         self
     }
 
@@ -380,22 +305,22 @@ impl<const N: usize> L4Proto<N> {
     }
 }
 
-/// [`Memory::may_be_dropped`].
+/// Calls [`ProtoInfoForm::may_be_dropped`].
 ///
 /// # Safety
 ///
 /// For C code that holds a reference to the entry.
-unsafe extern "C" fn can_early_drop<M: Memory>(ct: *const bindings::nf_conn) -> bool {
+unsafe extern "C" fn can_early_drop<P: ProtoInfoForm>(ct: *const bindings::nf_conn) -> bool {
     // SAFETY: The caller's promise.
-    M::may_be_dropped(unsafe { Conn::from_raw(ct.cast_mut()) })
+    P::may_be_dropped(unsafe { Conn::from_raw(ct.cast_mut()) })
 }
 
-/// [`Memory::put`].
+/// Calls [`ProtoInfoForm::put`].
 ///
 /// # Safety
 ///
 /// For C code that holds a reference to the entry and writes the message.
-unsafe extern "C" fn to_nlattr<M: Memory>(
+unsafe extern "C" fn to_nlattr<P: ProtoInfoForm>(
     skb: *mut bindings::sk_buff,
     _nla: *mut bindings::nlattr,
     ct: *mut bindings::nf_conn,
@@ -403,46 +328,46 @@ unsafe extern "C" fn to_nlattr<M: Memory>(
 ) -> c_int {
     // SAFETY: The caller's promise.
     let (conn, mut message) = unsafe { (Conn::from_raw(ct), Message::from_raw(skb)) };
-    from_result(|| M::put(conn, destroy, &mut message).map(|()| 0))
+    from_result(|| P::put(conn, destroy, &mut message).map(|()| 0))
 }
 
-/// [`Memory::get`].
+/// Calls [`ProtoInfoForm::get`].
 ///
 /// # Safety
 ///
 /// For C code that holds a reference to the entry, with attributes that it parsed.
-unsafe extern "C" fn from_nlattr<M: Memory>(
+unsafe extern "C" fn from_nlattr<P: ProtoInfoForm>(
     tb: *mut *mut bindings::nlattr,
     ct: *mut bindings::nf_conn,
 ) -> c_int {
     // SAFETY: The caller's promise; the table has a slot for each attribute of this kind.
-    let attributes = unsafe { Attributes::from_raw(tb, PROTOCOL_PLACES) };
+    let attributes = unsafe { Attributes::from_raw(tb, CTA_PROTOINFO_MAX + 1) };
     // SAFETY: The caller's promise.
     let conn = unsafe { Conn::from_raw(ct) };
     from_result(|| {
-        if let Some(info) = M::get(&attributes)? {
-            M::set(conn, &info);
+        if let Some(info) = P::get(&attributes)? {
+            P::set(conn, &info);
         }
         Ok(0)
     })
 }
 
-/// [`Shown::show`].
+/// Calls [`ProcColumn::show`].
 ///
 /// # Safety
 ///
 /// For the `show` operation of a file, which holds a reference to the entry.
 #[cfg(CONFIG_NF_CONNTRACK_PROCFS)]
-unsafe extern "C" fn print_conntrack<S: Shown>(
+unsafe extern "C" fn print_conntrack<C: ProcColumn>(
     seq: *mut bindings::seq_file,
     ct: *mut bindings::nf_conn,
 ) {
     // SAFETY: The caller's promise.
     let (conn, mut out) = unsafe { (Conn::from_raw(ct), Out::from_raw(seq)) };
-    S::show(conn, &mut out);
+    C::show(conn, &mut out);
 }
 
-/// [`TupleForm::put`].
+/// Calls [`TupleForm::put`].
 ///
 /// # Safety
 ///
@@ -459,7 +384,7 @@ pub(crate) unsafe extern "C" fn tuple_to_nlattr<F: TupleForm>(
     from_result(|| F::put(tuple, &mut message).map(|()| 0))
 }
 
-/// [`TupleForm::get`].
+/// Calls [`TupleForm::get`].
 ///
 /// # Safety
 ///
@@ -470,18 +395,18 @@ pub(crate) unsafe extern "C" fn nlattr_to_tuple<F: TupleForm>(
     flags: u32,
 ) -> c_int {
     // SAFETY: The caller's promise; the table has a slot for each attribute of this kind.
-    let request = unsafe { Request::from_raw(tb, flags) };
+    let request = unsafe { TupleAttributes::from_raw(tb, flags) };
     // SAFETY: As for `tuple_to_nlattr`; the tuple belongs to the caller alone.
     let tuple = unsafe { &mut *tuple.cast::<Tuple>() };
     from_result(|| F::get(&request, tuple).map(|()| 0))
 }
 
-/// [`tuple_size`].
+/// Returns [`tuple_size`].
 pub(crate) extern "C" fn nlattr_tuple_size<F: TupleForm>() -> c_uint {
     const { tuple_size::<F>() }
 }
 
-/// [`TimeoutForm::get`].
+/// Calls [`TimeoutForm::get`].
 ///
 /// # Safety
 ///
@@ -491,7 +416,8 @@ unsafe extern "C" fn nlattr_to_obj<T: TimeoutForm<N>, const N: usize>(
     net: *mut bindings::net,
     data: *mut c_void,
 ) -> c_int {
-    // SAFETY: The caller's promise; the table has a slot for each attribute of this kind, and for 0.
+    // SAFETY: The caller's promise; the table has a slot for each attribute of this kind, and for
+    // 0.
     let attributes = unsafe { Attributes::from_raw(tb, T::ATTRIBUTES.wrapping_add(1)) };
     // SAFETY: The caller's promise.
     let net = unsafe { Net::from_raw(net) };
@@ -501,7 +427,7 @@ unsafe extern "C" fn nlattr_to_obj<T: TimeoutForm<N>, const N: usize>(
     from_result(|| T::get(&attributes, net, policy).map(|()| 0))
 }
 
-/// [`TimeoutForm::put`].
+/// Calls [`TimeoutForm::put`].
 ///
 /// # Safety
 ///

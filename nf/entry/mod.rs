@@ -9,11 +9,12 @@
 //! - The lists beside the table: [`index_lists`], by [`index_keys`]; the by-source table of NAT:
 //!   [`by_source`].
 //! - The algorithms of these, without the kernel: [`intrusive`].
-//! - Protocols and user space: [`l4proto`], [`user`].
+//! - Protocols and user space: [`l4proto`], [`cta`], [`user`].
 
 pub(crate) mod by_source;
 pub(crate) mod chain;
 pub(crate) mod conn;
+pub(crate) mod cta;
 pub(crate) mod dying;
 pub(crate) mod ecache;
 pub(crate) mod end;

@@ -5,8 +5,8 @@
 //! As long as all memory lies near the beginning of the kernel's direct map, an object has a handle
 //! of 31 bits and a link is one word ([`Compact`]). An entry has such words to spare: its chains in
 //! the table and in the by-source table are followed forwards only, but `struct nf_conn` has room
-//! for both directions. So the lists that an entry is on cost it no memory, and the slab's own link,
-//! which only a free object needs, lies in one of them.
+//! for both directions. So the lists that an entry is on cost it no memory, and the slab's own
+//! link, which only a free object needs, lies in one of them.
 //!
 //! On larger machines a link is two addresses, which follow the entry ([`Wide`]).
 //!
@@ -20,8 +20,8 @@
 //! Until an entry is confirmed, the unused words of its nodes hold its reservation
 //! ([`Entry::reservation_hash`](super::conn::Entry::reservation_hash)) and a hash
 //! ([`Entry::cached_hash`](super::conn::Entry::cached_hash)). Another CPU that has a clone of the
-//! packet may read them when they are links already. It can tell them apart: the highest bit of such
-//! a link is set, and that of a reservation or a hash never is.
+//! packet may read them when they are links already. It can tell them apart: the highest bit of
+//! such a link is set, and that of a reservation or a hash never is.
 
 use core::mem::{
     offset_of,
@@ -143,8 +143,8 @@ const WIDE_SIZE: usize = END + LISTED * 2 * size_of::<usize>();
 const _: () =
     assert!(SOURCE_NODE + size_of::<bindings::hlist_node>() <= bindings::RCT_CONN_INIT_OFFSET);
 
-// What `ConnGeometry` promises: words that are aligned for both halves, of which no two overlap, and
-// a byte for the direction.
+// What `ConnGeometry` promises: words that are aligned for both halves, of which no two overlap,
+// and a byte for the direction.
 const _: () = {
     let words = [
         node(Direction::Original),
@@ -243,8 +243,9 @@ pub(super) fn is_wide() -> bool {
     BASE.load(Relaxed) == 0
 }
 
-/// The lowest handle stands for no object, so the first bytes of the direct map can have none. (On
-/// x86-64 they are reserved; on arm64 they are memory like any other.)
+/// Returns whether a handle can stand for this address. The lowest handle stands for no object, so
+/// the first bytes of the direct map can have none. (On x86-64 they are reserved; on arm64 they are
+/// memory like any other.)
 #[inline]
 fn is_near(address: usize) -> bool {
     let handle = compact().handle(address);

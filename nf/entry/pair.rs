@@ -98,8 +98,8 @@ impl<'a> Bucket for ChainRef<'a> {
 ///
 /// # Invariants
 ///
-/// Bottom halves are off. The locks were taken in the order of their ranks; where both buckets share
-/// a lock, `original` holds it.
+/// Bottom halves are off. The locks were taken in the order of their ranks; where both buckets
+/// share a lock, `original` holds it.
 #[must_use = "the buckets are unlocked when this is dropped"]
 pub(crate) struct LockedPair<'bh> {
     // Dropped first, as it may share the lock of `original`.
@@ -146,8 +146,8 @@ impl<'bh> LockedPair<'bh> {
         }
     }
 
-    /// Returns whether these may be the buckets of an entry with a status: one bucket for a mirrored
-    /// one, two for others.
+    /// Returns whether these may be the buckets of an entry with a status: one bucket for a
+    /// mirrored one, two for others.
     #[inline(always)]
     fn suits(&self, status: Status) -> bool {
         self.is_one() == status.has(StatusBit::Mirrored) && !status.has(StatusBit::Template)
@@ -156,8 +156,8 @@ impl<'bh> LockedPair<'bh> {
     /// Puts an entry into the table and on its lists, and confirms it. The table takes over the
     /// reference.
     ///
-    /// Gives the entry back if it is, or was, in the table, if it has a reservation, or if the number
-    /// of buckets is wrong.
+    /// Gives the entry back if it is, or was, in the table, if it has a reservation, or if the
+    /// number of buckets is wrong.
     #[inline(always)]
     pub(crate) fn insert(
         &mut self,
@@ -172,8 +172,8 @@ impl<'bh> LockedPair<'bh> {
         let Some(_guard) = (unsafe { lists.join(&conn, bh) }) else {
             return Err(conn);
         };
-        // SAFETY: An object of the slab. As it was not confirmed it never was in a table, and it has no
-        // reservation, so its nodes are on no chain.
+        // SAFETY: An object of the slab. As it was not confirmed it never was in a table, and it
+        // has no reservation, so its nodes are on no chain.
         unsafe {
             if let Some(original) = &mut self.original {
                 original.push(&conn, Direction::Original);
@@ -192,7 +192,7 @@ impl<'bh> LockedPair<'bh> {
         lists: &ShardedLists,
         bh: &BhDisabled,
     ) -> Result<(), ARef<Conn>> {
-        if conn.has(StatusBit::Template) {
+        if conn.has(StatusBit::Template) || !conn.is_free_of_reservation() {
             return Err(conn);
         }
         // SAFETY: As for `insert`.
@@ -200,7 +200,7 @@ impl<'bh> LockedPair<'bh> {
             return Err(conn);
         };
         conn.set_table_bit(StatusBit::NatClash);
-        // SAFETY: As for `insert`; the node of the reply tuple is on no chain of reservations.
+        // SAFETY: As for `insert`.
         unsafe { self.reply.push(&conn, Direction::Reply) };
         Self::confirm(conn);
         Ok(())
@@ -208,8 +208,8 @@ impl<'bh> LockedPair<'bh> {
 
     #[inline(always)]
     fn confirm(conn: ARef<Conn>) {
-        // The bit comes last: a lookup that meets the memory's former entry on its way must not take
-        // this one for linked before it is.
+        // The bit comes last: a lookup that meets the memory's former entry on its way must not
+        // take this one for linked before it is.
         // SAFETY: A barrier.
         unsafe { bindings::rct_smp_mb_before_atomic() };
         conn.set_table_bit(StatusBit::Confirmed);

@@ -27,7 +27,8 @@ use super::{
 const GENERATION: u32 = i32::MAX as u32;
 
 /// Chains of entries by the node of their original tuple. They hold no references; an entry is
-/// [withdrawn](LockedReservations::withdraw) when it gets into a table, or before it is freed.
+/// [withdrawn](LockedReservations::withdraw) before it gets into a table, or is freed: the table
+/// refuses it otherwise, and its memory leaks.
 pub(crate) struct Reservations(ChainArray);
 
 impl Reservations {
@@ -71,8 +72,8 @@ impl LockedReservations<'_> {
         if is_confirmed || !entry.take_reservation(hash) {
             return false;
         }
-        // SAFETY: An object of the slab. As it is in no table and had no reservation, the node is on
-        // no chain; it has one from now on, with which it is not freed.
+        // SAFETY: An object of the slab. As it is in no table and had no reservation, the node is
+        // on no chain; it has one from now on, and is not freed before `withdraw`.
         unsafe { self.0.push(entry, Direction::Original) };
         true
     }

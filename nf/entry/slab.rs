@@ -2,8 +2,8 @@
 
 //! The slab cache of entries: type-stable under RCU.
 //!
-//! Each CPU keeps one object that was freed there, for the next entry: if rules refuse a packet, its
-//! entry is freed before the next packet comes.
+//! Each CPU keeps one object that was freed there, for the next entry: if rules refuse a packet,
+//! its entry is freed before the next packet comes.
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
@@ -43,6 +43,9 @@ static SPARE: Atomic<*mut c_void> = Atomic::new(null_mut());
 /// The first of the objects that cannot be linked, or null. Each begins with a pointer to the next.
 static ASIDE: Atomic<*mut c_void> = Atomic::new(null_mut());
 
+/// Whether a [`ConnCache`] was created since the module was loaded.
+static MADE: Atomic<bool> = Atomic::new(false);
+
 /// The number of objects that cannot be linked.
 static ASIDE_NUMBER: Atomic<u32> = Atomic::new(0);
 
@@ -64,9 +67,9 @@ pub(crate) struct ConnCache(());
 impl ConnCache {
     /// Creates the cache. May sleep.
     ///
-    /// `EBUSY`: there is one. `ENOMEM`: no memory.
+    /// `EBUSY`: it was called before. `ENOMEM`: no memory.
     pub(crate) fn create() -> Result<Self> {
-        if !CACHE.load(Relaxed).is_null() {
+        if MADE.xchg(true, Full) {
             return Err(EBUSY);
         }
         let layout = object::choose_layout();
@@ -135,10 +138,10 @@ impl Drop for ConnCache {
     }
 }
 
-/// Whether this context is the only one on this CPU that can access a slot: bottom halves are off,
-/// so that no other task and no softirq runs on it. (On PREEMPT_RT they do.) A hard interrupt frees
-/// no packet that has an entry. Plain accesses do then; atomic ones may have to turn interrupts
-/// off.
+/// Returns whether this context is the only one on this CPU that can access a slot: bottom halves
+/// are off, so that no other task and no softirq runs on it. (On PREEMPT_RT they do.) A hard
+/// interrupt frees no packet that has an entry. Plain accesses do then; atomic ones may have to
+/// turn interrupts off.
 #[inline]
 fn has_slot_alone() -> bool {
     // SAFETY: Both read the state of this context.
@@ -206,8 +209,8 @@ fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
     allocate_with(bindings::RCT_GFP_ATOMIC)
 }
 
-/// As [`allocate`], for an object that does not become an entry and that [`free`] frees: accounted to
-/// the process. May sleep.
+/// As [`allocate`], for an object that does not become an entry and that [`free`] frees: accounted
+/// to the process. May sleep.
 pub(super) fn allocate_for_process() -> Option<NonNull<bindings::nf_conn>> {
     if CACHE.load(Relaxed).is_null() {
         return None;
@@ -231,8 +234,8 @@ fn allocate_with(flags: usize) -> Option<NonNull<bindings::nf_conn>> {
     None
 }
 
-/// Keeps an object that cannot be linked ([`object::is_in_reach`]). The cache would give a freed one
-/// to this CPU's next connection, and again to the one after that.
+/// Keeps an object that cannot be linked ([`object::is_in_reach`]). The cache would give a freed
+/// one to this CPU's next connection, and again to the one after that.
 ///
 /// [`None`]: there are [`MOST_ASIDE`] of them. The object was freed.
 ///

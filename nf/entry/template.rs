@@ -3,8 +3,8 @@
 //! Templates: attributes that a rule attaches to a packet, for the entry that the packet may create
 //! (`nft … ct zone set`, `iptables -j CT`).
 //!
-//! A template is a `struct nf_conn` with the status bit TEMPLATE. It comes from `kmalloc` instead of
-//! the slab, and is never in a table.
+//! A template is a `struct nf_conn` with the status bit TEMPLATE. It comes from `kmalloc` instead
+//! of the slab, and is never in a table.
 
 use core::{
     mem::size_of,

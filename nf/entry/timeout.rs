@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Timeout policies (`struct nf_ct_timeout`): timeouts that a rule gives to a connection in place of
-//! the namespace's (`iptables -j CT --timeout`, `nft … ct timeout set`).
+//! Timeout policies (`struct nf_ct_timeout`): timeouts that a rule gives to a connection in place
+//! of the namespace's (`iptables -j CT --timeout`, `nft … ct timeout set`).
 //!
 //! Policies belong to the modules that create them. An entry or template refers to one in an
 //! extension, which that module may clear at any time.
@@ -108,8 +108,8 @@ impl TimeoutPolicy {
         unsafe { (*(*self.raw()).l4proto).l4proto }
     }
 
-    /// Returns the timeouts in jiffies, if the policy is for `protocol`. The module that owns it may
-    /// change them at any time; each is one word.
+    /// Returns the timeouts in jiffies, if the policy is for `protocol`. The module that owns it
+    /// may change them at any time; each is one word.
     #[inline]
     pub(crate) fn timeouts<const N: usize>(
         &self,
@@ -241,7 +241,8 @@ impl Name<'_> {
 }
 
 impl fmt::Display for Name<'_> {
-    /// Writes the name, up to the greatest length of one; bytes that are not ASCII as question marks.
+    /// Writes the name, up to the greatest length of one; bytes that are not ASCII as question
+    /// marks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         for at in 0..bindings::CTNL_TIMEOUT_NAME_MAX as usize {

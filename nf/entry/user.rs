@@ -14,8 +14,8 @@ use crate::nf::bindings;
 use super::conn::Entry;
 
 impl Entry {
-    /// Sets the status bits of `on` and clears those of `off`, except those that only the kernel may
-    /// change (`IPS_UNCHANGEABLE_MASK`).
+    /// Sets the status bits of `on` and clears those of `off`, except those that only the kernel
+    /// may change (`IPS_UNCHANGEABLE_MASK`).
     pub(crate) fn change_status(&self, on: u32, off: u32) {
         const OWN: u32 = bindings::ip_conntrack_status_IPS_UNCHANGEABLE_MASK;
         let word = self.status_word().as_ptr().cast();

@@ -13,6 +13,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         rcu::rcu_barrier, //
@@ -24,6 +25,9 @@ use crate::nf::bindings;
 /// The cache. Null before [`ExpectCache::create`] and after its drop.
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 
+/// Whether an [`ExpectCache`] was created since the module was loaded.
+static MADE: Atomic<bool> = Atomic::new(false);
+
 /// Owns the cache.
 ///
 /// # Invariants
@@ -32,9 +36,9 @@ static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
 pub(super) struct ExpectCache(());
 
 impl ExpectCache {
-    /// Creates the cache. May sleep. `EBUSY`: it exists. `ENOMEM`: no memory.
+    /// Creates the cache. May sleep. `EBUSY`: it was called before. `ENOMEM`: no memory.
     pub(super) fn create() -> Result<Self> {
-        if !CACHE.load(Relaxed).is_null() {
+        if MADE.xchg(true, Full) {
             return Err(EBUSY);
         }
         // SAFETY: Process context.

@@ -156,27 +156,27 @@ impl<'a> Draft<'a> {
         self.master().extensions().find::<Help>()
     }
 
-    /// See [`Expectation::tuple`].
+    /// Returns the [`Expectation::tuple`].
     pub(crate) fn tuple(&self) -> Tuple {
         self.expectation().tuple()
     }
 
-    /// See [`Expectation::mask`].
+    /// Returns the [`Expectation::mask`].
     pub(crate) fn mask(&self) -> TupleMask {
         self.expectation().mask()
     }
 
-    /// See [`Expectation::zone`].
+    /// Returns the [`Expectation::zone`].
     pub(crate) fn zone(&self) -> Zone {
         self.expectation().zone()
     }
 
-    /// See [`Expectation::class`].
+    /// Returns the [`Expectation::class`].
     pub(crate) fn class(&self) -> u32 {
         self.expectation().class()
     }
 
-    /// See [`Expectation::flags`].
+    /// Returns the [`Expectation::flags`].
     pub(crate) fn flags(&self) -> ExpectFlags {
         self.expectation().flags()
     }

@@ -7,8 +7,8 @@
 //! - [`Draft`](super::draft::Draft): not in the table yet, and changed by one owner only.
 //! - [`Linked`](super::linked::Linked): found in the table under the lock of expectations.
 //! - [`Seen`](super::linked::Seen): found in the table during an RCU read-side section.
-//! - `ARef<Counted<Expectation>>`: referenced, in the table or not. Its pattern, class and flags can be
-//!   read; its master, its helpers and its namespace may be gone.
+//! - `ARef<Counted<Expectation>>`: referenced, in the table or not. Its pattern, class and flags
+//!   can be read; its master, its helpers and its namespace may be gone.
 //!
 //! An expectation is linked into two chains: a bucket of the table, by its destination, and the
 //! chain of its master. It holds no reference on the master. Instead the expectations of an entry

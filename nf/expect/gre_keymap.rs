@@ -69,7 +69,8 @@ pub(crate) fn find(
         // SAFETY: The head, or a keymap that was in the list during the section; keymaps are freed
         // no sooner than a grace period after they were unlinked.
         at = unsafe { bindings::rct_list_next_rcu(at) };
-        if at == head {
+        // Null: the namespace is not set up.
+        if at == head || at.is_null() {
             return None;
         }
         let map = at
@@ -88,8 +89,8 @@ pub(crate) fn find(
 /// # Invariants
 ///
 /// The data is in an extension of the entry, and the entry's helper is the PPTP module's.
-/// [`KEYMAPS`] guards the two pointers to keymaps. Each is null, or the keymap belongs to this entry alone and is in
-/// the list of the entry's namespace.
+/// [`KEYMAPS`] guards the two pointers to keymaps. Each is null, or the keymap belongs to this
+/// entry alone and is in the list of the entry's namespace.
 pub(crate) struct PptpMaster<'a> {
     conn: &'a Conn,
     data: NonNull<bindings::nf_ct_pptp_master>,

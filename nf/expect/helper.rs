@@ -199,10 +199,10 @@ impl Helper {
             .map(|policy| unsafe { HelperName::from_field(addr_of!((*policy).name)) })
     }
 
-    /// The function that inspects packets. Null: the helper is disabled.
+    /// Returns the function that inspects packets; null: the helper is disabled.
     fn function(&self) -> &Atomic<*mut c_void> {
-        // SAFETY: A valid, aligned pointer, accessed atomically. A function pointer has the size and
-        // alignment of a data pointer.
+        // SAFETY: A valid, aligned pointer, accessed atomically. A function pointer has the size
+        // and alignment of a data pointer.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).help).cast()) }
     }
 

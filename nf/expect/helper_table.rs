@@ -44,6 +44,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -97,6 +98,9 @@ fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
     (bucket < buckets()).then(|| unsafe { heads.add(u32_as_usize(bucket)) })
 }
 
+/// Whether a [`HelperTable`] was created since the module was loaded.
+static MADE: Atomic<bool> = Atomic::new(false);
+
 /// Owns the table of helpers.
 ///
 /// # Invariants
@@ -105,16 +109,17 @@ fn head(bucket: u32) -> Option<NonNull<bindings::hlist_head>> {
 pub(crate) struct HelperTable(());
 
 impl HelperTable {
-    /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it exists. `ENOMEM`: no
-    /// memory.
+    /// Allocates the table: one page of buckets. May sleep. `EBUSY`: it was called before.
+    /// `ENOMEM`: no memory.
     pub(crate) fn create() -> Result<Self> {
         // CAST: a page has a few hundred.
         const BUCKETS: u32 = (bindings::RCT_PAGE_SIZE / size_of::<bindings::hlist_head>()) as u32;
-        if !heads().load(Relaxed).is_null() {
+        if MADE.xchg(true, Full) {
             return Err(EBUSY);
         }
         let array = hlist::allocate(BUCKETS)?;
-        // SAFETY: The module is being loaded; nothing can be registered yet.
+        // SAFETY: This is done once, before anything is registered: the functions that register are
+        // exported, and the loader makes no other module use them before this one is loaded.
         unsafe {
             NAT_HELPERS.init();
             expectfn::init();

@@ -56,8 +56,8 @@ use super::{
 ///
 /// # Invariants
 ///
-/// At some time during `'r` the expectation was in the table, or would have been but for a lock that
-/// was held from then until `'r` began: in either case it is not freed during `'r`.
+/// At some time during `'r` the expectation was in the table, or would have been but for a lock
+/// that was held from then until `'r` began: in either case it is not freed during `'r`.
 pub(crate) struct Seen<'r>(&'r Expectation, Rcu<'r>);
 
 impl Deref for Seen<'_> {

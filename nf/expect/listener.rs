@@ -47,8 +47,8 @@ pub(crate) trait Listener: 'static {
     fn expectation(seen: &Seen<'_>, net: &Net, event: ExpectEvent, by: Requester, rcu: Rcu<'_>);
 }
 
-/// Makes `L` the listener of a namespace, until that ends. Calls of its functions that are under way
-/// then end within a grace period.
+/// Makes `L` the listener of a namespace, until that ends. Calls of its functions that are under
+/// way then end within a grace period.
 ///
 /// `ENOMEM`: no memory.
 pub(crate) fn register<L: Listener>(net: &NewNet<'_>) -> Result {
@@ -81,7 +81,7 @@ impl Drop for Listening {
     }
 }
 
-/// [`Listener::connection`].
+/// Calls [`Listener::connection`].
 ///
 /// # Safety
 ///
@@ -100,7 +100,7 @@ unsafe extern "C" fn connection<L: Listener>(
     }
 }
 
-/// [`Listener::expectation`].
+/// Calls [`Listener::expectation`].
 ///
 /// # Safety
 ///

@@ -66,7 +66,7 @@ impl Policy {
     /// Nested attributes.
     pub(crate) const NESTED: Self = Self::of(bindings::NLA_NESTED, 0);
 
-    /// At least `len` bytes.
+    /// Allows at least `len` bytes.
     pub(crate) const fn bytes(len: u16) -> Self {
         Self::of(bindings::NLA_UNSPEC, len)
     }
@@ -74,34 +74,34 @@ impl Policy {
     /// The attribute is rejected.
     pub(crate) const REJECTED: Self = Self::of(bindings::NLA_REJECT, 0);
 
-    /// At most `len` bytes.
+    /// Allows at most `len` bytes.
     pub(crate) const fn bytes_up_to(len: u16) -> Self {
         Self::of(bindings::NLA_BINARY, len)
     }
 
-    /// Text that ends with a NUL byte, of at most `len` bytes before it; 0: of any length.
+    /// Allows text that ends with a NUL byte, of at most `len` bytes before it; 0: of any length.
     pub(crate) const fn text_up_to(len: u16) -> Self {
         Self::of(bindings::NLA_NUL_STRING, len)
     }
 
-    /// One byte, not above `max`.
+    /// Allows one byte, not above `max`.
     pub(crate) const fn u8_up_to(max: u8) -> Self {
         // CAST: `From` is not const.
         Self::U8.up_to(max as i16)
     }
 
-    /// Four bytes in network byte order, not above `max`.
+    /// Allows four bytes in network byte order, not above `max`.
     pub(crate) const fn be32_up_to(max: u8) -> Self {
         // CAST: `From` is not const.
         Self::of(bindings::NLA_BE32, 0).up_to(max as i16)
     }
 
-    /// Four bytes in host byte order, without bits outside of `mask`.
+    /// Allows four bytes in host byte order, without bits outside of `mask`.
     pub(crate) const fn u32_within(mask: u32) -> Self {
         Self::U32.within(mask)
     }
 
-    /// Four bytes in network byte order, without bits outside of `mask`.
+    /// Allows four bytes in network byte order, without bits outside of `mask`.
     pub(crate) const fn be32_within(mask: u32) -> Self {
         Self::of(bindings::NLA_BE32, 0).within(mask)
     }
@@ -134,14 +134,14 @@ impl Policy {
         })
     }
 
-    /// A table of policies, for C code.
+    /// Returns a table of policies, for C code.
     pub(in crate::nf) const fn raw(table: &'static [Self]) -> *const bindings::nla_policy {
         // The type is transparent.
         table.as_ptr().cast()
     }
 
-    /// Makes a table of `N` policies, indexed by attribute number, from rules for single attributes.
-    /// An attribute without a rule may hold anything.
+    /// Makes a table of `N` policies, indexed by attribute number, from rules for single
+    /// attributes. An attribute without a rule may hold anything.
     ///
     /// # Examples
     ///
@@ -223,7 +223,7 @@ impl<'a> Attribute<'a> {
         Self(attribute, PhantomData)
     }
 
-    /// The attribute, for C code.
+    /// Returns the attribute, for C code.
     pub(in crate::nf) fn raw(self) -> *mut bindings::nlattr {
         self.0.as_ptr()
     }
@@ -267,7 +267,7 @@ impl<'a> Attribute<'a> {
         self.parse(policy, false)
     }
 
-    /// Like [`Attribute::nest`], but rejects attributes with larger numbers, and trailing bytes.
+    /// Does as [`Attribute::nest`], but rejects attributes with larger numbers, and trailing bytes.
     pub(crate) fn nest_strictly<const N: usize>(
         self,
         policy: &'static [Policy; N],
@@ -324,7 +324,7 @@ impl<'a, const N: usize> Nest<'a, N> {
         NonNull::new(attribute).map(|attribute| Attribute(attribute, PhantomData))
     }
 
-    /// The same attributes, as a type without `N`.
+    /// Returns the same attributes, as a type without `N`.
     pub(crate) fn attributes(&self) -> Attributes<'_> {
         // INVARIANT: By the type invariants.
         Attributes {
@@ -352,7 +352,7 @@ impl<'a> Message<'a> {
         Self(skb, PhantomData)
     }
 
-    /// The message, for C code.
+    /// Returns the message, for C code.
     pub(in crate::nf) fn raw(&mut self) -> *mut bindings::sk_buff {
         self.0
     }

@@ -43,23 +43,23 @@ impl Endpoint {
         unsafe { core::mem::transmute(address) }
     }
 
-    /// The IPv4 address, for C code.
+    /// Returns the IPv4 address, for C code.
     pub(in crate::nf) fn ipv4(&self) -> u32 {
         let [a, b, c, d, ..] = self.address;
         u32::from_ne_bytes([a, b, c, d])
     }
 
-    /// The IPv6 address, for C code: aligned to four bytes, and valid as long as `self`.
+    /// Returns the IPv6 address, for C code: aligned to four bytes, and valid as long as `self`.
     pub(in crate::nf) fn ipv6(&self) -> *const bindings::in6_addr {
         self.address.as_ptr().cast()
     }
 
-    /// The port, in network byte order.
+    /// Returns the port, in network byte order.
     pub(in crate::nf) fn network_port(&self) -> u16 {
         u16::from_ne_bytes(self.port)
     }
 
-    /// The port, in host byte order.
+    /// Returns the port, in host byte order.
     pub(crate) fn host_port(&self) -> u16 {
         u16::from_be_bytes(self.port)
     }

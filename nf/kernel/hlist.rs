@@ -57,8 +57,8 @@ impl<'r> Nodes<'r> {
     ///
     /// # Safety
     ///
-    /// `head` is valid, and the nodes of its list are freed no sooner than a grace period after they
-    /// were removed.
+    /// `head` is valid, and the nodes of its list are freed no sooner than a grace period after
+    /// they were removed.
     #[inline]
     pub(in crate::nf) unsafe fn of(head: *mut bindings::hlist_head, rcu: Rcu<'r>) -> Self {
         // INVARIANT: The first node.
@@ -105,7 +105,7 @@ pub(in crate::nf) struct ListHead(Opaque<bindings::list_head>);
 unsafe impl Sync for ListHead {}
 
 impl ListHead {
-    /// Memory for a head, for [`ListHead::init`].
+    /// Returns memory for a head, for [`ListHead::init`].
     pub(in crate::nf) const fn new() -> Self {
         Self(Opaque::zeroed())
     }

@@ -214,7 +214,7 @@ impl Net {
             .is_some()
     }
 
-    /// The lookup behind [`Self::receiver`]. The socket is not freed before the RCU read-side
+    /// Does the lookup of [`Self::receiver`]. The socket is not freed before the RCU read-side
     /// critical section ends.
     fn find_receiver(
         &self,

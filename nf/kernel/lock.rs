@@ -157,7 +157,7 @@ pub(crate) trait LockWith<T: ?Sized> {
     fn lock_nested_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T>;
 }
 
-/// The same lock, for a context in which bottom halves are off.
+/// Returns the same lock, for a context in which bottom halves are off.
 #[inline]
 fn as_plain<'a, T: ?Sized>(lock: &'a SpinLockBh<T>, _bh: &'a BhDisabled) -> &'a SpinLock<T> {
     // SAFETY: The two types are `repr(C)` with fields of the same types. While bottom halves are
@@ -182,7 +182,7 @@ impl<T: ?Sized> LockWith<T> for SpinLockBh<T> {
     }
 }
 
-/// A lock of C code's.
+/// Returns a lock of C code's.
 ///
 /// # Safety
 ///
@@ -252,13 +252,13 @@ impl<T: Default> LockArray<T> {
 }
 
 impl<T> LockArray<T> {
-    /// The number of the lock at `index`, which wraps around. Locks are ordered by it.
+    /// Returns the number of the lock at `index`, which wraps around. Locks are ordered by it.
     #[inline]
     pub(crate) fn number(&self, index: u32) -> u32 {
         index & self.mask
     }
 
-    /// The lock at `index`, which wraps around.
+    /// Returns the lock at `index`, which wraps around.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> &SpinLockBh<T> {
         // SAFETY: In bounds by the type invariants.

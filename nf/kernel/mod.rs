@@ -12,6 +12,7 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod module_folder;
 pub(crate) mod net;
+mod netns_ct;
 pub(crate) mod nfnetlink;
 pub(crate) mod params;
 pub(crate) mod pernet;

@@ -69,7 +69,7 @@ impl File {
         Self(Opaque::new(raw))
     }
 
-    /// A parameter of this module, under its own name.
+    /// Returns a parameter of this module, under its own name.
     const fn parameter(name: &'static CStr, mode: kernel_bindings::umode_t) -> Self {
         let store: Option<Store> = if mode & 0o200 != 0 { Some(set) } else { None };
         Self::new(name, mode, get, store)
@@ -93,15 +93,15 @@ static PARAMETERS: [File; 4] = [
 static INITSTATE: File = File::new(c"initstate", 0o444, initstate, None);
 
 /// The files of a folder `parameters`, as sysfs takes them.
-struct Group {
+struct AttributeGroup {
     files: [*mut kernel_bindings::attribute; PARAMETERS.len() + 1],
     raw: Opaque<kernel_bindings::attribute_group>,
 }
 
 // SAFETY: What the pointers lead to is static; nothing of it is changed.
-unsafe impl Sync for Group {}
+unsafe impl Sync for AttributeGroup {}
 
-static GROUP: Group = Group {
+static GROUP: AttributeGroup = AttributeGroup {
     files: [
         PARAMETERS[0].attribute(),
         PARAMETERS[1].attribute(),
@@ -124,7 +124,7 @@ fn this_module() -> *mut kernel_bindings::module {
     <crate::RustCt as ModuleMetadata>::THIS_MODULE.as_ptr()
 }
 
-/// Whether this module's start is over, so that each namespace has its state.
+/// Returns whether this module's start is over, so that each namespace has its state.
 pub(super) fn has_started() -> bool {
     // SAFETY: The module is there. A racing change is seen before or after.
     let state = unsafe { core::ptr::read_volatile(&raw const (*this_module()).state) };

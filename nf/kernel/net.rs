@@ -59,7 +59,7 @@ impl Net {
         (!net.is_null()).then(|| f(unsafe { Self::from_raw(net) }))
     }
 
-    /// Whether this is the first namespace, `init_net`.
+    /// Returns whether this is the first namespace, `init_net`.
     #[inline]
     pub(crate) fn is_init(&self) -> bool {
         // SAFETY: By the type invariants.
@@ -78,7 +78,7 @@ impl Net {
         unsafe { bindings::rct_net_cookie(self.raw()) }
     }
 
-    /// Whether the namespace is in use. Otherwise it is being torn down.
+    /// Returns whether the namespace is in use. Otherwise it is being torn down.
     pub(crate) fn is_alive(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_net_is_alive(self.raw()) }
@@ -97,7 +97,7 @@ impl Net {
         unsafe { bindings::rct_net_ct(self.raw()) }
     }
 
-    /// Whether a rule uses connection labels.
+    /// Returns whether a rule uses connection labels.
     #[inline]
     pub(crate) fn labels_used(&self) -> bool {
         // SAFETY: By the type invariants.

@@ -116,7 +116,7 @@ pub(crate) struct Handlers<const N: usize>([bindings::nfnl_callback; N]);
 unsafe impl<const N: usize> Sync for Handlers<N> {}
 
 impl<const N: usize> Handlers<N> {
-    /// An empty table: every request is rejected.
+    /// Returns an empty table: every request is rejected.
     pub(crate) const fn new() -> Self {
         Self(
             [const {
@@ -201,7 +201,7 @@ impl Drop for SubsystemRegistration {
     }
 }
 
-/// [`Handler::handle`].
+/// Calls [`Handler::handle`].
 ///
 /// # Safety
 ///
@@ -234,7 +234,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The namespace of the sender's socket.
+    /// Returns the namespace of the sender's socket.
     pub(crate) fn net(&self) -> &'a Net {
         // SAFETY: By the type invariants; the socket holds the namespace.
         unsafe { Net::from_raw(self.info.net) }
@@ -245,18 +245,18 @@ impl<'a> Request<'a> {
         self.attributes.get(number)
     }
 
-    /// All attributes.
+    /// Returns all attributes.
     pub(crate) fn attributes(&self) -> Attributes<'a> {
         self.attributes
     }
 
-    /// The address family of the request; 0: any.
+    /// Returns the address family of the request; 0: any.
     pub(crate) fn family(&self) -> u8 {
         // SAFETY: By the type invariants.
         unsafe { (*self.info.nfmsg).nfgen_family }
     }
 
-    /// The version of the message format (`NFNETLINK_V0`).
+    /// Returns the version of the message format (`NFNETLINK_V0`).
     pub(crate) fn version(&self) -> u8 {
         // SAFETY: By the type invariants.
         unsafe { (*self.info.nfmsg).version }
@@ -267,23 +267,23 @@ impl<'a> Request<'a> {
         u32::from(unsafe { (*self.info.nlh).nlmsg_flags }) & flags == flags
     }
 
-    /// Whether a dump is requested. (Either of the two bits of `NLM_F_DUMP` suffices, as in the C
-    /// tracker.)
+    /// Returns whether a dump is requested. (Either of the two bits of `NLM_F_DUMP` suffices, as in
+    /// the C tracker.)
     pub(crate) fn is_dump(&self) -> bool {
         self.has(bindings::NLM_F_ROOT) || self.has(bindings::NLM_F_MATCH)
     }
 
-    /// Whether a missing object is to be created (`NLM_F_CREATE`).
+    /// Returns whether a missing object is to be created (`NLM_F_CREATE`).
     pub(crate) fn creates(&self) -> bool {
         self.has(bindings::NLM_F_CREATE)
     }
 
-    /// Whether an existing object is an error (`NLM_F_EXCL`).
+    /// Returns whether an existing object is an error (`NLM_F_EXCL`).
     pub(crate) fn is_exclusive(&self) -> bool {
         self.has(bindings::NLM_F_EXCL)
     }
 
-    /// The requester, for the events that the request causes.
+    /// Returns the requester, for the events that the request causes.
     pub(crate) fn requester(&self) -> Requester {
         Requester {
             portid: self.peer().portid,
@@ -291,7 +291,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The receiver of the answers.
+    /// Returns the receiver of the answers.
     pub(crate) fn peer(&self) -> Peer {
         // SAFETY: By the type invariants.
         unsafe {
@@ -360,7 +360,7 @@ pub(crate) trait Dump: Sized + 'static {
     /// Adds messages until the dump is complete, or the next one does not fit. May sleep.
     fn fill(&mut self, net: &Net, messages: &mut Messages<'_>) -> Progress;
 
-    /// Whether a filter selects the messages (`NLM_F_DUMP_FILTERED`).
+    /// Returns whether a filter selects the messages (`NLM_F_DUMP_FILTERED`).
     fn is_filtered(&self) -> bool {
         false
     }
@@ -458,7 +458,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The flags of an answer: [`flag::MULTI`], unless the message is an event.
+    /// Returns the flags of an answer: [`flag::MULTI`], unless the message is an event.
     pub(crate) fn multi(peer: Peer) -> u16 {
         if peer.portid == 0 {
             0
@@ -567,7 +567,7 @@ impl Group {
     pub(crate) const CONNTRACK_EXP_DESTROY: Self =
         Self(bindings::nfnetlink_groups_NFNLGRP_CONNTRACK_EXP_DESTROY);
 
-    /// Whether the group has listeners in a namespace.
+    /// Returns whether the group has listeners in a namespace.
     pub(crate) fn has_listeners(self, net: &Net) -> bool {
         // SAFETY: A namespace that is not freed; nfnetlink's own teardown of it comes later.
         unsafe { bindings::nfnetlink_has_listeners(net.raw(), self.0) != 0 }

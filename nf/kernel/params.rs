@@ -12,20 +12,20 @@ use kernel::sync::atomic::{
 
 use crate::nf::bindings;
 
-/// `nf_conntrack_max`: the limit of entries in a namespace.
+/// Returns `nf_conntrack_max`, the limit of entries in a namespace.
 #[inline]
 pub(crate) fn max_entries() -> &'static Atomic<u32> {
     // SAFETY: A valid, aligned word, only accessed atomically.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_conntrack_max)) }
 }
 
-/// `nf_ct_expect_max`: the limit of expectations in a namespace.
+/// Returns `nf_ct_expect_max`, the limit of expectations in a namespace.
 pub(crate) fn max_expectations() -> &'static Atomic<u32> {
     // SAFETY: A valid, aligned word, only accessed atomically.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_ct_expect_max)) }
 }
 
-/// `nf_conntrack_htable_size`: the number of buckets. C code sizes tables of its own by it.
+/// Returns `nf_conntrack_htable_size`, the number of buckets. C code sizes tables of its own by it.
 pub(crate) fn buckets() -> &'static Atomic<u32> {
     // SAFETY: A valid, aligned word, only accessed atomically.
     unsafe { Atomic::from_ptr(addr_of_mut!(bindings::nf_conntrack_htable_size)) }
@@ -42,7 +42,7 @@ pub(crate) enum Inherit {
     Creator,
 }
 
-/// `inherit`: whose settings a new namespace has. The numbers are those of
+/// Returns the parameter `inherit`: whose settings a new namespace has. The numbers are those of
 /// `net.core.devconf_inherit_init_net`.
 pub(crate) fn inherit() -> Inherit {
     // SAFETY: A valid, aligned word, only accessed atomically.

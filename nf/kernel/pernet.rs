@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module has in each network namespace: its state there, its work, what is registered, their
-//! beginning and their end.
+//! What the module has in each network namespace: its state there, its work, what is registered,
+//! their beginning and their end.
 //!
 //! # Examples
 //!
@@ -13,8 +13,8 @@
 //!
 //! impl Pernet for NetState {
 //!     fn init(net: &NewNet<'_>) -> Result {
-//!         net.set_up()?;
-//!         ENTRIES.create(net)
+//!         net.state::<Self>().entries.store(0, Relaxed);
+//!         Ok(())
 //!     }
 //!
 //!     fn close(net: &Net) {
@@ -71,6 +71,7 @@ use crate::nf::bindings;
 use super::{
     hlist,
     net::Net,
+    netns_ct,
     rcu::{
         self,
         Rcu,
@@ -107,8 +108,8 @@ impl Net {
     /// registration of `P` has not reached the namespace.
     #[inline]
     fn area<P: Pernet>(&self, _rcu: Rcu<'_>) -> Option<NonNull<Area<P>>> {
-        // SAFETY: By the type invariants; the kernel's array of pointers to areas is kept during the
-        // section. What is there for the id of `P` is an area.
+        // SAFETY: By the type invariants; the kernel's array of pointers to areas is kept during
+        // the section. What is there for the id of `P` is an area.
         NonNull::new(unsafe {
             bindings::rct_net_generic_rcu(self.raw(), P::ops().id.load(Relaxed)).cast()
         })
@@ -121,7 +122,7 @@ impl Net {
         Some(unsafe { addr_of_mut!((*area.as_ptr()).work) })
     }
 
-    /// Like [`Net::state`], without an RCU section of its own.
+    /// Does as [`Net::state`], without an RCU section of its own.
     #[inline]
     pub(crate) fn state_in<P: Pernet>(&self, rcu: Rcu<'_>) -> &P {
         match self.area::<P>(rcu) {
@@ -165,10 +166,10 @@ impl Deref for Counter {
 /// State that every namespace has.
 ///
 /// The memory lives as long as the namespace: a consumer that was loaded before this module may
-/// give back what it took after [`Pernet::exit`].
+/// give back what it took after [`Pernet::empty`].
 pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
-    /// Sets up a namespace, whose state is zeroed. May sleep. After an error the namespace is emptied
-    /// as at its end, without [`Pernet::close`].
+    /// Sets up a namespace, whose state is zeroed. May sleep. After an error the namespace is
+    /// emptied as at its end, without [`Pernet::close`].
     fn init(net: &NewNet<'_>) -> Result;
 
     /// Begins the end of a namespace: no packet enters a hook after this. May sleep.
@@ -176,20 +177,20 @@ pub(crate) trait Pernet: pin_init::Zeroable + Sync + Sized + 'static {
     /// What the namespace keeps ([`NewNet::keep`]) is dropped next, then a grace period passes.
     fn close(net: &Net);
 
-    /// Frees what the namespace has: no packet is in a hook any more. May sleep, and returns when no
-    /// entry of the namespace is left.
+    /// Frees what the namespace has: no packet is in a hook any more. May sleep, and returns when
+    /// no entry of the namespace is left.
     fn empty(net: &Net);
 
-    /// Does a part of the namespace's work, in process context; may sleep. Returns the jiffies until
-    /// the next run; [`None`]: when [`Net::queue_work`] or [`Net::hasten_work`] asks for it.
+    /// Does a part of the namespace's work, in process context; may sleep. Returns the jiffies
+    /// until the next run; [`None`]: when [`Net::queue_work`] or [`Net::hasten_work`] asks for it.
     ///
-    /// Each namespace has its turn in the kernel's work queue. The work has ended when the namespace
-    /// is freed.
+    /// Each namespace has its turn in the kernel's work queue. The work has ended when the
+    /// namespace is freed.
     fn work(_net: &Net) -> Option<u32> {
         None
     }
 
-    /// The kernel's objects for it: one static for each type.
+    /// Returns the kernel's objects for it: one static for each type.
     fn ops() -> &'static PernetOps<Self>;
 }
 
@@ -212,12 +213,10 @@ struct Belongings {
     is_set_up: Atomic<bool>,
     /// Dropped when no packet enters a hook any more.
     kept: Kept,
-    /// Dropped when the namespace is empty.
-    kept_longer: Kept,
 }
 
-/// Values that a namespace keeps: what was registered for it, for example, which ends when the value
-/// is dropped. Zeroed: none.
+/// Values that a namespace keeps: what was registered for it, for example, which ends when the
+/// value is dropped. Zeroed: none.
 ///
 /// # Invariants
 ///
@@ -240,7 +239,7 @@ struct KeptValue<T> {
 }
 
 impl<T> KeptValue<T> {
-    /// [`KeptNode::free`].
+    /// Calls [`KeptNode::free`].
     ///
     /// # Safety
     ///
@@ -321,9 +320,6 @@ impl<P: Pernet> Area<P> {
     /// Ends a namespace that is empty.
     fn end(net: &Net) {
         Self::tear_down(net);
-        if let Some(belongings) = net.belongings::<P>() {
-            belongings.kept_longer.drop_all();
-        }
     }
 
     /// Ends the work of a namespace, which may not be queued any more; waits for a run under way.
@@ -334,14 +330,14 @@ impl<P: Pernet> Area<P> {
         }
     }
 
-    /// A run of the work.
+    /// Runs the work.
     ///
     /// # Safety
     ///
     /// For the work queue alone, with the work of an area.
     unsafe extern "C" fn run(work: *mut bindings::work_struct) {
-        // SAFETY: The work is in an area. The namespace is not freed before `tear_down` has waited for
-        // this run.
+        // SAFETY: The work is in an area. The namespace is not freed before `tear_down` has waited
+        // for this run.
         let net = unsafe {
             let work = bindings::rct_delayed_work_of(work);
             let area = work.byte_sub(offset_of!(Self, work)).cast::<Self>();
@@ -373,7 +369,7 @@ const NO_ID: u32 = u32::MAX;
 unsafe impl<P: Sync> Sync for PernetOps<P> {}
 
 impl<P: pin_init::Zeroable> PernetOps<P> {
-    /// The objects for one kind of state.
+    /// Returns the objects for one kind of state.
     pub(crate) const fn new() -> Self {
         // INVARIANT: No id.
         Self {
@@ -410,47 +406,18 @@ impl NewNet<'_> {
     pub(in crate::nf) fn keep(&self, value: impl Send + 'static) -> Result {
         self.belongings.kept.add(value)
     }
-
-    /// Allocates the per-CPU statistics, and makes the list of GRE keys usable. May sleep.
-    pub(crate) fn set_up(&self) -> Result {
-        // SAFETY: Nothing is on the list yet, and no other CPU looks at it.
-        unsafe { bindings::rct_list_init(self.keymaps()) };
-        // SAFETY: Process context.
-        let stats = NonNull::new(unsafe { bindings::rct_stat_alloc() }).ok_or(ENOMEM)?;
-        // SAFETY: The namespace has no packets yet.
-        unsafe { addr_of_mut!((*self.ct()).stat).write(stats.as_ptr().cast()) };
-        // INVARIANT: As just allocated.
-        self.belongings.kept_longer.add(Statistics(self.raw()))
-    }
-}
-
-/// The per-CPU statistics of a namespace, which packets and entries write.
-///
-/// # Invariants
-///
-/// The namespace has them, and keeps this until it is empty.
-struct Statistics(*mut bindings::net);
-
-// SAFETY: Any thread may free them.
-unsafe impl Send for Statistics {}
-
-impl Drop for Statistics {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants no packet and no entry is left that counts.
-        unsafe {
-            let ct = bindings::rct_net_ct(self.0);
-            let stats = addr_of_mut!((*ct).stat).replace(null_mut());
-            bindings::rct_free_percpu(stats.cast());
-        }
-    }
 }
 
 /// Keeps [`Pernet`] registered.
 ///
 /// # Invariants
 ///
-/// `0` is registered.
-pub(crate) struct PernetRegistration(*mut bindings::pernet_operations);
+/// `operations` is registered.
+pub(crate) struct PernetRegistration {
+    operations: *mut bindings::pernet_operations,
+    /// Dropped last: entries and packets count in the statistics.
+    _netns_ct: netns_ct::Use,
+}
 
 // SAFETY: Registering and unregistering may be done by any thread.
 unsafe impl Send for PernetRegistration {}
@@ -458,10 +425,12 @@ unsafe impl Send for PernetRegistration {}
 unsafe impl Sync for PernetRegistration {}
 
 impl PernetRegistration {
-    /// Calls `P::init` for every namespace that exists, and for each new one. May sleep.
+    /// Calls `P::init` for every namespace that exists, and for each new one. Each has the
+    /// statistics and the list of GRE keymaps by then. May sleep.
     ///
-    /// `EBUSY`: it was registered before.
+    /// `EBUSY`: it was registered before. `ENOMEM`: no memory.
     pub(crate) fn new<P: Pernet>() -> Result<Self> {
+        let netns_ct = netns_ct::Use::new()?;
         if P::ops().is_taken.xchg(true, Full) {
             return Err(EBUSY);
         }
@@ -479,7 +448,10 @@ impl PernetRegistration {
             // INVARIANT: No id; the kernel has taken back the one that it gave.
             .inspect_err(|_| P::ops().id.store(NO_ID, Relaxed))?;
         // INVARIANT: Just registered.
-        Ok(Self(ops))
+        Ok(Self {
+            operations: ops,
+            _netns_ct: netns_ct,
+        })
     }
 }
 
@@ -487,15 +459,15 @@ impl Drop for PernetRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; the id is that of a static `PernetOps`.
         unsafe {
-            let id = Atomic::from_ptr((*self.0).id);
-            bindings::unregister_pernet_subsys(self.0);
+            let id = Atomic::from_ptr((*self.operations).id);
+            bindings::unregister_pernet_subsys(self.operations);
             // INVARIANT: No id; the kernel has taken back the one that it gave.
             id.store(NO_ID, Relaxed);
         }
     }
 }
 
-/// [`Pernet::init`], as `pernet_operations.init`.
+/// Calls [`Pernet::init`], as `pernet_operations.init`.
 ///
 /// # Safety
 ///
@@ -506,14 +478,14 @@ unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_in
     from_result(|| Area::<P>::set_up(net).map(|()| 0))
 }
 
-/// [`Pernet::close`] and [`Pernet::empty`], as `pernet_operations.exit_batch`.
+/// Calls [`Pernet::close`] and [`Pernet::empty`], as `pernet_operations.exit_batch`.
 ///
 /// # Safety
 ///
 /// For the core alone, with the list of namespaces that are being torn down.
 unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
-    // SAFETY: The list does not change during this call, and the nodes are those of namespaces, which
-    // are freed after it.
+    // SAFETY: The list does not change during this call, and the nodes are those of namespaces,
+    // which are freed after it.
     let nets = || {
         unsafe { hlist::nodes(list) }
             .map(|node| unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })

@@ -90,7 +90,7 @@ impl PortSet {
         usize_as_u64(word.load(Relaxed))
     }
 
-    /// The pointer's address, for the kernel's handler of such sets.
+    /// Returns the pointer's address, for the kernel's handler of such sets.
     pub(in crate::nf) fn place(&self) -> *mut *mut usize {
         self.0.as_ptr()
     }

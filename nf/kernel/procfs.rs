@@ -94,8 +94,8 @@ impl<F: SeqFile> ProcFile<F> {
 
     /// Creates the file in a namespace. May sleep.
     ///
-    /// Later the namespace removes it, and waits until no process reads it. Processes that have it open
-    /// get errors from then on.
+    /// Later the namespace removes it, and waits until no process reads it. Processes that have it
+    /// open get errors from then on.
     pub(crate) fn create(&self, net: &NewNet<'_>) -> Result {
         let folder = self.folder.of(net);
         // SAFETY: The folder exists and has the namespace as its data, the name is text, and the

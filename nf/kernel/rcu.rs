@@ -52,9 +52,9 @@ use crate::nf::bindings;
 pub(crate) struct Rcu<'r>(PhantomData<&'r ()>, NotThreadSafe);
 
 impl Rcu<'_> {
-    /// Creates a token for a caller that is in a section which was not entered here: netfilter calls
-    /// hooks under `rcu_read_lock()`, for example. Kernels with `CONFIG_PROVE_RCU` report an error if
-    /// there is none.
+    /// Creates a token for a caller that is in a section which was not entered here: netfilter
+    /// calls hooks under `rcu_read_lock()`, for example. Kernels with `CONFIG_PROVE_RCU` report an
+    /// error if there is none.
     ///
     /// # Safety
     ///
@@ -90,7 +90,7 @@ impl RcuGuard {
     }
 }
 
-/// [`rcu::synchronize_rcu`], but faster, at the price of interrupting every CPU. May sleep.
+/// Does as [`rcu::synchronize_rcu`], but faster, at the price of interrupting every CPU. May sleep.
 pub(crate) fn synchronize_expedited() {
     // SAFETY: Has no other requirements.
     unsafe { bindings::rct_synchronize_rcu_expedited() };

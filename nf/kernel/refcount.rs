@@ -32,15 +32,15 @@ use super::rcu::Rcu;
 /// A C object with a `refcount_t`, which is freed a grace period after its last reference was given
 /// back.
 ///
-/// During an RCU read-side section a `&Self` may be found whose count is zero: [`RcuCounted::get`] is
-/// the one way from there to a reference, which is one to a [`Counted`].
+/// During an RCU read-side section a `&Self` may be found whose count is zero: [`RcuCounted::get`]
+/// is the one way from there to a reference, which is one to a [`Counted`].
 ///
 /// # Safety
 ///
 /// The pointer that `count` returns is that of the object's count, which is initialised and used by
 /// the functions of `refcount_t` only.
 pub(crate) unsafe trait RcuCounted: Sized {
-    /// The count of an object.
+    /// Returns the count of an object.
     ///
     /// # Safety
     ///
@@ -66,7 +66,7 @@ pub(crate) unsafe trait RcuCounted: Sized {
     }
 }
 
-/// The kernel crate's type for a count of C code's.
+/// Returns the kernel crate's type for a count of C code's.
 ///
 /// # Safety
 ///
@@ -77,8 +77,8 @@ pub(crate) unsafe fn from_raw<'a>(count: *mut bindings::refcount_t) -> &'a Refco
     unsafe { &*count.cast() }
 }
 
-/// An [`RcuCounted`] object to which there is a reference: that alone is [`AlwaysRefCounted`], so that
-/// no reference is made of an object whose last one was given back.
+/// An [`RcuCounted`] object to which there is a reference: that alone is [`AlwaysRefCounted`], so
+/// that no reference is made of an object whose last one was given back.
 ///
 /// # Invariants
 ///
@@ -132,7 +132,7 @@ impl<T: RcuCounted> CountedPointer<T> {
         unsafe { &*pointer.cast() }
     }
 
-    /// The object that it points to.
+    /// Returns the object that it points to.
     #[inline]
     pub(crate) fn load<'r>(&self, _rcu: Rcu<'r>) -> Option<&'r T> {
         // SAFETY: By the type invariants there was a reference during the section, and the object

@@ -81,8 +81,8 @@ impl<F: SeqFile> Reader<F> {
     ///
     /// # Safety
     ///
-    /// `seq` is a file that [`open`] has opened for `F`, and the caller is one of the operations: the
-    /// kernel runs one at a time for a file.
+    /// `seq` is a file that [`open`] has opened for `F`, and the caller is one of the operations:
+    /// the kernel runs one at a time for a file.
     unsafe fn of<'a>(seq: *mut bindings::seq_file) -> &'a mut Self {
         // SAFETY: `open` has put it there. No other operation runs.
         unsafe { &mut *bindings::rct_seq_private(seq).cast() }
@@ -121,7 +121,7 @@ pub(in crate::nf) const fn proc_operations<F: SeqFile>() -> &'static bindings::p
     }
 }
 
-/// The operations on the records of a file.
+/// Returns the operations on the records of a file.
 const fn operations<F: SeqFile>() -> &'static bindings::seq_operations {
     &const {
         bindings::seq_operations {

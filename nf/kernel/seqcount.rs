@@ -40,7 +40,7 @@ unsafe impl Sync for SeqCount {}
 unsafe impl Send for SeqCount {}
 
 impl SeqCount {
-    /// A counter at zero.
+    /// Returns a counter at zero.
     pub(crate) fn new() -> Self {
         let count = Self(Opaque::uninit());
         // SAFETY: Memory for a counter. It may move afterwards: only the address of its lockdep

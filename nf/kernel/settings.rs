@@ -42,8 +42,8 @@ use super::{
 ///
 /// # Invariants
 ///
-/// `0` is the offset of a field with the layout of a `T`, which is a `u8`, a [`Timeout`] or an array
-/// of these.
+/// `0` is the offset of a field with the layout of a `T`, which is a `u8`, a [`Timeout`] or an
+/// array of these.
 pub(crate) struct Field<T>(usize, PhantomData<fn() -> T>);
 
 impl<T> Clone for Field<T> {
@@ -55,7 +55,7 @@ impl<T> Clone for Field<T> {
 impl<T> Copy for Field<T> {}
 
 impl<T> Field<T> {
-    /// The offset in `struct netns_ct`.
+    /// Returns the offset in `struct netns_ct`.
     pub(super) const fn offset(self) -> usize {
         self.0
     }
@@ -82,7 +82,7 @@ impl Field<u8> {
 }
 
 impl Field<Timeout> {
-    /// The timeout of a namespace.
+    /// Returns the timeout of a namespace.
     #[inline]
     pub(crate) fn of(self, net: &Net) -> &Timeout {
         // SAFETY: By the type invariants; it lives as long as the namespace.
@@ -91,14 +91,14 @@ impl Field<Timeout> {
 }
 
 impl<const N: usize> Field<[Timeout; N]> {
-    /// The timeouts of a namespace.
+    /// Returns the timeouts of a namespace.
     #[inline]
     pub(crate) fn of(self, net: &Net) -> &[Timeout; N] {
         // SAFETY: By the type invariants; they live as long as the namespace.
         unsafe { &*self.place(net) }
     }
 
-    /// One of the timeouts. For constants: a wrong index does not compile.
+    /// Returns one of the timeouts. For constants: a wrong index does not compile.
     pub(crate) const fn at(self, index: usize) -> Field<Timeout> {
         assert!(index < N);
         // INVARIANT: In bounds of the array.
@@ -174,7 +174,7 @@ fields! {
 }
 
 impl Net {
-    /// The list of the maps of GRE keys.
+    /// Returns the list of the maps of GRE keys.
     #[inline]
     pub(in crate::nf) fn keymaps(&self) -> *mut bindings::list_head {
         // SAFETY: In bounds.

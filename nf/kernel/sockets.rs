@@ -74,7 +74,7 @@ pub(crate) struct Identity {
 
 /// The state of a socket that only its kind has.
 #[derive(Clone, Copy)]
-pub(crate) enum Progress {
+pub(crate) enum SocketState {
     /// A full TCP socket.
     Tcp {
         /// The fields of its `struct tcp_sock`.
@@ -207,23 +207,25 @@ impl Socket {
     /// # Safety
     ///
     /// If `is_still`: the caller holds the lock of a full socket.
-    unsafe fn progress(&self, identity: &Identity, is_still: bool) -> Progress {
+    unsafe fn progress(&self, identity: &Identity, is_still: bool) -> SocketState {
         let sk = self.sk.as_ptr();
         // SAFETY: By the type invariants; each kind is asked for the fields that it has. Fields
         // that the lock does not protect are read word by word.
         unsafe {
             match identity.state {
-                TIME_WAIT => Progress::Timewait(filled(|to| bindings::rct_tcp_tw_read(sk, to))),
-                REQUEST => Progress::Request(filled(|to| bindings::rct_tcp_request_read(sk, to))),
+                TIME_WAIT => SocketState::Timewait(filled(|to| bindings::rct_tcp_tw_read(sk, to))),
+                REQUEST => {
+                    SocketState::Request(filled(|to| bindings::rct_tcp_request_read(sk, to)))
+                }
                 _ => {
                     let is_owned = !is_still || bindings::rct_sock_is_owned(sk);
                     if identity.protocol != TCP {
-                        return Progress::Other {
+                        return SocketState::Other {
                             has_received: bindings::rct_sock_has_received(sk),
                             is_owned,
                         };
                     }
-                    Progress::Tcp {
+                    SocketState::Tcp {
                         sock: filled(|to| bindings::rct_tcp_sock_read(sk, to)),
                         // An owner may free the queue's packets. Otherwise the lock keeps them.
                         out_of_order_end: (!is_owned && bindings::rct_tcp_is_out_of_order(sk))
@@ -237,7 +239,7 @@ impl Socket {
 
     /// Calls `f` with the socket's state while the socket stands still: it sends and receives
     /// nothing meanwhile, unless its state says that a process owns it. Bottom halves are off.
-    pub(crate) fn with_locked<R>(&self, f: impl FnOnce(Identity, Progress) -> R) -> R {
+    pub(crate) fn with_locked<R>(&self, f: impl FnOnce(Identity, SocketState) -> R) -> R {
         let bh = BhDisabled::new();
         // A request, or the rest of a socket, changes little, and has no lock.
         // SAFETY: By the type invariants.
@@ -254,7 +256,7 @@ impl Socket {
 
     /// Returns the socket's state without taking its lock, which the caller may hold as the sender
     /// of a packet. What is read are single words, as if a process owned the socket.
-    pub(crate) fn snapshot(&self) -> (Identity, Progress) {
+    pub(crate) fn snapshot(&self) -> (Identity, SocketState) {
         let identity = self.identity();
         // SAFETY: Not still.
         let progress = unsafe { self.progress(&identity, false) };

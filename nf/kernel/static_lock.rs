@@ -93,8 +93,8 @@ pub(crate) struct StaticLock<T: 'static, B: Backend> {
 unsafe impl<T: Send, B: Backend> Sync for StaticLock<T, B> {}
 
 impl<T, B: Backend> StaticLock<T, B> {
-    /// A lock whose data is what `data` returns. `name` and the static itself are its lockdep
-    /// class.
+    /// Returns a lock whose data is what `data` returns. `name` and the static itself are its
+    /// lockdep class.
     ///
     /// `data` is called once, with bottom halves off and a spinlock held.
     pub(crate) const fn new(name: &'static CStr, data: fn() -> T) -> Self {
@@ -171,8 +171,8 @@ impl ZeroedSpinLock {
         // SAFETY: Static and initialised.
         let _guard = unsafe { lock::from_raw(addr_of_mut!(bindings::rct_static_lock)) }.lock();
         if !self.is_ready.load(Relaxed) {
-            // SAFETY: The lock is not ready, and the spinlock keeps others from making it so: access
-            // is exclusive.
+            // SAFETY: The lock is not ready, and the spinlock keeps others from making it so:
+            // access is exclusive.
             unsafe { lock::init_raw(self.lock.get(), c"zeroed", static_lock_class!()) };
             // INVARIANT: As just initialised.
             self.is_ready.store(true, Release);

@@ -77,8 +77,8 @@ pub(crate) trait Computed: 'static {
 }
 
 /// A listener for writes of a setting.
-pub(crate) trait Watcher: 'static {
-    /// Called after `value` was written, and took effect. May sleep.
+pub(crate) trait WriteListener: 'static {
+    /// Handles that `value` was written, and took effect. May sleep.
     fn written(value: u8);
 }
 
@@ -142,7 +142,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// A byte that root of the namespace may set: 0 or 1.
+    /// Makes a byte that root of the namespace may set: 0 or 1.
     pub(crate) const fn switch(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: Two `int` for a range.
         Self {
@@ -151,7 +151,7 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set: 0, 1 or 2.
+    /// Makes a byte that root of the namespace may set: 0, 1 or 2.
     pub(crate) const fn three(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: Two `int` for a range.
         Self {
@@ -160,7 +160,7 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set.
+    /// Makes a byte that root of the namespace may set.
     pub(crate) const fn byte(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: A byte for a byte.
         Self {
@@ -173,8 +173,8 @@ impl Setting {
         }
     }
 
-    /// A byte that root of the namespace may set, with a listener for writes.
-    pub(crate) const fn watched<W: Watcher>(name: &'static CStr, byte: Field<u8>) -> Self {
+    /// Makes a byte that root of the namespace may set, with a listener for writes.
+    pub(crate) const fn watched<W: WriteListener>(name: &'static CStr, byte: Field<u8>) -> Self {
         // INVARIANT: The handler accesses what that of a byte does.
         Self {
             handler: watched::<W>,
@@ -182,7 +182,7 @@ impl Setting {
         }
     }
 
-    /// A time, shown in seconds, that root of the namespace may set.
+    /// Makes a time, shown in seconds, that root of the namespace may set.
     pub(crate) const fn seconds(name: &'static CStr, timeout: Field<Timeout>) -> Self {
         // INVARIANT: An `int` for an `unsigned int`.
         Self {
@@ -195,7 +195,7 @@ impl Setting {
         }
     }
 
-    /// A read-only number of the namespace.
+    /// Makes a read-only number of the namespace.
     pub(crate) const fn count(name: &'static CStr, counter: fn(&Net) -> &Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`.
         Self {
@@ -208,7 +208,7 @@ impl Setting {
         }
     }
 
-    /// A switch that root of the namespace may set: 0 or 1.
+    /// Makes a switch that root of the namespace may set: 0 or 1.
     pub(crate) const fn option(name: &'static CStr, option: fn(&Net) -> &Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`; two `int` for a range.
         Self {
@@ -221,8 +221,8 @@ impl Setting {
         }
     }
 
-    /// A set of ports that root of the namespace may set, as a list of numbers and ranges with
-    /// commas between them.
+    /// Makes a set of ports that root of the namespace may set, as a list of numbers and ranges
+    /// with commas between them.
     pub(crate) const fn ports(name: &'static CStr, ports: fn(&Net) -> &PortSet) -> Self {
         // INVARIANT: The handler takes a pointer to a pointer to `size` bits, and does nothing if
         // the latter is null.
@@ -236,7 +236,7 @@ impl Setting {
         }
     }
 
-    /// A positive number that applies to all namespaces.
+    /// Makes a positive number that applies to all namespaces.
     pub(crate) const fn limit(name: &'static CStr, limit: fn() -> &'static Atomic<u32>) -> Self {
         // INVARIANT: An `int` for a `u32`.
         Self {
@@ -249,7 +249,7 @@ impl Setting {
         }
     }
 
-    /// A computed number that applies to all namespaces.
+    /// Makes a computed number that applies to all namespaces.
     pub(crate) const fn computed<C: Computed>(name: &'static CStr) -> Self {
         // INVARIANT: The handler does not use the memory.
         Self {
@@ -315,12 +315,12 @@ impl Setting {
     }
 }
 
-/// The handler of a [`Setting::watched`].
+/// Handles reads and writes of a [`Setting::watched`].
 ///
 /// # Safety
 ///
 /// As for a `proc_handler`: `table` is one of [`Setting::entry`], `buffer` is kernel memory.
-unsafe extern "C" fn watched<W: Watcher>(
+unsafe extern "C" fn watched<W: WriteListener>(
     table: *const bindings::ctl_table,
     write: c_int,
     buffer: *mut c_void,
@@ -336,7 +336,7 @@ unsafe extern "C" fn watched<W: Watcher>(
     result
 }
 
-/// The handler of a [`Setting::computed`].
+/// Handles reads and writes of a [`Setting::computed`].
 ///
 /// # Safety
 ///
@@ -415,8 +415,8 @@ impl Drop for Registration {
     }
 }
 
-/// Registers sysctls of a new namespace under `folder`, which unregisters them when it ends, and waits
-/// until no process reads or writes one. May sleep.
+/// Registers sysctls of a new namespace under `folder`, which unregisters them when it ends, and
+/// waits until no process reads or writes one. May sleep.
 pub(crate) fn register(net: &NewNet<'_>, folder: &'static CStr, settings: &[Setting]) -> Result {
     net.keep(Registration::for_net(net, folder, settings)?)
 }

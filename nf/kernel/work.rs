@@ -45,7 +45,7 @@ pub(crate) trait Repeating: 'static {
     /// [`None`]: when [`queue`] or [`queue_now`] asks for it.
     fn run() -> Option<u32>;
 
-    /// The kernel's object for the work: one static for each type.
+    /// Returns the kernel's object for the work: one static for each type.
     fn slot() -> &'static WorkSlot;
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct WorkSlot {
 unsafe impl Sync for WorkSlot {}
 
 impl WorkSlot {
-    /// The object for one kind of work.
+    /// Returns the object for one kind of work.
     pub(crate) const fn new() -> Self {
         // INVARIANT: Not started.
         Self {
@@ -81,13 +81,13 @@ impl WorkSlot {
         }
     }
 
-    /// The work, if it was started.
+    /// Returns the work, if it was started.
     fn started(&'static self) -> Option<*mut bindings::delayed_work> {
         (self.state.load(Acquire) == STARTED).then(|| self.work.get())
     }
 }
 
-/// A run of the work, as the work queue calls it.
+/// Runs the work for the work queue.
 ///
 /// # Safety
 ///

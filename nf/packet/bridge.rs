@@ -2,7 +2,8 @@
 
 //! The hooks of the bridge family, which `nf_conntrack_bridge` has.
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_bridge.h`](srctree/include/net/netfilter/nf_conntrack_bridge.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_bridge.h`](srctree/include/net/netfilter/nf_conntrack_bridge.h)
 
 use core::ptr::{
     null_mut,
@@ -20,8 +21,16 @@ use kernel::{
 
 use crate::nf::{
     bindings,
-    kernel::net::Net, //
+    kernel::{
+        net::Net,
+        pernet::{
+            NewNet,
+            Pernet, //
+        },
+    },
 };
+
+use super::hook::REGISTERING;
 
 /// The hooks of the bridge family, and the module that has them.
 ///
@@ -36,14 +45,19 @@ pub(crate) struct BridgeHooks(NonNull<bindings::nf_ct_bridge_info>);
 // SAFETY: The information is only read.
 unsafe impl Send for BridgeHooks {}
 
-/// The users of the bridge's hooks in a namespace, a field of the namespace's state. Zeroed: none.
+/// The users of the bridge's hooks in a namespace, a field of the namespace's state. Zeroed: there
+/// are none, and can be none.
+///
+/// [`BridgeUsers::open`] makes it usable for the life of the state, at whose end `nf` removes all.
 ///
 /// # Invariants
 ///
-/// `count` is not zero if and only if the hooks of `info` are registered in `net`. Each user holds
-/// a reference to the module of `info`, so that `info` is valid then.
+/// `count` is not zero if and only if the hooks of `info` are registered in `net`, which keeps a
+/// [`Closer`] of this value. Each user holds a reference to the module of `info`, so that `info` is
+/// valid then. All is changed under [`REGISTERING`].
 pub(crate) struct BridgeUsers {
     count: Atomic<u32>,
+    /// The namespace whose users these may be, or null.
     net: Atomic<*mut bindings::net>,
     info: Atomic<*mut bindings::nf_ct_bridge_info>,
 }
@@ -53,14 +67,69 @@ unsafe impl pin_init::Zeroable for BridgeUsers {}
 // SAFETY: The fields are atomic, and the pointers are only compared.
 unsafe impl Sync for BridgeUsers {}
 
+/// Removes the users of a namespace when it is dropped.
+struct Closer<P: Pernet> {
+    net: *mut bindings::net,
+    users: fn(&P) -> &BridgeUsers,
+}
+
+// SAFETY: Any thread may remove them; the namespace is valid for all of them.
+unsafe impl<P: Pernet> Send for Closer<P> {}
+
+impl<P: Pernet> Drop for Closer<P> {
+    fn drop(&mut self) {
+        // SAFETY: The namespace keeps this value, and drops it.
+        let users = (self.users)(unsafe { Net::from_raw(self.net) }.state::<P>());
+        let _guard = REGISTERING.lock();
+        if users.net.load(Relaxed) == self.net {
+            while users.remove_one() {}
+            users.net.store(null_mut(), Relaxed);
+        }
+    }
+}
+
 impl BridgeUsers {
-    fn are_of(&self, net: *mut bindings::net, info: *mut bindings::nf_ct_bridge_info) -> bool {
-        self.net.load(Relaxed) == net && self.info.load(Relaxed) == info
+    /// Makes the field usable in the state of a namespace that is being set up. May sleep.
+    ///
+    /// `EBUSY`: it is usable already. `ENOMEM`: no memory.
+    pub(crate) fn open<P: Pernet>(net: &NewNet<'_>, users: fn(&P) -> &BridgeUsers) -> Result {
+        {
+            let _guard = REGISTERING.lock();
+            let place = &users(net.state::<P>()).net;
+            if !place.load(Relaxed).is_null() {
+                return Err(EBUSY);
+            }
+            place.store(net.raw(), Relaxed);
+        }
+        // Without memory it is dropped here, which makes the field unusable.
+        net.keep(Closer {
+            net: net.raw(),
+            users,
+        })
+    }
+
+    /// Removes a user, under [`REGISTERING`]; the last one unregisters the hooks. Returns whether
+    /// there was one.
+    fn remove_one(&self) -> bool {
+        let Some(count) = self.count.load(Relaxed).checked_sub(1) else {
+            return false;
+        };
+        // INVARIANT: The hooks are unregistered, and the reference given back, below.
+        self.count.store(count, Relaxed);
+        // SAFETY: By the type invariants.
+        unsafe {
+            let info = &*self.info.load(Relaxed);
+            if count == 0 {
+                bindings::nf_unregister_net_hooks(self.net.load(Relaxed), info.ops, info.ops_size);
+            }
+            bindings::rct_module_put(info.me);
+        }
+        true
     }
 }
 
 impl BridgeHooks {
-    /// [`None`]: `info` is null.
+    /// Returns [`None`] if `info` is null.
     ///
     /// # Safety
     ///
@@ -78,13 +147,16 @@ impl BridgeHooks {
     /// Adds a user in `net`. The first one registers the hooks there, and each keeps the module
     /// from being unloaded. May sleep.
     ///
-    /// `EPROTO`: the module is being unloaded. `EBUSY`: `users` are those of other hooks.
+    /// `EPROTO`: the module is being unloaded. `EBUSY`: `users` are those of other hooks, or of
+    /// another namespace, or there are too many.
     pub(crate) fn add_user(&mut self, net: &Net, users: &BridgeUsers) -> Result {
-        let (raw_net, raw_info) = (net.raw(), self.0.as_ptr());
+        let _guard = REGISTERING.lock();
         let count = users.count.load(Relaxed);
-        if count != 0 && !users.are_of(raw_net, raw_info) {
+        let is_theirs = count == 0 || users.info.load(Relaxed) == self.0.as_ptr();
+        if users.net.load(Relaxed) != net.raw() || !is_theirs {
             return Err(EBUSY);
         }
+        let more = count.checked_add(1).ok_or(EBUSY)?;
         let info = self.info();
         // SAFETY: By the type invariants the module is loaded.
         if !unsafe { bindings::rct_try_module_get(info.me) } {
@@ -92,36 +164,23 @@ impl BridgeHooks {
         }
         if count == 0 {
             // SAFETY: By the type invariants.
-            to_result(unsafe { bindings::nf_register_net_hooks(raw_net, info.ops, info.ops_size) })
-                // SAFETY: The reference was taken above.
-                .inspect_err(|_| unsafe { bindings::rct_module_put(info.me) })?;
-            users.net.store(raw_net, Relaxed);
-            users.info.store(raw_info, Relaxed);
+            to_result(unsafe {
+                bindings::nf_register_net_hooks(net.raw(), info.ops, info.ops_size)
+            })
+            // SAFETY: The reference was taken above.
+            .inspect_err(|_| unsafe { bindings::rct_module_put(info.me) })?;
+            users.info.store(self.0.as_ptr(), Relaxed);
         }
         // INVARIANT: The hooks are registered, and a reference was taken for this user.
-        users.count.store(count.saturating_add(1), Relaxed);
+        users.count.store(more, Relaxed);
         Ok(())
     }
 
     /// Removes a user in `net`, if there is one. The last one unregisters the hooks. May sleep.
     pub(crate) fn remove_user(&mut self, net: &Net, users: &BridgeUsers) {
-        let raw_net = net.raw();
-        let Some(count) = users.count.load(Relaxed).checked_sub(1) else {
-            return;
-        };
-        if !users.are_of(raw_net, self.0.as_ptr()) {
-            return;
-        }
-        let info = self.info();
-        // INVARIANT: The hooks are unregistered, and the reference given back, below.
-        users.count.store(count, Relaxed);
-        // SAFETY: By the invariants of both types.
-        unsafe {
-            if count == 0 {
-                bindings::nf_unregister_net_hooks(raw_net, info.ops, info.ops_size);
-                users.net.store(null_mut(), Relaxed);
-            }
-            bindings::rct_module_put(info.me);
+        let _guard = REGISTERING.lock();
+        if users.net.load(Relaxed) == net.raw() && users.info.load(Relaxed) == self.0.as_ptr() {
+            users.remove_one();
         }
     }
 }

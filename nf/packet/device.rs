@@ -51,7 +51,7 @@ impl Ipv6AddrType {
         Self(unsafe { bindings::rct_ipv6_address_type(&to_c(address)) })
     }
 
-    /// Whether the address is an IPv4-mapped one (RFC 4291, section 2.5.5.2).
+    /// Returns whether the address is an IPv4-mapped one (RFC 4291, section 2.5.5.2).
     pub(crate) fn is_mapped(self) -> bool {
         self.0 & Self::MAPPED != 0
     }

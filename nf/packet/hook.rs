@@ -24,8 +24,7 @@ use kernel::{
     sync::atomic::{
         Atomic,
         Full,
-        Relaxed,
-        Release, //
+        Relaxed, //
     },
 };
 
@@ -34,7 +33,12 @@ use crate::{
         bindings,
         kernel::{
             net::Net,
-            rcu::Rcu, //
+            pernet::{
+                NewNet,
+                Pernet, //
+            },
+            rcu::Rcu,
+            static_lock::StaticMutex, //
         }, //
     },
     proto::types::family::Family, //
@@ -161,7 +165,7 @@ impl<'a> HookState<'a> {
         }
     }
 
-    /// Whether the packet is at `hook`.
+    /// Returns whether the packet is at `hook`.
     #[inline]
     pub(crate) fn is_at(&self, hook: InetHook) -> bool {
         u32::from(self.raw().hook) == hook.number()
@@ -173,8 +177,8 @@ impl<'a> HookState<'a> {
         u32::from(self.raw().hook)
     }
 
-    /// Whether the packet leaves through the master device of a VRF. It passes POST_ROUTING again
-    /// with the real device.
+    /// Returns whether the packet leaves through the master device of a VRF. It passes POST_ROUTING
+    /// again with the real device.
     #[inline]
     pub(crate) fn leaves_through_vrf(&self) -> bool {
         let out = self.raw().out;
@@ -210,7 +214,8 @@ impl<'a> HookState<'a> {
 ///     ..
 /// ]);
 ///
-/// // `MyState` has a field `hooks: HookSlot`.
+/// // `MyState` has a field `hooks: HookSlot`, which `Pernet::init` opens.
+/// HookSlot::open(net, |state: &MyState| &state.hooks)?;
 /// net.state::<MyState>().hooks.register(net, &IPV4_HOOKS)?;
 /// ```
 pub(crate) trait Hook: 'static {
@@ -218,7 +223,7 @@ pub(crate) trait Hook: 'static {
     fn run(skb: &mut Skb, state: HookState<'_>, rcu: Rcu<'_>) -> Verdict;
 }
 
-/// [`Hook::run`], as the core calls it (`nf_hookfn`).
+/// Calls [`Hook::run`] for the core (`nf_hookfn`).
 ///
 /// # Safety
 ///
@@ -320,15 +325,21 @@ impl FamilyHooks {
     }
 }
 
-/// A place in the state of a namespace for one registration of [`FamilyHooks`]. Zeroed: empty.
+/// Serialises registering and unregistering through the places in the states of namespaces.
+pub(super) static REGISTERING: StaticMutex<()> = StaticMutex::new(c"REGISTERING", || ());
+
+/// A place in the state of a namespace for one registration of [`FamilyHooks`]. Zeroed: it is
+/// closed.
 ///
-/// It has no `drop`, as the state of a namespace has none: the hooks stay registered until
-/// [`HookSlot::unregister`].
+/// [`HookSlot::open`] opens it for the life of the state, at whose end `nf` unregisters what is in
+/// it.
 ///
 /// # Invariants
 ///
-/// If `hooks` is not null, it points to static [`FamilyHooks`] that are registered in `net`.
+/// If `hooks` is not null, it points to static [`FamilyHooks`] that are registered in the namespace
+/// `net`, which keeps a [`Closer`] of this slot. Both are changed under [`REGISTERING`].
 pub(crate) struct HookSlot {
+    /// The namespace for which the slot is open, or null.
     net: Atomic<*mut bindings::net>,
     hooks: Atomic<*mut FamilyHooks>,
 }
@@ -338,19 +349,57 @@ unsafe impl pin_init::Zeroable for HookSlot {}
 // SAFETY: The fields are atomic. `hooks` is static, and `net` is only compared.
 unsafe impl Sync for HookSlot {}
 
+/// Closes a slot in the state of a namespace when it is dropped.
+struct Closer<P: Pernet> {
+    net: *mut bindings::net,
+    slot: fn(&P) -> &HookSlot,
+}
+
+// SAFETY: Any thread may close the slot; the namespace is valid for all of them.
+unsafe impl<P: Pernet> Send for Closer<P> {}
+
+impl<P: Pernet> Drop for Closer<P> {
+    fn drop(&mut self) {
+        // SAFETY: The namespace keeps this value, and drops it.
+        let net = unsafe { Net::from_raw(self.net) };
+        let slot = (self.slot)(net.state::<P>());
+        let _guard = REGISTERING.lock();
+        slot.clear(net);
+        slot.net.store(null_mut(), Relaxed);
+    }
+}
+
 impl HookSlot {
+    /// Opens the slot in the state of a namespace that is being set up. May sleep.
+    ///
+    /// `EBUSY`: it is open already. `ENOMEM`: no memory.
+    pub(crate) fn open<P: Pernet>(net: &NewNet<'_>, slot: fn(&P) -> &HookSlot) -> Result {
+        {
+            let _guard = REGISTERING.lock();
+            let place = &slot(net.state::<P>()).net;
+            if !place.load(Relaxed).is_null() {
+                return Err(EBUSY);
+            }
+            place.store(net.raw(), Relaxed);
+        }
+        // Without memory it is dropped here, which closes the slot.
+        net.keep(Closer {
+            net: net.raw(),
+            slot,
+        })
+    }
+
     /// Registers hooks in `net`, behind the reassembly of fragments. May sleep.
     ///
-    /// `EBUSY`: the slot is taken.
+    /// `EBUSY`: the slot is taken, or not open for `net`.
     pub(crate) fn register(&self, net: &Net, hooks: &'static FamilyHooks) -> Result {
-        self.net
-            .cmpxchg(null_mut(), net.raw(), Full)
-            .map_err(|_| EBUSY)?;
-        hooks
-            .register(net)
-            .inspect_err(|_| self.net.store(null_mut(), Release))?;
-        // INVARIANT: As just registered; only the task that wrote `net` writes `hooks`.
-        self.hooks.store(from_ref(hooks).cast_mut(), Release);
+        let _guard = REGISTERING.lock();
+        if self.net.load(Relaxed) != net.raw() || !self.hooks.load(Relaxed).is_null() {
+            return Err(EBUSY);
+        }
+        hooks.register(net)?;
+        // INVARIANT: As just registered; the slot is open.
+        self.hooks.store(from_ref(hooks).cast_mut(), Relaxed);
         Ok(())
     }
 
@@ -360,16 +409,20 @@ impl HookSlot {
     /// Calls under way may go on until a grace period has passed. What the hooks use is freed
     /// after it.
     pub(crate) fn unregister(&self, net: &Net) {
+        let _guard = REGISTERING.lock();
+        self.clear(net);
+    }
+
+    /// [`HookSlot::unregister`], under [`REGISTERING`].
+    fn clear(&self, net: &Net) {
         if self.net.load(Relaxed) != net.raw() {
             return;
         }
         let hooks = self.hooks.xchg(null_mut(), Full);
         // SAFETY: The pointer is null or to a static, by the type invariants.
-        let Some(hooks) = (unsafe { hooks.cast_const().as_ref() }) else {
-            return;
-        };
-        // SAFETY: By the type invariants. Only one task gets the pointer from the slot.
-        unsafe { hooks.unregister(net) };
-        self.net.store(null_mut(), Release);
+        if let Some(hooks) = unsafe { hooks.cast_const().as_ref() } {
+            // SAFETY: By the type invariants.
+            unsafe { hooks.unregister(net) };
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     skb::Skb, //
 };
 
-/// Whether another message of the network stack may be logged now (`net_ratelimit()`).
+/// Returns whether another message of the network stack may be logged now (`net_ratelimit()`).
 pub(crate) fn ratelimit() -> bool {
     // SAFETY: May be called in any context.
     unsafe { bindings::rct_net_ratelimit() }

@@ -71,7 +71,8 @@ unsafe impl Extension for NatExtension {
 }
 
 impl NatExtension {
-    /// The interface index of the device through which the connection was masqueraded; 0: none.
+    /// Returns the interface index of the device through which the connection was masqueraded; 0:
+    /// none.
     #[inline]
     pub(crate) fn masquerade_device(&self) -> &Atomic<i32> {
         // SAFETY: The field is valid and aligned.
@@ -318,7 +319,7 @@ impl Drop for TranslatorRegistration {
     }
 }
 
-/// [`Translator::parse_nat_setup`], as ctnetlink calls it.
+/// Calls [`Translator::parse_nat_setup`] for ctnetlink.
 ///
 /// # Safety
 ///
@@ -339,7 +340,7 @@ unsafe extern "C" fn parse_nat_setup<T: Translator>(
     from_result(|| T::parse_nat_setup(entry, source, attribute).map(|()| 0))
 }
 
-/// [`Translator::decode_session`], as the core calls it.
+/// Calls [`Translator::decode_session`] for the core.
 ///
 /// # Safety
 ///
@@ -352,7 +353,7 @@ unsafe extern "C" fn decode_session<T: Translator>(
     unsafe { T::decode_session(Skb::from_raw_shared(skb), &mut *flow.cast()) };
 }
 
-/// [`Translator::remove_nat_bysrc`], as the tracker calls it.
+/// Calls [`Translator::remove_nat_bysrc`] for the tracker.
 ///
 /// # Safety
 ///

@@ -41,6 +41,10 @@ use crate::{
         bindings,
         kernel::{
             net::Net,
+            pernet::{
+                NewNet,
+                Pernet, //
+            },
             rcu::Rcu,
             static_lock::StaticMutex, //
         },
@@ -109,7 +113,7 @@ impl Chains<'_> {
     }
 }
 
-/// [`NatHook::run`], as the core calls it (`nf_hookfn`).
+/// Calls [`NatHook::run`] for the core (`nf_hookfn`).
 ///
 /// # Safety
 ///
@@ -162,9 +166,9 @@ struct Registered {
     ops: [bindings::nf_hook_ops; HOOKS],
     chains: [bindings::nf_nat_lookup_hook_priv; HOOKS],
     rcu: bindings::callback_head,
-    /// The namespace. The pointer is only compared.
-    net: *mut bindings::net,
     users: u32,
+    /// Whether they are registered: no longer once the slot is closed.
+    is_registered: bool,
 }
 
 /// Frees hooks a grace period after they were unregistered.
@@ -185,19 +189,55 @@ pub(crate) fn barrier() {
 /// Serialises changes of the chains of all [`Slot`]s.
 static CHAINS: StaticMutex<()> = StaticMutex::new(c"CHAINS", || ());
 
-/// A place in the state of a namespace for the hooks of a family. Zeroed: there are none.
+/// A place in the state of a namespace for the hooks of a family. Zeroed: there are none, and the
+/// slot is closed.
+///
+/// [`Slot::open`] opens it for the life of the state, at whose end `nf` unregisters the hooks.
 ///
 /// # Invariants
 ///
-/// The pointer is null, or to hooks from `allocate` that are registered in the namespace `net` of
-/// theirs. It is changed under [`CHAINS`].
-#[repr(transparent)]
-pub(crate) struct Slot(Atomic<*mut Registered>);
+/// `hooks` is null, or to hooks from `allocate` that belong to the slot. They are registered, in
+/// the namespace `net`, if they say so; that namespace keeps a [`Closer`] of this slot. All is
+/// changed under [`CHAINS`].
+pub(crate) struct Slot {
+    hooks: Atomic<*mut Registered>,
+    /// The namespace for which the slot is open, or was. The pointer is only compared.
+    net: Atomic<*mut bindings::net>,
+    is_open: Atomic<bool>,
+}
 
-// SAFETY: Null is a valid pointer; the type is transparent.
+// SAFETY: Null and `false` are valid values.
 unsafe impl pin_init::Zeroable for Slot {}
-// SAFETY: The pointer is atomic; what it points to is changed under `CHAINS` only.
+// SAFETY: The fields are atomic; what `hooks` points to is changed under `CHAINS` only.
 unsafe impl Sync for Slot {}
+
+/// Closes a slot in the state of a namespace when it is dropped.
+struct Closer<P: Pernet> {
+    net: *mut bindings::net,
+    slot: fn(&P) -> &Slot,
+}
+
+// SAFETY: Any thread may close the slot; the namespace is valid for all of them.
+unsafe impl<P: Pernet> Send for Closer<P> {}
+
+impl<P: Pernet> Drop for Closer<P> {
+    /// Unregisters the hooks. Their memory stays while they have users: nf_tables, which may have
+    /// been loaded before this module, removes its chains later.
+    fn drop(&mut self) {
+        // SAFETY: The namespace keeps this value, and drops it.
+        let net = unsafe { Net::from_raw(self.net) };
+        let slot = (self.slot)(net.state::<P>());
+        let _guard = CHAINS.lock();
+        if slot.net.load(Relaxed) != self.net {
+            return;
+        }
+        slot.is_open.store(false, Relaxed);
+        if let Some(hooks) = NonNull::new(slot.hooks.load(Relaxed)) {
+            // SAFETY: By the invariants of the slot.
+            unsafe { unregister(net, hooks) };
+        }
+    }
+}
 
 /// The hook operations of a chain, as its module registers them.
 ///
@@ -219,10 +259,30 @@ impl<'a> Chain<'a> {
 }
 
 impl Slot {
+    /// Opens the slot in the state of a namespace that is being set up. May sleep.
+    ///
+    /// `EBUSY`: it is, or was, open already. `ENOMEM`: no memory.
+    pub(crate) fn open<P: Pernet>(net: &NewNet<'_>, slot: fn(&P) -> &Slot) -> Result {
+        {
+            let _guard = CHAINS.lock();
+            let place = slot(net.state::<P>());
+            if !place.net.load(Relaxed).is_null() {
+                return Err(EBUSY);
+            }
+            place.net.store(net.raw(), Relaxed);
+            place.is_open.store(true, Relaxed);
+        }
+        // Without memory it is dropped here, which closes the slot.
+        net.keep(Closer {
+            net: net.raw(),
+            slot,
+        })
+    }
+
     /// Adds a chain. The first one registers the hooks. May sleep.
     ///
-    /// `EINVAL`: NAT has no hook function at the chain's hook. `EBUSY`: the hooks are those of
-    /// another namespace.
+    /// `EINVAL`: NAT has no hook function at the chain's hook. `EBUSY`: the slot is not open for
+    /// this namespace.
     pub(crate) fn add(
         &self,
         net: &Net,
@@ -231,16 +291,8 @@ impl Slot {
     ) -> Result {
         let _guard = CHAINS.lock();
         let index = index_of(templates, chain)?;
-        let present = NonNull::new(self.0.load(Relaxed));
-        let hooks = match present {
-            Some(hooks) => hooks,
-            None => register(net, templates)?,
-        };
+        let (hooks, is_new) = self.get(net, templates)?;
         let raw = hooks.as_ptr();
-        // SAFETY: By the type invariants, or just allocated; under `CHAINS`.
-        if unsafe { (*raw).net } != net.raw() {
-            return Err(EBUSY);
-        }
         // SAFETY: In bounds; by the invariants of `Chain`.
         let added = to_result(unsafe {
             let entry = addr_of_mut!((*raw).chains)
@@ -248,61 +300,30 @@ impl Slot {
                 .add(index);
             bindings::rct_nat_chains_add(entry, chain.0)
         });
-        match (&added, present) {
-            (Ok(()), _) => {
-                // SAFETY: Under `CHAINS`.
-                unsafe { (*raw).users = (*raw).users.saturating_add(1) };
-                // INVARIANT: As just registered.
-                self.0.store(raw, Relaxed);
-            }
+        if added.is_ok() {
+            self.add_one(hooks);
+        } else if is_new {
             // SAFETY: Registered above, and in no slot.
-            (Err(_), None) => unsafe { retire(net, hooks) },
-            (Err(_), Some(_)) => {}
+            unsafe { retire(net, hooks) };
         }
         added
     }
 
     /// Adds a user without a chain: the hooks are registered until it is removed. May sleep.
     ///
-    /// `EBUSY`: the hooks are those of another namespace.
+    /// `EBUSY`: the slot is not open for this namespace.
     pub(crate) fn add_user(&self, net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result {
         let _guard = CHAINS.lock();
-        let hooks = match NonNull::new(self.0.load(Relaxed)) {
-            Some(hooks) => hooks,
-            None => register(net, templates)?,
-        };
-        let raw = hooks.as_ptr();
-        // SAFETY: By the type invariants, or just allocated; under `CHAINS`.
-        if unsafe { (*raw).net } != net.raw() {
-            return Err(EBUSY);
-        }
-        // SAFETY: Under `CHAINS`.
-        unsafe { (*raw).users = (*raw).users.saturating_add(1) };
-        // INVARIANT: They are registered.
-        self.0.store(raw, Relaxed);
+        let (hooks, _) = self.get(net, templates)?;
+        self.add_one(hooks);
         Ok(())
     }
 
     /// Removes a user without a chain. The last one unregisters the hooks. May sleep.
     pub(crate) fn remove_user(&self, net: &Net) {
         let _guard = CHAINS.lock();
-        let Some(hooks) = NonNull::new(self.0.load(Relaxed)) else {
-            return;
-        };
-        let raw = hooks.as_ptr();
-        // SAFETY: By the type invariants; under `CHAINS`.
-        if unsafe { (*raw).net } != net.raw() {
-            return;
-        }
-        // SAFETY: As above.
-        let users = unsafe {
-            (*raw).users = (*raw).users.saturating_sub(1);
-            (*raw).users
-        };
-        if users == 0 {
-            self.0.store(null_mut(), Relaxed);
-            // SAFETY: By the type invariants.
-            unsafe { retire(net, hooks) };
+        if let Some(hooks) = self.present(net) {
+            self.remove_one(net, hooks);
         }
     }
 
@@ -314,28 +335,64 @@ impl Slot {
         templates: &'static [HookTemplate; HOOKS],
     ) {
         let _guard = CHAINS.lock();
-        let Some(hooks) = NonNull::new(self.0.load(Relaxed)) else {
+        let Some(hooks) = self.present(net) else {
             return;
         };
         let Ok(index) = index_of(templates, chain) else {
             return;
         };
-        let raw = hooks.as_ptr();
-        // SAFETY: By the type invariants; under `CHAINS`.
-        if unsafe { (*raw).net } != net.raw() {
-            return;
-        }
         // SAFETY: By the type invariants; in bounds; under `CHAINS`.
-        let users = unsafe {
-            let entry = addr_of_mut!((*raw).chains)
+        unsafe {
+            let entry = addr_of_mut!((*hooks.as_ptr()).chains)
                 .cast::<bindings::nf_nat_lookup_hook_priv>()
                 .add(index);
             bindings::rct_nat_chains_remove(entry, chain.0);
+        }
+        self.remove_one(net, hooks);
+    }
+
+    /// Returns the hooks of a namespace. [`None`]: there are none, or they are another namespace's.
+    fn present(&self, net: &Net) -> Option<NonNull<Registered>> {
+        if self.net.load(Relaxed) != net.raw() {
+            return None;
+        }
+        NonNull::new(self.hooks.load(Relaxed))
+    }
+
+    /// Returns the hooks, and whether they were registered just now and are not in the slot yet.
+    fn get(
+        &self,
+        net: &Net,
+        templates: &'static [HookTemplate; HOOKS],
+    ) -> Result<(NonNull<Registered>, bool)> {
+        if self.net.load(Relaxed) != net.raw() || !self.is_open.load(Relaxed) {
+            return Err(EBUSY);
+        }
+        match self.present(net) {
+            Some(hooks) => Ok((hooks, false)),
+            None => register(net, templates).map(|hooks| (hooks, true)),
+        }
+    }
+
+    /// Adds a user of the hooks that [`Slot::get`] has returned.
+    fn add_one(&self, hooks: NonNull<Registered>) {
+        let raw = hooks.as_ptr();
+        // SAFETY: They are valid; under `CHAINS`.
+        unsafe { (*raw).users = (*raw).users.saturating_add(1) };
+        // INVARIANT: They are registered, in the namespace for which the slot is open.
+        self.hooks.store(raw, Relaxed);
+    }
+
+    /// Removes a user of the hooks, which are in the slot.
+    fn remove_one(&self, net: &Net, hooks: NonNull<Registered>) {
+        let raw = hooks.as_ptr();
+        // SAFETY: By the type invariants; under `CHAINS`.
+        let users = unsafe {
             (*raw).users = (*raw).users.saturating_sub(1);
             (*raw).users
         };
         if users == 0 {
-            self.0.store(null_mut(), Relaxed);
+            self.hooks.store(null_mut(), Relaxed);
             // SAFETY: By the type invariants.
             unsafe { retire(net, hooks) };
         }
@@ -344,7 +401,7 @@ impl Slot {
 
 /// Allocates hooks without chains, and registers them. May sleep.
 fn register(net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
-    let hooks = allocate(net, templates)?;
+    let hooks = allocate(templates)?;
     let raw = hooks.as_ptr();
     // SAFETY: Just allocated. The hooks are complete, and are freed after they are unregistered.
     let registered = unsafe {
@@ -356,21 +413,37 @@ fn register(net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result<NonN
         unsafe { bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free)) };
         return Err(error);
     }
+    // SAFETY: Just allocated.
+    unsafe { (*raw).is_registered = true };
     Ok(hooks)
+}
+
+/// Unregisters hooks, if they are registered.
+///
+/// # Safety
+///
+/// If they are registered, it is in `net`. The caller holds [`CHAINS`].
+unsafe fn unregister(net: &Net, hooks: NonNull<Registered>) {
+    let raw = hooks.as_ptr();
+    // SAFETY: By the safety requirements.
+    unsafe {
+        if core::mem::replace(&mut (*raw).is_registered, false) {
+            let ops = addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>();
+            bindings::nf_unregister_net_hooks(net.raw(), ops, COUNT);
+        }
+    }
 }
 
 /// Unregisters hooks, and frees them after a grace period.
 ///
 /// # Safety
 ///
-/// They are registered in `net`, and no slot points to them.
+/// As for [`unregister`]; no slot points to them.
 unsafe fn retire(net: &Net, hooks: NonNull<Registered>) {
-    let raw = hooks.as_ptr();
     // SAFETY: By the safety requirements.
     unsafe {
-        let ops = addr_of_mut!((*raw).ops).cast::<bindings::nf_hook_ops>();
-        bindings::nf_unregister_net_hooks(net.raw(), ops, COUNT);
-        bindings::call_rcu(addr_of_mut!((*raw).rcu), Some(free));
+        unregister(net, hooks);
+        bindings::call_rcu(addr_of_mut!((*hooks.as_ptr()).rcu), Some(free));
     }
 }
 
@@ -381,15 +454,13 @@ fn index_of(templates: &[HookTemplate; HOOKS], chain: Chain<'_>) -> Result<usize
         .ok_or(EINVAL)
 }
 
-fn allocate(net: &Net, templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
+fn allocate(templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
     // CAST: Flags are 32 bits wide.
     let gfp = bindings::RCT_GFP_KERNEL as u32;
     // SAFETY: Process context.
     let memory = unsafe { bindings::rct_kzalloc(size_of::<Registered>(), gfp) };
     let hooks = NonNull::new(memory.cast::<Registered>()).ok_or(ENOMEM)?;
     let raw = hooks.as_ptr();
-    // SAFETY: Just allocated.
-    unsafe { (*raw).net = net.raw() };
     for (index, template) in templates.iter().enumerate() {
         // SAFETY: In bounds: there are as many elements as templates. A description is plain data.
         unsafe {

@@ -28,7 +28,7 @@ use crate::{
 use super::device::Device;
 
 /// A receiver of notifications.
-pub(crate) trait Watcher: 'static {
+pub(crate) trait Notifier: 'static {
     /// Handles a device that went down. Process context.
     fn device_down(device: &Device);
 
@@ -47,7 +47,7 @@ static DEVICES: Block = Block(Opaque::zeroed());
 static IPV4: Block = Block(Opaque::zeroed());
 static IPV6: Block = Block(Opaque::zeroed());
 
-/// Whether there is a [`WatcherRegistration`], or one is being made or dropped.
+/// Whether there is a [`NotifierRegistration`], or one is being made or dropped.
 static IS_REGISTERED: Atomic<bool> = Atomic::new(false);
 
 type Function = unsafe extern "C" fn(*mut bindings::notifier_block, usize, *mut c_void) -> c_int;
@@ -61,43 +61,43 @@ impl Block {
     }
 }
 
-/// Keeps a [`Watcher`] registered. There is one registration at a time.
+/// Keeps a [`Notifier`] registered. There is one registration at a time.
 ///
 /// # Invariants
 ///
 /// The three blocks are registered, and `IS_REGISTERED` is true.
-pub(crate) struct WatcherRegistration(());
+pub(crate) struct NotifierRegistration(());
 
-impl WatcherRegistration {
-    /// Registers `W`. May sleep.
+impl NotifierRegistration {
+    /// Registers `N`. May sleep.
     ///
     /// `EBUSY`: there is another registration.
-    pub(crate) fn new<W: Watcher>() -> Result<Self> {
+    pub(crate) fn new<N: Notifier>() -> Result<Self> {
         if IS_REGISTERED.xchg(true, Full) {
             return Err(EBUSY);
         }
-        Self::register::<W>()
+        Self::register::<N>()
             .inspect_err(|_| IS_REGISTERED.store(false, Release))
             // INVARIANT: As just registered.
             .map(|()| Self(()))
     }
 
     /// Registers all three notifiers, or none.
-    fn register<W: Watcher>() -> Result {
+    fn register<N: Notifier>() -> Result {
         // SAFETY: Process context; the blocks are static. They are unregistered in `drop`, before
         // the module is freed.
         unsafe {
             to_result(bindings::register_netdevice_notifier(
-                DEVICES.with(device::<W>),
+                DEVICES.with(device::<N>),
             ))?;
             if let Err(error) =
-                to_result(bindings::register_inetaddr_notifier(IPV4.with(ipv4::<W>)))
+                to_result(bindings::register_inetaddr_notifier(IPV4.with(ipv4::<N>)))
             {
                 bindings::unregister_netdevice_notifier(DEVICES.0.get());
                 return Err(error);
             }
             if let Err(error) =
-                to_result(bindings::register_inet6addr_notifier(IPV6.with(ipv6::<W>)))
+                to_result(bindings::register_inet6addr_notifier(IPV6.with(ipv6::<N>)))
             {
                 bindings::unregister_inetaddr_notifier(IPV4.0.get());
                 bindings::unregister_netdevice_notifier(DEVICES.0.get());
@@ -108,7 +108,7 @@ impl WatcherRegistration {
     }
 }
 
-impl Drop for WatcherRegistration {
+impl Drop for NotifierRegistration {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; process context.
         unsafe {
@@ -130,7 +130,7 @@ fn is_down(event: usize) -> bool {
 /// # Safety
 ///
 /// For the core alone, with the arguments of a notifier of devices.
-unsafe extern "C" fn device<W: Watcher>(
+unsafe extern "C" fn device<N: Notifier>(
     _block: *mut bindings::notifier_block,
     event: usize,
     info: *mut c_void,
@@ -138,7 +138,7 @@ unsafe extern "C" fn device<W: Watcher>(
     if is_down(event) {
         // SAFETY: By the safety requirements.
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_netdev_of_event(info)) } {
-            W::device_down(device);
+            N::device_down(device);
         }
     }
     DONE
@@ -147,7 +147,7 @@ unsafe extern "C" fn device<W: Watcher>(
 /// # Safety
 ///
 /// For the core alone, with the arguments of a notifier of IPv4 addresses.
-unsafe extern "C" fn ipv4<W: Watcher>(
+unsafe extern "C" fn ipv4<N: Notifier>(
     _block: *mut bindings::notifier_block,
     event: usize,
     ifa: *mut c_void,
@@ -160,7 +160,7 @@ unsafe extern "C" fn ipv4<W: Watcher>(
         if let Some(device) = unsafe { Device::from_raw(bindings::rct_ipv4_address_dev(ifa)) } {
             // SAFETY: By the safety requirements.
             let address = unsafe { bindings::rct_ipv4_address(ifa) }.to_ne_bytes();
-            W::address_gone(device, widen(address), is_dead);
+            N::address_gone(device, widen(address), is_dead);
         }
     }
     DONE
@@ -169,7 +169,7 @@ unsafe extern "C" fn ipv4<W: Watcher>(
 /// # Safety
 ///
 /// For the core alone, with the arguments of a notifier of IPv6 addresses.
-unsafe extern "C" fn ipv6<W: Watcher>(
+unsafe extern "C" fn ipv6<N: Notifier>(
     _block: *mut bindings::notifier_block,
     event: usize,
     ifa: *mut c_void,
@@ -180,7 +180,7 @@ unsafe extern "C" fn ipv6<W: Watcher>(
         unsafe {
             if let Some(device) = Device::from_raw(bindings::rct_ipv6_address_dev(ifa)) {
                 let address = core::mem::transmute_copy(&*bindings::rct_ipv6_address(ifa));
-                W::address_gone(device, address, false);
+                N::address_gone(device, address, false);
             }
         }
     }

@@ -70,7 +70,7 @@ static IS_REGISTERED: Atomic<bool> = Atomic::new(false);
 
 impl Options {
     /// Registers the option of one family. May sleep.
-    fn register(&'static self, family: Family, get: Get) -> Result {
+    fn register(&'static self, family: Family, get: GetSockopt) -> Result {
         // CAST: The number of a socket option is small.
         let number = bindings::SO_ORIGINAL_DST as c_int;
         // SAFETY: The options are not registered: `IS_REGISTERED` admits one registration at a
@@ -89,7 +89,8 @@ impl Options {
     }
 }
 
-type Get = unsafe extern "C" fn(*mut bindings::sock, c_int, *mut c_void, *mut c_int) -> c_int;
+type GetSockopt =
+    unsafe extern "C" fn(*mut bindings::sock, c_int, *mut c_void, *mut c_int) -> c_int;
 
 /// Keeps both options registered. There is one registration at a time.
 ///

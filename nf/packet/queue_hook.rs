@@ -47,7 +47,8 @@ pub(crate) trait Glue: 'static {
     /// Adds an expectation of user space, with `conn` as master. Atomic context.
     fn expect(conn: &Conn, attribute: Attribute<'_>, by: Requester, rcu: Rcu<'_>) -> Result;
 
-    /// Whether sequence numbers are adjusted when user space changes the length of a packet.
+    /// Returns whether sequence numbers are adjusted when user space changes the length of a
+    /// packet.
     fn shifts(conn: &Conn) -> bool;
 }
 
@@ -86,7 +87,7 @@ impl Drop for GlueRegistration {
     }
 }
 
-/// [`Glue::size`].
+/// Calls [`Glue::size`].
 ///
 /// # Safety
 ///
@@ -96,7 +97,7 @@ unsafe extern "C" fn build_size<G: Glue>(ct: *const bindings::nf_conn) -> usize 
     G::size(unsafe { Conn::from_raw(ct.cast_mut()) })
 }
 
-/// [`Glue::put`] in a nest, then the relation of the packet to the entry.
+/// Writes [`Glue::put`] in a nest, then the relation of the packet to the entry.
 ///
 /// # Safety
 ///
@@ -116,7 +117,7 @@ unsafe extern "C" fn build<G: Glue>(
     from_result(|| result.map(|()| 0).map_err(|_| ENOSPC))
 }
 
-/// [`Glue::change`].
+/// Calls [`Glue::change`].
 ///
 /// # Safety
 ///
@@ -137,7 +138,7 @@ unsafe extern "C" fn parse<G: Glue>(
     from_result(|| G::change(conn, attribute, rcu).map(|()| 0))
 }
 
-/// [`Glue::expect`].
+/// Calls [`Glue::expect`].
 ///
 /// # Safety
 ///

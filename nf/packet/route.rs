@@ -72,7 +72,7 @@ pub(crate) fn lookup_xfrm(skb: &mut Skb, state: HookState<'_>, family: Family) -
     lookup_policy(skb, state, family)
 }
 
-/// Whether packets that the namespace sends are subject to policies.
+/// Returns whether packets that the namespace sends are subject to policies.
 #[cfg(CONFIG_XFRM)]
 #[inline]
 fn net_has_policies(state: HookState<'_>) -> bool {
@@ -84,8 +84,8 @@ fn net_has_policies(state: HookState<'_>) -> bool {
     }
 }
 
-/// Whether the packet came or goes through a transformation, or its socket has a policy. `dst` is
-/// the packet's route.
+/// Returns whether the packet came or goes through a transformation, or its socket has a policy.
+/// `dst` is the packet's route.
 #[cfg(CONFIG_XFRM)]
 #[inline]
 fn skb_has_policy(skb: &Skb, dst: NonNull<bindings::dst_entry>) -> bool {

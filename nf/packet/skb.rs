@@ -237,8 +237,8 @@ impl Skb {
         (error == 0).then_some(())
     }
 
-    /// Whether the transport checksum is wrong. A verified checksum is recorded in the packet
-    /// (`CHECKSUM_UNNECESSARY`), so that it is not computed again.
+    /// Returns whether the transport checksum is wrong. A verified checksum is recorded in the
+    /// packet (`CHECKSUM_UNNECESSARY`), so that it is not computed again.
     #[inline]
     pub(crate) fn checksum_is_bad(
         &mut self,
@@ -260,14 +260,14 @@ impl Skb {
         unsafe { bindings::rct_nf_checksum_bad(self.raw(), hook, offset, protocol, family) }
     }
 
-    /// Whether the packet goes over the loopback device.
+    /// Returns whether the packet goes over the loopback device.
     pub(crate) fn is_loopback(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_skb_is_loopback(self.raw()) }
     }
 
-    /// Whether the checksum of the SCTP packet at `offset` is wrong, or cannot be verified. A
-    /// verified checksum is recorded in the packet, so that it is not computed again.
+    /// Returns whether the checksum of the SCTP packet at `offset` is wrong, or cannot be verified.
+    /// A verified checksum is recorded in the packet, so that it is not computed again.
     pub(crate) fn sctp_checksum_is_bad(&mut self, offset: u32) -> bool {
         const CHECKSUM_AT: u32 = 8;
         const HEADER_LEN: u32 = 12;
@@ -296,7 +296,7 @@ impl Skb {
         false
     }
 
-    /// Whether the packet is still to be split into segments (GSO).
+    /// Returns whether the packet is still to be split into segments (GSO).
     #[inline]
     pub(crate) fn is_gso(&self) -> bool {
         // SAFETY: By the type invariants.

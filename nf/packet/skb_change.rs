@@ -251,7 +251,7 @@ impl Skb {
         Some(())
     }
 
-    /// Whether the packet has a route. Packets at all hooks but PRE_ROUTING have one.
+    /// Returns whether the packet has a route. Packets at all hooks but PRE_ROUTING have one.
     #[inline]
     pub(crate) fn is_routed(&self) -> bool {
         // SAFETY: By the type invariants.

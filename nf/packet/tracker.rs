@@ -103,7 +103,7 @@ impl Drop for TrackerRegistration {
     }
 }
 
-/// [`Tracker::update`], as the core calls it.
+/// Calls [`Tracker::update`] for the core.
 ///
 /// # Safety
 ///
@@ -118,7 +118,7 @@ unsafe extern "C" fn update<T: Tracker>(
     verdict.as_int()
 }
 
-/// [`Tracker::destroy`], as the core calls it.
+/// Calls [`Tracker::destroy`] for the core.
 ///
 /// # Safety
 ///
@@ -135,7 +135,7 @@ unsafe extern "C" fn destroy<T: Tracker>(nfct: *mut bindings::nf_conntrack) {
     T::destroy(dead, rcu);
 }
 
-/// [`Tracker::tuple_of`], as the core calls it.
+/// Calls [`Tracker::tuple_of`] for the core.
 ///
 /// # Safety
 ///
@@ -155,7 +155,7 @@ unsafe extern "C" fn get_tuple_skb<T: Tracker>(
     }
 }
 
-/// [`Tracker::attach`], as the core calls it.
+/// Calls [`Tracker::attach`] for the core.
 ///
 /// # Safety
 ///
@@ -168,7 +168,7 @@ unsafe extern "C" fn attach<T: Tracker>(
     unsafe { T::attach(Skb::from_raw(new), Skb::from_raw_shared(old)) };
 }
 
-/// [`Tracker::set_closing`], as the core calls it.
+/// Calls [`Tracker::set_closing`] for the core.
 ///
 /// # Safety
 ///
@@ -178,7 +178,7 @@ unsafe extern "C" fn set_closing<T: Tracker>(nfct: *mut bindings::nf_conntrack) 
     unsafe { T::set_closing(Conn::from_raw(nfct.cast()), Rcu::assume_held()) };
 }
 
-/// [`Tracker::confirm`], as the core calls it.
+/// Calls [`Tracker::confirm`] for the core.
 ///
 /// # Safety
 ///
@@ -188,7 +188,7 @@ unsafe extern "C" fn confirm<T: Tracker>(skb: *mut bindings::sk_buff) -> c_int {
     unsafe { T::confirm(Skb::from_raw(skb), Rcu::assume_held()) }.as_int()
 }
 
-/// [`Tracker::id`], as the core calls it.
+/// Calls [`Tracker::id`] for the core.
 ///
 /// # Safety
 ///

@@ -107,12 +107,15 @@ fn at_address(
         ..
     } = request;
 
+    // A search follows where the key may not stay, which may end a closed connection. One key for a
+    // destination is no choice: C takes it unseen, too.
+    let is_given = range.has_one_key() && !(thorough && manip == Manip::Source);
     let may_stay = if range.has(flag::PROTO_RANDOM_ALL) {
         false
     } else if range.has(flag::PROTO_SPECIFIED) {
         !range.has(flag::PROTO_OFFSET)
             && range.contains_key(&spread, manip)
-            && (range.has_one_key() && !thorough || search::is_granted(view, &spread))
+            && (is_given || search::is_granted(view, &spread))
     } else {
         search::is_granted(view, &spread)
     };

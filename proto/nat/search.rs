@@ -5,8 +5,8 @@
 //! - [`thorough`] finds a free key if there is one. Towards most destinations few keys are used, so
 //!   it first tries a few at random. If all of them are taken, the pool is crowded, and gets a set
 //!   of marks ([`super::pool`]): from then on, keys known to be taken are skipped, 64 at a time,
-//!   and so are those that a setting bars. After [`UNAVAILABLE_TRIES`] keys that are unavailable for
-//!   another reason it gives up, so that no packet waits for long.
+//!   and so are those that a setting bars. After [`UNAVAILABLE_TRIES`] keys that are unavailable
+//!   for another reason it gives up, so that no packet waits for long.
 //! - [`sample`] tries up to 248 keys, and then gives up, as the C engine does. The sysctl
 //!   `nf_nat_thorough_search` selects [`thorough`] or [`sample`] for SNAT; DNAT always uses
 //!   [`sample`], because clashes are rare there.
@@ -28,7 +28,8 @@ const SMALL_WINDOW: u32 = 64;
 const CLOSED_TRIES: u32 = 128;
 
 /// Number of keys that a choice may find unavailable, although no setting bars them: a local socket
-/// uses the port, for example. Such a key is not remembered, and to find out costs more than a mark.
+/// uses the port, for example. Such a key is not remembered, and to find out costs more than a
+/// mark.
 const UNAVAILABLE_TRIES: u32 = 256;
 
 /// The limit of a choice, over all addresses that it tries.
@@ -43,7 +44,7 @@ impl Budget {
         }
     }
 
-    /// Whether the search has to end without a result.
+    /// Returns whether the search has to end without a result.
     pub(super) const fn is_spent(&self) -> bool {
         self.unavailable == 0
     }
@@ -95,13 +96,13 @@ pub(super) fn is_granted(view: &mut impl Occupancy, tuple: &Tuple) -> bool {
     view.claim(tuple, Terms::MustBeFree) == Claim::Granted
 }
 
-/// Whether no claim gets any key of the window, at whatever address.
+/// Returns whether no claim gets any key of the window, at whatever address.
 pub(super) fn is_all_barred(tuple: &Tuple, window: &Window, view: &impl Occupancy) -> bool {
     let last = window.key(window.size.wrapping_sub(1));
     first_open(window.min, last, |number| Some(view.barred(tuple, number))).is_none()
 }
 
-/// Whether no claim gets the key of `tuple`.
+/// Returns whether no claim gets the key of `tuple`.
 fn is_barred(tuple: &Tuple, window: &Window, view: &impl Occupancy) -> bool {
     let key = window.key_of(tuple);
     view.barred(tuple, key >> 6) & 1 << (key & 63) != 0

@@ -49,8 +49,8 @@ impl TupleMask {
         }
     }
 
-    /// Returns the mask of a source: all bits of the address of family `l3num`, or none, and all bits
-    /// of the key, or none.
+    /// Returns the mask of a source: all bits of the address of family `l3num`, or none, and all
+    /// bits of the key, or none.
     pub const fn of_source(l3num: u16, address: bool, key: bool) -> Self {
         let src = match (address, Family::from_number(l3num)) {
             (false, _) => [0; 16],

@@ -23,8 +23,8 @@ impl Header {
     /// Splits the bytes into fields, without checking them.
     #[inline]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
-        let [version_ihl, _, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
-            *bytes;
+        let [version_ihl, _, l0, l1, _, _, f0, f1, ttl, protocol, _, _, addresses @ ..] = *bytes;
+        let [s0, s1, s2, s3, d0, d1, d2, d3] = addresses;
         Self {
             version_ihl,
             total_len: u16::from_be_bytes([l0, l1]),

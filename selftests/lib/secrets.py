@@ -8,6 +8,9 @@ Prints "ok" or "not ok" lines (see ctnetlink.check), and "ok COMMAND" at the end
                    them the same id. Also: an entry keeps its id.
   order FILE...    The same entries are made in two orders. A listing shows no order of hashes: the
                    two listings are in the orders in which the entries were made.
+  ends NS OTHER    The same entries expire twice, and the collector ends them. Neither the order in
+                   which a listener is told, nor which ends come next to each other, is the same. (From
+                   the first namespace. NS and OTHER are of "ip netns"; the table is made full in OTHER.)
   zones            Entries of many zones, chosen so that half a hundred or more have the same hash
                    if a constant times the zone's number is mixed into each word. No secret is
                    needed to choose them.
@@ -18,10 +21,14 @@ import os
 import random
 import socket
 import struct
+import time
 
-from ctnetlink import (CREATE, CT, DUMP, EXCL, GET, ID, NEW, NLMSG_ERROR, ORIG, SCTP, SCTP_STATE, STATE,
-                       TCP, UDP, Client, check, name_of, pack, run)
+from ctnetlink import (CREATE, CT, DUMP, EXCL, GET, ID, NEW, NLMSG_ERROR, ORIG, REPLIED, SCTP,
+                       SCTP_STATE, STATE, TCP, UDP, Client, Socket, check, entry, name_of, pack, run)
 from netlink import AF_INET, REQUEST, attributes
+from traffic import Inside
+
+PATIENCE = 10 * (4 if os.environ.get("SELFTEST_SCALE") == "small" else 1)
 
 
 def nest(number, data):
@@ -37,12 +44,12 @@ def tuple_of(number, proto, src, dst, sport, dport):
 STATES = {UDP: b"", TCP: pack([STATE]), SCTP: pack([SCTP_STATE])}
 
 
-def request(flow, zone=0):
+def request(flow, zone=0, timeout=600):
     """The message that makes an entry. A flow: protocol, source, destination, source port, destination
     port, the latter four as bytes."""
     proto, src, dst, sport, dport = flow
     body = (tuple_of(1, proto, src, dst, sport, dport) + tuple_of(2, proto, dst, src, dport, sport) +
-            b"\x08\0\7\0" + struct.pack("!I", 600) + STATES[proto])
+            b"\x08\0\7\0" + struct.pack("!I", timeout) + STATES[proto])
     if zone:
         body += b"\6\0\x12\0" + struct.pack("!H", zone) + b"\0\0"
     body = struct.pack("!BBH", AF_INET, 0, 0) + body
@@ -129,6 +136,64 @@ def order(*files):
     client.flush()
 
 
+def call_collector(client):
+    """By a new entry in a full table that has no other to drop. A table that is full because of entries
+    that have expired does not need the collector."""
+    with open("/proc/sys/net/nf_conntrack_max", "r+") as limit:
+        was = limit.read()
+        limit.seek(0)
+        limit.write("1")
+        limit.flush()
+        try:
+            check("a full table refuses an entry", name_of(client.new(entry(sport=2001))) == "ENOMEM")
+        finally:
+            limit.seek(0)
+            limit.write(was)
+
+
+def ends_of(listener, count):
+    """The source ports of ended connections, in the order in which the listener is told."""
+    ports = []
+    listener.socket.settimeout(PATIENCE)
+    try:
+        while len(ports) < count:
+            for *_, body in listener.receive():
+                source = dict(attributes(body[4:]))[ORIG]
+                ports.append(dict(attributes(dict(attributes(source))[2]))[2][:2])
+    except (TimeoutError, socket.timeout):
+        pass
+    return ports
+
+
+def ends(name, other):
+    with Inside(name):
+        client, listener = Client(), Socket(3)
+    with Inside(other):
+        full = Client()
+    full.flush()
+    assert not full.new(entry(more=[REPLIED]))
+    flows = [(UDP, b"\x0a\7\0\1", b"\x0a\7\0\2", struct.pack("!H", port), b"\0\7") for port in range(1000, 2000)]
+    orders = []
+    for seed in 1, 2:
+        random.Random(seed).shuffle(flows)
+        make(client, [request(flow, timeout=3) for flow in flows])
+        time.sleep(4.1)
+        call_collector(full)
+        orders.append(ends_of(listener, len(flows)))
+    everyone = sorted(flow[3] for flow in flows)
+    check("a listener is told of each end", all(sorted(order) == everyone for order in orders))
+    first, second = ({port: place for place, port in enumerate(order)} for order in orders)
+    middle = (len(flows) - 1) / 2
+    covariance = sum((first[port] - middle) * (second[port] - middle) for port in first)
+    correlation = covariance * 12 / (len(flows) ** 3 - len(flows))
+    check("the second time in another order", abs(correlation) < 0.25, f"correlation: {correlation:.3f}")
+    neighbours = [{frozenset(pair) for pair in zip(order, order[1:])} for order in orders]
+    same = len(neighbours[0] & neighbours[1])
+    # By chance two.
+    check("... and with other neighbours", same < 20, f"the same neighbours: {same}")
+    full.flush()
+
+
 def colliding():
     """Flows and their zones. For each zone, all words by which the sum can be the same: one of them is."""
     golden, whole = 0x9e3779b9, 0xffffffff
@@ -160,4 +225,4 @@ def zones():
     client.flush()
 
 
-run(__doc__, ids=ids, order=order, zones=zones)
+run(__doc__, ids=ids, order=order, ends=ends, zones=zones)

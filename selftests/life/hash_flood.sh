@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Floods of connections that share chains of the table. Two ways to choose such connections are
-# tried: by the order of listings, from which the secret of the hash could be computed, and by zones,
-# where no secret is needed if zones are hashed badly. Then chains become too long all the same, as
+# tried: by the order of listings, or of the ends that a listener is told, from which the secret of the
+# hash could be computed, and by zones, where no secret is needed if zones are hashed badly. Then chains become too long all the same, as
 # the table is made too small: a chain takes so many connections and no more, and as soon as the mean
 # length says that this was no chance, the table's hash becomes siphash, until the administrator takes
 # jhash back.
@@ -41,6 +41,17 @@ if [[ $TRACKER == rust_ct ]]; then
 	secrets order netlink /proc/net/nf_conntrack /proc/net/rust_conntrack
 else
 	skip "the order of a listing" "that of siphash, from which nothing can be computed"
+fi
+
+# --- what the ends of connections tell --------------------------------------
+
+if [[ $TRACKER == rust_ct ]]; then
+	# Some connections to each bucket.
+	echo 512 >$BUCKETS
+	relay ends "" python3 "$SELFTESTS/lib/secrets.py" ends "$R" "$S"
+	echo 65536 >$BUCKETS
+else
+	skip "the order of ends" "that of siphash, from which nothing can be computed"
 fi
 
 # --- zones ------------------------------------------------------------------

@@ -71,8 +71,8 @@ const fn is_end(word: usize) -> bool {
 ///
 /// # Safety
 ///
-/// Nothing else changes the chain, and `marker` is its marker. The node is on no chain, and its object
-/// is valid.
+/// Nothing else changes the chain, and `marker` is its marker. The node is on no chain, and its
+/// object is valid.
 #[inline(always)]
 pub(crate) unsafe fn push<L: ChainLayout>(
     layout: L,

@@ -35,7 +35,7 @@ use super::{
 /// a word. While an object is linked by a link or a node, the words there belong to it alone and
 /// are accessed atomically.
 pub(crate) unsafe trait Geometry: Copy {
-    /// Names a link.
+    /// Identifies one of an object's links.
     type Link: Copy;
 
     /// The offsets of the two nodes.
@@ -45,10 +45,10 @@ pub(crate) unsafe trait Geometry: Copy {
     /// lives of the memory: its distance from the node.
     const NODE_INDEX: usize;
 
-    /// The offset of a link in the [`Compact`] layout.
+    /// Returns the offset of a link in the [`Compact`] layout.
     fn compact(link: Self::Link) -> usize;
 
-    /// The offset of a link in the [`Wide`] layout.
+    /// Returns the offset of a link in the [`Wide`] layout.
     fn wide(link: Self::Link) -> usize;
 }
 
@@ -60,7 +60,7 @@ pub(crate) unsafe trait Geometry: Copy {
 /// link. A half keeps the value that was written last. [`MARK`](Self::MARK) is one bit that is set
 /// in no handle.
 pub(crate) unsafe trait LinkLayout: Copy {
-    /// Names a link.
+    /// Identifies one of an object's links.
     type Link: Copy;
 
     /// The location of half a link, or of what is accessed as one: the head of a list.

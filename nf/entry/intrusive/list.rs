@@ -97,11 +97,11 @@ pub(crate) unsafe fn look_at_first<L: LinkLayout>(
 /// What [`advance`] found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Found<T> {
-    /// This. The cursor is in front of it.
+    /// The value that `look` returned for an object. The cursor is in front of that object.
     Object(T),
-    /// Nothing among the objects that were looked at. The cursor is behind them.
+    /// `look` returned nothing for the objects up to the limit. The cursor is behind them.
     More,
-    /// Nothing up to the end of the list.
+    /// `look` returned nothing for the objects up to the end of the list.
     End,
 }
 

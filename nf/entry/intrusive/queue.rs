@@ -4,8 +4,8 @@
 //! lock.
 //!
 //! The half of a link that leads to the next object leads to the next older one. So a walk from the
-//! newest to the oldest object ends, whatever comes meanwhile; and when an object has gone, all older
-//! ones have gone too.
+//! newest to the oldest object ends, whatever comes meanwhile; and when an object has gone, all
+//! older ones have gone too.
 
 use super::layout::LinkLayout;
 
@@ -23,8 +23,8 @@ impl Ends {
     ///
     /// # Safety
     ///
-    /// The lock of the queue is held, and `self` has its ends. `own` is the handle of an object that
-    /// is not linked by `link`.
+    /// The lock of the queue is held, and `self` has its ends. `own` is the handle of an object
+    /// that is not linked by `link`.
     pub(crate) unsafe fn push<L: LinkLayout>(&mut self, layout: L, link: L::Link, own: usize) {
         // SAFETY: The caller's promise; an object in the queue is valid.
         unsafe {

@@ -2,8 +2,8 @@
 
 //! Chains that are changed under a lock and read forwards without one. They end in 0.
 //!
-//! The half of a link that leads to the next object keeps its value when the object is taken off, so
-//! a reader that stands on it goes on. The other half then is [`LinkLayout::MARK`].
+//! The half of a link that leads to the next object keeps its value when the object is taken off,
+//! so a reader that stands on it goes on. The other half then is [`LinkLayout::MARK`].
 
 use super::layout::LinkLayout;
 
@@ -11,8 +11,8 @@ use super::layout::LinkLayout;
 ///
 /// # Safety
 ///
-/// The lock of the chain is held, `head` is its head, and `own` is the handle of an object that is on
-/// no chain.
+/// The lock of the chain is held, `head` is its head, and `own` is the handle of an object that is
+/// on no chain.
 #[inline]
 pub(crate) unsafe fn insert<L: LinkLayout>(layout: L, head: L::Half, link: L::Link, own: usize) {
     // SAFETY: The caller's promise; an object on a chain is valid.

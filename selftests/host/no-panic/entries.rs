@@ -21,7 +21,7 @@ use proto::{
         rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, ChecksumFixup, Refused, Rewrite},
         Manip,
     },
-    sctp,
+    permutation, sctp,
     step::{Reason, Status, Step, Update},
     tcp,
     time::Jiffies32,
@@ -139,6 +139,9 @@ entries! {
     entry_jhash2(key: &[u32], initval: u32) -> u32 { hash::jhash2(key, initval) }
     entry_jhash2_10(key: &[u32; 10], initval: u32) -> u32 { hash::jhash2_array(key, initval) }
     entry_scale(h: u32, n: u32) -> u32 { hash::reciprocal_scale(h, n) }
+    entry_permutation(limit: u32, key: [u64; 4], i: u32) -> Option<u32> {
+        permutation::Permutation::new(limit, key).at(i)
+    }
     entry_tuple_hash(k: &Key, zone: u16, net: u32, seed: [u64; 3]) -> u32 {
         hash::tuple_hash(k, zone, net, &hash::Seed::new(seed))
     }
@@ -253,7 +256,8 @@ entries! {
         t: &Tuple, m: Manip, src: &[u8; 16], dst: &[u8; 16], n: u8, b: &mut [u8], f: ChecksumField
     ) -> Result<ChecksumFixup, Refused> {
         let rewrite = Rewrite::new(t, m, src, dst);
-        let (transport, network) = b.split_at_mut_checked(rewrite.transport_len(n, 99)).ok_or(Refused)?;
+        let len = rewrite.transport_len(n, 99);
+        let (transport, network) = b.split_at_mut_checked(len).ok_or(Refused)?;
         rewrite.ipv4(network)?;
         rewrite.ipv6(network)?;
         rewrite.transport(n, transport, f)

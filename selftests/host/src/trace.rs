@@ -2,8 +2,8 @@
 
 //! Traces: the lives of connections as texts, `selftests/traces/*.trace`.
 //!
-//! `selftests/traces/README.md` has the notation. Here a text becomes stories, and a line the packet
-//! that it stands for; [`crate::player`] plays them.
+//! `selftests/traces/README.md` has the notation. Here a text becomes stories, and a line the
+//! packet that it stands for; [`crate::player`] plays them.
 
 use std::{fmt, fs, path::Path};
 

@@ -257,7 +257,8 @@ proptest! {
         // It has what was wanted, and nothing else.
         let wanted = match manip { Manip::Source => target.src, Manip::Destination => target.dst };
         prop_assert_eq!(changed.address(manip == Manip::Source), wanted);
-        prop_assert_eq!(changed.address(manip != Manip::Source), packet.address(manip != Manip::Source));
+        let is_other = manip != Manip::Source;
+        prop_assert_eq!(changed.address(is_other), packet.address(is_other));
     }
 
     #[test]
@@ -273,7 +274,9 @@ proptest! {
         let mut sealed = changed.clone();
         sealed.seal_partly();
         let at = packet.checksum_at();
-        let sum = |packet: &Packet| u16::from_be_bytes([packet.transport[at], packet.transport[at + 1]]);
+        let sum = |packet: &Packet| {
+            u16::from_be_bytes([packet.transport[at], packet.transport[at + 1]])
+        };
         // Zero has two forms.
         prop_assert_eq!(sum(&changed) % 0xffff, sum(&sealed) % 0xffff);
         let without = |mut packet: Packet| { packet.transport[at..at + 2].fill(0); packet };
@@ -291,13 +294,18 @@ proptest! {
         let mut changed = packet.clone();
         // Of IPv4 the transport part counts, as its header sums up to nothing; of IPv6 all.
         let reported = |packet: &Packet| {
-            let mut all = if packet.family == Family::Ipv4 { Vec::new() } else { packet.network.clone() };
+            let mut all = match packet.family {
+                Family::Ipv4 => Vec::new(),
+                Family::Ipv6 => packet.network.clone(),
+            };
             all.extend(&packet.transport);
             plain_sum(&all) % 0xffff
         };
         let before = reported(&packet);
         let less = match changed.rewrite(&target, manip, ChecksumField::Whole).unwrap() {
-            ChecksumFixup::Delta(change) => u32::from(u16::from_be_bytes(change.fold().to_ne_bytes())),
+            ChecksumFixup::Delta(change) => {
+                u32::from(u16::from_be_bytes(change.fold().to_ne_bytes()))
+            }
             _ => 0,
         };
         prop_assert_eq!((reported(&changed) + less) % 0xffff, before);
@@ -394,7 +402,8 @@ proptest! {
         }
         let family = if v6 { Family::Ipv6 } else { Family::Ipv4 };
         let fit = |mut address: [u8; 16]| { if !v6 { address[4..].fill(0); } address };
-        let tuple = Tuple::new(family.to_u16(), fit(tuple_ends[0]), fit(tuple_ends[1]), L4Key::NONE, 17);
+        let (src, dst) = (fit(tuple_ends[0]), fit(tuple_ends[1]));
+        let tuple = Tuple::new(family.to_u16(), src, dst, L4Key::NONE, 17);
         let spread = range.spread(&tuple, manip, zone);
         let address = match manip { Manip::Source => spread.src, Manip::Destination => spread.dst };
         prop_assert!(first <= address && address <= last, "{:?} {:?} {:?}", first, address, last);

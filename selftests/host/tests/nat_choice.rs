@@ -620,6 +620,33 @@ fn a_destination_port_stays_without_a_range() {
     assert_eq!(chosen(found).dst_port(), 80);
 }
 
+/// A rule that names one destination port leaves no choice: a connection that has this tuple, and
+/// is over, is not ended for it. As in C, confirmation finds the clash.
+#[test]
+fn one_destination_port_ends_no_connection() {
+    let range = ports(80, 80);
+    for thorough in [false, true] {
+        let mut model = Model::new([80]);
+        model.in_source = false;
+        model.over.insert(80_u16.to_be_bytes(), 5);
+        let request = Request {
+            tuple: tcp(5000),
+            range: &range,
+            manip: Manip::Destination,
+            zone_id: 0,
+            expected: false,
+            thorough,
+        };
+        let found = chosen(choose(&request, &mut model));
+        assert_eq!((found.dst, found.dst_port()), (OUTSIDE, 80));
+        assert_eq!(
+            (model.over.len(), model.asked),
+            (1, 0),
+            "thorough: {thorough}"
+        );
+    }
+}
+
 #[test]
 fn windows() {
     let range = Range::address(OUTSIDE);

@@ -145,7 +145,13 @@ proptest! {
             tuple.dst = tuple.src;
         }
         let (key, hash) = (tuple.key(), |key: &Key| tuple_hash(key, 7, 1, &Seed::new(seed)));
-        let mirror = Tuple { src: tuple.dst, src_key: tuple.dst_key, dst: tuple.src, dst_key: tuple.src_key, ..tuple };
+        let mirror = Tuple {
+            src: tuple.dst,
+            src_key: tuple.dst_key,
+            dst: tuple.src,
+            dst_key: tuple.src_key,
+            ..tuple
+        };
         prop_assert_eq!(key.mirror(), mirror.key());
         prop_assert_eq!(key.mirror().mirror(), key);
         prop_assert_eq!(hash(&key.mirror()), hash(&key));

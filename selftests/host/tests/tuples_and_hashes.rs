@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tuples, keys, zones, times, and hashes.
+//! Tuples, keys, zones, times, hashes, and permutations.
 
 use rust_ct_host::proto::{
     hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash, Seed},
+    permutation::{Permutation, ROUNDS},
     time::Jiffies32,
     types::{
         direction::Direction,
@@ -93,8 +94,8 @@ fn seed_of_jhash(words: u32, initval: u32, net_mix: u32) -> Seed {
     Seed::new([1, start << 32 | start, last])
 }
 
-/// The hash is jhash of the words that differ between tuples of one family, the end with the smaller
-/// port first; of equal ports, the one with the smaller address.
+/// The hash is jhash of the words that differ between tuples of one family, the end with the
+/// smaller port first; of equal ports, the one with the smaller address.
 #[test]
 #[cfg(target_endian = "little")]
 fn tuple_hash_is_jhash() {
@@ -194,9 +195,9 @@ fn a_new_secret_scatters_a_flood() {
     }
 }
 
-/// No change of a tuple makes up for another zone, protocol or namespace without the secret. With one
-/// secret word for all three that jhash mixes, one of these eight tuples had the hash of the first one,
-/// whatever the secret was.
+/// No change of a tuple makes up for another zone, protocol or namespace without the secret. With
+/// one secret word for all three that jhash mixes, one of these eight tuples had the hash of the
+/// first one, whatever the secret was.
 #[test]
 fn zones_do_not_cancel() {
     let tuple = |difference: u32, protonum| {
@@ -250,8 +251,8 @@ fn zones_do_not_cancel() {
     assert_eq!(found, [1000, 0]);
 }
 
-/// Why no listing is in the order of hashes: the order of some entries tells the seed. Played with a
-/// seed of which all but 16 bits are known.
+/// Why no listing is in the order of hashes: the order of some entries tells the seed. Played with
+/// a seed of which all but 16 bits are known.
 #[test]
 fn the_order_of_hashes_tells_the_seed() {
     let seed = |unknown: u64| Seed::new([0x1234_5677, unknown << 20, 0x5eed]);
@@ -488,4 +489,93 @@ fn times_wrap() {
     assert_eq!(start.remaining(end), 0);
     assert_eq!(end.remaining(end), 0);
     assert!(end.is_expired(end) && start.is_expired(end) && !end.is_expired(start));
+}
+
+/// Keys of permutations; the first ones are those with the least mixing.
+fn permutation_keys(count: usize) -> Vec<[u64; ROUNDS]> {
+    let mut words = numbers(815);
+    let random = (0..count).map(|_| core::array::from_fn(|_| words.next().unwrap()));
+    [[0; ROUNDS], [u64::MAX; ROUNDS]]
+        .into_iter()
+        .chain(random)
+        .collect()
+}
+
+#[test]
+fn a_permutation_has_each_number_once() {
+    let limits = (1..600).chain([1023, 1024, 1025, 7680, 65536, 66048, 262_144]);
+    for limit in limits {
+        for key in permutation_keys(3) {
+            let order = Permutation::new(limit, key);
+            let mut numbers: Vec<u32> = (0..=order.last()).filter_map(|i| order.at(i)).collect();
+            assert!(order.last() < 2 * limit, "{limit}: {}", order.last());
+            numbers.sort_unstable();
+            assert!(numbers.into_iter().eq(0..limit), "{limit}, {key:?}");
+        }
+    }
+}
+
+/// The rank correlation of the orders that two keys give is that of chance, and so is how often a
+/// number follows a smaller one: neither the order of the numbers is to be seen, nor a common one.
+#[test]
+fn permutations_have_nothing_in_common() {
+    const LIMIT: u32 = 7680;
+    let places = |key| {
+        let order = Permutation::new(LIMIT, key);
+        let numbers: Vec<u32> = (0..=order.last()).filter_map(|i| order.at(i)).collect();
+        let mut places = vec![0.0; LIMIT as usize];
+        for (place, &number) in (0_u32..).zip(&numbers) {
+            places[number as usize] = f64::from(place);
+        }
+        let rises = numbers.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        (places, rises)
+    };
+    let correlation = |a: &[f64], b: &[f64]| {
+        let (n, mean) = (f64::from(LIMIT), f64::from(LIMIT - 1) / 2.0);
+        let covariance: f64 = a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum();
+        covariance / (n * (n * n - 1.0) / 12.0)
+    };
+    let identity: Vec<f64> = (0..LIMIT).map(f64::from).collect();
+    assert!((correlation(&identity, &identity) - 1.0).abs() < 1e-9);
+    let mut others = vec![identity];
+    for key in &permutation_keys(40)[2..] {
+        let (places, rises) = places(*key);
+        // Five standard deviations of chance.
+        let chance = 5.0 * (f64::from(LIMIT) / 12.0).sqrt();
+        let expected = f64::from(LIMIT) / 2.0;
+        assert!(
+            (rises as f64 - expected).abs() < chance,
+            "{rises} rises, {key:?}"
+        );
+        for other in &others {
+            let correlation = correlation(&places, other);
+            assert!(
+                correlation.abs() < 5.0 / f64::from(LIMIT).sqrt(),
+                "{correlation}, {key:?}"
+            );
+        }
+        others.push(places);
+    }
+}
+
+/// The distance of the numbers of two indices says nothing about that of two others.
+#[test]
+fn a_permutation_is_not_affine() {
+    const LIMIT: u32 = 1 << 14;
+    for key in &permutation_keys(20)[2..] {
+        let order = Permutation::new(LIMIT, *key);
+        let image = |index| order.at(index).unwrap();
+        for apart in [1, 2, 3, 64, 4096, LIMIT / 2] {
+            let mut distances: Vec<u32> = (0..LIMIT)
+                .map(|index| image((index + apart) % LIMIT).wrapping_sub(image(index)) % LIMIT)
+                .collect();
+            distances.sort_unstable();
+            distances.dedup();
+            assert!(
+                distances.len() > LIMIT as usize / 4,
+                "{apart} apart: {}",
+                distances.len()
+            );
+        }
+    }
 }

@@ -24,8 +24,8 @@ enum Op {
     Enter { cursor: usize, list: usize },
     /// Takes a cursor off.
     Quit { cursor: usize },
-    /// Moves a cursor on to an entry with a number that is not divisible by `skip`, past the last one
-    /// that it found, looking at `limit` objects.
+    /// Moves a cursor on to an entry with a number that is not divisible by `skip`, past the last
+    /// one that it found, looking at `limit` objects.
     Find {
         cursor: usize,
         skip: usize,

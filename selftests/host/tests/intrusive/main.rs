@@ -2,9 +2,9 @@
 
 //! The algorithms of `nf/entry/intrusive`, on plain memory and on loom's.
 //!
-//! `chains`, `lists`, `queues` and `sources` compare them with a model, in both layouts; under the address
-//! sanitizer each access is in bounds of a live object. `concurrent` has a reader meet a writer in
-//! every order that loom finds.
+//! `chains`, `lists`, `queues` and `sources` compare them with a model, in both layouts; under the
+//! address sanitizer each access is in bounds of a live object. `concurrent` has a reader meet a
+//! writer in every order that loom finds.
 
 mod atomic;
 #[path = "../../../../nf/entry/intrusive/chain.rs"]

@@ -9,8 +9,8 @@ use crate::{
     layout::{Compact, Geometry, MemoryLayout, Node, NodeHandles, Wide, UNIT},
 };
 
-/// The links of an object. The first two have a place in every layout that others reuse in `nf_conn`,
-/// so they overlap with nothing here either.
+/// The links of an object. The first two have a place in every layout that others reuse in
+/// `nf_conn`, so they overlap with nothing here either.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Link {
     First,
