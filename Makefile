@@ -8,7 +8,7 @@ export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
 .PHONY: run test lint module install help setup debug test-debug loaded-later bench kselftest \
-	shell symbols uninstall format clean
+	test-deb deb dist shell symbols uninstall format clean
 
 run: module ## see it at work: a machine with the module loaded
 	@scripts/demo
@@ -19,17 +19,23 @@ test: module ## every test: on the host and in virtual machines
 lint: ## every check of the sources: format, clippy, unsafe code, panics, docs, scripts
 	@scripts/lint
 
-module: ## rust_ct.ko for the project's fast kernel, or for the one in KDIR=
-	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',fast)
+module: ## rust_ct.ko for the kernel in KDIR=, or for the one of run and test (Debian's 7.3)
+	@scripts/build-module $(if $(KDIR),--kdir '$(KDIR)',debian)
 
 install: module ## module, depmod entry, modprobe.d file, udev rule, for the kernel in KDIR=; DESTDIR=
-	@scripts/install $(if $(KDIR),rust_ct.ko,build/fast/rust_ct.ko)
+	@scripts/install $(if $(KDIR),rust_ct.ko,build/debian/rust_ct.ko)
+
+deb: ## build/deb/: Debian packages, for DKMS, and with KDIR= compiled for that kernel
+	@scripts/deb $(if $(KDIR),--kdir '$(KDIR)')
+
+dist: ## build/rust_ct-VERSION.tar.gz: the sources of the last commit
+	@scripts/dist
 
 help: ## this text
 	@awk -F ':.*## ' '/^## / { print "\n" substr($$0, 4) } \
 		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "KDIR=FOLDER builds for another kernel's build folder (Linux 7.3 with Rust; docs/install.md)."
+	@echo "KDIR=FOLDER builds for another kernel, for example /lib/modules/\$$(uname -r)/build (docs/install.md)."
 
 ## To measure, to test more, to work on it:
 
@@ -43,19 +49,24 @@ loaded-later: module ## connections older than the tracker: ours and the C one, 
 	@scripts/vm --tracker none -- selftests/compare.sh life/loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
 
-kselftest: module ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
+test-deb: ## the Debian packages that 'make deb KDIR=' built, in a Debian 13 of its own
+	@scripts/test-deb
+
+kselftest: ## the kernel's own netfilter tests; TRACKER=rust_ct|stock, TESTS="a.sh b.sh"
+	@scripts/build-module fast
 	@scripts/kselftest $(if $(TRACKER),--tracker '$(TRACKER)') $(TESTS)
 
 shell: module ## a shell in a machine with the module loaded
 	@scripts/vm -i
 
-setup: ## toolchain, kernel source and the two kernels, into the cache
+setup: ## toolchain, kernel source and the two kernels of make test, into the cache
 	@scripts/setup
 
 debug: ## rust_ct.ko for the debug kernel
 	@scripts/build-module debug
 
-symbols: module ## what it exports against what the test kernel's modules import
+symbols: ## what it exports against what the modules of the fast kernel import
+	@scripts/build-module fast
 	@scripts/symbols
 
 uninstall: ## undo make install

@@ -144,21 +144,38 @@ pub(super) fn get_nat(name: &HelperName, family: u16, protocol: u8) -> Result<Mo
         .ok_or(ENOENT)
 }
 
+/// The reason why a helper is not registered.
+pub(super) enum RegisterError {
+    /// `EINVAL`: its description is invalid.
+    Invalid,
+    /// `EBUSY`: there is one of the same name, family and protocol.
+    Taken,
+    /// `ENOENT`: there is no tracker.
+    NoTracker,
+}
+
+impl From<RegisterError> for Error {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Invalid => EINVAL,
+            RegisterError::Taken => EBUSY,
+            RegisterError::NoTracker => ENOENT,
+        }
+    }
+}
+
 /// Registers a helper: rules find it from now on. May sleep.
-///
-/// `EINVAL`: its description is invalid. `EBUSY`: there is one of the same name, family and
-/// protocol. `ENOENT`: there is no tracker.
-pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
+pub(super) fn register(mut helper: Unregistered<'_>) -> Result<(), RegisterError> {
     let last_class = helper.helper().last_class();
     if u32_as_usize(last_class) >= MAX_CLASSES || !helper.has_name() {
-        return Err(EINVAL);
+        return Err(RegisterError::Invalid);
     }
     for class in 0..=last_class {
         let policy = helper.helper().policy(class);
         match policy.map_or(0, |policy| policy.max_expected) {
             0 => helper.set_max_expected(class, MAX_EXPECTED),
             1..=MAX_EXPECTED => {}
-            _ => return Err(EINVAL),
+            _ => return Err(RegisterError::Invalid),
         }
     }
 
@@ -173,9 +190,11 @@ pub(super) fn register(mut helper: Unregistered<'_>) -> Result {
             && other.protocol() == new.protocol()
     });
     if taken {
-        return Err(EBUSY);
+        return Err(RegisterError::Taken);
     }
-    registry.insert(helper, bucket)
+    registry
+        .insert(helper, bucket)
+        .map_err(|_| RegisterError::NoTracker)
 }
 
 /// Disables a helper that was taken out of the registry: when this returns, its function runs
@@ -216,8 +235,8 @@ pub(super) fn assign(mut entry: HelperTarget<'_>, template: &Conn, rcu: Rcu<'_>)
 
 /// Notifies the helper of an entry of its end.
 pub(super) fn destroy(conn: &Conn, rcu: Rcu<'_>) {
-    if let Some(helper) = of(conn, rcu) {
-        helper.destroy(conn, rcu);
+    if let Some(helper) = conn.helping(rcu) {
+        helper.destroy();
     }
 }
 
@@ -226,23 +245,42 @@ pub(super) fn of<'r>(conn: &Conn, rcu: Rcu<'r>) -> Option<&'r Helper> {
     conn.extensions().find::<Help>()?.helper(rcu)
 }
 
+/// The reason why a template gets no helper.
+pub(super) enum AddError {
+    /// `EINVAL`: there is no such helper.
+    UnknownHelper,
+    /// `ENOMEM`: no memory.
+    NoMemory,
+    /// `ENOENT`: no module translates addresses for it.
+    NoNat,
+}
+
+impl From<AddError> for Error {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::UnknownHelper => EINVAL,
+            AddError::NoMemory => ENOMEM,
+            AddError::NoNat => ENOENT,
+        }
+    }
+}
+
 /// Assigns a helper to a template, with references to the helper's modules. The owner of the
 /// template gives these back by `nf_conntrack_helper_put()` and `nf_nat_helper_put()`; freeing the
 /// template does not. May sleep.
-///
-/// `EINVAL`: there is no such helper. `ENOMEM`: no memory. `ENOENT`: no module translates addresses
-/// for it.
 pub(super) fn add(
     mut template: HelperTarget<'_>,
     name: &HelperName,
     family: u8,
     protocol: u8,
     with_nat: bool,
-) -> Result {
-    let helper = get(name, family.into(), protocol).ok_or(EINVAL)?;
-    let help = template.add_help().ok_or(ENOMEM)?;
+) -> Result<(), AddError> {
+    let helper = get(name, family.into(), protocol).ok_or(AddError::UnknownHelper)?;
+    let help = template.add_help().ok_or(AddError::NoMemory)?;
     if with_nat {
-        get_nat(name, family.into(), protocol)?.leave_to_c();
+        get_nat(name, family.into(), protocol)
+            .map_err(|_| AddError::NoNat)?
+            .leave_to_c();
     }
     help.set_helper(Some(helper.leave_module_to_c()));
     Ok(())

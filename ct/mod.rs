@@ -76,7 +76,7 @@ pub(crate) mod life;
 mod names;
 mod namespace;
 mod netlink;
-mod netns;
+pub(crate) mod netns;
 pub(crate) mod packet;
 mod procfs;
 mod sysctl;
@@ -108,6 +108,11 @@ pub(crate) use self::names::ModuleNames;
 /// Fields are dropped in declaration order, which is the order of ending; [`Conntrack::new`] starts
 /// everything in the opposite order. Packets reach the fields that own a table (`_lists`, `_table`,
 /// `_reservations`) through statics, one load each; the fields are the owners of these statics.
+///
+/// One pointer to a value with all of them would add a load to each access, on which the next one
+/// depends: one instruction for a packet of a known connection, about three for a new one, which is
+/// about 0.3 % of either; and the latency of the cache that has the pointer. (Derived from the
+/// accesses on the path, not measured.)
 pub(crate) struct Conntrack {
     /// No netlink request is served any more.
     _netlink: netlink::Netlink,

@@ -21,9 +21,18 @@ use crate::nf::{
         dying::DyingList,
         index_keys::ZONE_CLASSES, //
     },
-    kernel::pernet::{
-        Counter,
-        NewNet, //
+    kernel::{
+        module_folder,
+        params::{
+            self,
+            Inherit, //
+        },
+        pernet::{
+            Counter,
+            NewNet,
+            Pernet, //
+        },
+        sysctl::Setting, //
     },
     packet::{
         bridge::BridgeUsers,
@@ -78,6 +87,39 @@ pub(super) struct NetState {
     pub(super) census: Census,
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
+    /// When unreplied connections are shown to NAT's rules again.
+    pub(super) reconsider: Reconsider,
+}
+
+/// Settings and counters of [`crate::ct::life::reconsider`] in a namespace.
+#[derive(pin_init::Zeroable)]
+pub(crate) struct Reconsider {
+    /// `nf_nat_reconsider`: 1: unreplied connections are shown to changed rules again. 0: they are
+    /// not, as in C.
+    pub(crate) is_on: Counter,
+    /// `nf_nat_reconsider_after`: how long a mapping stays without a reply before that, in seconds.
+    pub(crate) after: Counter,
+    /// `nf_conntrack_udp_unreplied_max`: the age, in seconds, from which on the source of an
+    /// unreplied UDP connection is chosen anew also by the same rules. 0: never.
+    pub(crate) udp_max: Counter,
+    /// `nf_nat_reconsidered`: connections that were shown to the rules again.
+    pub(crate) asked: Counter,
+    /// `nf_nat_moved`: those of them that got another mapping.
+    pub(crate) moved: Counter,
+}
+
+impl Reconsider {
+    /// Returns that of a namespace.
+    pub(crate) fn of(net: &Net) -> &Self {
+        &net.state::<NetState>().reconsider
+    }
+
+    /// Sets the defaults.
+    pub(crate) fn set_defaults(&self) {
+        self.is_on.store(1, Relaxed);
+        self.after.store(30, Relaxed);
+        self.udp_max.store(300, Relaxed);
+    }
 }
 
 impl NetState {
@@ -181,5 +223,27 @@ impl NetState {
     /// Returns the number of entries, for a sysctl.
     pub(super) fn entries_counter(&self) -> &Counter {
         &self.entries
+    }
+}
+
+/// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
+/// the defaults were set. The settings are in the namespace's `P`.
+///
+/// In the namespaces that are older than the module there is nothing to inherit yet.
+pub(crate) fn inherit<P: Pernet>(net: &NewNet<'_>, settings: &[Setting]) {
+    let copy = |from: &Net| {
+        if from.is_set_up::<P>() {
+            for setting in settings {
+                setting.copy(from, net);
+            }
+        }
+    };
+    match params::inherit() {
+        Inherit::Defaults => {}
+        Inherit::First => copy(Net::init_net()),
+        Inherit::Creator if module_folder::has_started() => {
+            Net::with_current(copy);
+        }
+        Inherit::Creator => {}
     }
 }

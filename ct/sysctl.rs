@@ -45,7 +45,10 @@ use crate::{
 };
 
 use super::{
-    netns::NetState,
+    netns::{
+        self,
+        NetState, //
+    },
     table::resize, //
 };
 
@@ -198,6 +201,6 @@ impl Global {
 
 /// Registers a namespace's sysctls, which have their defaults by now, until it ends. May sleep.
 pub(super) fn register(net: &NewNet<'_>) -> Result {
-    sysctl::inherit::<NetState>(net, SETTINGS);
+    netns::inherit::<NetState>(net, SETTINGS);
     sysctl::register(net, c"net/netfilter", SETTINGS)
 }

@@ -15,7 +15,7 @@ use crate::{
     ct::table,
     nf::{
         entry::{
-            by_source::SourceTable,
+            bysource::SourceTable,
             conn::Entry,
             index_keys::SourceKey,
             stale::{
@@ -70,16 +70,17 @@ pub(super) fn remove(conn: &Entry, rcu: Rcu<'_>) {
     }
 }
 
-/// Returns the mapping of a connection from the source of `tuple`, with the destination of `tuple`.
-/// Mappings for which `suits` returns false are skipped.
+/// Returns the mapping of a connection from the source of `tuple`, with the destination of `tuple`,
+/// for the connection `conn`. Mappings for which `suits` returns false are skipped; and a former
+/// one of `conn` itself, if that was given another port: its own may be free by now.
 pub(super) fn find_appropriate_src(
-    net: &Net,
-    zone: Zone,
+    conn: &Entry,
     tuple: &Tuple,
     rcu: Rcu<'_>,
     suits: impl Fn(&Tuple) -> bool,
 ) -> Option<Tuple> {
     let table = TABLE.load(rcu)?;
+    let (net, zone, origin) = (conn.net(), conn.zone(), conn.tuple(Direction::Original));
     let same = |stale: &Stale<'_>| {
         let way = Direction::Original;
         has_source_of(
@@ -95,9 +96,13 @@ pub(super) fn find_appropriate_src(
         let Get::Hit(other) = stale.get_if(same) else {
             continue;
         };
-        let mapped = mapped_as(&other, tuple);
-        if mapped.is_some_and(|mapped| suits(&mapped)) {
-            return mapped;
+        let Some(mapped) = mapped_as(&other, tuple) else {
+            continue;
+        };
+        let is_former =
+            mapped.src_key != tuple.src_key && other.tuple(Direction::Original) == origin;
+        if !is_former && suits(&mapped) {
+            return Some(mapped);
         }
     }
     None

@@ -206,15 +206,12 @@ impl TableView<'_, '_> {
     /// The server accepts the new SYN only if its sequence number is after those of the old
     /// connection (RFC 9293, section 3.10.7.4; RFC 6191).
     fn closed_owner(&self, tuple: &Tuple) -> Option<ARef<Conn>> {
-        if tuple.protonum != protocol::TCP {
-            return None;
-        }
-        let (state, begin) = tcp_of(self.conn);
+        let (state, begin) = tcp_of(self.conn)?;
         if state != tcp::State::SynSent {
             return None;
         }
         let (old, dir) = self.find(&tuple.invert()?)?;
-        let (old_state, old_end) = tcp_of(&old);
+        let (old_state, old_end) = tcp_of(&old)?;
         let status = old.status();
         let may_be_evicted = dir == Direction::Reply
             && matches!(old_state, tcp::State::TimeWait | tcp::State::Close)
@@ -364,8 +361,7 @@ impl<'a> Occupancy for TableView<'a, '_> {
         tuple: &Tuple,
         suits: impl Fn(&Tuple) -> bool,
     ) -> Option<Tuple> {
-        let zone = self.conn.zone();
-        bysource::find_appropriate_src(self.conn.net(), zone, tuple, self.rcu, suits)
+        bysource::find_appropriate_src(self.conn, tuple, self.rcu, suits)
     }
 
     fn same_flow_mapping(&mut self, tuple: &Tuple) -> Option<Tuple> {
@@ -419,7 +415,7 @@ fn is_changed(status: Status) -> bool {
 }
 
 /// Returns the state of a TCP connection, and the end of the sequence space that its opener has
-/// sent.
-fn tcp_of(conn: &Entry) -> (tcp::State, tcp::SeqNum) {
+/// sent. [`None`]: it is no TCP connection.
+fn tcp_of(conn: &Entry) -> Option<(tcp::State, tcp::SeqNum)> {
     conn.with_proto(|track: &mut tcp::Track| (track.state(), track.seen[0].end))
 }

@@ -16,6 +16,7 @@ use crate::{
                 self,
                 DestroyReason, //
             },
+            reconsider, //
         },
         packet::hooks, //
     },
@@ -85,10 +86,31 @@ pub(super) fn translate(
         if verdict != Verdict::Accept {
             return verdict;
         }
+    } else if info == CtInfo::New && manip == Manip::Destination {
+        note_tables(state);
     } else if output_device_changed(skb, state) {
         return drop_connection(skb);
     }
     packet::translate(skb, manip)
+}
+
+/// Notes that the rules of iptables have been replaced, on the way of a packet of an unreplied
+/// connection: nothing else tells of that. So the next packet is the one that asks them.
+#[inline]
+fn note_tables(state: HookState<'_>) {
+    let rcu = RcuGuard::new();
+    let nat = state.net().state_in::<NatState>(rcu.token());
+    let (slot, seen) = match state.family() {
+        Some(Family::Ipv4) => (&nat.ipv4, &nat.table_ipv4),
+        Some(Family::Ipv6) => (&nat.ipv6, &nat.table_ipv6),
+        None => return,
+    };
+    let Some(version) = slot.table_version(rcu.token()) else {
+        return;
+    };
+    if seen.load(Relaxed) != version && seen.xchg(version, Relaxed) != version {
+        state.net().note_rules_change();
+    }
 }
 
 /// Runs the chains on the first packet of a connection. If none decides, the connection gets a null
@@ -189,6 +211,9 @@ pub(super) fn translate_error(
         Tracked::Yes(conn, info) => (kernel::sync::aref::ARef::from(conn), info),
         _ => return Verdict::Accept,
     };
+    if info.dir() == Direction::Reply && icmp::is_unreachable(skb, family, offset) {
+        reconsider::note_unreachable(&conn);
+    }
     match icmp::translate(skb, &conn, info.dir(), hooknum, manip, family, offset) {
         Some(()) => Verdict::Accept,
         None => Verdict::Drop,
@@ -379,6 +404,7 @@ pub(super) fn register(net: &Net, family: Family, chain: Chain<'_>) -> Result {
         Family::Ipv6 => state.ipv6.add(net, chain, &IPV6_HOOKS)?,
     }
     hooks::add_nat_chain(net);
+    net.note_rules_change();
     Ok(())
 }
 
@@ -390,6 +416,7 @@ pub(super) fn unregister(net: &Net, family: Family, chain: Chain<'_>) {
         Family::Ipv6 => state.ipv6.remove(net, chain, &IPV6_HOOKS),
     }
     hooks::remove_nat_chain(net);
+    net.note_rules_change();
 }
 
 /// Gives namespaces hooks without chains after a clash that a null binding would have avoided

@@ -48,6 +48,18 @@ pub(super) fn message_of(skb: &Skb, family: Family) -> Option<u32> {
     (packet.protocol == wanted).then_some(packet.transport)
 }
 
+/// Returns whether an ICMP message, which is at `offset`, says that a destination is unreachable.
+pub(super) fn is_unreachable(skb: &Skb, family: Family, offset: u32) -> bool {
+    match family {
+        Family::Ipv4 => skb
+            .read(offset)
+            .is_some_and(|bytes| icmp::Header::parse(&bytes).is_unreachable()),
+        Family::Ipv6 => skb
+            .read(offset)
+            .is_some_and(|bytes| icmpv6::Header::parse(&bytes).is_unreachable()),
+    }
+}
+
 /// Translates an ICMP error of direction `dir` about `conn`; its message is at `offset`.
 ///
 /// [`None`]: it is damaged, or must not be forwarded.

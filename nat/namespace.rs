@@ -7,20 +7,26 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-use crate::nf::{
-    kernel::{
-        pernet::{
-            NewNet,
-            Pernet,
-            PernetOps, //
-        },
-        sysctl::{
-            self,
-            Setting, //
-        },
+use crate::{
+    ct::netns::{
+        self,
+        Reconsider, //
     },
-    packet::nat_hook::Slot,
-    prelude::*, //
+    nf::{
+        kernel::{
+            pernet::{
+                NewNet,
+                Pernet,
+                PernetOps, //
+            },
+            sysctl::{
+                self,
+                Setting, //
+            },
+        },
+        packet::nat_hook::Slot,
+        prelude::*, //
+    },
 };
 
 use super::{
@@ -46,11 +52,18 @@ const SETTINGS: &[Setting] = &[
     Setting::option(c"nf_nat_forget_lost_addresses", |net| {
         &state(net).forget_lost
     }),
+    Setting::option(c"nf_nat_reconsider", |net| &Reconsider::of(net).is_on),
+    Setting::number(c"nf_nat_reconsider_after", |net| &Reconsider::of(net).after),
+    Setting::number(c"nf_conntrack_udp_unreplied_max", |net| {
+        &Reconsider::of(net).udp_max
+    }),
     Setting::ports(c"nf_nat_excluded_ports", |net| &state(net).excluded),
     Setting::count(c"nf_nat_exhausted", |net| &state(net).exhausted),
     Setting::count(c"nf_nat_used_locally", |net| &state(net).used_locally),
     Setting::count(c"nf_nat_gave_way", |net| &state(net).gave_way),
     Setting::count(c"nf_nat_clashes", |net| &state(net).clashes),
+    Setting::count(c"nf_nat_reconsidered", |net| &Reconsider::of(net).asked),
+    Setting::count(c"nf_nat_moved", |net| &Reconsider::of(net).moved),
 ];
 
 impl Pernet for NatState {
@@ -68,7 +81,8 @@ impl Pernet for NatState {
         ] {
             switch.store(1, Relaxed);
         }
-        sysctl::inherit::<Self>(net, SETTINGS);
+        Reconsider::of(net).set_defaults();
+        netns::inherit::<Self>(net, SETTINGS);
         state.excluded.allocate()?;
         sysctl::register(net, c"net/netfilter", SETTINGS)
     }

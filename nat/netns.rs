@@ -23,6 +23,10 @@ pub(super) struct NatState {
     pub(super) ipv4: Slot,
     /// The IPv6 hooks.
     pub(super) ipv6: Slot,
+    /// The version of the IPv4 table of iptables that was seen last, or 0.
+    pub(super) table_ipv4: Counter,
+    /// The same for IPv6.
+    pub(super) table_ipv6: Counter,
     /// Whether the IPv4 hooks have a user for null bindings.
     pub(super) null_ipv4: Counter,
     /// Whether the IPv6 hooks have a user for null bindings.

@@ -14,12 +14,14 @@
 #include <linux/netfilter/nf_conntrack_proto_gre.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netfilter/x_tables.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/seq_file_net.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/sysctl.h>
+#include <linux/kallsyms.h>
 #include <linux/kmod.h>
 #include <linux/workqueue.h>
 #include <linux/random.h>

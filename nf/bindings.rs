@@ -19,7 +19,10 @@
     unreachable_pub,
     unsafe_op_in_unsafe_fn,
     unused_imports,
-    dead_code
+    dead_code,
+    // Older bindgen, newer rustc; and the reverse.
+    unknown_lints,
+    unnecessary_transmutes
 )]
 
 use pin_init::MaybeZeroable;
@@ -31,3 +34,15 @@ type __kernel_ssize_t = isize;
 type __kernel_ptrdiff_t = isize;
 
 include!("bindings_generated.rs");
+
+/// Flags of an allocation.
+pub(crate) mod gfp {
+    // CAST: flags have 32 bits; the constants of the header are wider.
+
+    /// Does not sleep.
+    pub(crate) const ATOMIC: super::gfp_t = super::RCT_GFP_ATOMIC as super::gfp_t;
+    /// May sleep.
+    pub(crate) const KERNEL: super::gfp_t = super::RCT_GFP_KERNEL as super::gfp_t;
+    /// May sleep; accounted to the process.
+    pub(crate) const KERNEL_ACCOUNT: super::gfp_t = super::RCT_GFP_KERNEL_ACCOUNT as super::gfp_t;
+}

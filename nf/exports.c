@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What Rust cannot define: exported symbols and parameters that can be set at run
- * time. The symbols are Rust functions under the C tracker's names, checked
+ * What Rust cannot define: exported symbols, parameters that can be set at run
+ * time, and the version. The symbols are Rust functions under the C tracker's names, checked
  * against the kernel's prototypes; because the loader refuses to load a second
  * owner of a name, rust_ct and nf_conntrack exclude each other.
  */
 #include "bindings.h"
 
+#include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/nsproxy.h>
 #include <linux/sched.h>
+
+/* The file VERSION, by way of Kbuild. */
+MODULE_VERSION(RUST_CT_VERSION);
 
 unsigned int nf_conntrack_max __read_mostly;
 EXPORT_SYMBOL_GPL(nf_conntrack_max);

@@ -7,8 +7,8 @@
 
 use super::types::{
     family::Family,
-    num::{u16_as_u64, u32_as_u64, u8_as_u64},
-    tuple::Key,
+    num::{u16_as_u64, u32_as_u64},
+    tuple::{join_short, split_short, Key},
 };
 
 /// The constant that `jhash2` starts from.
@@ -164,10 +164,11 @@ impl Seed {
         }
     }
 
-    /// Returns the initial state for a protocol in a zone of a namespace.
+    /// Returns the initial state for a protocol in a zone of a namespace. `protocol` is the part of
+    /// a tuple with the protocol number, and a zero behind it.
     #[inline(always)]
-    const fn start(&self, zone_id: u16, protonum: u8, net_mix: u32) -> Lanes {
-        let place = u16_as_u64(zone_id) | u8_as_u64(protonum) << 16 | u32_as_u64(net_mix) << 32;
+    const fn start(&self, zone_id: u16, protocol: u16, net_mix: u32) -> Lanes {
+        let place = u16_as_u64(zone_id) | u16_as_u64(protocol) << 16 | u32_as_u64(net_mix) << 32;
         let [.., d0, d1, d2, d3] = place.wrapping_mul(self.factor).to_le_bytes();
         let [a, b, c] = self.lanes;
         Lanes {
@@ -187,11 +188,11 @@ impl Seed {
 #[inline(always)]
 pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: &Seed) -> u32 {
     let [a, b, c, d, e, f, g, h, i, last] = key.halves();
-    let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (e.to_ne_bytes(), last.to_ne_bytes());
-    let start = seed.start(zone_id, protonum, net_mix);
+    let ([source, family], [destination, protocol]) = (split_short(e), split_short(last));
+    let start = seed.start(zone_id, protocol, net_mix);
     // The ends are ordered by their ports, or else by their addresses. There are no branches,
     // because random packets would mispredict them.
-    let ports = u32::from_ne_bytes([s0, s1, d0, d1]);
+    let ports = join_short(source, destination);
     let turned = ports.rotate_left(16);
     let is_turned = if ports == turned {
         [a, b, c, d] > [f, g, h, i]
@@ -207,7 +208,7 @@ pub fn tuple_hash(key: &Key, zone_id: u16, net_mix: u32, seed: &Seed) -> u32 {
         }
     };
     let (a, f) = pick(a, f);
-    if u16::from_ne_bytes([l0, l1]) == Family::Ipv4.to_u16() {
+    if family == Family::Ipv4.to_u16() {
         return start.absorb(a, f, ports).finish();
     }
     let ((b, g), (c, h), (d, i)) = (pick(b, g), pick(c, h), pick(d, i));

@@ -31,6 +31,7 @@ pub mod icmpv6;
 mod invert;
 pub mod nat;
 pub mod permutation;
+pub mod reconsider;
 pub mod sctp;
 pub mod seqadj;
 pub mod state;

@@ -73,6 +73,13 @@ pub fn packet(
     }
 }
 
+/// Returns the time of the first packet of an unreplied connection, in full `jiffies`; long ago if
+/// user space has created the entry.
+#[inline]
+pub const fn created(stream_ts: usize, hz: usize) -> usize {
+    stream_ts.wrapping_sub(hz.wrapping_mul(STREAM_AFTER_SECONDS))
+}
+
 /// Returns, for an adopted connection, whether a reply was seen, and its timeout in jiffies.
 pub fn adopt(socket: &Socket, opener: Side, timeouts: &Timeouts) -> (bool, u32) {
     let [unreplied, replied] = timeouts;

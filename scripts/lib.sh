@@ -8,14 +8,27 @@ RCT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 RCT_CACHE=${RUST_CT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rust_ct}
 
 # The pins. Another value can be tried from the environment without an edit.
-KERNEL_SERIES=7.3
-KERNEL_PACKAGE=linux-source-$KERNEL_SERIES
 KERNEL_VERSION=${RUST_CT_KERNEL_VERSION:-7.3.4-1~bpo13+1}
-# Debian's kernel packages of that version have it in their names.
-DEBIAN_FLAVOUR=deb13
+KERNEL_SERIES=${KERNEL_VERSION%%-*}
+KERNEL_SERIES=${KERNEL_SERIES%.*}
+KERNEL_PACKAGE=linux-source-$KERNEL_SERIES
+# Debian's own kernels, by the names that scripts have for them: version and flavour.
+declare -rA DEBIAN_KERNELS=(
+	[debian]="$KERNEL_VERSION amd64"
+	[debian-cloud]="$KERNEL_VERSION cloud-amd64"
+)
+# Debian's packages of these versions have it in their names.
+DEBIAN_RELEASE=deb13
+# What rust_ct can be built for.
+readonly SUPPORTED_SERIES=(7.3)
 LLVM_MAJOR=22
+# With libclang $LLVM_MAJOR, older ones find no fields in any struct.
 BINDGEN_VERSION=0.73.2
-BINDGEN_MINIMUM=0.71.1
+BINDGEN_MINIMUM=0.72.1
+# Debian 13's, which takes less time to fetch than the other to build, and an older libclang.
+BINDGEN_PACKAGED=0.71.1
+LIBCLANG_PACKAGED=19
+RUSTC_MINIMUM=1.85
 VNG_VERSION=1.42
 NFT_VERSION=1.1.3
 NFT_MINIMUM=1.0.9
@@ -39,6 +52,9 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # Prints the version number of the rustc that is in use ("1.95.0").
 rustc_version() { rustc --version 2>/dev/null | awk '{ print $2 }'; }
 
+# Prints the major version of the LLVM that rustc has.
+rustc_llvm() { rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
+
 # Prints the library/ folder that belongs to the rustc in use, or fails.
 rust_library() {
 	local version candidate
@@ -56,6 +72,9 @@ rust_library() {
 	done
 	return 1
 }
+
+# What the module is compiled of.
+readonly MODULE_SOURCES=(Kbuild VERSION rust_ct.rs nf ct nat proto stub scripts/clang-for-gcc)
 
 # Puts the toolchain into the environment: the kernel's own make finds it there.
 use_toolchain() {
@@ -88,9 +107,45 @@ is_clang_kernel() { # FOLDER
 use_toolchain_of() { # FOLDER
 	use_toolchain
 	! is_clang_kernel "$1" || return 0
-	LLVM_MAJOR=$(rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-	export RUST_CT_CLANG=clang-$LLVM_MAJOR LIBCLANG_PATH=/usr/lib/llvm-$LLVM_MAJOR/lib
+	LLVM_MAJOR=$(rustc_llvm)
+	bindgen_is "$BINDGEN_PACKAGED" || PATH=$RCT_CACHE/bindgen/$BINDGEN_PACKAGED/bin:$PATH
+	use_llvm
+	export RUST_CT_CLANG=clang-$LLVM_MAJOR
 	unset LLVM
+}
+
+# Makes the programs of LLVM_MAJOR known by the names that Debian gives them, and libclang to bindgen.
+# Other distributions have one LLVM, whose programs have no number in their names.
+use_llvm() {
+	local tool folder=$RCT_CACHE/llvm/$LLVM_MAJOR
+	for tool in clang llvm-link; do
+		if ! have "$tool-$LLVM_MAJOR" && [[ $("$tool" --version 2>/dev/null) == *" version $LLVM_MAJOR."* ]]; then
+			mkdir -p "$folder"
+			ln -sf "$(command -v "$tool")" "$folder/$tool-$LLVM_MAJOR"
+		fi
+	done
+	[[ ! -d $folder ]] || PATH=$folder:$PATH
+	export LIBCLANG_PATH
+	for LIBCLANG_PATH in "/usr/lib/llvm-$(libclang_major)/lib" /usr/lib64 /usr/lib; do
+		! compgen -G "$LIBCLANG_PATH/libclang*.so*" >/dev/null || break
+	done
+}
+
+# Whether there is a bindgen of this version or a later one.
+bindgen_is() { # LEAST
+	local version
+	version=$(bindgen --version 2>/dev/null | awk '{ print $2 }')
+	[[ -n $version ]] && printf '%s\n' "$1" "$version" | sort -CV
+}
+
+# Prints the major version of the libclang that bindgen can read the headers with: that of
+# rustc's LLVM, or an older one.
+libclang_major() {
+	if ((LLVM_MAJOR < 22)) || bindgen_is "$BINDGEN_MINIMUM"; then
+		echo "$LLVM_MAJOR"
+	else
+		echo "$LIBCLANG_PACKAGED"
+	fi
 }
 
 # Prints what tells the kernel's make which C compiler to use, a word per line. Where the gcc
@@ -130,9 +185,11 @@ kernel_fragments() { # KIND
 # Prints the build folder of a kernel: its name has everything that it was built
 # from, so that a changed option or compiler is another folder.
 kernel_dir() { # KIND
-	local key fragments
-	if [[ $1 == debian ]]; then
-		printf '%s\n' "$RCT_CACHE/debian/$KERNEL_VERSION"
+	local key fragments version flavour
+	if is_debian_kernel "$1"; then
+		read -r version flavour <<<"${DEBIAN_KERNELS[$1]}"
+		[[ $flavour == amd64 ]] || version+=-${flavour%-amd64}
+		printf '%s\n' "$RCT_CACHE/debian/$version"
 		return
 	fi
 	mapfile -t fragments < <(kernel_fragments "$1")
@@ -158,14 +215,14 @@ built_kernel_dir() { # KIND
 module_build_dir() { # KIND
 	local dir
 	dir=$(built_kernel_dir "$1") || return 1
-	[[ $1 != debian ]] || dir=$(echo "$dir"/usr/src/linux-headers-*-amd64)
+	! is_debian_kernel "$1" || dir=$(echo "$dir"/usr/src/linux-headers-*-amd64)
 	printf '%s\n' "$dir"
 }
 
 kernel_image() { # KIND
 	local dir
 	dir=$(built_kernel_dir "$1") || return 1
-	if [[ $1 == debian ]]; then
+	if is_debian_kernel "$1"; then
 		echo "$dir"/usr/lib/modules/*/vmlinuz
 	else
 		printf '%s\n' "$dir/arch/x86/boot/bzImage"
@@ -173,18 +230,19 @@ kernel_image() { # KIND
 }
 
 # Those that scripts/vm starts, and those that are programs (scripts/uml).
-is_vm_kernel() { [[ $1 == fast || $1 == debug || $1 == debian ]]; }
+is_debian_kernel() { [[ -n ${DEBIAN_KERNELS[$1]:-} ]]; }
+is_vm_kernel() { [[ $1 == fast || $1 == debug ]] || is_debian_kernel "$1"; }
 is_uml_kernel() { [[ $1 == uml || $1 == uml-debug ]]; }
 
 # Those that tests run on.
 require_test_kernel() { # KIND
 	is_vm_kernel "$1" || [[ $1 == uml-debug ]] ||
-		die "--kernel is 'fast', 'debug', 'uml-debug' or 'debian', not '$1'"
+		die "--kernel is one of fast, debug, uml-debug, ${!DEBIAN_KERNELS[*]}, not '$1'"
 }
 
 require_kernel_kind() { # KIND
 	is_vm_kernel "$1" || is_uml_kernel "$1" ||
-		die "the kernels are 'fast', 'debug', 'uml', 'uml-debug' and 'debian', there is no '$1'"
+		die "the kernels are fast, debug, uml, uml-debug, ${!DEBIAN_KERNELS[*]}: there is no '$1'"
 }
 
 # Passes on what the command in a guest says, as long as the process lives that is the guest, by

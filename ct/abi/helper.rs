@@ -113,7 +113,10 @@ c_export! {
     fn __nf_conntrack_helper_register(me: *mut bindings::nf_conntrack_helper) -> c_int {
         // SAFETY: The caller passes a helper that no other code uses yet.
         let helper = unsafe { Unregistered::from_raw(NonNull::new_unchecked(me)) };
-        from_result(|| helper::register(helper).map(|()| 0))
+        from_result(|| {
+            helper::register(helper)?;
+            Ok(0)
+        })
     }
 }
 

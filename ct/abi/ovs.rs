@@ -56,15 +56,14 @@ c_export! {
     ) -> c_int {
         // SAFETY: The caller passes a name, and a template that it owns.
         let (name, conn, template) = unsafe {
-            // CAST: Allocation flags have 32 bits.
-            let template = HelperTarget::from_raw(ct, bindings::RCT_GFP_KERNEL as u32);
+            let template = HelperTarget::from_raw(ct, bindings::gfp::KERNEL);
             (HelperName::from_c_string(name.cast()), Conn::from_raw(ct), template)
         };
         let Some(name) = name else {
             return EINVAL.to_errno();
         };
         if let Err(error) = helper::add(template, &name, family, proto, nat) {
-            return error.to_errno();
+            return Error::from(error).to_errno();
         }
         let rcu = RcuGuard::new();
         if let Some(helper) = helper::of(conn, rcu.token()) {

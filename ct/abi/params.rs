@@ -50,6 +50,7 @@ c_export! {
 c_export! {
     /// Returns the number of the table's hash: a read of the parameter `hash`.
     fn rct_table_hash() -> c_uint {
+        // CAST: the discriminant.
         resize::hash() as c_uint
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         sctp,
         seqadj::Shift,
         tcp,
+        types::protocol,
         udp, //
     },
 };
@@ -50,9 +51,13 @@ same_layout!(udp::Track = bindings::nf_ct_udp { stream_ts = stream_ts });
 const _: () = assert!(size_of::<udp::Track>() == size_of::<usize>());
 
 // SAFETY: `tcp` is a member of `union nf_conntrack_proto`.
-unsafe impl ProtoState for tcp::Track {}
+unsafe impl ProtoState for tcp::Track {
+    const PROTOCOL: u8 = protocol::TCP;
+}
 // SAFETY: `sctp` is a member of `union nf_conntrack_proto`.
-unsafe impl ProtoState for sctp::Track {}
+unsafe impl ProtoState for sctp::Track {
+    const PROTOCOL: u8 = protocol::SCTP;
+}
 
 // Only the SCTP tracker writes its state; C code finds the fields at these offsets.
 const _: () = {

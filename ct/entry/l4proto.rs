@@ -16,8 +16,7 @@ use core::{
 
 use kernel::{
     num::casts::u32_as_usize,
-    prelude::*,
-    sync::atomic::Relaxed, //
+    prelude::*, //
 };
 
 use crate::{
@@ -199,8 +198,8 @@ pub(in crate::ct) fn sctp_state(conn: &Conn) -> sctp::State {
 /// Returns the timeouts of a GRE connection, in seconds.
 pub(in crate::ct) fn gre_timeouts(conn: &Conn) -> gre::Track {
     gre::Track {
-        stream_timeout: conn.proto_half::<0>().load(Relaxed) / HZ,
-        timeout: conn.proto_half::<1>().load(Relaxed) / HZ,
+        stream_timeout: conn.proto_half::<0>() / HZ,
+        timeout: conn.proto_half::<1>() / HZ,
     }
 }
 
@@ -258,9 +257,9 @@ impl Query {
 
     /// Writes the attributes of a tuple.
     fn put(&self, tuple: &Tuple, message: &mut Message<'_>) -> Result {
-        message.put(self.id as u16, &tuple.src_key)?;
-        message.put_u8(self.kind as u16, tuple.icmp_type())?;
-        message.put_u8(self.code as u16, tuple.icmp_code())
+        message.put(self.id, &tuple.src_key)?;
+        message.put_u8(self.kind, tuple.icmp_type())?;
+        message.put_u8(self.code, tuple.icmp_code())
     }
 
     /// Reads the attributes of a tuple. `EINVAL`: a type that is not a query's.
@@ -368,7 +367,9 @@ impl ProtoInfoForm for Tcp {
     }
 
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
-        let track = conn.with_proto(|track: &mut tcp::Track| *track);
+        let Some(track) = conn.with_proto(|track: &mut tcp::Track| *track) else {
+            return Ok(());
+        };
         message.nest(CTA_PROTOINFO_TCP, |message| {
             message.put_u8(CTA_PROTOINFO_TCP_STATE, track.state)?;
             if going {
@@ -513,7 +514,9 @@ impl ProtoInfoForm for Sctp {
     }
 
     fn put(conn: &Conn, going: bool, message: &mut Message<'_>) -> Result {
-        let track = conn.with_proto(|track: &mut sctp::Track| *track);
+        let Some(track) = conn.with_proto(|track: &mut sctp::Track| *track) else {
+            return Ok(());
+        };
         message.nest(CTA_PROTOINFO_SCTP, |message| {
             // CAST: Below 10.
             message.put_u8(CTA_PROTOINFO_SCTP_STATE, track.state().to_u32() as u8)?;

@@ -25,12 +25,12 @@
 //! ```ignore
 //! // 1. While there is one owner: the master and the helper are extensions.
 //! let matched = expect::match_new(&mut fresh, net, zone, key, keep, rcu);
-//! // 2. The entry is shared.
-//! let conn = fresh.publish();
-//! // 3. The helper's function may set up NAT, and add or remove expectations.
-//! if let Some(matched) = matched {
-//!     matched.run_expectfn(&conn);
-//! }
+//! let conn = match matched {
+//!     // 2. The entry is shared. 3. The helper's function may set up NAT, and add or remove
+//!     // expectations.
+//!     Some(matched) => matched.run_expectfn(fresh),
+//!     None => fresh.publish(),
+//! };
 //! ```
 
 use kernel::{
@@ -186,10 +186,10 @@ pub(super) struct Matched<'r> {
 }
 
 impl Matched<'_> {
-    /// Calls the function of the expectation (`expectfn`), when the entry is ready for NAT. Without
-    /// the lock: the function may add or remove expectations.
-    pub(super) fn run_expectfn(self, conn: &Conn) {
-        self.seen.run_expectfn(conn);
+    /// Shares the entry, which is ready for NAT, and calls the function of the expectation
+    /// (`expectfn`). Without the lock: the function may add or remove expectations.
+    pub(super) fn run_expectfn(self, fresh: Fresh) -> ARef<Conn> {
+        self.seen.run_expectfn(fresh)
     }
 }
 

@@ -152,9 +152,9 @@ const COUNT: usize = PARTICULAR + Particular::NAMES.len();
 
 const _: () = assert!(COUNT <= Figure::COUNT);
 
-/// The names of the reasons for an entry's end, by their number in the `DESTROY` event. 0: the entry
-/// was never in the table, since its first packet was dropped.
-const ENDS: [&str; 13] = [
+/// The names of the reasons for an entry's end, by their number in the `DESTROY` event; the last one is
+/// that of all higher numbers. 0: the entry was never in the table, since its first packet was dropped.
+const ENDS: [&str; 14] = [
     "first_packet_dropped",
     "timeout",
     "table_full",
@@ -167,6 +167,7 @@ const ENDS: [&str; 13] = [
     "address_gone",
     "parent_gone",
     "module",
+    "reconsidered",
     "namespace_gone",
 ];
 

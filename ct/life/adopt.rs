@@ -226,7 +226,9 @@ fn is_guess(conn: &Conn, dir: Direction, opener: Opener) -> bool {
         return false;
     }
     match conn.protocol() {
-        protocol::TCP => conn.with_proto(|track: &mut tcp::Track| track.is_picked_up()),
+        protocol::TCP => {
+            conn.with_proto(|track: &mut tcp::Track| track.is_picked_up()) == Some(true)
+        }
         _ => dir == Direction::Reply,
     }
 }
@@ -311,7 +313,7 @@ fn apply_tcp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> Opt
         }
         is_open
     });
-    if !is_applied {
+    if is_applied != Some(true) {
         return None;
     }
     if track.state() != tcp::State::SynSent {
@@ -331,6 +333,6 @@ fn apply_udp(conn: &Conn, net: &Net, state: &adopt::Socket, opener: Side) -> u32
         conn.set(StatusBit::Assured);
     }
     // The connection is a stream from the next reply on.
-    conn.proto_word().store(time::jiffies(), Relaxed);
+    conn.set_proto_word(time::jiffies());
     timeout
 }

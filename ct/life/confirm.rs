@@ -69,7 +69,12 @@ use crate::{
 
 use super::{
     clash,
-    gc, //
+    delete::{
+        self,
+        DestroyReason, //
+    },
+    gc,
+    reconsider, //
 };
 
 /// A chain with more entries than this and a random number below [`CHAIN_SPREAD`] is full. Chance
@@ -93,9 +98,9 @@ fn is_full(length: u32) -> bool {
 
 /// The reason why an entry cannot be inserted into the table.
 enum InsertError {
-    /// This entry has one of its tuples.
+    /// `EEXIST`: this entry has one of its tuples.
     Conflict(ARef<Conn>),
-    /// A chain is full, see [`CHAIN_LIMIT`].
+    /// `ENOSPC`: a chain is full, see [`CHAIN_LIMIT`].
     ChainTooLong,
 }
 
@@ -149,6 +154,11 @@ enum InsertOutcome {
     Inserted,
     /// The packet belongs to this entry, which was there first.
     Joined(ARef<Conn>),
+    /// The packet belongs to this entry, whose connection it has shown to the rules again: they
+    /// gave the same answer as before.
+    Kept(ARef<Conn>),
+    /// The entry is in the table, in front of this one, whose connection it has taken over.
+    Succeeded(ARef<Conn>),
     /// The entry cannot be inserted.
     Refused,
 }
@@ -195,6 +205,16 @@ pub(in crate::ct) fn confirm_packet(skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
         InsertOutcome::Inserted => Verdict::Accept,
         InsertOutcome::Joined(winner) => {
             continue_with(skb, winner, info);
+            Verdict::Accept
+        }
+        InsertOutcome::Kept(old) => {
+            keep_old(skb, old, info);
+            Verdict::Accept
+        }
+        InsertOutcome::Succeeded(old) => {
+            // Not before: a reply in between would begin a connection the wrong way round.
+            delete::delete(&old, DestroyReason::Reconsidered);
+            reconsider::note_moved(&old);
             Verdict::Accept
         }
         InsertOutcome::Refused => Verdict::Drop,
@@ -256,12 +276,23 @@ fn insert(
         }
     }
 
+    put(&mut pair, conn, &bh, rcu)
+}
+
+/// Puts an entry of a packet into the table.
+#[inline(always)]
+fn put(
+    pair: &mut LockedPair<'_>,
+    conn: ARef<Conn>,
+    bh: &BhDisabled,
+    rcu: Rcu<'_>,
+) -> InsertOutcome {
     // The timeout of an unconfirmed entry is relative; from now on it is a deadline.
     conn.set_timeout(conn.timeout().wrapping_add(time::jiffies32()));
     if !conn.extensions().is_empty() {
         queue_new_event(&conn, rcu);
     }
-    match index::insert(&mut pair, conn, &bh, rcu) {
+    match index::insert(pair, conn, bh, rcu) {
         Ok(()) => InsertOutcome::Inserted,
         Err(_) => InsertOutcome::Refused,
     }
@@ -285,8 +316,7 @@ fn queue_new_event(conn: &Conn, rcu: Rcu<'_>) {
 /// Inserts an entry of user space; its timeout is a deadline already. The table takes over the
 /// reference.
 ///
-/// `EEXIST`: one of its tuples is in the table. `ENOSPC`: a chain is too long. `ENOENT`: there is
-/// no table.
+/// Errors are those of [`InsertError`]; `ENOENT`: there is no table.
 pub(in crate::ct) fn insert_from_user(conn: ARef<Conn>, rcu: Rcu<'_>) -> Result {
     // Dropped after the locks are released: this may be the last reference.
     let kept = conn.clone();
@@ -326,6 +356,11 @@ fn resolve_clash(
     existing: &ARef<Conn>,
 ) -> InsertOutcome {
     let net = conn.net();
+    if reconsider::succeeds(&conn, existing) {
+        if let Some(outcome) = settle_succession(pair, &conn, existing) {
+            return outcome;
+        }
+    }
     if existing.has(StatusBit::Adopted) && same_connection(&conn, existing) {
         net.count_one(Stat::ClashResolve);
         return InsertOutcome::Joined(existing.clone());
@@ -363,6 +398,31 @@ fn resolve_clash(
     InsertOutcome::Refused
 }
 
+/// Decides between `existing` and `conn`, which was begun to show the connection to the rules
+/// again. [`None`]: as for any clash, since a third entry has the reply tuple of `conn`.
+fn settle_succession(
+    pair: &mut LockedPair<'_>,
+    conn: &ARef<Conn>,
+    existing: &ARef<Conn>,
+) -> Option<InsertOutcome> {
+    if same_connection(conn, existing) {
+        return Some(InsertOutcome::Kept(existing.clone()));
+    }
+    // Its original tuple is that of `existing`, which does not count.
+    if table::find_conflict(pair, conn, Some(Direction::Reply))
+        .0
+        .is_some()
+    {
+        return None;
+    }
+    reconsider::note_asked(conn);
+    let (bh, rcu) = (BhDisabled::new(), RcuGuard::new());
+    Some(match put(pair, conn.clone(), &bh, rcu.token()) {
+        InsertOutcome::Inserted => InsertOutcome::Succeeded(existing.clone()),
+        outcome => outcome,
+    })
+}
+
 /// Returns the family of an entry's tuples if another connection has its reply tuple, and NAT,
 /// which would have chosen another one, was not asked.
 fn unresolved_by_nat(pair: &LockedPair<'_>, conn: &Conn) -> Option<Family> {
@@ -389,6 +449,16 @@ fn same_connection(a: &Conn, b: &Conn) -> bool {
     same_end || other_end
 }
 
+/// Attaches the packet to `old`, the entry that its connection had before and keeps.
+#[cold]
+fn keep_old(skb: &mut Skb, old: ARef<Conn>, info: CtInfo) {
+    if let Tracked::Yes(asked, _) = skb.tracked() {
+        reconsider::keep(&old, asked);
+        entry::account(&old, info.dir(), skb.len());
+    }
+    skb.attach(old, info);
+}
+
 /// Attaches the packet to `winner`, which takes over the packet's counters.
 fn continue_with(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
     if let Tracked::Yes(loser, _) = skb.tracked() {
@@ -413,6 +483,8 @@ fn continue_with(skb: &mut Skb, winner: ARef<Conn>, info: CtInfo) {
 #[cold]
 fn catch_up(winner: &Conn, loser: &Conn) {
     let turned = winner.tuple(Direction::Original) != loser.tuple(Direction::Original);
-    let seen = loser.with_proto(|track: &mut tcp::Track| *track);
+    let Some(seen) = loser.with_proto(|track: &mut tcp::Track| *track) else {
+        return;
+    };
     winner.with_proto(|track: &mut tcp::Track| track.catch_up(&seen, turned));
 }

@@ -138,8 +138,8 @@ pub(in crate::ct) fn create(
     let state = net.state_in::<NetState>(rcu);
     let quota = take_quota(net, state, rcu).inspect_err(|_| refuse(net, Refusal::TableFull))?;
     let tuples = [key.words(), &reply];
-    let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack())
-        .ok_or(ENOMEM)
+    let (hash, generation) = (hash.pack(), net.generation());
+    let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash, generation)
         .inspect_err(|_| refuse(net, Refusal::NoMemory))?;
     let begun = if template.is_none()
         && !has_default_extensions(net)
@@ -192,12 +192,10 @@ fn add_extensions(
         // Without memory for it the connection has no helper.
         let _ = helper::assign(fresh.helper_target(), template, rcu);
     }
-    let conn = fresh.publish();
-    let Some(matched) = matched else {
-        return Ok((conn, CtInfo::New));
-    };
-    matched.run_expectfn(&conn);
-    Ok((conn, CtInfo::Related))
+    Ok(match matched {
+        Some(matched) => (matched.run_expectfn(fresh), CtInfo::Related),
+        None => (fresh.publish(), CtInfo::New),
+    })
 }
 
 /// Creates an entry with both tuples given by user space. `configure` adds its extensions and its
@@ -214,7 +212,8 @@ pub(in crate::ct) fn create_from_user(
 ) -> Result<ARef<Conn>> {
     let quota = take_quota(net, net.state_in(rcu), rcu)?;
     let tuples = [&original.words(), &reply.words()];
-    let mut fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash.pack()).ok_or(ENOMEM)?;
+    let (hash, generation) = (hash.pack(), net.generation());
+    let mut fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash, generation)?;
     if let Err(error) = configure(&mut fresh) {
         // The reply tuple that NAT has chosen for it is free again.
         reservation::release(fresh.conn(), rcu);
@@ -256,7 +255,7 @@ pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
         return Err(ENOSPC);
     }
     let tuples = [&tuple.words(), &reply.words()];
-    let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0).ok_or(ENOMEM)?;
+    let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0, net.generation())?;
     add_default_extensions(&mut fresh, net);
     events::add_cache(&mut fresh, net, None)?;
     quota.keep(net, tuple.protonum);

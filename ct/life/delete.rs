@@ -77,8 +77,10 @@ pub(crate) enum DestroyReason {
     ParentGone = 10,
     /// Another kernel module deleted it: a flow table, IPVS, Open vSwitch.
     ByModule = 11,
+    /// It was unreplied, and NAT's rules gave another answer for its connection than before.
+    Reconsidered = 12,
     /// Its namespace ended. No event is sent.
-    NamespaceGone = 12,
+    NamespaceGone = 15,
 }
 
 /// The result of a deletion.
@@ -185,38 +187,26 @@ pub(in crate::ct) fn reap(stale: Stale<'_>) -> bool {
 /// last reference to its master, which is freed then, and so on.
 #[inline]
 pub(in crate::ct) fn destroy(dead: Dead, rcu: Rcu<'_>) {
-    if let Some(master) = destroy_one(dead, rcu) {
-        drop_masters(master, rcu);
+    // As most entries are of packets that rules refuse.
+    if dead.is_bare() {
+        free(dead, rcu);
+    } else {
+        destroy_with_masters(dead, rcu);
     }
 }
 
-/// Drops the reference to a master. A loop: a chain of masters must not become a chain of calls.
+/// [`destroy`] for any entry. A loop: a chain of masters must not become a chain of calls.
 #[inline(never)]
-fn drop_masters(master: ARef<Conn>, rcu: Rcu<'_>) {
-    let mut next = Some(master);
-    while let Some(dead) = next.take().and_then(Dead::from_last) {
-        next = destroy_one(dead, rcu);
+fn destroy_with_masters(dead: Dead, rcu: Rcu<'_>) {
+    let mut next = Some(dead);
+    while let Some(dead) = next {
+        next = destroy_one(dead, rcu).and_then(Dead::from_last);
     }
 }
 
-/// Frees an entry, with all that it holds but for the reference to its master.
+/// Frees an entry's memory and its place in the count of its namespace.
 #[inline(always)]
-fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
-    let conn = dead.conn();
-    let status = dead.status();
-    if status.has(StatusBit::Template) {
-        // A template is not counted, and is no connection.
-        drop(dead);
-        return None;
-    }
-    // The first packet may have added expectations and then been dropped.
-    expect::remove_all(conn);
-    let master = dead.take_master();
-    if let Some(master) = &master {
-        if dead.conn().protocol() == protocol::GRE {
-            gre_keymap::remove_of_parent(master);
-        }
-    }
+fn free(dead: Dead, rcu: Rcu<'_>) {
     let ended = causes::ended(dead.conn().destroy_reason());
     dead.free(
         // The reply tuple that NAT has chosen for it is free again.
@@ -226,5 +216,23 @@ fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
             net.state_in::<NetState>(rcu).release_entry();
         },
     );
+}
+
+/// Frees an entry, with all that it holds but for the reference to its master.
+fn destroy_one(mut dead: Dead, rcu: Rcu<'_>) -> Option<ARef<Conn>> {
+    if dead.status().has(StatusBit::Template) {
+        // A template is not counted, and is no connection.
+        drop(dead);
+        return None;
+    }
+    // The first packet may have added expectations and then been dropped.
+    expect::remove_all(dead.conn());
+    let master = dead.take_master();
+    if let Some(master) = &master {
+        if dead.conn().protocol() == protocol::GRE {
+            gre_keymap::remove_of_parent(master);
+        }
+    }
+    free(dead, rcu);
     master
 }

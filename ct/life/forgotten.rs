@@ -63,11 +63,36 @@ pub(in crate::ct) enum Way {
     Out,
 }
 
-/// Adopts the connection of a TCP segment with this tuple, which has no entry, from its socket.
+/// Returns whether a socket may be looked for, for a segment whose tuple has this hash: whether
+/// sockets are adopted, and the lookups that found none have not reached their limit ([`Misses`]).
+/// In a flood of segments that belong to no socket, this is all that is done.
+#[inline]
+pub(in crate::ct) fn may_ask(net: &Net, hash: TupleHash, rcu: Rcu<'_>) -> bool {
+    params::adopt_sockets() && {
+        let misses = net.state_in::<NetState>(rcu).socket_misses(hash.hash);
+        let so_far: Misses = RateLimit(misses.load(Relaxed));
+        so_far.allows(second())
+    }
+}
+
+/// Counts a lookup that found no socket. Two CPUs may count one instead of two.
+fn count_miss(state: &NetState, hash: TupleHash) {
+    let misses = state.socket_misses(hash.hash);
+    let so_far: Misses = RateLimit(misses.load(Relaxed));
+    misses.store(so_far.count(second()).0, Relaxed);
+}
+
+/// Returns the number of the present second, for the limit.
+#[inline]
+fn second() -> u32 {
+    time::jiffies32() / HZ
+}
+
+/// Adopts the connection of a TCP segment with this tuple, which has no entry, from its socket. The
+/// caller has asked [`may_ask`].
+///
 /// `device`: the index of the interface through which the segment arrives or leaves. Returns
 /// whether there is an entry now.
-///
-/// The number of lookups that find no socket is bounded for each second, see [`Misses`].
 pub(in crate::ct) fn adopt_by_segment(
     net: &Net,
     tuple: &Tuple,
@@ -77,26 +102,19 @@ pub(in crate::ct) fn adopt_by_segment(
     rcu: Rcu<'_>,
 ) -> bool {
     let state = net.state_in::<NetState>(rcu);
-    if !params::adopt_sockets() || way == Way::Out && state.nat_chains.load(Relaxed) != 0 {
+    if way == Way::Out && state.nat_chains.load(Relaxed) != 0 {
         return false;
     }
     let Some(family) = tuple.family() else {
         return false;
     };
-    let misses = state.socket_misses(hash.hash);
-    let second = time::jiffies32() / HZ;
-    // Two CPUs may count one lookup instead of two.
-    let so_far: Misses = RateLimit(misses.load(Relaxed));
-    if !so_far.allows(second) {
-        return false;
-    }
     let (source, destination) = Endpoint::ends_of(tuple);
     let (local, remote) = match way {
         Way::In => (destination, source),
         Way::Out => (source, destination),
     };
     let Some(socket) = Socket::connected(net, family, &local, &remote, device, rcu) else {
-        misses.store(so_far.count(second).0, Relaxed);
+        count_miss(state, hash);
         return false;
     };
     let (identity, progress) = socket.snapshot();

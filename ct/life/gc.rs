@@ -61,9 +61,12 @@ use crate::{
     proto::permutation::ROUNDS, //
 };
 
-use super::delete::{
-    self,
-    DestroyReason, //
+use super::{
+    delete::{
+        self,
+        DestroyReason, //
+    },
+    reconsider, //
 };
 
 /// The maximum length of a slice, in jiffies.
@@ -254,7 +257,7 @@ struct Candidates<'r> {
 }
 
 impl<'r> Candidates<'r> {
-    /// No candidates.
+    /// Returns a value without candidates.
     fn new(watermark: u32) -> Self {
         Self {
             entries: [None; u32_as_usize(MAX_CANDIDATES)],
@@ -322,6 +325,7 @@ fn inspect<'r>(stale: Stale<'r>, candidates: &mut Candidates<'r>) {
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
+    reconsider::note_age(stale);
     if candidates.watermark != u32::MAX {
         candidates.add(stale);
     }

@@ -15,8 +15,8 @@
 //!    compares the whole key with a reference held. An entry that fails has left the chain.
 //! 2. The entry was reused in another bucket, and the walk went on there: the chain does not end in
 //!    the marker of the bucket. The search is repeated.
-//! 3. A resize moved the bucket, or began to, during the search: the phase differs afterwards. The
-//!    search is repeated, or goes on in the next table.
+//! 3. A resize moved the bucket, or began to, before the search was over: the phase afterwards says
+//!    so. The search is repeated, or goes on in the next table.
 //!
 //! At worst a search is repeated; `search_restart` counts that.
 //!
@@ -150,8 +150,7 @@ impl LookupKey<'_> {
     #[inline(always)]
     fn search_bucket(&self, table: &Table, hash: u32, rcu: Rcu<'_>) -> BucketSearch {
         let bucket = table.bucket(hash);
-        let phase = table.phase(bucket);
-        if phase == Phase::Moved {
+        if table.phase(bucket) == Phase::Moved {
             return BucketSearch::Moved;
         }
         let mut walk = table.chains.walk(bucket, rcu);
@@ -170,10 +169,7 @@ impl LookupKey<'_> {
             }
         }
         // Races 2 and 3.
-        let is_whole = walk.ended_at_home()
-            && phase == Phase::Before
-            && table.phase_after(bucket) == Phase::Before;
-        if is_whole {
+        if walk.ended_at_home() && table.phase_after(bucket) == Phase::Before {
             BucketSearch::Miss
         } else {
             BucketSearch::Retry

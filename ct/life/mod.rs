@@ -10,6 +10,8 @@
 //!    a packet that ends the connection, or user space. The memory is freed with the last
 //!    reference.
 //!
+//! [`reconsider`] shows unreplied connections to NAT's rules again when those have changed.
+//!
 //! [`adopt`] creates entries of connections that are older than the tracker, from what it finds by
 //! [`sockets`], and [`forgotten`] those of connections that go on without their entries; [`pptp`]
 //! ends the calls of a PPTP connection.
@@ -27,5 +29,6 @@ pub(super) mod forgotten;
 pub(super) mod gc;
 pub(crate) mod lookup;
 pub(super) mod pptp;
+pub(crate) mod reconsider;
 
 mod sockets;

@@ -2,8 +2,6 @@
 
 //! The end of PPTP calls: the GRE connections of a PPTP control connection.
 
-use kernel::sync::atomic::Relaxed;
-
 use crate::{
     ct::{
         entry::gre_keymap,
@@ -55,8 +53,8 @@ fn end_call(conn: &Conn, tuple: &Tuple) {
     if let (Some((call, _)), _) = wanted.find(rcu.token()) {
         // The timeouts are cleared, so that packets that still hold a reference cannot extend its
         // life.
-        call.proto_half::<0>().store(0, Relaxed);
-        call.proto_half::<1>().store(0, Relaxed);
+        call.set_proto_half::<0>(0);
+        call.set_proto_half::<1>(0);
         delete::delete(&call, DestroyReason::ParentGone);
         return;
     }

@@ -152,8 +152,8 @@ impl<'a> HelpAttr<'a> {
             return;
         }
         let section = RcuGuard::new();
-        if let Some(own) = helper::of(conn, section.token()) {
-            own.from_nlattr(conn, self.info, section.token());
+        if let Some(own) = conn.helping(section.token()) {
+            own.from_nlattr(self.info);
         }
     }
 }

@@ -192,9 +192,44 @@ fn id_matches(request: &Request<'_>, expectation: &Expectation) -> Result<bool> 
     }
 }
 
+/// The reason why a request about expectations is refused.
+enum ExpectError {
+    /// `EINVAL`: the request has no tuple, or a new expectation no mask or master.
+    Incomplete,
+    /// `EINVAL`: the name is too long for a helper's, or is no string.
+    BadName,
+    /// `ENOENT`: no expectation has the tuple, or it has another id.
+    NotFound,
+    /// `EEXIST`: an expectation has the tuple, and the request is exclusive (`NLM_F_EXCL`).
+    Exists,
+    /// `ENOENT`: no entry is the master.
+    NoMaster,
+    /// `EOPNOTSUPP`: the master has no helper, or no helper has the name.
+    NoHelper,
+    /// `EINVAL`: the helper does not have the class.
+    NoClass,
+    /// `EINVAL`: no function has the name.
+    NoFunction,
+    /// `ENOMEM`: no memory.
+    NoMemory,
+}
+
+impl From<ExpectError> for Error {
+    fn from(error: ExpectError) -> Self {
+        match error {
+            ExpectError::Incomplete
+            | ExpectError::BadName
+            | ExpectError::NoClass
+            | ExpectError::NoFunction => EINVAL,
+            ExpectError::NotFound | ExpectError::NoMaster => ENOENT,
+            ExpectError::Exists => EEXIST,
+            ExpectError::NoHelper => EOPNOTSUPP,
+            ExpectError::NoMemory => ENOMEM,
+        }
+    }
+}
+
 /// Reads one expectation, those of a master, or all.
-///
-/// `EINVAL`: the request has no tuple. `ENOENT`: the expectation or the master does not exist.
 pub(super) struct Get;
 
 impl Handler for Get {
@@ -211,7 +246,7 @@ impl Handler for Get {
         let attribute = request
             .get(CTA_EXPECT_TUPLE)
             .or(request.get(CTA_EXPECT_MASTER));
-        let tuple = read_tuple(attribute.ok_or(EINVAL)?, request.family())?;
+        let tuple = read_tuple(attribute.ok_or(ExpectError::Incomplete)?, request.family())?;
         request.answer(|messages| {
             let section = RcuGuard::new();
             let rcu = section.token();
@@ -219,10 +254,10 @@ impl Handler for Get {
                 if id_matches(request, seen)? {
                     add_expectation(seen, request.peer(), messages, rcu)
                 } else {
-                    Err(ENOENT)
+                    Err(ExpectError::NotFound.into())
                 }
             });
-            found.unwrap_or(Err(ENOENT))
+            found.ok_or(ExpectError::NotFound)?
         })
     }
 }
@@ -231,7 +266,7 @@ impl Handler for Get {
 fn dump_of_master(request: &Request<'_>, master: Attribute<'_>) -> Result {
     let tuple = read_tuple(master, request.family())?;
     let zone = tuple::get_zone(request.get(CTA_EXPECT_ZONE))?;
-    let master = get::find(request.net(), zone, &tuple).ok_or(ENOENT)?;
+    let master = get::find(request.net(), zone, &tuple).ok_or(ExpectError::NoMaster)?;
     if master.extensions().find::<Help>().is_none() {
         return Ok(());
     }
@@ -300,8 +335,6 @@ impl ExpectDump {
 }
 
 /// Deletes one expectation, those of a helper, or all.
-///
-/// `ENOENT`: the expectation does not exist, or has another id.
 pub(super) struct Delete;
 
 impl Handler for Delete {
@@ -315,7 +348,7 @@ impl Handler for Delete {
             return expect::remove_one(net, zone, &tuple, by, |found| id_matches(request, found));
         }
         let name = match request.get(CTA_EXPECT_HELP_NAME) {
-            Some(name) => Some(HelperName::from_attribute(name).ok_or(EINVAL)?),
+            Some(name) => Some(HelperName::from_attribute(name).ok_or(ExpectError::BadName)?),
             None => None,
         };
         expect::remove_where(Some(net), by, |linked| match &name {
@@ -326,18 +359,14 @@ impl Handler for Delete {
     }
 }
 
-/// Creates an expectation, or changes the timeout of the one that has the tuple.
-///
-/// `EINVAL`: tuple, mask or master is missing. `EEXIST`: an expectation has the tuple, and the
-/// request is exclusive (`NLM_F_EXCL`). `ENOENT`: no expectation has the tuple, and the request
-/// does not create one (`NLM_F_CREATE`), or no entry is the master.
+/// Creates an expectation (`NLM_F_CREATE`), or changes the timeout of the one that has the tuple.
 pub(super) struct New;
 
 impl Handler for New {
     const POLICY: &'static [Policy] = &POLICY;
 
     fn handle(request: &Request<'_>) -> Result {
-        let need = |number| request.get(number).ok_or(EINVAL);
+        let need = |number| request.get(number).ok_or(ExpectError::Incomplete);
         let (own, mask, master) = (
             need(CTA_EXPECT_TUPLE)?,
             need(CTA_EXPECT_MASK)?,
@@ -347,9 +376,9 @@ impl Handler for New {
         let own = read_tuple(own, request.family())?;
         let timeout = request.get(CTA_EXPECT_TIMEOUT).map(change::timeout);
 
-        let changed = expect::change_one(request.net(), zone, &own, |found, locked| {
+        let changed = expect::change_one(request.net(), zone, &own, |found, locked| -> Result {
             if request.is_exclusive() {
-                return Err(EEXIST);
+                return Err(ExpectError::Exists.into());
             }
             if let Some(timeout) = timeout {
                 found.set_remaining(timeout?, locked);
@@ -359,7 +388,7 @@ impl Handler for New {
         match changed {
             Some(result) => result,
             None if request.creates() => create(request, zone, own, mask, master),
-            None => Err(ENOENT),
+            None => Err(ExpectError::NotFound.into()),
         }
     }
 }
@@ -373,7 +402,7 @@ fn create(
 ) -> Result {
     let mask = read_tuple(mask, request.family())?;
     let master = read_tuple(master, request.family())?;
-    let master = get::find(request.net(), zone, &master).ok_or(ENOENT)?;
+    let master = get::find(request.net(), zone, &master).ok_or(ExpectError::NoMaster)?;
     let section = RcuGuard::new();
     add_to_master(
         &master,
@@ -395,16 +424,16 @@ pub(super) fn attach(
 ) -> Result {
     let nest = attribute.nest(&POLICY)?;
     let (Some(own), Some(mask)) = (nest.get(CTA_EXPECT_TUPLE), nest.get(CTA_EXPECT_MASK)) else {
-        return Err(EINVAL);
+        return Err(ExpectError::Incomplete.into());
     };
     let family = family_of(master);
     let own = read_tuple(own, family)?;
     let mask = read_tuple(mask, family)?;
     let assigned = match nest.get(CTA_EXPECT_HELP_NAME) {
         Some(name) => {
-            let name = HelperName::from_attribute(name).ok_or(EINVAL)?;
+            let name = HelperName::from_attribute(name).ok_or(ExpectError::BadName)?;
             let found = helper::find(&name, family.into(), own.protonum, rcu);
-            Some(found.ok_or(EOPNOTSUPP)?)
+            Some(found.ok_or(ExpectError::NoHelper)?)
         }
         None => None,
     };
@@ -418,8 +447,7 @@ fn family_of(conn: &Conn) -> u8 {
 
 /// Adds an expectation of `master`, for connections like `own` where `mask` has bits.
 ///
-/// `EOPNOTSUPP`: the master has no helper. `EINVAL`: the helper does not have the class, or no
-/// function has the name. Further errors are those of [`RelateError`](add::RelateError).
+/// Errors are those of [`ExpectError`], of [`RelateError`](add::RelateError) and of the attributes.
 fn add_to_master(
     master: &Conn,
     attributes: &Attributes<'_>,
@@ -429,18 +457,18 @@ fn add_to_master(
     by: Requester,
     rcu: Rcu<'_>,
 ) -> Result {
-    let helper = helper::of(master, rcu).ok_or(EOPNOTSUPP)?;
+    let helper = helper::of(master, rcu).ok_or(ExpectError::NoHelper)?;
     let number = |number| attributes.get(number).map_or(Ok(0), Attribute::be32);
     let class = number(CTA_EXPECT_CLASS)?;
     if class > helper.last_class() {
-        return Err(EINVAL);
+        return Err(ExpectError::NoClass.into());
     }
     let expectfn = match attributes.get(CTA_EXPECT_FN) {
         Some(name) => {
             let name = name.payload().split(|byte| *byte == 0).next();
             let name = name.unwrap_or_default();
             let found = expectfn::walk(rcu).find(|known| known.name() == name);
-            Some(found.ok_or(EINVAL)?)
+            Some(found.ok_or(ExpectError::NoFunction)?)
         }
         None => None,
     };
@@ -450,7 +478,7 @@ fn add_to_master(
     };
     let flags = number(CTA_EXPECT_FLAGS)? & !NF_CT_EXPECT_USERSPACE;
 
-    let mut draft = Draft::new(master).ok_or(ENOMEM)?;
+    let mut draft = Draft::new(master).ok_or(ExpectError::NoMemory)?;
     draft.describe(&ExpectSpec {
         tuple: own,
         mask: TupleMask::new(mask.src, mask.src_key),

@@ -59,7 +59,10 @@ use super::{
         Filter, //
     },
     policy,
-    tuple,
+    tuple::{
+        self,
+        TupleError, //
+    },
     write::Writer, //
 };
 
@@ -74,15 +77,45 @@ pub(super) fn find(net: &Net, zone: Zone, tuple: &Tuple) -> Option<ARef<Conn>> {
     wanted.find(section.token()).0.map(|(conn, _)| conn)
 }
 
+/// The reason why a request that is about one entry finds none.
+pub(super) enum FindError {
+    /// An attribute is malformed; the errno is that of the first mistake.
+    Malformed(Error),
+    /// `EINVAL`: the request has no tuple.
+    NoTuple,
+    /// `ENOENT`: no entry has the tuple.
+    NotFound,
+}
+
+impl From<Error> for FindError {
+    fn from(error: Error) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<TupleError> for FindError {
+    fn from(error: TupleError) -> Self {
+        Self::Malformed(error.into())
+    }
+}
+
+impl From<FindError> for Error {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Malformed(error) => error,
+            FindError::NoTuple => EINVAL,
+            FindError::NotFound => ENOENT,
+        }
+    }
+}
+
 /// Finds the entry that a request names by one of its tuples.
-///
-/// `EINVAL`: the request has no tuple. `ENOENT`: no entry has the tuple.
-pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
+pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>, FindError> {
     let mut zone = tuple::get_zone(request.get(CTA_ZONE))?;
     let (attribute, direction) = match (request.get(CTA_TUPLE_ORIG), request.get(CTA_TUPLE_REPLY)) {
         (Some(original), _) => (original, Direction::Original),
         (None, Some(reply)) => (reply, Direction::Reply),
-        (None, None) => return Err(EINVAL),
+        (None, None) => return Err(FindError::NoTuple),
     };
     let tuple = tuple::get(
         attribute,
@@ -91,7 +124,7 @@ pub(super) fn find_named(request: &Request<'_>) -> Result<ARef<Conn>> {
         Some(&mut zone),
         Parts::ALL,
     )?;
-    find(request.net(), zone, &tuple).ok_or(ENOENT)
+    find(request.net(), zone, &tuple).ok_or(FindError::NotFound)
 }
 
 /// Adds the message about an entry; if `zero`, resets the entry's counters by what it reports.

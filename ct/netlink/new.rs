@@ -87,12 +87,40 @@ const CHANGE_EVENTS: u32 = Event::Reply.mask()
     | Event::Mark.mask()
     | Event::SynProxy.mask();
 
+/// The reason why no entry is created or changed.
+enum NewError {
+    /// `EEXIST`: an entry has one of the tuples, and the request is exclusive (`NLM_F_EXCL`).
+    Exists,
+    /// `ENOENT`: no entry has one of the tuples, and the request does not create one
+    /// (`NLM_F_CREATE`).
+    NotFound,
+    /// `EINVAL`: a new entry needs two tuples of one protocol.
+    NoTuples,
+    /// `EINVAL`: a new entry needs a timeout.
+    NoTimeout,
+    /// `ENOENT`: no entry is the master.
+    NoMaster,
+    /// `ELOOP`: the master has too many masters above it.
+    TooManyMasters,
+    /// `EOPNOTSUPP`: no helper has the name.
+    NoHelper,
+}
+
+impl From<NewError> for Error {
+    fn from(error: NewError) -> Self {
+        match error {
+            NewError::Exists => EEXIST,
+            NewError::NotFound | NewError::NoMaster => ENOENT,
+            NewError::NoTuples | NewError::NoTimeout => EINVAL,
+            NewError::TooManyMasters => ELOOP,
+            NewError::NoHelper => EOPNOTSUPP,
+        }
+    }
+}
+
 /// Creates an entry, or changes the one with these tuples.
 ///
-/// `EEXIST`: an entry has one of the tuples, and the request is exclusive (`NLM_F_EXCL`).
-/// `ENOENT`: no entry has it, and the request does not create one (`NLM_F_CREATE`). `EINVAL`: a new
-/// entry needs a timeout, and two tuples of one protocol. Other errors are those of
-/// [`ChangeError`](change::ChangeError) and of the attributes.
+/// Errors are those of [`NewError`], of [`ChangeError`](change::ChangeError) and of the attributes.
 pub(super) struct New;
 
 impl Handler for New {
@@ -124,9 +152,9 @@ impl Handler for New {
             None => (None, TupleHash::default()),
         };
         match found {
-            Some(_) if request.is_exclusive() => Err(EEXIST),
+            Some(_) if request.is_exclusive() => Err(NewError::Exists.into()),
             Some((conn, _)) => change(request, &conn),
-            None if !request.creates() => Err(ENOENT),
+            None if !request.creates() => Err(NewError::NotFound.into()),
             None => match (original, reply) {
                 (Some(original), Some(reply)) if original.protonum == reply.protonum => create(
                     request,
@@ -137,7 +165,7 @@ impl Handler for New {
                     },
                     hash,
                 ),
-                _ => Err(EINVAL),
+                _ => Err(NewError::NoTuples.into()),
             },
         }
     }
@@ -219,8 +247,6 @@ impl NewAttrs {
 const HAS_SYNPROXY: bool = cfg!(CONFIG_NETFILTER_SYNPROXY);
 
 /// Finds the entry that is to be the master.
-///
-/// `ENOENT`: there is none. `ELOOP`: it has too many masters above it.
 fn find_master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> Result<ARef<Conn>> {
     let tuple = tuple::get(
         attribute,
@@ -229,15 +255,15 @@ fn find_master(request: &Request<'_>, attribute: Attribute<'_>, zone: Zone) -> R
         None,
         Parts::ALL,
     )?;
-    let master = get::find(request.net(), zone, &tuple).ok_or(ENOENT)?;
+    let master = get::find(request.net(), zone, &tuple).ok_or(NewError::NoMaster)?;
     if !entry::may_be_master(&master) {
-        return Err(ELOOP);
+        return Err(NewError::TooManyMasters.into());
     }
     Ok(master)
 }
 
 fn create(request: &Request<'_>, tuples: &NewTuples, hash: TupleHash) -> Result {
-    let timeout = change::timeout(request.get(CTA_TIMEOUT).ok_or(EINVAL)?)?;
+    let timeout = change::timeout(request.get(CTA_TIMEOUT).ok_or(NewError::NoTimeout)?)?;
     let help = request.get(CTA_HELP).map(HelpAttr::get).transpose()?;
     if let Some(help) = &help {
         request_helper(&help.name, &tuples.original)?;
@@ -300,9 +326,8 @@ fn label_and_notify(request: &Request<'_>, conn: &Conn) {
     );
 }
 
-/// Loads the module of a helper, unless the helper is registered. `EOPNOTSUPP`: there is none of
-/// this name. May sleep.
-fn request_helper(name: &HelperName, tuple: &Tuple) -> Result {
+/// Loads the module of a helper, unless the helper is registered. May sleep.
+fn request_helper(name: &HelperName, tuple: &Tuple) -> Result<(), NewError> {
     let is_registered = || {
         let section = RcuGuard::new();
         helper::find(name, tuple.l3num, tuple.protonum, section.token()).is_some()
@@ -310,25 +335,27 @@ fn request_helper(name: &HelperName, tuple: &Tuple) -> Result {
     if is_registered() {
         return Ok(());
     }
-    module::request_helper(name).map_err(|_| EOPNOTSUPP)?;
+    module::request_helper(name).map_err(|_| NewError::NoHelper)?;
     if is_registered() {
         Ok(())
     } else {
-        Err(EOPNOTSUPP)
+        Err(NewError::NoHelper)
     }
 }
 
 fn assign_helper(fresh: &mut Fresh, wanted: &HelpAttr<'_>, rcu: Rcu<'_>) -> Result {
     let original = fresh.conn().tuple(Direction::Original);
-    let helper =
-        helper::find(&wanted.name, original.l3num, original.protonum, rcu).ok_or(EOPNOTSUPP)?;
+    let helper = helper::find(&wanted.name, original.l3num, original.protonum, rcu)
+        .ok_or(NewError::NoHelper)?;
     let reference = helper.get().ok_or(ENOENT)?;
     fresh
         .helper_target()
         .add_help()
         .ok_or(ENOMEM)?
         .set_helper(Some(reference));
-    helper.from_nlattr(fresh.conn(), wanted.info, rcu);
+    if let Some(own) = fresh.conn().helping(rcu) {
+        own.from_nlattr(wanted.info);
+    }
     Ok(())
 }
 

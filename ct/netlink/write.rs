@@ -23,10 +23,7 @@ use kernel::{
 };
 
 use crate::{
-    ct::{
-        helper as ct_helper,
-        packet::kernel_hook::ConntrackHook, //
-    },
+    ct::packet::kernel_hook::ConntrackHook,
     nf::{
         entry::{
             ecache::EventCache,
@@ -273,13 +270,12 @@ impl<'c, 'm> Writer<'c, 'm> {
 
     pub(super) fn help(&mut self) -> Result {
         let section = RcuGuard::new();
-        let conn = self.conn;
-        let Some(helper) = ct_helper::of(conn, section.token()) else {
+        let Some(helper) = self.conn.helping(section.token()) else {
             return Ok(());
         };
         self.message.nest(CTA_HELP, |message| {
             message.put_text(CTA_HELP_NAME, helper.name().text())?;
-            helper.to_nlattr(conn, message, section.token());
+            helper.to_nlattr(message);
             Ok(())
         })
     }

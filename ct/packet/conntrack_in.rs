@@ -30,6 +30,7 @@ use crate::{
                 FastLookup,
                 LookupKey, //
             },
+            reconsider, //
         },
         table::TupleHash, //
     },
@@ -51,13 +52,19 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::types::tuple::Key, //
+    proto::{
+        reconsider::Question,
+        tcp,
+        types::tuple::Key,
+        wire, //
+    },
 };
 
 use super::{
     icmp_error,
     parse::Packet,
     track::{
+        Opening,
         PacketContext,
         TrackOutcome, //
     },
@@ -98,6 +105,11 @@ pub(super) fn track_fast(
     let (conn, info) = match lookup::lookup_fast(&key, zone, net, rcu) {
         FastLookup::Hit(conn, dir) => {
             let info = relation(&conn, dir);
+            if info == CtInfo::New && reconsider::is_stale(conn.status(), net) {
+                if let Some(verdict) = ask_again(skb, packet, &conn, state, rcu) {
+                    return verdict;
+                }
+            }
             (conn, info)
         }
         FastLookup::Miss(hash) => {
@@ -201,6 +213,12 @@ fn track_slow(
         let (conn, info) = match wanted.find(rcu) {
             (Some((conn, dir)), _) => {
                 let info = relation(&conn, dir);
+                let may_ask = info == CtInfo::New && template.is_none();
+                if may_ask && reconsider::is_stale(conn.status(), net) {
+                    if let Some(verdict) = ask_again(skb, packet, &conn, state, rcu) {
+                        return verdict;
+                    }
+                }
                 (conn, info)
             }
             (None, hash) => return track_new(skb, packet, template, wanted, hash, state, rcu),
@@ -310,12 +328,20 @@ fn track_new(
         info: CtInfo::New,
         rcu,
     };
-    if context.is_later_segment(skb) && template.is_none() {
-        if let Some(verdict) = with_socket(skb, packet, wanted, hash, state, rcu) {
-            return verdict;
+    let may_open = match context.opening(skb) {
+        Opening::First => Ok(()),
+        Opening::Later(may_open) => {
+            if template.is_none() && forgotten::may_ask(net, hash, rcu) {
+                if let Some(verdict) = with_socket(skb, packet, wanted, hash, state, rcu) {
+                    return verdict;
+                }
+            }
+            may_open
         }
-    }
-    if !context.may_open(skb) {
+        Opening::Invalid(reason) => Err(reason),
+    };
+    if let Err(reason) = may_open {
+        context.note_invalid(skb, reason);
         return no_connection(net);
     }
     let (conn, info) = match begin(wanted, template, hash, rcu) {
@@ -376,6 +402,48 @@ fn with_socket(
         // For a SYN alone.
         TrackOutcome::Repeat | TrackOutcome::Drop => None,
     }
+}
+
+/// Begins a second entry with a packet of an unreplied connection, so that NAT's rules are asked
+/// about it again: see [`reconsider`]. `old` is its entry, of the default zone. [`None`]: the packet
+/// goes on with that.
+#[cold]
+#[inline(never)]
+fn ask_again(
+    skb: &mut Skb,
+    packet: Packet,
+    old: &Conn,
+    state: HookState<'_>,
+    rcu: Rcu<'_>,
+) -> Option<Verdict> {
+    let net = state.net();
+    let question = reconsider::question_about(old, net, rcu);
+    if question == Question::Nothing {
+        return None;
+    }
+    // Of TCP, a SYN alone begins a connection.
+    if packet.protocol == protocol::TCP && !is_syn(skb, packet) {
+        return None;
+    }
+    let wanted = LookupKey {
+        key: packet.key(skb, net, rcu)?,
+        zone: Zone::DEFAULT,
+        net,
+    };
+    let (_, hash) = wanted.find(rcu);
+    let verdict = track_new(skb, packet, None, wanted, hash, state, rcu);
+    if question == Question::Source {
+        reconsider::keep_destination(skb, old);
+    }
+    Some(verdict)
+}
+
+/// Returns whether a TCP segment is a SYN without ACK.
+fn is_syn(skb: &Skb, packet: Packet) -> bool {
+    skb.read(packet.transport).is_some_and(|bytes| {
+        let header = wire::tcp::Header::parse(&bytes);
+        matches!(tcp::Kind::of(header.flags()), tcp::Kind::Syn)
+    })
 }
 
 /// The result of creating an entry for a packet.

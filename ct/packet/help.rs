@@ -80,9 +80,9 @@ impl HelpedPacket {
     /// Calls the helper's function, if the helper is for the protocol of the connection. (SIP over
     /// TCP expects connections of UDP, too.)
     fn run_helper(&self, skb: &mut Skb, rcu: Rcu<'_>) -> Verdict {
-        match helper::of(&self.conn, rcu) {
+        match self.conn.helping(rcu) {
             Some(helper) if !helper.is_for_protocol(self.conn.protocol()) => Verdict::Accept,
-            Some(helper) => helper.help(skb, self.transport, &self.conn, self.info, rcu),
+            Some(helper) => helper.help(skb, self.transport, self.info),
             None => Verdict::Accept,
         }
     }

@@ -79,11 +79,11 @@ impl Tracker for ConntrackHook {
     }
 
     fn set_closing(conn: &Conn, rcu: Rcu<'_>) {
-        if conn.protocol() != protocol::TCP || !conn.is_confirmed() {
+        if !conn.is_confirmed() {
             return;
         }
         let is_changed = conn.with_proto(|track: &mut tcp::Track| track.set_closing());
-        if is_changed && !conn.has(StatusBit::FixedTimeout) {
+        if is_changed == Some(true) && !conn.has(StatusBit::FixedTimeout) {
             const CLOSE: usize = u8_as_usize(tcp::State::Close.to_u8());
             let timeouts = timeout::tcp(conn, conn.net(), rcu);
             entry::refresh(conn, timeouts[CLOSE].get());

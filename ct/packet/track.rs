@@ -12,10 +12,7 @@
 
 use core::mem::offset_of;
 
-use kernel::{
-    num::casts::u32_as_usize,
-    sync::atomic::Relaxed, //
-};
+use kernel::num::casts::u32_as_usize;
 
 use crate::{
     ct::{
@@ -25,9 +22,12 @@ use crate::{
             timeout, //
         },
         figures::causes,
-        life::delete::{
-            self,
-            DestroyReason, //
+        life::{
+            delete::{
+                self,
+                DestroyReason, //
+            },
+            reconsider, //
         },
     },
     nf::{
@@ -83,6 +83,17 @@ pub(super) enum TrackOutcome {
     Drop,
 }
 
+/// What a packet that has no entry is to a connection.
+pub(super) enum Opening {
+    /// It may be the first packet of one.
+    First,
+    /// It is a TCP segment that can only be a later packet of one. [`Ok`]: an entry may be created
+    /// for it nevertheless. Otherwise it is INVALID, for this reason.
+    Later(Result<(), Reason>),
+    /// It is INVALID, for this reason.
+    Invalid(Reason),
+}
+
 /// The maximum length of TCP options, in bytes.
 const TCP_OPTIONS: usize = 40;
 
@@ -115,39 +126,27 @@ impl PacketContext<'_> {
         }
     }
 
-    /// Returns whether the packet is a TCP segment that can only be a later one of a connection.
+    /// Returns what the packet, which has no entry, is to a connection.
     #[inline(always)]
-    pub(super) fn is_later_segment(self, skb: &Skb) -> bool {
-        self.packet.protocol == protocol::TCP
-            && skb.read(self.packet.transport).is_some_and(|bytes| {
-                let flags = wire::tcp::Header::parse(&bytes).flags();
-                !flags.syn() || flags.ack()
-            })
-    }
-
-    /// Returns whether the packet may be the first one of a connection. Otherwise it is INVALID,
-    /// and no entry is created for it.
-    #[inline(always)]
-    pub(super) fn may_open(self, skb: &mut Skb) -> bool {
+    pub(super) fn opening(self, skb: &mut Skb) -> Opening {
         if self.packet.protocol != protocol::TCP {
-            return true;
+            return Opening::First;
         }
-        let error = match skb.read(self.packet.transport) {
-            Some(bytes) => {
-                let header = wire::tcp::Header::parse(&bytes);
-                let loose = settings::TCP_LOOSE.read(self.state.net()) != 0;
-                self.segment_error(&header, skb)
-                    .or_else(|| tcp::may_open(&header, loose).err())
-            }
-            None => Some(Reason::Malformed(wire::Error::Short)),
+        let Some(bytes) = skb.read(self.packet.transport) else {
+            return Opening::Invalid(Reason::Malformed(wire::Error::Short));
         };
-        if let Some(reason) = error {
-            self.note_invalid(skb, reason);
+        let header = wire::tcp::Header::parse(&bytes);
+        if let Some(reason) = self.segment_error(&header, skb) {
+            return Opening::Invalid(reason);
         }
-        error.is_none()
+        if matches!(tcp::Kind::of(header.flags()), tcp::Kind::Syn) {
+            return Opening::First;
+        }
+        let loose = settings::TCP_LOOSE.read(self.state.net()) != 0;
+        Opening::Later(tcp::may_open(&header, loose))
     }
 
-    /// Tracks the first packet of `conn`, which [may be that](Self::may_open).
+    /// Tracks the first packet of `conn`, which [may be that](Self::opening).
     #[inline(always)]
     pub(super) fn track_first(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         match self.packet.protocol {
@@ -177,6 +176,9 @@ impl PacketContext<'_> {
     #[inline(never)]
     fn track_other(self, conn: &Conn, skb: &mut Skb) -> TrackOutcome {
         let net = self.state.net();
+        if !conn.is_confirmed() {
+            reconsider::note_created(conn);
+        }
         let step = match self.packet.protocol {
             protocol::ICMP => icmp::packet(
                 self.packet.family,
@@ -263,7 +265,7 @@ impl PacketContext<'_> {
         let dir = self.info.dir();
         conn.with_proto(|track: &mut tcp::Track| {
             advance(track, &segment, dir, timeouts, max_retrans)
-        })
+        })?
     }
 
     /// Returns the segment if it is valid by itself, has no flag but ACK, and no options but
@@ -341,7 +343,7 @@ impl PacketContext<'_> {
         let timeouts = timeout::tcp(conn, net, self.rcu);
         let (begun, timeout) =
             tcp::open_syn(&segment, timeouts, settings::TCP_MAX_RETRANS.read(net))?;
-        conn.with_proto(|track: &mut tcp::Track| *track = begun);
+        conn.with_proto(|track: &mut tcp::Track| *track = begun)?;
         Some(Update {
             protoinfo: true,
             ..Update::refresh(timeout)
@@ -383,6 +385,7 @@ impl PacketContext<'_> {
             let dir = self.info.dir();
             tcp::packet(track, &segment, dir, &status, &config, now)
         })
+        .unwrap_or(Step::Ignore(None))
     }
 
     /// Returns how far a helper has shifted the byte that a segment acknowledges.
@@ -417,9 +420,8 @@ impl PacketContext<'_> {
         let status = entry::status(conn);
         let timeouts = timeout::udp(conn, self.state.net(), self.rcu);
         // One word, which is written only for the first packet: no lock.
-        let word = conn.proto_word();
         let mut track = udp::Track {
-            stream_ts: word.load(Relaxed),
+            stream_ts: conn.proto_word(),
         };
         let before = track;
         let update = udp::packet(
@@ -430,7 +432,7 @@ impl PacketContext<'_> {
             const { u32_as_usize(time::HZ) },
         );
         if track != before {
-            word.store(track.stream_ts, Relaxed);
+            conn.set_proto_word(track.stream_ts);
         }
         self.update(conn, skb, update);
         TrackOutcome::Accept
@@ -471,6 +473,7 @@ impl PacketContext<'_> {
             let direction = self.info.dir();
             sctp::packet(track, &packet, direction, &status, timeouts)
         })
+        .unwrap_or(Step::Ignore(None))
     }
 
     /// Runs the tracker of GRE.
@@ -478,15 +481,14 @@ impl PacketContext<'_> {
     fn gre(&self, conn: &Conn) -> Step {
         let status = entry::status(conn);
         // Two words, which are written only for the first packet, or by a helper: no lock.
-        let (stream_timeout, timeout) = (conn.proto_half::<0>(), conn.proto_half::<1>());
         if !status.confirmed {
             let track = gre::open(timeout::gre(conn, self.state.net(), self.rcu));
-            stream_timeout.store(track.stream_timeout, Relaxed);
-            timeout.store(track.timeout, Relaxed);
+            conn.set_proto_half::<0>(track.stream_timeout);
+            conn.set_proto_half::<1>(track.timeout);
         }
         let track = gre::Track {
-            stream_timeout: stream_timeout.load(Relaxed),
-            timeout: timeout.load(Relaxed),
+            stream_timeout: conn.proto_half::<0>(),
+            timeout: conn.proto_half::<1>(),
         };
         gre::packet(&track, &status)
     }
@@ -546,14 +548,14 @@ impl PacketContext<'_> {
 
     /// Counts and logs why the packet is INVALID.
     #[inline]
-    fn note_invalid(self, skb: &Skb, reason: Reason) {
+    pub(super) fn note_invalid(self, skb: &Skb, reason: Reason) {
         note_invalid(skb, self.state, self.packet.protocol, reason);
     }
 
     /// Logs what is wrong with the packet.
     #[inline]
     fn log(self, skb: &Skb, reason: Reason) {
-        log(skb, self.state, self.packet.protocol, reason);
+        log_invalid(skb, self.state, self.packet.protocol, reason);
     }
 }
 
@@ -604,13 +606,6 @@ pub(super) fn note_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason
     log_invalid(skb, state, protocol, reason);
 }
 
-/// Does the work of [`log_invalid`], out of line.
-#[cold]
-#[inline(never)]
-fn log(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
-    log_invalid(skb, state, protocol, reason);
-}
-
 /// Sets and queues what an update has changed in a connection.
 #[inline(never)]
 fn note_change(conn: &Conn, assured: bool, protoinfo: bool) {
@@ -634,7 +629,16 @@ pub(in crate::ct) fn logs_invalid(state: HookState<'_>, protocol: u8) -> bool {
 /// Logs why a packet is INVALID, if `nf_conntrack_log_invalid` asks for its protocol.
 #[inline]
 pub(in crate::ct) fn log_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
-    if logs_invalid(state, protocol) && reason.is_logged() {
+    if logs_invalid(state, protocol) {
+        log_reason(skb, state, protocol, reason);
+    }
+}
+
+/// Logs a reason, if the setting applies to it.
+#[cold]
+#[inline(never)]
+fn log_reason(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    if reason.is_logged() {
         log::invalid(skb, state, protocol, reason.message(), reason.value());
     }
 }

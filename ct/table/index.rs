@@ -72,6 +72,7 @@ use crate::{
             },
         },
         kernel::{
+            cpu,
             params,
             random,
             rcu::RcuArc,
@@ -318,8 +319,9 @@ impl ScopeWalk {
 const MAX_LOOKS: u32 = 64;
 
 /// Returns the entry of the lowest rank among some entries of a namespace, and perhaps of others:
-/// the newest ones on the lists of some zones and shards, chosen at random. `rank` takes no lock;
-/// [`None`]: not this entry.
+/// the newest ones on the lists of some zones and shards, chosen at random. Of the shards those of
+/// CPUs that are online: others have no entries as a rule, and may be many more than are looked at.
+/// `rank` takes no lock; [`None`]: not this entry.
 pub(in crate::ct) fn lowest_of_some<R: Ord>(
     net: &Net,
     rcu: Rcu<'_>,
@@ -327,21 +329,22 @@ pub(in crate::ct) fn lowest_of_some<R: Ord>(
 ) -> Option<(R, ARef<Conn>)> {
     let lists = LISTS.load(rcu)?;
     let state = net.state_in::<NetState>(rcu);
-    let mut shard = random::below(lists.shards());
+    let mut cpu = cpu::online_from(random::below(nr_cpu_ids()));
     let mut from = random::below(ZONE_CLASSES);
     let mut left = MAX_LOOKS;
     let mut lowest: Option<(R, ARef<Conn>)> = None;
     for _ in 0..MAX_LOOKS {
         let class = match state.next_class(from) {
             Some(class) => class,
-            // All later zones are done in this shard.
+            // All later zones are done in the shard of this CPU.
             None => {
-                shard = shard.wrapping_add(1) & lists.shards().wrapping_sub(1);
+                cpu = cpu::online_from(cpu.wrapping_add(1));
                 0
             }
         };
         from = class.wrapping_add(1);
         let key = IndexKey::ZoneClass(class);
+        let shard = lists.shard_of_cpu(cpu);
         let (found, passed) = lists.lowest_of_newest(net, &key, shard, left, &rank);
         if let Some(found) = found {
             if lowest.as_ref().is_none_or(|lowest| found.0 < lowest.0) {

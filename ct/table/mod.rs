@@ -35,8 +35,9 @@
 //!
 //! 1. *Readers* search the one chain that the phase selects, and read the phase again afterwards. A
 //!    hit is valid by itself, because it is verified with a reference held. A miss is valid only if
-//!    the phase was [`Phase::Before`] both times and the chain ended in its own marker. A reader
-//!    waits for one bucket at most, and never misses an entry that is in the table.
+//!    the phase is still [`Phase::Before`] then, and the chain ended in its own marker: the counter
+//!    only grows, so the bucket was in this table all the time. A reader waits for one bucket at
+//!    most, and never misses an entry that is in the table.
 //! 2. *Writers* lock the buckets that the phases select, and read the phases again under the locks
 //!    ([`lock_pair`]). The mover holds the lock of a bucket while it moves the bucket, so the
 //!    second answer stays true until the locks are released.
@@ -60,6 +61,8 @@ pub(crate) mod index;
 pub(crate) mod reservation;
 pub(crate) mod resize;
 pub(crate) mod walk;
+
+use core::cmp::Ordering;
 
 use kernel::{
     prelude::*,
@@ -149,13 +152,12 @@ impl Table {
     /// Returns the phase of a bucket at a value of the sequence counter.
     #[inline]
     fn phase_at(sequence: u32, bucket: u32) -> Phase {
-        let moved = sequence >> 1;
-        if bucket < moved {
-            Phase::Moved
-        } else if bucket == moved && sequence & 1 != 0 {
-            Phase::Moving
-        } else {
-            Phase::Before
+        // The value while this bucket is being moved. A table has too few buckets for an overflow.
+        let moving = bucket.wrapping_mul(2).wrapping_add(1);
+        match sequence.cmp(&moving) {
+            Ordering::Less => Phase::Before,
+            Ordering::Equal => Phase::Moving,
+            Ordering::Greater => Phase::Moved,
         }
     }
 

@@ -62,7 +62,14 @@ use crate::{
         kernel::rcu::RcuArc,
         prelude::*, //
     },
-    proto::hash::reciprocal_scale, //
+    proto::{
+        hash::reciprocal_scale,
+        nat::share::{
+            admit,
+            Admission,
+            Other, //
+        }, //
+    }, //
 };
 
 use super::hash::{
@@ -77,14 +84,6 @@ const MIN_BUCKETS: u32 = 1024;
 /// Number of buckets of the connection table for each bucket here. Rules may put first packets into
 /// queues, where a namespace can have as many as it may have entries.
 const TABLE_BUCKETS: u32 = 8;
-
-/// Length from which on a chain is long.
-const LONG_CHAIN: u32 = 16;
-
-/// Number of reservations that a namespace may have in a long chain. So a namespace alone makes no
-/// chain longer than [`LONG_CHAIN`], however many of its packets wait in queues, and others wait
-/// for no more than that.
-const SHARE: u32 = 2;
 
 /// The table of reservations. Owned by [`ReservationTable`].
 static TABLE: RcuArc<Reservations> = RcuArc::empty();
@@ -134,9 +133,9 @@ fn lock<'a>(hash: u32, bh: &'a BhDisabled, rcu: Rcu<'a>) -> Option<LockedReserva
 /// Reserves the reply tuple of an unconfirmed entry. Returns whether the entry may have it: `false`
 /// if another entry has reserved the same tuple.
 ///
-/// Where a chain is long, and the namespace has its [`SHARE`] of it, the tuple is not reserved.
-/// Then another entry of the namespace may choose it at the same time, and the packet of one of
-/// them is dropped when it is confirmed.
+/// Where a chain is long, and the namespace has its [share](crate::proto::nat::share) of it, the
+/// tuple is not reserved. Then another entry of the namespace may choose it at the same time, and
+/// the packet of one of them is dropped when it is confirmed.
 ///
 /// An entry with the same original tuple does not count: the two are one connection, and two of its
 /// packets were in the hooks at the same time. Confirmation resolves their clash.
@@ -156,18 +155,16 @@ pub(crate) fn reserve(conn: &Entry, rcu: Rcu<'_>) -> bool {
     let Some(mut chain) = lock(hash, &bh, rcu) else {
         return true;
     };
-    let (mut length, mut own) = (0_u32, 0_u32);
-    for other in chain.entries() {
-        if conflicts(other) {
-            return false;
-        }
-        length = length.wrapping_add(1);
-        own = own.wrapping_add(is_neighbour(other).into());
+    let seen_from_here = |other: &Entry| match () {
+        () if conflicts(other) => Other::Conflicting,
+        () if is_neighbour(other) => Other::Own,
+        () => Other::Foreign,
+    };
+    match admit(chain.entries().map(seen_from_here)) {
+        Admission::Taken => false,
+        Admission::Unreserved => true,
+        Admission::Joins => chain.reserve(conn, hash),
     }
-    if length >= LONG_CHAIN && own >= SHARE {
-        return true;
-    }
-    chain.reserve(conn, hash)
 }
 
 /// Releases the reservation of an entry, if there is one.

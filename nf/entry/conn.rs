@@ -24,6 +24,7 @@ use core::{
     },
     ops::Deref,
     ptr::{
+        self,
         addr_of,
         addr_of_mut,
         NonNull, //
@@ -58,6 +59,8 @@ use crate::{
     },
     proto::types::{
         direction::Direction,
+        generation::Generation,
+        protocol,
         tuple::Tuple,
         zone::Zone, //
     }, //
@@ -68,7 +71,11 @@ use crate::{
 /// # Safety
 ///
 /// As for [`SameLayout`], `Self::C` being a member of `union nf_conntrack_proto`.
-pub(crate) unsafe trait ProtoState: SameLayout {}
+pub(crate) unsafe trait ProtoState: SameLayout {
+    /// The IP protocol of the entries that have it. Their state is accessed as a whole under the
+    /// entry's lock, and read as single bytes without it.
+    const PROTOCOL: u8;
+}
 
 /// Makes the lock of an entry, or of a template, usable.
 ///
@@ -108,7 +115,7 @@ pub(crate) enum StatusBit {
     /// NAT has set up the destination.
     DstNatDone = bindings::ip_conntrack_status_IPS_DST_NAT_DONE_BIT,
     /// NAT has set up the source, and the entry was put into the
-    /// [by-source table](super::by_source::SourceTable).
+    /// [by-source table](super::bysource::SourceTable).
     SrcNatDone = bindings::ip_conntrack_status_IPS_SRC_NAT_DONE_BIT,
     /// Only the reply tuple is in the table, beside another entry that has the original tuple.
     NatClash = bindings::ip_conntrack_status_IPS_NAT_CLASH_BIT,
@@ -126,6 +133,12 @@ pub(crate) enum StatusBit {
     /// unconfirmed entry the bit says only that both are in the same zone;
     /// [`Entry::check_mirrored`] compares the tuples before the entry is confirmed.
     Mirrored = 33,
+    /// The mapping has grown old without a reply, and is to be chosen anew. An extension of this
+    /// tracker, as `Adopted`.
+    Aged = 38,
+    /// An ICMP error said that the destination is unreachable, so NAT's rules are to be asked
+    /// again. An extension of this tracker, as `Adopted`.
+    Unreachable = 39,
 }
 
 // The bits of this tracker's own are behind those that user space may know. (Those of a word's
@@ -146,6 +159,10 @@ impl StatusBit {
     }
 }
 
+/// The position of the [generation](Generation) of an entry: eight bits of the status, one of its
+/// bytes.
+pub(in crate::nf) const GENERATION_SHIFT: u32 = CPU_SHIFT - Generation::BITS;
+
 /// The position of the number of the CPU that created an entry: the highest 16 bits of the status.
 pub(in crate::nf) const CPU_SHIFT: u32 = usize::BITS - u16::BITS;
 
@@ -164,6 +181,13 @@ impl Status {
     #[inline]
     pub(crate) fn has(self, bit: StatusBit) -> bool {
         self.0 & (1 << bit as u32) != 0
+    }
+
+    /// Returns the generation of rules with which the entry was stamped.
+    #[inline]
+    pub(crate) fn generation(self) -> Generation {
+        // CAST: eight bits of the word.
+        (self.0 >> GENERATION_SHIFT) as Generation
     }
 
     /// Returns the bits that user space knows (`IPS_*`).
@@ -316,6 +340,28 @@ impl Entry {
         unsafe { bindings::rct_test_and_set_bit(bit as u32, self.status_word().as_ptr().cast()) }
     }
 
+    /// Makes the entry one that has had no reply, and is not assured.
+    pub(crate) fn forget_reply(&self) {
+        for bit in [StatusBit::SeenReply, StatusBit::Assured] {
+            // SAFETY: The word has that bit.
+            unsafe { bindings::rct_clear_bit(bit as u32, self.status_word().as_ptr().cast()) };
+        }
+    }
+
+    /// Stamps the entry with a generation of rules, and with why it is to be shown to them again,
+    /// if it is: [`StatusBit::Aged`] or [`StatusBit::Unreachable`].
+    pub(crate) fn stamp(&self, generation: Generation, why: Option<StatusBit>) {
+        const REASONS: usize = Status::of(StatusBit::Aged).0 | Status::of(StatusBit::Unreachable).0;
+        const CLEARED: usize = REASONS | 0xff << GENERATION_SHIFT;
+        let why = why.map_or(0, |why| Status::of(why).0 & REASONS);
+        let set = why | usize::from(generation) << GENERATION_SHIFT;
+        let word = self.status_word();
+        let mut old = word.load(Relaxed);
+        while let Err(other) = word.cmpxchg(old, old & !CLEARED | set, Relaxed) {
+            old = other;
+        }
+    }
+
     /// Returns whether the entry is, or was, in the table.
     #[inline]
     pub(crate) fn is_confirmed(&self) -> bool {
@@ -394,12 +440,6 @@ impl Entry {
         unsafe { core::mem::transmute(word) }
     }
 
-    /// Returns the IP protocol number.
-    #[inline]
-    pub(crate) fn protocol(&self) -> u8 {
-        self.tuple(Direction::Original).protonum
-    }
-
     /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &Net {
@@ -441,16 +481,43 @@ impl Entry {
         unsafe { lock::from_raw(addr_of_mut!((*self.raw()).lock)) }.lock()
     }
 
-    /// Runs `f` on the protocol's state, under the entry's lock.
+    /// Returns the IP protocol number.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u8 {
+        const PROTONUM: usize = offset_of!(bindings::nf_conntrack_tuple_hash, tuple)
+            + offset_of!(bindings::nf_conntrack_tuple, dst)
+            + offset_of!(bindings::nf_conntrack_tuple__bindgen_ty_1, protonum);
+        // SAFETY: A byte of the first tuple, which does not change.
+        unsafe {
+            let original = addr_of!((*self.raw()).tuplehash).cast::<u8>();
+            bindings::rct_read_once_u8(original.add(PROTONUM))
+        }
+    }
+
+    /// Reports, where lockdep is at work, that this CPU does not hold the entry's lock.
+    #[inline]
+    pub(super) fn assert_locked(&self) {
+        // SAFETY: The lock was initialised with the entry, which stays while it is borrowed.
+        unsafe { bindings::rct_lockdep_assert_held(addr_of_mut!((*self.raw()).lock)) }
+    }
+
+    /// Runs `f` on the protocol's state, under the entry's lock. [`None`]: the entry is of another
+    /// protocol than `T`.
     ///
     /// C code that reads single bytes of it without the lock (the TCP state, say) sees them before
     /// or after a change; a byte cannot be torn.
     #[inline]
-    pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with_proto<T: ProtoState, R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         const { assert!(size_of::<T>() <= size_of::<bindings::nf_conntrack_proto>()) };
+        if self.protocol() != T::PROTOCOL {
+            return None;
+        }
         let _guard = self.lock();
-        // SAFETY: The lock makes access exclusive; by the trait's contract the bytes are a `T`.
-        f(unsafe { &mut *addr_of_mut!((*self.raw()).proto).cast::<T>() })
+        // SAFETY: By the trait's contract the bytes are a `T`. The lock makes access exclusive for
+        // an entry of this protocol. `f` cannot take the lock again: the CPU would wait for itself.
+        Some(f(unsafe {
+            &mut *addr_of_mut!((*self.raw()).proto).cast::<T>()
+        }))
     }
 
     /// Returns a byte of the protocol's state, read without the lock; 0 beyond its end.
@@ -465,24 +532,64 @@ impl Entry {
         }
     }
 
-    /// Returns the first word of the protocol's state, for a protocol that keeps nothing else and
-    /// so needs no lock.
-    #[inline]
-    pub(crate) fn proto_word(&self) -> &Atomic<usize> {
-        // SAFETY: Valid, aligned to a word, and only accessed atomically by such a protocol.
+    fn proto_words(&self) -> &Atomic<usize> {
+        // SAFETY: Valid and aligned to a word. It is read and, for a protocol that has words,
+        // written atomically. Another protocol's state is written under the lock: a word that is
+        // read then is one from before or after, or a mix.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast()) }
     }
 
-    /// Returns a half of [`Entry::proto_word`], or of a later word, for a protocol that keeps two
-    /// numbers of 32 bits and needs no lock.
-    #[inline]
-    pub(crate) fn proto_half<const INDEX: usize>(&self) -> &Atomic<u32> {
-        const {
-            let len = (INDEX + 1) * size_of::<u32>();
-            assert!(len <= size_of::<bindings::nf_conntrack_proto>());
-        };
-        // SAFETY: In bounds, aligned, and only accessed atomically by such a protocol.
+    fn proto_halves<const INDEX: usize>(&self) -> &Atomic<u32> {
+        const HALVES: usize = size_of::<bindings::nf_conntrack_proto>() / size_of::<u32>();
+        const { assert!(INDEX < HALVES) };
+        // SAFETY: In bounds and aligned. The rest as for `proto_words`.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).proto).cast::<u32>().add(INDEX)) }
+    }
+
+    /// Returns the first word of the protocol's state: UDP keeps nothing else, and needs no lock.
+    #[inline(always)]
+    pub(crate) fn proto_word(&self) -> usize {
+        self.proto_words().load(Relaxed)
+    }
+
+    /// Sets the first word of the protocol's state, if the protocol is UDP.
+    #[inline(always)]
+    pub(crate) fn set_proto_word(&self, word: usize) {
+        if self.protocol() == protocol::UDP {
+            self.proto_words().store(word, Relaxed);
+        }
+    }
+
+    /// Returns the second and the third word of the protocol's state, which are spare: of any
+    /// protocol but TCP and SCTP. Zero at first.
+    #[inline]
+    pub(crate) fn spare_words(&self) -> Option<&[Atomic<usize>; 2]> {
+        const {
+            assert!(size_of::<bindings::nf_conntrack_proto>() >= 3 * size_of::<usize>());
+            assert!(size_of::<bindings::nf_ct_gre>() <= size_of::<usize>());
+        };
+        if matches!(self.protocol(), protocol::TCP | protocol::SCTP) {
+            return None;
+        }
+        let words = ptr::from_ref(self.proto_words());
+        // SAFETY: In bounds, as asserted. Only accessed atomically, and by this tracker alone, as
+        // no other protocol has more than one word.
+        Some(unsafe { &*words.add(1).cast() })
+    }
+
+    /// Returns a half of [`Entry::proto_word`], or of a later word: GRE keeps two numbers of 32
+    /// bits.
+    #[inline]
+    pub(crate) fn proto_half<const INDEX: usize>(&self) -> u32 {
+        self.proto_halves::<INDEX>().load(Relaxed)
+    }
+
+    /// Sets what [`Entry::proto_half`] returns, if the protocol is GRE.
+    #[inline]
+    pub(crate) fn set_proto_half<const INDEX: usize>(&self, half: u32) {
+        if self.protocol() == protocol::GRE {
+            self.proto_halves::<INDEX>().store(half, Relaxed);
+        }
     }
 
     /// Decides whether the entry is [mirrored](StatusBit::Mirrored): right before it is confirmed,

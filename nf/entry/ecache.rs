@@ -83,13 +83,13 @@ unsafe impl Extension for EventCache {
 }
 
 impl EventCache {
-    /// The mask of wanted events of the connection. (An [`Atomic`] of 16 bits is signed.)
+    /// Returns the mask of wanted events of the connection. (An [`Atomic`] of 16 bits is signed.)
     fn ct_mask(&self) -> &Atomic<i16> {
         // SAFETY: A valid, aligned half-word that is only accessed atomically.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).ctmask).cast()) }
     }
 
-    /// The mask of wanted events of its expectations.
+    /// Returns the mask of wanted events of its expectations.
     fn expect_mask(&self) -> &Atomic<i16> {
         // SAFETY: As above.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.0.get()).expmask).cast()) }

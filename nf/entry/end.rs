@@ -26,13 +26,13 @@ use crate::nf::{
 };
 
 use super::{
-    by_source,
+    bysource,
     conn::{
         Conn,
         Entry,
         Status,
         StatusBit,
-        CPU_SHIFT, //
+        GENERATION_SHIFT, //
     },
     help,
     slab,
@@ -44,7 +44,8 @@ use super::{
 const SHIFT: u32 = StatusBit::Mirrored as u32 + 1;
 const MASK: usize = 0xf;
 
-const _: () = assert!(SHIFT + MASK.count_ones() <= CPU_SHIFT);
+const _: () = assert!(SHIFT + MASK.count_ones() <= StatusBit::Aged as u32);
+const _: () = assert!((StatusBit::Unreachable as u32) < GENERATION_SHIFT);
 
 impl Entry {
     /// Marks the entry as dying, with a reason below 16. Returns whether this call did it: of
@@ -112,6 +113,14 @@ impl Dead {
         unsafe { Entry::from_raw(self.conn.as_ptr()) }
     }
 
+    /// Returns whether the entry is no template, and has no extensions and no master.
+    #[inline]
+    pub(crate) fn is_bare(&self) -> bool {
+        // SAFETY: By the type invariants; the fields are initialised.
+        let (blob, master) = unsafe { ((*self.conn.as_ptr()).ext, (*self.conn.as_ptr()).master) };
+        !self.status.has(StatusBit::Template) && blob.is_null() && master.is_null()
+    }
+
     /// Takes the reference that the entry holds to its master.
     pub(crate) fn take_master(&mut self) -> Option<ARef<Conn>> {
         // SAFETY: By the type invariants nothing else uses the field.
@@ -126,6 +135,7 @@ impl Dead {
     /// has to [withdraw](super::reservations::LockedReservations::withdraw) that; the entry leaks
     /// otherwise. For the path of every packet that rules refuse: unlike drop it is inlined, so the
     /// fields stay in registers.
+    #[inline(always)]
     pub(crate) fn free(self, withdraw: impl FnOnce(&Entry), after: impl FnOnce(&Net)) {
         let (conn, status) = (self.conn, self.status);
         core::mem::forget(self);
@@ -148,7 +158,7 @@ impl Drop for Dead {
 }
 
 /// Frees an entry, or a template. Returns whether it did: not if the entry is still on a chain of
-/// reservations, or of [`by_source`]. It leaks then, and counts in its namespace, which it keeps.
+/// reservations, or of [`bysource`]. It leaks then, and counts in its namespace, which it keeps.
 ///
 /// # Safety
 ///
@@ -187,7 +197,7 @@ unsafe fn free(
 }
 
 /// Releases what an entry holds beside its memory. Returns whether the memory may be freed: not if
-/// NAT's hook has left the entry on a chain of [`by_source`]. It leaks then.
+/// NAT's hook has left the entry on a chain of [`bysource`]. It leaks then.
 ///
 /// # Safety
 ///
@@ -205,7 +215,7 @@ unsafe fn free_extensions(conn: NonNull<bindings::nf_conn>) -> bool {
                 remove(conn.as_ptr());
             }
         }
-        if by_source::is_linked(entry) {
+        if bysource::is_linked(entry) {
             return false;
         }
     }

@@ -277,7 +277,7 @@ impl Counters {
     /// Returns packets and bytes.
     pub(crate) fn read(&self, dir: Direction) -> (u64, u64) {
         let counter = self.of(dir);
-        // SAFETY: The fields are valid `atomic64_t`.
+        // SAFETY: The fields are valid `atomic64_t`. CAST: they count from zero, and wrap around.
         unsafe {
             (
                 bindings::rct_atomic64_read(addr_of_mut!((*counter).packets)) as u64,
@@ -323,17 +323,6 @@ unsafe impl Extension for SeqAdjust {
     const ID: u32 = bindings::nf_ct_ext_id_NF_CT_EXT_SEQADJ;
 }
 
-impl SeqAdjust {
-    fn of(&self, dir: Direction) -> *mut bindings::nf_ct_seqadj {
-        // SAFETY: In bounds: two directions, two records.
-        unsafe {
-            addr_of_mut!((*self.0.get()).seq)
-                .cast::<bindings::nf_ct_seqadj>()
-                .add(dir as usize)
-        }
-    }
-}
-
 /// The adjustment of sequence numbers of an entry, whose lock guards it.
 ///
 /// # Invariants
@@ -359,6 +348,18 @@ impl Entry {
 }
 
 impl EntrySeqAdjust<'_> {
+    /// Returns where the adjustment in a direction is. Only the holder of the entry's lock may
+    /// follow the pointer; lockdep reports others.
+    fn locked(self, dir: Direction) -> *mut bindings::nf_ct_seqadj {
+        self.entry.assert_locked();
+        // SAFETY: In bounds: two directions, two records.
+        unsafe {
+            addr_of_mut!((*self.adjust.0.get()).seq)
+                .cast::<bindings::nf_ct_seqadj>()
+                .add(dir as usize)
+        }
+    }
+
     /// Returns the adjustments of the original and of the reply direction, as they are at one
     /// moment.
     pub(crate) fn read<T: SameLayout<C = bindings::nf_ct_seqadj>>(self) -> [T; 2] {
@@ -366,7 +367,7 @@ impl EntrySeqAdjust<'_> {
         // SAFETY: Valid, and by the type invariants changed under this lock only; by the trait's
         // contract any bytes are a `T`.
         [Direction::Original, Direction::Reply]
-            .map(|dir| unsafe { self.adjust.of(dir).cast::<T>().read() })
+            .map(|dir| unsafe { self.locked(dir).cast::<T>().read() })
     }
 
     /// Changes the adjustment in a direction.
@@ -378,7 +379,7 @@ impl EntrySeqAdjust<'_> {
         let _guard = self.entry.lock();
         // SAFETY: Valid, and exclusive by the lock. `change` cannot take the lock again: the CPU
         // would wait for itself.
-        change(unsafe { &mut *self.adjust.of(dir).cast::<T>() });
+        change(unsafe { &mut *self.locked(dir).cast::<T>() });
     }
 }
 

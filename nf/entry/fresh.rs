@@ -47,6 +47,7 @@ use crate::{
     },
     proto::types::{
         direction::Direction,
+        generation::Generation,
         zone::Zone, //
     },
 };
@@ -57,7 +58,8 @@ use super::{
         Conn,
         Entry,
         StatusBit,
-        CPU_SHIFT, //
+        CPU_SHIFT,
+        GENERATION_SHIFT, //
     },
     end::Dead,
     ext::{
@@ -87,7 +89,8 @@ impl Fresh {
     /// Allocates an entry for the tuples with these words, original and reply. Does not sleep.
     ///
     /// `one_zone`: both tuples are in the same zone. `hash` is kept until the entry is confirmed;
-    /// its highest bit is clear. [`None`]: no memory.
+    /// its highest bit is clear. `generation` is that of the rules that the first packet will meet,
+    /// or an older one. `ENOMEM`: no memory.
     #[inline]
     pub(crate) fn new(
         net: &Net,
@@ -95,8 +98,9 @@ impl Fresh {
         [original, reply]: [&[u64; 5]; 2],
         one_zone: bool,
         hash: u64,
-    ) -> Option<Self> {
-        let conn = slab::allocate()?;
+        generation: Generation,
+    ) -> Result<Self> {
+        let conn = slab::allocate().ok_or(ENOMEM)?;
         let raw = conn.as_ptr();
 
         // SAFETY: The memory belongs to this function. Readers that still walk over its former
@@ -112,7 +116,9 @@ impl Fresh {
             conn.drop_reservation();
             conn.pprev_word(Direction::Reply).store(hash, Relaxed);
             let cpu = u32_as_usize(CpuId::current().as_u32());
-            let status = usize::from(one_zone) << StatusBit::Mirrored as u32 | cpu << CPU_SHIFT;
+            let status = usize::from(one_zone) << StatusBit::Mirrored as u32
+                | usize::from(generation) << GENERATION_SHIFT
+                | cpu << CPU_SHIFT;
             Atomic::<usize>::from_ptr(addr_of_mut!((*raw).status).cast()).store(status, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).timeout)).store(0, Relaxed);
             Atomic::<u32>::from_ptr(addr_of_mut!((*raw).zone).cast())
@@ -125,7 +131,7 @@ impl Fresh {
             bindings::rct_ct_set_use(raw, 0);
         }
         // INVARIANT: initialised, count zero.
-        Some(Self(conn))
+        Ok(Self(conn))
     }
 
     #[inline]
@@ -175,8 +181,7 @@ impl Fresh {
         const { assert!(E::ID == ABSENT || size_of::<E>() == SIZES[E::ID as usize]) };
 
         // SAFETY: The entry is known to this value alone.
-        let extension =
-            unsafe { add_by_number(self.raw(), E::ID, bindings::RCT_GFP_ATOMIC as u32) };
+        let extension = unsafe { add_by_number(self.raw(), E::ID, bindings::gfp::ATOMIC) };
         extension.map(|_| ()).ok_or(ENOMEM)
     }
 
@@ -192,7 +197,7 @@ impl Fresh {
     /// Returns the entry as one that may get a helper. What is added does not sleep.
     pub(crate) fn helper_target(&mut self) -> HelperTarget<'_> {
         // SAFETY: The entry is known to this value alone while `self` is borrowed.
-        unsafe { HelperTarget::from_raw(self.raw(), bindings::RCT_GFP_ATOMIC as u32) }
+        unsafe { HelperTarget::from_raw(self.raw(), bindings::gfp::ATOMIC) }
     }
 
     /// Makes the entry shareable, and returns its first reference.

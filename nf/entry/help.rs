@@ -90,7 +90,7 @@ impl Helper {
 
     /// Returns the address: an identity of the helper while it lives.
     pub(crate) fn address(&self) -> usize {
-        self.raw() as usize
+        self.raw().addr()
     }
 }
 

@@ -182,10 +182,16 @@ impl ShardedLists {
         self.shard_mask.wrapping_add(1)
     }
 
+    /// Returns the shard of the entries that a CPU makes.
+    #[inline]
+    pub(crate) fn shard_of_cpu(&self, cpu: u32) -> u32 {
+        cpu & self.shard_mask
+    }
+
     /// Returns the shard of an entry: that of the CPU that made it, which does not change.
     #[inline]
     fn shard_of(&self, entry: &Entry) -> u32 {
-        entry.cpu() & self.shard_mask
+        self.shard_of_cpu(entry.cpu())
     }
 
     /// Returns the list of a shard that keys with a hash are on, by the high bits of the hash.

@@ -7,11 +7,11 @@
 //! - The buckets of a table: [`chain`], locked by [`pair`]; [`reservations`]; the lists of entries
 //!   that left the table: [`dying`].
 //! - The lists beside the table: [`index_lists`], by [`index_keys`]; the by-source table of NAT:
-//!   [`by_source`].
+//!   [`bysource`].
 //! - The algorithms of these, without the kernel: [`intrusive`].
 //! - Protocols and user space: [`l4proto`], [`cta`], [`user`].
 
-pub(crate) mod by_source;
+pub(crate) mod bysource;
 pub(crate) mod chain;
 pub(crate) mod conn;
 pub(crate) mod cta;

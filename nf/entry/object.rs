@@ -69,7 +69,7 @@ pub(crate) enum IndexKind {
     Destination = 2,
     /// The address that NAT put in place of another one.
     Translated = 3,
-    /// The source address and port, for NAT: a chain of [`super::by_source`], which readers follow
+    /// The source address and port, for NAT: a chain of [`super::bysource`], which readers follow
     /// forwards under RCU.
     BySource = 4,
 }

@@ -88,8 +88,8 @@ impl<'a> Bucket for ChainRef<'a> {
     }
 
     #[inline(always)]
-    fn share(self, held: &LockedChain<'a>) -> LockedChain<'a> {
-        // SAFETY: Equal ranks are those of one lock. `LockedPair` drops what shares it first.
+    unsafe fn share(self, held: &LockedChain<'a>) -> LockedChain<'a> {
+        // SAFETY: Equal ranks are those of one lock; the rest is the caller's promise.
         unsafe { held.share(self.bucket) }
     }
 }
@@ -119,7 +119,8 @@ impl<'bh> LockedPair<'bh> {
                 original: None,
             },
             Some(original) => {
-                let (original, reply) = order::lock_both(original, reply);
+                // SAFETY: `reply` is dropped first: it is the first field.
+                let (original, reply) = unsafe { order::lock_both(original, reply) };
                 Self {
                     reply,
                     original: Some(original),

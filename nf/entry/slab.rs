@@ -206,7 +206,7 @@ pub(in crate::nf) fn allocate() -> Option<NonNull<bindings::nf_conn>> {
 
 #[inline(never)]
 fn allocate_more() -> Option<NonNull<bindings::nf_conn>> {
-    allocate_with(bindings::RCT_GFP_ATOMIC)
+    allocate_with(bindings::gfp::ATOMIC)
 }
 
 /// As [`allocate`], for an object that does not become an entry and that [`free`] frees: accounted
@@ -215,15 +215,15 @@ pub(super) fn allocate_for_process() -> Option<NonNull<bindings::nf_conn>> {
     if CACHE.load(Relaxed).is_null() {
         return None;
     }
-    allocate_with(bindings::RCT_GFP_KERNEL_ACCOUNT)
+    allocate_with(bindings::gfp::KERNEL_ACCOUNT)
 }
 
 #[inline(always)]
-fn allocate_with(flags: usize) -> Option<NonNull<bindings::nf_conn>> {
+fn allocate_with(flags: bindings::gfp_t) -> Option<NonNull<bindings::nf_conn>> {
     let cache = CACHE.load(Relaxed);
     for _ in 0..MOST_TRIES {
-        // SAFETY: As above, for the cache. CAST: flags have 32 bits.
-        let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, flags as u32) };
+        // SAFETY: As above, for the cache.
+        let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, flags) };
         let conn = NonNull::new(memory.cast::<bindings::nf_conn>())?;
         if object::is_in_reach(conn.as_ptr().expose_provenance()) {
             return Some(conn);

@@ -179,9 +179,8 @@ impl PolicySlot {
 ///
 /// As for [`ext::add_by_number`].
 pub(super) unsafe fn add_slot<'a>(conn: *mut bindings::nf_conn) -> Option<&'a PolicySlot> {
-    let gfp = bindings::RCT_GFP_ATOMIC as u32;
     // SAFETY: The caller's promise.
-    let part = unsafe { ext::add_by_number(conn, PolicySlot::ID, gfp) }?;
+    let part = unsafe { ext::add_by_number(conn, PolicySlot::ID, bindings::gfp::ATOMIC) }?;
     // SAFETY: The part is a `PolicySlot`; null is valid.
     Some(unsafe { part.cast::<PolicySlot>().as_ref() })
 }

@@ -20,10 +20,20 @@ use kernel::{
     },
 };
 
-use crate::nf::bindings;
+use crate::nf::{
+    bindings,
+    kernel::log::pr_warn, //
+};
 
-/// The cache. Null before [`ExpectCache::create`] and after its drop.
+/// The cache. Null before [`ExpectCache::create`].
 static CACHE: Atomic<*mut bindings::kmem_cache> = Atomic::new(null_mut());
+
+/// The number of expectations that are allocated, or are being; [`CLOSED`] is added where there are
+/// to be no more.
+static ALLOCATED: Atomic<u32> = Atomic::new(CLOSED);
+
+/// More than there can be.
+const CLOSED: u32 = 1 << 31;
 
 /// Whether an [`ExpectCache`] was created since the module was loaded.
 static MADE: Atomic<bool> = Atomic::new(false);
@@ -47,34 +57,40 @@ impl ExpectCache {
             return Err(ENOMEM);
         }
         CACHE.store(cache, Relaxed);
+        ALLOCATED.fetch_sub(CLOSED, Full);
         // INVARIANT: Just made.
         Ok(Self(()))
     }
 }
 
 impl Drop for ExpectCache {
-    /// Waits until the last expectations are freed, and destroys the cache.
+    /// Waits until the expectations that were dropped are freed, and destroys the cache. If there
+    /// still are some, the cache leaks.
     fn drop(&mut self) {
+        ALLOCATED.fetch_add(CLOSED, Full);
         rcu_barrier();
-        let cache = CACHE.load(Relaxed);
-        CACHE.store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; no expectation is left.
-        unsafe { bindings::kmem_cache_destroy(cache) };
+        if ALLOCATED.load(Relaxed) != CLOSED {
+            pr_warn!("there are expectations without a tracker; their memory is lost\n");
+            return;
+        }
+        // SAFETY: By the type invariants; no expectation is left, and there will be none.
+        unsafe { bindings::kmem_cache_destroy(CACHE.load(Relaxed)) };
     }
 }
 
-/// Allocates zeroed memory for an expectation. Atomic context. [`None`]: no memory.
+/// Allocates zeroed memory for an expectation. Atomic context. [`None`]: no memory, or no cache.
 pub(super) fn allocate() -> Option<NonNull<bindings::nf_conntrack_expect>> {
-    let cache = CACHE.load(Relaxed);
-    if cache.is_null() {
+    let memory = if ALLOCATED.fetch_add(1, Full) < CLOSED {
+        // SAFETY: The cache exists: it is not destroyed while this counts.
+        unsafe { bindings::rct_kmem_cache_alloc(CACHE.load(Relaxed), bindings::gfp::ATOMIC) }
+    } else {
+        null_mut()
+    };
+    let Some(memory) = NonNull::new(memory) else {
+        ALLOCATED.fetch_sub(1, Full);
         return None;
-    }
-    // CAST: flags are a `u32`, which the header's constant widens.
-    let gfp = bindings::RCT_GFP_ATOMIC as u32;
-    // SAFETY: The cache exists: its owner is dropped after the last entry and the last user of
-    // exported functions are gone, and expectations are allocated for these alone.
-    let memory = unsafe { bindings::rct_kmem_cache_alloc(cache, gfp) };
-    let memory = NonNull::new(memory)?.cast::<bindings::nf_conntrack_expect>();
+    };
+    let memory = memory.cast::<bindings::nf_conntrack_expect>();
     // SAFETY: As large as an expectation, for which all zeroes will do.
     unsafe { memory.write_bytes(0, 1) };
     Some(memory)
@@ -88,4 +104,5 @@ pub(super) fn allocate() -> Option<NonNull<bindings::nf_conntrack_expect>> {
 pub(super) unsafe fn free(expectation: *mut bindings::nf_conntrack_expect) {
     // SAFETY: By the function's contract; an expectation is allocated, so the cache exists.
     unsafe { bindings::kmem_cache_free(CACHE.load(Relaxed), expectation.cast()) };
+    ALLOCATED.fetch_sub(1, Full);
 }

@@ -175,10 +175,8 @@ impl NewKeymaps {
 
 /// Allocates a keymap. Atomic context. [`None`]: no memory.
 fn allocate(tuple: Tuple) -> Option<NonNull<Keymap>> {
-    // CAST: flags are a `u32`, which the header's constant widens.
-    let gfp = bindings::RCT_GFP_ATOMIC as u32;
     // SAFETY: Allocates.
-    let map = unsafe { bindings::rct_kzalloc(size_of::<Keymap>(), gfp) };
+    let map = unsafe { bindings::rct_kzalloc(size_of::<Keymap>(), bindings::gfp::ATOMIC) };
     let map = NonNull::new(map)?.cast::<Keymap>();
     // SAFETY: Just allocated, and large enough; `Tuple` is a layout twin.
     unsafe {

@@ -11,9 +11,8 @@
 //!
 //! ```ignore
 //! // A packet is passed to the helper of its connection.
-//! let helper = conn.extensions().find::<Help>().and_then(|help| help.helper(rcu));
-//! let verdict = match helper {
-//!     Some(helper) => helper.help(skb, transport, conn, info, rcu),
+//! let verdict = match conn.helping(rcu) {
+//!     Some(helper) => helper.help(skb, transport, info),
 //!     None => Verdict::Accept,
 //! };
 //!
@@ -23,7 +22,8 @@
 //!     .and_then(Helper::load);
 //! ```
 //!
-//! C header: [`include/net/netfilter/nf_conntrack_helper.h`](srctree/include/net/netfilter/nf_conntrack_helper.h)
+//! C header:
+//! [`include/net/netfilter/nf_conntrack_helper.h`](srctree/include/net/netfilter/nf_conntrack_helper.h)
 
 use core::{
     ffi::{
@@ -35,6 +35,7 @@ use core::{
         size_of,
         ManuallyDrop, //
     },
+    ops::Deref,
     ptr::{
         addr_of,
         addr_of_mut,
@@ -206,23 +207,72 @@ impl Helper {
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.raw()).help).cast()) }
     }
 
-    /// Disables the helper before its module is unloaded: [`Helper::help`],
-    /// [`Helper::to_nlattr`] and [`Helper::from_nlattr`] no longer call its functions. Calls that
+    /// Disables the helper before its module is unloaded: [`Helping::help`],
+    /// [`Helping::to_nlattr`] and [`Helping::from_nlattr`] no longer call its functions. Calls that
     /// are under way end within a grace period.
     pub(crate) fn disable(&self) {
         self.function().store(null_mut(), Release);
     }
 
-    /// Passes a packet of a connection to its helper, which may change the packet and returns a
+    /// Returns whether the helper is the one of the kernel's PPTP module: its `destroy` is the
+    /// function that is exported for that module.
+    pub(super) fn is_pptp(&self) -> bool {
+        // SAFETY: Valid, and not changed.
+        let destroy = unsafe { (*self.raw()).destroy }.map(|function| function as usize);
+        let pptp: Option<unsafe extern "C" fn(*mut bindings::nf_conn)> = None;
+        #[cfg(CONFIG_NF_CONNTRACK_PPTP)]
+        let pptp = pptp.or(Some(bindings::gre_pptp_destroy_siblings));
+        destroy.is_some() && destroy == pptp.map(|function| function as usize)
+    }
+
+    /// Takes references to the helper and to its module. [`None`]: the module is being unloaded, or
+    /// the last reference to the helper was dropped.
+    pub(crate) fn load(&self) -> Option<LoadedHelper> {
+        // SAFETY: Valid; a helper's module is not freed before the helper.
+        let module = unsafe { ModuleRef::get((*self.raw()).me) }?;
+        let helper = self.get()?;
+        Some(LoadedHelper { module, helper })
+    }
+}
+
+/// The helper of an entry, together with the entry: that has the extension with the helper's data,
+/// which the helper's functions use.
+///
+/// # Invariants
+///
+/// `helper` was the entry's helper at some time during the section of `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Helping<'a> {
+    entry: &'a Entry,
+    helper: &'a Helper,
+    _rcu: Rcu<'a>,
+}
+
+impl Entry {
+    /// Returns the entry's helper.
+    pub(crate) fn helping<'a>(&'a self, rcu: Rcu<'a>) -> Option<Helping<'a>> {
+        let helper = self.extensions().find::<Help>()?.helper(rcu)?;
+        // INVARIANT: As just found.
+        Some(Helping {
+            entry: self,
+            helper,
+            _rcu: rcu,
+        })
+    }
+}
+
+impl Deref for Helping<'_> {
+    type Target = Helper;
+
+    fn deref(&self) -> &Helper {
+        self.helper
+    }
+}
+
+impl Helping<'_> {
+    /// Passes a packet of the connection to the helper, which may change the packet and returns a
     /// verdict on it. `transport` is the offset of the transport header.
-    pub(crate) fn help(
-        &self,
-        skb: &mut Skb,
-        transport: u32,
-        conn: &Conn,
-        info: CtInfo,
-        _rcu: Rcu<'_>,
-    ) -> Verdict {
+    pub(crate) fn help(self, skb: &mut Skb, transport: u32, info: CtInfo) -> Verdict {
         type Function = unsafe extern "C" fn(
             *mut bindings::sk_buff,
             u32,
@@ -238,69 +288,50 @@ impl Helper {
         let function = unsafe { core::mem::transmute::<*mut c_void, Function>(function) };
         // CAST: the discriminant.
         let info = info as bindings::ip_conntrack_info;
-        // SAFETY: The packet is borrowed exclusively, and the entry is attached to it.
-        let verdict = unsafe { function(skb.raw(), transport, conn.raw(), info) };
+        // SAFETY: The packet is borrowed exclusively; by the type invariants the entry is one of
+        // the helper's.
+        let verdict = unsafe { function(skb.raw(), transport, self.entry.raw(), info) };
         // CAST: the same bits, as in C; the upper half of a verdict is a queue number.
         Verdict::from_raw(verdict as u32)
     }
 
-    /// Adds the helper's attributes about a connection to a message. (An attribute for which there
-    /// is no room is left out.)
-    pub(crate) fn to_nlattr(&self, conn: &Conn, message: &mut Message<'_>, _rcu: Rcu<'_>) {
+    /// Adds the helper's attributes about the connection to a message. (An attribute for which
+    /// there is no room is left out.)
+    pub(crate) fn to_nlattr(self, message: &mut Message<'_>) {
         if self.function().load(Acquire).is_null() {
             return;
         }
         // SAFETY: Valid, and not changed.
-        if let Some(function) = unsafe { (*self.raw()).to_nlattr } {
-            // SAFETY: The entry is valid, the message is borrowed exclusively; the section keeps
-            // the module.
-            unsafe { function(message.raw(), conn.raw()) };
+        if let Some(function) = unsafe { (*self.helper.raw()).to_nlattr } {
+            // SAFETY: By the type invariants; the message is borrowed exclusively, and the section
+            // keeps the module.
+            unsafe { function(message.raw(), self.entry.raw()) };
         }
     }
 
-    /// Passes the attribute that user space sent about a connection to its helper. [`None`]: user
+    /// Passes the attribute that user space sent about the connection to the helper. [`None`]: user
     /// space sent none.
-    #[expect(clippy::wrong_self_convention)] // The name of C's member.
-    pub(crate) fn from_nlattr(&self, conn: &Entry, info: Option<Attribute<'_>>, _rcu: Rcu<'_>) {
+    #[allow(clippy::wrong_self_convention)] // The name of C's method.
+    pub(crate) fn from_nlattr(self, info: Option<Attribute<'_>>) {
         if self.function().load(Acquire).is_null() {
             return;
         }
         // SAFETY: Valid, and not changed.
-        if let Some(function) = unsafe { (*self.raw()).from_nlattr } {
+        if let Some(function) = unsafe { (*self.helper.raw()).from_nlattr } {
             let info = info.map_or(null_mut(), Attribute::raw);
-            // SAFETY: The entry is valid, the attribute too, or null; the section keeps the
-            // module.
-            unsafe { function(info, conn.raw()) };
+            // SAFETY: By the type invariants; the attribute is valid, or null, and the section
+            // keeps the module.
+            unsafe { function(info, self.entry.raw()) };
         }
     }
 
-    /// Returns whether the helper is the one of the kernel's PPTP module: its `destroy` is the
-    /// function that is exported for that module.
-    pub(super) fn is_pptp(&self) -> bool {
+    /// Calls the helper's `destroy`, if it has one: the connection ends.
+    pub(crate) fn destroy(self) {
         // SAFETY: Valid, and not changed.
-        let destroy = unsafe { (*self.raw()).destroy }.map(|function| function as usize);
-        let pptp: Option<unsafe extern "C" fn(*mut bindings::nf_conn)> = None;
-        #[cfg(CONFIG_NF_CONNTRACK_PPTP)]
-        let pptp = pptp.or(Some(bindings::gre_pptp_destroy_siblings));
-        destroy.is_some() && destroy == pptp.map(|function| function as usize)
-    }
-
-    /// Calls the helper's `destroy`, if it has one, for a connection that ends.
-    pub(crate) fn destroy(&self, conn: &Conn, _rcu: Rcu<'_>) {
-        // SAFETY: Valid, and not changed.
-        if let Some(function) = unsafe { (*self.raw()).destroy } {
-            // SAFETY: The entry is valid; the section keeps the function's module.
-            unsafe { function(conn.raw()) };
+        if let Some(function) = unsafe { (*self.helper.raw()).destroy } {
+            // SAFETY: By the type invariants; the section keeps the function's module.
+            unsafe { function(self.entry.raw()) };
         }
-    }
-
-    /// Takes references to the helper and to its module. [`None`]: the module is being unloaded, or
-    /// the last reference to the helper was dropped.
-    pub(crate) fn load(&self) -> Option<LoadedHelper> {
-        // SAFETY: Valid; a helper's module is not freed before the helper.
-        let module = unsafe { ModuleRef::get((*self.raw()).me) }?;
-        let helper = self.get()?;
-        Some(LoadedHelper { module, helper })
     }
 }
 
@@ -379,10 +410,8 @@ impl Unregistered<'_> {
     /// `original` points to an initialised helper that is not changed during the call.
     pub(crate) unsafe fn copy_of(original: *const bindings::nf_conntrack_helper) -> Result<Self> {
         let size = size_of::<bindings::nf_conntrack_helper>();
-        // CAST: flags are a `u32`, which the header's constant widens.
-        let gfp = bindings::RCT_GFP_KERNEL_ACCOUNT as u32;
         // SAFETY: Process context.
-        let copy = unsafe { bindings::rct_kzalloc(size, gfp) };
+        let copy = unsafe { bindings::rct_kzalloc(size, bindings::gfp::KERNEL_ACCOUNT) };
         let copy = NonNull::new(copy).ok_or(ENOMEM)?.cast();
         // SAFETY: Both are valid, and do not overlap.
         unsafe { core::ptr::copy_nonoverlapping(original, copy.as_ptr(), 1) };

@@ -48,6 +48,7 @@ use kernel::{
             Relaxed,
             Release, //
         },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -132,12 +133,19 @@ impl HelperTable {
 }
 
 impl Drop for HelperTable {
-    /// Frees the table, which is empty: no module that registered a helper is loaded any more.
+    /// Frees the table, a grace period after it was taken away. It is empty, as no module that
+    /// registered a helper is loaded any more; otherwise its memory leaks.
     fn drop(&mut self) {
-        let array = heads().load(Relaxed);
-        heads().store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; nothing looks into the table any more.
-        unsafe { hlist::free(array) };
+        let array = {
+            // A helper is added under this mutex.
+            let _registry = REGISTRY.lock();
+            heads().xchg(null_mut(), Full)
+        };
+        synchronize_rcu();
+        if let Some(array) = NonNull::new(array) {
+            // SAFETY: By the type invariants; nothing looks into the table any more.
+            unsafe { hlist::free(array, buckets()) };
+        }
     }
 }
 

@@ -20,7 +20,11 @@ use crate::{
     nf::{
         bindings,
         entry::{
-            conn::Conn,
+            conn::{
+                Conn,
+                StatusBit, //
+            },
+            fresh::Fresh,
             help::{
                 Help,
                 Helper, //
@@ -94,15 +98,29 @@ impl<'r> Seen<'r> {
         unsafe { Expectation::helper_in(addr_of_mut!((*self.raw()).helper), self.1) }
     }
 
-    /// Calls the expectation's function, if it has one, with the expected connection.
-    pub(crate) fn run_expectfn(&self, conn: &Conn) {
-        // SAFETY: Valid, and not changed since it was added.
-        if let Some(expectfn) = unsafe { (*self.raw()).expectfn } {
+    /// Makes a new entry that the expectation matched shareable, and calls the expectation's
+    /// function with it, if there is one. Returns the entry's first reference.
+    ///
+    /// The function is not called if the entry's [master](Fresh::set_master) is another one, or NAT
+    /// has set it up already: the functions set up NAT by the master, and assume that nothing has
+    /// before.
+    pub(crate) fn run_expectfn(&self, fresh: Fresh) -> ARef<Conn> {
+        let conn = fresh.publish();
+        // SAFETY: Valid, and not changed since it was added. The master is only compared.
+        let (expectfn, expected_by) = unsafe { ((*self.raw()).expectfn, (*self.raw()).master) };
+        let Some(expectfn) = expectfn else {
+            return conn;
+        };
+        let status = conn.status();
+        let is_new = !status.has(StatusBit::SrcNatDone) && !status.has(StatusBit::DstNatDone);
+        let is_expected = conn.master().map(|master| master.raw()) == Some(expected_by);
+        if is_new && is_expected {
             // SAFETY: The expectation was in the table during the section, which therefore keeps
-            // the function's module. The function takes an entry and the expectation that it
-            // matched.
+            // the function's module. The function takes an entry that nothing else has, and the
+            // expectation that it matched.
             unsafe { expectfn(conn.raw(), self.raw()) };
         }
+        conn
     }
 }
 

@@ -16,11 +16,15 @@ use core::{
 use kernel::{
     num::casts::u32_as_usize,
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Relaxed,
-        Release, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        rcu::synchronize_rcu, //
     },
 };
 
@@ -99,12 +103,17 @@ impl ExpectTable {
 }
 
 impl Drop for ExpectTable {
-    /// Frees the table, which is empty: no entry is left by now.
+    /// Frees the table, a grace period after it was taken away. It is empty, as no entry is left by
+    /// now; otherwise its memory leaks.
     fn drop(&mut self) {
-        let array = heads().load(Relaxed);
-        heads().store(null_mut(), Relaxed);
-        // SAFETY: By the type invariants; nothing looks into the table any more.
-        unsafe { hlist::free(array) };
+        let array = heads().xchg(null_mut(), Full);
+        // Those that have found the table are in a read-side section, or hold the lock, which is
+        // one.
+        synchronize_rcu();
+        if let Some(array) = NonNull::new(array) {
+            // SAFETY: By the type invariants; nothing looks into the table any more.
+            unsafe { hlist::free(array, buckets()) };
+        }
     }
 }
 

@@ -16,6 +16,7 @@ SHIM_VOID(rct_local_bh_disable, (void), local_bh_disable())
 SHIM_VOID(rct_local_bh_enable, (void), local_bh_enable())
 SHIM(bool, rct_in_softirq, (void), in_softirq())
 SHIM_VOID(rct_assert_not_in_hardirq, (void), lockdep_assert(!in_hardirq()))
+SHIM_VOID(rct_lockdep_assert_held, (spinlock_t *lock), lockdep_assert_held(lock))
 SHIM_VOID(rct_spin_lock_bh, (spinlock_t *lock), spin_lock_bh(lock))
 SHIM(bool, rct_spin_trylock_bh, (spinlock_t *lock), spin_trylock_bh(lock))
 SHIM_VOID(rct_spin_lock_nested, (spinlock_t *lock), spin_lock_nested(lock, SINGLE_DEPTH_NESTING))
@@ -134,6 +135,42 @@ SHIM(void *, rct_net_generic_rcu, (const struct net *net, unsigned int id),
 		const struct net_generic *generic = rcu_dereference_raw(net->gen);
 		id < generic->s.len ? generic->ptr[id] : NULL;
 	}))
+/*
+ * The number of changes of the namespace's NAT rules, modulo 256: the commits of nf_tables, and what
+ * rct_net_note_rules_change() has counted. That is kept in a byte of struct netns_ct which else only
+ * the C tracker's event cache uses, and which it finds cleared when it is loaded later; without
+ * events there is none, and commits alone count.
+ */
+#if IS_ENABLED(CONFIG_NF_TABLES)
+#define rct_net_commits(net) READ_ONCE((net)->nft.base_seq)
+#else
+#define rct_net_commits(net) 0
+#endif
+#ifdef CONFIG_NF_CONNTRACK_EVENTS
+#define rct_net_other_changes(net) ((u8 *)&(net)->ct.ecache_dwork_pending)
+#else
+#define rct_net_other_changes(net) ((u8 *)NULL)
+#endif
+SHIM(u8, rct_net_generation, (const struct net *net),
+	({
+		const u8 *other = rct_net_other_changes(net);
+		(u8)(rct_net_commits(net) + (other ? READ_ONCE(*other) : 0));
+	}))
+SHIM_VOID(rct_net_note_rules_change, (struct net *net),
+	({
+		u8 *other = rct_net_other_changes(net);
+		u8 old = other ? READ_ONCE(*other) : 0;
+
+		while (other && !try_cmpxchg(other, &old, (u8)(old + 1)))
+			;
+	}))
+SHIM_VOID(rct_net_forget_rules_changes, (struct net *net),
+	({
+		u8 *other = rct_net_other_changes(net);
+
+		if (other)
+			WRITE_ONCE(*other, 0);
+	}))
 SHIM(u32, rct_net_hash_mix, (const struct net *net), net_hash_mix(net))
 SHIM(unsigned int, rct_net_inum, (const struct net *net), net->ns.inum)
 SHIM(u64, rct_net_cookie, (const struct net *net), net->net_cookie)
@@ -169,6 +206,10 @@ SHIM(u64, rct_figure_read, (const struct net *net, unsigned int cpu, unsigned in
 /* The first possible CPU from `from` on. */
 SHIM(unsigned int, rct_next_possible_cpu, (unsigned int from),
 	cpumask_next((int)from - 1, cpu_possible_mask))
+
+/* The first online CPU from `from` on. */
+SHIM(unsigned int, rct_next_online_cpu, (unsigned int from),
+	cpumask_next((int)from - 1, cpu_online_mask))
 
 /* /proc */
 
@@ -456,6 +497,21 @@ SHIM(unsigned int, rct_nat_chain_run,
 	 const struct nf_hook_state *state),
 	entries->hooks[index].hook(entries->hooks[index].priv, skb, state))
 /* Declared in a header of net/netfilter alone; see helpers.c. */
+/*
+ * Whether a chain is that of a table of iptables: its data is the table then. There is no other
+ * mark, and a function of a module that may not be there cannot be compared with.
+ */
+SHIM(bool, rct_nat_chain_has_table, (const struct nf_hook_ops *ops),
+	({
+		char name[KSYM_SYMBOL_LEN];
+
+		sprint_symbol_no_offset(name, (unsigned long)ops->hook);
+		ops->hook_ops_type == NF_HOOK_OP_UNDEFINED &&
+			(str_has_prefix(name, "ipt_do_table") || str_has_prefix(name, "ip6t_do_table"));
+	}))
+/* What each replacement of the rules replaces. */
+SHIM(unsigned long, rct_table_version, (const void *table),
+	(unsigned long)READ_ONCE(((const struct xt_table *)table)->private))
 SHIM(int, rct_nat_chains_add,
 	(struct nf_nat_lookup_hook_priv *place, const struct nf_hook_ops *ops),
 	nf_hook_entries_insert_raw(&place->entries, ops))

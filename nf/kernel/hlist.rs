@@ -20,7 +20,10 @@ use kernel::{
 
 use crate::nf::bindings;
 
-use super::rcu::Rcu;
+use super::{
+    log::pr_warn,
+    rcu::Rcu, //
+};
 
 /// Allocates the heads of `len` empty lists, for [`free`]. May sleep.
 pub(in crate::nf) fn allocate(len: u32) -> Result<NonNull<bindings::hlist_head>> {
@@ -32,14 +35,21 @@ pub(in crate::nf) fn allocate(len: u32) -> Result<NonNull<bindings::hlist_head>>
     NonNull::new(heads.cast()).ok_or(ENOMEM)
 }
 
-/// Frees the heads of lists.
+/// Frees the heads of `len` lists. If a list is not empty the heads leak, as its first node points
+/// to one of them.
 ///
 /// # Safety
 ///
-/// They came from [`allocate`], and no reader walks the lists any more.
-pub(in crate::nf) unsafe fn free(heads: *mut bindings::hlist_head) {
+/// They came from [`allocate`]`(len)`; no reader walks the lists, and nothing is added, any more.
+pub(in crate::nf) unsafe fn free(heads: NonNull<bindings::hlist_head>, len: u32) {
     // SAFETY: By the safety requirements.
-    unsafe { bindings::kvfree(heads.cast()) };
+    let lists = unsafe { core::slice::from_raw_parts(heads.as_ptr(), u32_as_usize(len)) };
+    if lists.iter().all(|list| list.first.is_null()) {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::kvfree(heads.as_ptr().cast()) };
+    } else {
+        pr_warn!("a table is not empty at its end; its memory is lost\n");
+    }
 }
 
 /// A walk over one list.

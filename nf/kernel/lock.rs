@@ -81,8 +81,10 @@ impl Drop for BhDisabled {
 
 /// A spinlock that is held with bottom halves off, and the data that it guards.
 ///
-/// Guards are dropped in the reverse order of locking, as scopes do it: the first one turns bottom
-/// halves on again, and a softirq that then wants a lock of a later one would wait for ever.
+/// Guards are dropped in the reverse order of locking, as scopes do it. In another order bottom
+/// halves may be on again while a lock is held, and a softirq that wants it waits for ever: a CPU
+/// hangs, but no two contexts use the data at once. (On kernels for one CPU, where a spinlock is no
+/// more than bottom halves that are off, each guard keeps them off.)
 pub(crate) type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
 
 /// The guard of a [`SpinLockBh`].
@@ -111,8 +113,9 @@ unsafe impl Backend for SpinLockBhBackend {
 
     #[inline]
     unsafe fn lock(ptr: *mut Self::State) -> bool {
+        // Without SMP a lock that does not turn bottom halves off excludes nothing.
         // SAFETY: Reads a counter of this context.
-        let outermost = !unsafe { bindings::rct_in_softirq() };
+        let outermost = cfg!(not(CONFIG_SMP)) || !unsafe { bindings::rct_in_softirq() };
         if outermost {
             // SAFETY: The lock is initialised, as the caller says.
             unsafe { bindings::rct_spin_lock_bh(ptr.cast()) };
@@ -152,8 +155,8 @@ pub(crate) trait LockWith<T: ?Sized> {
     /// Takes the lock.
     fn lock_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T>;
 
-    /// Takes the lock while another one of its class is held. The caller keeps to the order that
-    /// the class has, or two CPUs wait for each other for ever.
+    /// Takes the lock while another one of its class is held, which comes before it in the order of
+    /// the class. In another order two CPUs may wait for each other for ever.
     fn lock_nested_with<'a>(&'a self, bh: &'a BhDisabled) -> SpinLockGuard<'a, T>;
 }
 

@@ -4,6 +4,7 @@
 //! counts, namespaces, netlink, `/proc`, sysctls, sockets, time, work.
 
 pub(crate) mod attr;
+pub(crate) mod cpu;
 pub(crate) mod endpoint;
 pub(crate) mod hlist;
 pub(crate) mod layout;

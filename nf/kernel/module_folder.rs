@@ -125,7 +125,7 @@ fn this_module() -> *mut kernel_bindings::module {
 }
 
 /// Returns whether this module's start is over, so that each namespace has its state.
-pub(super) fn has_started() -> bool {
+pub(crate) fn has_started() -> bool {
     // SAFETY: The module is there. A racing change is seen before or after.
     let state = unsafe { core::ptr::read_volatile(&raw const (*this_module()).state) };
     state == kernel_bindings::module_state_MODULE_STATE_LIVE
@@ -163,19 +163,25 @@ unsafe extern "C" fn get(
 ) -> isize {
     // SAFETY: sysfs passes a file of this one's, whose name is text by its invariant.
     let Some(parameter) = (unsafe { find((*file).attr.name) }) else {
-        return ENODEV.to_errno() as isize;
+        return widen(ENODEV.to_errno());
     };
     // SAFETY: The operations of a parameter are static.
     let Some(get) = (unsafe { (*parameter.ops).get }) else {
-        return EPERM.to_errno() as isize;
+        return widen(EPERM.to_errno());
     };
     // SAFETY: sysfs passes a page; the parameter is locked while it is read.
     unsafe {
         kernel_bindings::kernel_param_lock(parameter.mod_);
         let length = get(page, parameter);
         kernel_bindings::kernel_param_unlock(parameter.mod_);
-        length as isize
+        widen(length)
     }
+}
+
+/// Converts a length, or an errno, for sysfs.
+fn widen(number: ffi::c_int) -> isize {
+    // CAST: 32 bits fit.
+    number as isize
 }
 
 /// Sets a parameter as the file below the module's own name does.
@@ -191,11 +197,11 @@ unsafe extern "C" fn set(
 ) -> isize {
     // SAFETY: sysfs passes a file of this one's, whose name is text by its invariant.
     let Some(parameter) = (unsafe { find((*file).attr.name) }) else {
-        return ENODEV.to_errno() as isize;
+        return widen(ENODEV.to_errno());
     };
     // SAFETY: The operations of a parameter are static.
     let Some(set) = (unsafe { (*parameter.ops).set }) else {
-        return EPERM.to_errno() as isize;
+        return widen(EPERM.to_errno());
     };
     // SAFETY: sysfs passes text; the parameter is locked while it is set.
     let error = unsafe {
@@ -207,7 +213,7 @@ unsafe extern "C" fn set(
     match error {
         // CAST: sysfs passes no more than a page.
         0 => length as isize,
-        error => error as isize,
+        error => widen(error),
     }
 }
 
@@ -222,7 +228,7 @@ unsafe extern "C" fn initstate(
     page: *mut ffi::c_char,
 ) -> isize {
     // SAFETY: sysfs passes a page.
-    unsafe { kernel_bindings::sysfs_emit(page, c"live\n".as_char_ptr()) as isize }
+    widen(unsafe { kernel_bindings::sysfs_emit(page, c"live\n".as_char_ptr()) })
 }
 
 /// Whether a folder has the parameters of `nf_conntrack`.

@@ -14,7 +14,10 @@ use kernel::{
 
 use crate::{
     nf::bindings,
-    proto::types::num::u32_as_usize, //
+    proto::types::{
+        generation::Generation,
+        num::u32_as_usize, //
+    },
 };
 
 use super::hlist;
@@ -108,6 +111,19 @@ impl Net {
     pub(crate) fn use_labels(&self, more: i32) {
         // SAFETY: By the type invariants.
         unsafe { bindings::rct_labels_used_add(self.raw(), more) };
+    }
+
+    /// Returns the generation of the namespace's NAT rules.
+    #[inline]
+    pub(crate) fn generation(&self) -> Generation {
+        // SAFETY: Reads two fields.
+        unsafe { bindings::rct_net_generation(self.raw()) }
+    }
+
+    /// Begins a generation: after a change of rules that is no commit of nf_tables.
+    pub(crate) fn note_rules_change(&self) {
+        // SAFETY: Changes a field atomically.
+        unsafe { bindings::rct_net_note_rules_change(self.raw()) }
     }
 
     /// Adds to a statistic of this CPU.

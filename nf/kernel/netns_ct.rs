@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is used in the `struct netns_ct` of every namespace: the statistics per CPU, and the list
-//! of GRE keymaps. They are there as long as a [`super::pernet::PernetRegistration`] exists: before
-//! the first state of the module is set up in a namespace, and until the last one is torn down.
+//! What is used in the `struct netns_ct` of every namespace: the statistics per CPU, the list of
+//! GRE keymaps, and the [number of changes of rules](super::net::Net::note_rules_change). They are
+//! there as long as a [`super::pernet::PernetRegistration`] exists: before the first state of the
+//! module is set up in a namespace, and until the last one is torn down.
 //!
 //! C header: [`include/net/netns/conntrack.h`](srctree/include/net/netns/conntrack.h)
 
@@ -110,6 +111,7 @@ unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
 unsafe extern "C" fn exit(net: *mut bindings::net) {
     // SAFETY: By the safety requirements. No packet and no entry is left that counts.
     unsafe {
+        bindings::rct_net_forget_rules_changes(net);
         let ct = bindings::rct_net_ct(net);
         let stats = addr_of_mut!((*ct).stat).replace(null_mut());
         bindings::rct_free_percpu(stats.cast());

@@ -305,7 +305,7 @@ impl<'a> Request<'a> {
     /// Sends the messages that `fill` adds, or returns its error. `ENOMEM`: there is no memory, or
     /// the messages do not fit into `NLMSG_DEFAULT_SIZE` bytes.
     pub(crate) fn answer(&self, fill: impl FnOnce(&mut Messages<'_>) -> Result) -> Result {
-        let mut buffer = Buffer::new(bindings::RCT_NLMSG_DEFAULT_SIZE, bindings::RCT_GFP_KERNEL)?;
+        let mut buffer = Buffer::new(bindings::RCT_NLMSG_DEFAULT_SIZE, bindings::gfp::KERNEL)?;
         fill(&mut buffer.messages()).map_err(|error| match error {
             EMSGSIZE => ENOMEM,
             other => other,
@@ -521,9 +521,9 @@ impl Messages<'_> {
 pub(crate) struct Buffer(NonNull<bindings::sk_buff>);
 
 impl Buffer {
-    fn new(size: usize, gfp: usize) -> Result<Self> {
-        // SAFETY: Allocates. CAST: allocation flags are 32 bits.
-        let skb = unsafe { bindings::rct_nlmsg_new(size, gfp as bindings::gfp_t) };
+    fn new(size: usize, gfp: bindings::gfp_t) -> Result<Self> {
+        // SAFETY: Allocates.
+        let skb = unsafe { bindings::rct_nlmsg_new(size, gfp) };
         // INVARIANT: Just allocated.
         NonNull::new(skb).map(Self).ok_or(ENOMEM)
     }
@@ -587,12 +587,11 @@ impl Group {
     ) -> Result<(), Congested> {
         // The header that follows netlink's own.
         const HEAD: usize = core::mem::size_of::<bindings::nfgenmsg>();
-        let buffer = Buffer::new(size.wrapping_add(HEAD), bindings::RCT_GFP_ATOMIC).and_then(
-            |mut buffer| {
+        let buffer =
+            Buffer::new(size.wrapping_add(HEAD), bindings::gfp::ATOMIC).and_then(|mut buffer| {
                 buffer.messages().add(head, fill)?;
                 Ok(buffer)
-            },
-        );
+            });
         let Ok(buffer) = buffer else {
             // The next read of each listener returns `ENOBUFS`.
             // SAFETY: As above.
@@ -608,8 +607,7 @@ impl Group {
                 by.portid,
                 self.0,
                 by.report.into(),
-                // CAST: allocation flags are 32 bits.
-                bindings::RCT_GFP_ATOMIC as bindings::gfp_t,
+                bindings::gfp::ATOMIC,
             )
         });
         match result {

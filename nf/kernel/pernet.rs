@@ -129,7 +129,7 @@ impl Net {
             // SAFETY: The state is valid when zeroed; the memory begins with it, and lives as long
             // as the namespace.
             Some(area) => unsafe { area.cast::<P>().as_ref() },
-            None => &P::ops().none,
+            None => no_state(),
         }
     }
 
@@ -381,6 +381,13 @@ impl<P: pin_init::Zeroable> PernetOps<P> {
     }
 }
 
+/// Returns the state of a namespace that has none. (Cold: on the path of packets that is a branch
+/// out of the way.)
+#[cold]
+fn no_state<P: Pernet>() -> &'static P {
+    &P::ops().none
+}
+
 /// A namespace that is being set up: there are no packets yet, and no other CPU accesses what the
 /// module keeps for it, unless [`Pernet::init`] has made it accessible.
 pub(crate) struct NewNet<'a> {
@@ -405,6 +412,52 @@ impl NewNet<'_> {
     /// `ENOMEM`: no memory; the value is dropped.
     pub(in crate::nf) fn keep(&self, value: impl Send + 'static) -> Result {
         self.belongings.kept.add(value)
+    }
+}
+
+/// A place in the state of a namespace for what is registered there. Zeroed, it is closed, and
+/// takes nothing.
+///
+/// [`NewNet::open`] opens it for the life of the state.
+pub(in crate::nf) trait Place: 'static {
+    /// Opens the place for `net`, which closes it later.
+    ///
+    /// `EBUSY`: it is open already.
+    fn open_for(&self, net: &NewNet<'_>) -> Result;
+
+    /// Ends what is registered, and closes the place, if it is open for `net`. May sleep.
+    fn close_for(&self, net: &Net);
+}
+
+/// Closes a place when it is dropped.
+struct Closer<P: Pernet, L: Place> {
+    net: *mut bindings::net,
+    place: fn(&P) -> &L,
+}
+
+// SAFETY: Any thread may close the place; the namespace is valid for all of them.
+unsafe impl<P: Pernet, L: Place> Send for Closer<P, L> {}
+
+impl<P: Pernet, L: Place> Drop for Closer<P, L> {
+    fn drop(&mut self) {
+        // SAFETY: The namespace keeps this value, and drops it.
+        let net = unsafe { Net::from_raw(self.net) };
+        (self.place)(net.state()).close_for(net);
+    }
+}
+
+impl NewNet<'_> {
+    /// Opens a place in the state, until the namespace drops what it [keeps](NewNet::keep). May
+    /// sleep.
+    ///
+    /// `EBUSY`: it is open already. `ENOMEM`: no memory.
+    pub(in crate::nf) fn open<P: Pernet, L: Place>(&self, place: fn(&P) -> &L) -> Result {
+        place(self.state()).open_for(self)?;
+        // Without memory it is dropped here, which closes the place.
+        self.keep(Closer {
+            net: self.raw(),
+            place,
+        })
     }
 }
 
@@ -484,11 +537,12 @@ unsafe extern "C" fn init<P: Pernet>(net: *mut bindings::net) -> core::ffi::c_in
 ///
 /// For the core alone, with the list of namespaces that are being torn down.
 unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
-    // SAFETY: The list does not change during this call, and the nodes are those of namespaces,
-    // which are freed after it.
     let nets = || {
-        unsafe { hlist::nodes(list) }
-            .map(|node| unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) })
+        // SAFETY: The list does not change during this call.
+        unsafe { hlist::nodes(list) }.map(|node| {
+            // SAFETY: The nodes are those of namespaces, which are freed after this call.
+            unsafe { Net::from_raw(bindings::rct_net_of_exit_list(node.as_ptr())) }
+        })
     };
     for net in nets() {
         P::close(net);

@@ -66,7 +66,8 @@ impl SeqCount {
     /// Runs `change` with the counter odd.
     ///
     /// The caller holds the lock that serialises the writers. With two of them, readers would take
-    /// an unfinished change for a complete one.
+    /// an unfinished change for a complete one: a lookup misses an entry, for example. The counter
+    /// is no proof of anything that memory safety needs; what readers follow is protected by RCU.
     #[inline]
     pub(crate) fn write<R>(&self, _bh: &BhDisabled, change: impl FnOnce() -> R) -> R {
         // SAFETY: Initialised by `new`; preemption is off, as bottom halves are.

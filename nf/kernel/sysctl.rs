@@ -14,7 +14,7 @@
 //!     Setting::count(c"nf_conntrack_count", |net| &net.state::<NetState>().entries),
 //! ];
 //!
-//! // In `Pernet::init`, and the opposite in `Pernet::exit`:
+//! // In `Pernet::init`:
 //! sysctl::register(net, c"net/netfilter", SETTINGS)?;
 //! ```
 //!
@@ -50,16 +50,8 @@ use crate::{
 };
 
 use super::{
-    module_folder,
     net::Net,
-    params::{
-        self,
-        Inherit, //
-    },
-    pernet::{
-        NewNet,
-        Pernet, //
-    },
+    pernet::NewNet,
     port_set::{
         PortSet,
         PORTS, //
@@ -221,6 +213,19 @@ impl Setting {
         }
     }
 
+    /// Makes a number from 0 on that root of the namespace may set.
+    pub(crate) const fn number(name: &'static CStr, number: fn(&Net) -> &Atomic<u32>) -> Self {
+        // INVARIANT: An `int` for a `u32`; two `int` for a range.
+        Self {
+            name,
+            writers: Writers::Root,
+            memory: Memory::OfNet(number),
+            size: size_of::<c_int>(),
+            handler: bindings::proc_dointvec_minmax,
+            range: Some([&0, &c_int::MAX]),
+        }
+    }
+
     /// Makes a set of ports that root of the namespace may set, as a list of numbers and ranges
     /// with commas between them.
     pub(crate) const fn ports(name: &'static CStr, ports: fn(&Net) -> &PortSet) -> Self {
@@ -265,7 +270,7 @@ impl Setting {
     /// Copies the setting of another namespace, if it is a number that root may set.
     ///
     /// A set of ports is not copied: it is about the addresses of its namespace.
-    fn copy(&self, from: &Net, to: &NewNet<'_>) {
+    pub(crate) fn copy(&self, from: &Net, to: &NewNet<'_>) {
         if !matches!(self.writers, Writers::Root) {
             return;
         }
@@ -419,26 +424,4 @@ impl Drop for Registration {
 /// waits until no process reads or writes one. May sleep.
 pub(crate) fn register(net: &NewNet<'_>, folder: &'static CStr, settings: &[Setting]) -> Result {
     net.keep(Registration::for_net(net, folder, settings)?)
-}
-
-/// Gives a new namespace the settings of the one that the parameter `inherit` names. Called after
-/// the defaults were set. The settings are in the namespace's `P`.
-///
-/// In the namespaces that are older than the module there is nothing to inherit yet.
-pub(crate) fn inherit<P: Pernet>(net: &NewNet<'_>, settings: &[Setting]) {
-    let copy = |from: &Net| {
-        if from.is_set_up::<P>() {
-            for setting in settings {
-                setting.copy(from, net);
-            }
-        }
-    };
-    match params::inherit() {
-        Inherit::Defaults => {}
-        Inherit::First => copy(Net::init_net()),
-        Inherit::Creator if module_folder::has_started() => {
-            Net::with_current(copy);
-        }
-        Inherit::Creator => {}
-    }
 }

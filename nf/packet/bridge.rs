@@ -25,7 +25,8 @@ use crate::nf::{
         net::Net,
         pernet::{
             NewNet,
-            Pernet, //
+            Pernet,
+            Place, //
         },
     },
 };
@@ -52,8 +53,8 @@ unsafe impl Send for BridgeHooks {}
 ///
 /// # Invariants
 ///
-/// `count` is not zero if and only if the hooks of `info` are registered in `net`, which keeps a
-/// [`Closer`] of this value. Each user holds a reference to the module of `info`, so that `info` is
+/// `count` is not zero if and only if the hooks of `info` are registered in `net`, which closes
+/// this value ([`Place`]). Each user holds a reference to the module of `info`, so that `info` is
 /// valid then. All is changed under [`REGISTERING`].
 pub(crate) struct BridgeUsers {
     count: Atomic<u32>,
@@ -67,23 +68,21 @@ unsafe impl pin_init::Zeroable for BridgeUsers {}
 // SAFETY: The fields are atomic, and the pointers are only compared.
 unsafe impl Sync for BridgeUsers {}
 
-/// Removes the users of a namespace when it is dropped.
-struct Closer<P: Pernet> {
-    net: *mut bindings::net,
-    users: fn(&P) -> &BridgeUsers,
-}
-
-// SAFETY: Any thread may remove them; the namespace is valid for all of them.
-unsafe impl<P: Pernet> Send for Closer<P> {}
-
-impl<P: Pernet> Drop for Closer<P> {
-    fn drop(&mut self) {
-        // SAFETY: The namespace keeps this value, and drops it.
-        let users = (self.users)(unsafe { Net::from_raw(self.net) }.state::<P>());
+impl Place for BridgeUsers {
+    fn open_for(&self, net: &NewNet<'_>) -> Result {
         let _guard = REGISTERING.lock();
-        if users.net.load(Relaxed) == self.net {
-            while users.remove_one() {}
-            users.net.store(null_mut(), Relaxed);
+        if !self.net.load(Relaxed).is_null() {
+            return Err(EBUSY);
+        }
+        self.net.store(net.raw(), Relaxed);
+        Ok(())
+    }
+
+    fn close_for(&self, net: &Net) {
+        let _guard = REGISTERING.lock();
+        if self.net.load(Relaxed) == net.raw() {
+            while self.remove_one() {}
+            self.net.store(null_mut(), Relaxed);
         }
     }
 }
@@ -93,19 +92,7 @@ impl BridgeUsers {
     ///
     /// `EBUSY`: it is usable already. `ENOMEM`: no memory.
     pub(crate) fn open<P: Pernet>(net: &NewNet<'_>, users: fn(&P) -> &BridgeUsers) -> Result {
-        {
-            let _guard = REGISTERING.lock();
-            let place = &users(net.state::<P>()).net;
-            if !place.load(Relaxed).is_null() {
-                return Err(EBUSY);
-            }
-            place.store(net.raw(), Relaxed);
-        }
-        // Without memory it is dropped here, which makes the field unusable.
-        net.keep(Closer {
-            net: net.raw(),
-            users,
-        })
+        net.open(users)
     }
 
     /// Removes a user, under [`REGISTERING`]; the last one unregisters the hooks. Returns whether

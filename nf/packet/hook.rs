@@ -35,11 +35,12 @@ use crate::{
             net::Net,
             pernet::{
                 NewNet,
-                Pernet, //
+                Pernet,
+                Place, //
             },
             rcu::Rcu,
             static_lock::StaticMutex, //
-        }, //
+        },
     },
     proto::types::family::Family, //
 };
@@ -337,7 +338,7 @@ pub(super) static REGISTERING: StaticMutex<()> = StaticMutex::new(c"REGISTERING"
 /// # Invariants
 ///
 /// If `hooks` is not null, it points to static [`FamilyHooks`] that are registered in the namespace
-/// `net`, which keeps a [`Closer`] of this slot. Both are changed under [`REGISTERING`].
+/// `net`, which closes it ([`Place`]). Both are changed under [`REGISTERING`].
 pub(crate) struct HookSlot {
     /// The namespace for which the slot is open, or null.
     net: Atomic<*mut bindings::net>,
@@ -349,23 +350,20 @@ unsafe impl pin_init::Zeroable for HookSlot {}
 // SAFETY: The fields are atomic. `hooks` is static, and `net` is only compared.
 unsafe impl Sync for HookSlot {}
 
-/// Closes a slot in the state of a namespace when it is dropped.
-struct Closer<P: Pernet> {
-    net: *mut bindings::net,
-    slot: fn(&P) -> &HookSlot,
-}
-
-// SAFETY: Any thread may close the slot; the namespace is valid for all of them.
-unsafe impl<P: Pernet> Send for Closer<P> {}
-
-impl<P: Pernet> Drop for Closer<P> {
-    fn drop(&mut self) {
-        // SAFETY: The namespace keeps this value, and drops it.
-        let net = unsafe { Net::from_raw(self.net) };
-        let slot = (self.slot)(net.state::<P>());
+impl Place for HookSlot {
+    fn open_for(&self, net: &NewNet<'_>) -> Result {
         let _guard = REGISTERING.lock();
-        slot.clear(net);
-        slot.net.store(null_mut(), Relaxed);
+        if !self.net.load(Relaxed).is_null() {
+            return Err(EBUSY);
+        }
+        self.net.store(net.raw(), Relaxed);
+        Ok(())
+    }
+
+    fn close_for(&self, net: &Net) {
+        let _guard = REGISTERING.lock();
+        self.clear(net);
+        self.net.store(null_mut(), Relaxed);
     }
 }
 
@@ -374,19 +372,7 @@ impl HookSlot {
     ///
     /// `EBUSY`: it is open already. `ENOMEM`: no memory.
     pub(crate) fn open<P: Pernet>(net: &NewNet<'_>, slot: fn(&P) -> &HookSlot) -> Result {
-        {
-            let _guard = REGISTERING.lock();
-            let place = &slot(net.state::<P>()).net;
-            if !place.load(Relaxed).is_null() {
-                return Err(EBUSY);
-            }
-            place.store(net.raw(), Relaxed);
-        }
-        // Without memory it is dropped here, which closes the slot.
-        net.keep(Closer {
-            net: net.raw(),
-            slot,
-        })
+        net.open(slot)
     }
 
     /// Registers hooks in `net`, behind the reassembly of fragments. May sleep.
@@ -413,7 +399,7 @@ impl HookSlot {
         self.clear(net);
     }
 
-    /// [`HookSlot::unregister`], under [`REGISTERING`].
+    /// Does the work of [`HookSlot::unregister`], under [`REGISTERING`].
     fn clear(&self, net: &Net) {
         if self.net.load(Relaxed) != net.raw() {
             return;

@@ -161,10 +161,8 @@ impl<'a> Unconfirmed<'a> {
     }
 
     fn add(&mut self, id: u32) -> Option<()> {
-        // CAST: Flags are 32 bits wide.
-        let gfp = bindings::RCT_GFP_ATOMIC as u32;
         // SAFETY: By the type invariants.
-        let extension = unsafe { ext::add_by_number(self.0.raw(), id, gfp) };
+        let extension = unsafe { ext::add_by_number(self.0.raw(), id, bindings::gfp::ATOMIC) };
         extension.map(|_| ())
     }
 }

@@ -43,7 +43,8 @@ use crate::{
             net::Net,
             pernet::{
                 NewNet,
-                Pernet, //
+                Pernet,
+                Place, //
             },
             rcu::Rcu,
             static_lock::StaticMutex, //
@@ -166,10 +167,16 @@ struct Registered {
     ops: [bindings::nf_hook_ops; HOOKS],
     chains: [bindings::nf_nat_lookup_hook_priv; HOOKS],
     rcu: bindings::callback_head,
+    /// The table of iptables whose chain is at the first hook, or null. Changed under [`CHAINS`].
+    table: Atomic<*mut c_void>,
     users: u32,
     /// Whether they are registered: no longer once the slot is closed.
     is_registered: bool,
 }
+
+/// The number of chains of iptables that are registered, in all namespaces. Changed under
+/// [`CHAINS`].
+static TABLES: Atomic<u32> = Atomic::new(0);
 
 /// Frees hooks a grace period after they were unregistered.
 ///
@@ -197,7 +204,7 @@ static CHAINS: StaticMutex<()> = StaticMutex::new(c"CHAINS", || ());
 /// # Invariants
 ///
 /// `hooks` is null, or to hooks from `allocate` that belong to the slot. They are registered, in
-/// the namespace `net`, if they say so; that namespace keeps a [`Closer`] of this slot. All is
+/// the namespace `net`, if they say so; that namespace closes the slot ([`Place`]). All is
 /// changed under [`CHAINS`].
 pub(crate) struct Slot {
     hooks: Atomic<*mut Registered>,
@@ -210,34 +217,6 @@ pub(crate) struct Slot {
 unsafe impl pin_init::Zeroable for Slot {}
 // SAFETY: The fields are atomic; what `hooks` points to is changed under `CHAINS` only.
 unsafe impl Sync for Slot {}
-
-/// Closes a slot in the state of a namespace when it is dropped.
-struct Closer<P: Pernet> {
-    net: *mut bindings::net,
-    slot: fn(&P) -> &Slot,
-}
-
-// SAFETY: Any thread may close the slot; the namespace is valid for all of them.
-unsafe impl<P: Pernet> Send for Closer<P> {}
-
-impl<P: Pernet> Drop for Closer<P> {
-    /// Unregisters the hooks. Their memory stays while they have users: nf_tables, which may have
-    /// been loaded before this module, removes its chains later.
-    fn drop(&mut self) {
-        // SAFETY: The namespace keeps this value, and drops it.
-        let net = unsafe { Net::from_raw(self.net) };
-        let slot = (self.slot)(net.state::<P>());
-        let _guard = CHAINS.lock();
-        if slot.net.load(Relaxed) != self.net {
-            return;
-        }
-        slot.is_open.store(false, Relaxed);
-        if let Some(hooks) = NonNull::new(slot.hooks.load(Relaxed)) {
-            // SAFETY: By the invariants of the slot.
-            unsafe { unregister(net, hooks) };
-        }
-    }
-}
 
 /// The hook operations of a chain, as its module registers them.
 ///
@@ -258,25 +237,38 @@ impl<'a> Chain<'a> {
     }
 }
 
+impl Place for Slot {
+    fn open_for(&self, net: &NewNet<'_>) -> Result {
+        let _guard = CHAINS.lock();
+        if !self.net.load(Relaxed).is_null() {
+            return Err(EBUSY);
+        }
+        self.net.store(net.raw(), Relaxed);
+        self.is_open.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Unregisters the hooks. Their memory stays while they have users: nf_tables, which may have
+    /// been loaded before this module, removes its chains later.
+    fn close_for(&self, net: &Net) {
+        let _guard = CHAINS.lock();
+        if self.net.load(Relaxed) != net.raw() {
+            return;
+        }
+        self.is_open.store(false, Relaxed);
+        if let Some(hooks) = NonNull::new(self.hooks.load(Relaxed)) {
+            // SAFETY: By the invariants of the slot.
+            unsafe { unregister(net, hooks) };
+        }
+    }
+}
+
 impl Slot {
     /// Opens the slot in the state of a namespace that is being set up. May sleep.
     ///
     /// `EBUSY`: it is, or was, open already. `ENOMEM`: no memory.
     pub(crate) fn open<P: Pernet>(net: &NewNet<'_>, slot: fn(&P) -> &Slot) -> Result {
-        {
-            let _guard = CHAINS.lock();
-            let place = slot(net.state::<P>());
-            if !place.net.load(Relaxed).is_null() {
-                return Err(EBUSY);
-            }
-            place.net.store(net.raw(), Relaxed);
-            place.is_open.store(true, Relaxed);
-        }
-        // Without memory it is dropped here, which closes the slot.
-        net.keep(Closer {
-            net: net.raw(),
-            slot,
-        })
+        net.open(slot)
     }
 
     /// Adds a chain. The first one registers the hooks. May sleep.
@@ -302,6 +294,9 @@ impl Slot {
         });
         if added.is_ok() {
             self.add_one(hooks);
+            if index == 0 {
+                note_table(hooks, chain);
+            }
         } else if is_new {
             // SAFETY: Registered above, and in no slot.
             unsafe { retire(net, hooks) };
@@ -341,6 +336,9 @@ impl Slot {
         let Ok(index) = index_of(templates, chain) else {
             return;
         };
+        if index == 0 {
+            forget_table(hooks, chain);
+        }
         // SAFETY: By the type invariants; in bounds; under `CHAINS`.
         unsafe {
             let entry = addr_of_mut!((*hooks.as_ptr()).chains)
@@ -349,6 +347,23 @@ impl Slot {
             bindings::rct_nat_chains_remove(entry, chain.0);
         }
         self.remove_one(net, hooks);
+    }
+
+    /// Returns a number that differs after the rules of iptables' NAT table have been replaced, if
+    /// that table has chains here. Two replacements between two looks may not be seen, as memory
+    /// is used again.
+    #[inline]
+    pub(crate) fn table_version(&self, _rcu: Rcu<'_>) -> Option<u32> {
+        if TABLES.load(Relaxed) == 0 {
+            return None;
+        }
+        let hooks = NonNull::new(self.hooks.load(Relaxed))?;
+        // SAFETY: Hooks are freed a grace period after they leave the slot.
+        let table = unsafe { (*hooks.as_ptr()).table.load(Relaxed) };
+        // SAFETY: A table is freed a grace period after its chains are removed.
+        let version = (!table.is_null()).then(|| unsafe { bindings::rct_table_version(table) })?;
+        // CAST: the low half; the lowest bits of an address say nothing.
+        Some((version >> 4) as u32)
     }
 
     /// Returns the hooks of a namespace. [`None`]: there are none, or they are another namespace's.
@@ -396,6 +411,27 @@ impl Slot {
             // SAFETY: By the type invariants.
             unsafe { retire(net, hooks) };
         }
+    }
+}
+
+/// Keeps the table of a chain, if it is one of iptables. The caller holds [`CHAINS`].
+fn note_table(hooks: NonNull<Registered>, chain: Chain<'_>) {
+    // SAFETY: By the invariants of `Chain`.
+    if unsafe { bindings::rct_nat_chain_has_table(chain.0) } {
+        // SAFETY: The caller has just added the chain to them.
+        unsafe { (*hooks.as_ptr()).table.store(chain.0.priv_, Relaxed) };
+        TABLES.store(TABLES.load(Relaxed).saturating_add(1), Relaxed);
+    }
+}
+
+/// Forgets the table of a chain that is to be removed. The caller holds [`CHAINS`].
+fn forget_table(hooks: NonNull<Registered>, chain: Chain<'_>) {
+    // SAFETY: The chain is still one of them.
+    let table = unsafe { &(*hooks.as_ptr()).table };
+    let its = chain.0.priv_;
+    if !its.is_null() && table.load(Relaxed) == its {
+        table.store(null_mut(), Relaxed);
+        TABLES.store(TABLES.load(Relaxed).saturating_sub(1), Relaxed);
     }
 }
 
@@ -455,10 +491,8 @@ fn index_of(templates: &[HookTemplate; HOOKS], chain: Chain<'_>) -> Result<usize
 }
 
 fn allocate(templates: &'static [HookTemplate; HOOKS]) -> Result<NonNull<Registered>> {
-    // CAST: Flags are 32 bits wide.
-    let gfp = bindings::RCT_GFP_KERNEL as u32;
     // SAFETY: Process context.
-    let memory = unsafe { bindings::rct_kzalloc(size_of::<Registered>(), gfp) };
+    let memory = unsafe { bindings::rct_kzalloc(size_of::<Registered>(), bindings::gfp::KERNEL) };
     let hooks = NonNull::new(memory.cast::<Registered>()).ok_or(ENOMEM)?;
     let raw = hooks.as_ptr();
     for (index, template) in templates.iter().enumerate() {

@@ -198,10 +198,10 @@ impl Skb {
     /// There are no pointers into the data.
     pub(super) unsafe fn expand_head(&mut self, head: u32, tail: u32) -> Result {
         let [head, tail] = [head, tail].map(i32::try_from);
-        // CAST: GFP flags fit in 32 bits.
-        const FLAGS: bindings::gfp_t = bindings::RCT_GFP_ATOMIC as bindings::gfp_t;
         // SAFETY: By the type invariants and the safety requirements.
-        to_result(unsafe { bindings::pskb_expand_head(self.raw(), head?, tail?, FLAGS) })
+        to_result(unsafe {
+            bindings::pskb_expand_head(self.raw(), head?, tail?, bindings::gfp::ATOMIC)
+        })
     }
 
     /// Replaces the `old_len` bytes at `offset` by `new`, and moves what follows. The packet is

@@ -6,6 +6,7 @@
 //! - [`range`]: the addresses and keys that a rule allows;
 //! - [`choose`]: the choice of a free tuple among them, by [`search`], which asks an
 //!   [`Occupancy`](occupancy::Occupancy) and remembers crowded [`pool`]s;
+//! - [`share`]: how many tuples a namespace may reserve where others do;
 //! - [`rewrite`]: the new headers, with their [`checksum`]s.
 
 pub mod checksum;
@@ -16,6 +17,7 @@ pub mod pool;
 pub mod range;
 pub mod rewrite;
 pub mod search;
+pub mod share;
 pub mod window;
 
 pub use manip::Manip;

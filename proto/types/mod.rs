@@ -7,6 +7,7 @@
 
 pub mod direction;
 pub mod family;
+pub mod generation;
 pub mod mask;
 pub mod num;
 pub mod protocol;

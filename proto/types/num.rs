@@ -7,10 +7,10 @@
 
 /// Converts without loss.
 #[inline(always)]
-#[allow(clippy::cast_lossless)] // `u64::from` is not const.
-pub const fn u8_as_u64(number: u8) -> u64 {
+#[allow(clippy::cast_lossless)] // `u32::from` is not const.
+pub const fn u16_as_u32(number: u16) -> u32 {
     // CAST: a wider type.
-    number as u64
+    number as u32
 }
 
 /// Converts without loss.

@@ -4,7 +4,11 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use super::{direction::Direction, family::Family, num::u32_as_u64};
+use super::{
+    direction::Direction,
+    family::Family,
+    num::{u16_as_u32, u32_as_u64},
+};
 
 /// The transport protocol's part of a tuple: two bytes on either side, in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +38,10 @@ impl L4Key {
     /// Returns the key of two ports, from the first four bytes of a TCP, UDP or SCTP header.
     #[inline]
     pub const fn from_wire(header: &[u8; 4]) -> Self {
-        let [s0, s1, d0, d1] = *header;
+        let [src, dst] = split_short(u32::from_ne_bytes(*header));
         Self {
-            src: [s0, s1],
-            dst: [d0, d1],
+            src: src.to_ne_bytes(),
+            dst: dst.to_ne_bytes(),
         }
     }
 
@@ -216,9 +220,7 @@ impl Tuple {
     #[inline]
     pub const fn words(&self) -> [u64; 5] {
         let [a, b, c, d, last] = self.key().0;
-        let [l0, l1, l2, l3, l4, l5, l6, _] = last.to_ne_bytes();
-        let last = u64::from_ne_bytes([l0, l1, l2, l3, l4, l5, l6, self.dir]);
-        [a, b, c, d, last]
+        [a, b, c, d, last | last_byte(self.dir)]
     }
 
     /// Returns the tuple's identity, for hashing and comparing.
@@ -226,19 +228,15 @@ impl Tuple {
     pub const fn key(&self) -> Key {
         let s = &self.src;
         let d = &self.dst;
-        let [sk0, sk1] = self.src_key;
-        let [dk0, dk1] = self.dst_key;
-        let [l0, l1] = self.l3num.to_ne_bytes();
-        let last = join(
-            u32::from_ne_bytes([d[12], d[13], d[14], d[15]]),
-            u32::from_ne_bytes([dk0, dk1, self.protonum, 0]),
-        );
+        let protonum = u16::from_ne_bytes([self.protonum, 0]);
+        let source = join_short(u16::from_ne_bytes(self.src_key), self.l3num);
+        let last = join_short(u16::from_ne_bytes(self.dst_key), protonum);
         Key([
             u64::from_ne_bytes([s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]]),
             u64::from_ne_bytes([s[8], s[9], s[10], s[11], s[12], s[13], s[14], s[15]]),
-            u64::from_ne_bytes([sk0, sk1, l0, l1, d[0], d[1], d[2], d[3]]),
+            join(source, u32::from_ne_bytes([d[0], d[1], d[2], d[3]])),
             u64::from_ne_bytes([d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11]]),
-            last,
+            join(u32::from_ne_bytes([d[12], d[13], d[14], d[15]]), last),
         ])
     }
 }
@@ -265,17 +263,16 @@ impl Key {
     /// Returns the key of [`Tuple::ipv4`] without building the tuple.
     #[inline]
     pub const fn ipv4(src: [u8; 4], dst: [u8; 4], key: L4Key, protonum: u8) -> Self {
-        let ([s0, s1], [d0, d1], [l0, l1]) =
-            (key.src, key.dst, Family::Ipv4.to_u16().to_ne_bytes());
+        let family = Family::Ipv4.to_u16();
+        let protonum = u16::from_ne_bytes([protonum, 0]);
+        let source = join_short(u16::from_ne_bytes(key.src), family);
+        let last = join_short(u16::from_ne_bytes(key.dst), protonum);
         Self([
             join(u32::from_ne_bytes(src), 0),
             0,
-            join(
-                u32::from_ne_bytes([s0, s1, l0, l1]),
-                u32::from_ne_bytes(dst),
-            ),
+            join(source, u32::from_ne_bytes(dst)),
             0,
-            join(0, u32::from_ne_bytes([d0, d1, protonum, 0])),
+            join(0, last),
         ])
     }
 
@@ -308,8 +305,8 @@ impl Key {
     #[inline]
     pub const fn has_equal_ports(&self) -> bool {
         let [_, _, _, _, source, .., last] = self.halves();
-        let ([s0, s1, _, _], [d0, d1, _, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
-        u16::from_ne_bytes([s0, s1]) == u16::from_ne_bytes([d0, d1])
+        let ([source, _], [destination, _]) = (split_short(source), split_short(last));
+        source == destination
     }
 
     /// Returns the key with source and destination exchanged.
@@ -317,15 +314,14 @@ impl Key {
     #[must_use]
     pub const fn mirror(&self) -> Self {
         let [a, b, c, d, source, f, g, h, i, last] = self.halves();
-        let ([s0, s1, l0, l1], [d0, d1, protonum, _]) = (source.to_ne_bytes(), last.to_ne_bytes());
-        let source = u32::from_ne_bytes([d0, d1, l0, l1]);
-        let last = u32::from_ne_bytes([s0, s1, protonum, 0]);
+        let ([source_port, family], [destination_port, protonum]) =
+            (split_short(source), split_short(last));
         Self([
             join(f, g),
             join(h, i),
-            join(source, a),
+            join(join_short(destination_port, family), a),
             join(b, c),
-            join(d, last),
+            join(d, join_short(source_port, protonum)),
         ])
     }
 
@@ -359,8 +355,7 @@ impl Key {
     #[inline]
     pub const fn tuple_words(&self, direction: Direction) -> [u64; 5] {
         let [a, b, c, d, last] = self.0;
-        let direction = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, direction.to_u8()]);
-        [a, b, c, d, last | direction]
+        [a, b, c, d, last | last_byte(direction.to_u8())]
     }
 
     /// Returns the ten 32-bit words in memory order; the byte of the direction is zero.
@@ -385,6 +380,12 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
+/// Returns the word whose last byte in memory this is; the others are zero.
+#[inline]
+const fn last_byte(byte: u8) -> u64 {
+    u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, byte])
+}
+
 /// Returns the two halves of a word in memory order.
 #[inline]
 const fn split(word: u64) -> [u32; 2] {
@@ -404,6 +405,29 @@ const fn join(first: u32, second: u32) -> u64 {
         first | second << 32
     } else {
         first << 32 | second
+    }
+}
+
+/// Returns the two halves of a half word in memory order.
+#[inline]
+pub(crate) const fn split_short(half: u32) -> [u16; 2] {
+    // CAST: the two halves.
+    let (low, high) = (half as u16, (half >> 16) as u16);
+    if cfg!(target_endian = "little") {
+        [low, high]
+    } else {
+        [high, low]
+    }
+}
+
+/// [`join`] for the halves of a half word.
+#[inline]
+pub(crate) const fn join_short(first: u16, second: u16) -> u32 {
+    let (first, second) = (u16_as_u32(first), u16_as_u32(second));
+    if cfg!(target_endian = "little") {
+        first | second << 16
+    } else {
+        first << 16 | second
     }
 }
 

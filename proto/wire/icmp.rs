@@ -137,6 +137,14 @@ impl Header {
         classify(self.kind)
     }
 
+    /// Returns whether the message says that a host, or a port of it, cannot be reached: a
+    /// Destination Unreachable (RFC 792, RFC 1122) that is about neither the size of the packet nor
+    /// its route or its type of service.
+    #[inline]
+    pub const fn is_unreachable(&self) -> bool {
+        self.kind == kind::DESTINATION_UNREACHABLE && matches!(self.code, 0..=3 | 7 | 9 | 10 | 13)
+    }
+
     /// Returns the transport protocol's part of the packet's tuple.
     #[inline]
     pub const fn key(&self) -> L4Key {

@@ -13,6 +13,8 @@ pub const QUOTED_OFFSET: u32 = 8;
 
 /// Numbers of the types that matter to connection tracking.
 pub mod kind {
+    /// Destination Unreachable (RFC 4443).
+    pub const DESTINATION_UNREACHABLE: u8 = 1;
     /// The first type that is not an error (RFC 4443, section 2.1).
     pub const FIRST_INFORMATIONAL: u8 = 128;
     /// Echo Request (RFC 4443).
@@ -129,6 +131,13 @@ impl Header {
     #[inline]
     pub const fn id(&self) -> [u8; 2] {
         self.id
+    }
+
+    /// Returns whether the message says that a host, or a port of it, cannot be reached
+    /// (Destination Unreachable, RFC 4443, section 3.1).
+    #[inline]
+    pub const fn is_unreachable(&self) -> bool {
+        self.kind == kind::DESTINATION_UNREACHABLE
     }
 
     /// Returns the class of the type.

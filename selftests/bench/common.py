@@ -34,7 +34,7 @@ def say(*words):
 def run_vm(tracker, options, command):
     """What a command says in a machine with that tracker. Ends the program if it fails."""
     say(f"{LABELS[tracker]} …")
-    arguments = [ROOT / "scripts/vm", "--tracker", tracker, *map(str, options), "--", *map(str, command)]
+    arguments = [ROOT / "scripts/vm", "--kernel", "fast", "--tracker", tracker, *map(str, options), "--", *map(str, command)]
     result = subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if result.returncode:
         sys.exit(f"{result.stdout}\n{LABELS[tracker]}: scripts/vm ended with {result.returncode}")

@@ -178,7 +178,7 @@ need_tracker() {
 rust_ct_module() {
 	local candidate
 	for candidate in "${RUST_CT_KO:-}" /run/rust_ct/rust_ct.ko \
-		"$SELFTESTS/../build/${RUST_CT_KERNEL:-fast}/rust_ct.ko" "$SELFTESTS/../rust_ct.ko"; do
+		"$SELFTESTS/../build/${RUST_CT_KERNEL:-debian}/rust_ct.ko" "$SELFTESTS/../rust_ct.ko"; do
 		if [[ -n $candidate && -e $candidate ]]; then
 			echo "$candidate"
 			return
@@ -239,6 +239,22 @@ restore_table() { set_table "$was_buckets" "$was_max"; }
 set_table() { # BUCKETS MAX
 	echo "$1" >$BUCKETS
 	echo "$2" >$MAX
+}
+
+# From one hash function to the other, as fast as it goes, until hash_stands. (FILE: the parameter)
+changer=
+hash_changes() {
+	python3 -c 'import sys
+while True:
+    for name in "jhash", "siphash":
+        open(sys.argv[1], "w").write(name)' "$1" &
+	changer=$!
+}
+hash_stands() {
+	[[ -n $changer ]] || return 0
+	kill "$changer"
+	wait "$changer" 2>/dev/null
+	changer=
 }
 
 # --- namespaces -------------------------------------------------------------

@@ -127,7 +127,8 @@ class Inside:
     def __enter__(self):
         if self.name == "-":
             return
-        target = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        # A name, or a path.
+        target = os.open(os.path.join("/run/netns", self.name), os.O_RDONLY | os.O_CLOEXEC)
         try:
             enter(target)
         finally:

@@ -88,6 +88,8 @@ for family in 4 6; do
 		pair bye "$target" 80 sport=$((3000 + family))
 		must shut cbye && must eof sbye
 		forget "$S"
+		must passed -- inject c tcp "$CA,$((3000 + family))" "$SA,80" A seq=1 ack=1 csum=bad
+		check "$FAMILY a segment with a wrong checksum: the socket is not asked" count_is "$S" 0
 		must send sbye 1000 && must recv cbye 1000
 		check "$FAMILY half closed: the socket was asked" entry "$S" tcp CLOSE_WAIT sport=$((3000 + family))
 		forget "$S"

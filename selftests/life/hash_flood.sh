@@ -18,10 +18,9 @@ need_tracker
 save_table
 AUTO=/sys/module/$MODULE/parameters/auto_resize HASH=/sys/module/$MODULE/parameters/hash
 was_auto=$(cat "$AUTO" 2>/dev/null) was_hash=$(cat "$HASH" 2>/dev/null)
-changer=
 
 at_end() {
-	[[ -z $changer ]] || kill "$changer" 2>/dev/null
+	hash_stands
 	restore_table
 	[[ -z $was_auto ]] || echo "$was_auto" >"$AUTO"
 	[[ -z $was_hash ]] || echo "$was_hash" >"$HASH"
@@ -124,16 +123,10 @@ if [[ $TRACKER == rust_ct ]]; then
 	check "... connections are found" all_there "$few"
 
 	# Again and again, as fast as it goes.
-	python3 -c 'import sys
-while True:
-    for name in "jhash", "siphash":
-        open(sys.argv[1], "w").write(name)' "$HASH" &
-	changer=$!
+	hash_changes "$HASH"
 	check "while the hash changes all the time, a connection goes on" goes_on
 	check "... others are found, each once" all_there "$few"
-	kill $changer
-	wait $changer 2>/dev/null
-	changer=
+	hash_stands
 	check "all is as before" all_there "$few"
 	check "... in the table too" count_is "$R" $((few + 1))
 else

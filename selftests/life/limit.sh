@@ -207,8 +207,13 @@ at_end() {
 	restore_table
 }
 check "a listener" wait_for 10 grep -qx listening "$ready"
-set_ct "$R" events 1
-set_table 512 200
+# Events are for who listens, as by default.
+set_ct "$R" events 2
+# So many entries in so few buckets that each search finds some to drop. With fewer a search fails now
+# and then, and calls the collector, which ends all that can be dropped: then they count as well, but
+# are no more in number.
+most=1000 flows=$(scaled 3000 1500)
+set_table 512 $most
 stat "$R" drop && dropped=$VALUE
 stat "$R" early_drop && early=$VALUE
 highest=0 sent=0
@@ -219,10 +224,10 @@ while ((sent < flows)); do
 	((VALUE <= highest)) || highest=$VALUE
 done
 check "ends that it is not told do not take the count past the limit (highest: $highest)" \
-	that "highest <= 200 + $slack"
+	that "highest >= most - 5 && highest <= most + $slack"
 stat "$R" drop && dropped=$((VALUE - dropped))
 stat "$R" early_drop && early=$((VALUE - early))
 diag "$flows new flows: $early entries dropped early, $dropped packets dropped"
-check "... but new connections are refused" that "dropped > flows / 4"
+check "... but new connections are refused" that "dropped > (flows - most) / 2"
 check "... established connections stay, and go on" established
 tap_finish

@@ -16,7 +16,7 @@ module=$(rust_ct_module) || skip_all "no rust_ct.ko (RUST_CT_KO says where)"
 [[ -n ${RUST_CT_VM:-} ]] || skip_all "changes /lib/modules: in the test machine only"
 [[ $(tracker_loaded) == none ]] || skip_all "a tracker is loaded: unload it first"
 root=$SELFTESTS/..
-built=$root/build/${RUST_CT_KERNEL:-fast}
+built=$root/build/${RUST_CT_KERNEL:-debian}
 [[ -e $built/stub/nf_conntrack.ko ]] || skip_all "no $built/stub/nf_conntrack.ko"
 dir=$(mktemp -d)
 tree=$dir/tree/lib/modules/$(uname -r)
@@ -45,6 +45,8 @@ mkdir -p "/lib/modules/$(uname -r)" && mount --bind "$tree" "/lib/modules/$(unam
 	cp "$dir/tree/etc/modprobe.d/rust_ct.conf" $conf || skip_all "/lib/modules cannot be covered"
 [[ ! -e /proc/sys/kernel/modprobe ]] || echo /sbin/modprobe >/proc/sys/kernel/modprobe
 unset MODPROBE_OPTIONS
+
+check "modinfo tells the version" same "$(modinfo -F version "$built/rust_ct.ko")" "$(<"$root/VERSION")"
 
 # --- what comes ---------------------------------------------------------------
 
@@ -107,6 +109,7 @@ rm /etc/modprobe.d/zz-options.conf
 # Without the stubs rust_ct has the names itself; with its own names there is no room for stubs.
 mkdir "$dir/aside"
 mv "$tree/updates/rust_ct" "$dir/aside/"
+depmod 2>/dev/null
 : >"$dir/events"
 check "without stubs: nf_conntrack is asked for" modprobe nf_conntrack
 for name in "${C_MODULES[@]}"; do
@@ -114,12 +117,13 @@ for name in "${C_MODULES[@]}"; do
 done
 check "... rust_ct has the names itself" test -d /sys/module/nf_conntrack/parameters -a -d /sys/module/nf_nat
 check "... and is alone" refused in_list nf_conntrack
-check "... a stub is refused" refused insmod "$dir/aside/rust_ct/nf_conntrack.stub" 2>/dev/null
+check "... a stub is refused" refused insmod "$dir/aside/rust_ct/rct_nf_conntrack.ko" 2>/dev/null
 check "it leaves" rmmod rust_ct
 for name in "${C_MODULES[@]}"; do
 	check "... udev is told of $name" told remove "$name"
 done
 mv "$dir/aside/rust_ct" "$tree/updates/"
+depmod 2>/dev/null
 
 # The way back: a kernel that does not take rust_ct.
 mv "$tree/updates/rust_ct.ko" "$dir/aside/"
@@ -129,7 +133,19 @@ check "... alone" test "$(tracker_loaded)" == stock -a ! -e /sys/module/rust_ct
 check "... modprobe says so" grep -q 'rust_ct: could not be loaded' "$dir/said"
 check "... and takes it out again" modprobe -r nf_conntrack
 check "... all of it" none_there
-mv "$dir/aside/rust_ct.ko" "$tree/updates/"
+# As after a failed build for a new kernel: there is no such module at all.
+rm "$tree/updates/rust_ct.ko"
+mv "$tree/updates/rust_ct" "$dir/aside/"
+depmod 2>/dev/null
+for name in nf_conntrack nf_nat nf_conntrack_netlink nft_ct; do
+	check "where rust_ct is not installed, $name brings the C tracker" modprobe "$name" 2>/dev/null
+	check "... alone" test "$(tracker_loaded)" == stock -a ! -e /sys/module/rust_ct
+	check "... and it leaves" modprobe -r "$name"
+	[[ $name != nft_ct ]] || modprobe -qr nf_conntrack
+	check "... all of it" none_there
+done
+mv "$dir/aside/rust_ct" "$dir/aside/rust_ct.ko" "$tree/updates/"
+depmod 2>/dev/null
 
 # --- udev's rule --------------------------------------------------------------
 
@@ -157,4 +173,16 @@ fi
 
 check "make uninstall" install_it --uninstall
 check "... leaves what was there" same "$(files)" "$was"
+
+# --- packages -----------------------------------------------------------------
+
+package() { DESTDIR=$dir/package "$root/scripts/install" "$@" >"$dir/said" 2>&1; }
+in_package() { (cd "$dir/package" && find . -type f -printf "%P\n" | LC_ALL=C sort | tr "\n" " "); }
+check "a package of settings" package --settings
+check "... is below /usr/lib" same "$(in_package)" \
+	"usr/lib/modprobe.d/rust_ct.conf usr/lib/udev/rules.d/60-rust_ct.rules "
+rm -r "$dir/package"
+check "a package of modules" package --modules "$built/rust_ct.ko"
+check "... is there, too" same "$(in_package)" \
+	"$(printf "usr/lib/modules/$(uname -r)/updates/%s " rust_ct.ko rust_ct/rct_nf_{conntrack,conntrack_netlink,nat}.ko)"
 tap_finish

@@ -58,13 +58,14 @@ check "32 addresses without an allowed port: no datagram takes long" \
 
 # --- pools ------------------------------------------------------------------
 
-ports=$(scaled 400 100)
-dport=3000
-# So many connections to a port of their own, of which each has a port. (COUNT)
+ports=$(scaled 1000 100)
+dport=3000 first=0
+# So many connections to a port of their own, of which each has a port. (COUNT) Their source ports are
+# new: one that has a mapping keeps it towards another destination, without a search.
 all_have_one() {
 	local count=$1
-	dport=$((dport + 1))
-	must flood c "$count" "$X" "$Y" dport=$dport ports=60000 &&
+	dport=$((dport + 1)) first=$((first + count))
+	must flood c "$count" "$X" "$Y" "sport=$((1024 + first))" dport=$dport ports=60000 &&
 		count_entries "$R" udp "dport=$dport" && same "$COUNT" "$count"
 }
 if [[ $TRACKER == rust_ct ]]; then

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Netlink messages by chance, in the network namespace of the caller.
 
-  netlink_fuzz.py [--seconds N] [--seed N] [--messages N] [--queue] [--nobody] [--stock]
+  netlink_fuzz.py [--seconds N] [--seed N] [--messages N] [--queue] [--nobody] [--full] [--stock]
+                  [--watch FOLDER]
   netlink_fuzz.py --message HEX
 
 A message is made of the grammar of ctnetlink: any attribute, at its place and elsewhere, nested,
@@ -14,13 +15,14 @@ rule puts UDP to port 7103.
 Each message must be answered; what is refused must have changed nothing, neither connections nor
 expectations; and in the end each attribute must have been sent, and a part of the messages taken.
 With --nobody they are those of a user without any rights: all are refused, and nothing changes.
-(--stock: not the C tracker's, which changes what stands before a mistake.)
+(--stock: not the C tracker's, which changes what stands before a mistake.) With --full others keep
+the table full: only established and assured connections are compared then, since the others give way
+to new ones. --watch stops as soon as something fails beside (surroundings.py).
 
 A failure prints the seed, the number of the message, and the message, which --message sends
 again.
 """
 
-import argparse
 import errno
 import os
 import random
@@ -31,31 +33,20 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
-from ctnetlink import (CREATE, CT, DUMP, ECHO, EXCL, EXP, EXP_GET, EXP_NEW, E_CLASS, E_FLAGS, E_MASK, E_MASTER,  # noqa: E402
-                       E_TIMEOUT, E_TUPLE, E_ZONE, FILTER, FTP, FTP_EXPECTED, GET, MADE, MARK, ORIG, REPLIED,
-                       STATE, STATS, TCP, TIMEOUT, UDP, USE, ZONE, Client, Socket, address, attributes, be16,
-                       be32, check, entry, expectation, name_of, tuple_, u8, u32)
+from ctnetlink import (ASSURED, CREATE, CT, DUMP, ECHO, EXCL, EXP, EXP_GET, EXP_NEW, E_CLASS, E_FLAGS,  # noqa: E402
+                       E_MASK, E_MASTER, E_TIMEOUT, E_TUPLE, E_ZONE, FILTER, FTP, FTP_EXPECTED, GET, MADE, MARK,
+                       ORIG, PROTOINFO, REPLIED, STATE, STATS, STATUS, TCP, TIMEOUT, UDP, USE, ZONE, Client, Socket,
+                       address, attributes, be16, be32, check, entry, expectation, name_of, tuple_, u8, u32)
+from mutations import Mutator, among, some_bytes, words  # noqa: E402
 from netlink import ACK, AF_INET, NESTED, NLMSG_ERROR, REQUEST, attribute  # noqa: E402
+from surroundings import Failed, choose_seed, fuzzer_arguments, watch  # noqa: E402
 
 AF_INET6, NLMSG_DONE, MULTI = 10, 3, 2
 QUEUE, VERDICT = 3, 1
 LEAST = 150
-WORDS = (0, 1, 2, 3, 5, 17, 47, 100, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 NAMES = (b"ftp\0", b"ftp", b"tftp\0", b"sip-0\0", b"nat-follow-master\0", b"callforward\0", b"", b"\0", b"x" * 40)
 FOUR = [address(f"10.7.0.{i}") for i in (1, 2, 3, 77)] + [bytes(4), b"\xff" * 4]
 SIX = [address(f"fd07::{i}") for i in (1, 2, 3)] + [bytes(16), b"\xff" * 16]
-
-
-def words(size, order="big"):
-    return lambda chance: (chance.choice(WORDS) & (1 << 8 * size) - 1).to_bytes(size, order)
-
-
-def among(values):
-    return lambda chance: chance.choice(values)
-
-
-def some_bytes(most):
-    return lambda chance: chance.randbytes(chance.randrange(most + 1))
 
 
 # Attributes: numbers, and what is in them: a dictionary (nested) or a function that makes a value.
@@ -92,11 +83,11 @@ def places(grammar, path=()):
             yield from places(what, path + (number,))
 
 
-class Messages:
-    """Makes them. A tree is a list of [number, bytes or tree]."""
+class Messages(Mutator):
+    """Makes them."""
 
     def __init__(self, seed):
-        self.chance = random.Random(seed)
+        super().__init__(random.Random(seed))
         self.sent = {CT: set(), EXP: set()}
         # Each attribute once, among the first messages.
         self.tour = {subsystem: list(places(GRAMMAR[subsystem])) for subsystem in (CT, EXP)}
@@ -110,16 +101,6 @@ class Messages:
                                                expectation(more=[(E_CLASS, be32(0)), FTP_EXPECTED]),
                                                expectation()[:1], [FTP_EXPECTED]]}
 
-    def grow(self, grammar, density):
-        """Attributes of a grammar, so many of them."""
-        tree = []
-        for number, what in grammar.items():
-            if self.chance.random() < density:
-                value = self.grow(what, self.chance.choice((0.3, 0.7, 1))) if isinstance(what, dict) else \
-                    what(self.chance)
-                tree.append([number, value])
-        return tree
-
     def likely(self, subsystem):
         def copy(tree):
             return [[part[0], copy(part[1]) if isinstance(part[1], list) else part[1]] for part in tree]
@@ -129,70 +110,6 @@ class Messages:
             if part[0] not in [number for number, _ in tree]:
                 tree.append(part)
         return tree
-
-    def put(self, tree, grammar, place):
-        """Adds the attribute at a place, if it is not there."""
-        number, *further = place
-        part = next((part for part in tree if part[0] == number), None)
-        if part is None:
-            what = grammar[number]
-            part = [number, [] if isinstance(what, dict) else what(self.chance)]
-            tree.append(part)
-        if further:
-            self.put(part[1], grammar[number], further)
-
-    def nodes(self, tree):
-        for index, (_, value) in enumerate(tree):
-            yield tree, index
-            if isinstance(value, list):
-                yield from self.nodes(value)
-
-    def change(self, tree, grammar):
-        """One thing is wrong afterwards."""
-        chance, nodes = self.chance, list(self.nodes(tree))
-        if not nodes:
-            return
-        siblings, index = chance.choice(nodes)
-        number, value = siblings[index]
-        kind = chance.randrange(16)
-        if kind == 0:
-            del siblings[index]
-        elif kind == 1:
-            siblings.append([number, value])
-        elif kind == 2:
-            siblings[index] = [chance.choice((0, number + 1, chance.randrange(40), number | 0x1F00, 0x3FFF)), value]
-        elif kind == 3:
-            siblings[index] = [number | chance.choice((NESTED, 0x4000, NESTED | 0x4000)), value]
-        elif kind == 4:
-            chance.shuffle(siblings)
-        elif kind == 5:
-            other, place = chance.choice(nodes)
-            if other is siblings:
-                other[place], siblings[index] = siblings[index], other[place]
-        elif kind == 6:
-            chance.choice(nodes)[0].append(chance.choice(self.grow(grammar, 0.3) or [[1, b""]]))
-        elif kind == 7:
-            for _ in range(chance.choice((1, 3, 30, 100))):
-                value = [[number, value]]
-            siblings[index] = [number, value]
-        elif isinstance(value, list):
-            siblings[index] = [number, chance.choice(([], b"", chance.randbytes(5), b"\xff" * 8))]
-        else:
-            size = len(value)
-            siblings[index] = [number, chance.choice((
-                value[:-1], value + b"\0", value + bytes(60), b"", bytes(size), b"\xff" * size,
-                chance.randbytes(size), (int.from_bytes(value, "big") ^ 1 << chance.randrange(8 * size or 1))
-                .to_bytes(size + 1, "big")[1:], [[number, value]], chance.randbytes(chance.choice((3, 400, 4000)))))]
-
-    def pack(self, tree, depth=0):
-        out = []
-        for number, value in tree:
-            if isinstance(value, list):
-                value, number = self.pack(value, depth + 1), number ^ NESTED
-            # What finds no room in its parent's length is left out.
-            if len(value) < 60000:
-                out.append(attribute(number & 0xFFFF, value))
-        return b"".join(out)[:60000]
 
     def note(self, subsystem, tree, path=()):
         for number, value in tree:
@@ -243,10 +160,6 @@ class Messages:
         return honest, head + body
 
 
-class Failed(Exception):
-    pass
-
-
 class Line:
     """A netlink socket for messages that may be wrong."""
 
@@ -289,7 +202,7 @@ class Line:
 class State:
     """Connections and expectations as they are told, but for the time that they have left."""
 
-    def __init__(self, client):
+    def __init__(self, client, full=False):
         self.at, self.parts = time.monotonic(), {}
         for subsystem, message, names, left in (
                 (CT, GET, (ORIG, ZONE), TIMEOUT),
@@ -299,12 +212,22 @@ class State:
                 raise Failed(f"a listing fails: {name_of(error)}")
             for _, _, _, body in found:
                 parts = list(attributes(body[4:]))
+                if full and not (subsystem == CT and self.stays(dict(parts))):
+                    continue
                 key = subsystem, body[0], *(value for number, value in parts if number in names)
                 if key in self.parts:
                     raise Failed(f"listed twice: {key}")
                 time_left, = (struct.unpack("!I", value)[0] for number, value in parts if number == left)
                 rest = [part for part in parts if part[0] != left and (subsystem, part[0]) != (CT, USE)]
                 self.parts[key] = time_left, rest
+
+    @staticmethod
+    def stays(parts):
+        """Whether a full table keeps it: of UDP or TCP, assured, and established."""
+        status, protocol = parts[STATUS], dict(attributes(dict(attributes(parts[ORIG]))[2]))[1][0]
+        if not int.from_bytes(status, "big") & ASSURED or protocol not in (UDP, TCP):
+            return False
+        return protocol == UDP or dict(attributes(dict(attributes(parts[PROTOINFO]))[1]))[1] == u8(3)
 
     def changes(self, later):
         """What is different later, and not for the time that has passed."""
@@ -376,8 +299,11 @@ class Fuzz:
         self.verdicts = Verdicts() if options.queue else None
         self.client.flush()
         furnish(self.client)
-        self.before = State(self.client)
+        self.before = self.state()
         self.count = self.taken = self.refused = self.queued = self.spoiled = 0
+
+    def state(self):
+        return State(self.client, self.options.full)
 
     def verdict(self):
         connection = self.messages.body(CT)
@@ -385,7 +311,7 @@ class Fuzz:
         self.sent = connection + expected
         self.verdicts.once(connection, expected)
         self.queued += 1
-        self.before = State(self.client)
+        self.before = self.state()
 
     def message(self):
         honest, self.sent = self.messages.message(self.line.number())
@@ -396,7 +322,7 @@ class Fuzz:
             if any(error != errno.EPERM for error in errors):
                 raise Failed(f"nobody is answered {[name_of(error) for error in errors]}")
             return
-        after = State(self.client)
+        after = self.state()
         changes = list(self.before.changes(after)) if bad and honest and len(errors) == 1 else []
         self.spoiled += bool(changes)
         if changes and not self.options.stock:
@@ -405,13 +331,14 @@ class Fuzz:
         if len(after.parts) > 12 or self.messages.chance.random() < 0.005:
             self.client.flush()
             self.client.new(entry(TCP, more=[STATE, REPLIED, FTP]))
-            self.before = State(self.client)
+            self.before = self.state()
 
     def run(self):
         """Whether nothing was found."""
         end = time.monotonic() + self.options.seconds
         # On a slow machine a few more, so that there is something to judge.
-        while (time.monotonic() < end or self.count < LEAST) and self.count < self.options.messages:
+        least = LEAST if not self.options.full else LEAST / 3
+        while (time.monotonic() < end or self.count < least) and self.count < self.options.messages:
             self.count += 1
             self.sent = b""
             try:
@@ -419,6 +346,7 @@ class Fuzz:
                     self.verdict()
                 else:
                     self.message()
+                watch(self.options.watch)
             except (Failed, OSError, struct.error) as problem:
                 print(f"# seed {self.options.seed}, message {self.count}: {problem}\n# {self.sent.hex()}")
                 return False
@@ -441,18 +369,20 @@ class Fuzz:
                 os._exit(status)
         _, status = os.waitpid(pid, 0)
         check("whatever a user without rights sends is refused", not status)
-        changes = list(self.before.changes(State(self.client)))
+        changes = list(self.before.changes(self.state()))
         check("... and changes nothing", not changes, " ".join(changes[:5]))
 
     def judge(self):
         check("each message is answered, and what is refused has changed nothing", self.run())
+        if self.options.full:
+            return
         missing = [(subsystem, *place) for subsystem in (CT, EXP) for place in places(GRAMMAR[subsystem])
                    if place not in self.messages.sent[subsystem]]
-        check("each attribute was sent", not missing, f"{missing}, {self.count} messages")
+        check("each attribute was sent", not missing, f"missing {missing[:9]}, {self.count} messages")
         check("some are taken, and some are not", min(self.taken, self.refused) > self.count / 20,
               f"{self.taken}, {self.refused}")
         self.client.flush()
-        check("nothing is left of them", not State(self.client).parts)
+        check("nothing is left of them", not self.state().parts)
 
 
 def again(message):
@@ -466,20 +396,16 @@ def again(message):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--messages", type=int, default=1 << 40)
-    parser.add_argument("--seed", type=int, default=None)
+    parser = fuzzer_arguments(__doc__, "messages")
     parser.add_argument("--queue", action="store_true")
     parser.add_argument("--nobody", action="store_true")
+    parser.add_argument("--full", action="store_true")
     parser.add_argument("--stock", action="store_true")
     parser.add_argument("--message")
     options = parser.parse_args()
     if options.message:
         return again(options.message)
-    if options.seed is None:
-        options.seed = int.from_bytes(os.urandom(4), "big")
-    print(f"# seed {options.seed}", flush=True)
+    choose_seed(options)
     if options.nobody:
         Fuzz(options).run_as_nobody()
     else:

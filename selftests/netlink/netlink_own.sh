@@ -112,6 +112,23 @@ gives_way() {
 }
 check "a port is wanted by a new connection: gave way" gives_way
 
+# The rule that translates a connection without an answer is replaced.
+is_moved() {
+	local host
+	must write "$R" /proc/sys/net/netfilter/nf_nat_reconsider_after 0 || return
+	for host in "$SA" "$Y"; do
+		in_ns "$R" nft -f - <<-RULES || return
+			table ip moved
+			delete table ip moved
+			table ip moved { chain c { type nat hook prerouting priority dstnat; udp dport 83 dnat to $host; }; }
+		RULES
+		t inject c udp "$X,3001" "$RX,83" len=10
+	done
+	tells 12 $UDP
+	in_ns "$R" nft delete table ip moved
+}
+check "NAT's rules give another answer: reconsidered" is_moved
+
 hangs_up() {
 	in_ns "$R" iptables-legacy -w -t raw -A PREROUTING -p tcp --dport 1723 -j CT --helper pptp || return
 	begin pptp

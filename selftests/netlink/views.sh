@@ -126,6 +126,7 @@ nf_conntrack_sctp_timeout_heartbeat_sent     30      seconds
 nf_flowtable_tcp_timeout                 30      seconds
 nf_flowtable_udp_timeout                 30      seconds
 '
+[[ $TRACKER != rust_ct ]] || settings+='nf_conntrack_udp_unreplied_max 300 seconds'
 
 value() { must cat "$1" "$SYSCTL/$2" && VALUE=${LINES[0]}; } # NS NAME
 

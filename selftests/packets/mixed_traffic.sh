@@ -207,6 +207,6 @@ result "steps / packets" "$steps"
 result "table / lasting entries" "$n"
 show_statistics
 
-show_events 200
+show_events "$(scaled 200 150)"
 check "all of the traffic was sent" that "$steps > 150"
 tap_finish

@@ -197,6 +197,7 @@ unsafe impl<G: Geometry> LinkLayout for Compact<G> {
 
     #[inline(always)]
     unsafe fn read(self, half: *mut u8) -> usize {
+        // CAST: 32 bits fit.
         // SAFETY: The caller's promise.
         unsafe { Atomic::<u32>::from_ptr(half.cast()) }.load(Relaxed) as usize
     }
@@ -217,6 +218,7 @@ unsafe impl<G: Geometry> LinkLayout for Compact<G> {
 
     #[inline(always)]
     unsafe fn write_both(self, object: usize, link: G::Link, next: usize, previous: usize) {
+        // CAST: handles, and the mark, have 32 bits.
         let word = (previous as u64) << u32::BITS | next as u64;
         // SAFETY: The caller's promise; both halves are one aligned word.
         unsafe { Atomic::<u64>::from_ptr(self.half(object, link, 0).cast()) }.store(word, Relaxed);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Intrusive chains and lists: the algorithms behind [`super::chain`], [`super::index_lists`],
-//! [`super::by_source`], [`super::dying`] and [`super::pair`], without the kernel.
+//! [`super::bysource`], [`super::dying`] and [`super::pair`], without the kernel.
 //!
 //! The files of this folder, but for [`atomic`], use `core` alone. They reach the memory of an
 //! object through a layout ([`layout::LinkLayout`], [`chain::ChainLayout`]) and take no lock:

@@ -18,17 +18,25 @@ pub(crate) trait Bucket: Copy {
     /// Takes the lock while that of a bucket with a lower rank is held.
     fn lock_second(self) -> Self::Locked;
 
-    /// Returns the bucket, locked by the lock of `held`, which has the same rank.
-    fn share(self, held: &Self::Locked) -> Self::Locked;
+    /// Returns the bucket, locked by the lock of `held`.
+    ///
+    /// # Safety
+    ///
+    /// `held` has the same rank, and is dropped later than the result.
+    unsafe fn share(self, held: &Self::Locked) -> Self::Locked;
 }
 
-/// Locks two buckets. Where they share a lock, the first result holds it, and the second one may be
-/// used as long as the first one is.
+/// Locks two buckets. Where they share a lock, the first result holds it.
+///
+/// # Safety
+///
+/// The second result is dropped before the first one.
 #[inline(always)]
-pub(crate) fn lock_both<B: Bucket>(first: B, second: B) -> (B::Locked, B::Locked) {
+pub(crate) unsafe fn lock_both<B: Bucket>(first: B, second: B) -> (B::Locked, B::Locked) {
     if first.rank() == second.rank() {
         let first = first.lock();
-        let second = second.share(&first);
+        // SAFETY: The same rank, as just compared; the rest is the caller's promise.
+        let second = unsafe { second.share(&first) };
         (first, second)
     } else if first.rank() < second.rank() {
         let first = first.lock();

@@ -168,6 +168,48 @@ begun() {
 	flush
 }
 
+# Later packets of connections without a reply. (NAME)
+unreplied() {
+	is_wanted "$1" || return
+	local round
+	turn "$1"
+	usual_size "$connections"
+	order setup ip udp "$connections"
+	order open
+	settle
+	for ((round = 0; round < rounds; round++)); do
+		turn "$1"
+		cost "$1" open
+		expect "$1" new="$connections" none=0
+		entries "$1" "$connections"
+	done
+	flush
+}
+
+# The same, after NAT's rules have changed: rust_ct asks them again with each packet. (NAME)
+reconsidered() {
+	is_wanted "$1" || return
+	local settings=/proc/sys/net/netfilter/nf_nat before=0 round
+	[[ $tracker != rust_ct ]] || echo 0 >${settings}_reconsider_after
+	turn "$1"
+	usual_size "$connections"
+	order setup ip udp "$connections"
+	order open
+	settle
+	for ((round = 0; round < rounds; round++)); do
+		! has_tracker || nft add chain ip nat "new$round"
+		[[ $tracker != rust_ct ]] || before=$(<${settings}_reconsidered)
+		cost "$1" open
+		expect "$1" new="$connections" none=0
+		[[ $tracker != rust_ct ]] || (($(<${settings}_reconsidered) - before == connections)) ||
+			wrong "$1: $(($(<${settings}_reconsidered) - before)) were asked about"
+		entries "$1" "$connections"
+		sleep 1.1
+	done
+	flush
+	[[ $tracker != rust_ct ]] || echo 30 >${settings}_reconsider_after
+}
+
 # First packets that are refused, with so many connections in the table.
 refused() { # NAME PROTOCOL ORDER FLOWS
 	is_wanted "$1" || return
@@ -345,6 +387,8 @@ translated() {
 	established nat-udp-hot ip udp 1
 	established nat-tcp-hot ip tcp 1
 	((rounds == 1)) || established nat-udp-many ip udp "$connections"
+	unreplied nat-udp-unreplied
+	reconsidered nat-udp-asked
 	begun nat-udp-new ip udp
 	begun nat-tcp-new ip tcp
 	! has_tracker || nft delete table ip nat
@@ -399,6 +443,7 @@ if ((rounds > 1)); then
 	looked_up lookup-miss-many lookup_miss "$packets" "$many"
 fi
 resized resize
+unreplied udp-unreplied
 begun udp-new ip udp
 begun tcp-new ip tcp
 begun udp6-new ip6 udp

@@ -19,6 +19,7 @@ use proto::{
         occupancy::{Choice, Claim, Occupancy, Pool, Terms},
         pool::Keys,
         rewrite::{set_ipv4_len, set_ipv6_len, ChecksumField, ChecksumFixup, Refused, Rewrite},
+        share::{admit, Admission, Other},
         Manip,
     },
     permutation, sctp,
@@ -269,6 +270,7 @@ entries! {
     entry_nat_sums(b: &[u8], src: &[u8; 16], dst: &[u8; 16], n: u32) -> (u16, [u8; 2]) {
         (checksum::add(checksum::sum(b), 1), checksum::pseudo_header(src, dst, 6, n))
     }
+    entry_nat_share(o: &[Other]) -> Admission { admit(o.iter().copied()) }
     entry_nat_choose(r: &Request<'_>, others: &mut Others) -> Choice { choose(r, others) }
     entry_message(r: Reason) -> (&'static str, Option<u32>, bool) {
         (r.message(), r.value(), r.is_logged())

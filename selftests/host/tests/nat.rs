@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAT's arithmetic: headers and their checksums, ranges.
+//! NAT's arithmetic: headers and their checksums, ranges; who may reserve how many tuples.
 
 use proptest::{array, collection::vec, prelude::*};
 
@@ -9,6 +9,7 @@ use rust_ct_host::proto::{
         checksum::{self, Delta},
         range::{flag, Range},
         rewrite::{self, ChecksumField, ChecksumFixup, Rewrite},
+        share::{admit, Admission, Other, LONG_CHAIN, SHARE},
         Manip,
     },
     types::{
@@ -414,6 +415,85 @@ proptest! {
                 elsewhere.dst = fit(tuple_ends[0]);
                 prop_assert_eq!(range.spread(&elsewhere, manip, zone).src, spread.src);
             }
+        }
+    }
+}
+
+/// Chains of reservations: of each the namespace and the tuple.
+struct Reservations(Vec<Vec<(u32, u32)>>);
+
+impl Reservations {
+    fn new(chains: usize) -> Self {
+        Self(vec![Vec::new(); chains])
+    }
+
+    fn reserve(&mut self, chain: usize, namespace: u32, tuple: u32) -> Admission {
+        let chain = &mut self.0[chain];
+        let admission = admit(chain.iter().map(|&other| match other {
+            other if other == (namespace, tuple) => Other::Conflicting,
+            (owner, _) if owner == namespace => Other::Own,
+            _ => Other::Foreign,
+        }));
+        if admission == Admission::Joins {
+            chain.push((namespace, tuple));
+        }
+        admission
+    }
+
+    fn longest(&self) -> u32 {
+        self.0.iter().map(|chain| chain.len() as u32).max().unwrap()
+    }
+}
+
+/// Namespaces one after the other have a quarter of a million first packets in queues. What others
+/// have to walk over stays short, and each of them has its share.
+#[test]
+fn no_namespace_makes_reservations_long_for_others() {
+    const CHAINS: usize = 1024;
+    let mut reservations = Reservations::new(CHAINS);
+    for namespace in 0..5 {
+        for tuple in 0..1 << 18 {
+            let chain = (tuple as usize).wrapping_mul(0x9e37_79b1) >> 7 & (CHAINS - 1);
+            let _ = reservations.reserve(chain, namespace, tuple);
+        }
+        assert_eq!(reservations.longest(), LONG_CHAIN + namespace * SHARE);
+    }
+    for chain in 0..CHAINS {
+        for tuple in 0..SHARE {
+            assert_eq!(reservations.reserve(chain, 99, tuple), Admission::Joins);
+            assert_eq!(reservations.reserve(chain, 99, tuple), Admission::Taken);
+        }
+        assert_eq!(
+            reservations.reserve(chain, 99, SHARE),
+            Admission::Unreserved
+        );
+    }
+}
+
+proptest! {
+    /// Whatever comes and goes: a chain is as long as its namespaces' shares at most, a namespace
+    /// that has less than its share joins, and what is reserved is not reserved again.
+    #[test]
+    fn shares_of_reservations_hold(
+        steps in vec((0..4_u32, 0..40_u32, 0..3_u8), 0..400),
+    ) {
+        let mut reservations = Reservations::new(1);
+        for (namespace, tuple, kind) in steps {
+            let before = reservations.0[0].clone();
+            if kind == 0 {
+                reservations.0[0].retain(|&other| other != (namespace, tuple));
+                continue;
+            }
+            let own = before.iter().filter(|other| other.0 == namespace).count() as u32;
+            let expected = if before.contains(&(namespace, tuple)) {
+                Admission::Taken
+            } else if own < SHARE || (before.len() as u32) < LONG_CHAIN {
+                Admission::Joins
+            } else {
+                Admission::Unreserved
+            };
+            prop_assert_eq!(reservations.reserve(0, namespace, tuple), expected);
+            prop_assert!(reservations.longest() <= LONG_CHAIN + 3 * SHARE);
         }
     }
 }

@@ -10,6 +10,7 @@ use rust_ct_host::{
     proto::{
         hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash, Seed},
         icmpv6,
+        reconsider::{early_stamp, question, Asked, Question},
         step::{Status, Step, Update},
         tcp::{self, Config, Peer, Segment, SeqNum, State, Track},
         time::Jiffies32,
@@ -368,6 +369,53 @@ proptest! {
             if peers.is_closed() {
                 prop_assert!(is_over(entry.track.state()));
                 return Ok(());
+            }
+        }
+    }
+}
+
+proptest! {
+    /// An entry whose rules have not changed is not asked about; with an early stamp it is, about
+    /// its source alone if it has aged, and about everything once the rules change as well.
+    #[test]
+    fn a_generation_is_asked_about_once(stamp in any::<u8>(), commits in 0..200_u8) {
+        let current = stamp.wrapping_add(commits);
+        let expected = match commits {
+            0 => Question::Nothing,
+            _ => Question::Everything,
+        };
+        prop_assert_eq!(question(stamp, current, false, false), expected);
+        prop_assert_eq!(question(current, current, true, true), Question::Nothing);
+
+        let early = early_stamp(stamp);
+        let unreachable = question(early, current, false, true);
+        prop_assert_eq!(unreachable, Question::Everything);
+        prop_assert_eq!(question(early, current, true, true), Question::Everything);
+        let aged = question(early, current, true, false);
+        let is_same = commits == 0;
+        prop_assert_eq!(aged, if is_same { Question::Source } else { Question::Everything });
+    }
+
+    /// However often packets come and rules change, a connection is asked about no sooner than
+    /// after its delay, and from then on no more often than once in the delay and in a second;
+    /// and once a packet has come late enough, it is. The clock may wrap around.
+    #[test]
+    fn a_connection_is_asked_about_at_its_pace(
+        begin in any::<usize>(),
+        after in 0..500_usize,
+        gaps in vec(0..200_usize, 1..50),
+    ) {
+        const SECOND: usize = 100;
+        let mut asked = Asked { created: begin, last: None };
+        let mut now = begin;
+        for gap in gaps {
+            now = now.wrapping_add(gap);
+            let age = now.wrapping_sub(begin);
+            let rest = asked.last.map_or(usize::MAX, |last| now.wrapping_sub(last));
+            let is_time = age >= after && rest >= after.max(SECOND);
+            prop_assert_eq!(asked.is_due(now, after, SECOND), is_time);
+            if is_time {
+                asked.last = Some(now);
             }
         }
     }

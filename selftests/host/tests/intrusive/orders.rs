@@ -74,7 +74,7 @@ impl Bucket for Place<'_> {
         self.take()
     }
 
-    fn share(self, held: &Guard) -> Guard {
+    unsafe fn share(self, held: &Guard) -> Guard {
         assert_eq!(held.rank, Some(self.rank()));
         self.guard(None)
     }
@@ -88,7 +88,8 @@ proptest! {
     ) {
         let locks = Rc::new(RefCell::new(Locks::default()));
         let place = |(generation, bucket)| Place { locks: &locks, generation, bucket };
-        let guards = lock_both(place(first), place(second));
+        // SAFETY: The guards are dropped in the reverse order, below.
+        let guards = unsafe { lock_both(place(first), place(second)) };
         prop_assert_eq!((guards.0.bucket, guards.1.bucket), (first, second));
         // The lock that both share is the first guard's.
         prop_assert!(guards.0.rank.is_some());
@@ -99,7 +100,8 @@ proptest! {
                 prop_assert!(locks.held.contains(&place.rank()));
             }
         }
-        drop(guards);
+        drop(guards.1);
+        drop(guards.0);
         prop_assert!(locks.borrow().held.is_empty());
     }
 }
