@@ -41,7 +41,10 @@ use crate::nf::{
     prelude::*, //
 };
 
-use super::figures::census::Census;
+use super::figures::{
+    census::Census,
+    nat::NatCounts, //
+};
 
 /// The number of words of a bitmap of classes.
 const CLASS_WORDS: usize = u32_as_usize(ZONE_CLASSES) / 32;
@@ -85,6 +88,8 @@ pub(super) struct NetState {
     socket_misses: [Counter; MISS_CLASSES],
     /// The entries by protocol and state.
     pub(super) census: Census,
+    /// What NAT counts.
+    pub(super) nat_counts: NatCounts,
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
     /// When unreplied connections are shown to NAT's rules again.

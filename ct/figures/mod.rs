@@ -8,6 +8,7 @@
 
 pub(crate) mod causes;
 pub(super) mod census;
+pub(crate) mod nat;
 
 use crate::nf::prelude::*;
 

@@ -23,7 +23,8 @@ use crate::{
                 Group,
                 Series, //
             },
-            census, //
+            census,
+            nat::NatCounts, //
         },
         life::gc,
         netns::NetState,
@@ -58,10 +59,12 @@ enum Metric {
     Ended,
     Refused,
     Invalid,
+    Nat,
+    Pools,
 }
 
 impl Metric {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::ScanAge,
         Self::Limit,
         Self::Buckets,
@@ -72,6 +75,8 @@ impl Metric {
         Self::Ended,
         Self::Refused,
         Self::Invalid,
+        Self::Nat,
+        Self::Pools,
     ];
 
     /// The name without its common beginning, `rust_conntrack_`.
@@ -87,6 +92,8 @@ impl Metric {
             Self::Ended => "ended_total",
             Self::Refused => "refused_total",
             Self::Invalid => "invalid_total",
+            Self::Nat => "nat_total",
+            Self::Pools => "nat_crowded_pools",
         }
     }
 
@@ -104,6 +111,10 @@ impl Metric {
             Self::Ended => "Entries freed, by the reason for their end.",
             Self::Refused => "Packets dropped because a connection could not begin or go on.",
             Self::Invalid => "Packets in state INVALID.",
+            Self::Nat => "What happened when NAT chose a mapping, or asked its rules again.",
+            Self::Pools => {
+                "Number of translated addresses and destinations that have few free ports."
+            }
         }
     }
 
@@ -111,7 +122,7 @@ impl Metric {
     const fn is_counter(self) -> bool {
         matches!(
             self,
-            Self::Created | Self::Ended | Self::Refused | Self::Invalid
+            Self::Created | Self::Ended | Self::Refused | Self::Invalid | Self::Nat
         )
     }
 
@@ -140,6 +151,8 @@ enum What {
     Kind(usize, u64),
     /// The value of a series, see [`Series::nth`].
     Series(usize, u64),
+    /// How often an event of NAT happened, see [`NatCounts::EVENTS`].
+    Nat(&'static str, u32),
 }
 
 /// Which values there are.
@@ -204,6 +217,21 @@ impl Lines {
                     if is_shown(number) {
                         self.add(metric, netns, What::Kind(kind, number))?;
                     }
+                }
+                return Ok(());
+            }
+            Metric::Nat => {
+                for (event, count) in Iterator::zip(NatCounts::EVENTS.into_iter(), NatCounts::events(net)) {
+                    if is_shown(count.into()) {
+                        self.add(metric, netns, What::Nat(event, count))?;
+                    }
+                }
+                return Ok(());
+            }
+            Metric::Pools => {
+                let pools = NatCounts::of(net).pools.load(Relaxed).into();
+                if is_shown(pools) {
+                    self.add(metric, netns, What::Value(pools))?;
                 }
                 return Ok(());
             }
@@ -333,6 +361,7 @@ impl Format for Prometheus {
                 ([("protocol", protocol), ("state", state)], value)
             }
             What::Series(number, value) => (labels_of(number), value),
+            What::Nat(event, count) => ([("event", event), ("", "")], count.into()),
         };
         name(out);
         if line.netns != 0 {
@@ -384,6 +413,7 @@ impl Format for Names {
                 ([protocol, state], value)
             }
             What::Series(number, value) => (labels_of(number).map(|(_, value)| value), value),
+            What::Nat(event, count) => ([event, ""], count.into()),
         };
         let name = line.metric.name();
         out.text(name.strip_suffix("_total").unwrap_or(name));
