@@ -7,7 +7,7 @@ KDIR ?=
 export DESTDIR KERNELRELEASE
 
 .DEFAULT_GOAL := module
-.PHONY: run test lint module install help setup debug test-debug loaded-later bench kselftest \
+.PHONY: run test lint module install help setup debug test-debug loaded-later heal bench kselftest \
 	test-deb deb dist shell symbols uninstall format clean
 
 run: module ## see it at work: a machine with the module loaded
@@ -48,6 +48,9 @@ test-debug: ## the tests with every checker: KASAN, lockdep, RCU, kmemleak
 loaded-later: module ## connections older than the tracker: ours and the C one, side by side
 	@scripts/vm --tracker none -- selftests/compare.sh life/loaded_later.sh
 	@scripts/vm --tracker none -- selftests/nat/nat_loaded_later.sh
+
+heal: module ## a client on a stale mapping: with the C tracker, and with ours
+	@scripts/vm --tracker none --timeout 900 -- selftests/nat/stale_mappings.sh
 
 test-deb: ## the Debian packages that 'make deb KDIR=' built, in a Debian 13 of its own
 	@scripts/test-deb

@@ -405,8 +405,8 @@ fn with_socket(
 }
 
 /// Begins a second entry with a packet of an unreplied connection, so that NAT's rules are asked
-/// about it again: see [`reconsider`]. `old` is its entry, of the default zone. [`None`]: the packet
-/// goes on with that.
+/// about it again: see [`reconsider`]. `old` is its entry, of the default zone. [`None`]: the
+/// packet goes on with that.
 #[cold]
 #[inline(never)]
 fn ask_again(
