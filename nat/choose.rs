@@ -59,8 +59,7 @@ use crate::{
 };
 
 use super::{
-    bysource,
-    local_ports,
+    bysource, local_ports,
     netns::NatState,
     pool::{
         self,

@@ -67,8 +67,10 @@ const SETTINGS: &[Setting] = &[
     }),
     Setting::count(c"nf_nat_gave_way", |net| &NatCounts::of(net).gave_way),
     Setting::count(c"nf_nat_clashes", |net| &NatCounts::of(net).clashes),
-    Setting::count(c"nf_nat_reconsidered", |net| &Reconsider::of(net).asked),
-    Setting::count(c"nf_nat_moved", |net| &Reconsider::of(net).moved),
+    Setting::count(c"nf_nat_reconsidered", |net| {
+        &NatCounts::of(net).reconsidered
+    }),
+    Setting::count(c"nf_nat_moved", |net| &NatCounts::of(net).moved),
 ];
 
 impl Pernet for NatState {

@@ -2,10 +2,10 @@
 
 //! Counters of what happened in a namespace, and why, for each CPU.
 //!
-//! C counts INVALID packets, and drops, each as one number. These tell the causes
-//! apart, and they add up: the entries that were created, less those that ended, are the entries that
-//! there are ([`created`], [`ended`]); the INVALID packets by cause are C's `invalid`
-//! and `icmp_error`, the refused ones by cause are its `drop` and `insert_failed`.
+//! C counts INVALID packets, and drops, each as one number. These tell the causes apart, and they
+//! add up: the entries that were created, less those that ended, are the entries that there are
+//! ([`created`], [`ended`]); the INVALID packets by cause are C's `invalid` and `icmp_error`, the
+//! refused ones by cause are its `drop` and `insert_failed`.
 //!
 //! # Examples
 //!
@@ -114,7 +114,8 @@ pub(crate) enum Particular {
 }
 
 impl Particular {
-    /// Their protocols and names, in the order of the discriminants. ICMP and ICMPv6 share counters.
+    /// Their protocols and names, in the order of the discriminants. ICMP and ICMPv6 share
+    /// counters.
     const NAMES: [(&'static str, &'static str); 23] = [
         ("other", "headers"),
         ("other", "family"),
@@ -152,8 +153,9 @@ const COUNT: usize = PARTICULAR + Particular::NAMES.len();
 
 const _: () = assert!(COUNT <= Figure::COUNT);
 
-/// The names of the reasons for an entry's end, by their number in the `DESTROY` event; the last one is
-/// that of all higher numbers. 0: the entry was never in the table, since its first packet was dropped.
+/// The names of the reasons for an entry's end, by their number in the `DESTROY` event; the last
+/// one is that of all higher numbers. 0: the entry was never in the table, since its first packet
+/// was dropped.
 const ENDS: [&str; 14] = [
     "first_packet_dropped",
     "timeout",

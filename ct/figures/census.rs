@@ -2,8 +2,8 @@
 
 //! A census of a namespace's entries: how many there are of each protocol, in each state.
 //!
-//! The collector meets every entry once a round, and counts it then: packets that change a state count
-//! nothing. While it counts a round, the one before is read.
+//! The collector meets every entry once a round, and counts it then: packets that change a state
+//! count nothing. While it counts a round, the one before is read.
 
 use core::mem::offset_of;
 
@@ -59,8 +59,8 @@ impl Census {
         }
     }
 
-    /// Counts an entry in the round with this number, which is not 0. For the collector alone, which is
-    /// the only one that writes.
+    /// Counts an entry in the round with this number, which is not 0. For the collector alone,
+    /// which is the only one that writes.
     pub(in crate::ct) fn count(&self, number: u32, stale: &Stale<'_>) {
         let round = self.round(number);
         if round.number.load(Relaxed) != number {
@@ -113,8 +113,8 @@ fn kind_of(stale: &Stale<'_>) -> usize {
     }
 }
 
-/// Returns the protocol and the state of the kind with this number, from 0 on. [`None`]: there are no
-/// more.
+/// Returns the protocol and the state of the kind with this number, from 0 on. [`None`]: there are
+/// no more.
 pub(in crate::ct) fn name_of(kind: usize) -> Option<(&'static str, &'static str)> {
     if let Some(&state) = state::tcp::State::ALL.get(kind) {
         return Some(("tcp", state.name()));

@@ -5,16 +5,7 @@
 
 use kernel::sync::atomic::Relaxed;
 
-use crate::{
-    ct::netns::{
-        NetState,
-        Reconsider, //
-    },
-    nf::{
-        kernel::pernet::Counter,
-        prelude::*, //
-    },
-};
+use crate::nf::kernel::pernet::Counter;
 
 /// Counters of NAT in a namespace. Zeroed at first.
 #[derive(pin_init::Zeroable)]
@@ -30,6 +21,10 @@ pub(crate) struct NatCounts {
     /// `nf_nat_clashes`: connections that no rule translates, and that got another source, as their
     /// reply tuple was in use.
     pub(crate) clashes: Counter,
+    /// `nf_nat_reconsidered`: connections that were shown to the rules again.
+    pub(crate) reconsidered: Counter,
+    /// `nf_nat_moved`: those of them that got another mapping.
+    pub(crate) moved: Counter,
     /// The number of crowded pools.
     pub(crate) pools: Counter,
 }
@@ -45,27 +40,15 @@ impl NatCounts {
         "moved",
     ];
 
-    /// Returns those of a namespace.
-    pub(crate) fn of(net: &Net) -> &Self {
-        &net.state::<NetState>().nat_counts
-    }
-
-    /// Does as [`Self::of`], without an RCU section of its own.
-    #[inline]
-    pub(crate) fn of_in<'a>(net: &'a Net, rcu: Rcu<'_>) -> &'a Self {
-        &net.state_in::<NetState>(rcu).nat_counts
-    }
-
     /// Returns the counters of [`Self::EVENTS`], in their order.
-    pub(in crate::ct) fn events(net: &Net) -> [u32; 6] {
-        let (counts, reconsider) = (Self::of(net), Reconsider::of(net));
+    pub(in crate::ct) fn events(&self) -> [u32; 6] {
         [
-            &counts.exhausted,
-            &counts.used_locally,
-            &counts.gave_way,
-            &counts.clashes,
-            &reconsider.asked,
-            &reconsider.moved,
+            &self.exhausted,
+            &self.used_locally,
+            &self.gave_way,
+            &self.clashes,
+            &self.reconsidered,
+            &self.moved,
         ]
         .map(|counter| counter.load(Relaxed))
     }

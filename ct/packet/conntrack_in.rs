@@ -256,8 +256,8 @@ fn no_connection(net: &Net) -> Verdict {
     Verdict::Accept
 }
 
-/// Counts and drops a packet that begins a connection while another CPU is still deleting the former
-/// one. As for C, it is an INVALID one, too.
+/// Counts and drops a packet that begins a connection while another CPU is still deleting the
+/// former one. As for C, it is an INVALID one, too.
 #[cold]
 fn lost_to_former(net: &Net) -> Verdict {
     net.count_one(Stat::Invalid);

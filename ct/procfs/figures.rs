@@ -2,8 +2,8 @@
 
 //! Two files with the figures of a namespace ([`crate::ct::figures`]).
 //!
-//! - `/proc/net/rust_conntrack.prom`: in the text format of Prometheus; in the first namespace those of
-//!   all namespaces, each with its inode number as the label `netns`.
+//! - `/proc/net/rust_conntrack.prom`: in the text format of Prometheus; in the first namespace
+//!   those of all namespaces, each with its inode number as the label `netns`.
 //! - `/proc/net/stat/rust_conntrack`: a name and a value a line, of this namespace alone.
 //!
 //! What a reader gets is of one moment: the figures are copied when the reading begins.
@@ -159,7 +159,8 @@ enum What {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
     All,
-    /// Not the causes, states and protocols that have not occurred: of many namespaces, many are idle.
+    /// Not the causes, states and protocols that have not occurred: of many namespaces, many are
+    /// idle.
     Occurred,
 }
 
@@ -221,7 +222,9 @@ impl Lines {
                 return Ok(());
             }
             Metric::Nat => {
-                for (event, count) in Iterator::zip(NatCounts::EVENTS.into_iter(), NatCounts::events(net)) {
+                for (event, count) in
+                    Iterator::zip(NatCounts::EVENTS.into_iter(), NatCounts::of(net).events())
+                {
                     if is_shown(count.into()) {
                         self.add(metric, netns, What::Nat(event, count))?;
                     }

@@ -119,8 +119,8 @@ impl<'r> Stale<'r> {
 
     /// Returns the namespace.
     pub(crate) fn net(&self) -> &'r Net {
-        // SAFETY: Each entry that has had this memory during the section was in a namespace that had
-        // entries, and a namespace is freed a grace period after it is empty.
+        // SAFETY: Each entry that has had this memory during the section was in a namespace that
+        // had entries, and a namespace is freed a grace period after it is empty.
         unsafe { Net::from_raw(bindings::rct_ct_net(self.conn.as_ptr())) }
     }
 

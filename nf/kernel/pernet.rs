@@ -551,8 +551,8 @@ unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
     // Packets in the hooks have left them after this.
     rcu::synchronize_expedited();
     nets().for_each(P::empty);
-    // Another one that looks at an entry without a reference may have found the last one in the table,
-    // and follow its pointer to the namespace.
+    // Another one that looks at an entry without a reference may have found the last one in the
+    // table, and follow its pointer to the namespace.
     rcu::synchronize_expedited();
     nets().for_each(Area::<P>::end);
 }

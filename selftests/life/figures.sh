@@ -106,7 +106,10 @@ invalid_icmp() {
 	cause invalid_icmp_type+1 c icmp "$X" "$Y" 99 0
 	cause invalid_icmp_family+1 c ip "$X" "$Y" 58 data=8000000001f50001
 }
-use_family ipv4
+use_family 6
+invalid_packets
+cause invalid_icmpv6_checksum+1 c icmp "$X" "$Y" 128 0 word=501,1 csum=bad
+use_family 4
 invalid_packets
 invalid_icmp
 
