@@ -158,6 +158,8 @@ check "... after a flush" adds_up
 
 # --- by state ---------------------------------------------------------------
 
+# A round may be a minute away.
+set_ct "$R" udp_timeout 300
 tcp
 # shellcheck disable=SC2086
 must passed -- inject c $flow S seq=1000 win=8000
@@ -181,8 +183,9 @@ check "... and has the other's figures" grep -q "^rust_conntrack_entries{netns=\
 
 # --- Debian's node_exporter --------------------------------------------------------
 
-scraped() { curl -s http://127.0.0.1:9100/metrics >"$folder/scraped"; }
+scraped() { curl -s --max-time 5 http://127.0.0.1:9100/metrics >"$folder/scraped"; }
 if command -v prometheus-node-exporter >/dev/null; then
+	ip link set lo up
 	mkdir "$folder/textfile"
 	ln -s $PROM "$folder/textfile/"
 	prometheus-node-exporter --collector.disable-defaults --collector.textfile \
