@@ -70,6 +70,7 @@
 pub(crate) mod abi;
 pub(crate) mod entry;
 pub(crate) mod expect;
+pub(crate) mod figures;
 mod helper;
 pub(crate) mod life;
 mod names;

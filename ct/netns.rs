@@ -32,6 +32,7 @@ use crate::nf::{
             NewNet,
             Pernet, //
         },
+        rcu::Rcu,
         sysctl::Setting, //
     },
     packet::{
@@ -39,6 +40,11 @@ use crate::nf::{
         hook::HookSlot, //
     },
     prelude::*, //
+};
+
+use super::figures::{
+    census::Census,
+    nat::NatCounts, //
 };
 
 /// The number of words of a bitmap of classes.
@@ -81,13 +87,17 @@ pub(super) struct NetState {
     /// The budget of lookups of sockets: [`adopt::Misses`](crate::proto::adopt::Misses), by the
     /// hash of a tuple.
     socket_misses: [Counter; MISS_CLASSES],
+    /// The entries by protocol and state.
+    pub(super) census: Census,
+    /// What NAT counts.
+    pub(super) nat_counts: NatCounts,
     /// The users of the bridge's hooks, and their registration.
     pub(super) bridge_users: BridgeUsers,
     /// When unreplied connections are shown to NAT's rules again.
     pub(super) reconsider: Reconsider,
 }
 
-/// Settings and counters of [`crate::ct::life::reconsider`] in a namespace.
+/// Settings of [`crate::ct::life::reconsider`] in a namespace.
 #[derive(pin_init::Zeroable)]
 pub(crate) struct Reconsider {
     /// `nf_nat_reconsider`: 1: unreplied connections are shown to changed rules again. 0: they are
@@ -98,10 +108,6 @@ pub(crate) struct Reconsider {
     /// `nf_conntrack_udp_unreplied_max`: the age, in seconds, from which on the source of an
     /// unreplied UDP connection is chosen anew also by the same rules. 0: never.
     pub(crate) udp_max: Counter,
-    /// `nf_nat_reconsidered`: connections that were shown to the rules again.
-    pub(crate) asked: Counter,
-    /// `nf_nat_moved`: those of them that got another mapping.
-    pub(crate) moved: Counter,
 }
 
 impl Reconsider {
@@ -115,6 +121,19 @@ impl Reconsider {
         self.is_on.store(1, Relaxed);
         self.after.store(30, Relaxed);
         self.udp_max.store(300, Relaxed);
+    }
+}
+
+impl NatCounts {
+    /// Returns those of a namespace.
+    pub(crate) fn of(net: &Net) -> &Self {
+        &net.state::<NetState>().nat_counts
+    }
+
+    /// Does as [`Self::of`], without an RCU section of its own.
+    #[inline]
+    pub(crate) fn of_in<'a>(net: &'a Net, rcu: Rcu<'_>) -> &'a Self {
+        &net.state_in::<NetState>(rcu).nat_counts
     }
 }
 

@@ -10,6 +10,7 @@ use kernel::sync::{
 
 use crate::{
     ct::{
+        figures::nat::NatCounts,
         life::{
             delete::{
                 self,
@@ -90,6 +91,7 @@ pub(super) fn choose(
         conn,
         entry,
         state,
+        counts: NatCounts::of_in(conn.net(), rcu),
         current,
         manip,
         is_named: range.names_key(),
@@ -114,7 +116,7 @@ pub(super) fn clear_mark(conn: &Entry, rcu: Rcu<'_>) {
 
 #[inline(never)]
 fn clear_mark_in_pool(conn: &Entry, rcu: Rcu<'_>) {
-    let count = &conn.net().state_in::<NatState>(rcu).pools;
+    let count = &NatCounts::of_in(conn.net(), rcu).pools;
     if count.load(Relaxed) == 0 {
         return;
     }
@@ -141,6 +143,7 @@ struct TableView<'a, 'e> {
     conn: &'e Entry,
     entry: &'a mut Unconfirmed<'e>,
     state: &'a NatState,
+    counts: &'a NatCounts,
     /// The form of the connection's packets before this translation.
     current: &'a Tuple,
     manip: Manip,
@@ -194,7 +197,7 @@ impl TableView<'_, '_> {
         let status = old.status();
         let offloaded = status.has(StatusBit::Offload) || status.has(StatusBit::HwOffload);
         if delete::delete(&old, DestroyReason::GaveWay) && !offloaded {
-            self.state.gave_way.fetch_add(1, Relaxed);
+            self.counts.gave_way.fetch_add(1, Relaxed);
             return None;
         }
         Some(old)
@@ -241,7 +244,7 @@ impl TableView<'_, '_> {
         if !is_early || !delete::delete(owner, DestroyReason::GaveWay) {
             return false;
         }
-        self.state.gave_way.fetch_add(1, Relaxed);
+        self.counts.gave_way.fetch_add(1, Relaxed);
         true
     }
 
@@ -298,7 +301,7 @@ impl TableView<'_, '_> {
         let is_used =
             local_ports::is_used(net, family, transport, &local, &remote, is_own, self.rcu);
         if is_used {
-            self.state.used_locally.fetch_add(1, Relaxed);
+            self.counts.used_locally.fetch_add(1, Relaxed);
         }
         is_used
     }
@@ -391,11 +394,11 @@ impl<'a> Occupancy for TableView<'a, '_> {
         if !pool::has_pools() {
             return None;
         }
-        pool::lookup(&pool_of(self.conn, tuple), &self.state.pools)
+        pool::lookup(&pool_of(self.conn, tuple), &self.counts.pools)
     }
 
     fn crowded_pool(&mut self, tuple: &Tuple) -> Option<PoolRef<'a>> {
-        pool::get_or_insert(pool_of(self.conn, tuple), &self.state.pools)
+        pool::get_or_insert(pool_of(self.conn, tuple), &self.counts.pools)
     }
 
     fn time_left_if_closed(&mut self, tuple: &Tuple) -> Option<u32> {

@@ -8,9 +8,12 @@ use kernel::{
 };
 
 use crate::{
-    ct::netns::{
-        self,
-        Reconsider, //
+    ct::{
+        figures::nat::NatCounts,
+        netns::{
+            self,
+            Reconsider, //
+        },
     },
     nf::{
         kernel::{
@@ -58,12 +61,16 @@ const SETTINGS: &[Setting] = &[
         &Reconsider::of(net).udp_max
     }),
     Setting::ports(c"nf_nat_excluded_ports", |net| &state(net).excluded),
-    Setting::count(c"nf_nat_exhausted", |net| &state(net).exhausted),
-    Setting::count(c"nf_nat_used_locally", |net| &state(net).used_locally),
-    Setting::count(c"nf_nat_gave_way", |net| &state(net).gave_way),
-    Setting::count(c"nf_nat_clashes", |net| &state(net).clashes),
-    Setting::count(c"nf_nat_reconsidered", |net| &Reconsider::of(net).asked),
-    Setting::count(c"nf_nat_moved", |net| &Reconsider::of(net).moved),
+    Setting::count(c"nf_nat_exhausted", |net| &NatCounts::of(net).exhausted),
+    Setting::count(c"nf_nat_used_locally", |net| {
+        &NatCounts::of(net).used_locally
+    }),
+    Setting::count(c"nf_nat_gave_way", |net| &NatCounts::of(net).gave_way),
+    Setting::count(c"nf_nat_clashes", |net| &NatCounts::of(net).clashes),
+    Setting::count(c"nf_nat_reconsidered", |net| {
+        &NatCounts::of(net).reconsidered
+    }),
+    Setting::count(c"nf_nat_moved", |net| &NatCounts::of(net).moved),
 ];
 
 impl Pernet for NatState {
@@ -94,7 +101,7 @@ impl Pernet for NatState {
     fn empty(net: &Net) {
         let state = state(net);
         state.excluded.free();
-        pool::remove_all(net, &state.pools);
+        pool::remove_all(net, &NatCounts::of(net).pools);
         lost::remove_all(net);
     }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state of NAT in a namespace: the hooks of its families, its sysctls and counters. Its
-//! beginning and its end are in [`super::namespace`].
+//! The state of NAT in a namespace: the hooks of its families, and its sysctls. What it counts is
+//! [`NatCounts`](crate::ct::figures::nat::NatCounts). Its beginning and its end are in
+//! [`super::namespace`].
 
 use kernel::sync::atomic::Relaxed;
 
@@ -37,26 +38,13 @@ pub(super) struct NatState {
     pub(super) oldest_first: Switch,
     /// `nf_nat_excluded_ports`: ports that are never chosen.
     pub(super) excluded: PortSet,
-    /// `nf_nat_exhausted`: new connections that were dropped because every allowed mapping was
-    /// taken.
-    pub(super) exhausted: Counter,
-    /// `nf_nat_used_locally`: free ports that were not chosen because a local socket uses them.
-    pub(super) used_locally: Counter,
-    /// `nf_nat_gave_way`: closed connections and early packets' entries that were deleted in favour
-    /// of a new connection.
-    pub(super) gave_way: Counter,
     pub(super) drop_early: Switch,
     pub(super) resolve_clashes: Switch,
     pub(super) forget_lost: Switch,
-    /// The number of crowded pools.
-    pub(super) pools: Counter,
     /// The number of losses of addresses that are kept for the worker.
     pub(super) losses: Counter,
     /// Whether there were losses that are not kept: 0 or 1.
     pub(super) more_losses: Counter,
-    /// `nf_nat_clashes`: connections that no rule translates, and that got another source, as their
-    /// reply tuple was in use.
-    pub(super) clashes: Counter,
 }
 
 /// A sysctl that is 0 or 1.

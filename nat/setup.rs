@@ -23,6 +23,13 @@ use kernel::{
 };
 
 use crate::{
+    ct::figures::{
+        causes::{
+            self,
+            Refusal, //
+        },
+        nat::NatCounts, //
+    },
     nf::{
         entry::{
             conn::{
@@ -149,8 +156,9 @@ fn apply(entry: &mut Unconfirmed<'_>, current: &Tuple, chosen: &Tuple, manip: Ma
 #[cold]
 fn refuse(conn: &Entry, tuple: &Tuple, range: &Range) -> Verdict {
     let net = conn.net();
-    net.state::<NatState>().exhausted.fetch_add(1, Relaxed);
+    NatCounts::of(net).exhausted.fetch_add(1, Relaxed);
     net.count_one(Stat::Drop);
+    net.count_figure(causes::refused(Refusal::NoPort));
     if log::ratelimit() {
         let family = tuple.family();
         pr_warn!(
@@ -215,7 +223,7 @@ pub(super) fn null_binding(entry: Unconfirmed<'_>, manip: Manip) -> Verdict {
     };
     let verdict = setup_info(entry, &Range::address(address), manip);
     if manip == Manip::Source && conn.has(StatusBit::SrcNat) {
-        conn.net().state::<NatState>().clashes.fetch_add(1, Relaxed);
+        NatCounts::of(conn.net()).clashes.fetch_add(1, Relaxed);
     }
     verdict
 }

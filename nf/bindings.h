@@ -109,6 +109,17 @@
 #include "helpers.h"
 
 /* Constants from macros and types that bindgen cannot evaluate. */
+#define RCT_FIGURES 96
+
+/*
+ * The statistics of a namespace on one CPU: those of the C tracker, which C code reads, are the first
+ * ones.
+ */
+struct rct_stats {
+	struct ip_conntrack_stat stat;
+	u64 figures[RCT_FIGURES];
+};
+
 #define RCT_CONST(name, value) static const unsigned long RCT_##name = (value)
 
 RCT_CONST(HZ, HZ);

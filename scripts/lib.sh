@@ -38,7 +38,7 @@ NFT_MINIMUM=1.0.9
 KERNEL_SOURCE=$RCT_CACHE/src/linux-$KERNEL_VERSION
 SELFTESTS_DIR=$RCT_CACHE/selftests/$KERNEL_VERSION
 NFT_DIR=$RCT_CACHE/nft/$NFT_VERSION
-# conntrackd and ulogd2, in the folders that they would be installed into.
+# conntrackd, ulogd2 and node_exporter, in the folders that they would be installed into.
 CLIENTS_DIR=$RCT_CACHE/clients
 VNG_DIR=$RCT_CACHE/vng/$VNG_VERSION
 

@@ -33,6 +33,10 @@ use crate::{
             self,
             events, //
         },
+        figures::causes::{
+            self,
+            Refusal, //
+        },
         helper,
         table::{
             self,
@@ -257,6 +261,7 @@ fn insert(
     // Race 2. User space deleted the entry, or its namespace ended.
     if status.has(StatusBit::Dying) {
         conn.net().count_one(Stat::InsertFailed);
+        conn.net().count_figure(causes::refused(Refusal::Deleted));
         return InsertOutcome::Refused;
     }
 
@@ -266,6 +271,7 @@ fn insert(
         Err(InsertError::Conflict(existing)) => return clash(&mut pair, conn, &existing),
         Err(InsertError::ChainTooLong) => {
             conn.net().count_one(Stat::InsertFailed);
+            conn.net().count_figure(causes::refused(Refusal::LongChain));
             return InsertOutcome::Refused;
         }
     }
@@ -388,6 +394,7 @@ fn resolve_clash(
     }
     net.count_one(Stat::Drop);
     net.count_one(Stat::InsertFailed);
+    net.count_figure(causes::refused(Refusal::Clash));
     InsertOutcome::Refused
 }
 

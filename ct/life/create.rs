@@ -19,7 +19,12 @@ use kernel::{
 use crate::{
     ct::{
         entry::events,
-        expect, helper,
+        expect,
+        figures::causes::{
+            self,
+            Refusal, //
+        },
+        helper,
         netns::NetState,
         table::{
             reservation,
@@ -61,6 +66,16 @@ struct Quota<'n>(&'n NetState);
 impl Drop for Quota<'_> {
     fn drop(&mut self) {
         self.0.release_entry();
+    }
+}
+
+impl Quota<'_> {
+    /// Leaves the place to the entry that was created, which gives it back when it is freed. Counts
+    /// the entry.
+    #[inline]
+    fn keep(self, net: &Net, protocol: u8) {
+        core::mem::forget(self);
+        net.count_figure(causes::created(protocol));
     }
 }
 
@@ -121,10 +136,11 @@ pub(in crate::ct) fn create(
         return Ok(None);
     };
     let state = net.state_in::<NetState>(rcu);
-    let quota = take_quota(net, state, rcu)?;
+    let quota = take_quota(net, state, rcu).inspect_err(|_| refuse(net, Refusal::TableFull))?;
     let tuples = [key.words(), &reply];
     let (hash, generation) = (hash.pack(), net.generation());
-    let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash, generation)?;
+    let fresh = Fresh::new(net, zone, tuples, zone.is_for_both(), hash, generation)
+        .inspect_err(|_| refuse(net, Refusal::NoMemory))?;
     let begun = if template.is_none()
         && !has_default_extensions(net)
         && !events::are_enabled(net)
@@ -132,11 +148,17 @@ pub(in crate::ct) fn create(
     {
         (fresh.publish(), CtInfo::New)
     } else {
-        add_extensions(fresh, net, template, zone, key, rcu)?
+        add_extensions(fresh, net, template, zone, key, rcu)
+            .inspect_err(|_| refuse(net, Refusal::NoMemory))?
     };
-    // The entry gives its place back when it is freed.
-    core::mem::forget(quota);
+    quota.keep(net, key.tuple().protonum);
     Ok(Some(begun))
+}
+
+/// Counts a packet that is dropped because no entry can be created for it.
+#[cold]
+fn refuse(net: &Net, cause: Refusal) {
+    net.count_figure(causes::refused(cause));
 }
 
 /// Adds the extensions of a new entry, matches it against expectations, and shares it.
@@ -197,8 +219,7 @@ pub(in crate::ct) fn create_from_user(
         reservation::release(fresh.conn(), rcu);
         return Err(error);
     }
-    // The entry gives its place back when it is freed.
-    core::mem::forget(quota);
+    quota.keep(net, original.protonum);
     Ok(fresh.publish())
 }
 
@@ -237,7 +258,6 @@ pub(super) fn create_adopted(net: &Net, tuple: &Tuple) -> Result<ARef<Conn>> {
     let mut fresh = Fresh::new(net, Zone::DEFAULT, tuples, true, 0, net.generation())?;
     add_default_extensions(&mut fresh, net);
     events::add_cache(&mut fresh, net, None)?;
-    // The entry gives its place back when it is freed.
-    core::mem::forget(quota);
+    quota.keep(net, tuple.protonum);
     Ok(fresh.publish())
 }

@@ -25,7 +25,9 @@ use crate::{
             events,
             gre_keymap, //
         },
-        expect, helper,
+        expect,
+        figures::causes,
+        helper,
         netns::NetState,
         table::{
             self,
@@ -205,10 +207,14 @@ fn destroy_with_masters(dead: Dead, rcu: Rcu<'_>) {
 /// Frees an entry's memory and its place in the count of its namespace.
 #[inline(always)]
 fn free(dead: Dead, rcu: Rcu<'_>) {
+    let ended = causes::ended(dead.conn().destroy_reason());
     dead.free(
         // The reply tuple that NAT has chosen for it is free again.
         |entry| reservation::release(entry, rcu),
-        |net| net.state_in::<NetState>(rcu).release_entry(),
+        |net| {
+            net.count_figure(ended);
+            net.state_in::<NetState>(rcu).release_entry();
+        },
     );
 }
 

@@ -90,6 +90,8 @@ static SLOT: WorkSlot = WorkSlot::new();
 
 /// The present round, kept between slices. Only the collector accesses it.
 static ROUND: Round = Round {
+    number: Atomic::new(0),
+    ended: Atomic::new(0),
     step: Atomic::new(0),
     buckets: Atomic::new(0),
     key: [const { Atomic::new(0) }; ROUNDS],
@@ -99,8 +101,15 @@ static ROUND: Round = Round {
     tuples: Atomic::new(0),
 };
 
+/// The number of the last round that has ended; 0: none.
+static LAST_ROUND: Atomic<u32> = Atomic::new(0);
+
 /// The state of a round over the table.
 struct Round {
+    /// The number of the round; 0: before the first one. It may wrap, and is odd and even by turns.
+    number: Atomic<u32>,
+    /// The end of the round before, in jiffies.
+    ended: Atomic<u32>,
     /// The step of the walk at which the round is.
     step: Atomic<u32>,
     /// The number of buckets at the start of the round.
@@ -120,6 +129,10 @@ struct Round {
 impl Round {
     /// Begins a round.
     fn begin(&self) {
+        let number = self.number.load(Relaxed).wrapping_add(1);
+        // 2 after an overflow: 0 is for none, and the number before was odd.
+        let number = if number == 0 { 2 } else { number };
+        self.number.store(number, Relaxed);
         self.buckets.store(resize::buckets(), Relaxed);
         for word in &self.key {
             word.store(random::word(), Relaxed);
@@ -209,6 +222,8 @@ fn run_slice() -> u32 {
     }
 
     ROUND.step.store(0, Relaxed);
+    ROUND.ended.store(jiffies32(), Relaxed);
+    LAST_ROUND.store(ROUND.number.load(Relaxed), Relaxed);
     EARLY_DROP_REQUESTED.store(false, Relaxed);
     // Some tuples were counted twice if the table got another size meanwhile.
     if resize::buckets() == ROUND.buckets.load(Relaxed) {
@@ -304,6 +319,7 @@ fn inspect<'r>(stale: Stale<'r>, candidates: &mut Candidates<'r>) {
         return;
     }
     update_mean(stale.remaining());
+    count(&stale);
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
@@ -311,6 +327,33 @@ fn inspect<'r>(stale: Stale<'r>, candidates: &mut Candidates<'r>) {
     if candidates.watermark != u32::MAX {
         candidates.add(stale);
     }
+}
+
+/// Counts an entry in the census of its namespace.
+fn count(stale: &Stale<'_>) {
+    let status = stale.status();
+    if status.has(StatusBit::Confirmed) && !status.has(StatusBit::Dying) {
+        let state = stale.net().state_in::<NetState>(stale.rcu());
+        state.census.count(ROUND.number.load(Relaxed), stale);
+    }
+}
+
+/// A round of the collector that has ended.
+#[derive(Clone, Copy)]
+pub(in crate::ct) struct EndedRound {
+    /// Its number, for [`Census::read`](crate::ct::figures::census::Census::read).
+    pub(in crate::ct) number: u32,
+    /// How long ago it ended, in seconds.
+    pub(in crate::ct) age: u32,
+}
+
+/// Returns the last round that has ended. [`None`]: there was none yet.
+pub(in crate::ct) fn last_round() -> Option<EndedRound> {
+    let number = LAST_ROUND.load(Relaxed);
+    (number != 0).then(|| EndedRound {
+        number,
+        age: jiffies32().wrapping_sub(ROUND.ended.load(Relaxed)) / HZ,
+    })
 }
 
 /// Updates the mean of the remaining life times.

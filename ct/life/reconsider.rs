@@ -43,6 +43,7 @@ use kernel::sync::atomic::{
 use crate::{
     ct::{
         entry,
+        figures::nat::NatCounts,
         netns::{
             NetState,
             Reconsider, //
@@ -225,8 +226,8 @@ pub(super) fn note_moved(old: &Conn) {
 }
 
 fn count(net: &Net, is_moved: bool) {
-    let counters = Reconsider::of(net);
-    counters.asked.fetch_add(1, Relaxed);
+    let counters = NatCounts::of(net);
+    counters.reconsidered.fetch_add(1, Relaxed);
     if is_moved {
         counters.moved.fetch_add(1, Relaxed);
     }

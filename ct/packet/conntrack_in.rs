@@ -13,6 +13,12 @@ use kernel::{
 
 use crate::{
     ct::{
+        figures::causes::{
+            self,
+            General,
+            Particular,
+            Refusal, //
+        },
         life::{
             create,
             forgotten::{
@@ -33,7 +39,10 @@ use crate::{
             self,
             Event, //
         },
-        kernel::net::Stat,
+        kernel::net::{
+            Figure,
+            Stat, //
+        },
         packet::{
             hook::{
                 HookState,
@@ -84,13 +93,13 @@ pub(super) fn track_fast(
     }
     let net = state.net();
     let Some(packet) = parse(skb, family) else {
-        return no_connection(net);
+        return invalid(net, causes::invalid_for(Particular::IpHeaders));
     };
     if !packet.is_tcp_or_udp() {
         return track_slow(skb, packet, None, state, rcu);
     }
     let Some(key) = packet.port_key(skb) else {
-        return no_connection(net);
+        return invalid(net, causes::invalid(packet.protocol, General::Short));
     };
     let zone = Zone::DEFAULT;
     let (conn, info) = match lookup::lookup_fast(&key, zone, net, rcu) {
@@ -110,7 +119,9 @@ pub(super) fn track_fast(
             }
             match begin_default(net, key, hash, rcu) {
                 NewConn::Entry(begun) => begun,
-                NewConn::Nothing => return no_connection(net),
+                NewConn::Nothing => {
+                    return invalid(net, causes::invalid(packet.protocol, General::NoReply))
+                }
                 NewConn::NoRoom => return no_room(net),
             }
         }
@@ -133,10 +144,7 @@ pub(super) fn track_fast(
             drop(conn);
             track_slow(skb, packet, None, state, rcu)
         }
-        TrackOutcome::Drop => {
-            net.count_one(Stat::Invalid);
-            no_room(net)
-        }
+        TrackOutcome::Drop => lost_to_former(net),
     }
 }
 
@@ -147,8 +155,7 @@ pub(super) fn track_unsupported_family(skb: &mut Skb, state: HookState<'_>) -> V
         Tracked::Template => drop(skb.detach()),
         Tracked::No => {}
     }
-    state.net().count_one(Stat::Invalid);
-    Verdict::Accept
+    invalid(state.net(), causes::invalid_for(Particular::Family))
 }
 
 /// Does the work of [`track_fast`] for a packet with a template of a rule.
@@ -158,7 +165,7 @@ fn with_template(skb: &mut Skb, family: Family, state: HookState<'_>, rcu: Rcu<'
     let template = skb.detach();
     match parse(skb, family) {
         Some(packet) => track_slow(skb, packet, template.as_deref(), state, rcu),
-        None => no_connection(state.net()),
+        None => invalid(state.net(), causes::invalid_for(Particular::IpHeaders)),
     }
 }
 
@@ -197,7 +204,7 @@ fn track_slow(
         }
     }
     let Some(key) = packet.key(skb, net, rcu) else {
-        return no_connection(net);
+        return invalid(net, causes::invalid(packet.protocol, General::Short));
     };
     let wanted = LookupKey { key, zone, net };
     // Another turn follows only where an entry was deleted. Bounded, so that two packets that keep
@@ -232,15 +239,31 @@ fn track_slow(
             TrackOutcome::Repeat => {}
         }
     }
-    net.count_one(Stat::Invalid);
-    no_room(net)
+    lost_to_former(net)
 }
 
-/// Counts and accepts an INVALID packet.
+/// Counts and accepts a packet that is INVALID for a cause.
+#[cold]
+fn invalid(net: &Net, cause: Figure) -> Verdict {
+    net.count_figure(cause);
+    no_connection(net)
+}
+
+/// Counts and accepts an INVALID packet, whose cause was counted.
 #[cold]
 fn no_connection(net: &Net) -> Verdict {
     net.count_one(Stat::Invalid);
     Verdict::Accept
+}
+
+/// Counts and drops a packet that begins a connection while another CPU is still deleting the
+/// former one. As for C, it is an INVALID one, too.
+#[cold]
+fn lost_to_former(net: &Net) -> Verdict {
+    net.count_one(Stat::Invalid);
+    net.count_figure(causes::invalid_for(Particular::TcpReopened));
+    net.count_figure(causes::refused(Refusal::Reopened));
+    no_room(net)
 }
 
 /// Counts and drops a packet that begins a connection for which there is no room.
@@ -318,12 +341,14 @@ fn track_new(
         Opening::Invalid(reason) => Err(reason),
     };
     if let Err(reason) = may_open {
-        context.log(skb, reason);
+        context.note_invalid(skb, reason);
         return no_connection(net);
     }
     let (conn, info) = match begin(wanted, template, hash, rcu) {
         NewConn::Entry(begun) => begun,
-        NewConn::Nothing => return no_connection(net),
+        NewConn::Nothing => {
+            return invalid(net, causes::invalid(packet.protocol, General::NoReply))
+        }
         NewConn::NoRoom => return no_room(net),
     };
     match (PacketContext { info, ..context }).track_first(&conn, skb) {
@@ -331,8 +356,9 @@ fn track_new(
             skb.attach(conn, info);
             Verdict::Accept
         }
+        TrackOutcome::Invalid => no_connection(net),
         // There is no former connection that could be replaced.
-        TrackOutcome::Invalid | TrackOutcome::Repeat | TrackOutcome::Drop => no_connection(net),
+        TrackOutcome::Repeat | TrackOutcome::Drop => lost_to_former(net),
     }
 }
 

@@ -11,6 +11,10 @@ use kernel::sync::aref::ARef;
 use crate::{
     ct::{
         entry::seqadj,
+        figures::causes::{
+            self,
+            Refusal, //
+        },
         helper,
         life::confirm, //
     },
@@ -93,6 +97,9 @@ impl HelpedPacket {
             Some(()) => Verdict::Accept,
             None => {
                 self.conn.net().count_one(Stat::Drop);
+                self.conn
+                    .net()
+                    .count_figure(causes::refused(Refusal::Helper));
                 Verdict::Drop
             }
         }

@@ -4,7 +4,13 @@
 //! that they quote, as RELATED, and never begin a connection; queries go on to the tracker.
 
 use crate::{
-    ct::life::lookup::LookupKey,
+    ct::{
+        figures::causes::{
+            self,
+            Particular, //
+        },
+        life::lookup::LookupKey, //
+    },
     nf::{
         kernel::{
             casts::u32_as_usize,
@@ -28,7 +34,7 @@ use crate::{
 
 use super::{
     parse::Packet,
-    track::log_invalid, //
+    track::note_invalid, //
 };
 
 /// The length of an ICMP or ICMPv6 header, in bytes.
@@ -71,17 +77,32 @@ pub(super) fn inspect(
             Inspection::Untracked
         }
         Ok(Message::Quotes(offset)) => {
-            if attach(skb, packet, family, offset, zone, state, rcu) {
-                Inspection::Related
-            } else {
-                Inspection::Invalid
+            match attach(skb, packet, family, offset, zone, state, rcu) {
+                Ok(()) => Inspection::Related,
+                Err(Unrelated::Unknown) => {
+                    let unknown = causes::invalid_for(Particular::IcmpUnknown);
+                    state.net().count_figure(unknown);
+                    Inspection::Invalid
+                }
+                Err(Unrelated::Destination) => {
+                    note_invalid(skb, state, packet.protocol, Reason::QuotedDestination);
+                    Inspection::Invalid
+                }
             }
         }
         Err(reason) => {
-            log_invalid(skb, state, packet.protocol, reason);
+            note_invalid(skb, state, packet.protocol, reason);
             Inspection::Invalid
         }
     }
+}
+
+/// Why an error is not attached to a connection.
+enum Unrelated {
+    /// It quotes a packet of no known connection.
+    Unknown,
+    /// Its destination is not an end of the connection.
+    Destination,
 }
 
 /// The kind of a message.
@@ -172,13 +193,13 @@ fn attach(
     zone: Zone,
     state: HookState<'_>,
     rcu: Rcu<'_>,
-) -> bool {
+) -> Result<(), Unrelated> {
     let quoted = Packet::parse(skb, family, offset);
     let Some(answer) = quoted
         .and_then(|quoted| quoted.tuple(skb, state.net(), rcu))
         .and_then(|t| t.invert())
     else {
-        return false;
+        return Err(Unrelated::Unknown);
     };
     let wanted = LookupKey {
         key: answer.key(),
@@ -186,11 +207,10 @@ fn attach(
         net: state.net(),
     };
     let (Some((conn, dir)), _) = wanted.find(rcu) else {
-        return false;
+        return Err(Unrelated::Unknown);
     };
     if Some(conn.tuple(dir).dst) != packet.destination(skb) {
-        log_invalid(skb, state, packet.protocol, Reason::QuotedDestination);
-        return false;
+        return Err(Unrelated::Destination);
     }
     skb.attach(
         conn,
@@ -199,5 +219,5 @@ fn attach(
             Direction::Reply => CtInfo::RelatedReply,
         },
     );
-    true
+    Ok(())
 }

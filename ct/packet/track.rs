@@ -19,6 +19,7 @@ use crate::{
             seqadj,
             timeout, //
         },
+        figures::causes,
         life::{
             delete::{
                 self,
@@ -509,7 +510,7 @@ impl PacketContext<'_> {
                 reason,
                 lower_timeout,
             } => {
-                self.log(skb, reason);
+                self.note_invalid(skb, reason);
                 if let Some(timeout) = lower_timeout {
                     entry::refresh(conn, timeout);
                     self.log(skb, Reason::TimeoutLowered);
@@ -544,9 +545,15 @@ impl PacketContext<'_> {
         entry::account(conn, self.info.dir(), skb.len());
     }
 
-    /// Logs why the packet is INVALID.
+    /// Counts and logs why the packet is INVALID.
     #[inline]
-    pub(super) fn log(self, skb: &Skb, reason: Reason) {
+    pub(super) fn note_invalid(self, skb: &Skb, reason: Reason) {
+        note_invalid(skb, self.state, self.packet.protocol, reason);
+    }
+
+    /// Logs what is wrong with the packet.
+    #[inline]
+    fn log(self, skb: &Skb, reason: Reason) {
         log_invalid(skb, self.state, self.packet.protocol, reason);
     }
 }
@@ -581,11 +588,21 @@ fn is_in(conn: &Conn, state: tcp::State) -> bool {
     conn.proto_byte(offset_of!(tcp::Track, state)) == state.to_u8()
 }
 
-/// Logs a packet that is INVALID by itself.
+/// Counts and logs a packet that is INVALID by itself.
 #[cold]
 fn invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) -> TrackOutcome {
-    log_invalid(skb, state, protocol, reason);
+    note_invalid(skb, state, protocol, reason);
     TrackOutcome::Invalid
+}
+
+/// Counts and logs why a packet is INVALID.
+#[cold]
+#[inline(never)]
+pub(super) fn note_invalid(skb: &Skb, state: HookState<'_>, protocol: u8, reason: Reason) {
+    state
+        .net()
+        .count_figure(causes::invalid_by(protocol, reason));
+    log_invalid(skb, state, protocol, reason);
 }
 
 /// Sets and queues what an update has changed in a connection.

@@ -6,6 +6,7 @@
 //! - `rust_conntrack`: the same lines with additional fields; see [`line`].
 //! - `nf_conntrack_expect`: one line per expectation; see [`expect`].
 //! - `stat/nf_conntrack`: one line of statistics per CPU; see [`stat`].
+//! - `rust_conntrack.prom`, `stat/rust_conntrack`: the figures, in two formats; see [`figures`].
 //!
 //! # Examples
 //!
@@ -50,10 +51,14 @@ use crate::nf::kernel::{
     },
 };
 
-use self::entries::EntriesFile;
+use self::{
+    entries::EntriesFile,
+    figures::FiguresFile, //
+};
 
 mod entries;
 mod expect;
+mod figures;
 mod line;
 mod stat;
 
@@ -65,11 +70,17 @@ const EXPECTATIONS: ProcFile<expect::ExpectationsFile> =
     ProcFile::new(c"nf_conntrack_expect", Folder::Net, Readers::Root);
 const STATISTICS: ProcFile<stat::StatisticsFile> =
     ProcFile::new(c"nf_conntrack", Folder::Stat, Readers::All);
+const PROMETHEUS: ProcFile<FiguresFile<figures::Prometheus>> =
+    ProcFile::new(c"rust_conntrack.prom", Folder::Net, Readers::All);
+const CAUSES: ProcFile<FiguresFile<figures::Names>> =
+    ProcFile::new(c"rust_conntrack", Folder::Stat, Readers::All);
 
 /// Creates a namespace's files, until it ends. May sleep.
 pub(super) fn register(net: &NewNet<'_>) -> Result {
     CLASSIC.create(net)?;
     EXTENDED.create(net)?;
     EXPECTATIONS.create(net)?;
-    STATISTICS.create(net)
+    STATISTICS.create(net)?;
+    PROMETHEUS.create(net)?;
+    CAUSES.create(net)
 }

@@ -107,6 +107,23 @@ impl<'r> Stale<'r> {
         self.peek().tuple_word(dir, index)
     }
 
+    /// Returns the protocol number.
+    pub(crate) fn protocol(&self) -> u8 {
+        self.peek().protocol()
+    }
+
+    /// Returns a byte of the protocol's state, see [`Entry::proto_byte`].
+    pub(crate) fn proto_byte(&self, offset: usize) -> u8 {
+        self.peek().proto_byte(offset)
+    }
+
+    /// Returns the namespace.
+    pub(crate) fn net(&self) -> &'r Net {
+        // SAFETY: Each entry that has had this memory during the section was in a namespace that
+        // had entries, and a namespace is freed a grace period after it is empty.
+        unsafe { Net::from_raw(bindings::rct_ct_net(self.conn.as_ptr())) }
+    }
+
     /// Returns the zone.
     #[inline]
     pub(crate) fn zone(&self) -> Zone {

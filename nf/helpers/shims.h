@@ -195,14 +195,19 @@ SHIM(struct net *, rct_net_of_exit_list, (struct list_head *node),
 SHIM_VOID(rct_labels_used_add, (struct net *net, int n), atomic_add(n, &net->ct.labels_used))
 SHIM(bool, rct_labels_used, (struct net *net), atomic_read(&net->ct.labels_used) != 0)
 
-/* Statistics of a namespace, for each CPU */
+/* Statistics of a namespace, for each CPU: `struct rct_stats` */
 
-SHIM(void *, rct_stat_alloc, (void), RCT_PERCPU_ADDRESS(alloc_percpu(struct ip_conntrack_stat)))
+SHIM(void *, rct_stat_alloc, (void), RCT_PERCPU_ADDRESS(alloc_percpu(struct rct_stats)))
 /* A statistic is addressed by its offset in `struct ip_conntrack_stat`. */
 SHIM_VOID(rct_stat_add, (const struct net *net, unsigned long offset, u32 n),
 	this_cpu_add(*(u32 __percpu *)((void __percpu *)net->ct.stat + offset), n))
 SHIM(u32, rct_stat_read, (const struct net *net, unsigned int cpu, unsigned long offset),
 	READ_ONCE(*(u32 *)((void *)per_cpu_ptr(net->ct.stat, cpu) + offset)))
+/* A figure is addressed by its index, which is below RCT_FIGURES. */
+SHIM_VOID(rct_figure_inc, (const struct net *net, unsigned int index),
+	this_cpu_inc(((struct rct_stats __percpu *)net->ct.stat)->figures[index]))
+SHIM(u64, rct_figure_read, (const struct net *net, unsigned int cpu, unsigned int index),
+	READ_ONCE(per_cpu_ptr((struct rct_stats __percpu *)net->ct.stat, cpu)->figures[index]))
 /* The first possible CPU from `from` on. */
 SHIM(unsigned int, rct_next_possible_cpu, (unsigned int from),
 	cpumask_next((int)from - 1, cpu_possible_mask))

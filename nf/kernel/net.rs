@@ -14,7 +14,10 @@ use kernel::{
 
 use crate::{
     nf::bindings,
-    proto::types::generation::Generation, //
+    proto::types::{
+        generation::Generation,
+        num::u32_as_usize, //
+    },
 };
 
 use super::hlist;
@@ -135,6 +138,26 @@ impl Net {
     #[inline]
     pub(crate) fn count_one(&self, stat: Stat) {
         self.count(stat, 1);
+    }
+
+    /// Adds one to a figure of this CPU.
+    #[inline]
+    pub(crate) fn count_figure(&self, figure: Figure) {
+        // SAFETY: The index is in bounds by the type invariants; the figures exist while there are
+        // packets and entries.
+        unsafe { bindings::rct_figure_inc(self.raw(), figure.0) };
+    }
+
+    /// Returns a figure: its sum over all CPUs, which may count meanwhile.
+    pub(crate) fn figure(&self, figure: Figure) -> u64 {
+        let (mut sum, mut from) = (0_u64, 0);
+        while let Some(cpu) = PossibleCpu::at_least(from) {
+            // SAFETY: The index is in bounds by the type invariants; the CPU is a possible one.
+            let part = unsafe { bindings::rct_figure_read(self.raw(), cpu.0, figure.0) };
+            sum = sum.wrapping_add(part);
+            from = cpu.0.saturating_add(1);
+        }
+        sum
     }
 
     /// Returns a statistic of one CPU.
@@ -303,5 +326,29 @@ impl Stat {
             Self::SearchRestart => offset_of!(S, search_restart),
             Self::ChainTooLong => offset_of!(S, chaintoolong),
         }
+    }
+}
+
+/// A counter of the module's own, beside the statistics that C code reads.
+///
+/// # Invariants
+///
+/// The index is less than [`Figure::COUNT`].
+#[derive(Clone, Copy)]
+pub(crate) struct Figure(u32);
+
+impl Figure {
+    /// The number of figures.
+    pub(crate) const COUNT: usize = u32_as_usize(bindings::RCT_FIGURES);
+
+    /// Returns the figure with an index; the last one for all that are out of bounds.
+    #[inline]
+    pub(crate) const fn new(index: usize) -> Self {
+        // INVARIANT: In bounds. CAST: As just compared.
+        Self(if index < Self::COUNT {
+            index as u32
+        } else {
+            bindings::RCT_FIGURES - 1
+        })
     }
 }

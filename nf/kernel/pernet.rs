@@ -302,6 +302,7 @@ impl<P: Pernet> Area<P> {
         .inspect_err(|_| {
             Self::drop_kept(net);
             rcu::synchronize_expedited();
+            P::empty(net);
             Self::end(net);
         })?;
         belongings.is_set_up.store(true, Release);
@@ -316,9 +317,8 @@ impl<P: Pernet> Area<P> {
         }
     }
 
-    /// Ends a namespace that has no packet in a hook any more.
+    /// Ends a namespace that is empty.
     fn end(net: &Net) {
-        P::empty(net);
         Self::tear_down(net);
     }
 
@@ -549,6 +549,10 @@ unsafe extern "C" fn exit<P: Pernet>(list: *mut bindings::list_head) {
         Area::<P>::drop_kept(net);
     }
     // Packets in the hooks have left them after this.
+    rcu::synchronize_expedited();
+    nets().for_each(P::empty);
+    // Another one that looks at an entry without a reference may have found the last one in the
+    // table, and follow its pointer to the namespace.
     rcu::synchronize_expedited();
     nets().for_each(Area::<P>::end);
 }
