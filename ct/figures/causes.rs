@@ -14,10 +14,11 @@
 //! let refused: u64 = net.figure(causes::refused(Refusal::TableFull));
 //! ```
 
-use kernel::num::casts::u8_as_usize;
-
 use crate::{
-    nf::kernel::net::Figure,
+    nf::kernel::{
+        casts::u8_as_usize,
+        net::Figure, //
+    },
     proto::{
         step::Reason,
         wire, //

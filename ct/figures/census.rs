@@ -7,17 +7,15 @@
 
 use core::mem::offset_of;
 
-use kernel::{
-    num::casts::{
-        u8_as_usize, //
-    },
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 use crate::{
     nf::{
         entry::stale::Stale,
-        kernel::pernet::Counter,
+        kernel::{
+            casts::u8_as_usize,
+            pernet::Counter, //
+        },
         prelude::*, //
     },
     proto::{
