@@ -49,7 +49,6 @@ use crate::{
             },
         },
         kernel::{
-            casts::u32_as_usize,
             nfnetlink::Requester,
             random,
             rcu::synchronize_rcu,
@@ -60,9 +59,12 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::hash::{
-        jhash2_array,
-        reciprocal_scale, //
+    proto::{
+        hash::{
+            jhash2_array,
+            reciprocal_scale, //
+        },
+        types::num::u32_as_usize, //
     },
 };
 

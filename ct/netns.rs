@@ -15,31 +15,33 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    entry::{
-        dying::DyingList,
-        index_keys::ZONE_CLASSES, //
-    },
-    kernel::{
-        casts::u32_as_usize,
-        module_folder,
-        params::{
-            self,
-            Inherit, //
+use crate::{
+    nf::{
+        entry::{
+            dying::DyingList,
+            index_keys::ZONE_CLASSES, //
         },
-        pernet::{
-            Counter,
-            NewNet,
-            Pernet, //
+        kernel::{
+            module_folder,
+            params::{
+                self,
+                Inherit, //
+            },
+            pernet::{
+                Counter,
+                NewNet,
+                Pernet, //
+            },
+            rcu::Rcu,
+            sysctl::Setting, //
         },
-        rcu::Rcu,
-        sysctl::Setting, //
+        packet::{
+            bridge::BridgeUsers,
+            hook::HookSlot, //
+        },
+        prelude::*, //
     },
-    packet::{
-        bridge::BridgeUsers,
-        hook::HookSlot, //
-    },
-    prelude::*, //
+    proto::types::num::u32_as_usize, //
 };
 
 use super::figures::{

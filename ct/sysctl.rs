@@ -10,10 +10,6 @@ use kernel::prelude::*;
 use crate::{
     nf::{
         kernel::{
-            casts::{
-                u32_as_usize,
-                u8_as_usize, //
-            },
             params,
             pernet::{
                 Counter,
@@ -37,6 +33,10 @@ use crate::{
         tcp::{
             timeout,
             State, //
+        },
+        types::num::{
+            u32_as_usize,
+            u8_as_usize, //
         },
         udp, //
     },

@@ -40,7 +40,6 @@ use crate::{
     },
     nf::{
         kernel::{
-            casts::u32_as_usize,
             net,
             rcu::synchronize_rcu,
             static_lock::StaticSpinLock,
@@ -58,6 +57,7 @@ use crate::{
         },
         prelude::*, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{

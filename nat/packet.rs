@@ -5,7 +5,6 @@
 use crate::{
     nf::{
         entry::conn::Status,
-        kernel::casts::u32_as_usize,
         packet::{
             skb::Tracked,
             skb_change::IpSummed, //
@@ -22,7 +21,10 @@ use crate::{
             },
             Manip, //
         },
-        types::tuple::L4Key,
+        types::{
+            num::u32_as_usize,
+            tuple::L4Key, //
+        },
         wire::{
             ipv4,
             ipv6, //

@@ -47,18 +47,20 @@ use kernel::{
 use crate::{
     nf::{
         kernel::{
-            casts::u32_as_usize,
             pernet::Counter,
             static_lock::StaticSpinLock, //
         },
         prelude::*, //
     },
-    proto::nat::{
-        occupancy,
-        pool::{
-            Keys,
-            WORDS, //
+    proto::{
+        nat::{
+            occupancy,
+            pool::{
+                Keys,
+                WORDS, //
+            },
         },
+        types::num::u32_as_usize, //
     },
 };
 

@@ -46,13 +46,13 @@ use crate::{
             lock::ExpectGuard, //
         },
         kernel::{
-            casts::u32_as_usize,
             log::pr_warn_once,
             nfnetlink::Requester,
             refcount::Counted, //
         },
         prelude::*, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 /// The function of a helper that sees packets (`help`).

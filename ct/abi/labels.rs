@@ -18,9 +18,9 @@ use crate::{
         bindings,
         c_export::c_export,
         entry::ext::Labels,
-        kernel::casts::u32_as_usize,
         prelude::*, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 c_export! {

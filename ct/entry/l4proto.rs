@@ -38,7 +38,6 @@ use crate::{
                 Message,
                 Policy, //
             },
-            casts::u32_as_usize,
             seq_file::Out,
             settings,
             time::HZ, //
@@ -49,7 +48,10 @@ use crate::{
         gre,
         sctp,
         tcp,
-        types::timeout::Timeout,
+        types::{
+            num::u32_as_usize,
+            timeout::Timeout, //
+        },
         udp,
         wire, //
     },

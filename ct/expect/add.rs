@@ -34,7 +34,6 @@ use crate::{
             table, //
         },
         kernel::{
-            casts::u32_as_usize,
             errno::{
                 EALREADY,
                 ESHUTDOWN, //
@@ -48,9 +47,12 @@ use crate::{
         packet::log,
         prelude::*, //
     },
-    proto::expect::{
-        Announcement,
-        Pattern, //
+    proto::{
+        expect::{
+            Announcement,
+            Pattern, //
+        },
+        types::num::u32_as_usize, //
     },
 };
 

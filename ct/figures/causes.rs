@@ -15,12 +15,10 @@
 //! ```
 
 use crate::{
-    nf::kernel::{
-        casts::u8_as_usize,
-        net::Figure, //
-    },
+    nf::kernel::net::Figure,
     proto::{
         step::Reason,
+        types::num::u8_as_usize,
         wire, //
     },
 };

@@ -12,16 +12,14 @@ use kernel::sync::atomic::Relaxed;
 use crate::{
     nf::{
         entry::stale::Stale,
-        kernel::{
-            casts::u8_as_usize,
-            pernet::Counter, //
-        },
+        kernel::pernet::Counter,
         prelude::*, //
     },
     proto::{
         sctp,
         state,
-        tcp, //
+        tcp,
+        types::num::u8_as_usize, //
     },
 };
 

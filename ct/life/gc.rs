@@ -42,7 +42,6 @@ use crate::{
             Stale, //
         },
         kernel::{
-            casts::u32_as_usize,
             params, random,
             time::{
                 jiffies32,
@@ -56,7 +55,10 @@ use crate::{
         },
         prelude::*, //
     },
-    proto::permutation::ROUNDS, //
+    proto::{
+        permutation::ROUNDS,
+        types::num::u32_as_usize, //
+    },
 };
 
 use super::{

@@ -59,7 +59,6 @@ use crate::{
             },
         },
         kernel::{
-            casts::u32_as_usize,
             params,
             time::{
                 self,
@@ -76,6 +75,7 @@ use crate::{
             Question, //
         },
         tcp,
+        types::num::u32_as_usize,
         udp, //
     },
 };

@@ -8,10 +8,12 @@
 //!
 //! C header: [`include/uapi/linux/netfilter/nfnetlink_conntrack.h`](srctree/include/uapi/linux/netfilter/nfnetlink_conntrack.h)
 
-use crate::nf::{
-    bindings,
-    entry::cta::constants,
-    kernel::casts::u32_as_usize, //
+use crate::{
+    nf::{
+        bindings,
+        entry::cta::constants, //
+    },
+    proto::types::num::u32_as_usize, //
 };
 
 pub(super) use crate::nf::entry::cta::*;

@@ -2,13 +2,13 @@
 
 //! Policies of attributes: what the kernel's parser checks before a message is read.
 
-use crate::nf::{
-    entry::ext::Labels,
-    expect::helper_name::HELPER_NAME_LEN,
-    kernel::{
-        attr::Policy,
-        casts::usize_into_u16, //
+use crate::{
+    nf::{
+        entry::ext::Labels,
+        expect::helper_name::HELPER_NAME_LEN,
+        kernel::attr::Policy, //
     },
+    proto::types::num::usize_into_u16, //
 };
 
 use super::cta::*;

@@ -26,16 +26,14 @@ use crate::{
                 TupleForm, //
             },
         },
-        kernel::{
-            attr::{
-                Attribute,
-                Message,
-                Policy, //
-            },
-            casts::u32_as_usize, //
+        kernel::attr::{
+            Attribute,
+            Message,
+            Policy, //
         },
         prelude::*, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::cta::*;

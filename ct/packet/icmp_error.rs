@@ -12,10 +12,7 @@ use crate::{
         life::lookup::LookupKey, //
     },
     nf::{
-        kernel::{
-            casts::u32_as_usize,
-            settings, //
-        },
+        kernel::settings,
         packet::hook::{
             HookState,
             InetHook, //
@@ -24,6 +21,7 @@ use crate::{
     },
     proto::{
         step::Reason,
+        types::num::u32_as_usize,
         wire::{
             self,
             icmp,

@@ -25,14 +25,16 @@ use crate::{
             },
             end::Dead, //
         },
-        kernel::casts::u8_as_usize,
         packet::{
             skb::Tracked,
             tracker::Tracker, //
         },
         prelude::*, //
     },
-    proto::tcp, //
+    proto::{
+        tcp,
+        types::num::u8_as_usize, //
+    },
 };
 
 use super::{

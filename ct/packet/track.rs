@@ -34,7 +34,6 @@ use crate::{
             Event, //
         },
         kernel::{
-            casts::u32_as_usize,
             settings,
             time, //
         },
@@ -60,6 +59,7 @@ use crate::{
         },
         tcp,
         time::Jiffies32,
+        types::num::u32_as_usize,
         udp,
         wire, //
     },

@@ -43,15 +43,17 @@ use crate::{
             Stale, //
         },
         kernel::{
-            casts::u32_as_u64,
             random,
             work, //
         },
         prelude::*, //
     },
-    proto::permutation::{
-        Permutation,
-        ROUNDS, //
+    proto::{
+        permutation::{
+            Permutation,
+            ROUNDS, //
+        },
+        types::num::u32_as_u64, //
     },
 };
 

@@ -28,10 +28,10 @@ use crate::{
             expectfn,
             lock::ExpectGuard, //
         },
-        kernel::casts::u32_as_usize,
         packet::nat::Unconfirmed,
         prelude::*, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 /// # Safety

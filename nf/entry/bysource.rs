@@ -25,13 +25,15 @@ use crate::{
     nf::{
         bindings,
         kernel::{
-            casts::u32_as_usize,
             lock::LockArray,
             net::Net,
             rcu::Rcu, //
         },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{

@@ -60,7 +60,6 @@ use crate::{
     nf::{
         bindings,
         kernel::{
-            casts::u32_as_usize,
             lock::{
                 BhDisabled,
                 LockArray,
@@ -69,7 +68,10 @@ use crate::{
             rcu::Rcu, //
         },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{

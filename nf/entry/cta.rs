@@ -16,12 +16,12 @@ macro_rules! constants {
     ) => {
         ::kernel::macros::paste! {
             $(
-                $vis const $name: u16 = $crate::nf::kernel::casts::u32_into_u16::<
+                $vis const $name: u16 = $crate::proto::types::num::u32_into_u16::<
                     { $crate::nf::bindings::[<$enum _ $name>] },
                 >();
             )*
             $(
-                $vis const $max: usize = $crate::nf::kernel::casts::u32_as_usize(
+                $vis const $max: usize = $crate::proto::types::num::u32_as_usize(
                     $crate::nf::bindings::[<$enum _ $end>],
                 ) - 1;
             )?

@@ -44,12 +44,12 @@ use kernel::{
 use crate::{
     nf::{
         bindings,
-        kernel::{
-            casts::u32_as_usize,
-            layout::SameLayout, //
-        },
+        kernel::layout::SameLayout, //
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::conn::Entry;

@@ -36,7 +36,6 @@ use crate::{
     nf::{
         bindings,
         kernel::{
-            casts::u32_as_usize,
             net::Net,
             refcount::RcuCounted, //
         },
@@ -44,6 +43,7 @@ use crate::{
     proto::types::{
         direction::Direction,
         generation::Generation,
+        num::u32_as_usize,
         zone::Zone, //
     },
 };

@@ -54,19 +54,21 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        casts::u32_as_usize,
-        lock::{
-            BhDisabled,
-            CacheLine,
-            LockArray,
-            LockWith, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            lock::{
+                BhDisabled,
+                CacheLine,
+                LockArray,
+                LockWith, //
+            },
+            net::Net,
+            params, //
         },
-        net::Net,
-        params, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{

@@ -75,7 +75,6 @@ use crate::{
                 Attribute,
                 Message, //
             },
-            casts::u32_as_usize,
             rcu::{
                 Rcu,
                 RcuGuard, //
@@ -94,7 +93,10 @@ use crate::{
             },
         },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{

@@ -4,12 +4,12 @@
 
 use kernel::prelude::*;
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        attr::Attribute,
-        casts::u32_as_usize, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::attr::Attribute, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 /// Bytes of a name, with the zero behind it.

@@ -50,23 +50,25 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    entry::help::Helper,
-    kernel::{
-        casts::u32_as_usize,
-        hlist::{
-            self,
-            ListHead,
-            Nodes, //
+use crate::{
+    nf::{
+        bindings,
+        entry::help::Helper,
+        kernel::{
+            hlist::{
+                self,
+                ListHead,
+                Nodes, //
+            },
+            rcu::{
+                synchronize_rcu,
+                Rcu, //
+            },
+            refcount::Counted,
+            static_lock::StaticMutex, //
         },
-        rcu::{
-            synchronize_rcu,
-            Rcu, //
-        },
-        refcount::Counted,
-        static_lock::StaticMutex, //
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{

@@ -29,7 +29,6 @@ use crate::{
             stale::Stale, //
         },
         kernel::{
-            casts::u32_as_usize,
             hlist::Nodes,
             net::Net,
             nfnetlink::Requester,
@@ -43,7 +42,10 @@ use crate::{
             },
         },
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 use super::{

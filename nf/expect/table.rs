@@ -24,16 +24,18 @@ use kernel::{
     },
 };
 
-use crate::nf::{
-    bindings,
-    kernel::{
-        casts::u32_as_usize,
-        hlist,
-        rcu::{
-            synchronize_rcu,
-            Rcu, //
+use crate::{
+    nf::{
+        bindings,
+        kernel::{
+            hlist,
+            rcu::{
+                synchronize_rcu,
+                Rcu, //
+            },
         },
     },
+    proto::types::num::u32_as_usize, //
 };
 
 use super::{

@@ -33,12 +33,13 @@ use core::{
 
 use kernel::prelude::*;
 
-use crate::nf::bindings;
-
-use super::casts::{
-    u16_as_usize,
-    u32_as_usize,
-    u32_into_u8, //
+use crate::{
+    nf::bindings,
+    proto::types::num::{
+        u16_as_usize,
+        u32_as_usize,
+        u32_into_u8, //
+    },
 };
 
 /// The size of an attribute's header, in bytes.

@@ -17,10 +17,12 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::num::u32_as_usize, //
+};
 
 use super::{
-    casts::u32_as_usize,
     log::pr_warn,
     rcu::Rcu, //
 };

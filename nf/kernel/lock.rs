@@ -49,9 +49,10 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-use crate::nf::bindings;
-
-use super::casts::u32_as_usize;
+use crate::{
+    nf::bindings,
+    proto::types::num::u32_as_usize, //
+};
 
 /// Initialises memory in its place.
 ///

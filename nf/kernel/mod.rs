@@ -4,7 +4,6 @@
 //! counts, namespaces, netlink, `/proc`, sysctls, sockets, time, work.
 
 pub(crate) mod attr;
-pub(crate) mod casts;
 pub(crate) mod cpu;
 pub(crate) mod endpoint;
 pub(crate) mod errno;

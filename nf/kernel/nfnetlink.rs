@@ -52,7 +52,13 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::bindings;
+use crate::{
+    nf::bindings,
+    proto::types::num::{
+        u16_as_usize,
+        u32_into_u8, //
+    },
+};
 
 use super::{
     attr::{
@@ -60,10 +66,6 @@ use super::{
         Attributes,
         Message,
         Policy, //
-    },
-    casts::{
-        u16_as_usize,
-        u32_into_u8, //
     },
     errno::ENOBUFS,
     net::Net, //
@@ -88,7 +90,7 @@ pub(crate) const CTNETLINK_EXP: u8 = u32_into_u8::<{ bindings::NFNL_SUBSYS_CTNET
 
 /// Flags of a message (`NLM_F_*`).
 pub(crate) mod flag {
-    use crate::nf::kernel::casts::u32_into_u16;
+    use crate::proto::types::num::u32_into_u16;
 
     use super::bindings as b;
 

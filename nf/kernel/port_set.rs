@@ -14,16 +14,16 @@ use kernel::{
     },
 };
 
-use crate::nf::bindings;
-
-use super::{
-    casts::{
+use crate::{
+    nf::bindings,
+    proto::types::num::{
         u16_as_usize,
         u32_into_u16,
         usize_as_u64, //
     },
-    rcu::Rcu, //
 };
+
+use super::rcu::Rcu;
 
 /// The number of ports.
 pub(crate) const PORTS: usize = 1 << 16;

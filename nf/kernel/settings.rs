@@ -28,11 +28,13 @@ use core::{
 
 use crate::{
     nf::bindings,
-    proto::types::timeout::Timeout, //
+    proto::types::{
+        num::u32_as_usize,
+        timeout::Timeout, //
+    },
 };
 
 use super::{
-    casts::u32_as_usize,
     net::Net,
     pernet::NewNet, //
 };

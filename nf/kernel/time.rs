@@ -4,11 +4,12 @@
 //!
 //! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
 
-use crate::nf::bindings;
-
-use super::casts::{
-    u32_as_usize,
-    usize_into_u32, //
+use crate::{
+    nf::bindings,
+    proto::types::num::{
+        u32_as_usize,
+        usize_into_u32, //
+    },
 };
 
 /// The number of jiffies in a second.

@@ -15,9 +15,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::nf::bindings;
-
-use super::casts::u32_as_usize;
+use crate::{
+    nf::bindings,
+    proto::types::num::u32_as_usize, //
+};
 
 /// Work that decides after each run when the next one is due.
 ///

@@ -27,12 +27,12 @@ use crate::{
             Conn,
             StatusBit, //
         },
-        kernel::{
-            casts::u32_as_usize,
-            net::Net, //
-        },
+        kernel::net::Net, //
     },
-    proto::types::direction::Direction, //
+    proto::types::{
+        direction::Direction,
+        num::u32_as_usize, //
+    },
 };
 
 /// The relation of a packet to its connection (`enum ip_conntrack_info`), as rules see it.

@@ -12,9 +12,9 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::nf::{
-    bindings,
-    kernel::casts::u32_as_usize, //
+use crate::{
+    nf::bindings,
+    proto::types::num::u32_as_usize, //
 };
 
 use super::skb::Skb;

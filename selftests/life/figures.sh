@@ -144,7 +144,7 @@ adds_up() {
 	local created=$SUM
 	sum_of ended_
 	get_ct "$R" count
-	that "created - SUM == VALUE"
+	that "$created - SUM == VALUE"
 }
 check "created less ended is what there is" adds_up
 must flood c 50 "$X" "$Y" dport=6000
