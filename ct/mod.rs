@@ -13,7 +13,8 @@
 //! - [`helper`] and [`expect`]: helpers, and the connections that they announce;
 //! - [`table`]: the hash table, its size, walks and the index; [`sysctl`] sets some of it;
 //! - [`entry`]: an entry's state and extensions;
-//! - [`netns`]: the data of a namespace. Its life is in [`namespace`], which is above all of these.
+//! - [`netns`]: the data of a namespace. Its life is in [`namespace`], which is above all of these;
+//! - [`figures`]: what is counted in a namespace for its administrator.
 //!
 //! Below are [`crate::nf`], the safe layer over the kernel's netfilter, and [`crate::proto`], the
 //! logic of protocols, which knows no kernel.
