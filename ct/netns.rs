@@ -102,9 +102,9 @@ pub(super) struct NetState {
 /// Settings of [`crate::ct::life::reconsider`] in a namespace.
 #[derive(pin_init::Zeroable)]
 pub(crate) struct Reconsider {
-    /// `nf_nat_reconsider`: 1: unreplied connections are shown to changed rules again. 0: they are
-    /// not, as in C.
-    pub(crate) is_on: Counter,
+    /// `nf_nat_reconsider`: 1: unreplied connections are shown to changed rules again. 2: also UDP
+    /// that is not answered any more. 0: none, as in C.
+    pub(crate) level: Counter,
     /// `nf_nat_reconsider_after`: how long a mapping stays without a reply before that, in seconds.
     pub(crate) after: Counter,
     /// `nf_conntrack_udp_unreplied_max`: the age, in seconds, from which on the source of an
@@ -118,9 +118,14 @@ impl Reconsider {
         &net.state::<NetState>().reconsider
     }
 
+    /// Does as [`Self::of`], without an RCU section of its own.
+    pub(crate) fn of_in<'a>(net: &'a Net, rcu: Rcu<'_>) -> &'a Self {
+        &net.state_in::<NetState>(rcu).reconsider
+    }
+
     /// Sets the defaults.
     pub(crate) fn set_defaults(&self) {
-        self.is_on.store(1, Relaxed);
+        self.level.store(1, Relaxed);
         self.after.store(30, Relaxed);
         self.udp_max.store(300, Relaxed);
     }

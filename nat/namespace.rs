@@ -55,7 +55,7 @@ const SETTINGS: &[Setting] = &[
     Setting::option(c"nf_nat_forget_lost_addresses", |net| {
         &state(net).forget_lost
     }),
-    Setting::option(c"nf_nat_reconsider", |net| &Reconsider::of(net).is_on),
+    Setting::number_to(c"nf_nat_reconsider", &2, |net| &Reconsider::of(net).level),
     Setting::number(c"nf_nat_reconsider_after", |net| &Reconsider::of(net).after),
     Setting::number(c"nf_conntrack_udp_unreplied_max", |net| {
         &Reconsider::of(net).udp_max

@@ -16,7 +16,7 @@
 //! assert!(asked.is_due(4000, 3000, 100));
 //! ```
 
-use super::types::generation::Generation;
+use super::types::{generation::Generation, num::u32_as_u64};
 
 /// What is to be asked about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,36 @@ pub const fn question(
 #[inline]
 pub const fn early_stamp(current: Generation) -> Generation {
     current.wrapping_sub(1)
+}
+
+/// What is remembered of a connection's replies: how many there were, and since when it has been
+/// that many. Zeroed: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replies(u64);
+
+impl Replies {
+    /// Returns what [`Self::to_word`] has returned before, or nothing for 0.
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Returns it as a word.
+    pub const fn to_word(self) -> u64 {
+        self.0
+    }
+
+    /// Takes notice of the number of replies at `now`, in jiffies; both wrap around. Returns since
+    /// how many jiffies it has been that number: 0 if it is noticed for the first time.
+    pub fn note(&mut self, number: u32, now: u32) -> u32 {
+        let word = u32_as_u64(now) << u32::BITS | u32_as_u64(number);
+        // CAST: The lower half is the number, the upper one the time.
+        let (known, since) = (self.0 as u32, (self.0 >> u32::BITS) as u32);
+        if self.0 != 0 && known == number {
+            return now.wrapping_sub(since);
+        }
+        self.0 = word;
+        0
+    }
 }
 
 /// When a connection met the rules, in jiffies. The clock wraps around.

@@ -325,7 +325,7 @@ fn inspect<'r>(stale: Stale<'r>, candidates: &mut Candidates<'r>) {
     if stale.status().has(StatusBit::Helper) {
         reap_expectations(stale);
     }
-    reconsider::note_age(stale);
+    reconsider::note_visit(stale);
     if candidates.watermark != u32::MAX {
         candidates.add(stale);
     }

@@ -24,7 +24,11 @@
 //! Besides, an entry is given an early stamp, so that its next packet asks at once or without a
 //! change of rules: if an ICMP error says that its destination is unreachable
 //! ([`note_unreachable`]), and if its source was translated long ago without a reply ever since
-//! ([`note_age`]): a port that was taken then may be free now.
+//! ([`note_visit`]): a port that was taken then may be free now.
+//!
+//! With `nf_nat_reconsider=2`, a UDP connection whose replies have stopped counts as unreplied
+//! again, if the rules have changed since it met them ([`note_visit`], too). The entry's counters
+//! tell that, so a reply costs nothing more, and an entry without counters is left alone.
 //!
 //! # Races
 //!
@@ -52,7 +56,10 @@ use crate::{
     nf::{
         entry::{
             conn::Status,
-            ext::SynProxy,
+            ext::{
+                Counters,
+                SynProxy, //
+            },
             stale::{
                 Get,
                 Stale, //
@@ -72,10 +79,14 @@ use crate::{
             early_stamp,
             question,
             Asked,
-            Question, //
+            Question,
+            Replies, //
         },
         tcp,
-        types::num::u32_as_usize,
+        types::num::{
+            u32_as_usize,
+            usize_as_u64, //
+        },
         udp, //
     },
 };
@@ -96,7 +107,7 @@ pub(in crate::ct) fn question_about(conn: &Conn, net: &Net, rcu: Rcu<'_>) -> Que
     let state = net.state_in::<NetState>(rcu);
     let (status, current) = (conn.status(), net.generation());
     let settings = &state.reconsider;
-    let has_rules = settings.is_on.load(Relaxed) != 0 && state.nat_chains.load(Relaxed) != 0;
+    let has_rules = settings.level.load(Relaxed) != 0 && state.nat_chains.load(Relaxed) != 0;
     if !has_rules || !is_eligible(conn, status) {
         conn.stamp(current, None);
         return Question::Nothing;
@@ -248,7 +259,7 @@ pub(crate) fn note_unreachable(conn: &Conn) {
         return;
     }
     if status.has(StatusBit::SeenReply) {
-        let is_on = Reconsider::of(net).is_on.load(Relaxed) != 0;
+        let is_on = Reconsider::of(net).level.load(Relaxed) != 0;
         if !is_on || conn.protocol() != protocol::UDP || !is_stale(status, net) {
             return;
         }
@@ -257,16 +268,61 @@ pub(crate) fn note_unreachable(conn: &Conn) {
     conn.stamp(early_stamp(net.generation()), Some(StatusBit::Unreachable));
 }
 
-/// Has the source of an unreplied UDP connection chosen anew if that was long ago. For the
-/// collector, which meets each entry.
+/// Takes notice of an entry that the collector meets in its round: it may have been unreplied for
+/// long, or have had its last reply long ago.
 #[inline]
-pub(super) fn note_age(stale: Stale<'_>) {
+pub(super) fn note_visit(stale: Stale<'_>) {
     let status = stale.status();
-    if status.has(StatusBit::SrcNat) && !status.has(StatusBit::SeenReply) {
-        age(stale);
+    if !status.has(StatusBit::SeenReply) {
+        if status.has(StatusBit::SrcNat) {
+            age(stale);
+        }
+    } else if status.has(StatusBit::SrcNat) || status.has(StatusBit::DstNat) {
+        silence(stale);
     }
 }
 
+/// Lets a UDP connection that has had replies, but has none any more, count as unreplied, if the
+/// rules have changed since it met them, and `nf_nat_reconsider` is 2.
+///
+/// A reply that comes meanwhile makes it a replied one again.
+#[inline(never)]
+fn silence(stale: Stale<'_>) {
+    let settings = Reconsider::of_in(stale.net(), stale.rcu());
+    if settings.level.load(Relaxed) != 2 || stale.protocol() != protocol::UDP {
+        return;
+    }
+    // The memory may have had another entry since.
+    let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {
+        return;
+    };
+    let (status, net) = (conn.status(), conn.net());
+    let Some([memory, _]) = conn.spare_words() else {
+        return;
+    };
+    if conn.protocol() != protocol::UDP {
+        return;
+    }
+    let Some(counters) = conn.extensions().find::<Counters>() else {
+        return;
+    };
+    let (replies, _) = counters.read(Direction::Reply);
+    let mut known = Replies::from_word(usize_as_u64(memory.load(Relaxed)));
+    // CAST: The lower half tells whether there were others.
+    let silent = known.note(replies as u32, time::jiffies32());
+    // CAST: A word has 64 bits.
+    memory.store(known.to_word() as usize, Relaxed);
+    let after = in_jiffies(&Reconsider::of(net).after).max(SECOND);
+    if u32_as_usize(silent) >= after
+        && status.has(StatusBit::SeenReply)
+        && is_stale(status, net)
+        && is_of_rules(&conn, status)
+    {
+        conn.forget_reply();
+    }
+}
+
+/// Has the source of an unreplied UDP connection chosen anew if that was long ago.
 #[inline(never)]
 fn age(stale: Stale<'_>) {
     let Get::Hit(conn) = stale.get_if(|stale| stale.status().has(StatusBit::Confirmed)) else {

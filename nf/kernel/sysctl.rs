@@ -202,19 +202,20 @@ impl Setting {
 
     /// Makes a switch that root of the namespace may set: 0 or 1.
     pub(crate) const fn option(name: &'static CStr, option: fn(&Net) -> &Atomic<u32>) -> Self {
-        // INVARIANT: An `int` for a `u32`; two `int` for a range.
-        Self {
-            name,
-            writers: Writers::Root,
-            memory: Memory::OfNet(option),
-            size: size_of::<c_int>(),
-            handler: bindings::proc_dointvec_minmax,
-            range: Some([&0, &1]),
-        }
+        Self::number_to(name, &1, option)
     }
 
     /// Makes a number from 0 on that root of the namespace may set.
     pub(crate) const fn number(name: &'static CStr, number: fn(&Net) -> &Atomic<u32>) -> Self {
+        Self::number_to(name, &c_int::MAX, number)
+    }
+
+    /// Makes a number from 0 to `max` that root of the namespace may set.
+    pub(crate) const fn number_to(
+        name: &'static CStr,
+        max: &'static c_int,
+        number: fn(&Net) -> &Atomic<u32>,
+    ) -> Self {
         // INVARIANT: An `int` for a `u32`; two `int` for a range.
         Self {
             name,
@@ -222,7 +223,7 @@ impl Setting {
             memory: Memory::OfNet(number),
             size: size_of::<c_int>(),
             handler: bindings::proc_dointvec_minmax,
-            range: Some([&0, &c_int::MAX]),
+            range: Some([&0, max]),
         }
     }
 

@@ -325,9 +325,43 @@ if [[ $TRACKER == rust_ct ]]; then
 	ip -n "$R" route del unreachable $A
 	ends
 
+	# --- a host that answers no more -------------------------------------------------
+
+	# With short timeouts the collector comes by often.
+	set_ct "$R" udp_timeout 3
+	set_ct "$R" udp_timeout_stream 5
+	set_ct "$R" acct 1
+	set_nat nat_reconsider_after 3
+	answers() { sends && must 20 -- take a && must reply a 30 && must 30 -- take client; }
+	keeps_answering() {
+		local end=$((SECONDS + 12))
+		while ((SECONDS < end)); do
+			answers || return
+			sleep 0.3
+		done
+	}
+	dnat "dnat to $A"
+	begins 4062
+	check "a host that answers" answers
+	dnat "dnat to $B"
+	check "... while its rule is replaced: keeps the client" keeps_answering
+	set_nat nat_reconsider 2
+	check "... nf_nat_reconsider=2: as long as it answers" keeps_answering
+	check "... and after that the rules are asked" comes_in_time_to b "$(scaled 75 200)"
+	diag "after $TOOK ms"
+	check "... which is an end for their reason" that "$TOOK >= 2000"
+	ends
+	set_nat nat_reconsider 1
+	dnat "dnat to $A"
+	begins 4063
+	check "by default, a host that answers no more" answers
+	dnat "dnat to $B"
+	check "... keeps the client" refused comes_in_time_to b 12
+	ends
+	set_ct "$R" acct 0
+
 	# --- a source port that was taken ------------------------------------------------
 
-	set_ct "$R" udp_timeout 3
 	set_nat conntrack_udp_unreplied_max 3
 	dnat "accept"
 	ip -n "$R" route replace $SERVICE via $A

@@ -77,7 +77,7 @@ end_helpers() {
 } 2>/dev/null
 
 # One run, whose result is in TOOK: the milliseconds from the change of the rule to the next answer.
-# (TRACKER HOW, where HOW is one of: unheard, error, silent)
+# (TRACKER HOW, where HOW is one of: unheard, error, silent, asked)
 run() {
 	local tracker=$1 how=$2 host others=() one changed
 	TOOK=never
@@ -86,6 +86,10 @@ run() {
 		ip -n "$S" addr add "$host/24" dev eth0
 	done
 	load_tracker "$tracker" || return
+	if [[ $how == asked ]]; then
+		set_ct "$R" acct 1
+		must write "$R" /proc/sys/net/netfilter/nf_nat_reconsider 2 || return
+	fi
 	serve_by "${HOSTS[@]}"
 	: >"$folder/answers"
 	if [[ $how == unheard ]]; then
@@ -108,7 +112,7 @@ run() {
 	done
 	case $how in
 	error) ip -n "$R" route add unreachable "$one" ;;
-	silent) in_ns "$S" nft "table ip t { chain c { type filter hook input priority 0; ip daddr $one drop; }; }" ;;
+	silent | asked) in_ns "$S" nft "table ip t { chain c { type filter hook input priority 0; ip daddr $one drop; }; }" ;;
 	unheard) in_ns "$S" nft "table ip t
 		delete table ip t
 		table ip t { chain c { type filter hook input priority 0; ip daddr $one drop; }; }" ;;
@@ -147,14 +151,20 @@ for how in unheard error silent; do
 		is[$how,$tracker]=$TOOK
 	done
 done
+# Two rounds of the collector, which are at most a minute apart.
+SECONDS_LEFT=$((WAIT > 150 ? WAIT : 150))
+check "rust_ct, nf_nat_reconsider=2: a client that ${what[silent]}" run rust_ct asked
+is[asked]=$TOOK
 row() { diag "$(printf '%-58s %-16s %-16s' "$@")"; }
 row "milliseconds until answers come again; the client" "C tracker" "rust_ct"
 for how in unheard error silent; do
 	row "${what[$how]}" "${is[$how,stock]}" "${is[$how,rust_ct]}"
 done
+row "the same, nf_nat_reconsider=2 and nf_conntrack_acct=1" "-" "${is[asked]}"
 for how in unheard error silent; do
 	check "the C tracker does not heal: ${what[$how]}" same "${is[$how,stock]}" never
 done
 check "rust_ct heals in about half a minute: ${what[unheard]}" that "${is[unheard,rust_ct]//never/999999} < 35000"
 check "rust_ct heals at once: ${what[error]}" that "${is[error,rust_ct]//never/999999} < 3000"
+check "rust_ct heals, asked to: ${what[silent]}" that "${is[asked]//never/999999} < 150000"
 tap_finish

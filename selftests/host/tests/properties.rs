@@ -10,7 +10,7 @@ use rust_ct_host::{
     proto::{
         hash::{jhash2, jhash2_array, reciprocal_scale, tuple_hash, Seed},
         icmpv6,
-        reconsider::{early_stamp, question, Asked, Question},
+        reconsider::{early_stamp, question, Asked, Question, Replies},
         step::{Status, Step, Update},
         tcp::{self, Config, Peer, Segment, SeqNum, State, Track},
         time::Jiffies32,
@@ -417,6 +417,34 @@ proptest! {
             if is_time {
                 asked.last = Some(now);
             }
+        }
+    }
+
+    /// The pause without other replies is since the visit at which their number was new.
+    #[test]
+    fn replies_tell_the_pause(
+        begin in any::<u32>(),
+        first in any::<u32>(),
+        visits in vec((0..200_u32, prop_oneof![3 => Just(0_u32), 1 => 1..5_u32]), 1..50),
+    ) {
+        let mut replies = Replies::default();
+        let (mut now, mut number, mut since) = (begin, first, None);
+        for (gap, more) in visits {
+            now = now.wrapping_add(gap);
+            number = number.wrapping_add(more);
+            replies = Replies::from_word(replies.to_word());
+            let expected = match since {
+                Some((known, since)) if known == number => now.wrapping_sub(since),
+                _ => {
+                    since = Some((number, now));
+                    0
+                }
+            };
+            // 0 at time 0 is the same as nothing: noticed once more.
+            if (number, now) == (0, 0) {
+                since = None;
+            }
+            prop_assert_eq!(replies.note(number, now), expected);
         }
     }
 }
