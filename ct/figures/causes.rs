@@ -261,6 +261,9 @@ pub(in crate::ct) struct Series {
 }
 
 impl Series {
+    /// The number of figures.
+    pub(in crate::ct) const COUNT: usize = COUNT;
+
     /// Returns the figure of this number, from 0 on. [`None`]: there are no more.
     pub(in crate::ct) fn nth(number: usize) -> Option<Self> {
         let in_group = |first: usize| number.checked_sub(first);

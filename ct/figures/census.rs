@@ -31,7 +31,7 @@ const STAGES: [&str; 3] = ["unreplied", "replied", "assured"];
 const TCP: usize = state::tcp::State::COUNT;
 const SCTP: usize = state::sctp::State::COUNT;
 /// The number of kinds of entries.
-const KINDS: usize = TCP + SCTP + Class::NAMES.len() * STAGES.len();
+pub(in crate::ct) const KINDS: usize = TCP + SCTP + Class::NAMES.len() * STAGES.len();
 
 /// The counts of two rounds. Zeroed: of none.
 #[derive(pin_init::Zeroable)]

@@ -167,29 +167,39 @@ enum Extent {
 /// The lines of a file, in the making.
 struct Lines {
     lines: KVVec<Line>,
+    /// The number of lines, also of those for which there is no room.
+    wanted: usize,
     round: Option<gc::EndedRound>,
 }
 
 impl Lines {
-    fn add(&mut self, metric: Metric, netns: u32, what: What) -> Result {
-        // Counted for the reader: any process may open the file as often as it likes.
-        self.lines.push(
-            Line {
-                metric,
-                netns,
-                what,
-            },
-            GFP_KERNEL_ACCOUNT,
-        )?;
-        Ok(())
+    /// Returns none yet, with room for `count`.
+    fn with_capacity(count: usize) -> Result<Self> {
+        Ok(Self {
+            // Counted for the reader: any process may open the file as often as it likes.
+            lines: KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?,
+            wanted: 0,
+            round: gc::last_round(),
+        })
+    }
+
+    fn add(&mut self, metric: Metric, netns: u32, what: What) {
+        self.wanted = self.wanted.saturating_add(1);
+        let line = Line {
+            metric,
+            netns,
+            what,
+        };
+        // Without room it is only counted.
+        let _ = self.lines.push_within_capacity(line);
     }
 
     /// Adds a value that is not of a namespace.
-    fn add_global(&mut self, metric: Metric) -> Result {
+    fn add_global(&mut self, metric: Metric) {
         let value = match metric {
             Metric::ScanAge => match self.round {
                 Some(round) => round.age,
-                None => return Ok(()),
+                None => return,
             },
             Metric::Limit => params::max_entries().load(Relaxed),
             _ => resize::buckets(),
@@ -198,7 +208,7 @@ impl Lines {
     }
 
     /// Adds what a namespace has of a metric.
-    fn add_of(&mut self, metric: Metric, net: &Net, extent: Extent) -> Result {
+    fn add_of(&mut self, metric: Metric, net: &Net, extent: Extent) {
         let (state, netns) = (net.state::<NetState>(), net.inum());
         let is_shown = |value| extent == Extent::All || value != 0;
         let group = match metric {
@@ -211,81 +221,86 @@ impl Lines {
             }
             Metric::Entries => {
                 let Some(round) = self.round else {
-                    return Ok(());
+                    return;
                 };
-                for kind in (0..).take_while(|&kind| census::name_of(kind).is_some()) {
+                for kind in 0..census::KINDS {
                     let number = state.census.read(round.number, kind).into();
                     if is_shown(number) {
-                        self.add(metric, netns, What::Kind(kind, number))?;
+                        self.add(metric, netns, What::Kind(kind, number));
                     }
                 }
-                return Ok(());
+                return;
             }
             Metric::Nat => {
                 for (event, count) in
                     Iterator::zip(NatCounts::EVENTS.into_iter(), NatCounts::of(net).events())
                 {
                     if is_shown(count.into()) {
-                        self.add(metric, netns, What::Nat(event, count))?;
+                        self.add(metric, netns, What::Nat(event, count));
                     }
                 }
-                return Ok(());
+                return;
             }
             Metric::Pools => {
                 let pools = NatCounts::of(net).pools.load(Relaxed).into();
                 if is_shown(pools) {
-                    self.add(metric, netns, What::Value(pools))?;
+                    self.add(metric, netns, What::Value(pools));
                 }
-                return Ok(());
+                return;
             }
             Metric::Created => Group::Created,
             Metric::Ended => Group::Ended,
             Metric::Refused => Group::Refused,
             _ => Group::Invalid,
         };
-        for number in 0.. {
-            let Some(series) = Series::nth(number) else {
-                break;
-            };
-            if series.group != group {
+        for number in 0..Series::COUNT {
+            let Some(series) = Series::nth(number).filter(|series| series.group == group) else {
                 continue;
-            }
+            };
             let value = net.figure(series.figure);
             if is_shown(value) {
-                self.add(metric, netns, What::Series(number, value))?;
+                self.add(metric, netns, What::Series(number, value));
             }
         }
-        Ok(())
     }
 }
+
+/// How many lines may come to be, while the others are written.
+const SPARE: usize = 64;
 
 /// Copies the figures that the reader in `net` sees. May sleep.
 ///
 /// `ENOMEM`: no memory.
 fn copy_figures<F: Format>(net: &Net) -> Result<KVVec<Line>> {
-    let mut lines = Lines {
-        lines: KVVec::new(),
-        round: gc::last_round(),
-    };
     let others = if F::HAS_OTHERS && net.is_init() {
         net::hold_where(|other| !other.is_init())?
     } else {
         None
     };
-    for metric in Metric::ALL {
-        if F::HAS_INTRODUCTIONS {
-            lines.add(metric, 0, What::Introduction)?;
+    let mut room = 0;
+    // The first turn counts. A third one is there for many causes that occur for the first time
+    // meanwhile.
+    for _ in 0..4 {
+        let mut lines = Lines::with_capacity(room)?;
+        for metric in Metric::ALL {
+            if F::HAS_INTRODUCTIONS {
+                lines.add(metric, 0, What::Introduction);
+            }
+            if metric.is_global() {
+                lines.add_global(metric);
+                continue;
+            }
+            lines.add_of(metric, net, Extent::All);
+            for other in others.iter().flatten().take(MAX_NAMESPACES) {
+                lines.add_of(metric, other, Extent::Occurred);
+            }
         }
-        if metric.is_global() {
-            lines.add_global(metric)?;
-            continue;
+        if lines.wanted <= room {
+            return Ok(lines.lines);
         }
-        lines.add_of(metric, net, Extent::All)?;
-        for other in others.iter().flatten().take(MAX_NAMESPACES) {
-            lines.add_of(metric, other, Extent::Occurred)?;
-        }
+        room = lines.wanted.saturating_add(SPARE);
     }
-    Ok(lines.lines)
+    Err(ENOMEM)
 }
 
 /// The format of a file.

@@ -15,8 +15,7 @@ use kernel::{
 const unsafe fn code(number: u32) -> Error {
     // An `Error` is that number with a minus, and nothing else.
     // SAFETY: Of the same size; nonzero, and in range by the function's contract.
-    let error = unsafe { core::mem::transmute::<i32, Error>(-(number as i32)) };
-    error
+    unsafe { core::mem::transmute::<i32, Error>(-(number as i32)) }
 }
 
 const _: () = {
